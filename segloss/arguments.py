@@ -1,0 +1,121 @@
+"""Checks of arguments where they enter, all with one form of message.
+
+A message names the argument, says what was expected and what came, and, where a likely cause is
+known, what to do. This module knows nothing of losses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_number(
+    name: str, value: Any, low: float = 0.0, high: float = math.inf, *, open_low: bool = False
+) -> float:
+    """Returns `value` as a float if it is a finite number in [low, high], or (low, high].
+
+    Raises:
+        TypeError: `value` is not a number.
+        ValueError: `value` is not finite or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__}).")
+    number = float(value)
+    too_low = number <= low if open_low else number < low
+    if not math.isfinite(number) or too_low or number > high:
+        raise ValueError(f"{name} must be {_interval(low, high, open_low)}, got {number:g}.")
+    return number
+
+
+def _interval(low: float, high: float, open_low: bool) -> str:
+    if math.isinf(low):
+        return "a finite number"
+    if math.isinf(high):
+        return f"a finite number {'above' if open_low else 'of at least'} {low:g}"
+    return f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+
+
+def check_integer(name: str, value: Any, low: int | None = None) -> int:
+    """Returns `value` as an int if it is a whole number of at least `low`.
+
+    Raises:
+        TypeError: `value` is not a whole number.
+        ValueError: `value` is below `low`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__}).")
+    if low is not None and value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}.")
+    return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Returns `value` if it is a bool; raises TypeError otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__}).")
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """Returns `value` if it is a non-empty str; raises TypeError or ValueError otherwise."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {value!r} ({type(value).__name__}).")
+    if not value:
+        raise ValueError(f"{name} must not be empty.")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Returns `value` if it is one of `choices`; raises ValueError with the nearest otherwise."""
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}{nearest(value, choices)}.")
+    return value
+
+
+def nearest(word: Any, choices: Iterable[str]) -> str:
+    """The end of a sentence that suggests the choice most like `word`, or nothing."""
+    matches = difflib.get_close_matches(str(word), list(choices), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def is_list(value: Any) -> bool:
+    """Whether `value` is a list in the wide sense: a sequence, but no text (OmegaConf's too)."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def check_weights(name: str, value: Any) -> Tensor | None:
+    """Returns per-class weights as a float64 vector; None stays None.
+
+    Args:
+        name: The argument's name, for messages.
+        value: A number, a sequence of numbers, or a tensor of at most one dimension, all finite
+            and none negative.
+
+    Raises:
+        TypeError: `value` is none of these, or requires grad.
+        ValueError: It is empty, or a weight is negative or not finite.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise TypeError(f"{name} must not require grad: pass {name}.detach().")
+        if value.ndim > 1 or value.is_complex():
+            raise ValueError(
+                f"{name} must be a vector with one weight per class, got a {value.dtype} tensor "
+                f"of shape {tuple(value.shape)}."
+            )
+        value = value.reshape(-1).tolist()
+    numbers = list(value) if is_list(value) else [value]
+    if not numbers:
+        raise ValueError(f"{name} must hold at least one weight, got an empty list.")
+    checked = [check_number(f"{name}[{i}]", number) for i, number in enumerate(numbers)]
+    return torch.tensor(checked, dtype=torch.float64)

@@ -1,0 +1,51 @@
+"""Taking tensors out of batches: mappings or, where one tensor is wanted, bare tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+Batch = Tensor | Mapping[str, Any]
+
+
+class MissingKeyError(KeyError, ValueError):
+    """A batch lacks a key that a loss needs."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would print the message's repr
+
+
+def take(batch: Any, key: str, batch_name: str) -> Tensor:
+    """Returns the tensor under `key`, or `batch` itself where it is a bare tensor.
+
+    Raises:
+        MissingKeyError: The mapping lacks the key; the message lists the keys that there are.
+        TypeError: `batch` is neither a mapping nor a tensor, or the value is no tensor.
+    """
+    if isinstance(batch, Tensor):
+        return batch
+    value = take_optional(batch, key, batch_name)
+    if value is None:
+        present = ", ".join(repr(name) for name in batch) or "none"
+        raise MissingKeyError(
+            f"{batch_name} must have the key {key!r}; the keys that there are: {present}. "
+            "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
+        )
+    return value
+
+
+def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
+    """As `take`, but None where the key is absent or `batch` is a bare tensor."""
+    if isinstance(batch, Tensor):
+        return None
+    if not isinstance(batch, Mapping):
+        raise TypeError(
+            f"{batch_name} must be a mapping of names to tensors or a tensor, "
+            f"got {type(batch).__name__}."
+        )
+    value = batch.get(key)
+    if value is not None and not isinstance(value, Tensor):
+        raise TypeError(f"{batch_name}[{key!r}] must be a tensor, got {type(value).__name__}.")
+    return value

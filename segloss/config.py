@@ -1,0 +1,378 @@
+"""Losses from configs: every dialect is read into one list of specs, and one builder makes losses.
+
+Paths in error messages are those of the config, such as `loss_params.compound_loss.loss_list[1]`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from segloss.arguments import is_list, nearest
+from segloss.loss import Loss
+from segloss.loss_wrapper import LossWrapper
+from segloss.multi_loss import MultiLoss
+from segloss.registry import find_target
+from segloss.schedule import WeightSchedule
+
+_PATHS = ("loss_params.compound_loss", "loss_params.multi_loss", "loss_params.multiloss", "loss")
+
+_COMPOUND_KEYS = (
+    "loss_list",
+    "losses",
+    "epoch_thresholds",
+    "pre_processes",
+    "normalize_losses",
+    "normalization_params",
+)
+
+_HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One loss of a config.
+
+    Attributes:
+        weight: Its weight in the sum, or one per epoch threshold.
+        weight_path: Where the weight stands in the config.
+        block: The mapping with `_target_` and the arguments.
+        path: Where the block stands in the config.
+    """
+
+    weight: Any
+    weight_path: str
+    block: Mapping[str, Any]
+    path: str
+
+
+def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
+    """Builds the loss that a training config describes.
+
+    The first of these keys that is there decides: `loss_params.compound_loss`,
+    `loss_params.multi_loss` (or `multiloss`), `loss`. The first two give a `MultiLoss`, the last a
+    `Loss`. The rest of the config is left alone.
+
+    Args:
+        cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.
+        allow: Prefixes ("my_package.") of classes that may be instantiated beside segloss's and
+            PyTorch's losses and those of segmentation-models-pytorch, MONAI, kornia and
+            pytorch-toolbelt.
+
+    Raises:
+        FileNotFoundError: There is no file at the path.
+        ImportError: A loss's library is not installed.
+        TypeError, ValueError: The config is wrong; the message has the path in it.
+
+    Example:
+        >>> build_loss('''
+        ... loss:
+        ...   _target_: segloss.SegLoss
+        ...   n_classes: 4
+        ... ''').n_classes
+        4
+    """
+    config = _as_config(cfg)
+    allow = _check_allow(allow)
+    for path in _PATHS:
+        node = OmegaConf.select(config, path)
+        if node is None:
+            continue
+        content = _plain(node, path)
+        if path == "loss":
+            return _build_loss(content, path, allow)
+        return _build_compound(content, path, allow)
+    raise ValueError(
+        "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
+        f"and loss, got the keys {', '.join(map(str, config)) or 'none'}."
+    )
+
+
+def build_compound_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> MultiLoss:
+    """Builds the `MultiLoss` of a `compound_loss` block.
+
+    Args:
+        cfg: The block: a mapping, an OmegaConf config, the path of a YAML file, or YAML text.
+        allow: Prefixes of further classes that may be instantiated; see `build_loss`.
+
+    Raises:
+        TypeError, ValueError: The block is wrong; the message has the path in it.
+    """
+    config = _as_config(cfg)
+    return _build_compound(_plain(config, "compound_loss"), "compound_loss", _check_allow(allow))
+
+
+def build_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
+    """Builds the loss of a whole training config: `build_loss` under its older name."""
+    return build_loss(cfg, allow)
+
+
+def _as_config(cfg: Any) -> DictConfig:
+    try:
+        config = _loaded(cfg)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(f"The config can't be read: {error}") from error
+    if not isinstance(config, DictConfig):
+        raise TypeError(
+            f"cfg must be a mapping, an OmegaConf config, the path of a YAML file or the text of a "
+            f"YAML mapping, got {cfg!r}."
+        )
+    return config
+
+
+def _loaded(cfg: Any) -> Any:
+    if isinstance(cfg, str) and ":" in cfg and not cfg.endswith((".yaml", ".yml")):
+        return OmegaConf.create(cfg)
+    if isinstance(cfg, (str, Path)):
+        if not Path(cfg).is_file():
+            raise FileNotFoundError(f"There is no config file at {str(cfg)!r}.")
+        return OmegaConf.load(cfg)
+    if isinstance(cfg, Mapping) and not isinstance(cfg, DictConfig):
+        return OmegaConf.create(dict(cfg), flags={"allow_objects": True})
+    return cfg
+
+
+def _plain(node: Any, path: str) -> dict[str, Any]:
+    """The node as plain dicts and lists, interpolations resolved."""
+    if not isinstance(node, DictConfig):
+        raise TypeError(f"{path} must be a mapping, got {node!r}.")
+    try:
+        content: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path} can't be resolved: {error}") from error
+    return content  # type: ignore[no-any-return]
+
+
+def _check_allow(allow: Any) -> tuple[str, ...]:
+    if isinstance(allow, str) or not all(isinstance(entry, str) and entry for entry in allow):
+        raise TypeError(
+            f"allow must be a tuple of prefixes, such as ('my_package.',), got {allow!r}."
+        )
+    return tuple(allow)
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Puts the path in front of the message of a TypeError or ValueError."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{path}: {error}") from error
+
+
+def _build_compound(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> MultiLoss:
+    _check_keys(block, _COMPOUND_KEYS, path)
+    specs = _specs(block, path)
+    with _at(path):
+        thresholds = block.get("epoch_thresholds")
+        weights = [spec.weight for spec in specs]
+        WeightSchedule(weights, thresholds, [spec.weight_path for spec in specs])
+    losses = [_build_loss(spec.block, spec.path, allow) for spec in specs]
+    processes = _build_pre_processes(block.get("pre_processes"), f"{path}.pre_processes", allow)
+    with _at(path):
+        return MultiLoss(
+            losses,
+            weights,
+            thresholds,
+            processes,
+            normalize_losses=block.get("normalize_losses", True),
+            normalization_params=block.get("normalization_params"),
+        )
+
+
+def _check_keys(block: Mapping[str, Any], known: Sequence[str], path: str) -> None:
+    for key in block:
+        if key not in known:
+            raise ValueError(
+                f"{path}.{key} is unknown{nearest(key, known)}; known are: {', '.join(known)}."
+            )
+
+
+def _specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
+    """The losses of a compound block, in either dialect."""
+    dialects = [key for key in ("loss_list", "losses") if key in block]
+    if len(dialects) != 1:
+        raise ValueError(
+            f"{path} must have one of loss_list (entries with _target_ and weight) and losses "
+            f"(entries with loss and weight), got {' and '.join(dialects) or 'neither'}."
+        )
+    [key] = dialects
+    entries, path = block[key], f"{path}.{key}"
+    if not is_list(entries) or not entries:
+        raise ValueError(f"{path} must be a list of at least one loss, got {entries!r}.")
+    read = _inline_spec if key == "loss_list" else _nested_spec
+    return [read(entry, f"{path}[{i}]") for i, entry in enumerate(entries)]
+
+
+def _inline_spec(entry: Any, path: str) -> LossSpec:
+    """The spec of `{_target_: ..., weight: ..., further arguments}`."""
+    block = dict(_check_mapping(entry, path))
+    return LossSpec(block.pop("weight", 1.0), f"{path}.weight", block, path)
+
+
+def _nested_spec(entry: Any, path: str) -> LossSpec:
+    """The spec of `{loss: {_target_: ..., arguments}, weight: ...}`."""
+    _check_keys(_check_mapping(entry, path), ("loss", "weight"), path)
+    block = _check_mapping(entry.get("loss"), f"{path}.loss")
+    return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, f"{path}.loss")
+
+
+def _check_mapping(value: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{path} must be a mapping with _target_, got {value!r}.")
+    return value
+
+
+def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Loss | MultiLoss:
+    """The loss of a block; `name` names a plain module that has no such argument."""
+    target = _find(block, path, allow)
+    name = None
+    if not _accepts(target, "name"):
+        block = dict(block)
+        name = block.pop("name", None)
+    loss = _call(target, block, path, allow)
+    if isinstance(loss, (Loss, MultiLoss)):
+        return loss
+    with _at(path):
+        return LossWrapper(loss, name=name)
+
+
+def _build_pre_processes(entries: Any, path: str, allow: tuple[str, ...]) -> list[Any]:
+    if entries is None:
+        return []
+    if not is_list(entries):
+        raise TypeError(f"{path} must be a list of mappings with _target_, got {entries!r}.")
+    return [_build_pre_process(entry, f"{path}[{i}]", allow) for i, entry in enumerate(entries)]
+
+
+def _build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
+    """A pre-process: an instance of a class, or a function, with its arguments bound."""
+    block = _check_mapping(entry, path)
+    target = _find(block, path, allow)
+    if inspect.isclass(target):
+        return _call(target, block, path, allow)
+    args, kwargs = _arguments(block, path, allow)
+    return functools.partial(target, *args, **kwargs)
+
+
+def _find(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Callable[..., Any]:
+    """What the `_target_` of a block names."""
+    target = block.get("_target_")
+    if not isinstance(target, str):
+        keys = ", ".join(map(str, block)) or "none"
+        raise ValueError(
+            f"{path} must have a _target_, such as 'segloss.SegLoss'; the keys that there are: "
+            f"{keys}."
+        )
+    with _at(f"{path}._target_"):
+        return find_target(target, allow)
+
+
+def _call(
+    target: Callable[..., Any], block: Mapping[str, Any], path: str, allow: tuple[str, ...]
+) -> Any:
+    """Calls the target with the block's arguments, after checking that it takes them."""
+    args, kwargs = _arguments(block, path, allow)
+    _check_arguments(target, args, kwargs, path)
+    with _at(path):
+        return target(*args, **_with_tensors(target, kwargs))
+
+
+def _arguments(
+    block: Mapping[str, Any], path: str, allow: tuple[str, ...]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and keyword arguments of a block, nested targets instantiated."""
+    for key in block:
+        if str(key).startswith("_") and str(key).endswith("_") and key not in _HYDRA_KEYS:
+            raise ValueError(
+                f"{path}.{key} is not supported; of Hydra's keys these are: "
+                f"{', '.join(_HYDRA_KEYS)}."
+            )
+    args = block.get("_args_", [])
+    if not is_list(args):
+        raise TypeError(f"{path}._args_ must be a list, got {args!r}.")
+    kwargs = {key: value for key, value in block.items() if key not in _HYDRA_KEYS}
+    if block.get("_recursive_", True):
+        args = [_instantiated(arg, f"{path}._args_[{i}]", allow) for i, arg in enumerate(args)]
+        kwargs = {key: _instantiated(kwargs[key], f"{path}.{key}", allow) for key in kwargs}
+    return list(args), kwargs
+
+
+def _instantiated(value: Any, path: str, allow: tuple[str, ...]) -> Any:
+    """The value, with all blocks in it that have a `_target_` instantiated."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return _call(_find(value, path, allow), value, path, allow)
+    if isinstance(value, Mapping):
+        return {key: _instantiated(item, f"{path}.{key}", allow) for key, item in value.items()}
+    if is_list(value):
+        return [_instantiated(item, f"{path}[{i}]", allow) for i, item in enumerate(value)]
+    return value
+
+
+def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of the target, or None where Python doesn't know it (of `slice`)."""
+    try:
+        return inspect.signature(target)
+    except ValueError:
+        return None
+
+
+def _accepts(target: Callable[..., Any], name: str) -> bool:
+    signature = _signature(target)
+    return signature is not None and name in signature.parameters
+
+
+def _check_arguments(
+    target: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], path: str
+) -> None:
+    signature = _signature(target)
+    if signature is None:
+        return
+    parameters = signature.parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for key in kwargs:
+        if key not in parameters and not takes_any:
+            raise ValueError(
+                f"{path}.{key} is unknown to {target.__name__}{nearest(key, parameters)}; it "
+                f"takes: {', '.join(parameters) or 'no arguments'}."
+            )
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{path}: {target.__name__} has {error}.") from error
+
+
+def _with_tensors(target: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, with lists of numbers made tensors where only a tensor will do."""
+    hints = _hints(target)
+    return {
+        key: torch.tensor(value, dtype=torch.get_default_dtype())
+        if is_list(value) and _wants_tensor(hints.get(key))
+        else value
+        for key, value in kwargs.items()
+    }
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (AttributeError, NameError, TypeError):
+        return {}
+
+
+def _wants_tensor(hint: Any) -> bool:
+    members = typing.get_args(hint) or (hint,)
+    return Tensor in members and set(members) <= {Tensor, type(None), float, int}

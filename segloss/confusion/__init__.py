@@ -1,0 +1,86 @@
+"""The pass: the only code that touches a pixel.
+
+`soft_confusion` turns predictions and targets into a few sums per sample and class, of which every
+term is a small function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from torch import Tensor
+
+from segloss.arguments import check_choice, check_number, check_weights
+from segloss.confusion.reference import reference_confusion
+from segloss.confusion.sums import SUMS, SoftConfusion
+from segloss.targets import Pixels, as_pixels, resolve_activation
+
+__all__ = ["SoftConfusion", "confusion_of", "soft_confusion"]
+
+
+def confusion_of(pixels: Pixels, sums: Collection[str] = tuple(SUMS)) -> SoftConfusion:
+    """Runs the pass over pixels that `as_pixels` has checked."""
+    return reference_confusion(pixels, sums)
+
+
+def soft_confusion(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    class_weights: Any = None,
+    pos_weight: Any = None,
+    label_smoothing: float = 0.0,
+    sums: Collection[str] = tuple(SUMS),
+) -> SoftConfusion:
+    r"""Computes soft confusion counts and cross-entropy of a batch in one pass.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial), with 1 to 3 spatial dimensions.
+        target: Dense, of the shape of `pred`, with values in [0, 1]; or, for softmax and for a
+            single sigmoid channel, a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        class_weights: Weights of the classes in the cross-entropy, (C,).
+        pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
+        label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
+        sums: Which groups of sums to compute, of "region" and "cross_entropy".
+
+    Returns:
+        The sums, per sample and class.
+
+    Raises:
+        TypeError: An argument has a wrong type, or a target or weight requires grad.
+        ValueError: Shapes or devices do not match, or values are out of range.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[0., 0., 100., -100.]]])
+        >>> mask = torch.tensor([[[1, 0, 1, 0]]])
+        >>> confusion = soft_confusion(logits, mask)
+        >>> confusion.true_positive, confusion.false_positive
+        (tensor([[1.5000]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
+    """
+    for group in sums:
+        check_choice("sums", group, SUMS)
+    pixels = as_pixels(
+        pred,
+        target,
+        n_classes=n_classes,
+        activation=resolve_activation(n_classes, activation),
+        from_logits=from_logits,
+        pixel_weights=pixel_weights,
+        ignore_index=ignore_index,
+        class_weights=check_weights("class_weights", class_weights),
+        pos_weight=check_weights("pos_weight", pos_weight),
+        label_smoothing=check_number("label_smoothing", label_smoothing, 0, 1),
+    )
+    return confusion_of(pixels, sums)

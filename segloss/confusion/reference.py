@@ -1,0 +1,196 @@
+r"""The pass in plain PyTorch operations: differentiable to any order, traceable by any compiler.
+
+It is the textbook's arithmetic, but for one thing: nothing is ever computed as 1 - p where p is
+close to 1. A well-trained model's errors live in those last digits, and float32 drops them
+(at a logit of 17, 1 - p is 0). So
+
+- for sigmoid, p and 1 - p are exp(log sigmoid(x)) and exp(log sigmoid(-x)), whose derivatives
+  PyTorch computes as products;
+- for softmax, one class of each pixel, the pivot, is set against the rest: with its margin
+  m = x_pivot - logsumexp(x_rest), it has p = sigmoid(m) and 1 - p = sigmoid(-m). The pivot is the
+  labelled class, or the likeliest where targets are dense: no other class can be close to 1.
+
+Pixels that don't count are replaced on entry, by selection, so they may hold NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segloss.confusion.sums import SoftConfusion
+from segloss.precision import accumulation_dtype, arithmetic_dtype
+from segloss.targets import Pixels
+
+_LOG_FLOOR = -100.0
+"""Least value of the logarithm of a given probability, as in `F.binary_cross_entropy`."""
+
+_PROBABILITY_FLOOR = 1e-12
+"""Below it that logarithm's gradient stays what it is there, as in `F.binary_cross_entropy`."""
+
+
+def reference_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
+    """Computes the sums of the groups named in `sums`."""
+    valid = pixels.valid()
+    weight = _weight(pixels, valid)
+    target = _target(pixels, valid)
+    prediction = _select(valid, pixels.prediction).to(arithmetic_dtype(pixels.prediction.dtype))
+    run = _sigmoid_sums if pixels.activation == "sigmoid" else _softmax_sums
+    return SoftConfusion(run(prediction, target, weight, pixels, sums))
+
+
+def _sigmoid_sums(
+    prediction: Tensor, target: Tensor, weight: Tensor, pixels: Pixels, sums: Collection[str]
+) -> dict[str, Tensor]:
+    if pixels.from_logits:
+        log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
+        p, q = log_p.exp(), log_q.exp()
+    else:
+        p, q = _given(prediction)
+        log_p, log_q = _bounded_log(p, q), _bounded_log(q, p)
+    result = _dense_region(p, q, target, weight) if "region" in sums else {}
+    if "cross_entropy" in sums:
+        result |= _binary_entropy(log_p, log_q, target, weight, pixels)
+    return result
+
+
+def _softmax_sums(
+    prediction: Tensor, target: Tensor, weight: Tensor, pixels: Pixels, sums: Collection[str]
+) -> dict[str, Tensor]:
+    if pixels.from_logits:
+        pivot = target if pixels.is_label_map else prediction.argmax(1)
+        p, q, log_p = _softmax(prediction, pivot.unsqueeze(1))
+    else:
+        p, q = _given(prediction)
+        log_p = _bounded_log(p, q)
+    region = _label_region if pixels.is_label_map else _dense_region
+    result = region(p, q, target, weight) if "region" in sums else {}
+    if "cross_entropy" in sums:
+        result |= _softmax_entropy(log_p, target, weight, pixels)
+    return result
+
+
+def _weight(pixels: Pixels, valid: Tensor | None) -> Tensor:
+    """The weight of each pixel, (N, 1 or C, P): 0 where it does not count."""
+    dtype = arithmetic_dtype(pixels.prediction.dtype)
+    if pixels.weight is None:
+        if valid is not None:
+            return valid.to(dtype)
+        return pixels.prediction.new_ones((), dtype=dtype).expand_as(pixels.prediction[:, :1])
+    return _select(valid, pixels.weight.to(dtype))
+
+
+def _target(pixels: Pixels, valid: Tensor | None) -> Tensor:
+    """Class indices (N, P), or values (N, C, P) in the arithmetic's dtype."""
+    if pixels.is_label_map:
+        label_valid = None if valid is None else valid.squeeze(1)
+        return _select(label_valid, pixels.target).long()
+    return _select(valid, pixels.target).to(arithmetic_dtype(pixels.prediction.dtype))
+
+
+def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
+    return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
+
+
+def _given(prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities that were given, and their complements."""
+    p = prediction.clamp(0, 1)
+    return p, 1 - p
+
+
+def _softmax(logits: Tensor, pivot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax over dimension 1: p, 1 - p and log p, exact at the pivot (N, 1, P)."""
+    rest = logits.scatter(1, pivot, -torch.inf)
+    rest_logsumexp = rest.logsumexp(1, keepdim=True)
+    margin = logits.gather(1, pivot) - rest_logsumexp
+    log_rest = F.logsigmoid(-margin)
+    log_p = (rest - rest_logsumexp + log_rest).scatter(1, pivot, F.logsigmoid(margin))
+    p = log_p.exp()
+    return p, (1 - p).scatter(1, pivot, log_rest.exp()), log_p
+
+
+def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
+    """Log p, at least -100, with a slope of at most 1e12; q = 1 - p keeps digits near p = 1."""
+    inside = p >= _PROBABILITY_FLOOR
+    safe_p = torch.where(inside, p, torch.ones_like(p))
+    safe_q = torch.where(inside, q, torch.zeros_like(q))
+    log_p = torch.where(safe_p < 0.5, safe_p.log(), torch.log1p(-safe_q))
+    floor = p.detach().log().clamp(min=_LOG_FLOOR) + (p - p.detach()) / _PROBABILITY_FLOOR
+    return torch.where(inside, log_p, floor)
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum over pixels."""
+    return values.sum(-1, dtype=accumulation_dtype(values.device))
+
+
+def _total_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The sums of `values` (N, 1, P) over the pixels of each label, (N, C)."""
+    dtype = accumulation_dtype(values.device)
+    totals = values.new_zeros((len(values), classes), dtype=dtype)
+    return totals.scatter_add(1, labels, values.squeeze(1).to(dtype))
+
+
+def _dense_region(p: Tensor, q: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    positive, negative = weight * target, weight * (1 - target)
+    return {
+        "true_positive": _total(positive * p),
+        "false_positive": _total(negative * p),
+        "false_negative": _total(positive * q),
+        "actual": _total(positive),
+        "pixel_weight": _total(weight.expand_as(p)),
+    }
+
+
+def _label_region(p: Tensor, q: Tensor, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    classes, index = p.shape[1], labels.unsqueeze(1)
+    hit, miss = weight * p.gather(1, index), weight * q.gather(1, index)
+    return {
+        "true_positive": _total_by_label(hit, labels, classes),
+        "false_positive": _total(weight * p.scatter(1, index, 0.0)),
+        "false_negative": _total_by_label(miss, labels, classes),
+        "actual": _total_by_label(weight, labels, classes),
+        "pixel_weight": _total(weight).expand(-1, classes),
+    }
+
+
+def _binary_entropy(
+    log_p: Tensor, log_q: Tensor, target: Tensor, weight: Tensor, pixels: Pixels
+) -> dict[str, Tensor]:
+    smoothing = pixels.label_smoothing
+    smooth_target = target * (1 - smoothing) + smoothing / 2
+    positive = _per_class(pixels.pos_weight, target) * smooth_target
+    entropy = -positive * log_p - (1 - smooth_target) * log_q
+    class_weight = weight * _per_class(pixels.class_weights, target)
+    return {
+        "cross_entropy": _total(class_weight * entropy),
+        "weight": _total(class_weight.expand_as(entropy)),
+    }
+
+
+def _softmax_entropy(
+    log_p: Tensor, target: Tensor, weight: Tensor, pixels: Pixels
+) -> dict[str, Tensor]:
+    class_weights = _per_class(pixels.class_weights, log_p)
+    weighted = -class_weights * log_p
+    pixel_weight = weight.squeeze(1)
+    if pixels.is_label_map:
+        index = target.unsqueeze(1)
+        entropy = weighted.gather(1, index).squeeze(1)
+        normaliser = pixel_weight * class_weights.expand_as(weighted).gather(1, index).squeeze(1)
+    else:
+        entropy = (target * weighted).sum(1)
+        normaliser = pixel_weight
+    if pixels.label_smoothing > 0:
+        entropy = torch.lerp(entropy, weighted.mean(1), pixels.label_smoothing)
+    return {"cross_entropy": _total(pixel_weight * entropy), "weight": _total(normaliser)}
+
+
+def _per_class(weights: Tensor | None, like: Tensor) -> Tensor:
+    """Weights of the classes, shaped to multiply (N, C, P); 1 where there are none."""
+    if weights is None:
+        return like.new_ones((1, 1, 1))
+    return weights.to(like.dtype).reshape(1, -1, 1)

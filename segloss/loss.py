@@ -1,0 +1,224 @@
+"""The contract of a loss: batches in, a scalar and extra information out, and a norm."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segloss.arguments import check_flag, check_integer, check_number, check_text
+from segloss.batch import Batch
+from segloss.distributed import all_reduce_sum, world_size
+from segloss.mixup import KEYS, split_mixup
+from segloss.precision import PreciseBuffers
+
+_LEAST_NORM = 1e-9
+
+
+class RunningAverage(NamedTuple):
+    """A weighted average and the sum of its weights."""
+
+    mean: Tensor
+    weight: Tensor
+
+
+class Loss(PreciseBuffers):
+    """A named loss of batches, normalised by a running average of its own magnitude.
+
+    A subclass writes `compute`, the raw scalar, and may put what is worth looking at into
+    `self.extra_info`.
+
+    Args:
+        name: The name for logging, unique within a `MultiLoss`.
+        use_mixup: Whether batches may carry the keys of `MixUp`. The loss is then
+            lam L(pred, y_a) + (1 - lam) L(pred, y_b), and without the keys the plain loss.
+
+    Attributes:
+        norm: The running average that `forward` divides by; 1 before the first `update_norm`.
+        norm_count: The sum of `nums` that `norm` stands for.
+        gt_key: The key of the targets in `gt_batch`.
+        weight_key: The key of the pixel weights in `gt_batch`, or None.
+        extra_info: What `compute` wants to hand out; empty between calls.
+
+    Raises:
+        TypeError, ValueError: `name` is no text, or `use_mixup` no bool.
+
+    Example:
+        >>> class Brightness(Loss):
+        ...     def compute(self, pred_batch, gt_batch):
+        ...         return (pred_batch["seg"].mean() - gt_batch["gt_polygons_image"].mean()).abs()
+        >>> loss = Brightness("brightness")
+        >>> pred, gt = {"seg": torch.ones(1, 1, 4)}, {"gt_polygons_image": torch.zeros(1, 1, 4)}
+        >>> loss(pred, gt)
+        (tensor(1.), {})
+    """
+
+    norm: Tensor
+    norm_count: Tensor
+
+    def __init__(self, name: str, *, use_mixup: bool = False) -> None:
+        super().__init__()
+        self.name = check_text("name", name)
+        self.use_mixup = check_flag("use_mixup", use_mixup)
+        self.gt_key = "gt_polygons_image"
+        self.weight_key: str | None = None
+        self.extra_info: dict[str, Any] = {}
+        self.register_buffer("norm", torch.ones((), dtype=torch.float64))
+        self.register_buffer("norm_count", torch.zeros((), dtype=torch.float64))
+
+    @abstractmethod
+    def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
+        """The raw scalar loss of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute().")
+
+    def forward(
+        self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the loss, divided by `norm` if asked, and the extra information, detached.
+
+        Args:
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+            normalize: Whether to divide by `norm`.
+        """
+        loss, extra_info = self._raw(pred_batch, gt_batch)
+        if normalize:
+            loss = (loss / self.norm).to(loss.dtype)
+        return loss, extra_info
+
+    def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
+        """Takes the raw loss of a batch into the running average, with the weight `nums`.
+
+        Args:
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+            nums: The number of samples in the batch, above 0.
+
+        Raises:
+            ValueError: `nums` is not above 0, or the average would not be finite or not be above
+                1e-9; nothing is changed then.
+        """
+        self.set_average(self.updated_average(pred_batch, gt_batch, nums))
+
+    @torch.no_grad()
+    def updated_average(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> RunningAverage:
+        """The running average as `update_norm` would leave it; nothing is changed."""
+        number = check_number("nums", nums, open_low=True)
+        loss, _ = self._raw(pred_batch, gt_batch)
+        count = self.norm_count + number
+        average = torch.lerp(self.norm, loss.to(self.norm), number / count)
+        value = average.item()
+        if not (math.isfinite(value) and value > _LEAST_NORM):
+            raise ValueError(
+                f"The norm of {self.name!r} must be a finite number above {_LEAST_NORM:g} to be "
+                f"divided by, got {value:g} after a batch with the loss {loss.item():g}. Leave a "
+                "loss that is 0 or not finite out of the normalisation (normalize=False), or take "
+                "the norm over other batches."
+            )
+        return RunningAverage(average, count)
+
+    def set_average(self, average: RunningAverage) -> None:
+        """Sets the running average that `forward` divides by."""
+        self.norm.copy_(average.mean)
+        self.norm_count.copy_(average.weight)
+
+    def reset_norm(self) -> None:
+        """Forgets all batches: the norm is 1 again."""
+        self.norm.fill_(1.0)
+        self.norm_count.fill_(0.0)
+
+    def sync(self, world_size: int | None = None) -> None:
+        """Makes the norm the average over the samples of all ranks, exactly.
+
+        Every rank must call it; a rank that has seen no batch may. It may be called again after
+        further updates, and changes nothing where nothing is distributed.
+
+        Args:
+            world_size: The number of ranks. It is known anyway; given, it is only checked.
+
+        Raises:
+            TypeError, ValueError: `world_size` is not the process group's.
+        """
+        ranks = check_world_size(world_size)
+        if ranks == 1:
+            return
+        total, count = all_reduce_sum(torch.stack([self.norm * self.norm_count, self.norm_count]))
+        if count > 0:
+            # Each rank keeps an equal share of the samples, so that a second sync finds the same.
+            self.set_average(RunningAverage(total / count, count / ranks))
+
+    def as_criterion(self) -> Criterion:
+        """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
+        return Criterion(self)
+
+    def extra_repr(self) -> str:
+        """The loss's name, and whether it takes mixup."""
+        return f"{self.name!r}" + (", use_mixup=True" if self.use_mixup else "")
+
+    def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        """The loss as computed, mixup included, and the extra information, detached."""
+        mixed = split_mixup(gt_batch, self.gt_key, self.weight_key)
+        if mixed is None:
+            return self._computed(pred_batch, gt_batch)
+        if not self.use_mixup:
+            raise ValueError(
+                f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {self.name!r} was made "
+                f"without: set use_mixup=True, or leave the keys out."
+            )
+        batch_a, batch_b, lam = mixed
+        loss_a, extra_a = self._computed(pred_batch, batch_a)
+        loss_b, extra_b = self._computed(pred_batch, batch_b)
+        blended = {key: _blend(value, extra_b.get(key), lam) for key, value in extra_a.items()}
+        return _blend(loss_a, loss_b, lam), blended
+
+    def _computed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        try:
+            loss = self.compute(pred_batch, gt_batch)
+            return loss, {key: _detached(value) for key, value in self.extra_info.items()}
+        finally:
+            self.extra_info = {}
+
+
+class Criterion(nn.Module):
+    """A loss, or a `MultiLoss`, as a module of (prediction, target) -> Tensor.
+
+    Args:
+        loss: The loss, which stays the same object: its norm and weights are the criterion's.
+
+    Example:
+        >>> from segloss import SegLoss
+        >>> criterion = SegLoss(from_logits=True).as_criterion()
+        >>> criterion(torch.zeros(1, 1, 4), torch.tensor([[[0, 1, 1, 0]]]))
+        tensor(0.5466)
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, prediction: Batch, target: Batch) -> Tensor:
+        """The loss of a prediction and a target, which may be mappings too."""
+        result: Tensor = self.loss(prediction, target)[0]
+        return result
+
+
+def check_world_size(given: int | None) -> int:
+    """The number of ranks; raises ValueError if another one is given and ranks there are."""
+    ranks = world_size()
+    if given is not None and check_integer("world_size", given, 1) != ranks != 1:
+        raise ValueError(f"world_size must be that of the process group, {ranks}, got {given}.")
+    return ranks
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
+    """The values weighted by lambda; what is no number of both is taken from the first."""
+    if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
+        return value_a
+    return (lam * value_a + (1 - lam) * value_b).to(value_a.dtype)

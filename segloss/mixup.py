@@ -1,0 +1,154 @@
+"""Mixup: blending images in the data loop, and reading the blended batch in a loss."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.arguments import check_number
+from segloss.batch import MissingKeyError, take, take_optional
+
+KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
+"""The keys that mixup adds to the batch of targets."""
+
+_WEIGHTS_B = "mixup_weights_b"
+"""The pixel weights that belong to the second target, where the batch has pixel weights."""
+
+
+class MixUp:
+    r"""Blends each image of a batch with another one.
+
+    .. math:: x = \lambda x_a + (1 - \lambda) x_b, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
+
+    with one lambda for the batch, and :math:`x_b` a random permutation of :math:`x_a`. The
+    targets are not blended: both are handed on, label maps as they are, and the loss is
+    :math:`\lambda L(p, y_a) + (1 - \lambda) L(p, y_b)`.
+
+    Args:
+        alpha: The parameter of the Beta distribution, above 0; small values blend little.
+        gt_key: The key of the targets.
+        weight_key: The key of the pixel weights, which are permuted along, as "mixup_weights_b".
+
+    Raises:
+        TypeError, ValueError: `alpha` is no finite number above 0.
+
+    Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond empirical risk minimization" (2018).
+
+    Example:
+        >>> mixup = MixUp(alpha=0.5)
+        >>> batch = {"gt_polygons_image": torch.tensor([[[0]], [[1]]])}
+        >>> images, batch = mixup(torch.rand(2, 3, 8), batch, torch.Generator().manual_seed(0))
+        >>> sorted(batch)
+        ['gt_polygons_image', 'mixup_lam', 'mixup_y_a', 'mixup_y_b']
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        *,
+        gt_key: str = "gt_polygons_image",
+        weight_key: str = "seg_loss_weights",
+    ) -> None:
+        self.alpha = check_number("alpha", alpha, open_low=True)
+        self.gt_key = gt_key
+        self.weight_key = weight_key
+
+    def __call__(
+        self,
+        images: Tensor,
+        gt_batch: Mapping[str, Any],
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the blended images, and a copy of the batch with the keys of mixup added.
+
+        Args:
+            images: (N, ...), floating-point, on any device.
+            gt_batch: A mapping with targets (N, ...) under `gt_key`.
+            generator: Where the random numbers come from; None: PyTorch's global one.
+
+        Raises:
+            MissingKeyError: The batch has no targets.
+            TypeError: The images are not floating-point, or `gt_batch` is no mapping.
+            ValueError: Images and targets are of different number.
+        """
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(f"images must be a floating-point tensor to be blended, got {kind}.")
+        if not isinstance(gt_batch, Mapping):
+            raise TypeError(f"gt_batch must be a mapping, got {type(gt_batch).__name__}.")
+        targets = take(gt_batch, self.gt_key, "gt_batch")
+        if len(targets) != len(images):
+            raise ValueError(
+                f"images and gt_batch[{self.gt_key!r}] must be of the same number, got "
+                f"{len(images)} and {len(targets)}."
+            )
+        lam = torch.tensor(self._draw_lambda(generator), device=images.device)
+        order = _permutation(len(images), generator)
+        blended = lam * images + (1 - lam) * images[order.to(images.device)]
+        mixed = {
+            **gt_batch,
+            "mixup_y_a": targets,
+            "mixup_y_b": targets[order.to(targets.device)],
+            "mixup_lam": lam,
+        }
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        if weights is not None:
+            mixed[_WEIGHTS_B] = weights[order.to(weights.device)]
+        return blended, mixed
+
+    def _draw_lambda(self, generator: torch.Generator | None) -> float:
+        """Draws from Beta(alpha, alpha): PyTorch's own sampler takes no generator."""
+        device = "cpu" if generator is None else generator.device
+        seed = torch.randint(2**62, (), generator=generator, device=device)
+        return random.Random(int(seed)).betavariate(self.alpha, self.alpha)  # noqa: S311
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(alpha={self.alpha:g})"
+
+
+def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
+    device = "cpu" if generator is None else generator.device
+    return torch.randperm(count, generator=generator, device=device)
+
+
+def split_mixup(
+    gt_batch: Any, gt_key: str, weight_key: str | None
+) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
+    """The batch as seen with each of the two targets, and lambda; None if it was not mixed.
+
+    Raises:
+        MissingKeyError: Some of the keys of mixup are there and others not.
+        ValueError: Lambda is no single number in [0, 1].
+    """
+    if not isinstance(gt_batch, Mapping) or not any(key in gt_batch for key in KEYS):
+        return None
+    missing = [key for key in KEYS if key not in gt_batch]
+    if missing:
+        present = ", ".join(repr(key) for key in gt_batch)
+        raise MissingKeyError(
+            f"gt_batch must have all the keys of mixup or none: {', '.join(missing)} missing; the "
+            f"keys that there are: {present}."
+        )
+    rest = {key: value for key, value in gt_batch.items() if key not in KEYS}
+    batch_a = {**rest, gt_key: gt_batch["mixup_y_a"]}
+    batch_b = {**rest, gt_key: gt_batch["mixup_y_b"]}
+    if weight_key is not None and _WEIGHTS_B in gt_batch:
+        batch_b[weight_key] = gt_batch[_WEIGHTS_B]
+    return batch_a, batch_b, _check_lambda(gt_batch["mixup_lam"])
+
+
+def _check_lambda(lam: Any) -> Any:
+    if not isinstance(lam, Tensor):
+        return check_number("gt_batch['mixup_lam']", lam, 0, 1)
+    if lam.numel() != 1:
+        raise ValueError(
+            f"gt_batch['mixup_lam'] must be a single number, got a tensor of shape "
+            f"{tuple(lam.shape)}."
+        )
+    if lam.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_number("gt_batch['mixup_lam']", lam.item(), 0, 1)
+    return lam.reshape(())

@@ -1,0 +1,209 @@
+"""The weighted sum of losses, each normalised, with weights that may change over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segloss.arguments import check_flag, is_list
+from segloss.batch import Batch
+from segloss.loss import Criterion, Loss
+from segloss.loss_wrapper import LossWrapper
+from segloss.precision import PreciseBuffers
+from segloss.schedule import Weight, WeightSchedule
+
+PreProcess = Callable[[Any, Any], tuple[Any, Any]]
+"""From (pred_batch, gt_batch) to (pred_batch, gt_batch), with what losses need added."""
+
+
+class MultiLoss(PreciseBuffers):
+    r"""Weighted sum of losses.
+
+    .. math:: L = \sum_i w_i(\mathrm{epoch})\, \frac{L_i}{\mathrm{norm}_i}
+
+    Args:
+        loss_funcs: The losses. A plain `nn.Module`, or a function, of (prediction, target) is
+            wrapped in a `LossWrapper`.
+        weights: The weight of each loss: a number of at least 0, or a list with one value per
+            epoch threshold, interpolated linearly and held constant outside.
+        epoch_thresholds: The epochs that these lists belong to, in increasing order.
+        pre_processes: Callables (pred_batch, gt_batch) -> (pred_batch, gt_batch), run in order
+            before the losses. They get copies of the batches, to which they may add keys.
+        normalize_losses: Whether losses are divided by their norms where `forward` is not told.
+        normalization_params: Kept for whoever computes the norms, such as `{"max_samples": 1000}`.
+
+    A weight of 0 keeps its loss in the graph, so that every parameter has a gradient. The current
+    weights are in the buffer `current_weights`, and so in the `state_dict`.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong: losses and weights of different number, names
+            that are not unique, thresholds missing, unsorted or of the wrong number.
+
+    Example:
+        >>> losses = [nn.MSELoss(), LossWrapper(nn.L1Loss(), name="l1")]
+        >>> multi_loss = MultiLoss(losses, [1.0, [0.0, 1.0]], epoch_thresholds=[0, 10])
+        >>> pred_batch = {"seg": torch.full((1, 1, 4), 2.0)}
+        >>> gt_batch = {"gt_polygons_image": torch.zeros(1, 1, 4)}
+        >>> multi_loss(pred_batch, gt_batch, epoch=5)
+        (tensor(5.), {'MSELoss': tensor(4.), 'l1': tensor(2.)}, {'MSELoss': {}, 'l1': {}})
+    """
+
+    current_weights: Tensor
+
+    def __init__(
+        self,
+        loss_funcs: Sequence[Loss | nn.Module | Callable[..., Tensor]],
+        weights: Sequence[Weight],
+        epoch_thresholds: Sequence[float] | None = None,
+        pre_processes: Sequence[PreProcess] | None = None,
+        *,
+        normalize_losses: bool = True,
+        normalization_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        losses = _check_losses(loss_funcs)
+        if not is_list(weights) or len(weights) != len(losses):
+            count = len(weights) if is_list(weights) else repr(weights)
+            raise ValueError(
+                f"weights must have one weight per loss: expected {len(losses)}, got {count}."
+            )
+        self.schedule = WeightSchedule(
+            weights, epoch_thresholds, [f"the weight of {loss.name!r}" for loss in losses]
+        )
+        self.loss_funcs = nn.ModuleList(losses)
+        self.pre_processes = _check_pre_processes(pre_processes)
+        self.pre_process_modules = nn.ModuleList(
+            process for process in self.pre_processes if isinstance(process, nn.Module)
+        )
+        self.normalize_losses = check_flag("normalize_losses", normalize_losses)
+        self.normalization_params = dict(normalization_params or {})
+        self.register_buffer("current_weights", self._initial_weights())
+        self._knows_weights = self.schedule.is_constant
+
+    def forward(
+        self,
+        pred_batch: Batch,
+        gt_batch: Batch,
+        normalize: bool | None = None,
+        epoch: float | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, dict[str, Any]]]:
+        """Returns (total, {name: loss, detached}, {name: extra information}).
+
+        Args:
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+            normalize: Whether to divide each loss by its norm; None: as `normalize_losses` says.
+            epoch: Shorthand for calling `set_epoch` first.
+
+        Raises:
+            ValueError: A weight is scheduled, and no epoch was ever set.
+        """
+        if epoch is not None:
+            self.set_epoch(epoch)
+        if not self._knows_weights:
+            raise ValueError(
+                "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
+                "of each epoch, or pass epoch=."
+            )
+        normalize = self.normalize_losses if normalize is None else normalize
+        pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
+        results = [loss(pred_batch, gt_batch, normalize) for loss in self._losses()]
+        values = torch.stack([value for value, _ in results])
+        total = (self.current_weights * values).sum().to(values.dtype)
+        names = [loss.name for loss in self._losses()]
+        losses = {name: value.detach() for name, (value, _) in zip(names, results, strict=True)}
+        return total, losses, {name: extra for name, (_, extra) in zip(names, results, strict=True)}
+
+    def set_epoch(self, epoch: float) -> None:
+        """Sets the current weights to those of an epoch, which may be a fraction.
+
+        Raises:
+            TypeError, ValueError: `epoch` is no finite number.
+        """
+        weights = self.schedule.at(epoch)
+        self.current_weights.copy_(torch.tensor(weights, dtype=self.current_weights.dtype))
+        self._knows_weights = True
+
+    def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
+        """Takes a batch into the norm of every loss; see `Loss.update_norm`."""
+        pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
+        losses = self._losses()
+        averages = [loss.updated_average(pred_batch, gt_batch, nums) for loss in losses]
+        for loss, average in zip(losses, averages, strict=True):
+            loss.set_average(average)
+
+    def reset_norm(self) -> None:
+        """Sets the norm of every loss to 1; see `Loss.reset_norm`."""
+        for loss in self._losses():
+            loss.reset_norm()
+
+    def sync(self, world_size: int | None = None) -> None:
+        """Makes every norm the average over the samples of all ranks; see `Loss.sync`."""
+        for loss in self._losses():
+            loss.sync(world_size)
+
+    def as_criterion(self) -> Criterion:
+        """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
+        return Criterion(self)
+
+    def _losses(self) -> list[Loss]:
+        return [loss for loss in self.loss_funcs if isinstance(loss, Loss)]
+
+    def _pre_processed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Batch, Batch]:
+        for process in self.pre_processes:
+            if not (isinstance(pred_batch, Mapping) and isinstance(gt_batch, Mapping)):
+                raise TypeError(
+                    f"pre_processes need batches that are mappings, got "
+                    f"{type(pred_batch).__name__} and {type(gt_batch).__name__}."
+                )
+            result = process(dict(pred_batch), dict(gt_batch))
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TypeError(
+                    f"A pre-process must return (pred_batch, gt_batch), {process!r} returned "
+                    f"{type(result).__name__}."
+                )
+            pred_batch, gt_batch = result
+        return pred_batch, gt_batch
+
+    def _initial_weights(self) -> Tensor:
+        """The constant weights, and NaN for those that wait for an epoch."""
+        return torch.tensor(
+            [torch.nan if isinstance(weight, list) else weight for weight in self.schedule.weights],
+            dtype=torch.float64,
+        )
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._knows_weights = not bool(self.current_weights.isnan().any())
+
+
+def _check_losses(loss_funcs: Any) -> list[Loss]:
+    if not is_list(loss_funcs) and not isinstance(loss_funcs, nn.ModuleList):
+        raise TypeError(f"loss_funcs must be a list of losses, got {type(loss_funcs).__name__}.")
+    if any(isinstance(loss, MultiLoss) for loss in loss_funcs):
+        raise TypeError("loss_funcs must not hold a MultiLoss: put its losses into this one.")
+    losses = [loss if isinstance(loss, Loss) else LossWrapper(loss) for loss in loss_funcs]
+    if not losses:
+        raise ValueError("loss_funcs must hold at least one loss.")
+    names = [loss.name for loss in losses]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"The losses' names must be unique, got {twice} more than once: set name= (of a plain "
+            "module: by LossWrapper(module, name=...))."
+        )
+    return losses
+
+
+def _check_pre_processes(pre_processes: Any) -> list[PreProcess]:
+    if pre_processes is None:
+        return []
+    if not is_list(pre_processes) or not all(callable(process) for process in pre_processes):
+        raise TypeError(
+            f"pre_processes must be a list of callables (pred_batch, gt_batch) -> (pred_batch, "
+            f"gt_batch), got {pre_processes!r}."
+        )
+    return list(pre_processes)

@@ -1,0 +1,249 @@
+"""The compound segmentation loss: cross-entropy, Dice and focal Tversky from one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segloss.arguments import (
+    check_flag,
+    check_integer,
+    check_number,
+    check_text,
+    check_weights,
+)
+from segloss.batch import Batch, take, take_optional
+from segloss.confusion import SoftConfusion, confusion_of
+from segloss.loss import Loss
+from segloss.mixup import MixUp
+from segloss.precision import arithmetic_dtype
+from segloss.selectors import Selector, optional_selector
+from segloss.targets import Pixels, ValueChecks, as_pixels, resolve_activation
+from segloss.terms import RegionTerm, seg_terms, total_mean
+
+
+class SegLoss(Loss):
+    r"""Cross-entropy, Dice and focal Tversky losses, mixed by coefficients.
+
+    .. math:: L = c_\mathrm{bce}\,\overline{\mathrm{CE}} + c_\mathrm{dice}\,\overline{
+        \mathrm{Dice}} + c_\mathrm{tversky}\,\overline{\mathrm{FocalTversky}}
+
+    All terms see the same probabilities, from one pass over the pixels. Cross-entropy is one
+    weighted mean over the batch's pixels; the region terms are means over the cells of samples and
+    classes, or as `region_reduction` says.
+
+    Args:
+        name: The name for logging.
+        gt_channel_selector: The channels of the target to compare with; None: all. An int, a
+            slice, a list of ints or bools, a tensor of either, "0:2", or a mapping with start,
+            stop, step.
+        n_classes: The number of classes. 2: binary cross-entropy of independent sigmoid channels;
+            more: softmax cross-entropy.
+        bce_coef: Coefficient of the (binary) cross-entropy, at least 0, as all of them.
+        dice_coef: Coefficient of the Dice loss.
+        tversky_focal_coef: Coefficient of the focal Tversky loss. A term with coefficient 0 is
+            not computed.
+        use_mixed_precision: Whether predictions of two classes are logits.
+        use_mixup: Whether batches may carry the keys of `MixUp`.
+        mixup_alpha: The parameter of `mixup`, the `MixUp` that fits this loss.
+        use_label_smooth: Whether `smooth_factor` is used.
+        smooth_factor: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
+            sigmoid, g (1 - e) + e/C for softmax. The region terms see plain targets.
+        from_logits: Whether predictions are logits. None: yes if `n_classes` > 2, else as
+            `use_mixed_precision` says.
+        activation: "sigmoid" or "softmax"; None: as `n_classes` says.
+        pred_channel_selector: The channels of the prediction to look at; None: all.
+        ignore_index: The target's value that marks pixels to be left out.
+        class_weights: Weights of the classes in the cross-entropy, (C,).
+        pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
+        region_reduction: "sample", "batch" or "micro"; see `segloss.terms.RegionTerm`.
+        region_classes: The classes that the region terms look at; None: all.
+        region_class_weights: Their weights in the mean over classes.
+        skip_absent_classes: Whether the region terms leave out classes absent from the target.
+        smooth: The Dice loss's smoothing.
+        tversky_alpha: Weight of false positives.
+        tversky_beta: Weight of false negatives.
+        tversky_gamma: Exponent of the focal Tversky loss.
+        extra_terms: More terms, or their names, with coefficients, such as `{"jaccard": 0.2}`.
+        pred_key: The key of the predictions in `pred_batch`, (N, C, *spatial).
+        gt_key: The key of the targets in `gt_batch`: dense (N, C, *spatial), or a label map
+            (N, *spatial) or (N, 1, *spatial).
+        weight_key: The key of the pixel weights in `gt_batch`, which may be absent:
+            (N, 1 or C_gt, *spatial). The target's channel selector applies to more than one
+            channel.
+
+    The loss is float64 for float64 predictions, float32 otherwise. `extra_info` has the value of
+    each term under its name ("cross_entropy", "dice", "focal_tversky") and, as "dice_per_class"
+    and so on, the region terms' means per class (NaN for a class without a cell).
+
+    Raises:
+        TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong
+            when it is used; the message names the argument or the key.
+
+    Example:
+        >>> loss = SegLoss(n_classes=3, bce_coef=1.0, dice_coef=1.0)
+        >>> pred_batch = {"seg": torch.zeros(1, 3, 2, 2)}
+        >>> gt_batch = {"gt_polygons_image": torch.tensor([[[0, 1], [2, 2]]])}
+        >>> value, extra_info = loss(pred_batch, gt_batch)
+        >>> value
+        tensor(1.5858)
+        >>> sorted(extra_info)
+        ['cross_entropy', 'dice', 'dice_per_class']
+    """
+
+    class_weights: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        name: str = "seg",
+        gt_channel_selector: Selector | None = None,
+        n_classes: int = 2,
+        bce_coef: float = 0.5,
+        dice_coef: float = 0.5,
+        tversky_focal_coef: float = 0.0,
+        use_mixed_precision: bool = False,
+        use_mixup: bool = False,
+        mixup_alpha: float = 0.5,
+        use_label_smooth: bool = False,
+        smooth_factor: float = 0.0,
+        *,
+        from_logits: bool | None = None,
+        activation: str | None = None,
+        pred_channel_selector: Selector | None = None,
+        ignore_index: int | None = None,
+        class_weights: Any = None,
+        pos_weight: Any = None,
+        region_reduction: str = "sample",
+        region_classes: Sequence[int] | None = None,
+        region_class_weights: Any = None,
+        skip_absent_classes: bool = False,
+        smooth: float = 1.0,
+        tversky_alpha: float = 0.3,
+        tversky_beta: float = 0.7,
+        tversky_gamma: float = 0.75,
+        extra_terms: Mapping[Any, float] | None = None,
+        pred_key: str = "seg",
+        gt_key: str = "gt_polygons_image",
+        weight_key: str = "seg_loss_weights",
+    ) -> None:
+        super().__init__(name, use_mixup=use_mixup)
+        self.activation = resolve_activation(n_classes, activation)
+        self.n_classes = n_classes
+        self.from_logits = _resolve_from_logits(from_logits, n_classes, use_mixed_precision)
+        self.ignore_index = _check_ignore_index(ignore_index)
+        check_flag("use_label_smooth", use_label_smooth)
+        smoothing = check_number("smooth_factor", smooth_factor, 0, 1)
+        self.label_smoothing = smoothing if use_label_smooth else 0.0
+        self.pred_key = check_text("pred_key", pred_key)
+        self.gt_key = check_text("gt_key", gt_key)
+        self.weight_key: str = check_text("weight_key", weight_key)
+        self.mixup = MixUp(
+            check_number("mixup_alpha", mixup_alpha, open_low=True),
+            gt_key=self.gt_key,
+            weight_key=self.weight_key,
+        )
+        self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
+        self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
+        self.register_buffer("class_weights", check_weights("class_weights", class_weights))
+        self.register_buffer("pos_weight", check_weights("pos_weight", pos_weight))
+        weighted = seg_terms(
+            bce_coef=bce_coef,
+            dice_coef=dice_coef,
+            tversky_focal_coef=tversky_focal_coef,
+            smooth=smooth,
+            tversky_alpha=tversky_alpha,
+            tversky_beta=tversky_beta,
+            tversky_gamma=tversky_gamma,
+            extra_terms=extra_terms,
+            region_reduction=region_reduction,
+            region_classes=region_classes,
+            region_class_weights=region_class_weights,
+            skip_absent_classes=skip_absent_classes,
+        )
+        self.coefficients = {term.name: coefficient for coefficient, term in weighted}
+        self.terms = nn.ModuleDict({term.name: term for _, term in weighted})
+        self._sums = tuple({term.sums for _, term in weighted})
+        self._checks = ValueChecks()
+        if self.activation == "softmax":
+            self._check_channels(n_classes)
+
+    def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
+        """The compound loss of a batch; each term's values go to `extra_info`."""
+        pixels = self._pixels(pred_batch, gt_batch)
+        confusion = confusion_of(pixels, self._sums)
+        values = [
+            coefficient * self._value(name, confusion)
+            for name, coefficient in self.coefficients.items()
+        ]
+        return torch.stack(values).sum().to(arithmetic_dtype(pixels.prediction.dtype))
+
+    def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> Pixels:
+        """The batch's selected predictions, targets and weights, checked."""
+        names = (
+            f"pred_batch[{self.pred_key!r}]",
+            f"gt_batch[{self.gt_key!r}]",
+            f"gt_batch[{self.weight_key!r}]",
+        )
+        prediction = take(pred_batch, self.pred_key, "pred_batch")
+        target = take(gt_batch, self.gt_key, "gt_batch")
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        if self.pred_channels is not None:
+            prediction = self.pred_channels(prediction, names[0])
+        if self.gt_channels is not None:
+            target = self.gt_channels(target, names[1])
+            if weights is not None and weights.ndim > 1 and weights.shape[1] > 1:
+                weights = self.gt_channels(weights, names[2])
+        pixels = as_pixels(
+            prediction,
+            target,
+            n_classes=self.n_classes,
+            activation=self.activation,
+            from_logits=self.from_logits,
+            pixel_weights=weights,
+            ignore_index=self.ignore_index,
+            class_weights=self.class_weights,
+            pos_weight=self.pos_weight,
+            label_smoothing=self.label_smoothing,
+            names=names,
+            checks=self._checks,
+        )
+        self._check_channels(prediction.shape[1])
+        return pixels
+
+    def _check_channels(self, channels: int) -> None:
+        """Raises ValueError if weights or selected classes do not fit so many channels."""
+        for term in self.terms.values():
+            if isinstance(term, RegionTerm):
+                term.check_channels(channels)
+
+    def _value(self, name: str, confusion: SoftConfusion) -> Tensor:
+        """The term's mean, which goes to `extra_info` too, with that of each class."""
+        term = self.terms[name]
+        numerator, denominator = term(confusion)
+        value = total_mean(numerator, denominator)
+        self.extra_info[name] = value
+        if isinstance(term, RegionTerm) and term.region_reduction != "micro":
+            self.extra_info[f"{name}_per_class"] = numerator / denominator
+        return value
+
+
+def _resolve_from_logits(
+    from_logits: bool | None, n_classes: int, use_mixed_precision: bool
+) -> bool:
+    check_flag("use_mixed_precision", use_mixed_precision)
+    if from_logits is None:
+        return n_classes > 2 or use_mixed_precision
+    if use_mixed_precision and not check_flag("from_logits", from_logits):
+        raise ValueError(
+            "from_logits=False contradicts use_mixed_precision=True, which takes logits: leave "
+            "one of them out."
+        )
+    return check_flag("from_logits", from_logits)
+
+
+def _check_ignore_index(ignore_index: Any) -> int | None:
+    return None if ignore_index is None else check_integer("ignore_index", ignore_index)

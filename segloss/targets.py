@@ -1,0 +1,346 @@
+"""The pass's input: predictions, targets and weights of one batch, checked and brought into shape.
+
+Everything wrong is found here, before a pixel is computed. What is done with the pixels is the
+business of `segloss.confusion`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.arguments import check_choice, check_integer
+
+ACTIVATIONS = ("sigmoid", "softmax")
+
+_ROUNDING = 1e-6
+"""How far probabilities may stand outside [0, 1]."""
+
+_ALWAYS_CHECKED = 65_536
+"""Up to so many elements, ranges of dense tensors are checked on every batch (on CPU)."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """One batch as the pass reads it, with the spatial dimensions flattened to P pixels.
+
+    Attributes:
+        prediction: Logits or probabilities, (N, C, P), in their own floating-point dtype.
+        target: A label map (N, P), or dense (N, C, P), in its own dtype.
+        activation: "sigmoid" (channels independent) or "softmax" (channels are classes).
+        from_logits: Whether `prediction` holds logits.
+        weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
+        ignore_index: The target's value that marks pixels to be left out, or None.
+        class_weights: One weight per class of the cross-entropy, (C,), or None.
+        pos_weight: The weight of the positive class of binary cross-entropy, (1 or C,), or None.
+        label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
+    """
+
+    prediction: Tensor
+    target: Tensor
+    activation: str
+    from_logits: bool
+    weight: Tensor | None
+    ignore_index: int | None
+    class_weights: Tensor | None
+    pos_weight: Tensor | None
+    label_smoothing: float
+
+    @property
+    def is_label_map(self) -> bool:
+        """Whether the target holds class indices, and not one value per class."""
+        return self.target.ndim < self.prediction.ndim
+
+    def valid(self) -> Tensor | None:
+        """Which pixels count, (N, 1 or C, P): those neither ignored nor of weight 0; None: all.
+
+        With softmax a pixel is one unit: ignored in one channel of a dense target, it is ignored.
+        """
+        kept = None if self.ignore_index is None else self.target != self.ignore_index
+        if kept is not None and self.is_label_map:
+            kept = kept.unsqueeze(1)
+        elif kept is not None and self.activation == "softmax":
+            kept = kept.all(1, keepdim=True)
+        if self.weight is None:
+            return kept
+        weighted = self.weight != 0
+        return weighted if kept is None else weighted & kept
+
+
+class ValueChecks:
+    """Decides when the checks that read values are due, so that they cost next to nothing.
+
+    On CPU, labels and small tensors are checked in every batch, larger dense ones in the first
+    batch of each shape; on an accelerator, whose queue a check would drain, in the first batch
+    alone; never while compiling, exporting or under `torch.func`.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
+        """Whether to read the values of `tensor`, which plays the part `role`."""
+        if _is_traced() or tensor.numel() == 0 or tensor.is_meta:
+            return False
+        on_cpu = tensor.device.type == "cpu"
+        if on_cpu and (on_every_batch or tensor.numel() <= _ALWAYS_CHECKED):
+            return True
+        key = (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
+        first = key not in self._seen
+        self._seen.add(key)
+        return first
+
+
+def _is_traced() -> bool:
+    """Whether a compiler, an exporter or a `torch.func` transform runs, which has no values."""
+    if torch.compiler.is_compiling():
+        return True
+    functorch = torch._C._functorch
+    return functorch.peek_interpreter_stack() is not None
+
+
+def resolve_activation(n_classes: int, activation: str | None) -> str:
+    """The activation that `n_classes` implies, or the one that is asked for.
+
+    Raises:
+        TypeError, ValueError: `n_classes` is no int of at least 2, or `activation` is unknown.
+    """
+    check_integer("n_classes", n_classes)
+    if n_classes < 2:
+        raise ValueError(
+            f"n_classes must be at least 2, got {n_classes}: one foreground class against the "
+            "background is n_classes=2, predicted in one sigmoid channel."
+        )
+    if activation is None:
+        return "sigmoid" if n_classes == 2 else "softmax"
+    return check_choice("activation", activation, ACTIVATIONS)
+
+
+def as_pixels(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int,
+    activation: str,
+    from_logits: bool,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    class_weights: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    names: tuple[str, str, str] = ("pred", "target", "pixel_weights"),
+    checks: ValueChecks | None = None,
+) -> Pixels:
+    """Checks a batch and brings it into the shape that the pass reads.
+
+    Args:
+        pred: Predictions (N, C, *spatial), floating-point.
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; with softmax, of channels.
+        activation: "sigmoid" or "softmax".
+        from_logits: Whether `pred` holds logits, and not probabilities.
+        pixel_weights: Weights (N, *spatial), (N, 1, *spatial) or, for sigmoid, (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        class_weights: Weights of the classes in the cross-entropy, (C,).
+        pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
+        label_smoothing: Smoothing of the cross-entropy's targets.
+        names: What messages call `pred`, `target` and `pixel_weights`.
+        checks: Decides when values are read; None: always.
+
+    Raises:
+        TypeError: Something is no tensor, of a wrong dtype, or requires grad where it must not.
+        ValueError: Shapes or devices do not match, or values are out of range.
+    """
+    pred_name, target_name, weight_name = names
+    _check_prediction(pred, pred_name, n_classes, activation)
+    _check_companion(target, target_name, pred, pred_name)
+    channels = pred.shape[1]
+    pixels = Pixels(
+        prediction=pred.flatten(2),
+        target=_flat_target(target, target_name, pred, pred_name, activation),
+        activation=activation,
+        from_logits=from_logits,
+        weight=_flat_weight(pixel_weights, weight_name, pred, pred_name, activation),
+        ignore_index=ignore_index,
+        class_weights=_class_vector("class_weights", class_weights, channels, pred),
+        pos_weight=_pos_weight(pos_weight, channels, pred, activation),
+        label_smoothing=label_smoothing,
+    )
+    _check_values(pixels, names, ValueChecks() if checks is None else checks)
+    return pixels
+
+
+def _check_prediction(pred: Any, name: str, n_classes: int, activation: str) -> None:
+    if not isinstance(pred, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
+    if not pred.is_floating_point():
+        raise TypeError(f"{name} must be floating-point, got {pred.dtype}.")
+    if not 3 <= pred.ndim <= 5:
+        raise ValueError(
+            f"{name} must have the shape (N, C, *spatial) with 1 to 3 spatial dimensions, got "
+            f"{tuple(pred.shape)}."
+        )
+    channels = pred.shape[1]
+    if activation == "softmax" and channels != n_classes:
+        single = " Softmax over one channel is always 1: use activation='sigmoid'."
+        raise ValueError(
+            f"{name} must have one channel per class with softmax: expected {n_classes} channels "
+            f"(n_classes), got {channels} in the shape {tuple(pred.shape)}."
+            f"{single if channels == 1 else ''}"
+        )
+    if channels == 0:
+        raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
+
+
+def _check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Checks what a target and a weight have in common."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
+    if tensor.is_complex():
+        raise TypeError(f"{name} must be real, got {tensor.dtype}.")
+    if tensor.requires_grad:
+        raise TypeError(
+            f"{name} must not require grad: no gradient flows into it. Pass {name}.detach()."
+        )
+    if tensor.device != pred.device:
+        raise ValueError(
+            f"{name} must be on the device of {pred_name} ({pred.device}), got {tensor.device}: "
+            f"move it with .to({str(pred.device)!r})."
+        )
+
+
+def _flat_target(
+    target: Tensor, name: str, pred: Tensor, pred_name: str, activation: str
+) -> Tensor:
+    """The target as (N, C, P) where it is dense, as (N, P) where it is a label map."""
+    samples, spatial = pred.shape[0], pred.shape[2:]
+    if target.shape == pred.shape:
+        return target.flatten(2)
+    if target.shape in ((samples, *spatial), (samples, 1, *spatial)):
+        if activation == "softmax":
+            return target.reshape(samples, -1)
+        if pred.shape[1] == 1:
+            return target.reshape(samples, 1, -1)
+    label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
+    has_labels = activation == "softmax" or pred.shape[1] == 1
+    hint = "" if has_labels else " Channels are independent with sigmoid: one mask per channel."
+    raise ValueError(
+        f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
+        f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}.{hint} "
+        "Use the channel selectors to pick channels."
+    )
+
+
+def _flat_weight(
+    weight: Tensor | None, name: str, pred: Tensor, pred_name: str, activation: str
+) -> Tensor | None:
+    if weight is None:
+        return None
+    _check_companion(weight, name, pred, pred_name)
+    samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
+    if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
+        return weight.reshape(samples, 1, -1)
+    if weight.shape == pred.shape and activation == "sigmoid":
+        return weight.flatten(2)
+    each = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""
+    raise ValueError(
+        f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
+        f"{(samples, 1, *spatial)}{each}, got {tuple(weight.shape)}."
+    )
+
+
+def _class_vector(name: str, weights: Tensor | None, channels: int, pred: Tensor) -> Tensor | None:
+    if weights is None:
+        return None
+    if len(weights) != channels:
+        hint = " To weight the positive class, use pos_weight." if channels == 1 else ""
+        raise ValueError(
+            f"{name} must have one weight per class: expected {channels}, got {len(weights)}.{hint}"
+        )
+    return weights.to(pred.device)
+
+
+def _pos_weight(
+    weights: Tensor | None, channels: int, pred: Tensor, activation: str
+) -> Tensor | None:
+    if weights is None:
+        return None
+    if activation == "softmax":
+        raise ValueError(
+            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': "
+            "use class_weights."
+        )
+    if len(weights) == 1:
+        return weights.to(pred.device)
+    return _class_vector("pos_weight", weights, channels, pred)
+
+
+def _check_values(pixels: Pixels, names: tuple[str, str, str], checks: ValueChecks) -> None:
+    pred_name, target_name, weight_name = names
+    weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
+    if weight is not None and weight.dtype != torch.bool and checks.due("weight", weight):
+        low, high = _extremes(weight, None)
+        if not (low >= 0 and high < float("inf")):
+            raise ValueError(
+                f"{weight_name} must hold finite numbers of at least 0, got values from {low:g} "
+                f"to {high:g}."
+            )
+    if pixels.is_label_map:
+        if checks.due("labels", target, on_every_batch=True):
+            _check_labels(pixels, target_name)
+    elif target.dtype != torch.bool and checks.due("target", target):
+        low, high = _extremes(target, pixels.valid())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"{target_name} must hold values in [0, 1], got values from {low:g} to {high:g}."
+                f"{_ignore_hint(pixels.ignore_index, low, high)}"
+            )
+    if not pixels.from_logits and checks.due("prediction", prediction):
+        low, high = _extremes(prediction.detach(), pixels.valid())
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise ValueError(
+                f"{pred_name} must hold probabilities, in [0, 1], got values from {low:g} to "
+                f"{high:g}. If these are logits, set from_logits=True."
+            )
+
+
+def _extremes(tensor: Tensor, valid: Tensor | None) -> tuple[float, float]:
+    """The least and the largest of the valid values; (0, 0) stands for what is not valid."""
+    kept = tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
+    low, high = torch.aminmax(kept)
+    return float(low), float(high)
+
+
+def _check_labels(pixels: Pixels, name: str) -> None:
+    target, classes = pixels.target, pixels.prediction.shape[1]
+    if target.dtype == torch.bool:
+        return
+    valid = pixels.valid()
+    valid = None if valid is None else valid.squeeze(1)
+    low, high = _extremes(target, valid)
+    if not (low >= 0 and high < classes):
+        value = low if not low >= 0 else high
+        raise ValueError(
+            f"{name} holds the label {value:g}, expected 0 to {classes - 1} for {classes} classes."
+            f"{_ignore_hint(pixels.ignore_index, low, high)}"
+        )
+    if target.is_floating_point():
+        kept = target if valid is None else target[valid]
+        if not torch.equal(kept, kept.round()):
+            raise ValueError(
+                f"{name} must hold whole numbers as a label map, got fractions: class indices are "
+                "expected here; one value per class is a dense target of the predictions' shape."
+            )
+
+
+def _ignore_hint(ignore_index: int | None, low: float, high: float) -> str:
+    """Suggests ignore_index where a value looks like a mark, such as 255 or -100."""
+    if ignore_index is not None:
+        return f" (Pixels of ignore_index={ignore_index} are left out already.)"
+    outlier = high if high > 1 else low
+    if not outlier.is_integer():
+        return ""
+    return f" If {outlier:g} marks pixels to leave out, set ignore_index={outlier:g}."
