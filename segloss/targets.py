@@ -221,9 +221,9 @@ def _flat_target(
         return target.flatten(2)
     if target.shape in ((samples, *spatial), (samples, 1, *spatial)):
         if activation == "softmax":
-            return target.reshape(samples, -1)
+            return target.reshape(samples, spatial.numel())
         if pred.shape[1] == 1:
-            return target.reshape(samples, 1, -1)
+            return target.reshape(samples, 1, spatial.numel())
     label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
     has_labels = activation == "softmax" or pred.shape[1] == 1
     hint = "" if has_labels else " Channels are independent with sigmoid: one mask per channel."
@@ -242,7 +242,7 @@ def _flat_weight(
     _check_companion(weight, name, pred, pred_name)
     samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
     if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
-        return weight.reshape(samples, 1, -1)
+        return weight.reshape(samples, 1, spatial.numel())
     if weight.shape == pred.shape and activation == "sigmoid":
         return weight.flatten(2)
     each = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""

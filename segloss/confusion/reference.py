@@ -96,8 +96,8 @@ def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
 
 
 def _given(prediction: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities that were given, and their complements."""
-    p = prediction.clamp(0, 1)
+    """Probabilities that were given, rounded into [0, 1] with a slope of 1, and complements."""
+    p = prediction + (prediction.clamp(0, 1) - prediction).detach()
     return p, 1 - p
 
 

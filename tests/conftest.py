@@ -1,0 +1,25 @@
+"""Batches that the tests share, seeded, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def binary() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and masks of two sigmoid channels, (3, 2, 7, 6)."""
+    return torch.randn(3, 2, 7, 6, dtype=torch.float64), torch.rand(3, 2, 7, 6).gt(0.6).double()
+
+
+@pytest.fixture
+def multiclass() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of four classes and a label map in which each occurs in each sample, (3, 4, 7, 6)."""
+    labels = torch.randint(0, 4, (3, 7, 6))
+    labels[:, 0, :4] = torch.arange(4)
+    return torch.randn(3, 4, 7, 6, dtype=torch.float64), labels
