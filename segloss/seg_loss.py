@@ -21,7 +21,13 @@ from segloss.loss import Loss
 from segloss.mixup import MixUp
 from segloss.precision import arithmetic_dtype
 from segloss.selectors import Selector, optional_selector
-from segloss.targets import Pixels, ValueChecks, as_pixels, resolve_activation
+from segloss.targets import (
+    Pixels,
+    ValueChecks,
+    as_pixels,
+    check_channel_weights,
+    resolve_activation,
+)
 from segloss.terms import RegionTerm, seg_terms, total_mean
 
 
@@ -170,6 +176,7 @@ class SegLoss(Loss):
         self._checks = ValueChecks()
         if self.activation == "softmax":
             self._check_channels(n_classes)
+            check_channel_weights(self.class_weights, self.pos_weight, n_classes, self.activation)
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The compound loss of a batch; each term's values go to `extra_info`."""

@@ -139,6 +139,8 @@ def _parse_text(selector: str, name: str) -> int | slice:
     try:
         if len(parts) == 1:
             return int(selector)
+        if len(parts) > len(_SLICE_KEYS):
+            raise ValueError("more than start, stop and step")
         edges = [int(part) if part.strip() else None for part in parts]
         return _parse_mapping(dict(zip(_SLICE_KEYS, edges, strict=False)), name)
     except ValueError as error:

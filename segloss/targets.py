@@ -157,7 +157,7 @@ def as_pixels(
     pred_name, target_name, weight_name = names
     _check_prediction(pred, pred_name, n_classes, activation)
     _check_companion(target, target_name, pred, pred_name)
-    channels = pred.shape[1]
+    check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
     pixels = Pixels(
         prediction=pred.flatten(2),
         target=_flat_target(target, target_name, pred, pred_name, activation),
@@ -165,8 +165,8 @@ def as_pixels(
         from_logits=from_logits,
         weight=_flat_weight(pixel_weights, weight_name, pred, pred_name, activation),
         ignore_index=ignore_index,
-        class_weights=_class_vector("class_weights", class_weights, channels, pred),
-        pos_weight=_pos_weight(pos_weight, channels, pred, activation),
+        class_weights=_on_device(class_weights, pred),
+        pos_weight=_on_device(pos_weight, pred),
         label_smoothing=label_smoothing,
     )
     _check_values(pixels, names, ValueChecks() if checks is None else checks)
@@ -252,30 +252,30 @@ def _flat_weight(
     )
 
 
-def _class_vector(name: str, weights: Tensor | None, channels: int, pred: Tensor) -> Tensor | None:
-    if weights is None:
-        return None
-    if len(weights) != channels:
+def check_channel_weights(
+    class_weights: Tensor | None, pos_weight: Tensor | None, channels: int, activation: str
+) -> None:
+    """Raises ValueError if the weights do not fit so many channels, or the activation."""
+    if pos_weight is not None and activation == "softmax":
+        raise ValueError(
+            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "
+            "class_weights."
+        )
+    if pos_weight is not None and len(pos_weight) not in (1, channels):
+        raise ValueError(
+            f"pos_weight must be one number or have one weight per channel: expected {channels}, "
+            f"got {len(pos_weight)}."
+        )
+    if class_weights is not None and len(class_weights) != channels:
         hint = " To weight the positive class, use pos_weight." if channels == 1 else ""
         raise ValueError(
-            f"{name} must have one weight per class: expected {channels}, got {len(weights)}.{hint}"
+            f"class_weights must have one weight per class: expected {channels}, got "
+            f"{len(class_weights)}.{hint}"
         )
-    return weights.to(pred.device)
 
 
-def _pos_weight(
-    weights: Tensor | None, channels: int, pred: Tensor, activation: str
-) -> Tensor | None:
-    if weights is None:
-        return None
-    if activation == "softmax":
-        raise ValueError(
-            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': "
-            "use class_weights."
-        )
-    if len(weights) == 1:
-        return weights.to(pred.device)
-    return _class_vector("pos_weight", weights, channels, pred)
+def _on_device(weights: Tensor | None, pred: Tensor) -> Tensor | None:
+    return None if weights is None else weights.to(pred.device)
 
 
 def _check_values(pixels: Pixels, names: tuple[str, str, str], checks: ValueChecks) -> None:
