@@ -176,10 +176,10 @@ def _at(path: str) -> Iterator[None]:
 def _build_compound(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> MultiLoss:
     _check_keys(block, _COMPOUND_KEYS, path)
     specs = _specs(block, path)
+    weights, thresholds = [spec.weight for spec in specs], block.get("epoch_thresholds")
     with _at(path):
-        thresholds = block.get("epoch_thresholds")
-        weights = [spec.weight for spec in specs]
-        WeightSchedule(weights, thresholds, [spec.weight_path for spec in specs])
+        WeightSchedule([], thresholds)
+    WeightSchedule(weights, thresholds, [spec.weight_path for spec in specs])
     losses = [_build_loss(spec.block, spec.path, allow) for spec in specs]
     processes = _build_pre_processes(block.get("pre_processes"), f"{path}.pre_processes", allow)
     with _at(path):

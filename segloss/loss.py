@@ -221,4 +221,5 @@ def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
     """The values weighted by lambda; what is no number of both is taken from the first."""
     if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
         return value_a
-    return (lam * value_a + (1 - lam) * value_b).to(value_a.dtype)
+    lam = torch.as_tensor(lam).to(value_a)  # before 1 - lam, which float32 would round
+    return lam * value_a + (1 - lam) * value_b

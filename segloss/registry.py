@@ -81,13 +81,15 @@ def _own(target: str, name: str) -> Callable[..., Any]:
 
 def _library_class(target: str, package: str, module: str, name: str) -> Callable[..., Any]:
     try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"{target!r} needs {LIBRARIES[package]}, which can't be imported ({error}): "
+            f"pip install {LIBRARIES[package]}."
+        ) from error
+    try:
         imported = importlib.import_module(module)
     except ImportError as error:
-        if error.name == package:
-            raise ImportError(
-                f"{target!r} needs {LIBRARIES[package]}, which is not installed: "
-                f"pip install {LIBRARIES[package]}."
-            ) from error
         raise ValueError(f"{target!r} does not exist: there is no module {module!r}.") from error
     found = _module_class(target, imported, name, nn.Module)
     if not found.__module__.startswith(f"{package}.losses"):
