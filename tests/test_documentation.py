@@ -1,0 +1,40 @@
+"""The code blocks of README and docs run, in order, and their configs build losses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from segloss import build_loss
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for config in blocks(page, "yaml"):
+        Path("loss.yaml").write_text(config)
+    namespace: dict = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), namespace)  # noqa: S102
+
+
+@pytest.mark.parametrize(
+    "config", [block for page in PAGES for block in blocks(page, "yaml")]
+)
+def test_the_configs_of_the_pages_build_losses(config: str) -> None:
+    build_loss(config)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
