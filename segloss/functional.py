@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from segloss.arguments import check_choice
-from segloss.confusion import SoftConfusion, soft_confusion
+from segloss.confusion import soft_confusion
 from segloss.precision import arithmetic_dtype
 from segloss.terms import (
     CrossEntropy,
@@ -250,9 +250,11 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2, 255]]), ignore_index=255)
         tensor(1.0986)
     """
-    confusion = soft_confusion(
+    return _loss(
+        [(1.0, CrossEntropy())],
         pred,
         target,
+        reduction,
         n_classes=_channels(pred) if n_classes is None else n_classes,
         from_logits=from_logits,
         activation="softmax",
@@ -260,9 +262,7 @@ def cross_entropy(
         ignore_index=ignore_index,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
-        sums=(CrossEntropy.sums,),
     )
-    return _reduced([(1.0, CrossEntropy())], confusion, reduction, pred)
 
 
 def binary_cross_entropy(
@@ -306,9 +306,11 @@ def binary_cross_entropy(
         >>> binary_cross_entropy(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.6931)
     """
-    confusion = soft_confusion(
+    return _loss(
+        [(1.0, CrossEntropy())],
         pred,
         target,
+        reduction,
         from_logits=from_logits,
         activation="sigmoid",
         pixel_weights=pixel_weights,
@@ -316,9 +318,7 @@ def binary_cross_entropy(
         class_weights=class_weights,
         pos_weight=pos_weight,
         label_smoothing=label_smoothing,
-        sums=(CrossEntropy.sums,),
     )
-    return _reduced([(1.0, CrossEntropy())], confusion, reduction, pred)
 
 
 def seg_loss(
@@ -393,9 +393,11 @@ def seg_loss(
         extra_terms=extra_terms,
         **region,
     )
-    confusion = soft_confusion(
+    return _loss(
+        weighted,
         pred,
         target,
+        reduction,
         n_classes=n_classes,
         from_logits=from_logits,
         activation=activation,
@@ -404,9 +406,7 @@ def seg_loss(
         class_weights=class_weights,
         pos_weight=pos_weight,
         label_smoothing=label_smoothing,
-        sums={term.sums for _, term in weighted},
     )
-    return _reduced(weighted, confusion, reduction, pred)
 
 
 def _region_loss(
@@ -423,25 +423,30 @@ def _region_loss(
     reduction: str = "mean",
     **region: Unpack[RegionOptions],
 ) -> Tensor:
-    term = term_type(**parameters, **region)
-    confusion = soft_confusion(
+    return _loss(
+        [(1.0, term_type(**parameters, **region))],
         pred,
         target,
+        reduction,
         n_classes=n_classes,
         from_logits=from_logits,
         activation=activation,
         pixel_weights=pixel_weights,
         ignore_index=ignore_index,
-        sums=(term.sums,),
     )
-    return _reduced([(1.0, term)], confusion, reduction, pred)
 
 
-def _reduced(
-    weighted: Sequence[tuple[float, Term]], confusion: SoftConfusion, reduction: str, pred: Tensor
+def _loss(
+    weighted: Sequence[tuple[float, Term]],
+    pred: Tensor,
+    target: Tensor,
+    reduction: str,
+    **reading: Any,
 ) -> Tensor:
     """The compound of the terms, as a mean or for each cell, rounded once at the end."""
     check_choice("reduction", reduction, ("mean", "none"))
+    sums = {term.sums for _, term in weighted}
+    confusion = soft_confusion(pred, target, sums=sums, **reading)
     combined = combine if reduction == "mean" else combine_cells
     return combined(weighted, confusion).to(arithmetic_dtype(pred.dtype))
 

@@ -27,9 +27,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch) -> N
         exec(compile(code, page.name, "exec"), namespace)  # noqa: S102
 
 
-@pytest.mark.parametrize(
-    "config", [block for page in PAGES for block in blocks(page, "yaml")]
-)
+@pytest.mark.parametrize("config", [block for page in PAGES for block in blocks(page, "yaml")])
 def test_the_configs_of_the_pages_build_losses(config: str) -> None:
     build_loss(config)
 
