@@ -91,31 +91,30 @@ def is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
+def as_python(value: Any) -> Any:
+    """Arrays and tensors as (lists of) Python numbers; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def check_weights(name: str, value: Any) -> Tensor | None:
     """Returns per-class weights as a float64 vector; None stays None.
 
     Args:
         name: The argument's name, for messages.
-        value: A number, a sequence of numbers, or a tensor of at most one dimension, all finite
-            and none negative.
+        value: A number, a sequence of numbers, or a tensor or array of at most one dimension, all
+            finite and none negative.
 
     Raises:
         TypeError: `value` is none of these, or requires grad.
-        ValueError: It is empty, or a weight is negative or not finite.
+        ValueError: It is empty or all 0, or a weight is negative or not finite.
     """
     if value is None:
         return None
-    if isinstance(value, Tensor):
-        if value.requires_grad:
-            raise TypeError(f"{name} must not require grad: pass {name}.detach().")
-        if value.ndim > 1 or value.is_complex():
-            raise ValueError(
-                f"{name} must be a vector with one weight per class, got a {value.dtype} tensor "
-                f"of shape {tuple(value.shape)}."
-            )
-        value = value.reshape(-1).tolist()
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise TypeError(f"{name} must not require grad: pass {name}.detach().")
+    value = as_python(value)
     numbers = list(value) if is_list(value) else [value]
-    if not numbers:
-        raise ValueError(f"{name} must hold at least one weight, got an empty list.")
     checked = [check_number(f"{name}[{i}]", number) for i, number in enumerate(numbers)]
+    if not any(checked):
+        raise ValueError(f"{name} must hold at least one weight above 0, got {checked}.")
     return torch.tensor(checked, dtype=torch.float64)

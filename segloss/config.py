@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from segloss.arguments import is_list, nearest
+from segloss.arguments import check_choice, check_flag, is_list, nearest
 from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
@@ -37,6 +37,9 @@ _COMPOUND_KEYS = (
     "normalize_losses",
     "normalization_params",
 )
+
+_CONVERSIONS = ("none", "partial", "object", "all")
+"""Hydra's values of `_convert_`, which all mean the same here: lists and mappings are plain."""
 
 _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
@@ -87,7 +90,7 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
     config = _as_config(cfg)
     allow = _check_allow(allow)
     for path in _PATHS:
-        node = OmegaConf.select(config, path)
+        node = _select(config, path)
         if node is None:
             continue
         content = _plain(node, path)
@@ -96,7 +99,7 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         return _build_compound(content, path, allow)
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
-        f"and loss, got the keys {', '.join(map(str, config)) or 'none'}."
+        f"and loss, and not null; got the keys {', '.join(map(str, config)) or 'none'}."
     )
 
 
@@ -133,15 +136,46 @@ def _as_config(cfg: Any) -> DictConfig:
 
 
 def _loaded(cfg: Any) -> Any:
-    if isinstance(cfg, str) and ":" in cfg and not cfg.endswith((".yaml", ".yml")):
+    if isinstance(cfg, str) and _is_yaml_text(cfg):
         return OmegaConf.create(cfg)
     if isinstance(cfg, (str, Path)):
         if not Path(cfg).is_file():
             raise FileNotFoundError(f"There is no config file at {str(cfg)!r}.")
         return OmegaConf.load(cfg)
     if isinstance(cfg, Mapping) and not isinstance(cfg, DictConfig):
-        return OmegaConf.create(dict(cfg), flags={"allow_objects": True})
+        return _created(cfg)
     return cfg
+
+
+def _created(cfg: Mapping[Any, Any]) -> DictConfig:
+    """The mapping as a config; without its other keys, where OmegaConf does not take them."""
+    flags = {"allow_objects": True}
+    try:
+        return OmegaConf.create(dict(cfg), flags=flags)
+    except OmegaConfBaseException:
+        own = {path.split(".")[0] for path in _PATHS} | set(_COMPOUND_KEYS)
+        return OmegaConf.create({k: v for k, v in cfg.items() if k in own}, flags=flags)
+
+
+def _is_yaml_text(text: str) -> bool:
+    return "\n" in text or (":" in text and not text.endswith((".yaml", ".yml")))
+
+
+def _select(config: DictConfig, path: str) -> Any:
+    """The node at a dotted path, or None where it, or what it stands in, is absent or null."""
+    node: Any = config
+    for i, key in enumerate(path.split(".")):
+        if not isinstance(node, DictConfig):
+            raise TypeError(f"{'.'.join(path.split('.')[:i])} must be a mapping, got {node!r}.")
+        if OmegaConf.is_missing(node, key):
+            raise ValueError(f"{path} can't be resolved: it is '???', a value still to be given.")
+        try:
+            node = node.get(key)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{path} can't be resolved: {error}") from error
+        if node is None:
+            return None
+    return node
 
 
 def _plain(node: Any, path: str) -> dict[str, Any]:
@@ -156,7 +190,9 @@ def _plain(node: Any, path: str) -> dict[str, Any]:
 
 
 def _check_allow(allow: Any) -> tuple[str, ...]:
-    if isinstance(allow, str) or not all(isinstance(entry, str) and entry for entry in allow):
+    if not isinstance(allow, (tuple, list)) or not all(
+        isinstance(entry, str) and entry for entry in allow
+    ):
         raise TypeError(
             f"allow must be a tuple of prefixes, such as ('my_package.',), got {allow!r}."
         )
@@ -165,18 +201,30 @@ def _check_allow(allow: Any) -> tuple[str, ...]:
 
 @contextmanager
 def _at(path: str) -> Iterator[None]:
-    """Puts the path in front of the message of a TypeError or ValueError."""
+    """Puts the path in front of an error's message; what is no TypeError becomes a ValueError."""
     try:
         yield
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{path}: {error}") from error
+    except ImportError:
+        raise
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # of a library's constructor, such as an assertion
+        raise ValueError(f"{path}: {type(error).__name__} {error}") from error
 
 
 def _build_compound(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> MultiLoss:
     _check_keys(block, _COMPOUND_KEYS, path)
     specs = _specs(block, path)
     weights, thresholds = [spec.weight for spec in specs], block.get("epoch_thresholds")
+    for spec in specs:
+        if is_list(spec.weight) and thresholds is None:
+            raise ValueError(
+                f"{spec.weight_path} is a schedule, {spec.weight}, and needs epoch_thresholds. If "
+                "it is an argument of the loss itself, write the entry under losses: instead, as "
+                "{loss: {_target_: ..., weight: [...]}, weight: 1.0}."
+            )
     with _at(path):
         WeightSchedule([], thresholds)
     WeightSchedule(weights, thresholds, [spec.weight_path for spec in specs])
@@ -265,6 +313,7 @@ def _build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
     if inspect.isclass(target):
         return _call(target, block, path, allow)
     args, kwargs = _arguments(block, path, allow)
+    _check_keywords(target, kwargs, path)
     return functools.partial(target, *args, **kwargs)
 
 
@@ -286,29 +335,37 @@ def _call(
 ) -> Any:
     """Calls the target with the block's arguments, after checking that it takes them."""
     args, kwargs = _arguments(block, path, allow)
-    _check_arguments(target, args, kwargs, path)
+    _check_keywords(target, kwargs, path)
+    positional, keywords = _with_tensors(target, args, kwargs, path)
     with _at(path):
-        return target(*args, **_with_tensors(target, kwargs))
+        return target(*positional, **keywords)
 
 
 def _arguments(
     block: Mapping[str, Any], path: str, allow: tuple[str, ...]
 ) -> tuple[list[Any], dict[str, Any]]:
     """The positional and keyword arguments of a block, nested targets instantiated."""
+    _check_hydra_keys(block, path)
+    args = block.get("_args_", [])
+    kwargs = {key: value for key, value in block.items() if key not in _HYDRA_KEYS}
+    if block.get("_recursive_", True):
+        args = [_instantiated(arg, f"{path}._args_[{i}]", allow) for i, arg in enumerate(args)]
+        kwargs = {key: _instantiated(kwargs[key], f"{path}.{key}", allow) for key in kwargs}
+    return list(args), kwargs
+
+
+def _check_hydra_keys(block: Mapping[str, Any], path: str) -> None:
     for key in block:
         if str(key).startswith("_") and str(key).endswith("_") and key not in _HYDRA_KEYS:
             raise ValueError(
                 f"{path}.{key} is not supported; of Hydra's keys these are: "
                 f"{', '.join(_HYDRA_KEYS)}."
             )
-    args = block.get("_args_", [])
-    if not is_list(args):
-        raise TypeError(f"{path}._args_ must be a list, got {args!r}.")
-    kwargs = {key: value for key, value in block.items() if key not in _HYDRA_KEYS}
-    if block.get("_recursive_", True):
-        args = [_instantiated(arg, f"{path}._args_[{i}]", allow) for i, arg in enumerate(args)]
-        kwargs = {key: _instantiated(kwargs[key], f"{path}.{key}", allow) for key in kwargs}
-    return list(args), kwargs
+    if not is_list(block.get("_args_", [])):
+        raise TypeError(f"{path}._args_ must be a list, got {block['_args_']!r}.")
+    with _at(path):
+        check_flag("_recursive_", block.get("_recursive_", True))
+        check_choice("_convert_", block.get("_convert_", "none"), _CONVERSIONS)
 
 
 def _instantiated(value: Any, path: str, allow: tuple[str, ...]) -> Any:
@@ -335,9 +392,7 @@ def _accepts(target: Callable[..., Any], name: str) -> bool:
     return signature is not None and name in signature.parameters
 
 
-def _check_arguments(
-    target: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], path: str
-) -> None:
+def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str) -> None:
     signature = _signature(target)
     if signature is None:
         return
@@ -349,21 +404,31 @@ def _check_arguments(
                 f"{path}.{key} is unknown to {target.__name__}{nearest(key, parameters)}; it "
                 f"takes: {', '.join(parameters) or 'no arguments'}."
             )
+
+
+def _with_tensors(
+    target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], path: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, with lists of numbers made tensors where only a tensor will do."""
+    signature = _signature(target)
+    if signature is None:
+        return tuple(args), kwargs
     try:
-        signature.bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(f"{path}: {target.__name__} has {error}.") from error
-
-
-def _with_tensors(target: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, with lists of numbers made tensors where only a tensor will do."""
     hints = _hints(target)
-    return {
-        key: torch.tensor(value, dtype=torch.get_default_dtype())
-        if is_list(value) and _wants_tensor(hints.get(key))
-        else value
-        for key, value in kwargs.items()
-    }
+    for key, value in bound.arguments.items():
+        if is_list(value) and _wants_tensor(hints.get(key)):
+            bound.arguments[key] = _as_tensor(value, f"{path}.{key}")
+    return bound.args, bound.kwargs
+
+
+def _as_tensor(values: Sequence[Any], path: str) -> Tensor:
+    try:
+        return torch.tensor(values, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{path} must be a list of numbers, got {values!r}.") from error
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ each sample and class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,16 +15,14 @@ from segloss.arguments import check_choice
 from segloss.confusion import soft_confusion
 from segloss.precision import arithmetic_dtype
 from segloss.terms import (
+    Compound,
     CrossEntropy,
     Dice,
     FocalTversky,
     Jaccard,
     RegionOptions,
     RegionTerm,
-    Term,
     Tversky,
-    combine,
-    combine_cells,
     seg_terms,
 )
 
@@ -251,7 +249,7 @@ def cross_entropy(
         tensor(1.0986)
     """
     return _loss(
-        [(1.0, CrossEntropy())],
+        Compound([(1.0, CrossEntropy())]),
         pred,
         target,
         reduction,
@@ -307,7 +305,7 @@ def binary_cross_entropy(
         tensor(0.6931)
     """
     return _loss(
-        [(1.0, CrossEntropy())],
+        Compound([(1.0, CrossEntropy())]),
         pred,
         target,
         reduction,
@@ -368,7 +366,7 @@ def seg_loss(
         activation: "sigmoid", "softmax", or None for what `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The target's value that marks pixels to be left out.
-        reduction: "mean", or "none" for the weighted sum of the terms' cells.
+        reduction: "mean", or "none" for the sum of the terms' cells.
         **region: How the region terms are averaged; see `segloss.terms.RegionTerm`.
 
     Returns:
@@ -382,7 +380,7 @@ def seg_loss(
         >>> seg_loss(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.5466)
     """
-    weighted = seg_terms(
+    compound = seg_terms(
         bce_coef=bce_coef,
         dice_coef=dice_coef,
         tversky_focal_coef=tversky_focal_coef,
@@ -394,7 +392,7 @@ def seg_loss(
         **region,
     )
     return _loss(
-        weighted,
+        compound,
         pred,
         target,
         reduction,
@@ -424,7 +422,7 @@ def _region_loss(
     **region: Unpack[RegionOptions],
 ) -> Tensor:
     return _loss(
-        [(1.0, term_type(**parameters, **region))],
+        Compound([(1.0, term_type(**parameters, **region))]),
         pred,
         target,
         reduction,
@@ -437,7 +435,7 @@ def _region_loss(
 
 
 def _loss(
-    weighted: Sequence[tuple[float, Term]],
+    compound: Compound,
     pred: Tensor,
     target: Tensor,
     reduction: str,
@@ -445,10 +443,28 @@ def _loss(
 ) -> Tensor:
     """The compound of the terms, as a mean or for each cell, rounded once at the end."""
     check_choice("reduction", reduction, ("mean", "none"))
-    sums = {term.sums for _, term in weighted}
-    confusion = soft_confusion(pred, target, sums=sums, **reading)
-    combined = combine if reduction == "mean" else combine_cells
-    return combined(weighted, confusion).to(arithmetic_dtype(pred.dtype))
+    if reduction == "none":
+        _check_cells(compound)
+    confusion = soft_confusion(pred, target, sums=compound.sums, **reading)
+    loss = compound.cells(confusion) if reduction == "none" else compound.total(compound(confusion))
+    return loss.to(arithmetic_dtype(pred.dtype))
+
+
+def _check_cells(compound: Compound) -> None:
+    """Raises ValueError if the terms have no cells of samples and classes to hand out."""
+    for term in compound.terms.values():
+        if not isinstance(term, RegionTerm):
+            continue
+        if term.region_reduction != "sample" or term.region_class_weights is not None:
+            raise ValueError(
+                "reduction='none' gives the loss of each sample and class, before any mean: leave "
+                "region_reduction='sample' and region_class_weights=None."
+            )
+        if term.region_classes is not None and len(compound.terms) > 1:
+            raise ValueError(
+                "reduction='none' adds up terms of the same classes: leave region_classes=None, "
+                "and select from the result."
+            )
 
 
 def _channels(pred: Any) -> int:

@@ -13,7 +13,7 @@ from segloss.arguments import check_flag, check_integer, check_number, check_tex
 from segloss.batch import Batch
 from segloss.distributed import all_reduce_sum, world_size
 from segloss.mixup import KEYS, split_mixup
-from segloss.precision import PreciseBuffers
+from segloss.precision import Precise
 
 _LEAST_NORM = 1e-9
 
@@ -25,7 +25,7 @@ class RunningAverage(NamedTuple):
     weight: Tensor
 
 
-class Loss(PreciseBuffers):
+class Loss(Precise):
     """A named loss of batches, normalised by a running average of its own magnitude.
 
     A subclass writes `compute`, the raw scalar, and may put what is worth looking at into
@@ -40,7 +40,6 @@ class Loss(PreciseBuffers):
         norm: The running average that `forward` divides by; 1 before the first `update_norm`.
         norm_count: The sum of `nums` that `norm` stands for.
         gt_key: The key of the targets in `gt_batch`.
-        weight_key: The key of the pixel weights in `gt_batch`, or None.
         extra_info: What `compute` wants to hand out; empty between calls.
 
     Raises:
@@ -64,7 +63,6 @@ class Loss(PreciseBuffers):
         self.name = check_text("name", name)
         self.use_mixup = check_flag("use_mixup", use_mixup)
         self.gt_key = "gt_polygons_image"
-        self.weight_key: str | None = None
         self.extra_info: dict[str, Any] = {}
         self.register_buffer("norm", torch.ones((), dtype=torch.float64))
         self.register_buffer("norm_count", torch.zeros((), dtype=torch.float64))
@@ -101,10 +99,10 @@ class Loss(PreciseBuffers):
             ValueError: `nums` is not above 0, or the average would not be finite or not be above
                 1e-9; nothing is changed then.
         """
-        self.set_average(self.updated_average(pred_batch, gt_batch, nums))
+        self._set_average(self._updated_average(pred_batch, gt_batch, nums))
 
     @torch.no_grad()
-    def updated_average(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> RunningAverage:
+    def _updated_average(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> RunningAverage:
         """The running average as `update_norm` would leave it; nothing is changed."""
         number = check_number("nums", nums, open_low=True)
         loss, _ = self._raw(pred_batch, gt_batch)
@@ -120,7 +118,7 @@ class Loss(PreciseBuffers):
             )
         return RunningAverage(average, count)
 
-    def set_average(self, average: RunningAverage) -> None:
+    def _set_average(self, average: RunningAverage) -> None:
         """Sets the running average that `forward` divides by."""
         self.norm.copy_(average.mean)
         self.norm_count.copy_(average.weight)
@@ -148,7 +146,7 @@ class Loss(PreciseBuffers):
         total, count = all_reduce_sum(torch.stack([self.norm * self.norm_count, self.norm_count]))
         if count > 0:
             # Each rank keeps an equal share of the samples, so that a second sync finds the same.
-            self.set_average(RunningAverage(total / count, count / ranks))
+            self._set_average(RunningAverage(total / count, count / ranks))
 
     def as_criterion(self) -> Criterion:
         """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
@@ -160,7 +158,7 @@ class Loss(PreciseBuffers):
 
     def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """The loss as computed, mixup included, and the extra information, detached."""
-        mixed = split_mixup(gt_batch, self.gt_key, self.weight_key)
+        mixed = split_mixup(gt_batch, self.gt_key)
         if mixed is None:
             return self._computed(pred_batch, gt_batch)
         if not self.use_mixup:
@@ -176,10 +174,20 @@ class Loss(PreciseBuffers):
 
     def _computed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         try:
-            loss = self.compute(pred_batch, gt_batch)
-            return loss, {key: _detached(value) for key, value in self.extra_info.items()}
+            loss = self._check_scalar(self.compute(pred_batch, gt_batch))
+            return loss, _detached(self.extra_info)
         finally:
             self.extra_info = {}
+
+    def _check_scalar(self, loss: Any) -> Tensor:
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"{self.name!r} must return a tensor, got {type(loss).__name__}.")
+        if loss.numel() != 1:
+            raise ValueError(
+                f"{self.name!r} must return a scalar, got a tensor of shape {tuple(loss.shape)}: "
+                "take the mean, or set its reduction to 'mean' or 'sum'."
+            )
+        return loss.reshape(())
 
 
 class Criterion(nn.Module):
@@ -214,7 +222,11 @@ def check_world_size(given: int | None) -> int:
 
 
 def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: _detached(item) for key, item in value.items()}
+    return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
 
 
 def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -12,9 +14,20 @@ from segloss.arguments import check_text
 from segloss.batch import Batch, take
 from segloss.loss import Loss
 from segloss.selectors import Selector, optional_selector
+from segloss.targets import ValueChecks
 
 _LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
-"""PyTorch's losses whose label maps have no channel axis."""
+"""PyTorch's losses of label maps, which have no channel axis."""
+
+_ELEMENTWISE_LOSSES = (
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.HuberLoss,
+    nn.L1Loss,
+    nn.MSELoss,
+    nn.SmoothL1Loss,
+)
+"""PyTorch's losses of two floating-point tensors of one shape, which some would broadcast."""
 
 
 class LossWrapper(Loss):
@@ -32,9 +45,10 @@ class LossWrapper(Loss):
         target_dtype: What to convert targets to, a `torch.dtype` or its name ("long", "float32").
         use_mixup: Whether batches may carry the keys of `MixUp`.
 
-    Predictions in half precision are computed in float32. A label map (N, 1, *spatial) for
-    `nn.CrossEntropyLoss` or `nn.NLLLoss` loses its channel axis, which these do not take, and is
-    converted to int64.
+    Predictions in half precision are computed in float32, outside of autocast. Unless
+    `target_dtype` says otherwise, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is
+    converted to int64, and loses the channel axis that these do not take, and a mask for an
+    elementwise loss of PyTorch's is converted to the prediction's dtype.
 
     Raises:
         TypeError, ValueError: An argument is of a wrong type, or `loss_func` is a `Loss` already.
@@ -76,22 +90,23 @@ class LossWrapper(Loss):
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
+        self._checks = ValueChecks()
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The wrapped loss of the selected predictions and targets."""
         prediction = self._prediction(pred_batch)
-        loss = self.loss_func(prediction, self._target(gt_batch, prediction))
-        if not isinstance(loss, Tensor):
-            raise TypeError(
-                f"{self.name!r} must return a tensor, got {type(loss).__name__} from "
-                f"{self.loss_func!r}."
-            )
-        if loss.numel() != 1:
-            raise ValueError(
-                f"{self.name!r} must return a scalar, got a tensor of shape {tuple(loss.shape)}: "
-                "set its reduction to 'mean' or 'sum'."
-            )
-        return loss.reshape(())
+        target = self._target(gt_batch, prediction)
+        try:
+            with _without_autocast(prediction.device):
+                return self.loss_func(prediction, target)
+        except Exception as error:
+            if hasattr(error, "add_note"):  # from Python 3.11 on
+                error.add_note(
+                    f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
+                    f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
+                    "target_dtype."
+                )
+            raise
 
     def _prediction(self, pred_batch: Batch) -> Tensor:
         prediction = take(pred_batch, self.pred_key, "pred_batch")
@@ -101,22 +116,51 @@ class LossWrapper(Loss):
         return prediction.float() if half else prediction
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
+        key = f"gt_batch[{self.gt_key!r}]"
         target = take(gt_batch, self.gt_key, "gt_batch")
         if self.gt_channels is not None:
-            target = self.gt_channels(target, f"gt_batch[{self.gt_key!r}]")
-        if self._is_label_map(target, prediction):
+            target = self.gt_channels(target, key, prediction.ndim)
+        if self._has_spare_axis(target, prediction):
             target = target.squeeze(1)
-            if isinstance(self.loss_func, _LABEL_MAP_LOSSES):
-                target = target.long()
-        return target if self.target_dtype is None else target.to(self.target_dtype)
+        if self.target_dtype is not None:
+            target = target.to(self.target_dtype)
+        elif isinstance(self.loss_func, _LABEL_MAP_LOSSES) and target.ndim < prediction.ndim:
+            target = self._labels(target, key)
+        elif isinstance(self.loss_func, _ELEMENTWISE_LOSSES):
+            target = target if target.is_floating_point() else target.to(prediction.dtype)
+        if isinstance(self.loss_func, _ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
+            raise ValueError(
+                f"{key} must have the shape of pred_batch[{self.pred_key!r}] for {self.name!r}, "
+                f"{tuple(prediction.shape)}, got {tuple(target.shape)}."
+            )
+        return target
 
-    def _is_label_map(self, target: Tensor, prediction: Tensor) -> bool:
-        """Whether the one channel of `target` holds classes, and its axis is not wanted."""
+    def _has_spare_axis(self, target: Tensor, prediction: Tensor) -> bool:
+        """Whether the target is a label map with a channel axis that is not wanted."""
         one_for_many = (
-            target.ndim == prediction.ndim > 2 and target.shape[1] == 1 and prediction.shape[1] > 1
+            target.ndim == prediction.ndim > 2 and target.shape[1] == 1 < prediction.shape[1]
         )
         selected_one = self.gt_channels is not None and isinstance(self.gt_channels.index, int)
         return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
+
+    def _labels(self, target: Tensor, key: str) -> Tensor:
+        labels = target.long()
+        if target.is_floating_point() and self._checks.due("labels", target, on_every_batch=True):
+            if not torch.equal(labels.to(target.dtype), target):
+                raise ValueError(f"{key} must hold whole numbers for {self.name!r}, got fractions.")
+            self._checks.passed("labels", target)
+        return labels
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Losses are computed in float32 at least, whatever autocast says."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {tensor.dtype}"
 
 
 def _default_name(loss_func: Any) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_number
-from segloss.batch import MissingKeyError, take, take_optional
+from segloss.arguments import check_number, check_text
+from segloss.batch import MissingKeyError, take
 
 KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
 """The keys that mixup adds to the batch of targets."""
 
-_WEIGHTS_B = "mixup_weights_b"
-"""The pixel weights that belong to the second target, where the batch has pixel weights."""
+_INDEX = "mixup_index"
+"""The permutation by which each sample found its partner: it holds for all that a batch has."""
 
 
 class MixUp:
@@ -31,7 +31,9 @@ class MixUp:
     Args:
         alpha: The parameter of the Beta distribution, above 0; small values blend little.
         gt_key: The key of the targets.
-        weight_key: The key of the pixel weights, which are permuted along, as "mixup_weights_b".
+
+    The permutation goes into the batch too, as "mixup_index": by it, losses of other targets find
+    their partners, and pixel weights follow their targets.
 
     Raises:
         TypeError, ValueError: `alpha` is no finite number above 0.
@@ -43,19 +45,12 @@ class MixUp:
         >>> batch = {"gt_polygons_image": torch.tensor([[[0]], [[1]]])}
         >>> images, batch = mixup(torch.rand(2, 3, 8), batch, torch.Generator().manual_seed(0))
         >>> sorted(batch)
-        ['gt_polygons_image', 'mixup_lam', 'mixup_y_a', 'mixup_y_b']
+        ['gt_polygons_image', 'mixup_index', 'mixup_lam', 'mixup_y_a', 'mixup_y_b']
     """
 
-    def __init__(
-        self,
-        alpha: float = 0.5,
-        *,
-        gt_key: str = "gt_polygons_image",
-        weight_key: str = "seg_loss_weights",
-    ) -> None:
+    def __init__(self, alpha: float = 0.5, *, gt_key: str = "gt_polygons_image") -> None:
         self.alpha = check_number("alpha", alpha, open_low=True)
-        self.gt_key = gt_key
-        self.weight_key = weight_key
+        self.gt_key = check_text("gt_key", gt_key)
 
     def __call__(
         self,
@@ -89,16 +84,9 @@ class MixUp:
         lam = torch.tensor(self._draw_lambda(generator), device=images.device)
         order = _permutation(len(images), generator)
         blended = lam * images + (1 - lam) * images[order.to(images.device)]
-        mixed = {
-            **gt_batch,
-            "mixup_y_a": targets,
-            "mixup_y_b": targets[order.to(targets.device)],
-            "mixup_lam": lam,
-        }
-        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        if weights is not None:
-            mixed[_WEIGHTS_B] = weights[order.to(weights.device)]
-        return blended, mixed
+        partners = targets[order.to(targets.device)]
+        mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": lam, _INDEX: order}
+        return blended, {**gt_batch, **mixed}
 
     def _draw_lambda(self, generator: torch.Generator | None) -> float:
         """Draws from Beta(alpha, alpha): PyTorch's own sampler takes no generator."""
@@ -115,9 +103,7 @@ def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
     return torch.randperm(count, generator=generator, device=device)
 
 
-def split_mixup(
-    gt_batch: Any, gt_key: str, weight_key: str | None
-) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
+def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
     """The batch as seen with each of the two targets, and lambda; None if it was not mixed.
 
     Raises:
@@ -126,19 +112,29 @@ def split_mixup(
     """
     if not isinstance(gt_batch, Mapping) or not any(key in gt_batch for key in KEYS):
         return None
-    missing = [key for key in KEYS if key not in gt_batch]
+    missing = [key for key in KEYS if gt_batch.get(key) is None]
     if missing:
         present = ", ".join(repr(key) for key in gt_batch)
         raise MissingKeyError(
             f"gt_batch must have all the keys of mixup or none: {', '.join(missing)} missing; the "
             f"keys that there are: {present}."
         )
-    rest = {key: value for key, value in gt_batch.items() if key not in KEYS}
+    rest = {key: value for key, value in gt_batch.items() if key not in (*KEYS, _INDEX)}
+    lam = _check_lambda(gt_batch["mixup_lam"])
+    if _INDEX in gt_batch and gt_key in gt_batch:
+        return rest, _permuted(rest, gt_batch[_INDEX]), lam
     batch_a = {**rest, gt_key: gt_batch["mixup_y_a"]}
-    batch_b = {**rest, gt_key: gt_batch["mixup_y_b"]}
-    if weight_key is not None and _WEIGHTS_B in gt_batch:
-        batch_b[weight_key] = gt_batch[_WEIGHTS_B]
-    return batch_a, batch_b, _check_lambda(gt_batch["mixup_lam"])
+    return batch_a, {**rest, gt_key: gt_batch["mixup_y_b"]}, lam
+
+
+def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
+    """The batch with each sample's partner in its place."""
+    return {
+        key: value[index.to(value.device)]
+        if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
+        else value
+        for key, value in batch.items()
+    }
 
 
 def _check_lambda(lam: Any) -> Any:

@@ -12,14 +12,14 @@ from segloss.arguments import check_flag, is_list
 from segloss.batch import Batch
 from segloss.loss import Criterion, Loss
 from segloss.loss_wrapper import LossWrapper
-from segloss.precision import PreciseBuffers
+from segloss.precision import Precise
 from segloss.schedule import Weight, WeightSchedule
 
 PreProcess = Callable[[Any, Any], tuple[Any, Any]]
 """From (pred_batch, gt_batch) to (pred_batch, gt_batch), with what losses need added."""
 
 
-class MultiLoss(PreciseBuffers):
+class MultiLoss(Precise):
     r"""Weighted sum of losses.
 
     .. math:: L = \sum_i w_i(\mathrm{epoch})\, \frac{L_i}{\mathrm{norm}_i}
@@ -31,12 +31,14 @@ class MultiLoss(PreciseBuffers):
             epoch threshold, interpolated linearly and held constant outside.
         epoch_thresholds: The epochs that these lists belong to, in increasing order.
         pre_processes: Callables (pred_batch, gt_batch) -> (pred_batch, gt_batch), run in order
-            before the losses. They get copies of the batches, to which they may add keys.
+            before the losses. They get shallow copies of the batches, to which they may add keys;
+            the tensors are the caller's, and not to be changed in place.
         normalize_losses: Whether losses are divided by their norms where `forward` is not told.
         normalization_params: Kept for whoever computes the norms, such as `{"max_samples": 1000}`.
 
     A weight of 0 keeps its loss in the graph, so that every parameter has a gradient. The current
-    weights are in the buffer `current_weights`, and so in the `state_dict`.
+    weights are in the buffer `current_weights`, and so in the `state_dict`; of a checkpoint, those
+    that are scheduled are restored.
 
     Raises:
         TypeError, ValueError: An argument is wrong: losses and weights of different number, names
@@ -79,7 +81,7 @@ class MultiLoss(PreciseBuffers):
             process for process in self.pre_processes if isinstance(process, nn.Module)
         )
         self.normalize_losses = check_flag("normalize_losses", normalize_losses)
-        self.normalization_params = dict(normalization_params or {})
+        self.normalization_params = _check_params(normalization_params)
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
 
@@ -112,7 +114,7 @@ class MultiLoss(PreciseBuffers):
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         results = [loss(pred_batch, gt_batch, normalize) for loss in self._losses()]
         values = torch.stack([value for value, _ in results])
-        total = (self.current_weights * values).sum().to(values.dtype)
+        total = (self.current_weights.to(values.device) * values).sum().to(values.dtype)
         names = [loss.name for loss in self._losses()]
         losses = {name: value.detach() for name, (value, _) in zip(names, results, strict=True)}
         return total, losses, {name: extra for name, (_, extra) in zip(names, results, strict=True)}
@@ -131,9 +133,9 @@ class MultiLoss(PreciseBuffers):
         """Takes a batch into the norm of every loss; see `Loss.update_norm`."""
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         losses = self._losses()
-        averages = [loss.updated_average(pred_batch, gt_batch, nums) for loss in losses]
+        averages = [loss._updated_average(pred_batch, gt_batch, nums) for loss in losses]
         for loss, average in zip(losses, averages, strict=True):
-            loss.set_average(average)
+            loss._set_average(average)
 
     def reset_norm(self) -> None:
         """Sets the norm of every loss to 1; see `Loss.reset_norm`."""
@@ -177,6 +179,8 @@ class MultiLoss(PreciseBuffers):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        constant = self._initial_weights().to(self.current_weights)
+        self.current_weights.copy_(torch.where(constant.isnan(), self.current_weights, constant))
         self._knows_weights = not bool(self.current_weights.isnan().any())
 
 
@@ -198,10 +202,18 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
     return losses
 
 
+def _check_params(params: Any) -> dict[str, Any]:
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(f"normalization_params must be a mapping, got {params!r}.")
+    return dict(params or {})
+
+
 def _check_pre_processes(pre_processes: Any) -> list[PreProcess]:
     if pre_processes is None:
         return []
-    if not is_list(pre_processes) or not all(callable(process) for process in pre_processes):
+    if not is_list(pre_processes) or not all(
+        callable(process) and not isinstance(process, type) for process in pre_processes
+    ):
         raise TypeError(
             f"pre_processes must be a list of callables (pred_batch, gt_batch) -> (pred_batch, "
             f"gt_batch), got {pre_processes!r}."

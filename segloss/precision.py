@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,28 +20,23 @@ def accumulation_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-class PreciseBuffers(nn.Module):
-    """A module whose own floating-point buffers keep the accumulation dtype.
+class Precise(nn.Module):
+    """A module whose tensors, and those of the modules in it, lose no precision.
 
-    They move with `.to(device)` as any buffer does, but `.half()`, `.bfloat16()` or
-    `.to(torch.float16)` of a surrounding model does not round them: a norm or a class weight is no
-    network parameter.
+    They move with `.to(device)` as any do, but `.half()`, `.bfloat16()` or `.to(torch.float16)` of
+    a surrounding model does not round them: a norm or a class weight is no network parameter.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
-        moved = {
-            name: _follow(buffer, fn)
-            for name, buffer in self._buffers.items()
-            if buffer is not None and buffer.is_floating_point()
-        }
-        self._buffers.update(dict.fromkeys(moved))  # out of reach of `fn`, which changes dtypes
-        try:
-            return super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        finally:
-            self._buffers.update(moved)
+        keep = functools.partial(_keep_precision, fn)
+        return super()._apply(keep, *args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def _follow(buffer: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
-    """`buffer` on the device where `fn` moves tensors to, in the precision of that device."""
-    device = fn(buffer.float()).device  # in float32, since not every device can hold float64
-    return buffer.to(device, accumulation_dtype(device))
+def _keep_precision(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """What `fn` makes of the tensor, but for a narrower dtype."""
+    try:
+        result = fn(tensor)
+    except TypeError:
+        return fn(tensor.float())  # the device can't hold float64
+    narrowed = result.dtype.itemsize < tensor.dtype.itemsize
+    return tensor.to(result.device) if narrowed else result

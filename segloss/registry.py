@@ -35,6 +35,9 @@ LIBRARIES = {
 }
 """The packages whose `losses` may be used, and what to install for them."""
 
+_DOWNLOADING = ("PerceptualLoss",)
+"""The libraries' losses that fetch code from a hub and run it."""
+
 _TORCH = ("torch.nn", "torch.nn.modules.loss")
 _SLICE = "builtins.slice"
 
@@ -58,10 +61,10 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
         return slice
     if module in _TORCH:
         return _module_class(target, nn.modules.loss, name, nn.modules.loss._Loss)
-    if package in LIBRARIES and target.startswith(f"{package}.losses."):
-        return _library_class(target, package, module, name)
     if any(target == entry or target.startswith(entry.rstrip(".") + ".") for entry in allow):
         return _allowed(target, module, name)
+    if package in LIBRARIES and target.startswith(f"{package}.losses."):
+        return _library_class(target, package, module, name)
     raise ValueError(
         f"{target!r} is not among what a loss config may use: segloss's losses, PyTorch's losses "
         f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in LIBRARIES)}. "
@@ -71,11 +74,15 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
 
 def _own(target: str, name: str) -> Callable[..., Any]:
     known: dict[str, Callable[..., Any]] = {**LOSSES, **PRE_PROCESSES, "MultiLoss": MultiLoss}
-    if name in known:
-        return known[name]
+    found = known.get(name)
+    if found is not None and (
+        target.startswith(f"{NAMESAKES}.")
+        or target in (f"segloss.{name}", f"{found.__module__}.{name}")
+    ):
+        return found
     raise ValueError(
         f"{target!r} names nothing that segloss has{nearest(name, known)}; there are: "
-        f"{', '.join(sorted(known))}."
+        f"{', '.join(f'segloss.{key}' for key in sorted(known))}."
     )
 
 
@@ -94,6 +101,11 @@ def _library_class(target: str, package: str, module: str, name: str) -> Callabl
     found = _module_class(target, imported, name, nn.Module)
     if not found.__module__.startswith(f"{package}.losses"):
         raise ValueError(f"{target!r} is no loss of {package}: it comes from {found.__module__}.")
+    if name in _DOWNLOADING:
+        raise ValueError(
+            f"{target!r} downloads code and runs it. If you trust it, allow it: "
+            f"build_loss(cfg, allow=({target!r},))."
+        )
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segloss.arguments import (
     check_flag,
@@ -16,7 +15,7 @@ from segloss.arguments import (
     check_weights,
 )
 from segloss.batch import Batch, take, take_optional
-from segloss.confusion import SoftConfusion, confusion_of
+from segloss.confusion import confusion_of
 from segloss.loss import Loss
 from segloss.mixup import MixUp
 from segloss.precision import arithmetic_dtype
@@ -28,7 +27,7 @@ from segloss.targets import (
     check_channel_weights,
     resolve_activation,
 )
-from segloss.terms import RegionTerm, seg_terms, total_mean
+from segloss.terms import seg_terms, total_mean
 
 
 class SegLoss(Loss):
@@ -82,14 +81,15 @@ class SegLoss(Loss):
             channel.
 
     The loss is float64 for float64 predictions, float32 otherwise. `extra_info` has the value of
-    each term under its name ("cross_entropy", "dice", "focal_tversky") and, as "dice_per_class"
-    and so on, the region terms' means per class (NaN for a class without a cell).
+    each term under its name ("cross_entropy", "dice", "focal_tversky") and, where it has them, its
+    means per class ("dice_per_class" and so on; NaN for a class without a cell).
 
     Raises:
         TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong
             when it is used; the message names the argument or the key.
 
     Example:
+        >>> import torch
         >>> loss = SegLoss(n_classes=3, bce_coef=1.0, dice_coef=1.0)
         >>> pred_batch = {"seg": torch.zeros(1, 3, 2, 2)}
         >>> gt_batch = {"gt_polygons_image": torch.tensor([[[0, 1], [2, 2]]])}
@@ -146,17 +146,14 @@ class SegLoss(Loss):
         self.label_smoothing = smoothing if use_label_smooth else 0.0
         self.pred_key = check_text("pred_key", pred_key)
         self.gt_key = check_text("gt_key", gt_key)
-        self.weight_key: str = check_text("weight_key", weight_key)
-        self.mixup = MixUp(
-            check_number("mixup_alpha", mixup_alpha, open_low=True),
-            gt_key=self.gt_key,
-            weight_key=self.weight_key,
-        )
+        self.weight_key = check_text("weight_key", weight_key)
+        alpha = check_number("mixup_alpha", mixup_alpha, open_low=True)
+        self.mixup = MixUp(alpha, gt_key=self.gt_key)
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.register_buffer("class_weights", check_weights("class_weights", class_weights))
         self.register_buffer("pos_weight", check_weights("pos_weight", pos_weight))
-        weighted = seg_terms(
+        self.compound = seg_terms(
             bce_coef=bce_coef,
             dice_coef=dice_coef,
             tversky_focal_coef=tversky_focal_coef,
@@ -170,23 +167,20 @@ class SegLoss(Loss):
             region_class_weights=region_class_weights,
             skip_absent_classes=skip_absent_classes,
         )
-        self.coefficients = {term.name: coefficient for coefficient, term in weighted}
-        self.terms = nn.ModuleDict({term.name: term for _, term in weighted})
-        self._sums = tuple({term.sums for _, term in weighted})
         self._checks = ValueChecks()
         if self.activation == "softmax":
-            self._check_channels(n_classes)
+            self.compound.check_channels(n_classes)
             check_channel_weights(self.class_weights, self.pos_weight, n_classes, self.activation)
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The compound loss of a batch; each term's values go to `extra_info`."""
         pixels = self._pixels(pred_batch, gt_batch)
-        confusion = confusion_of(pixels, self._sums)
-        values = [
-            coefficient * self._value(name, confusion)
-            for name, coefficient in self.coefficients.items()
-        ]
-        return torch.stack(values).sum().to(arithmetic_dtype(pixels.prediction.dtype))
+        ratios = self.compound(confusion_of(pixels, self.compound.sums))
+        for name, (numerator, denominator) in ratios.items():
+            self.extra_info[name] = total_mean(numerator, denominator)
+            if numerator.ndim > 0:
+                self.extra_info[f"{name}_per_class"] = numerator / denominator
+        return self.compound.total(ratios).to(arithmetic_dtype(pixels.prediction.dtype))
 
     def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> Pixels:
         """The batch's selected predictions, targets and weights, checked."""
@@ -201,9 +195,10 @@ class SegLoss(Loss):
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names[0])
         if self.gt_channels is not None:
-            target = self.gt_channels(target, names[1])
-            if weights is not None and weights.ndim > 1 and weights.shape[1] > 1:
+            if weights is not None and weights.ndim == prediction.ndim and weights.shape[1] > 1:
+                _check_same_channels(weights, target, names)
                 weights = self.gt_channels(weights, names[2])
+            target = self.gt_channels(target, names[1], prediction.ndim)
         pixels = as_pixels(
             prediction,
             target,
@@ -218,24 +213,16 @@ class SegLoss(Loss):
             names=names,
             checks=self._checks,
         )
-        self._check_channels(prediction.shape[1])
+        self.compound.check_channels(prediction.shape[1])
         return pixels
 
-    def _check_channels(self, channels: int) -> None:
-        """Raises ValueError if weights or selected classes do not fit so many channels."""
-        for term in self.terms.values():
-            if isinstance(term, RegionTerm):
-                term.check_channels(channels)
 
-    def _value(self, name: str, confusion: SoftConfusion) -> Tensor:
-        """The term's mean, which goes to `extra_info` too, with that of each class."""
-        term = self.terms[name]
-        numerator, denominator = term(confusion)
-        value = total_mean(numerator, denominator)
-        self.extra_info[name] = value
-        if isinstance(term, RegionTerm) and term.region_reduction != "micro":
-            self.extra_info[f"{name}_per_class"] = numerator / denominator
-        return value
+def _check_same_channels(weights: Tensor, target: Tensor, names: tuple[str, str, str]) -> None:
+    if target.ndim == weights.ndim and weights.shape[1] != target.shape[1]:
+        raise ValueError(
+            f"{names[2]} must have one channel, or those of {names[1]} of shape "
+            f"{tuple(target.shape)}, got {tuple(weights.shape)}."
+        )
 
 
 def _resolve_from_logits(

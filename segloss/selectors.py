@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import is_list
+from segloss.arguments import as_python, is_list
 
 Selector = int | slice | str | Mapping[str, Any] | Sequence[int] | Sequence[bool] | Tensor
 
@@ -43,16 +43,22 @@ class ChannelSelector:
         self.name = name
         self.index = _parse(selector, name)
 
-    def __call__(self, tensor: Tensor, key: str) -> Tensor:
-        """Returns the selected channels of `tensor` (N, C, *spatial); `key` names it in messages.
+    def __call__(self, tensor: Tensor, key: str, ndim: int | None = None) -> Tensor:
+        """Returns the selected channels of `tensor`.
+
+        Args:
+            tensor: (N, C, *spatial).
+            key: What messages call it.
+            ndim: How many dimensions it must have to have channels.
 
         Raises:
             ValueError: `tensor` has no channels, or lacks one of those selected.
         """
-        if tensor.ndim < 3:
+        if tensor.ndim < 3 or (ndim is not None and tensor.ndim != ndim):
+            expected = "" if ndim is None else f" with {ndim - 2} spatial dimensions"
             raise ValueError(
                 f"{self.name}={self.index!r} needs channels: {key} must have the shape "
-                f"(N, C, *spatial), got {tuple(tensor.shape)}."
+                f"(N, C, *spatial){expected}, got {tuple(tensor.shape)}."
             )
         channels = self._channels(tensor.shape[1], key)
         first, count = channels[0], len(channels)
@@ -97,14 +103,13 @@ def _inside(indices: Sequence[int], count: int) -> list[int]:
 
 
 def _parse(selector: Any, name: str) -> int | slice | list[int] | list[bool]:
-    if isinstance(selector, Tensor):
-        return _parse(_entries(selector, name), name)
+    selector = as_python(selector)
     if isinstance(selector, str):
         return _parse_text(selector, name)
     if isinstance(selector, Mapping):
         return _parse_mapping(selector, name)
     if isinstance(selector, slice):
-        return _parse_mapping({key: getattr(selector, key) for key in _SLICE_KEYS}, name)
+        return _parse_mapping(_slice_mapping(selector), name)
     if isinstance(selector, int) and not isinstance(selector, bool):
         return selector
     if is_list(selector):
@@ -114,15 +119,6 @@ def _parse(selector: Any, name: str) -> int | slice | list[int] | list[bool]:
         f"'0:2', or a mapping with start, stop, step; got {selector!r} "
         f"({type(selector).__name__})."
     )
-
-
-def _entries(selector: Tensor, name: str) -> Any:
-    if selector.is_floating_point() or selector.is_complex() or selector.ndim > 1:
-        raise TypeError(
-            f"{name} must be a tensor of ints or bools with at most one dimension, got "
-            f"{selector.dtype} of shape {tuple(selector.shape)}."
-        )
-    return selector.tolist()
 
 
 def _parse_list(selector: list[Any], name: str) -> list[int] | list[bool]:
@@ -150,6 +146,8 @@ def _parse_text(selector: str, name: str) -> int | slice:
 
 
 def _parse_mapping(selector: Mapping[str, Any], name: str) -> slice:
+    if selector.get("_target_") == "builtins.slice":  # Hydra's, not instantiated
+        return _parse_mapping(_slice_mapping(slice(*selector.get("_args_", ()))), name)
     unknown = set(selector) - set(_SLICE_KEYS)
     if unknown or not selector:
         raise ValueError(
@@ -159,6 +157,10 @@ def _parse_mapping(selector: Mapping[str, Any], name: str) -> slice:
     if edges[-1] == 0:
         raise ValueError(f"{name} must not be a slice of step 0.")
     return slice(*edges)
+
+
+def _slice_mapping(selector: slice) -> dict[str, Any]:
+    return {key: getattr(selector, key) for key in _SLICE_KEYS}
 
 
 def _edge(edge: Any, name: str) -> int | None:

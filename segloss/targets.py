@@ -6,6 +6,7 @@ business of `segloss.confusion`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,10 @@ _ROUNDING = 1e-6
 
 _ALWAYS_CHECKED = 65_536
 """Up to so many elements, ranges of dense tensors are checked on every batch (on CPU)."""
+
+
+_HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
+"""Integers for which PyTorch lacks most operations."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,21 @@ class Pixels:
         """Whether the target holds class indices, and not one value per class."""
         return self.target.ndim < self.prediction.ndim
 
-    def valid(self) -> Tensor | None:
-        """Which pixels count, (N, 1 or C, P): those neither ignored nor of weight 0; None: all.
+    def kept(self) -> Tensor | None:
+        """Which pixels are not ignored, (N, 1 or C, P); None: all.
 
         With softmax a pixel is one unit: ignored in one channel of a dense target, it is ignored.
         """
-        kept = None if self.ignore_index is None else self.target != self.ignore_index
-        if kept is not None and self.is_label_map:
-            kept = kept.unsqueeze(1)
-        elif kept is not None and self.activation == "softmax":
-            kept = kept.all(1, keepdim=True)
+        if self.ignore_index is None:
+            return None
+        kept = self.target != self.ignore_index
+        if self.is_label_map:
+            return kept.unsqueeze(1)
+        return kept.all(1, keepdim=True) if self.activation == "softmax" else kept
+
+    def valid(self) -> Tensor | None:
+        """Which pixels count, (N, 1 or C, P): those neither ignored nor of weight 0; None: all."""
+        kept = self.kept()
         if self.weight is None:
             return kept
         weighted = self.weight != 0
@@ -79,27 +89,34 @@ class ValueChecks:
     """
 
     def __init__(self) -> None:
-        self._seen: set[tuple[Any, ...]] = set()
+        self._passed: set[tuple[Any, ...]] = set()
 
     def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
         """Whether to read the values of `tensor`, which plays the part `role`."""
         if _is_traced() or tensor.numel() == 0 or tensor.is_meta:
             return False
-        on_cpu = tensor.device.type == "cpu"
-        if on_cpu and (on_every_batch or tensor.numel() <= _ALWAYS_CHECKED):
+        cheap = on_every_batch or tensor.numel() <= _ALWAYS_CHECKED
+        if cheap and tensor.device.type == "cpu":
             return True
-        key = (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
-        first = key not in self._seen
-        self._seen.add(key)
-        return first
+        return _occasion(role, tensor) not in self._passed
+
+    def passed(self, role: str, tensor: Tensor) -> None:
+        """Notes that the values were read, and right."""
+        self._passed.add(_occasion(role, tensor))
+
+
+def _occasion(role: str, tensor: Tensor) -> tuple[Any, ...]:
+    """What is read once: on CPU a role in each shape, elsewhere a role."""
+    on_cpu = tensor.device.type == "cpu"
+    return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
 
 
 def _is_traced() -> bool:
-    """Whether a compiler, an exporter or a `torch.func` transform runs, which has no values."""
+    """Whether a compiler, an exporter, a tracer or a `torch.func` transform hides the values."""
     if torch.compiler.is_compiling():
         return True
-    functorch = torch._C._functorch
-    return functorch.peek_interpreter_stack() is not None
+    traced = torch._C._functorch.peek_interpreter_stack() is not None
+    return traced or torch._C._len_torch_dispatch_stack() > 0
 
 
 def resolve_activation(n_classes: int, activation: str | None) -> str:
@@ -169,6 +186,7 @@ def as_pixels(
         pos_weight=_on_device(pos_weight, pred),
         label_smoothing=label_smoothing,
     )
+    _check_ignored_value(pixels, target_name)
     _check_values(pixels, names, ValueChecks() if checks is None else checks)
     return pixels
 
@@ -184,12 +202,12 @@ def _check_prediction(pred: Any, name: str, n_classes: int, activation: str) -> 
             f"{tuple(pred.shape)}."
         )
     channels = pred.shape[1]
-    if activation == "softmax" and channels != n_classes:
+    if channels != n_classes and (activation == "softmax" or n_classes > 2):
         single = " Softmax over one channel is always 1: use activation='sigmoid'."
         raise ValueError(
-            f"{name} must have one channel per class with softmax: expected {n_classes} channels "
-            f"(n_classes), got {channels} in the shape {tuple(pred.shape)}."
-            f"{single if channels == 1 else ''}"
+            f"{name} must have one channel per class with {activation}: expected {n_classes} "
+            f"channels (n_classes), got {channels} in the shape {tuple(pred.shape)}."
+            f"{single if channels == 1 and activation == 'softmax' else ''}"
         )
     if channels == 0:
         raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
@@ -199,8 +217,8 @@ def _check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> No
     """Checks what a target and a weight have in common."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
-    if tensor.is_complex():
-        raise TypeError(f"{name} must be real, got {tensor.dtype}.")
+    if tensor.is_complex() or tensor.layout != torch.strided:
+        raise TypeError(f"{name} must be real and dense, got {tensor.dtype}, {tensor.layout}.")
     if tensor.requires_grad:
         raise TypeError(
             f"{name} must not require grad: no gradient flows into it. Pass {name}.detach()."
@@ -217,6 +235,8 @@ def _flat_target(
 ) -> Tensor:
     """The target as (N, C, P) where it is dense, as (N, P) where it is a label map."""
     samples, spatial = pred.shape[0], pred.shape[2:]
+    if target.dtype in _HARDLY_SUPPORTED:
+        target = target.long()
     if target.shape == pred.shape:
         return target.flatten(2)
     if target.shape in ((samples, *spatial), (samples, 1, *spatial)):
@@ -252,6 +272,16 @@ def _flat_weight(
     )
 
 
+def _check_ignored_value(pixels: Pixels, name: str) -> None:
+    dense_softmax = pixels.activation == "softmax" and not pixels.is_label_map
+    if dense_softmax and pixels.ignore_index in (0, 1):
+        raise ValueError(
+            f"ignore_index={pixels.ignore_index} would leave out every pixel of {name}, which is "
+            "dense: pass a label map to ignore a class, or leave it out with region_classes and "
+            "class_weights."
+        )
+
+
 def check_channel_weights(
     class_weights: Tensor | None, pos_weight: Tensor | None, channels: int, activation: str
 ) -> None:
@@ -281,43 +311,59 @@ def _on_device(weights: Tensor | None, pred: Tensor) -> Tensor | None:
 def _check_values(pixels: Pixels, names: tuple[str, str, str], checks: ValueChecks) -> None:
     pred_name, target_name, weight_name = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
-    if weight is not None and weight.dtype != torch.bool and checks.due("weight", weight):
-        low, high = _extremes(weight, None)
-        if not (low >= 0 and high < float("inf")):
-            raise ValueError(
-                f"{weight_name} must hold finite numbers of at least 0, got values from {low:g} "
-                f"to {high:g}."
-            )
-    if pixels.is_label_map:
-        if checks.due("labels", target, on_every_batch=True):
-            _check_labels(pixels, target_name)
-    elif target.dtype != torch.bool and checks.due("target", target):
-        low, high = _extremes(target, pixels.valid())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                f"{target_name} must hold values in [0, 1], got values from {low:g} to {high:g}."
-                f"{_ignore_hint(pixels.ignore_index, low, high)}"
-            )
+    if weight is not None and checks.due("weight", weight):
+        _check_weight_values(weight, pixels.kept(), weight_name)
+        checks.passed("weight", weight)
+    if pixels.is_label_map and checks.due("labels", target, on_every_batch=True):
+        _check_labels(pixels, target_name)
+        checks.passed("labels", target)
+    if not pixels.is_label_map and checks.due("target", target):
+        _check_target_values(pixels, target_name)
+        checks.passed("target", target)
     if not pixels.from_logits and checks.due("prediction", prediction):
-        low, high = _extremes(prediction.detach(), pixels.valid())
-        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-            raise ValueError(
-                f"{pred_name} must hold probabilities, in [0, 1], got values from {low:g} to "
-                f"{high:g}. If these are logits, set from_logits=True."
-            )
+        _check_probabilities(prediction, pixels.valid(), pred_name)
+        checks.passed("prediction", prediction)
 
 
-def _extremes(tensor: Tensor, valid: Tensor | None) -> tuple[float, float]:
-    """The least and the largest of the valid values; (0, 0) stands for what is not valid."""
-    kept = tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
-    low, high = torch.aminmax(kept)
+def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None:
+    low, high = _extremes(weight, kept)
+    if not (low >= 0 and high < math.inf):
+        raise ValueError(
+            f"{name} must hold finite numbers of at least 0, got values from {low:g} to {high:g}."
+        )
+
+
+def _check_target_values(pixels: Pixels, name: str) -> None:
+    low, high = _extremes(pixels.target, pixels.valid())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"{name} must hold values in [0, 1], got values from {low:g} to {high:g}."
+            f"{_ignore_hint(pixels.ignore_index, low, high)}"
+        )
+
+
+def _check_probabilities(prediction: Tensor, valid: Tensor | None, name: str) -> None:
+    low, high = _extremes(prediction.detach(), valid)
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise ValueError(
+            f"{name} must hold probabilities, in [0, 1], got values from {low:g} to {high:g}. If "
+            "these are logits, set from_logits=True."
+        )
+
+
+def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
+    """The least and the largest of the values that are kept; (0, 0) where none is."""
+    if tensor.dtype == torch.bool:
+        return 0.0, 1.0
+    values = tensor if kept is None else tensor[kept.expand_as(tensor)]
+    if values.numel() == 0:
+        return 0.0, 0.0
+    low, high = torch.aminmax(values)
     return float(low), float(high)
 
 
 def _check_labels(pixels: Pixels, name: str) -> None:
     target, classes = pixels.target, pixels.prediction.shape[1]
-    if target.dtype == torch.bool:
-        return
     valid = pixels.valid()
     valid = None if valid is None else valid.squeeze(1)
     low, high = _extremes(target, valid)

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segloss.arguments import (
+    as_python,
     check_choice,
     check_flag,
     check_integer,
@@ -25,7 +26,7 @@ from segloss.arguments import (
     nearest,
 )
 from segloss.confusion import SoftConfusion
-from segloss.precision import PreciseBuffers
+from segloss.precision import Precise
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -41,7 +42,12 @@ def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(counted, numerator, zero) / torch.where(counted, denominator, one)
 
 
-class Term(PreciseBuffers):
+def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The mean over all classes, of the numerators and denominators of each."""
+    return mean(numerator.sum(), denominator.sum())
+
+
+class Term(Precise):
     """A term of a compound loss: from the pass's sums to (numerator, denominator) of its mean."""
 
     name: ClassVar[str]
@@ -53,9 +59,18 @@ class Term(PreciseBuffers):
         """The loss of each cell of samples and classes, and the cell's weight in the mean."""
 
     def forward(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator of each class's mean; the ratio of their sums is the term."""
+        """Numerator and denominator of each class's mean; the ratio of their sums is the term.
+
+        They are vectors (C,), or scalars where classes can't be told apart.
+        """
         losses, weights = self.cells(confusion)
         return (weights * losses).sum(0), weights.sum(0)
+
+    def kept_cells(self, confusion: SoftConfusion) -> Tensor:
+        """The loss of each cell, (N, C or 1), and 0 where it is left out."""
+        losses, weights = self.cells(confusion)
+        kept = torch.where(weights > 0, losses, torch.zeros_like(losses))
+        return kept if kept.ndim == 2 else kept.unsqueeze(1)
 
 
 class CrossEntropy(Term):
@@ -135,6 +150,13 @@ class RegionTerm(Term):
         pooled = self._pooled(confusion)
         return self.cell_loss(pooled), self._cell_weights(pooled)
 
+    def forward(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """Numerators and denominators of each class, or of all that "micro" has pooled."""
+        numerator, denominator = super().forward(confusion)
+        if self.region_reduction == "micro":
+            return numerator.sum(), denominator.sum()
+        return numerator, denominator
+
     def check_channels(self, channels: int) -> None:
         """Raises ValueError if the classes and their weights do not fit so many channels."""
         if self.region_classes is not None and max(self.region_classes) >= channels:
@@ -168,6 +190,7 @@ class RegionTerm(Term):
 
 
 def _check_classes(classes: Any) -> tuple[int, ...] | None:
+    classes = as_python(classes)
     if classes is None:
         return None
     if not is_list(classes):
@@ -186,8 +209,6 @@ def _check_class_weights(weights: Tensor | None, reduction: str) -> None:
             "region_class_weights needs a mean over classes, and region_reduction='micro' pools "
             "them into one cell: use 'sample' or 'batch'."
         )
-    if weights is not None and weights.sum() == 0:
-        raise ValueError("region_class_weights must not all be 0.")
 
 
 class Dice(RegionTerm):
@@ -267,10 +288,10 @@ class Tversky(RegionTerm):
         self, *, alpha: float = 0.3, beta: float = 0.7, **region: Unpack[RegionOptions]
     ) -> None:
         super().__init__(**region)
-        self.alpha = check_number("tversky_alpha", alpha)
-        self.beta = check_number("tversky_beta", beta)
+        self.alpha = check_number("alpha", alpha)
+        self.beta = check_number("beta", beta)
         if self.alpha == self.beta == 0:
-            raise ValueError("tversky_alpha and tversky_beta must not both be 0.")
+            raise ValueError("Tversky's alpha and beta must not both be 0.")
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The Tversky loss of each cell."""
@@ -306,7 +327,7 @@ class FocalTversky(Tversky):
         **region: Unpack[RegionOptions],
     ) -> None:
         super().__init__(alpha=alpha, beta=beta, **region)
-        self.gamma = check_number("tversky_gamma", gamma, open_low=True)
+        self.gamma = check_number("gamma", gamma, open_low=True)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The focal Tversky loss of each cell."""
@@ -316,10 +337,66 @@ class FocalTversky(Tversky):
         return torch.where(imperfect, power, torch.zeros_like(loss))
 
 
-REGION_TERMS: dict[str, type[RegionTerm]] = {
-    term.name: term for term in (Dice, Jaccard, Tversky, FocalTversky)
-}
-"""The region terms by name."""
+class Compound(Precise):
+    """Terms of a compound loss with their coefficients.
+
+    Args:
+        weighted: (coefficient, term) pairs; those of coefficient 0 are left out.
+
+    Attributes:
+        coefficients: The coefficients of the terms that are left, by name.
+        terms: The terms themselves.
+        sums: The groups of sums that they need.
+
+    Raises:
+        ValueError: No coefficient is above 0, or two terms have one name.
+    """
+
+    def __init__(self, weighted: Sequence[tuple[float, Term]]) -> None:
+        super().__init__()
+        used = [(coefficient, term) for coefficient, term in weighted if coefficient > 0]
+        names = [term.name for _, term in used]
+        if not used:
+            raise ValueError(
+                "One of bce_coef, dice_coef, tversky_focal_coef and extra_terms must be above 0: "
+                "the loss has no term."
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(f"extra_terms must not repeat a term that is there: {names}.")
+        self.coefficients = {term.name: coefficient for coefficient, term in used}
+        self.terms = nn.ModuleDict({term.name: term for _, term in used})
+        self.sums = sorted({term.sums for _, term in used})
+
+    def check_channels(self, channels: int) -> None:
+        """Raises ValueError if the terms' classes or weights do not fit so many channels."""
+        for term in self.terms.values():
+            if isinstance(term, RegionTerm):
+                term.check_channels(channels)
+
+    def forward(self, confusion: SoftConfusion) -> dict[str, tuple[Tensor, Tensor]]:
+        """The numerators and denominators of each term."""
+        return {name: term(confusion) for name, term in self.terms.items()}
+
+    def total(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        """The sum of coefficients times terms, in the precision of the sums."""
+        means = [
+            coefficient * total_mean(*ratios[name])
+            for name, coefficient in self.coefficients.items()
+        ]
+        return torch.stack(means).sum()
+
+    def cells(self, confusion: SoftConfusion) -> Tensor:
+        """The sum of coefficients times the terms' cells, (N, C), which must be of one shape.
+
+        Cells that are left out count 0; softmax cross-entropy, which has one value per sample,
+        counts in each of the sample's cells.
+        """
+        cells = [
+            self.coefficients[term.name] * term.kept_cells(confusion)
+            for term in self.terms.values()
+            if isinstance(term, Term)
+        ]
+        return functools.reduce(torch.add, cells)
 
 
 def seg_terms(
@@ -333,63 +410,35 @@ def seg_terms(
     tversky_gamma: float = 0.75,
     extra_terms: Mapping[Any, float] | None = None,
     **region: Unpack[RegionOptions],
-) -> list[tuple[float, Term]]:
-    """The terms of a compound loss with their coefficients; those of coefficient 0 are left out.
+) -> Compound:
+    """The compound that the arguments of `SegLoss` describe.
 
-    Every term is made, so that its parameters are checked even where its coefficient is 0.
+    Terms named in `extra_terms` have the same parameters as those of the coefficients.
 
     Raises:
         TypeError, ValueError: A coefficient or parameter is wrong, or no coefficient is above 0.
     """
-    tversky = FocalTversky(alpha=tversky_alpha, beta=tversky_beta, gamma=tversky_gamma, **region)
-    weighted: list[tuple[float, Term]] = [
-        (check_number("bce_coef", bce_coef), CrossEntropy()),
-        (check_number("dice_coef", dice_coef), Dice(smooth=smooth, **region)),
-        (check_number("tversky_focal_coef", tversky_focal_coef), tversky),
-        *_extra_terms(extra_terms, region),
-    ]
-    used = [(coefficient, term) for coefficient, term in weighted if coefficient > 0]
-    if not used:
-        raise ValueError(
-            "One of bce_coef, dice_coef, tversky_focal_coef and extra_terms must be above 0: "
-            "the loss has no term."
-        )
-    names = [term.name for _, term in used]
-    if len(set(names)) < len(names):
-        raise ValueError(f"extra_terms must not repeat a term that is there already: {names}.")
-    return used
+    alpha = check_number("tversky_alpha", tversky_alpha)
+    beta = check_number("tversky_beta", tversky_beta)
+    gamma = check_number("tversky_gamma", tversky_gamma, open_low=True)
+    named: dict[str, Term] = {
+        "cross_entropy": CrossEntropy(),
+        "dice": Dice(smooth=smooth, **region),
+        "focal_tversky": FocalTversky(alpha=alpha, beta=beta, gamma=gamma, **region),
+        "jaccard": Jaccard(**region),
+        "tversky": Tversky(alpha=alpha, beta=beta, **region),
+    }
+    return Compound(
+        [
+            (check_number("bce_coef", bce_coef), named["cross_entropy"]),
+            (check_number("dice_coef", dice_coef), named["dice"]),
+            (check_number("tversky_focal_coef", tversky_focal_coef), named["focal_tversky"]),
+            *_extra_terms(extra_terms, named),
+        ]
+    )
 
 
-def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """The mean over all classes, of the numerators and denominators of each."""
-    return mean(numerator.sum(), denominator.sum())
-
-
-def combine(weighted: Sequence[tuple[float, Term]], confusion: SoftConfusion) -> Tensor:
-    """The sum of coefficients times terms, in the precision of the sums."""
-    return torch.stack(
-        [coefficient * total_mean(*term(confusion)) for coefficient, term in weighted]
-    ).sum()
-
-
-def combine_cells(weighted: Sequence[tuple[float, Term]], confusion: SoftConfusion) -> Tensor:
-    """The sum of coefficients times the terms' cells, (N, C); cells that are left out count 0.
-
-    Softmax cross-entropy has one value per sample, which counts in each of the sample's cells.
-    """
-    cells = [_kept_cells(term, confusion) * coefficient for coefficient, term in weighted]
-    return functools.reduce(torch.add, cells)
-
-
-def _kept_cells(term: Term, confusion: SoftConfusion) -> Tensor:
-    losses, weights = term.cells(confusion)
-    kept = torch.where(weights > 0, losses, torch.zeros_like(losses))
-    return kept if kept.ndim == 2 else kept.unsqueeze(1)
-
-
-def _extra_terms(
-    extra_terms: Mapping[Any, float] | None, region: RegionOptions
-) -> list[tuple[float, Term]]:
+def _extra_terms(extra_terms: Any, named: Mapping[str, Term]) -> list[tuple[float, Term]]:
     if extra_terms is None:
         return []
     if not isinstance(extra_terms, Mapping):
@@ -398,17 +447,17 @@ def _extra_terms(
             f"{{'jaccard': 0.2}}, got {extra_terms!r}."
         )
     return [
-        (check_number(f"extra_terms[{term!r}]", coefficient), _extra_term(term, region))
-        for term, coefficient in extra_terms.items()
+        (check_number(f"extra_terms[{key!r}]", coefficient), _extra_term(key, named))
+        for key, coefficient in extra_terms.items()
     ]
 
 
-def _extra_term(term: Any, region: RegionOptions) -> Term:
-    if isinstance(term, Term):
-        return term
-    if term not in REGION_TERMS:
+def _extra_term(key: Any, named: Mapping[str, Term]) -> Term:
+    if isinstance(key, Term):
+        return key
+    if key not in named:
         raise ValueError(
-            f"extra_terms must hold terms or their names ({', '.join(REGION_TERMS)}), got "
-            f"{term!r}{nearest(term, REGION_TERMS)}."
+            f"extra_terms must hold terms or their names ({', '.join(named)}), got "
+            f"{key!r}{nearest(key, named)}."
         )
-    return REGION_TERMS[term](**region)
+    return named[key]

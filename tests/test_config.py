@@ -74,6 +74,11 @@ def test_interpolations_are_resolved_and_the_rest_of_the_config_is_left_alone() 
     assert build_loss(cfg).loss_funcs[0].n_classes == 5
 
 
+@pytest.mark.parametrize("rest", [{"prompt": "cost ${"}, {"table": {(1, 2): 3}}])
+def test_a_mapping_may_hold_what_omegaconf_does_not_take(rest: dict) -> None:
+    assert isinstance(build_loss({**rest, "loss": SEG}), SegLoss)
+
+
 def test_a_path_that_is_null_is_as_good_as_absent() -> None:
     cfg = {"loss_params": {"compound_loss": None, "multi_loss": None}, "loss": SEG}
     assert isinstance(build_loss(cfg), SegLoss)
@@ -192,6 +197,10 @@ def test_hydras_keys_are_understood() -> None:
         "gt_channel_selector": {"_target_": "builtins.slice", "_args_": [0, 2]},
     }
     assert build_loss({"loss": block}).gt_channels.index == slice(0, 2, None)
+    unresolved = {**block, "_recursive_": False}
+    assert build_loss({"loss": unresolved}).gt_channels.index == slice(0, 2, None)
+    weighted = build_loss({"loss": {**CE, "_args_": [[1, 2]]}})
+    assert weighted.loss_func.weight.tolist() == [1, 2]
     positional = {"_target_": "segloss.SegLoss", "_args_": ["first", 1, 3]}
     loss = build_loss({"loss": positional})
     assert (loss.name, loss.gt_channels.index, loss.n_classes) == ("first", 1, 3)
@@ -233,6 +242,8 @@ REFUSED = [
     "torch.nn.Module.__init__",
     "segloss.config.Path",
     "segloss.os.system",
+    "segloss.anything.SegLoss",
+    "monai.losses.PerceptualLoss",
     "pytorch_segmentation_models_trainer.os.system",
     "monai.losses.dice.np.load",
     "monai.losses.dice.one_hot",
@@ -272,8 +283,9 @@ def test_what_is_allowed_is_instantiated(tmp_path: Path, monkeypatch) -> None:
         assert loss(torch.ones(1, 1, 2), torch.zeros(1, 1, 2))[0].item() == 1
     with pytest.raises(ValueError, match="is not among what a loss config may use"):
         build_loss({"loss": {"_target_": "own_losses.Own"}}, allow=("own_loss",))
-    with pytest.raises(TypeError, match="allow must be a tuple of prefixes"):
-        build_loss({"loss": SEG}, allow="own_losses.")
+    for allow in ("own_losses.", None, (3,)):
+        with pytest.raises(TypeError, match="allow must be a tuple of prefixes"):
+            build_loss({"loss": SEG}, allow=allow)
 
 
 def test_a_library_that_is_missing_is_named_with_its_remedy(monkeypatch) -> None:
@@ -309,6 +321,26 @@ BAD = [
     ({"loss": {**SEG, "dice_coef": -1}}, ValueError, r"^loss: dice_coef must be"),
     ({"loss": {**SEG, "dice_coef": "big"}}, TypeError, r"^loss: dice_coef must be a number"),
     ({"loss": {**SEG, "_partial_": True}}, ValueError, r"loss\._partial_ is not supported"),
+    ({"loss": {**SEG, "_recursive_": "no"}}, TypeError, "^loss: _recursive_ must be True or False"),
+    ({"loss": {**SEG, "_convert_": "some"}}, ValueError, "^loss: _convert_ must be one of"),
+    ({"loss": "???", "x": 1}, ValueError, r"loss can't be resolved: it is '\?\?\?'"),
+    ({"loss_params": "???", "loss": SEG}, ValueError, r"compound_loss can't be resolved"),
+    ({"loss_params": "abc", "loss": SEG}, TypeError, "loss_params must be a mapping, got 'abc'"),
+    ({"loss_params": [1], "loss": SEG}, TypeError, "loss_params must be a mapping"),
+    ({"loss_params": "${lp}"}, ValueError, "loss_params.compound_loss can't be resolved"),
+    ({"loss_params": {"compound_loss": "???"}, "loss": SEG}, ValueError, "can't be resolved"),
+    ({"loss": None}, ValueError, "and not null; got the keys loss"),
+    (
+        {"loss": {"_target_": "segmentation_models_pytorch.losses.DiceLoss", "mode": "nope"}},
+        ValueError,
+        "^loss: AssertionError",
+    ),
+    (compound(SEG, normalization_params=[1]), TypeError, "normalization_params must be a mapping"),
+    (
+        compound({**SEG, "weight": [1, "a"]}, epoch_thresholds=[0, 1]),
+        TypeError,
+        r"weight\[1\] must",
+    ),
     ({"loss": {**SEG, "_args_": 3}}, TypeError, r"loss\._args_ must be a list"),
     (
         {"loss": {"_target_": "segloss.LossWrapper"}},

@@ -166,6 +166,20 @@ def test_reduction_none_gives_each_sample_and_class(binary, multiclass) -> None:
     torch.testing.assert_close(compound, 0.5 * cells + 0.5 * dice, **EXACT)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"region_reduction": "batch"},
+        {"region_reduction": "micro"},
+        {"region_class_weights": [1.0, 2.0]},
+        {"region_classes": [0]},
+    ],
+)
+def test_cells_of_different_classes_are_not_added_up(options, binary) -> None:
+    with pytest.raises(ValueError, match=r"reduction='none' .* leave region_"):
+        S.seg_loss(*binary, reduction="none", **options)
+
+
 def test_cells_left_out_are_zero_without_reduction() -> None:
     labels = torch.tensor([[0, 0, 1, 1], [255, 255, 255, 255]])
     cells = S.dice_loss(

@@ -115,6 +115,33 @@ def test_compute_must_be_written() -> None:
         Loss("empty")({}, {})
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [
+        (0.5, TypeError, "'bad' must return a tensor, got float"),
+        (torch.rand(3), ValueError, r"'bad' must return a scalar, got a tensor of shape \(3,\)"),
+    ],
+)
+def test_compute_must_return_a_scalar(value, kind, words: str) -> None:
+    class Bad(Loss):
+        def compute(self, pred_batch, gt_batch):
+            return value
+
+    for use in (Bad("bad"), lambda p, g: Bad("bad").update_norm(p, g, 1)):
+        with pytest.raises(kind, match=words):
+            use({}, {})
+
+
+def test_extra_information_is_detached_at_any_depth() -> None:
+    class Deep(MeanLoss):
+        def compute(self, pred_batch, gt_batch) -> Tensor:
+            self.extra_info["maps"] = {"all": [pred_batch["seg"]]}
+            return pred_batch["seg"].mean()
+
+    _, extra = Deep("deep")({"seg": torch.rand(1, 1, 3, requires_grad=True)}, {})
+    assert not extra["maps"]["all"][0].requires_grad
+
+
 @pytest.mark.parametrize(("name", "kind"), [("", ValueError), (3, TypeError), (None, TypeError)])
 def test_a_name_is_a_text(name, kind) -> None:
     with pytest.raises(kind, match="name must"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import kornia.losses
 import monai.losses
 import pytest
@@ -141,6 +143,47 @@ def test_parameters_of_a_wrapped_module_belong_to_the_wrapper() -> None:
 def test_wrong_wrappings_are_refused(make, kind, words: str) -> None:
     with pytest.raises(kind, match=words):
         make()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.float32, torch.bool])
+def test_label_maps_of_any_dtype_fit_pytorchs_cross_entropy(dtype) -> None:
+    logits, labels = torch.randn(2, 2, 6), torch.randint(0, 2, (2, 6))
+    value, _ = LossWrapper(nn.CrossEntropyLoss())(logits, labels.to(dtype))
+    torch.testing.assert_close(value, nn.CrossEntropyLoss()(logits, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_masks_of_any_dtype_fit_pytorchs_elementwise_losses(dtype) -> None:
+    logits, mask = torch.randn(2, 1, 6), torch.randint(0, 2, (2, 1, 6))
+    value, _ = LossWrapper(nn.BCEWithLogitsLoss())(logits, mask.to(dtype))
+    torch.testing.assert_close(value, nn.BCEWithLogitsLoss()(logits, mask.float()))
+
+
+def test_shapes_that_would_broadcast_are_refused() -> None:
+    words = r"gt_polygons_image'\] must have the shape of .*\(2, 1, 4, 4\), got \(2, 4, 4\)"
+    with pytest.raises(ValueError, match=words):
+        LossWrapper(nn.MSELoss())(torch.rand(2, 1, 4, 4), torch.rand(2, 4, 4))
+
+
+def test_fractions_are_no_labels() -> None:
+    with pytest.raises(ValueError, match="must hold whole numbers for 'ce', got fractions"):
+        LossWrapper(nn.CrossEntropyLoss(), "ce")(torch.rand(2, 3, 4), torch.rand(2, 4))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions take no notes before 3.11")
+def test_an_error_inside_a_wrapped_loss_says_where_it_is() -> None:
+    with pytest.raises(IndexError) as caught:
+        LossWrapper(nn.CrossEntropyLoss(), "ce")(torch.rand(2, 3, 4), torch.full((2, 4), 9))
+    assert "In the loss 'ce': prediction (2, 3, 4) of torch.float32" in caught.value.__notes__[0]
+
+
+def test_autocast_does_not_reach_a_wrapped_loss() -> None:
+    weight = torch.randn(3, 3)
+    wrapped = LossWrapper(lambda p, t: (p.mT @ weight).mean(), "matmul")
+    logits, labels = torch.randn(2, 3, 4), torch.zeros(2, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value, _ = wrapped(logits, labels)
+    assert torch.equal(value, wrapped(logits, labels)[0])
 
 
 def test_a_loss_that_returns_no_scalar_is_refused() -> None:

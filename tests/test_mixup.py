@@ -65,6 +65,18 @@ def test_pixel_weights_follow_their_targets() -> None:
     torch.testing.assert_close(loss(images, batch)[0], lam * value_a + (1 - lam) * value_b)
 
 
+def test_losses_of_other_targets_find_their_partners() -> None:
+    """One mixup serves the losses of a MultiLoss, whatever key each of them reads."""
+    body, edges = torch.rand(4, 1, 9), torch.rand(4, 1, 9)
+    images, batch = MixUp()(torch.rand(4, 1, 9), {GT: body, "edges": edges}, generator())
+    order, lam = batch["mixup_index"], batch["mixup_lam"]
+    plain = SegLoss(gt_key="edges")
+    expected = lam * plain(images, {"edges": edges})[0]
+    expected += (1 - lam) * plain(images, {"edges": edges[order]})[0]
+    value, _ = SegLoss(gt_key="edges", use_mixup=True)(images, batch)
+    torch.testing.assert_close(value, expected)
+
+
 def test_a_wrapped_loss_takes_mixup_too() -> None:
     logits, y_a, y_b = torch.rand(2, 3, 4), torch.randint(0, 3, (2, 4)), torch.randint(0, 3, (2, 4))
     ce = nn.CrossEntropyLoss()

@@ -123,6 +123,20 @@ def test_a_used_multi_loss_can_be_copied_and_pickled(copied) -> None:
     assert torch.equal(copied(multi)(*data)[0], multi(*data)[0])
 
 
+def test_constant_weights_are_those_of_the_config_not_of_the_checkpoint() -> None:
+    saved = MultiLoss([nn.L1Loss(), nn.MSELoss()], [1, [0.0, 1.0]], epoch_thresholds=[0, 4])
+    saved.set_epoch(1)
+    resumed = MultiLoss([nn.L1Loss(), nn.MSELoss()], [3, [0.0, 1.0]], epoch_thresholds=[0, 4])
+    resumed.load_state_dict(saved.state_dict())
+    assert resumed.current_weights.tolist() == [3, 0.25]
+
+
+def test_a_loss_follows_its_batch_to_another_device() -> None:
+    multi = MultiLoss([SegLoss(from_logits=True)], [1])
+    batch = torch.zeros(1, 1, 4, device="meta")
+    assert multi(batch, batch)[0].device.type == "meta"
+
+
 def test_a_weight_of_zero_keeps_its_loss_in_the_graph() -> None:
     head = nn.Parameter(torch.ones(()))
     multi = MultiLoss([LossWrapper(lambda p, t: head * p.mean(), "head"), nn.L1Loss()], [0, 1])
@@ -198,6 +212,12 @@ def test_float32_losses_give_a_float32_total() -> None:
         (lambda: MultiLoss([SegLoss()], [[0, 1]], [3, 1]), ValueError, "must increase"),
         (lambda: MultiLoss([SegLoss()], [[0, 1]], [1, 2, 3]), ValueError, "expected 3 .* got 2"),
         (lambda: MultiLoss([SegLoss()], [1], pre_processes=[3]), TypeError, "list of callables"),
+        (lambda: MultiLoss([SegLoss()], [1], pre_processes=[dict]), TypeError, "list of callables"),
+        (
+            lambda: MultiLoss([SegLoss()], [1], normalization_params=[1]),
+            TypeError,
+            "normalization_params must be a mapping",
+        ),
         (lambda: MultiLoss([SegLoss()], [1], normalize_losses=1), TypeError, "True or False"),
         (
             lambda: MultiLoss([MultiLoss([SegLoss()], [1])], [1]),

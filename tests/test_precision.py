@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from segloss import SegLoss
+from segloss import LossWrapper, SegLoss
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 
 
@@ -19,6 +19,22 @@ def test_casting_a_model_does_not_round_the_buffers_of_its_loss(cast) -> None:
     assert model["loss"].pos_weight.dtype == torch.float64
     assert model["loss"].pos_weight.item() == 0.1
     assert model["net"].weight.dtype != torch.float64
+
+
+def test_a_wrapped_loss_keeps_its_precision_too() -> None:
+    loss = LossWrapper(nn.CrossEntropyLoss(weight=torch.tensor([1.003, 2.0, 3.0])))
+    logits, labels = torch.randn(2, 3, 4).half(), torch.randint(0, 3, (2, 4))
+    expected = loss(logits, labels)[0]
+    assert torch.equal(loss.bfloat16()(logits, labels)[0], expected)
+    assert loss.double().loss_func.weight.dtype == torch.float64
+
+
+def test_empty_and_shared_modules_can_be_made() -> None:
+    empty = SegLoss().to("meta").to_empty(device="cpu")
+    assert {buffer.device.type for buffer in empty.buffers()} == {"cpu"}
+    shared = SegLoss()
+    shared.share_memory()
+    assert shared.norm.is_shared()
 
 
 def test_buffers_move_with_the_module() -> None:

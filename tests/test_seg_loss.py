@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import naive
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ def batches(pred: Tensor, gt: Tensor, weights: Tensor | None = None) -> tuple[di
 def test_the_defaults_are_the_documents() -> None:
     loss = SegLoss()
     assert loss.name == "seg"
-    assert loss.coefficients == {"cross_entropy": 0.5, "dice": 0.5}
+    assert loss.compound.coefficients == {"cross_entropy": 0.5, "dice": 0.5}
     assert not loss.from_logits
     assert (loss.activation, loss.label_smoothing, loss.mixup.alpha) == ("sigmoid", 0.0, 0.5)
 
@@ -114,7 +115,8 @@ def test_softmax_with_two_classes_takes_two_channels_and_a_label_map() -> None:
 
 def test_sigmoid_with_more_classes_takes_independent_channels(binary) -> None:
     logits, target = binary
-    many = SegLoss(n_classes=5, activation="sigmoid")(logits, target)[0]
+    logits, target = torch.cat([logits, logits], 1), torch.cat([target, target], 1)
+    many = SegLoss(n_classes=4, activation="sigmoid")(logits, target)[0]
     assert torch.equal(many, SegLoss(from_logits=True)(logits, target)[0])
 
 
@@ -241,6 +243,14 @@ def test_extra_terms_are_named_or_given(binary) -> None:
     torch.testing.assert_close(second(logits, target)[0], base + 0.2 * only)
 
 
+def test_terms_by_name_have_the_parameters_of_the_loss(binary) -> None:
+    logits, target = binary
+    options = {"tversky_alpha": 0.1, "tversky_beta": 0.9, "extra_terms": {"tversky": 1.0}}
+    _, extra = SegLoss(from_logits=True, **options)(logits, target)
+    expected = functional.tversky_loss(logits, target, alpha=0.1, beta=0.9)
+    torch.testing.assert_close(extra["tversky"], expected)
+
+
 def test_lists_are_taken_wherever_a_tensor_is(multiclass) -> None:
     logits, labels = multiclass
     weights = [0.1, 1.0, 2.0, 0.7]
@@ -248,7 +258,7 @@ def test_lists_are_taken_wherever_a_tensor_is(multiclass) -> None:
         SegLoss(n_classes=4, class_weights=kind(weights), region_class_weights=kind(weights))(
             logits, labels
         )[0]
-        for kind in (list, tuple, torch.tensor, OmegaConf.create)
+        for kind in (list, tuple, torch.tensor, OmegaConf.create, np.array)
     ]
     for value in values[1:]:
         torch.testing.assert_close(value, values[0], rtol=1e-7, atol=0)
@@ -368,6 +378,26 @@ BAD_BATCHES = [
     ),
     ({"pred_channel_selector": 3}, {}, ValueError, "pred_channel_selector=3 is out of range"),
     ({"class_weights": [1.0, 2.0]}, {}, ValueError, "expected 1, got 2.*use pos_weight"),
+    ({"n_classes": 3, "activation": "sigmoid"}, {}, ValueError, "expected 3 channels"),
+    (
+        {"gt_channel_selector": 0},
+        {GT: torch.zeros(2, 3, 4, 4), W: torch.ones(2, 2, 4, 4)},
+        ValueError,
+        r"weights'\] must have one channel, or those of .*\(2, 3, 4, 4\), got \(2, 2, 4, 4\)",
+    ),
+    (
+        {"gt_channel_selector": 0},
+        {GT: torch.zeros(2, 4, 4)},
+        ValueError,
+        r"needs channels: gt_batch.* 2 spatial dimensions, got \(2, 4, 4\)",
+    ),
+    (
+        {"n_classes": 4, "ignore_index": 0},
+        {"pred": torch.rand(2, 4, 4, 4), GT: torch.zeros(2, 4, 4, 4)},
+        ValueError,
+        "would leave out every pixel .* is dense: pass a label map",
+    ),
+    ({}, {GT: torch.zeros(2, 1, 4, 4).to_sparse()}, TypeError, "real and dense"),
     (
         {"pos_weight": [1.0, 2.0]},
         {},
@@ -407,7 +437,8 @@ BAD_ARGUMENTS = [
     ({"class_weights": [1.0, -2.0]}, ValueError, r"class_weights\[1\] must be .* at least 0"),
     ({"class_weights": []}, ValueError, "class_weights must hold at least one"),
     ({"class_weights": "balanced"}, TypeError, "class_weights"),
-    ({"class_weights": torch.rand(2, 2)}, ValueError, "must be a vector"),
+    ({"class_weights": torch.rand(2, 2)}, TypeError, r"class_weights\[0\] must be a number"),
+    ({"class_weights": [0, 0]}, ValueError, "at least one weight above 0"),
     ({"class_weights": torch.rand(2, requires_grad=True)}, TypeError, "must not require grad"),
     ({"n_classes": 3, "class_weights": [1.0, 2.0]}, ValueError, "expected 3, got 2"),
     ({"n_classes": 3, "pos_weight": 2.0}, ValueError, "pos_weight belongs to binary"),
@@ -438,11 +469,26 @@ def test_values_of_large_dense_targets_are_read_in_the_first_batch_of_each_shape
     loss, pred = SegLoss(), torch.rand(1, 1, 300, 300)
     with pytest.raises(ValueError, match="must hold values in"):
         loss(pred, torch.full((1, 1, 300, 300), 2.0))
-    loss = SegLoss()
+    with pytest.raises(ValueError, match="must hold values in"):  # a failure does not count
+        loss(pred, torch.full((1, 1, 300, 300), 2.0))
     loss(pred, torch.ones(1, 1, 300, 300))
     loss(pred, torch.full((1, 1, 300, 300), 2.0))  # of a shape that was seen: not read again
     with pytest.raises(ValueError, match="must hold values in"):
         loss(pred[..., :299], torch.full((1, 1, 300, 299), 2.0))
+
+
+def test_weights_of_ignored_pixels_may_hold_nan() -> None:
+    target = torch.tensor([[[1, 0, 255, 1]]])
+    weights = torch.tensor([[[1.0, 2.0, torch.nan, 1.0]]])
+    value, _ = SegLoss(ignore_index=255)(torch.rand(1, 1, 4), {GT: target, W: weights})
+    assert value.isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.bool])
+def test_integers_of_any_width_are_taken(dtype) -> None:
+    logits, labels = torch.rand(2, 2, 5), torch.randint(0, 2, (2, 5))
+    loss = SegLoss(activation="softmax")
+    assert torch.equal(loss(logits, labels.to(dtype))[0], loss(logits, labels)[0])
 
 
 def test_rounding_of_probabilities_is_tolerated() -> None:

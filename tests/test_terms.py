@@ -11,7 +11,6 @@ from torch import Tensor
 
 from segloss.confusion import SoftConfusion, soft_confusion
 from segloss.terms import (
-    REGION_TERMS,
     CrossEntropy,
     Dice,
     FocalTversky,
@@ -19,6 +18,8 @@ from segloss.terms import (
     Tversky,
     total_mean,
 )
+
+REGION_TERMS = {term.name: term for term in (Dice, Jaccard, Tversky, FocalTversky)}
 
 
 def value(term, confusion: SoftConfusion) -> Tensor:
@@ -209,7 +210,7 @@ BAD = [
     (lambda: Dice(smooth=math.nan), ValueError, "smooth must be a finite number"),
     (lambda: Dice(smooth="1"), TypeError, "smooth must be a number, got '1'"),
     (lambda: Tversky(alpha=0, beta=0), ValueError, "must not both be 0"),
-    (lambda: FocalTversky(gamma=0.0), ValueError, "tversky_gamma must be .*above 0, got 0"),
+    (lambda: FocalTversky(gamma=0.0), ValueError, "gamma must be .*above 0, got 0"),
     (lambda: Dice(region_reduction="mean"), ValueError, "one of 'sample', 'batch', 'micro'"),
     (lambda: Dice(region_classes=3), TypeError, "region_classes must be a list"),
     (lambda: Dice(region_classes=[1, 1]), ValueError, "none twice"),
@@ -226,7 +227,7 @@ BAD = [
         ValueError,
         "needs a mean over classes",
     ),
-    (lambda: Dice(region_class_weights=[0.0, 0.0]), ValueError, "must not all be 0"),
+    (lambda: Dice(region_class_weights=[0.0, 0.0]), ValueError, "at least one weight above 0"),
     (lambda: Dice(region_class_weights=[1.0, -1.0]), ValueError, r"region_class_weights\[1\]"),
 ]
 

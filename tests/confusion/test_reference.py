@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from segloss import soft_confusion
 
@@ -307,6 +308,17 @@ def test_torch_func_sees_through_the_pass() -> None:
 
     per_sample = torch.func.vmap(torch.func.grad(loss))(logits, mask)
     torch.testing.assert_close(per_sample, logits.sigmoid() - mask)
+
+
+def test_tracers_see_through_the_pass() -> None:
+    labels = torch.tensor([[0, 2, 1, 1]])
+
+    def loss(logits: Tensor) -> Tensor:
+        return soft_confusion(logits, labels, n_classes=3).cross_entropy.sum()
+
+    logits = torch.randn(1, 3, 4)
+    for traced in (make_fx(loss)(logits), torch.compile(loss, backend="eager", fullgraph=True)):
+        torch.testing.assert_close(traced(logits), loss(logits))
 
 
 def test_batches_without_pixels_have_sums_of_zero() -> None:
