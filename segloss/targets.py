@@ -355,7 +355,11 @@ def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
     """The least and the largest of the values that are kept; (0, 0) where none is."""
     if tensor.dtype == torch.bool:
         return 0.0, 1.0
-    values = tensor if kept is None else tensor[kept.expand_as(tensor)]
+    if kept is None:
+        values = tensor
+    else:
+        values, kept = torch.broadcast_tensors(tensor, kept)
+        values = values[kept]
     if values.numel() == 0:
         return 0.0, 0.0
     low, high = torch.aminmax(values)

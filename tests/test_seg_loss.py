@@ -484,6 +484,16 @@ def test_weights_of_ignored_pixels_may_hold_nan() -> None:
     assert value.isfinite()
 
 
+def test_shared_weights_go_with_masks_ignored_channel_by_channel() -> None:
+    p, target = torch.rand(2, 3, 5), torch.randint(0, 2, (2, 3, 5))
+    target[:, 1, :2] = 255
+    weights = torch.rand(2, 1, 5)
+    value, _ = SegLoss(ignore_index=255)(p, {GT: target, W: weights})
+    kept = weights * (target != 255)
+    expected, _ = SegLoss()(p, {GT: target.clamp(max=1), W: kept})
+    torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.bool])
 def test_integers_of_any_width_are_taken(dtype) -> None:
     logits, labels = torch.rand(2, 2, 5), torch.randint(0, 2, (2, 5))
