@@ -358,8 +358,8 @@ def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
     if kept is None:
         values = tensor
     else:
-        values, kept = torch.broadcast_tensors(tensor, kept)
-        values = values[kept]
+        shape = torch.broadcast_shapes(tensor.shape, kept.shape)
+        values = tensor.expand(shape)[kept.expand(shape)]
     if values.numel() == 0:
         return 0.0, 0.0
     low, high = torch.aminmax(values)
