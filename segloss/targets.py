@@ -358,7 +358,7 @@ def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
     if kept is None:
         values = tensor
     else:
-        shape = torch.broadcast_shapes(tensor.shape, kept.shape)
+        shape = torch.broadcast_shapes(tensor.shape, kept.shape)  # type: ignore[no-untyped-call]
         values = tensor.expand(shape)[kept.expand(shape)]
     if values.numel() == 0:
         return 0.0, 0.0
