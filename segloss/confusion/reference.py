@@ -103,6 +103,8 @@ def _given(prediction: Tensor) -> tuple[Tensor, Tensor]:
 
 def _softmax(logits: Tensor, pivot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Softmax over dimension 1: p, 1 - p and log p, exact at the pivot (N, 1, P)."""
+    logits = logits - logits.amax(1, keepdim=True).detach()  # else large logits would swallow log C
+    logits = logits.clamp(min=torch.finfo(logits.dtype).min)  # where the difference overflowed
     rest = logits.scatter(1, pivot, -torch.inf)
     rest_logsumexp = rest.logsumexp(1, keepdim=True)
     margin = logits.gather(1, pivot) - rest_logsumexp

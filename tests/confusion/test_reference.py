@@ -277,6 +277,16 @@ def test_extreme_logits_have_finite_values_and_gradients(kind: str, size: float)
     assert logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", ["label map", "dense"])
+@pytest.mark.parametrize("size", [0.0, 1e4, -1e30])
+def test_equal_logits_of_any_size_are_equal_probabilities(kind: str, size: float) -> None:
+    labels = torch.tensor([[0, 1]])
+    target = labels if kind == "label map" else one_hot(labels, 3)
+    confusion = soft_confusion(torch.full((1, 3, 2), size), target, n_classes=3)
+    torch.testing.assert_close(confusion.true_positive[0, :2], torch.full((2,), 1 / 3).double())
+    torch.testing.assert_close(confusion.predicted, torch.full((1, 3), 2 / 3).double())
+
+
 @pytest.mark.parametrize("kind", ["sigmoid", "label map", "dense"])
 @pytest.mark.parametrize("scale", [1.0, 12.0])
 def test_gradients_pass_gradcheck(kind: str, scale: float) -> None:
