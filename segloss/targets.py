@@ -93,7 +93,7 @@ class ValueChecks:
 
     def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
         """Whether to read the values of `tensor`, which plays the part `role`."""
-        if _is_traced() or tensor.numel() == 0 or tensor.is_meta:
+        if is_traced() or tensor.numel() == 0 or tensor.is_meta:
             return False
         cheap = on_every_batch or tensor.numel() <= _ALWAYS_CHECKED
         if cheap and tensor.device.type == "cpu":
@@ -111,7 +111,7 @@ def _occasion(role: str, tensor: Tensor) -> tuple[Any, ...]:
     return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
     """Whether a compiler, an exporter, a tracer or a `torch.func` transform hides the values."""
     if torch.compiler.is_compiling():
         return True

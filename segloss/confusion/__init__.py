@@ -1,26 +1,53 @@
 """The pass: the only code that touches a pixel.
 
 `soft_confusion` turns predictions and targets into a few sums per sample and class, of which every
-term is a small function.
+term is a small function. Two paths compute them, and nothing above can tell which ran:
+
+- "fused": in closed form and in chunks, keeping nothing for the backward pass but its inputs. It
+  serves logits, of sigmoid channels or with label maps, in eager mode;
+- "reference": in plain PyTorch operations. It serves everything else: given probabilities, dense
+  softmax targets, second derivatives, compilers, `torch.func` and forward-mode differentiation.
+
+`use_path("reference")`, or the environment variable `SEGLOSS_PATH=reference`, makes the reference
+path serve everything.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor
 
 from segloss.arguments import check_choice, check_number, check_weights
+from segloss.confusion.fused import fused_confusion, serves
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sums import SUMS, SoftConfusion
 from segloss.targets import Pixels, as_pixels, resolve_activation
 
-__all__ = ["SoftConfusion", "confusion_of", "soft_confusion"]
+__all__ = ["SoftConfusion", "confusion_of", "soft_confusion", "use_path"]
+
+PATHS = ("auto", "reference")
+"""The values of the switch: the fused path wherever it serves, or the reference path always."""
+
+_path = check_choice("SEGLOSS_PATH", os.environ.get("SEGLOSS_PATH", "auto"), PATHS)
+
+
+def use_path(path: str) -> None:
+    """Chooses the path that computes the sums: "auto" or "reference".
+
+    Raises:
+        ValueError: There is no such path.
+    """
+    global _path
+    _path = check_choice("path", path, PATHS)
 
 
 def confusion_of(pixels: Pixels, sums: Collection[str] = tuple(SUMS)) -> SoftConfusion:
     """Runs the pass over pixels that `as_pixels` has checked."""
+    if _path == "auto" and serves(pixels):
+        return fused_confusion(pixels, sums)
     return reference_confusion(pixels, sums)
 
 

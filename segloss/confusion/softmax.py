@@ -1,0 +1,181 @@
+r"""The fused kernel for softmax and label maps: no one-hot target is ever made.
+
+A pixel of label y has the probabilities p, of which the label's own is p_y and the others' sum is
+q = 1 - p_y. With v = c_y (1 - e) + e mean(c) for class weights c and smoothing e, and with the
+upstream gradients t, f, n of true positives, false positives and false negatives and a of the
+cross-entropy,
+
+    m         = sum of f_k p_k over k other than y
+    dL/dx_j   = w [ p_j (f_j - m - (t_y - n_y) p_y + a v) - a e c_j / C ]     for j other than y
+    dL/dx_y   = w [ p_y ((t_y - n_y) q - m) - a v q + a e (mean(c) - c_y / C) ].
+
+q comes from the sum of the other classes' exponentials, never from 1 - p_y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
+from segloss.targets import Pixels
+
+_LEAST, _GREATEST = 1e-30, 1e37
+"""Within these, the sum of exponentials in float32 needs no maximum taken out."""
+
+
+class _Exponentials(NamedTuple):
+    """The softmax of a chunk, before the division.
+
+    Attributes:
+        rest: exp(x - shift), and 0 at the label's class, (n, C, l).
+        own: That of the label's class, (n, l).
+        rest_total: The sum of `rest` over classes, (n, l).
+        shift: What was subtracted from x, (n, 1, l), or None.
+    """
+
+    rest: Tensor
+    own: Tensor
+    rest_total: Tensor
+    shift: Tensor | None
+
+
+class SoftmaxKernel(Kernel):
+    """Sums and gradient for classes that exclude each other."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        super().__init__(pixels, size=2**20)
+
+    def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums of the groups: (N, C), and (N,) for the cross-entropy."""
+        sums = self.zero_sums(groups, tuple(self.source.prediction.shape[:1]))
+        for chunk in self.chunks():
+            part = {name: value[chunk.samples] for name, value in sums.items()}
+            exponentials = self._exponentials(chunk)
+            if "cross_entropy" in groups:
+                self._add_entropy(part, chunk, exponentials)
+            if "region" in groups:
+                self._add_region(part, chunk, exponentials)
+        return sums
+
+    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
+        """The gradient with respect to the logits, from those with respect to the sums."""
+        gradient = torch.empty_like(self.source.prediction)
+        upstream = {name: grad.to(self.dtype) for name, grad in upstream.items()}
+        for chunk in self.chunks():
+            part = {name: grad[chunk.samples] for name, grad in upstream.items()}
+            self._write_slope(gradient[chunk.samples, :, chunk.pixels], part, chunk)
+        return gradient
+
+    def _exponentials(self, chunk: Chunk) -> _Exponentials:
+        """The exponentials, on CPU without taking the maximum out first, if that is safe."""
+        x = chunk.prediction
+        if x.device.type == "cpu" and x.numel() > 0:  # elsewhere, the check would drain a queue
+            scaled = torch.mul(x, LOG2E, out=self.buffer("p", x))
+            result = self._split(scaled, chunk.target, None)
+            low, high = torch.aminmax(result.own + result.rest_total)
+            if low > _LEAST and high < _GREATEST:
+                return result
+        shift = x.amax(1, keepdim=True)
+        scaled = torch.sub(x, shift, out=self.buffer("p", x)).mul_(LOG2E)
+        return self._split(scaled, chunk.target, shift)
+
+    def _split(self, scaled: Tensor, labels: Tensor, shift: Tensor | None) -> _Exponentials:
+        exponentials, index = scaled.exp2_(), labels.unsqueeze(1)
+        own = exponentials.gather(1, index).squeeze(1)
+        rest = exponentials.scatter_(1, index, 0)
+        return _Exponentials(rest, own, rest.sum(1), shift)
+
+    def _add_entropy(
+        self, sums: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
+    ) -> None:
+        x, labels = chunk.prediction, chunk.target
+        weight = self._label_weights(labels)
+        log_total = (exponentials.own + exponentials.rest_total).log_()
+        if exponentials.shift is not None:
+            log_total = log_total + exponentials.shift.squeeze(1)
+        odds = exponentials.rest_total / exponentials.own
+        surprise = log_total - x.gather(1, labels.unsqueeze(1)).squeeze(1)
+        entropy = torch.where(odds < 1, _log1p(odds), surprise) * weight
+        if self.source.label_smoothing > 0:
+            shares = self._classes(x) / x.shape[1]
+            mean = shares.sum() * log_total - torch.matmul(shares, x)
+            entropy = torch.lerp(entropy, mean, self.source.label_smoothing)
+        if chunk.weight is not None:
+            pixel_weight = chunk.weight.squeeze(1)
+            entropy, weight = entropy * pixel_weight, weight * pixel_weight
+        sums["cross_entropy"].add_(total(entropy))
+        sums["weight"].add_(total(weight.expand_as(entropy)))
+
+    def _add_region(
+        self, sums: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
+    ) -> None:
+        """Uses up the exponentials."""
+        own, rest_total, labels = exponentials.own, exponentials.rest_total, chunk.target
+        weight = torch.ones_like(own) if chunk.weight is None else chunk.weight.squeeze(1)
+        scale = weight / (own + rest_total)
+        _add_by_label(sums["true_positive"], labels, own * scale)
+        _add_by_label(sums["false_negative"], labels, rest_total * scale)
+        _add_by_label(sums["actual"], labels, weight)
+        sums["false_positive"].add_(total(exponentials.rest.mul_(scale.unsqueeze(1))))
+        sums["pixel_weight"].add_(total(weight).unsqueeze(1))
+
+    def _write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+        """Writes the gradient of a chunk: fresh memory is touched once, last."""
+        labels = chunk.target
+        rest, own, rest_total, _ = self._exponentials(chunk)
+        scale = (own + rest_total).reciprocal_()
+        p, p_own, q_own = rest.mul_(scale.unsqueeze(1)), own * scale, rest_total * scale
+        shift, own_slope = torch.zeros_like(p_own), torch.zeros_like(p_own)
+        slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
+        if "true_positive" in upstream:
+            f = upstream["false_positive"]
+            change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
+            spread = torch.matmul(f.unsqueeze(1), p).squeeze(1)
+            own_slope = p_own * (change * q_own - spread)
+            shift = -(spread + change * p_own)
+        if "cross_entropy" in upstream:
+            a, e = upstream["cross_entropy"].unsqueeze(1), self.source.label_smoothing
+            shares = self._classes(p) / p.shape[1]
+            v = a * (self._label_weights(labels) * (1 - e) + e * shares.sum())
+            own_slope = own_slope - v * q_own + a * e * (shares.sum() - shares[labels])
+            shift = shift + v
+        if "true_positive" in upstream:
+            torch.add(f.unsqueeze(-1), shift.unsqueeze(1), out=slope)
+            slope.mul_(p)
+        else:
+            torch.mul(p, shift.unsqueeze(1), out=slope)
+        if "cross_entropy" in upstream and e > 0:
+            slope.sub_((a * e).unsqueeze(1) * shares.unsqueeze(-1))
+        slope.scatter_(1, labels.unsqueeze(1), own_slope.unsqueeze(1))
+        if chunk.weight is not None:
+            slope.mul_(chunk.weight)
+        if slope is not out:
+            out.copy_(slope)
+
+    def _classes(self, like: Tensor) -> Tensor:
+        """The classes' weights, (C,)."""
+        return like.new_ones(like.shape[1]) if self.class_weights is None else self.class_weights
+
+    def _label_weights(self, labels: Tensor) -> Tensor:
+        """The weight of each pixel's class, (n, l), or 1."""
+        if self.class_weights is None:
+            return torch.ones((), dtype=self.dtype, device=labels.device)
+        return self.class_weights[labels]
+
+
+def _add_by_label(totals: Tensor, labels: Tensor, values: Tensor) -> None:
+    """Adds `values` (n, l) to the totals (n, C) of their labels, in the totals' precision."""
+    totals.scatter_add_(1, labels, values.to(totals.dtype))
+
+
+def _log1p(z: Tensor) -> Tensor:
+    """Log(1 + z), for z below 1, with the digits put back that the sum has rounded off.
+
+    PyTorch's own log1p is ten times slower in some builds, until it has seen a negative zero.
+    """
+    one_more = 1 + z
+    return one_more.log().add_(z - (one_more - 1))

@@ -1,0 +1,216 @@
+"""The fused path is the reference path, in value and gradient, and keeps nothing but its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import segloss.confusion as confusion
+from segloss import SegLoss
+from segloss.confusion.fused import fused_confusion, serves
+from segloss.confusion.reference import reference_confusion
+from segloss.confusion.sums import SUMS
+from segloss.targets import Pixels, as_pixels
+
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+
+
+@st.composite
+def batches(draw) -> tuple[Pixels, Tensor]:
+    """Pixels of any kind that the fused path serves, and the logits that they view."""
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    activation = draw(st.sampled_from(["sigmoid", "softmax"]))
+    classes = draw(st.integers(1 if activation == "sigmoid" else 2, 6))
+    samples = draw(st.integers(1, 3))
+    spatial = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    dtype = draw(st.sampled_from(list(TOLERANCE)))
+    scale = draw(st.sampled_from([0.1, 1.0, 5.0, 30.0]))
+    layout = draw(st.sampled_from(["contiguous", "channels last", "strided", "expanded"]))
+    logits = laid_out(scale * torch.randn(samples, classes, *spatial), layout).to(dtype)
+
+    if activation == "softmax":
+        target = torch.randint(0, classes, (samples, *spatial))
+        target = target.to(draw(st.sampled_from([torch.int64, torch.uint8, torch.float32])))
+    else:
+        target = torch.rand(samples, classes, *spatial)
+        target = target.round() if draw(st.booleans()) else target
+    ignore_index = draw(st.sampled_from([None, 255]))
+    if ignore_index is not None:
+        target = target.masked_fill(torch.rand(target.shape) < 0.3, ignore_index)
+    weight_channels = draw(st.sampled_from([0, 1, classes if activation == "sigmoid" else 1]))
+    weights = torch.rand(samples, weight_channels, *spatial) if weight_channels else None
+    if weights is not None:
+        weights = weights.masked_fill(torch.rand(weights.shape) < 0.2, 0)
+    positive = activation == "sigmoid" and draw(st.booleans())
+    logits.requires_grad_()
+    pixels = as_pixels(
+        logits,
+        target,
+        n_classes=max(2, classes) if activation == "softmax" else 2,
+        activation=activation,
+        from_logits=True,
+        pixel_weights=weights,
+        ignore_index=ignore_index,
+        class_weights=torch.rand(classes).double() + 0.1 if draw(st.booleans()) else None,
+        pos_weight=torch.rand(1).double() + 0.1 if positive else None,
+        label_smoothing=draw(st.sampled_from([0.0, 0.2])),
+    )
+    return pixels, logits
+
+
+def laid_out(tensor: Tensor, layout: str) -> Tensor:
+    if layout == "channels last":
+        return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
+    if layout == "strided":
+        return torch.cat([tensor, tensor], -1)[..., : tensor.shape[-1]]
+    return tensor[:1].expand_as(tensor) if layout == "expanded" else tensor
+
+
+def outcome(run, pixels: Pixels, logits: Tensor, groups) -> tuple[dict[str, Tensor], Tensor]:
+    """The sums, and the gradient of a random combination of them."""
+    logits.grad = None
+    sums = dict(run(pixels, groups).sums)
+    source = torch.Generator().manual_seed(0)
+    total = sum(
+        (value * torch.rand(value.shape, generator=source)).sum()
+        for value in sums.values()
+        if value.requires_grad
+    )
+    (gradient,) = torch.autograd.grad(total, logits)
+    return sums, gradient
+
+
+@settings(max_examples=300, deadline=None)
+@given(batches(), st.sampled_from([("region",), ("cross_entropy",), tuple(SUMS)]))
+def test_both_paths_agree_in_value_and_gradient(batch, groups) -> None:
+    pixels, logits = batch
+    sums, gradient = outcome(fused_confusion, pixels, logits, groups)
+    expected, expected_gradient = outcome(reference_confusion, pixels, logits, groups)
+    tolerance = TOLERANCE[logits.dtype]
+    assert sums.keys() == expected.keys()
+    for name, value in sums.items():
+        scale = expected[name].abs().max().item()
+        torch.testing.assert_close(
+            value, expected[name], rtol=2e-6, atol=2e-6 * scale + 1e-30, msg=name
+        )
+    scale = max(1e-4, expected_gradient.abs().max().item())
+    torch.testing.assert_close(gradient, expected_gradient, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_large_batches_are_read_in_several_chunks(n_classes: int) -> None:
+    channels = 1 if n_classes == 2 else n_classes
+    logits = torch.randn(2, channels, 700, 701, requires_grad=True)
+    target = torch.randint(0, n_classes, (2, 700, 701))
+    pixels = as_pixels(
+        logits,
+        target,
+        n_classes=n_classes,
+        activation="sigmoid" if n_classes == 2 else "softmax",
+        from_logits=True,
+    )
+    sums, gradient = outcome(fused_confusion, pixels, logits, tuple(SUMS))
+    expected, expected_gradient = outcome(reference_confusion, pixels, logits, tuple(SUMS))
+    for name, value in sums.items():
+        torch.testing.assert_close(value, expected[name], rtol=5e-8, atol=0, msg=name)
+    atol = 1e-6 * expected_gradient.abs().max().item()
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e30, 3e38])
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_extreme_logits(size: float, kind: str) -> None:
+    logits = size * torch.tensor([[[1.0, -1, 1, 0], [-1, 1, 1, 0], [0, 0, 1, 1]]])
+    logits.requires_grad_()
+    target = torch.tensor([[0, 0, 1, 2]])
+    target = target if kind == "softmax" else torch.tensor([[[1.0, 0, 1, 0]] * 3])
+    pixels = as_pixels(logits, target, n_classes=3, activation=kind, from_logits=True)
+    sums, gradient = outcome(fused_confusion, pixels, logits, tuple(SUMS))
+    if size <= 1e30:
+        expected, _ = outcome(reference_confusion, pixels, logits, tuple(SUMS))
+        for name, value in sums.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-30, msg=name)
+    assert gradient.isfinite().all()
+
+
+def kept_for_backward(logits: Tensor, target: Tensor, loss: SegLoss) -> int:
+    """The bytes that the forward pass keeps beside its inputs, and the tiny sums per class."""
+    inputs = {logits.untyped_storage().data_ptr(), target.untyped_storage().data_ptr()}
+    kept = 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        if tensor.untyped_storage().data_ptr() not in inputs and tensor.numel() > 1000:
+            kept += tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss(logits, target)
+    return kept
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_nothing_is_kept_for_the_backward_pass_but_the_inputs(n_classes, memory_format) -> None:
+    logits = torch.randn(2, n_classes, 64, 64).to(memory_format=memory_format).requires_grad_()
+    shape = (2, 2, 64, 64) if n_classes == 2 else (2, 64, 64)
+    loss = SegLoss(n_classes=n_classes, from_logits=True, tversky_focal_coef=0.3)
+    assert kept_for_backward(logits, torch.randint(0, 2, shape), loss) == 0
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_gradients_come_in_the_logits_memory_format(n_classes, memory_format) -> None:
+    logits = torch.randn(2, n_classes, 6, 5).to(memory_format=memory_format).requires_grad_()
+    seen = []
+    intermediate = logits * 1
+    intermediate.register_hook(lambda gradient: seen.append(gradient.stride()))
+    shape = (2, 2, 6, 5) if n_classes == 2 else (2, 6, 5)
+    loss = SegLoss(n_classes=n_classes, from_logits=True)
+    loss(intermediate, torch.randint(0, 2, shape))[0].backward()
+    assert seen == [intermediate.stride()]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_second_derivative_is_that_of_the_reference(n_classes: int) -> None:
+    logits = torch.randn(1, n_classes, 4, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 2, (1, 2, 4) if n_classes == 2 else (1, 4))
+    loss = SegLoss(n_classes=n_classes, from_logits=True, tversky_focal_coef=0.5)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, target)[0], logits)
+
+
+def test_what_it_does_not_serve_takes_the_reference_path() -> None:
+    logits, labels = torch.randn(1, 3, 4), torch.tensor([[0, 1, 2, 0]])
+    options = {"n_classes": 3, "activation": "softmax", "from_logits": True}
+    served = as_pixels(logits, labels, **options)
+    assert serves(served)
+    assert not serves(as_pixels(logits, torch.rand(1, 3, 4), **options))
+    assert not serves(as_pixels(logits.softmax(1), labels, **{**options, "from_logits": False}))
+    assert (
+        torch.func.vmap(lambda x: torch.tensor(serves(served)) & (x == x).all())(logits).any() == 0
+    )
+    with torch.autograd.forward_ad.dual_level():
+        assert not serves(served)
+
+
+@pytest.fixture
+def reference_path() -> Iterator[None]:
+    before = confusion._path
+    confusion.use_path("reference")
+    yield
+    confusion.use_path(before)
+
+
+def test_the_switch_makes_the_reference_path_serve_everything(reference_path, monkeypatch) -> None:
+    monkeypatch.setattr(confusion, "fused_confusion", lambda *_: pytest.fail("the fused path ran"))
+    SegLoss(n_classes=3)(torch.randn(1, 3, 4), torch.tensor([[0, 1, 2, 0]]))
+
+
+def test_the_switch_knows_its_paths() -> None:
+    with pytest.raises(ValueError, match="path must be one of 'auto', 'reference', got 'slow'"):
+        confusion.use_path("slow")
