@@ -112,13 +112,25 @@ class ModelSettings:
 
     Attributes:
         stem_width: Channels of the first convolutions; twice as many leave the stem.
-        encoder_channels: Channels of the encoder's stages at 1/2, 1/4 ... of the resolution.
-        decoder_channels: Channels of the decoder's blocks, from coarse to fine; one more.
+        encoder_channels: Channels of the encoder's stages, each at half the resolution of the one
+            before; the first at half that of the image.
+        decoder_channels: Channels of the decoder's blocks from coarse to fine, of which there is
+            one more: the last two are at full resolution.
     """
 
     stem_width: int
     encoder_channels: list[int]
     decoder_channels: list[int]
+
+    def __post_init__(self) -> None:
+        stages, blocks = len(self.encoder_channels), len(self.decoder_channels)
+        if not (1 <= stages <= 4 and blocks == stages + 1):
+            raise ValueError(
+                "model.encoder_channels must have one to four entries and model.decoder_channels "
+                f"one more, got {self.encoder_channels} and {self.decoder_channels}."
+            )
+        for channels in (self.stem_width, *self.encoder_channels, *self.decoder_channels):
+            check_at_least("model's channels", channels, 1)
 
 
 @dataclass

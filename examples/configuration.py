@@ -118,11 +118,11 @@ def _with_values(schema: Any, values: DictConfig, path: Path) -> DictConfig:
     try:
         return cast(DictConfig, OmegaConf.merge(schema, values))
     except ConfigKeyError as error:
-        siblings = [field.name for field in dataclasses.fields(error.object_type)]
-        message = _unknown(error.full_key, str(error.key), siblings)
+        known = [field.name for field in dataclasses.fields(cast(Any, error.object_type))]
+        message = f"there is no field {error.full_key!r}; {_nearest(str(error.key), known)}"
         raise ValueError(f"{path}: {message}") from error
     except OmegaConfBaseException as error:
-        raise ValueError(f"{path}: {error.full_key}: {_first_line(error)}.") from error
+        raise ValueError(f"{path}: {error.full_key}: {_reason(error)}.") from error
 
 
 def _apply(override: str, config: DictConfig) -> None:
@@ -135,14 +135,19 @@ def _apply(override: str, config: DictConfig) -> None:
     adds, field = field.startswith("+"), field.removeprefix("+")
     known = list(_fields(OmegaConf.to_container(config)))
     if not adds and field not in known:
-        raise ValueError(f"{_unknown(field, field, known)} To add a field: +{override}")
+        hint = f" To add it: +{override}" if _is_open(config, field) else ""
+        raise ValueError(f"There is no field {field!r}; {_nearest(field, known)}{hint}")
     try:
         value = OmegaConf.from_dotlist([f"value={text}"]).value
         OmegaConf.update(config, field, value, merge=False)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ValueError(
-            f"The override {override!r} does not fit: {_first_line(error)}."
-        ) from error
+        raise ValueError(f"The override {override!r} does not fit: {_reason(error)}.") from error
+
+
+def _is_open(config: DictConfig, field: str) -> bool:
+    """Whether the section that a field would be in takes any field, as those of losses do."""
+    section = OmegaConf.select(config, field.rpartition(".")[0])
+    return isinstance(section, DictConfig) and OmegaConf.get_type(section) is dict
 
 
 def _fields(node: Any, prefix: str = "") -> Iterator[str]:
@@ -157,11 +162,13 @@ def _fields(node: Any, prefix: str = "") -> Iterator[str]:
         yield from _fields(value, f"{prefix}{key}.")
 
 
-def _unknown(field: str, name: str, known: Sequence[str]) -> str:
+def _nearest(name: str, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}."
-    return f"There is no field {field!r}; {hint}"
+    return f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}."
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """What is wrong, in a line, without where OmegaConf or YAML found it."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem:
+        return error.problem
     return str(error).splitlines()[0].rstrip(".")
