@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from segloss import LossWrapper, MultiLoss, SegLoss
 
@@ -190,6 +191,21 @@ def test_a_criterion_of_a_multi_loss_takes_tensors() -> None:
     criterion = multi.as_criterion()
     multi.set_epoch(2)
     assert torch.equal(criterion(pred["seg"], gt[GT]), multi(pred, gt)[0])
+
+
+def test_a_compiled_multi_loss_is_not_compiled_again_when_weights_change() -> None:
+    multi = MultiLoss(
+        [SegLoss(n_classes=3, tversky_focal_coef=0.2), LossWrapper(nn.CrossEntropyLoss(), "ce")],
+        [1.0, [0.0, 1.0]],
+        epoch_thresholds=[0, 10],
+    )
+    counter = CompileCounter()
+    compiled = torch.compile(lambda p, g: multi(p, g)[0], fullgraph=True, backend=counter)
+    for epoch in (1, 4, 9):
+        multi.set_epoch(epoch)
+        logits, labels = torch.randn(2, 3, 6), torch.randint(0, 3, (2, 6))
+        torch.testing.assert_close(compiled(logits, labels), multi(logits, labels)[0])
+    assert counter.frame_count == 1
 
 
 def test_float32_losses_give_a_float32_total() -> None:

@@ -43,10 +43,7 @@ class SigmoidKernel(Kernel):
         upstream = {name: grad.to(self.dtype).unsqueeze(-1) for name, grad in upstream.items()}
         for chunk in self.chunks():
             part = {name: grad[chunk.samples] for name, grad in upstream.items()}
-            slope = self._slope(part, chunk)
-            if chunk.weight is not None:
-                slope.mul_(chunk.weight)
-            gradient[chunk.samples, :, chunk.pixels].copy_(slope)
+            self._write_slope(gradient[chunk.samples, :, chunk.pixels], part, chunk)
         return gradient
 
     def _probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,14 +91,17 @@ class SigmoidKernel(Kernel):
         negative.sub_(torch.mul(negative, h, out=spare))
         return positive.mul_(self.pos_weight.unsqueeze(-1)).mul_(h).add_(negative)
 
-    def _slope(self, upstream: Mapping[str, Tensor], chunk: Chunk) -> Tensor:
+    def _write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+        """Writes the gradient of a chunk: fresh memory is touched once, last."""
         p, q = self._probabilities(chunk.prediction)
-        slopes = []
+        slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "true_positive" in upstream:
-            slopes.append(self._region_slope(upstream, p, q, chunk.target))
+            slope = self._region_slope(upstream, p, q, chunk.target)
         if "cross_entropy" in upstream:
-            slopes.append(self._entropy_slope(upstream["cross_entropy"], p, q, chunk.target))
-        return slopes[0] if len(slopes) == 1 else slopes[1].add_(slopes[0])
+            slope = self._entropy_slope(upstream["cross_entropy"], p, q, chunk.target).add_(slope)
+        if chunk.weight is not None:
+            slope.mul_(chunk.weight)
+        out.copy_(slope)
 
     def _region_slope(
         self, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, target: Tensor
