@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from segloss.arguments import check_text
 from segloss.batch import Batch, take
 from segloss.loss import Loss
+from segloss.precision import without_autocast
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import ValueChecks
 
@@ -97,7 +96,7 @@ class LossWrapper(Loss):
         prediction = self._prediction(pred_batch)
         target = self._target(gt_batch, prediction)
         try:
-            with _without_autocast(prediction.device):
+            with without_autocast(prediction.device):
                 return self.loss_func(prediction, target)
         except Exception as error:
             if hasattr(error, "add_note"):  # from Python 3.11 on
@@ -150,13 +149,6 @@ class LossWrapper(Loss):
                 raise ValueError(f"{key} must hold whole numbers for {self.name!r}, got fractions.")
             self._checks.passed("labels", target)
         return labels
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Losses are computed in float32 at least, whatever autocast says."""
-    if not torch.amp.is_autocast_available(device.type):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 def _described(tensor: Tensor) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -18,6 +20,13 @@ def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
 def accumulation_dtype(device: torch.device) -> torch.dtype:
     """The dtype of sums over pixels: float64 where the device has it (MPS has not)."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """A context in which losses are computed in float32 at least, whatever autocast says."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class Precise(nn.Module):

@@ -231,7 +231,19 @@ def test_batches_of_wrong_types_are_refused(pred_batch, words: str) -> None:
 
 
 def test_autocast_leaves_the_loss_in_float32() -> None:
-    pred, gt = seg_batch()
+    logits, labels = torch.randn(2, 3, 40), torch.randint(0, 3, (2, 40))
+    loss = SegLoss(n_classes=3, tversky_focal_coef=1, use_label_smooth=True, smooth_factor=0.1)
+
+    def value_and_gradient() -> tuple[Tensor, Tensor]:
+        x = logits.clone().requires_grad_()
+        value = loss(x, labels)[0]
+        value.backward()
+        assert x.grad is not None
+        return value, x.grad
+
+    expected, expected_gradient = value_and_gradient()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value, _ = used_loss()(pred, gt)
+        value, gradient = value_and_gradient()
     assert value.dtype == torch.float32
+    assert torch.equal(value, expected)
+    assert torch.equal(gradient, expected_gradient)

@@ -12,6 +12,7 @@ from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sigmoid import SigmoidKernel
 from segloss.confusion.softmax import SoftmaxKernel
 from segloss.confusion.sums import SUMS, SoftConfusion
+from segloss.precision import without_autocast
 from segloss.targets import Pixels, is_traced
 
 _TENSORS = ("prediction", "target", "weight", "class_weights", "pos_weight")
@@ -54,7 +55,8 @@ class _FusedPass(torch.autograd.Function):
         ctx.settings = {name: getattr(pixels, name) for name in _SETTINGS}
         ctx.names = [name for group in groups for name in SUMS[group]]
         ctx.set_materialize_grads(False)
-        sums = _kernel(pixels).forward(groups)
+        with without_autocast(pixels.prediction.device):
+            sums = _kernel(pixels).forward(groups)
         ctx.mark_non_differentiable(*(sums[name] for name in ctx.names if name in _CONSTANT))
         return tuple(sums[name] for name in ctx.names)
 
@@ -72,7 +74,8 @@ def _gradient(pixels: Pixels, upstream: dict[str, Tensor | None]) -> Tensor | No
         return None
     if torch.is_grad_enabled():
         return _differentiable_gradient(pixels, given)
-    return _kernel(pixels).backward(_completed(given))
+    with without_autocast(pixels.prediction.device):
+        return _kernel(pixels).backward(_completed(given))
 
 
 def _completed(upstream: dict[str, Tensor]) -> dict[str, Tensor]:

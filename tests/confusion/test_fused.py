@@ -98,7 +98,9 @@ def test_both_paths_agree_in_value_and_gradient(batch, groups) -> None:
         torch.testing.assert_close(
             value, expected[name], rtol=2e-6, atol=2e-6 * scale + 1e-30, msg=name
         )
-    scale = max(1e-4, expected_gradient.abs().max().item())
+    # A pixel that is confidently wrong has a tiny region gradient, p (1 - p) with p next to 1, of
+    # which the reference keeps the digits of p alone: hence the floor.
+    scale = max(1e-2, expected_gradient.abs().max().item())
     torch.testing.assert_close(gradient, expected_gradient, rtol=tolerance, atol=tolerance * scale)
 
 
