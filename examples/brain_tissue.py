@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would look for a newer version of itself online
 
@@ -252,7 +252,8 @@ def build_model(settings: ModelSettings) -> nn.Module:
         stem_width=settings.stem_width,
         norm_layer=nn.Identity,
     )
-    model.get_submodule("encoder.model.conv1.0").stride = (1, 1)
+    stem = cast(nn.Conv2d, model.get_submodule("encoder.model.conv1.0"))
+    stem.stride = (1, 1)
     return model
 
 

@@ -98,7 +98,7 @@ def mistakes_as_messages() -> Iterator[None]:
     """Ends the program with the message of a user's mistake, in place of a traceback."""
     try:
         yield
-    except (FileNotFoundError, ImportError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -59,7 +59,7 @@ def moving_average(values: Curve) -> Curve:
     sums = np.concatenate([[0.0], values.cumsum()])
     last = np.arange(1, len(sums))
     first = np.maximum(last - window, 0)
-    return (sums[last] - sums[first]) / (last - first)
+    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def plot_schedule(axes: Axes, epochs: Curve, history: Sequence[Record]) -> None:

@@ -14,8 +14,8 @@ import copy
 import itertools
 import math
 import os
-import pickle
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +121,7 @@ class Run:
 
         Raises:
             FileNotFoundError: There is none.
-            ValueError: It can't be read, or is of a run with other settings.
+            ValueError: It is no checkpoint, or one of a run with other settings.
         """
         state = _load_checkpoint(path)
         _check_same_settings(state["settings"], self.settings, path)
@@ -157,9 +157,12 @@ def compute_norms(model: nn.Module, loss: MultiLoss, batches: Iterable[Batch]) -
     """Sets the norm of each loss to its average over the batches, before any training.
 
     A copy of the model sees them, in training mode, so that batch norm keeps its statistics.
-    `max_samples` of the loss's `normalization_params` ends it early.
+    `max_samples` of the loss's `normalization_params` ends it early, and nothing is done for a
+    loss that is not to be normalised.
     """
-    most = loss.normalization_params.get("max_samples", math.inf)
+    if not loss.normalize_losses:
+        return
+    most = loss.normalization_params.get("max_samples") or math.inf
     observer = copy.deepcopy(model).train()
     seen = 0
     loss.reset_norm()
@@ -287,10 +290,13 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
             f"There is nothing to resume: no checkpoint at {str(path)!r}. Run without --resume "
             "first, or name the folder of the earlier run with --output."
         )
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} can't be read as a checkpoint: run without --resume.") from error
+    state = None
+    if zipfile.is_zipfile(path):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not (isinstance(state, dict) and "settings" in state):
+        raise ValueError(
+            f"{path} is no checkpoint of an example, or a damaged one: run without --resume."
+        )
     return state
 
 
