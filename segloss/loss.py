@@ -177,7 +177,7 @@ class Loss(Precise):
             loss = self._check_scalar(self.compute(pred_batch, gt_batch))
             return loss, _detached(self.extra_info)
         finally:
-            self.extra_info = {}
+            self.extra_info.clear()
 
     def _check_scalar(self, loss: Any) -> Tensor:
         if not isinstance(loss, Tensor):

@@ -53,7 +53,7 @@ def _sigmoid_sums(
         log_p, log_q = _bounded_log(p, q), _bounded_log(q, p)
     result = _dense_region(p, q, target, weight) if "region" in sums else {}
     if "cross_entropy" in sums:
-        result |= _binary_entropy(log_p, log_q, target, weight, pixels)
+        result.update(_binary_entropy(log_p, log_q, target, weight, pixels))
     return result
 
 
@@ -69,7 +69,7 @@ def _softmax_sums(
     region = _label_region if pixels.is_label_map else _dense_region
     result = region(p, q, target, weight) if "region" in sums else {}
     if "cross_entropy" in sums:
-        result |= _softmax_entropy(log_p, target, weight, pixels)
+        result.update(_softmax_entropy(log_p, target, weight, pixels))
     return result
 
 
