@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segloss.confusion.sums import SUMS
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.targets import Pixels
 
 LOG2E = 1.4426950408889634
 
+_FACTORS = 64
+"""Values that are multiplied before one logarithm is taken."""
+
 _ROW = 4096
 """Pixels that are summed in the arithmetic's dtype before float64 takes over."""
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A part of the batch: some samples, or some pixels of one.
 
     Attributes:
@@ -41,55 +43,91 @@ class Chunk:
 class Kernel:
     """Reads a batch chunk by chunk, through scratch buffers that serve every chunk again.
 
+    A subclass writes `measure` and `write_slope`, which see one chunk.
+
     Args:
-        pixels: The batch.
+        pixels: The batch, of at least one pixel.
         size: How many elements of the predictions make a chunk on a CPU.
     """
 
     def __init__(self, pixels: Pixels, size: int) -> None:
         self.source = pixels
         self.size = size
+        self.on_cpu = pixels.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(pixels.prediction.dtype)
         self.class_weights = self._per_class(pixels.class_weights)
         self.pos_weight = self._per_class(pixels.pos_weight)
         self._scratch: dict[str, Tensor] = {}
+        self._views: dict[tuple[Any, ...], Tensor] = {}
 
-    def zero_sums(
-        self, groups: Collection[str], entropy_shape: tuple[int, ...]
-    ) -> dict[str, Tensor]:
-        """The sums of the groups, (N, C) or `entropy_shape`, before the first chunk."""
-        device = self.source.prediction.device
-        shapes = {"region": tuple(self.source.prediction.shape[:2]), "cross_entropy": entropy_shape}
+    @abstractmethod
+    def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums over a chunk, for each of its samples."""
+
+    @abstractmethod
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+        """Writes the gradient of a chunk: fresh memory is touched once, last."""
+
+    def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums of the groups, in the accumulation's dtype."""
+        return self.joined([self.measure(chunk, groups) for chunk in self.chunks()])
+
+    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
+        """The gradient with respect to the logits, from those with respect to the sums."""
+        gradient = torch.empty_like(self.source.prediction)
+        upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
+        for chunk in self.chunks():
+            part = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
+            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk)
+        return gradient
+
+    def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What every chunk's gradient needs of those with respect to the sums, by sample."""
+        return upstream
+
+    def joined(self, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The sums of all samples, from those of chunks, which hold samples or parts of one."""
+        if len(parts) == 1:
+            return dict(parts[0])
+        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        samples = len(self.source.prediction)
         return {
-            name: torch.zeros(shapes[group], dtype=accumulation_dtype(device), device=device)
-            for group in groups
-            for name in SUMS[group]
+            name: sums.view(samples, -1, *sums.shape[1:]).sum(1) for name, sums in whole.items()
         }
 
     def chunks(self) -> Iterator[Chunk]:
         """All chunks, from the first sample and pixel to the last."""
         samples, classes, count = self.source.prediction.shape
-        size = (
-            self.size if self.source.prediction.device.type == "cpu" else samples * classes * count
-        )
-        together = max(1, size // max(1, classes * count))
-        length = max(1, size // max(1, classes))
-        if length > _ROW:
-            length -= length % _ROW
+        size = self.size if self.on_cpu else samples * classes * count
+        together = max(1, size // (classes * count))
         for first in range(0, samples, together):
-            for start in range(0, count, length):
-                yield self._chunk(slice(first, first + together), slice(start, start + length))
+            for start, stop in _spans(count, max(1, size // classes)):
+                yield self._chunk(slice(first, first + together), slice(start, stop))
 
     def buffer(self, name: str, like: Tensor) -> Tensor:
         """Scratch of the shape of `like` (n, C, l), with the channels in memory as there."""
+        channels_last = like.shape[1] > 1 and like.stride(1) == 1
+        key = (name, like.shape, channels_last)
+        if key not in self._views:
+            samples, classes, pixels = like.shape
+            flat = self._storage(name, like.numel())
+            self._views[key] = (
+                flat.view(samples, pixels, classes).transpose(1, 2)
+                if channels_last
+                else flat.view(like.shape)
+            )
+        return self._views[key]
+
+    def _storage(self, name: str, numel: int) -> Tensor:
         flat = self._scratch.get(name)
-        if flat is None or flat.numel() < like.numel():
-            flat = torch.empty(like.numel(), dtype=self.dtype, device=like.device)
-            self._scratch[name] = flat
-        flat = flat[: like.numel()]
-        if like.stride(1) == 1 and like.shape[1] > 1:  # channels last
-            return flat.view(like.shape[0], like.shape[2], like.shape[1]).transpose(1, 2)
-        return flat.view(like.shape)
+        if flat is None or flat.numel() < numel:
+            flat = self._scratch[name] = self.source.prediction.new_empty(numel, dtype=self.dtype)
+        return flat[:numel]
+
+    def count(self, pixels: int) -> Tensor:
+        """A number of pixels, in the accumulation's dtype."""
+        device = self.source.prediction.device
+        return torch.full((), pixels, dtype=accumulation_dtype(device), device=device)
 
     def smoothed(self, target: Tensor) -> Tensor:
         """The target of binary cross-entropy, g (1 - e) + e / 2, in scratch of its own."""
@@ -102,13 +140,7 @@ class Kernel:
         return None if weights is None else weights.to(self.dtype)
 
     def _chunk(self, samples: slice, pixels: slice) -> Chunk:
-        source = self.source
-        part = dataclasses.replace(
-            source,
-            prediction=source.prediction[samples, :, pixels],
-            target=source.target[samples, ..., pixels],
-            weight=None if source.weight is None else source.weight[samples, :, pixels],
-        )
+        part = self._part(samples, pixels)
         valid = part.valid()
         return Chunk(
             samples,
@@ -116,6 +148,18 @@ class Kernel:
             self._loaded("prediction", part.prediction, valid),
             self._loaded_target(part, valid),
             self._weight(part, valid),
+        )
+
+    def _part(self, samples: slice, pixels: slice) -> Pixels:
+        source = self.source
+        prediction = _cut(source.prediction, samples, pixels)
+        if prediction is source.prediction:
+            return source
+        return dataclasses.replace(
+            source,
+            prediction=prediction,
+            target=_cut(source.target, samples, pixels),
+            weight=None if source.weight is None else _cut(source.weight, samples, pixels),
         )
 
     def _loaded(self, name: str, tensor: Tensor, valid: Tensor | None) -> Tensor:
@@ -138,22 +182,47 @@ class Kernel:
         return weight if valid is None else weight.masked_fill(~valid, 0)
 
 
-def total(values: Tensor) -> Tensor:
-    """The sum over the last dimension: in rows in the values' own dtype, then in float64.
+def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
+    """Some samples and pixels of (N, ..., P), or the tensor itself where these are all."""
+    if samples.start > 0 or samples.stop < tensor.shape[0]:
+        tensor = tensor[samples]
+    if pixels is not None and (pixels.start > 0 or pixels.stop < tensor.shape[-1]):
+        tensor = tensor[..., pixels]
+    return tensor
 
-    One sum of a million float32 values is off by 1e-7; in float64 it costs four times as much.
+
+def _spans(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """Parts of a range of pixels, of whole rows or of less than one."""
+    length = most - most % _ROW if most > _ROW else most
+    whole = count - count % _ROW
+    for start in range(0, whole, length):
+        yield start, min(start + length, whole)
+    for start in range(whole, count, length):
+        yield start, min(start + length, count)
+
+
+def log_total(values: Tensor) -> Tensor:
+    """The sum over the last dimension of logarithms of values in [1/2, 1].
+
+    One logarithm serves a product of 64 values, which is 2**-64 at least.
+    """
+    if values.shape[-1] % _FACTORS:
+        return total(values.log())
+    return _rows(values, _FACTORS).prod(-1).log_().sum(-1, dtype=accumulation_dtype(values.device))
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over the last dimension, of whole rows or less than one.
+
+    A row is summed in the values' own dtype, and rows in float64: one sum of a million float32
+    values is off by 1e-7, and in float64 costs four times as much.
     """
     dtype = accumulation_dtype(values.device)
-    length = values.shape[-1]
-    if length <= _ROW:
+    if values.shape[-1] <= _ROW:
         return values.sum(-1).to(dtype)
-    whole = length - length % _ROW
-    result = _total_of_rows(values.narrow(-1, 0, whole), dtype)
-    if whole < length:
-        result += values.narrow(-1, whole, length - whole).sum(-1)
-    return result
+    return _rows(values, _ROW).sum(-1).sum(-1, dtype=dtype)
 
 
-def _total_of_rows(values: Tensor, dtype: torch.dtype) -> Tensor:
-    rows = values.reshape(*values.shape[:-1], -1, _ROW)
-    return rows.sum(-1).sum(-1, dtype=dtype)
+def _rows(values: Tensor, length: int) -> Tensor:
+    """The last dimension cut into rows."""
+    return values.reshape(*values.shape[:-1], -1, length)

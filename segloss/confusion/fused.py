@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.confusion.binary import BinaryKernel, serves_binary
+from segloss.confusion.chunks import Kernel
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sigmoid import SigmoidKernel
 from segloss.confusion.softmax import SoftmaxKernel
@@ -28,9 +30,10 @@ _CONSTANT = ("actual", "pixel_weight", "weight")
 def serves(pixels: Pixels) -> bool:
     """Whether the fused pass covers these pixels, and no tracer needs to look inside.
 
-    It takes logits, of independent channels or with a label map.
+    It takes at least one pixel of logits, of independent channels or with a label map.
     """
-    covered = pixels.from_logits and (pixels.activation == "sigmoid" or pixels.is_label_map)
+    form = pixels.activation == "sigmoid" or pixels.is_label_map
+    covered = pixels.from_logits and form and pixels.prediction.numel() > 0
     dual = torch.autograd.forward_ad._current_level >= 0
     return covered and not (dual or is_traced() or pixels.prediction.is_meta)
 
@@ -56,7 +59,7 @@ class _FusedPass(torch.autograd.Function):
         ctx.names = [name for group in groups for name in SUMS[group]]
         ctx.set_materialize_grads(False)
         with without_autocast(pixels.prediction.device):
-            sums = _kernel(pixels).forward(groups)
+            ctx.kernel, sums = _measured(pixels, groups)
         ctx.mark_non_differentiable(*(sums[name] for name in ctx.names if name in _CONSTANT))
         return tuple(sums[name] for name in ctx.names)
 
@@ -65,17 +68,17 @@ class _FusedPass(torch.autograd.Function):
         tensors = dict(zip(_TENSORS, ctx.saved_tensors, strict=True))
         pixels = Pixels(**tensors, **ctx.settings)
         upstream = dict(zip(ctx.names, grads, strict=True))
-        return None, None, _gradient(pixels, upstream), *[None] * (len(_TENSORS) - 1)
+        return None, None, _gradient(ctx.kernel(pixels), upstream), *[None] * (len(_TENSORS) - 1)
 
 
-def _gradient(pixels: Pixels, upstream: dict[str, Tensor | None]) -> Tensor | None:
+def _gradient(kernel: Kernel, upstream: dict[str, Tensor | None]) -> Tensor | None:
     given = {name: grad for name, grad in upstream.items() if grad is not None}
     if not given:
         return None
     if torch.is_grad_enabled():
-        return _differentiable_gradient(pixels, given)
-    with without_autocast(pixels.prediction.device):
-        return _kernel(pixels).backward(_completed(given))
+        return _differentiable_gradient(kernel.source, given)
+    with without_autocast(kernel.source.prediction.device):
+        return kernel.backward(_completed(given))
 
 
 def _completed(upstream: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -101,5 +104,12 @@ def _differentiable_gradient(pixels: Pixels, upstream: dict[str, Tensor]) -> Ten
     return gradient
 
 
-def _kernel(pixels: Pixels) -> SigmoidKernel | SoftmaxKernel:
-    return SigmoidKernel(pixels) if pixels.activation == "sigmoid" else SoftmaxKernel(pixels)
+def _measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
+    """The sums, and the kernel that has taken them, which takes the gradient too."""
+    if pixels.activation == "softmax":
+        return SoftmaxKernel, SoftmaxKernel(pixels).forward(groups)
+    if serves_binary(pixels):
+        sums = BinaryKernel(pixels).attempt(groups)
+        if sums is not None:
+            return BinaryKernel, sums
+    return SigmoidKernel, SigmoidKernel(pixels).forward(groups)

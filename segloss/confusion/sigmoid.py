@@ -26,32 +26,58 @@ class SigmoidKernel(Kernel):
     def __init__(self, pixels: Pixels) -> None:
         super().__init__(pixels, size=2**18)
 
-    def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
-        """The sums of the groups, each (N, C)."""
-        sums = self.zero_sums(groups, tuple(self.source.prediction.shape[:2]))
-        for chunk in self.chunks():
-            part = {name: value[chunk.samples] for name, value in sums.items()}
-            if "region" in groups:
-                self._add_region(part, chunk)
-            if "cross_entropy" in groups:
-                self._add_entropy(part, chunk)
+    def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The gradients of a pixel, each (N, C, 1).
+
+        That with respect to w p is f (1 - g) + (t - n) g = f + g `rise`, and that with respect
+        to w times its cross-entropy is `rate`, a c.
+        """
+        slopes: dict[str, Tensor] = {}
+        if "true_positive" in upstream:
+            f = upstream["false_positive"]
+            rise = upstream["true_positive"] - upstream["false_negative"] - f
+            slopes |= {"f": f.unsqueeze(-1), "rise": rise.unsqueeze(-1)}
+        if "cross_entropy" in upstream:
+            rate = upstream["cross_entropy"]
+            rate = rate if self.class_weights is None else rate * self.class_weights
+            slopes["rate"] = rate.unsqueeze(-1)
+        return slopes
+
+    def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums over a chunk, each (n, C)."""
+        sums = self._region(chunk) if "region" in groups else {}
+        if "cross_entropy" in groups:
+            sums |= self._mean_entropy(chunk)
         return sums
 
-    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
-        """The gradient with respect to the logits, from those with respect to the sums."""
-        gradient = torch.empty_like(self.source.prediction)
-        upstream = {name: grad.to(self.dtype).unsqueeze(-1) for name, grad in upstream.items()}
-        for chunk in self.chunks():
-            part = {name: grad[chunk.samples] for name, grad in upstream.items()}
-            self._write_slope(gradient[chunk.samples, :, chunk.pixels], part, chunk)
-        return gradient
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+        """Writes the gradient of a chunk."""
+        p, q = self._probabilities(chunk.prediction)
+        slope = torch.zeros((), dtype=self.dtype, device=p.device)
+        if "rise" in upstream:
+            slope = self.mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
+        if "rate" in upstream:
+            slope = self._entropy_slope(upstream["rate"], p, q, chunk.target).add_(slope)
+        if chunk.weight is not None:
+            slope.mul_(chunk.weight)
+        out.copy_(slope)
+
+    def mean_parts(self, value: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """The sums of cross-entropy, (n, C), with the classes' weights."""
+        if self.class_weights is not None:
+            value, weight = value * self.class_weights, weight * self.class_weights
+        return {"cross_entropy": value, "weight": weight}
+
+    def mixed(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
+        """The gradient with respect to p: f (1 - g) + (t - n) g."""
+        return torch.mul(target, upstream["rise"], out=out).add_(upstream["f"])
 
     def _probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p = torch.sigmoid(x, out=self.buffer("p", x))
         q = torch.neg(x, out=self.buffer("q", x)).sigmoid_()
         return p, q
 
-    def _add_region(self, sums: Mapping[str, Tensor], chunk: Chunk) -> None:
+    def _region(self, chunk: Chunk) -> dict[str, Tensor]:
         x, w = chunk.prediction, chunk.weight
         p, q = self._probabilities(x)
         positive = chunk.target
@@ -59,22 +85,26 @@ class SigmoidKernel(Kernel):
             positive = torch.mul(positive, w, out=self.buffer("positive", x))
             p.mul_(w)
         hit = torch.mul(p, chunk.target, out=self.buffer("hit", x))
-        sums["true_positive"].add_(total(hit))
-        sums["false_positive"].add_(total(p.sub_(hit)))
-        sums["false_negative"].add_(total(q.mul_(positive)))
-        sums["actual"].add_(total(positive))
-        sums["pixel_weight"].add_(x.shape[-1] if w is None else total(w))
+        return {
+            "true_positive": total(hit),
+            "false_positive": total(p.sub_(hit)),
+            "false_negative": total(q.mul_(positive)),
+            "actual": total(positive),
+            "pixel_weight": self._pixel_weight(chunk),
+        }
 
-    def _add_entropy(self, sums: Mapping[str, Tensor], chunk: Chunk) -> None:
-        entropy, w = self._entropy(chunk), chunk.weight
-        if w is not None:
-            entropy.mul_(w)
-        value = total(entropy)
-        weight = torch.full_like(value, entropy.shape[-1]) if w is None else total(w)
-        if self.class_weights is not None:
-            value, weight = value * self.class_weights, weight * self.class_weights
-        sums["cross_entropy"].add_(value)
-        sums["weight"].add_(weight)
+    def _mean_entropy(self, chunk: Chunk) -> dict[str, Tensor]:
+        entropy = self._entropy(chunk)
+        if chunk.weight is not None:
+            entropy.mul_(chunk.weight)
+        return self.mean_parts(total(entropy), self._pixel_weight(chunk))
+
+    def _pixel_weight(self, chunk: Chunk) -> Tensor:
+        """The sum of the pixels' weights, (n, C)."""
+        samples, classes, pixels = chunk.prediction.shape
+        if chunk.weight is None:
+            return self.count(pixels).expand(samples, classes)
+        return total(chunk.weight).expand(samples, classes)
 
     def _entropy(self, chunk: Chunk) -> Tensor:
         """Binary cross-entropy, pos h softplus(-x) + (1 - h) softplus(x), in scratch.
@@ -82,42 +112,25 @@ class SigmoidKernel(Kernel):
         Large parts cancel first, as x - x h does where h = 1: the logarithm may be tiny.
         """
         x, h = chunk.prediction, self.smoothed(chunk.target)
-        log_part = torch.abs(x, out=self.buffer("p", x)).mul_(-LOG2E).exp2_().log1p_()
+        log = log_part(x, self.buffer("p", x))
         above, spare = torch.clamp(x, min=0, out=self.buffer("q", x)), self.buffer("hit", x)
         if self.pos_weight is None:
-            return log_part.add_(above.sub_(torch.mul(x, h, out=spare)))
-        negative = above.add_(log_part)
-        positive = log_part.sub_(torch.clamp(x, max=0, out=spare))
+            return log.add_(above.sub_(torch.mul(x, h, out=spare)))
+        negative = above.add_(log)
+        positive = log.sub_(torch.clamp(x, max=0, out=spare))
         negative.sub_(torch.mul(negative, h, out=spare))
         return positive.mul_(self.pos_weight.unsqueeze(-1)).mul_(h).add_(negative)
 
-    def _write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
-        """Writes the gradient of a chunk: fresh memory is touched once, last."""
-        p, q = self._probabilities(chunk.prediction)
-        slope = torch.zeros((), dtype=self.dtype, device=p.device)
-        if "true_positive" in upstream:
-            slope = self._region_slope(upstream, p, q, chunk.target)
-        if "cross_entropy" in upstream:
-            slope = self._entropy_slope(upstream["cross_entropy"], p, q, chunk.target).add_(slope)
-        if chunk.weight is not None:
-            slope.mul_(chunk.weight)
-        out.copy_(slope)
-
-    def _region_slope(
-        self, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, target: Tensor
-    ) -> Tensor:
-        f = upstream["false_positive"]
-        difference = upstream["true_positive"] - upstream["false_negative"] - f
-        slope = torch.mul(target, difference, out=self.buffer("hit", p))
-        return slope.add_(f).mul_(p).mul_(q)
-
-    def _entropy_slope(self, upstream: Tensor, p: Tensor, q: Tensor, target: Tensor) -> Tensor:
+    def _entropy_slope(self, rate: Tensor, p: Tensor, q: Tensor, target: Tensor) -> Tensor:
         """In the memory of p; q is used up too."""
         h = self.smoothed(target)
-        if self.class_weights is not None:
-            upstream = upstream * self.class_weights.unsqueeze(-1)
         p.sub_(torch.mul(p, h, out=self.buffer("positive", p)))
         q.mul_(h)
         if self.pos_weight is not None:
             q.mul_(self.pos_weight.unsqueeze(-1))
-        return p.sub_(q).mul_(upstream)
+        return p.sub_(q).mul_(rate)
+
+
+def log_part(x: Tensor, out: Tensor) -> Tensor:
+    """Log(1 + exp(-|x|)), the part of softplus(x) that is not linear."""
+    return torch.abs(x, out=out).mul_(-LOG2E).exp2_().log1p_()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
+from segloss.precision import accumulation_dtype
 from segloss.targets import Pixels
 
 _LEAST, _GREATEST = 1e-30, 1e37
@@ -49,31 +50,20 @@ class SoftmaxKernel(Kernel):
     def __init__(self, pixels: Pixels) -> None:
         super().__init__(pixels, size=2**20)
 
-    def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
-        """The sums of the groups: (N, C), and (N,) for the cross-entropy."""
-        sums = self.zero_sums(groups, tuple(self.source.prediction.shape[:1]))
-        for chunk in self.chunks():
-            part = {name: value[chunk.samples] for name, value in sums.items()}
-            exponentials = self._exponentials(chunk)
-            if "cross_entropy" in groups:
-                self._add_entropy(part, chunk, exponentials)
-            if "region" in groups:
-                self._add_region(part, chunk, exponentials)
+    def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums over a chunk: (n, C), and (n,) for the cross-entropy."""
+        exponentials = self._exponentials(chunk)
+        sums: dict[str, Tensor] = {}
+        if "cross_entropy" in groups:
+            sums |= self._mean_entropy(chunk, exponentials)
+        if "region" in groups:
+            sums |= self._region(chunk, exponentials)
         return sums
-
-    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
-        """The gradient with respect to the logits, from those with respect to the sums."""
-        gradient = torch.empty_like(self.source.prediction)
-        upstream = {name: grad.to(self.dtype) for name, grad in upstream.items()}
-        for chunk in self.chunks():
-            part = {name: grad[chunk.samples] for name, grad in upstream.items()}
-            self._write_slope(gradient[chunk.samples, :, chunk.pixels], part, chunk)
-        return gradient
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
         """The exponentials, on CPU without taking the maximum out first, if that is safe."""
         x = chunk.prediction
-        if x.device.type == "cpu" and x.numel() > 0:  # elsewhere, the check would drain a queue
+        if self.on_cpu:  # elsewhere, the check would drain a queue
             scaled = torch.mul(x, LOG2E, out=self.buffer("p", x))
             result = self._split(scaled, chunk.target, None)
             low, high = torch.aminmax(result.own + result.rest_total)
@@ -89,9 +79,7 @@ class SoftmaxKernel(Kernel):
         rest = exponentials.scatter_(1, index, 0)
         return _Exponentials(rest, own, rest.sum(1), shift)
 
-    def _add_entropy(
-        self, sums: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
-    ) -> None:
+    def _mean_entropy(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
         x, labels = chunk.prediction, chunk.target
         weight = self._label_weights(labels)
         log_total = (exponentials.own + exponentials.rest_total).log_()
@@ -107,24 +95,24 @@ class SoftmaxKernel(Kernel):
         if chunk.weight is not None:
             pixel_weight = chunk.weight.squeeze(1)
             entropy, weight = entropy * pixel_weight, weight * pixel_weight
-        sums["cross_entropy"].add_(total(entropy))
-        sums["weight"].add_(total(weight.expand_as(entropy)))
+        return {"cross_entropy": total(entropy), "weight": total(weight.expand_as(entropy))}
 
-    def _add_region(
-        self, sums: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
-    ) -> None:
+    def _region(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
         """Uses up the exponentials."""
         own, rest_total, labels = exponentials.own, exponentials.rest_total, chunk.target
         weight = torch.ones_like(own) if chunk.weight is None else chunk.weight.squeeze(1)
         scale = weight / (own + rest_total)
-        _add_by_label(sums["true_positive"], labels, own * scale)
-        _add_by_label(sums["false_negative"], labels, rest_total * scale)
-        _add_by_label(sums["actual"], labels, weight)
-        sums["false_positive"].add_(total(exponentials.rest.mul_(scale.unsqueeze(1))))
-        sums["pixel_weight"].add_(total(weight).unsqueeze(1))
+        classes = chunk.prediction.shape[1]
+        return {
+            "true_positive": _by_label(own * scale, labels, classes),
+            "false_negative": _by_label(rest_total * scale, labels, classes),
+            "actual": _by_label(weight, labels, classes),
+            "false_positive": total(exponentials.rest.mul_(scale.unsqueeze(1))),
+            "pixel_weight": total(weight).unsqueeze(1).expand(-1, classes),
+        }
 
-    def _write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
-        """Writes the gradient of a chunk: fresh memory is touched once, last."""
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+        """Writes the gradient of a chunk."""
         labels = chunk.target
         rest, own, rest_total, _ = self._exponentials(chunk)
         scale = (own + rest_total).reciprocal_()
@@ -167,9 +155,11 @@ class SoftmaxKernel(Kernel):
         return self.class_weights[labels]
 
 
-def _add_by_label(totals: Tensor, labels: Tensor, values: Tensor) -> None:
-    """Adds `values` (n, l) to the totals (n, C) of their labels, in the totals' precision."""
-    totals.scatter_add_(1, labels, values.to(totals.dtype))
+def _by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The sums of `values` (n, l) over the pixels of each label, (n, C)."""
+    dtype = accumulation_dtype(values.device)
+    totals = torch.zeros(len(values), classes, dtype=dtype, device=values.device)
+    return totals.scatter_add_(1, labels, values.to(dtype))
 
 
 def _log1p(z: Tensor) -> Tensor:
