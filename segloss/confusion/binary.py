@@ -1,0 +1,117 @@
+r"""The fused kernel for sigmoid and masks of zeros and ones, without weights.
+
+There one sigmoid does. With z = x (1 - 2 g), e = sigmoid(z) is the part of a pixel's probability
+that is wrong, and with label smoothing s,
+
+    false negatives = sum e g,   false positives = sum e (1 - g),
+    cross-entropy   = sum softplus(z) - z s / 2,
+    dL/dx           = (1 - 2 g) a c (e - s / 2) + e (1 - e) (f (1 - g) + (t - n) g),
+
+with the upstream gradients and class weights c of `segloss.confusion.sigmoid`, which takes over
+where a mask has other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from segloss.confusion.chunks import Chunk, log_total, total
+from segloss.confusion.sigmoid import SigmoidKernel, log_part
+from segloss.targets import Pixels
+
+_CONFIDENT = 2.0**-11
+"""Mean error below which 1 - e, rounded, has too few of its digits for a logarithm."""
+
+_MISSED = 0.99
+"""Share of a class above which what is found, as a difference, has too few digits."""
+
+
+def serves_binary(pixels: Pixels) -> bool:
+    """Whether the kernel fits. It reads values, which on an accelerator would drain the queue."""
+    unweighted = pixels.weight is None and pixels.pos_weight is None
+    on_cpu = pixels.prediction.device.type == "cpu"
+    return unweighted and pixels.ignore_index is None and on_cpu
+
+
+class BinaryKernel(SigmoidKernel):
+    """Sums and gradient for independent channels and masks that hold nothing but 0 and 1."""
+
+    def attempt(self, groups: Collection[str]) -> dict[str, Tensor] | None:
+        """The sums of the groups, (N, C), or None where a mask has other values."""
+        parts = []
+        for chunk in self.chunks():
+            part = self._sums(chunk)
+            if part is None:
+                return None
+            parts.append(part)
+        return self._named(self.joined(parts), groups)
+
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+        """Writes the gradient of a chunk."""
+        g, e = chunk.target, self._flipped(chunk).sigmoid_()
+        slope = torch.zeros((), dtype=self.dtype)
+        if "rise" in upstream:
+            slope = self.mixed(upstream, g, self.buffer("e", e))
+            torch.ops.aten.sigmoid_backward.grad_input(slope, e, grad_input=slope)
+        if "rate" in upstream:
+            if self.source.label_smoothing > 0:
+                e.sub_(self.source.label_smoothing / 2)
+            e.addcmul_(e, g, value=-2).mul_(upstream["rate"])
+        torch.add(e, slope, out=out) if "rate" in upstream else out.copy_(slope)
+
+    def _flipped(self, chunk: Chunk) -> Tensor:
+        """z, in scratch: positive where the prediction is on the wrong side."""
+        x = chunk.prediction
+        return torch.addcmul(x, chunk.target, x, value=-2, out=self.buffer("z", x))
+
+    def _sums(self, chunk: Chunk) -> dict[str, Tensor] | None:
+        """The sums of g, e, e g and the cross-entropy, or None if some g * g is not g."""
+        g, smoothing = chunk.target, self.source.label_smoothing
+        actual = total(g)
+        if self.source.target.is_floating_point():
+            square = torch.mul(g, g, out=self.buffer("z", g))
+            if not torch.equal(total(square), actual):  # exact, over rows of zeros and ones
+                return None
+        z = self._flipped(chunk)
+        e = torch.sigmoid(z, out=self.buffer("e", z))
+        wrong = total(e)
+        smoothed = total(z).mul_(smoothing / 2) if smoothing > 0 else None
+        if float(wrong.sum()) < _CONFIDENT * e.numel():
+            missed = total(e.mul_(g))
+            entropy = total(log_part(z, e)).add_(total(z.clamp_(min=0)))
+        else:
+            above = total(z.clamp_(min=0))
+            missed = total(torch.mul(e, g, out=z))
+            right = torch.sub(1, e, out=z)
+            entropy = above.sub_(log_total(torch.maximum(right, e, out=z)))
+        if smoothed is not None:
+            entropy.sub_(smoothed)
+        return {"actual": actual, "wrong": wrong, "missed": missed, "entropy": entropy}
+
+    def _named(self, sums: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
+        count = torch.full_like(sums["actual"], self.source.prediction.shape[-1])
+        named: dict[str, Tensor] = {}
+        if "region" in groups:
+            named = {
+                "true_positive": self._found(sums["actual"], sums["missed"]),
+                "false_positive": (sums["wrong"] - sums["missed"]).clamp_(min=0),
+                "false_negative": sums["missed"],
+                "actual": sums["actual"],
+                "pixel_weight": count,
+            }
+        if "cross_entropy" in groups:
+            named |= self.mean_parts(sums["entropy"], count)
+        return named
+
+    def _found(self, actual: Tensor, missed: Tensor) -> Tensor:
+        """The true positives: the difference, or a sum of their own where it has lost digits."""
+        if not (missed > _MISSED * actual).any():
+            return actual - missed
+        found = [
+            {"found": total(self._flipped(chunk).neg_().sigmoid_().mul_(chunk.target))}
+            for chunk in self.chunks()
+        ]
+        return self.joined(found)["found"]
