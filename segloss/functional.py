@@ -446,7 +446,10 @@ def _loss(
     if reduction == "none":
         _check_cells(compound)
     confusion = soft_confusion(pred, target, sums=compound.sums, **reading)
-    loss = compound.cells(confusion) if reduction == "none" else compound.total(compound(confusion))
+    if reduction == "none":
+        loss = compound.cells(confusion)
+    else:
+        loss = compound.total(compound.means(compound(confusion)))
     return loss.to(arithmetic_dtype(pred.dtype))
 
 

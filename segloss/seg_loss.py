@@ -27,7 +27,7 @@ from segloss.targets import (
     check_channel_weights,
     resolve_activation,
 )
-from segloss.terms import seg_terms, total_mean
+from segloss.terms import seg_terms
 
 
 class SegLoss(Loss):
@@ -176,11 +176,12 @@ class SegLoss(Loss):
         """The compound loss of a batch; each term's values go to `extra_info`."""
         pixels = self._pixels(pred_batch, gt_batch)
         ratios = self.compound(confusion_of(pixels, self.compound.sums))
+        means = self.compound.means(ratios)
+        self.extra_info |= means
         for name, (numerator, denominator) in ratios.items():
-            self.extra_info[name] = total_mean(numerator, denominator)
             if numerator.ndim > 0:
-                self.extra_info[f"{name}_per_class"] = numerator / denominator
-        return self.compound.total(ratios).to(arithmetic_dtype(pixels.prediction.dtype))
+                self.extra_info[f"{name}_per_class"] = numerator.detach() / denominator
+        return self.compound.total(means).to(arithmetic_dtype(pixels.prediction.dtype))
 
     def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> Pixels:
         """The batch's selected predictions, targets and weights, checked."""

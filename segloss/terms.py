@@ -37,9 +37,7 @@ REDUCTIONS: dict[str, tuple[int, ...]] = {"sample": (), "batch": (0,), "micro": 
 
 def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Numerator over denominator; 0, with a gradient of 0, where there is nothing to average."""
-    counted = denominator > 0
-    zero, one = torch.zeros_like(numerator), torch.ones_like(denominator)
-    return torch.where(counted, numerator, zero) / torch.where(counted, denominator, one)
+    return numerator / denominator.masked_fill(denominator <= 0, torch.inf)
 
 
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -235,7 +233,7 @@ class Dice(RegionTerm):
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The Dice loss of each cell."""
         wrong = confusion.false_positive + confusion.false_negative
-        return mean(wrong, 2 * confusion.true_positive + wrong + self.smooth)
+        return mean(wrong, wrong.add(confusion.true_positive, alpha=2) + self.smooth)
 
 
 class Jaccard(RegionTerm):
@@ -295,7 +293,9 @@ class Tversky(RegionTerm):
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The Tversky loss of each cell."""
-        wrong = self.alpha * confusion.false_positive + self.beta * confusion.false_negative
+        wrong = (self.alpha * confusion.false_positive).add(
+            confusion.false_negative, alpha=self.beta
+        )
         return mean(wrong, confusion.true_positive + wrong)
 
 
@@ -332,9 +332,8 @@ class FocalTversky(Tversky):
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The focal Tversky loss of each cell."""
         loss = super().cell_loss(confusion)
-        imperfect = loss > 0
-        power = torch.where(imperfect, loss, torch.ones_like(loss)) ** self.gamma
-        return torch.where(imperfect, power, torch.zeros_like(loss))
+        perfect = loss <= 0  # whose power has no finite slope
+        return (loss.masked_fill(perfect, 1) ** self.gamma).masked_fill(perfect, 0)
 
 
 class Compound(Precise):
@@ -377,13 +376,14 @@ class Compound(Precise):
         """The numerators and denominators of each term."""
         return {name: term(confusion) for name, term in self.terms.items()}
 
-    def total(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+    def means(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """The value of each term, from its numerators and denominators."""
+        return {name: total_mean(*ratio) for name, ratio in ratios.items()}
+
+    def total(self, means: Mapping[str, Tensor]) -> Tensor:
         """The sum of coefficients times terms, in the precision of the sums."""
-        means = [
-            coefficient * total_mean(*ratios[name])
-            for name, coefficient in self.coefficients.items()
-        ]
-        return torch.stack(means).sum()
+        weighted = [coefficient * means[name] for name, coefficient in self.coefficients.items()]
+        return functools.reduce(torch.add, weighted)
 
     def cells(self, confusion: SoftConfusion) -> Tensor:
         """The sum of coefficients times the terms' cells, (N, C), which must be of one shape.

@@ -4,9 +4,11 @@
 term is a small function. Two paths compute them, and nothing above can tell which ran:
 
 - "fused": in closed form and in chunks, keeping nothing for the backward pass but its inputs. It
-  serves logits, of sigmoid channels or with label maps, in eager mode;
+  serves logits, of sigmoid channels or with label maps, in eager mode and, as one operator, under
+  `torch.compile` for a CPU;
 - "reference": in plain PyTorch operations. It serves everything else: given probabilities, dense
-  softmax targets, second derivatives, compilers, `torch.func` and forward-mode differentiation.
+  softmax targets, second derivatives, compilers for accelerators, exporters, `torch.func` and
+  forward-mode differentiation.
 
 `use_path("reference")`, or the environment variable `SEGLOSS_PATH=reference`, makes the reference
 path serve everything.
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from segloss.arguments import check_choice, check_number, check_weights
 from segloss.confusion.fused import fused_confusion, serves
+from segloss.confusion.operator import operator_confusion, serves_compiler
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sums import SUMS, SoftConfusion
 from segloss.targets import Pixels, as_pixels, resolve_activation
@@ -48,6 +51,8 @@ def confusion_of(pixels: Pixels, sums: Collection[str] = tuple(SUMS)) -> SoftCon
     """Runs the pass over pixels that `as_pixels` has checked."""
     if _path == "auto" and serves(pixels):
         return fused_confusion(pixels, sums)
+    if _path == "auto" and serves_compiler(pixels):
+        return operator_confusion(pixels, sums)
     return reference_confusion(pixels, sums)
 
 

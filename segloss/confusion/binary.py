@@ -39,6 +39,8 @@ def serves_binary(pixels: Pixels) -> bool:
 class BinaryKernel(SigmoidKernel):
     """Sums and gradient for independent channels and masks that hold nothing but 0 and 1."""
 
+    size = 2**19
+
     def attempt(self, groups: Collection[str]) -> dict[str, Tensor] | None:
         """The sums of the groups, (N, C), or None where a mask has other values."""
         parts = []
@@ -51,31 +53,28 @@ class BinaryKernel(SigmoidKernel):
 
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk."""
-        g, e = chunk.target, self._flipped(chunk).sigmoid_()
-        slope = torch.zeros((), dtype=self.dtype)
+        g, x = chunk.target, chunk.prediction
+        e = _flipped(chunk, out if out.dtype == self.dtype else self.buffer("e", x)).sigmoid_()
         if "rise" in upstream:
-            slope = self.mixed(upstream, g, self.buffer("e", e))
+            slope = self.mixed(upstream, g, self.buffer("z", x))
             torch.ops.aten.sigmoid_backward.grad_input(slope, e, grad_input=slope)
         if "rate" in upstream:
             if self.source.label_smoothing > 0:
                 e.sub_(self.source.label_smoothing / 2)
             e.addcmul_(e, g, value=-2).mul_(upstream["rate"])
-        torch.add(e, slope, out=out) if "rate" in upstream else out.copy_(slope)
-
-    def _flipped(self, chunk: Chunk) -> Tensor:
-        """z, in scratch: positive where the prediction is on the wrong side."""
-        x = chunk.prediction
-        return torch.addcmul(x, chunk.target, x, value=-2, out=self.buffer("z", x))
+            slope = e.add_(slope) if "rise" in upstream else e
+        if slope is not out:
+            out.copy_(slope)
 
     def _sums(self, chunk: Chunk) -> dict[str, Tensor] | None:
         """The sums of g, e, e g and the cross-entropy, or None if some g * g is not g."""
         g, smoothing = chunk.target, self.source.label_smoothing
         actual = total(g)
         if self.source.target.is_floating_point():
-            square = torch.mul(g, g, out=self.buffer("z", g))
-            if not torch.equal(total(square), actual):  # exact, over rows of zeros and ones
+            flat = g.reshape(-1)
+            if torch.dot(flat, flat) != actual.sum():  # exact for zeros and ones, in any order
                 return None
-        z = self._flipped(chunk)
+        z = _flipped(chunk, self.buffer("z", g))
         e = torch.sigmoid(z, out=self.buffer("e", z))
         wrong = total(e)
         smoothed = total(z).mul_(smoothing / 2) if smoothing > 0 else None
@@ -110,8 +109,14 @@ class BinaryKernel(SigmoidKernel):
         """The true positives: the difference, or a sum of their own where it has lost digits."""
         if not (missed > _MISSED * actual).any():
             return actual - missed
-        found = [
-            {"found": total(self._flipped(chunk).neg_().sigmoid_().mul_(chunk.target))}
-            for chunk in self.chunks()
-        ]
-        return self.joined(found)["found"]
+        return self.joined([{"found": self._hits(chunk)} for chunk in self.chunks()])["found"]
+
+    def _hits(self, chunk: Chunk) -> Tensor:
+        z = _flipped(chunk, self.buffer("z", chunk.target))
+        return total(z.neg_().sigmoid_().mul_(chunk.target))
+
+
+def _flipped(chunk: Chunk, out: Tensor) -> Tensor:
+    """z: positive where the prediction is on the wrong side."""
+    x = chunk.prediction
+    return torch.addcmul(x, chunk.target, x, value=-2, out=out)  # in this order 2 x is never * 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,12 +47,15 @@ class Kernel:
 
     Args:
         pixels: The batch, of at least one pixel.
+
+    Attributes:
         size: How many elements of the predictions make a chunk on a CPU.
     """
 
-    def __init__(self, pixels: Pixels, size: int) -> None:
+    size: ClassVar[int]
+
+    def __init__(self, pixels: Pixels) -> None:
         self.source = pixels
-        self.size = size
         self.on_cpu = pixels.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(pixels.prediction.dtype)
         self.class_weights = self._per_class(pixels.class_weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -17,34 +17,49 @@ from segloss.confusion.sums import SUMS, SoftConfusion
 from segloss.precision import without_autocast
 from segloss.targets import Pixels, is_traced
 
-_TENSORS = ("prediction", "target", "weight", "class_weights", "pos_weight")
+TENSORS = ("prediction", "target", "weight", "class_weights", "pos_weight")
 """The tensors of `Pixels`, which is all that is kept for the backward pass."""
 
-_SETTINGS = ("activation", "from_logits", "ignore_index", "label_smoothing")
+SETTINGS = ("activation", "from_logits", "ignore_index", "label_smoothing")
 """The rest of `Pixels`."""
 
-_CONSTANT = ("actual", "pixel_weight", "weight")
+CONSTANT = ("actual", "pixel_weight", "weight")
 """The sums that do not depend on the predictions."""
+
+KERNELS: tuple[type[Kernel], ...] = (SigmoidKernel, BinaryKernel, SoftmaxKernel)
+"""All kernels, which an operator names by their places."""
+
+
+def covers(pixels: Pixels) -> bool:
+    """Whether there is a kernel: for logits, of independent channels or with a label map."""
+    form = pixels.activation == "sigmoid" or pixels.is_label_map
+    return pixels.from_logits and form
 
 
 def serves(pixels: Pixels) -> bool:
-    """Whether the fused pass covers these pixels, and no tracer needs to look inside.
+    """Whether the fused pass takes these pixels: there are some, and no tracer looks inside."""
+    prediction = pixels.prediction
+    seen = is_dual() or is_traced() or prediction.is_meta
+    return covers(pixels) and not seen and prediction.numel() > 0
 
-    It takes at least one pixel of logits, of independent channels or with a label map.
-    """
-    form = pixels.activation == "sigmoid" or pixels.is_label_map
-    covered = pixels.from_logits and form and pixels.prediction.numel() > 0
-    dual = torch.autograd.forward_ad._current_level >= 0
-    return covered and not (dual or is_traced() or pixels.prediction.is_meta)
+
+def is_dual() -> bool:
+    """Whether forward-mode differentiation is on, which the fused pass has no formula for."""
+    return torch.autograd.forward_ad._current_level >= 0
 
 
 def fused_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     """Computes the sums of the groups named in `sums`."""
     groups = tuple(group for group in SUMS if group in sums)
-    names = [name for group in groups for name in SUMS[group]]
-    tensors = [getattr(pixels, name) for name in _TENSORS]
+    names = names_of(groups)
+    tensors = [getattr(pixels, name) for name in TENSORS]
     values = _FusedPass.apply(pixels, groups, *tensors)
     return SoftConfusion(dict(zip(names, values, strict=True)))
+
+
+def names_of(groups: Collection[str]) -> list[str]:
+    """The names of the groups' sums, in order."""
+    return [name for group in groups for name in SUMS[group]]
 
 
 class _FusedPass(torch.autograd.Function):
@@ -55,20 +70,20 @@ class _FusedPass(torch.autograd.Function):
         ctx: Any, pixels: Pixels, groups: tuple[str, ...], *tensors: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(*tensors)
-        ctx.settings = {name: getattr(pixels, name) for name in _SETTINGS}
-        ctx.names = [name for group in groups for name in SUMS[group]]
+        ctx.settings = {name: getattr(pixels, name) for name in SETTINGS}
+        ctx.names = names_of(groups)
         ctx.set_materialize_grads(False)
         with without_autocast(pixels.prediction.device):
-            ctx.kernel, sums = _measured(pixels, groups)
-        ctx.mark_non_differentiable(*(sums[name] for name in ctx.names if name in _CONSTANT))
+            ctx.kernel, sums = measured(pixels, groups)
+        ctx.mark_non_differentiable(*(sums[name] for name in ctx.names if name in CONSTANT))
         return tuple(sums[name] for name in ctx.names)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors = dict(zip(_TENSORS, ctx.saved_tensors, strict=True))
+        tensors = dict(zip(TENSORS, ctx.saved_tensors, strict=True))
         pixels = Pixels(**tensors, **ctx.settings)
         upstream = dict(zip(ctx.names, grads, strict=True))
-        return None, None, _gradient(ctx.kernel(pixels), upstream), *[None] * (len(_TENSORS) - 1)
+        return None, None, _gradient(ctx.kernel(pixels), upstream), *[None] * (len(TENSORS) - 1)
 
 
 def _gradient(kernel: Kernel, upstream: dict[str, Tensor | None]) -> Tensor | None:
@@ -78,18 +93,18 @@ def _gradient(kernel: Kernel, upstream: dict[str, Tensor | None]) -> Tensor | No
     if torch.is_grad_enabled():
         return _differentiable_gradient(kernel.source, given)
     with without_autocast(kernel.source.prediction.device):
-        return kernel.backward(_completed(given))
+        return kernel.backward(completed(given))
 
 
-def _completed(upstream: dict[str, Tensor]) -> dict[str, Tensor]:
+def completed(upstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The upstream gradients, with zeros where a group of sums has some and lacks others."""
-    completed: dict[str, Tensor] = {}
+    whole: dict[str, Tensor] = {}
     for group in SUMS.values():
         given = [upstream[name] for name in group if name in upstream]
         if given:
             zero = torch.zeros_like(given[0])
-            completed |= {name: upstream.get(name, zero) for name in group if name not in _CONSTANT}
-    return completed
+            whole |= {name: upstream.get(name, zero) for name in group if name not in CONSTANT}
+    return whole
 
 
 def _differentiable_gradient(pixels: Pixels, upstream: dict[str, Tensor]) -> Tensor:
@@ -104,7 +119,7 @@ def _differentiable_gradient(pixels: Pixels, upstream: dict[str, Tensor]) -> Ten
     return gradient
 
 
-def _measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
+def measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
     """The sums, and the kernel that has taken them, which takes the gradient too."""
     if pixels.activation == "softmax":
         return SoftmaxKernel, SoftmaxKernel(pixels).forward(groups)

@@ -17,14 +17,12 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
-from segloss.targets import Pixels
 
 
 class SigmoidKernel(Kernel):
     """Sums and gradient for independent channels."""
 
-    def __init__(self, pixels: Pixels) -> None:
-        super().__init__(pixels, size=2**18)
+    size = 2**18
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """The gradients of a pixel, each (N, C, 1).

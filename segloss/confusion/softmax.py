@@ -22,7 +22,6 @@ from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
 from segloss.precision import accumulation_dtype
-from segloss.targets import Pixels
 
 _LEAST, _GREATEST = 1e-30, 1e37
 """Within these, the sum of exponentials in float32 needs no maximum taken out."""
@@ -47,8 +46,7 @@ class _Exponentials(NamedTuple):
 class SoftmaxKernel(Kernel):
     """Sums and gradient for classes that exclude each other."""
 
-    def __init__(self, pixels: Pixels) -> None:
-        super().__init__(pixels, size=2**20)
+    size = 2**20
 
     def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
         """The sums over a chunk: (n, C), and (n,) for the cross-entropy."""

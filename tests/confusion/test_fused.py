@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -31,7 +32,7 @@ def batches(draw) -> tuple[Pixels, Tensor]:
     dtype = draw(st.sampled_from(list(TOLERANCE)))
     scale = draw(st.sampled_from([0.1, 1.0, 5.0, 30.0]))
     layout = draw(st.sampled_from(["contiguous", "channels last", "strided", "expanded"]))
-    logits = laid_out(scale * torch.randn(samples, classes, *spatial), layout).to(dtype)
+    logits = (scale * torch.randn(samples, classes, *spatial)).to(dtype)
 
     if activation == "softmax":
         target = torch.randint(0, classes, (samples, *spatial))
@@ -39,15 +40,19 @@ def batches(draw) -> tuple[Pixels, Tensor]:
     else:
         target = torch.rand(samples, classes, *spatial)
         target = target.round() if draw(st.booleans()) else target
-    ignore_index = draw(st.sampled_from([None, 255]))
+        margin = draw(st.sampled_from([0.0, 0.0, 12.0, -12.0]))  # confidently right, or wrong
+        logits = logits + (margin * (2 * target - 1)).to(dtype)
+    ignore_index = draw(st.sampled_from([None, None, 255]))
+    if ignore_index is None and activation == "sigmoid" and draw(st.booleans()):
+        target = target > 0.5
     if ignore_index is not None:
         target = target.masked_fill(torch.rand(target.shape) < 0.3, ignore_index)
-    weight_channels = draw(st.sampled_from([0, 1, classes if activation == "sigmoid" else 1]))
+    weight_channels = draw(st.sampled_from([0, 0, 1, classes if activation == "sigmoid" else 1]))
     weights = torch.rand(samples, weight_channels, *spatial) if weight_channels else None
     if weights is not None:
         weights = weights.masked_fill(torch.rand(weights.shape) < 0.2, 0)
     positive = activation == "sigmoid" and draw(st.booleans())
-    logits.requires_grad_()
+    logits = laid_out(logits, layout).requires_grad_()
     pixels = as_pixels(
         logits,
         target,
@@ -102,6 +107,43 @@ def test_both_paths_agree_in_value_and_gradient(batch, groups) -> None:
     # which the reference keeps the digits of p alone: hence the floor.
     scale = max(0.1, expected_gradient.abs().max().item())
     torch.testing.assert_close(gradient, expected_gradient, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("margin", [8.0, 12.0, 16.0, 20.0])
+@pytest.mark.parametrize("wrong_too", [False, True])
+def test_confident_pixels_keep_their_digits_in_large_masks(margin: float, wrong_too: bool) -> None:
+    mask = torch.rand(1, 1, 300, 301).round()
+    mask[0, 0, 0] = 0
+    logits = margin * (2 * mask - 1)
+    if wrong_too:
+        logits[0, 0, 0, :2] *= -1
+    logits.requires_grad_()
+    loss = SegLoss(from_logits=True, tversky_focal_coef=0.3)
+    loss(logits, mask)[0].backward()
+    precise = logits.detach().double().requires_grad_()
+    exact, _ = loss(precise, mask)
+    exact.backward()
+    torch.testing.assert_close(loss(logits, mask)[0].double(), exact, rtol=1e-5, atol=0)
+    torch.testing.assert_close(logits.grad.double(), precise.grad, rtol=1e-4, atol=1e-30)
+
+
+def test_true_positives_of_a_class_that_is_missed_keep_their_digits() -> None:
+    logits, mask = torch.full((1, 1, 64, 64), -12.0), torch.ones(1, 1, 64, 64)
+    [[value]] = confusion.soft_confusion(logits, mask).true_positive
+    assert value.item() == pytest.approx(64 * 64 / (1 + math.exp(12)), rel=1e-6)
+
+
+def test_one_soft_value_among_zeros_and_ones_is_seen() -> None:
+    mask = torch.rand(2, 1, 1000, 900).round()
+    mask[1, 0, 999, 899] = 0.25
+    logits = torch.randn(mask.shape, requires_grad=True)
+    pixels = as_pixels(logits, mask, n_classes=2, activation="sigmoid", from_logits=True)
+    sums, gradient = outcome(fused_confusion, pixels, logits, tuple(SUMS))
+    expected, expected_gradient = outcome(reference_confusion, pixels, logits, tuple(SUMS))
+    assert sums["actual"][1] % 1 == 0.25
+    for name, value in sums.items():
+        torch.testing.assert_close(value, expected[name], rtol=5e-8, atol=0, msg=name)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])

@@ -1,0 +1,106 @@
+"""Measures SegLoss beside PyTorch's pixel loss, the textbook and other libraries' losses.
+
+    pip install -e ".[bench]" && python benchmarks/compound.py
+
+Every figure comes from a process of its own, the rounds take turns, and what is not installed is
+left out. Prints a table for each workload; `--write` puts them and a plot into the documentation.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from contenders import CONTENDERS, PEERS, WORKLOADS, Workload
+from report import plot_scaling, print_tables, write_documents
+from rich.progress import track
+
+MEASURE = Path(__file__).with_name("measure.py")
+PLOTTED = ("segloss", "pixel loss alone", "textbook", *PEERS)
+PIXELS = {4**k: Workload((1, 1, 2**k, 2**k), 2) for k in range(6, 13)}
+CLASSES = {2: Workload((1, 2, 128, 128), 2)} | {
+    2**k: Workload((1, 2**k, 128, 128), 2**k) for k in range(2, 10)
+}
+
+
+class Job(NamedTuple):
+    """One figure to measure: of a contender on a workload, which has a name in the results."""
+
+    workload: str
+    shape: tuple[int, ...]
+    classes: int
+    contender: str
+    what: str
+    seconds: float = 0.0
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Processes that time each contender.")] = 3,
+    seconds: Annotated[float, typer.Option(help="Seconds of timing in a process.")] = 1.5,
+    workloads: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
+    contenders: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
+    scaling: Annotated[bool, typer.Option(help="Time by pixels and by classes too.")] = True,
+    results: Annotated[Path, typer.Option(help="Where the raw results go.")] = Path(
+        "compound.json"
+    ),
+    write: Annotated[bool, typer.Option(help="Renew the tables and the plot in docs.")] = False,
+) -> None:
+    """Measures time, memory and accuracy, and prints them side by side."""
+    chosen = chosen_names("workloads", workloads, list(WORKLOADS))
+    compared = chosen_names("contenders", contenders, list(CONTENDERS))
+    jobs = [*workload_jobs(chosen, compared, rounds, seconds)]
+    if scaling:
+        jobs += scaling_jobs([name for name in compared if name in PLOTTED], seconds / 5)
+    measured = [job._asdict() | run(job) for job in track(jobs, "measuring")]
+    results.write_text(json.dumps(measured, indent=1))
+    print_tables(measured)
+    if write:
+        plot_scaling(measured)
+        write_documents(measured)
+
+
+def chosen_names(option: str, text: str, known: list[str]) -> list[str]:
+    """The names in a list with commas; "all" for all."""
+    names = known if text == "all" else [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"{option} has {unknown}, expected some of {known}.")
+    return names
+
+
+def workload_jobs(
+    workloads: list[str], contenders: list[str], rounds: int, seconds: float
+) -> Iterator[Job]:
+    """Memory and accuracy once, time in rounds in which the contenders take turns."""
+    for workload in workloads:
+        for what in ("memory", "error", *["time"] * rounds):
+            for contender in contenders:
+                if what == "time" or contender != "floor":
+                    yield Job(workload, *WORKLOADS[workload], contender, what, seconds)
+
+
+def scaling_jobs(contenders: list[str], seconds: float) -> Iterator[Job]:
+    """Times of the contenders that are plotted, on a range of pixels and of classes."""
+    for axis, sizes in {"pixels": PIXELS, "classes": CLASSES}.items():
+        for size, workload in sizes.items():
+            for contender in contenders:
+                yield Job(f"{axis}={size}", *workload, contender, "time", seconds)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Runs a job in a process of its own."""
+    command = [sys.executable, str(MEASURE), json.dumps(job._asdict())]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"missing": f"exit code {done.returncode}: {reason}"}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+if __name__ == "__main__":
+    typer.run(main)

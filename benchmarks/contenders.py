@@ -1,0 +1,224 @@
+"""What is compared: the same three terms as each library offers them, and the workloads.
+
+A contender is made for a number of classes and becomes a function of (logits, target). Targets are
+float masks of the logits' shape for two classes, label maps for more. Libraries are imported by
+the contender that needs them: what is not installed is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class Workload(NamedTuple):
+    """The logits' shape, and the number of classes; 2 means one sigmoid channel."""
+
+    shape: tuple[int, ...]
+    classes: int
+
+    def batch(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """Logits that require grad, and a target."""
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn(self.shape, generator=generator).to(dtype).requires_grad_()
+        if self.classes == 2:
+            return logits, torch.randint(0, 2, self.shape, generator=generator).to(dtype)
+        samples, _, *spatial = self.shape
+        return logits, torch.randint(0, self.classes, (samples, *spatial), generator=generator)
+
+
+WORKLOADS = {
+    "binary2d": Workload((8, 1, 512, 512), 2),
+    "city19": Workload((4, 19, 512, 512), 19),
+    "ade150": Workload((1, 150, 512, 512), 150),
+    "vol105": Workload((1, 105, 96, 96, 96), 105),
+    "small": Workload((2, 1, 64, 64), 2),
+}
+
+
+def segloss(classes: int) -> LossFunction:
+    """SegLoss with its three terms, input checks and all, as users call it."""
+    from segloss import SegLoss
+
+    loss = SegLoss(n_classes=classes, from_logits=True, tversky_focal_coef=0.3)
+    return lambda logits, target: loss(logits, target)[0]
+
+
+def segloss_reference(classes: int) -> LossFunction:
+    """SegLoss with the reference path forced."""
+    from segloss.confusion import use_path
+
+    use_path("reference")
+    return segloss(classes)
+
+
+def segloss_compiled(classes: int) -> LossFunction:
+    """SegLoss under torch.compile."""
+    return torch.compile(segloss(classes), fullgraph=True)
+
+
+def segloss_reference_compiled(classes: int) -> LossFunction:
+    """The reference path under torch.compile, whichever path the compiler gets by default."""
+    return torch.compile(segloss_reference(classes), fullgraph=True)
+
+
+def pixel_loss(classes: int) -> LossFunction:
+    """PyTorch's binary cross-entropy or cross-entropy alone, as a fresh process has it."""
+    return F.binary_cross_entropy_with_logits if classes == 2 else F.cross_entropy
+
+
+def pixel_loss_warmed(classes: int) -> LossFunction:
+    """The same, after the logarithm has seen a negative zero, which makes some builds faster."""
+    torch.log1p(torch.full((64,), -0.0))
+    return pixel_loss(classes)
+
+
+def textbook(classes: int) -> LossFunction:
+    """The sum of three terms as it is usually written: each with its own softmax and one-hot."""
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        entropy = pixel_loss(classes)(logits, target)
+        dice = _textbook_dice(*_textbook_counts(logits, target, classes))
+        tversky = _textbook_focal_tversky(*_textbook_counts(logits, target, classes))
+        return 0.5 * entropy + 0.5 * dice + 0.3 * tversky
+
+    return loss
+
+
+def textbook_compiled(classes: int) -> LossFunction:
+    """The textbook under torch.compile."""
+    return torch.compile(textbook(classes))
+
+
+def segmentation_models_pytorch(classes: int) -> LossFunction:
+    """Cross-entropy, DiceLoss and TverskyLoss, which has a gamma."""
+    from segmentation_models_pytorch.losses import DiceLoss, TverskyLoss
+
+    mode = "binary" if classes == 2 else "multiclass"
+    dice = DiceLoss(mode, smooth=1.0)
+    tversky = TverskyLoss(mode, alpha=0.3, beta=0.7, gamma=0.75)
+    entropy = pixel_loss(classes)
+    return lambda x, y: 0.5 * entropy(x, y) + 0.5 * dice(x, y) + 0.3 * tversky(x, y)
+
+
+def monai(classes: int) -> LossFunction:
+    """DiceCELoss and TverskyLoss, without focusing."""
+    from monai.losses import DiceCELoss, TverskyLoss
+
+    if classes == 2:
+        both, tversky = DiceCELoss(sigmoid=True), TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7)
+        return lambda x, y: 0.5 * both(x, y) + 0.3 * tversky(x, y)
+    both = DiceCELoss(softmax=True, to_onehot_y=True)
+    tversky = TverskyLoss(softmax=True, to_onehot_y=True, alpha=0.3, beta=0.7)
+    return lambda x, y: 0.5 * both(x, y[:, None]) + 0.3 * tversky(x, y[:, None])
+
+
+def pytorch_toolbelt(classes: int) -> LossFunction:
+    """Cross-entropy, DiceLoss and JaccardLoss: it has no Tversky loss."""
+    from pytorch_toolbelt.losses import DiceLoss, JaccardLoss
+
+    mode = "binary" if classes == 2 else "multiclass"
+    entropy, dice, jaccard = pixel_loss(classes), DiceLoss(mode, smooth=1.0), JaccardLoss(mode)
+    return lambda x, y: 0.5 * entropy(x, y) + 0.5 * dice(x, y) + 0.3 * jaccard(x, y)
+
+
+def kornia(classes: int) -> LossFunction:
+    """Cross-entropy, dice_loss and tversky_loss; it has them for softmax alone."""
+    from kornia.losses import dice_loss, tversky_loss
+
+    if classes == 2:
+        raise NotImplementedError("kornia's Dice and Tversky losses take softmax alone")
+    return lambda x, y: (
+        0.5 * F.cross_entropy(x, y)
+        + 0.5 * dice_loss(x, y, average="macro")
+        + 0.3 * tversky_loss(x, y, alpha=0.3, beta=0.7)
+    )
+
+
+def nnunet(classes: int) -> LossFunction:
+    """Cross-entropy and memory-efficient Dice: two terms."""
+    from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss as SoftDice
+
+    dice = {"batch_dice": False, "do_bg": True, "smooth": 1.0, "ddp": False}
+    if classes == 2:
+        loss = DC_and_BCE_loss({}, dice, dice_class=SoftDice)
+        return lambda x, y: loss(x, y)
+    loss = DC_and_CE_loss(dice, {}, dice_class=SoftDice)
+    return lambda x, y: loss(x, y[:, None])
+
+
+def floor(classes: int) -> LossFunction:
+    """The least that any pass does: read twice with one exponential each, write the gradient."""
+    return lambda logits, target: _Floor.apply(logits)
+
+
+CONTENDERS: dict[str, Callable[[int], LossFunction]] = {
+    "segloss": segloss,
+    "segloss, compiled": segloss_compiled,
+    "segloss, reference path": segloss_reference,
+    "segloss, reference path, compiled": segloss_reference_compiled,
+    "pixel loss alone": pixel_loss,
+    "pixel loss alone, warmed": pixel_loss_warmed,
+    "textbook": textbook,
+    "textbook, compiled": textbook_compiled,
+    "segmentation-models-pytorch": segmentation_models_pytorch,
+    "MONAI": monai,
+    "pytorch-toolbelt": pytorch_toolbelt,
+    "kornia": kornia,
+    "nnU-Net (CE + Dice)": nnunet,
+    "floor": floor,
+}
+
+PEERS = (
+    "segmentation-models-pytorch",
+    "MONAI",
+    "pytorch-toolbelt",
+    "kornia",
+    "nnU-Net (CE + Dice)",
+)
+"""Other libraries."""
+
+
+def _textbook_counts(logits: Tensor, target: Tensor, classes: int) -> tuple[Tensor, ...]:
+    if classes == 2:
+        p, g = torch.sigmoid(logits).flatten(2), target.flatten(2)
+    else:
+        p = torch.softmax(logits, 1).flatten(2)
+        g = F.one_hot(target.flatten(1), classes).transpose(1, 2).to(p.dtype)
+    return (p * g).sum(2), (p * (1 - g)).sum(2), ((1 - p) * g).sum(2)
+
+
+def _textbook_dice(hit: Tensor, extra: Tensor, missed: Tensor) -> Tensor:
+    return (1 - (2 * hit + 1) / (2 * hit + extra + missed + 1)).mean()
+
+
+def _textbook_focal_tversky(hit: Tensor, extra: Tensor, missed: Tensor) -> Tensor:
+    return ((1 - hit / (hit + 0.3 * extra + 0.7 * missed)) ** 0.75).mean()
+
+
+class _Floor(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        ctx.save_for_backward(logits)
+        flat = logits.view(-1)
+        scratch = torch.empty(min(2**18, len(flat)))
+        for chunk in flat.split(len(scratch)):
+            torch.exp2(chunk, out=scratch[: len(chunk)])
+        return scratch[0].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        [logits] = ctx.saved_tensors
+        gradient = torch.empty_like(logits)
+        size = min(2**18, logits.numel())
+        chunks, outs = logits.view(-1).split(size), gradient.view(-1).split(size)
+        for chunk, out in zip(chunks, outs, strict=True):
+            torch.exp2(chunk, out=out)
+        return gradient

@@ -1,0 +1,127 @@
+"""One contender on one workload, in a process of its own: prints what it measured as JSON.
+
+python benchmarks/measure.py '{"contender": "segloss", "shape": [2, 1, 64, 64], "classes": 2,
+                               "what": "time", "seconds": 1}'
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from contenders import CONTENDERS, LossFunction, Workload, textbook
+from torch import Tensor
+
+THREADS = 2
+OURS = ("segloss", "textbook")
+"""Contenders whose value the textbook in float64 gives: the same loss."""
+
+
+def step(loss: LossFunction, logits: Tensor, target: Tensor) -> Tensor:
+    """Forward and backward, into a fresh gradient."""
+    logits.grad = None
+    value = loss(logits, target)
+    value.backward()
+    return value.detach()
+
+
+def measure_time(loss: LossFunction, workload: Workload, seconds: float) -> dict[str, Any]:
+    """Seconds of each step, after one for warm-up: for some seconds, and three at least."""
+    logits, target = workload.batch()
+    step(loss, logits, target)
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < seconds and len(times) < 500):
+        start = time.perf_counter()
+        step(loss, logits, target)
+        times.append(time.perf_counter() - start)
+    return {"times": times}
+
+
+def measure_memory(loss: LossFunction, workload: Workload) -> dict[str, Any]:
+    """Peak beyond the inputs, and what is kept for the backward pass, over the logits' size."""
+    logits, target = workload.batch()
+    size = logits.numel() * logits.element_size()
+    step(loss, logits, target)
+    kept = kept_bytes(loss, logits, target)
+    logits.grad = None
+    before = trimmed_memory()
+    step(loss, logits, target)
+    peak = memory("VmHWM") - before
+    return {"peak": peak / size, "kept": kept / size}
+
+
+def kept_bytes(loss: LossFunction, logits: Tensor, target: Tensor) -> int:
+    """Bytes of the tensors that autograd saves, other than the inputs."""
+    inputs = {tensor.untyped_storage().data_ptr() for tensor in (logits, target)}
+    storages: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in inputs:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = loss(logits, target)
+    value.backward()
+    return sum(storages.values())
+
+
+def trimmed_memory() -> int:
+    """The process's memory, after all that is free went back and the high-water mark was reset."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
+
+
+def memory(field: str) -> int:
+    """Bytes, as Linux reports them of the process."""
+    status = Path("/proc/self/status").read_text()
+    [kilobytes] = re.findall(rf"{field}:\s+(\d+) kB", status)
+    return int(kilobytes) * 1024
+
+
+def measure_error(name: str, loss: LossFunction, workload: Workload) -> dict[str, Any]:
+    """Errors in float32 against float64: of the value, and of the gradient over its largest."""
+    logits, target = workload.batch()
+    value = step(loss, logits, target).item()
+    gradient = logits.grad
+    precise = textbook(workload.classes) if name.startswith(OURS) else loss
+    logits = logits.detach().double().requires_grad_()
+    target = target.double() if target.is_floating_point() else target
+    exact = step(precise, logits, target).item()
+    error = (gradient - logits.grad).abs().max() / logits.grad.abs().max()
+    return {"value_error": abs(value - exact), "gradient_error": error.item()}
+
+
+def main() -> None:
+    """Measures what the first argument says."""
+    job = json.loads(sys.argv[1])
+    warnings.simplefilter("ignore")
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    torch.set_num_threads(THREADS)
+    workload = Workload(tuple(job["shape"]), job["classes"])
+    try:
+        loss = CONTENDERS[job["contender"]](workload.classes)
+        result = {
+            "time": lambda: measure_time(loss, workload, job["seconds"]),
+            "memory": lambda: measure_memory(loss, workload),
+            "error": lambda: measure_error(job["contender"], loss, workload),
+        }[job["what"]]()
+    except (ImportError, NotImplementedError) as error:
+        result = {"missing": str(error)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
