@@ -161,13 +161,13 @@ def floor(classes: int) -> LossFunction:
 
 CONTENDERS: dict[str, Callable[[int], LossFunction]] = {
     "segloss": segloss,
-    "segloss, compiled": segloss_compiled,
-    "segloss, reference path": segloss_reference,
-    "segloss, reference path, compiled": segloss_reference_compiled,
+    "segloss compiled": segloss_compiled,
+    "reference path": segloss_reference,
+    "reference path compiled": segloss_reference_compiled,
     "pixel loss alone": pixel_loss,
-    "pixel loss alone, warmed": pixel_loss_warmed,
+    "pixel loss warmed": pixel_loss_warmed,
     "textbook": textbook,
-    "textbook, compiled": textbook_compiled,
+    "textbook compiled": textbook_compiled,
     "segmentation-models-pytorch": segmentation_models_pytorch,
     "MONAI": monai,
     "pytorch-toolbelt": pytorch_toolbelt,

@@ -189,7 +189,7 @@ def full_tables(results: Sequence[Result]) -> str:
 
 def bar_table(results: Sequence[Result]) -> str:
     """One line for each workload: times of all contenders as multiples of SegLoss's."""
-    names = ("pixel loss alone", "textbook", "textbook, compiled", *PEERS)
+    names = ("pixel loss alone", "textbook", "textbook compiled", *PEERS)
     lines = []
     for workload, (shape, _) in WORKLOADS.items():
         by_name = {row.contender: row for row in rows_of(results, workload)}

@@ -39,12 +39,13 @@ def serves_binary(pixels: Pixels) -> bool:
 class BinaryKernel(SigmoidKernel):
     """Sums and gradient for independent channels and masks that hold nothing but 0 and 1."""
 
-    size = 2**19
+    size = 2**18
+    slope_size = 2**19
 
     def attempt(self, groups: Collection[str]) -> dict[str, Tensor] | None:
         """The sums of the groups, (N, C), or None where a mask has other values."""
         parts = []
-        for chunk in self.chunks():
+        for chunk in self.chunks(self.size):
             part = self._sums(chunk)
             if part is None:
                 return None
@@ -109,7 +110,9 @@ class BinaryKernel(SigmoidKernel):
         """The true positives: the difference, or a sum of their own where it has lost digits."""
         if not (missed > _MISSED * actual).any():
             return actual - missed
-        return self.joined([{"found": self._hits(chunk)} for chunk in self.chunks()])["found"]
+        return self.joined([{"found": self._hits(chunk)} for chunk in self.chunks(self.size)])[
+            "found"
+        ]
 
     def _hits(self, chunk: Chunk) -> Tensor:
         z = _flipped(chunk, self.buffer("z", chunk.target))

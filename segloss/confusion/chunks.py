@@ -50,9 +50,11 @@ class Kernel:
 
     Attributes:
         size: How many elements of the predictions make a chunk on a CPU.
+        slope_size: The same in the backward pass, whose gradient adds to the memory at its peak.
     """
 
     size: ClassVar[int]
+    slope_size: ClassVar[int]
 
     def __init__(self, pixels: Pixels) -> None:
         self.source = pixels
@@ -73,13 +75,13 @@ class Kernel:
 
     def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
         """The sums of the groups, in the accumulation's dtype."""
-        return self.joined([self.measure(chunk, groups) for chunk in self.chunks()])
+        return self.joined([self.measure(chunk, groups) for chunk in self.chunks(self.size)])
 
     def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
         """The gradient with respect to the logits, from those with respect to the sums."""
         gradient = torch.empty_like(self.source.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
-        for chunk in self.chunks():
+        for chunk in self.chunks(self.slope_size):
             part = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
             self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk)
         return gradient
@@ -98,10 +100,10 @@ class Kernel:
             name: sums.view(samples, -1, *sums.shape[1:]).sum(1) for name, sums in whole.items()
         }
 
-    def chunks(self) -> Iterator[Chunk]:
-        """All chunks, from the first sample and pixel to the last."""
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        """All chunks of so many elements, from the first sample and pixel to the last."""
         samples, classes, count = self.source.prediction.shape
-        size = self.size if self.on_cpu else samples * classes * count
+        size = size if self.on_cpu else samples * classes * count
         together = max(1, size // (classes * count))
         for first in range(0, samples, together):
             for start, stop in _spans(count, max(1, size // classes)):

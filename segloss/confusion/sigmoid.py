@@ -22,7 +22,7 @@ from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
 class SigmoidKernel(Kernel):
     """Sums and gradient for independent channels."""
 
-    size = 2**18
+    size = slope_size = 2**18
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """The gradients of a pixel, each (N, C, 1).
