@@ -16,16 +16,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would look for a newer version of itself online
 
 import albumentations as A
 import numpy as np
-import segmentation_models_pytorch as smp
 import torch
 from albumentations.pytorch import ToTensorV2
 from configuration import command_line, load_config, mistakes_as_messages
+from networks import ModelSettings, build_unet
 from nilearn import datasets
 from numpy.typing import NDArray
 from pictures import Example, plot_curves, plot_examples
@@ -33,11 +33,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from training import (
     Batch,
-    Run,
     TrainingSettings,
-    build_multi_loss,
     check_at_least,
     compute_norms,
+    new_run,
     seed_of,
     shuffled,
     to_device,
@@ -107,33 +106,6 @@ class AugmentationSettings:
 
 
 @dataclass
-class ModelSettings:
-    """The size of the U-Net.
-
-    Attributes:
-        stem_width: Channels of the first convolutions; twice as many leave the stem.
-        encoder_channels: Channels of the encoder's stages, each at half the resolution of the one
-            before; the first at half that of the image.
-        decoder_channels: Channels of the decoder's blocks from coarse to fine, of which there is
-            one more: the last two are at full resolution.
-    """
-
-    stem_width: int
-    encoder_channels: list[int]
-    decoder_channels: list[int]
-
-    def __post_init__(self) -> None:
-        stages, blocks = len(self.encoder_channels), len(self.decoder_channels)
-        if not (1 <= stages <= 4 and blocks == stages + 1):
-            raise ValueError(
-                "model.encoder_channels must have one to four entries and model.decoder_channels "
-                f"one more, got {self.encoder_channels} and {self.decoder_channels}."
-            )
-        for channels in (self.stem_width, *self.encoder_channels, *self.decoder_channels):
-            check_at_least("model's channels", channels, 1)
-
-
-@dataclass
 class BrainSettings:
     """Everything that brain_tissue.yaml says."""
 
@@ -193,7 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoint = options.output / "checkpoint.pt"
     with mistakes_as_messages():
         settings = load_config(BrainSettings, options.config, options.overrides)
-        run = new_run(settings)
+        torch.manual_seed(settings.seed)
+        model = build_unet(settings.model, in_channels=1, classes=1 + len(TISSUES))
+        run = new_run(model, settings.loss_params, settings.training, asdict(settings))
         if options.resume:
             run.resume(checkpoint)
         training, test = split(load_brain(settings.data.tissue_threshold), settings.data)
@@ -219,42 +193,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report["seconds"] = round(run.seconds, 1)
     (options.output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
     print(f"{run.seconds:.0f} seconds; the results are in {options.output}")
-
-
-def new_run(settings: BrainSettings) -> Run:
-    """A run before its first step."""
-    torch.manual_seed(settings.seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    device = settings.training.device
-    model = build_model(settings.model).to(memory_format=torch.channels_last).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.training.weight_decay)
-    loss = build_multi_loss(settings.loss_params).to(device)
-    return Run(model, optimizer, loss, asdict(settings))
-
-
-def build_model(settings: ModelSettings) -> nn.Module:
-    """A U-Net that keeps full resolution, and the absolute intensities, from end to end.
-
-    Tissue boundaries are a voxel thin, so the stem does not halve the resolution. And tissues are
-    told apart by their intensities, which batch norm would relate to whatever else is in the
-    batch: without any norm, Dice on the test slab is 0.03 better.
-    """
-    model: nn.Module = smp.Unet(
-        "tu-resnet18",
-        encoder_weights=None,
-        encoder_depth=len(settings.decoder_channels),
-        decoder_channels=settings.decoder_channels,
-        decoder_use_norm=False,
-        in_channels=1,
-        classes=1 + len(TISSUES),
-        channels=tuple(settings.encoder_channels),
-        stem_type="deep",
-        stem_width=settings.stem_width,
-        norm_layer=nn.Identity,
-    )
-    stem = cast(nn.Conv2d, model.get_submodule("encoder.model.conv1.0"))
-    stem.stride = (1, 1)
-    return model
 
 
 def load_brain(tissue_threshold: float) -> Brain:

@@ -17,6 +17,7 @@ from training import Record
 
 Curve = NDArray[np.float64]
 Image = NDArray[np.uint8]
+Probabilities = NDArray[np.float32]
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#e0932a", "#7a5195", "#5b5b5b")
 LEARNING_RATE_COLOUR = "#8c8c8c"
@@ -156,3 +157,51 @@ def show_labels(axes: Axes, labels: Image, colours: Sequence[str]) -> None:
     """Shows labels from 1 in the colours given, and label 0 black."""
     palette = ListedColormap(["black", *colours])
     axes.imshow(labels, cmap=palette, vmin=0, vmax=len(colours), interpolation="nearest")
+
+
+@dataclass
+class Footprint:
+    """A scene with the masks and the frame field that were predicted for it.
+
+    Attributes:
+        image: RGB, (height, width, 3).
+        interior: Probabilities, (height, width).
+        walls: Probabilities, (height, width).
+        field: The two directions of each pixel, (2, height, width) each: along rows and columns.
+    """
+
+    image: Image
+    interior: Probabilities
+    walls: Probabilities
+    field: tuple[Probabilities, Probabilities]
+
+
+def plot_footprints(footprints: Sequence[Footprint], path: Path) -> None:
+    """Draws a row for each scene: image, interior, walls, and the field as crosses on the walls."""
+    figure = Figure(figsize=(12, 3.05 * len(footprints) + 0.3), layout="constrained")
+    rows = figure.subplots(len(footprints), 4, squeeze=False)
+    for row, footprint in zip(rows, footprints, strict=True):
+        row[0].imshow(footprint.image)
+        row[1].imshow(footprint.interior, cmap="viridis", vmin=0, vmax=1)
+        row[2].imshow(footprint.walls, cmap="viridis", vmin=0, vmax=1)
+        row[3].imshow(footprint.image, alpha=0.55)
+        draw_crosses(row[3], footprint)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    titles = ("image", "interior, predicted", "walls, predicted", "frame field on the walls")
+    for axes, title in zip(rows[0], titles, strict=True):
+        axes.set_title(title, fontsize=11)
+    figure.savefig(path, dpi=130)
+
+
+def draw_crosses(axes: Axes, footprint: Footprint) -> None:
+    """Draws the two directions at some pixels of the walls, a line each."""
+    rows, columns = np.nonzero(footprint.walls > 0.5)
+    some = (rows + 2 * columns) % 5 == 0
+    rows, columns = rows[some], columns[some]
+    for direction, colour in zip(footprint.field, (COLOURS[1], COLOURS[0]), strict=True):
+        along_rows, along_columns = direction[:, rows, columns]
+        length = np.hypot(along_rows, along_columns) + 1e-9
+        half = 2.2 * np.stack([along_rows, along_columns]) / length
+        ends = np.array([[columns - half[1], columns + half[1]], [rows - half[0], rows + half[0]]])
+        axes.plot(*ends, color=colour, linewidth=1.0)

@@ -1,7 +1,7 @@
 """Training with a `MultiLoss`: its norms, the loop, and checkpoints to go on from.
 
-It serves any model of `batch["image"]` whose predictions the losses know as "seg". Data, model and
-metrics are left to the examples.
+It serves any model of `batch["image"]` that returns what the losses know as "seg", or a mapping of
+all their predictions. Data, model and metrics are left to the examples.
 
 The batches of an epoch and every random number in it follow from the seed and the epoch alone, and
 so do learning rate and loss weights. A run that goes on from a checkpoint therefore does exactly
@@ -16,7 +16,7 @@ import math
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,33 @@ class Run:
         self.started = time.perf_counter() - state["seconds"]
 
 
+def new_run(
+    model: nn.Module,
+    loss_params: dict[str, Any],
+    settings: TrainingSettings,
+    everything: dict[str, Any],
+) -> Run:
+    """A run before its first step.
+
+    Args:
+        model: The network, as its seed made it.
+        loss_params: The section of the config.
+        settings: How to train.
+        everything: All settings, which a checkpoint keeps.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    model = model.to(memory_format=torch.channels_last).to(settings.device)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay)
+    loss = build_multi_loss(loss_params).to(settings.device)
+    return Run(model, optimizer, loss, everything)
+
+
+def predictions(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    """What the model makes of a batch's images, by the names that the losses know."""
+    output = model(batch["image"])
+    return output if isinstance(output, Mapping) else {"seg": output}
+
+
 def build_multi_loss(loss_params: dict[str, Any]) -> MultiLoss:
     """The `MultiLoss` of the section `loss_params` of a config."""
     loss = build_loss({"loss_params": loss_params})
@@ -171,7 +198,7 @@ def compute_norms(model: nn.Module, loss: MultiLoss, batches: Iterable[Batch]) -
             if seen >= most:
                 break
             batch = to_device(batch, model)
-            loss.update_norm({"seg": observer(batch["image"])}, batch, len(batch["image"]))
+            loss.update_norm(predictions(observer, batch), batch, len(batch["image"]))
             seen += len(batch["image"])
     loss.sync()
 
@@ -220,7 +247,7 @@ def train_epoch(
         run.loss.set_epoch(now)
 
         batch = to_device(batch, run.model)
-        total, losses, info = run.loss({"seg": run.model(batch["image"])}, batch)
+        total, losses, info = run.loss(predictions(run.model, batch), batch)
         run.optimizer.zero_grad()
         total.backward()
         run.optimizer.step()

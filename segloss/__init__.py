@@ -1,29 +1,96 @@
 """Segmentation losses for PyTorch: many terms in one pass, composed, normalised, scheduled."""
 
-from segloss import functional
+from importlib import import_module
+from typing import Any
+
+from segloss import functional, registry
+from segloss.activity import (
+    EntropyLoss,
+    FiringRateDistLoss,
+    FiringRateLoss,
+    HebbianLoss,
+    RNNConnectivityLoss,
+    StatePredictionLoss,
+)
 from segloss.batch import MissingKeyError
+from segloss.combiners import UncertaintyWeighting
 from segloss.config import build_compound_loss_from_config, build_loss, build_loss_from_config
 from segloss.confusion import SoftConfusion, soft_confusion
+from segloss.frame_field import (
+    ComputeSegGrads,
+    CrossfieldAlign90Loss,
+    CrossfieldAlignLoss,
+    CrossfieldSmoothLoss,
+    SegCrossfieldLoss,
+    SegEdgeInteriorLoss,
+    SegLossWeights,
+    compute_gt_field,
+)
 from segloss.loss import Criterion, Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.mixup import MixUp
 from segloss.multi_loss import MultiLoss
+from segloss.registry import get_loss, list_losses, register_loss
 from segloss.seg_loss import SegLoss
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ComputeSegGrads",
     "Criterion",
+    "CrossfieldAlign90Loss",
+    "CrossfieldAlignLoss",
+    "CrossfieldSmoothLoss",
+    "EntropyLoss",
+    "FiringRateDistLoss",
+    "FiringRateLoss",
+    "HebbianLoss",
     "Loss",
     "LossWrapper",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
+    "RNNConnectivityLoss",
+    "SegCrossfieldLoss",
+    "SegEdgeInteriorLoss",
     "SegLoss",
+    "SegLossWeights",
     "SoftConfusion",
+    "StatePredictionLoss",
+    "UncertaintyWeighting",
     "build_compound_loss_from_config",
     "build_loss",
     "build_loss_from_config",
+    "compute_gt_field",
     "functional",
+    "get_loss",
+    "list_losses",
+    "register_loss",
+    "registry",
     "soft_confusion",
 ]
+
+_COMPAT = {
+    "CombinedLoss": "tutorial",
+    "CompositeLoss": "composite_loss",
+    "DiceBCELoss": "tutorial",
+    "DiceLoss": "tutorial",
+    "GradWeightedLoss": "perceptrain",
+    "UncertaintyWeightedLoss": "tutorial",
+    "WeightedMSELoss": "tutorial",
+    "as_loss_fn": "perceptrain",
+    "cross_entropy_loss": "perceptrain",
+    "get_loss_fn": "perceptrain",
+    "mse_loss": "perceptrain",
+}
+"""Names of other systems' interfaces, and the module of `segloss.compat` that each is in."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _COMPAT:
+        raise AttributeError(f"module 'segloss' has no attribute {name!r}")
+    return getattr(import_module(f"segloss.compat.{_COMPAT[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_COMPAT})

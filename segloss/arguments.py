@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -118,3 +118,19 @@ def check_weights(name: str, value: Any) -> Tensor | None:
     if not any(checked):
         raise ValueError(f"{name} must hold at least one weight above 0, got {checked}.")
     return torch.tensor(checked, dtype=torch.float64)
+
+
+def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
+    """A mapping of a config; raises TypeError that says where it should be."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{path} must be a mapping, got {value!r}.")
+    return value
+
+
+def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises ValueError if a mapping of a config has a key that is not known."""
+    for key in block:
+        if key not in known:
+            raise ValueError(
+                f"{path}.{key} is unknown{nearest(key, known)}; known are: {', '.join(known)}."
+            )

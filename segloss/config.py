@@ -10,24 +10,35 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_flag, is_list, nearest
+from segloss.arguments import check_choice, check_flag, check_keys, is_list, nearest
+from segloss.compat.mmf import SampleListLoss, takes_sample_lists
+from segloss.legacy import ROOT_KEYS, is_legacy, legacy_spec
 from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
 from segloss.registry import find_target
 from segloss.schedule import WeightSchedule
+from segloss.specs import CompoundSpec, LossSpec
 
-_PATHS = ("loss_params.compound_loss", "loss_params.multi_loss", "loss_params.multiloss", "loss")
+_PATHS = (
+    "loss_params.compound_loss",
+    "loss_params.multi_loss",
+    "loss_params.multiloss",
+    "loss",
+    "losses",
+)
+
+_MODELS = "model_config"
+"""Where MMF's configs have a section per model, each with its `losses`."""
 
 _COMPOUND_KEYS = (
     "loss_list",
@@ -44,29 +55,12 @@ _CONVERSIONS = ("none", "partial", "object", "all")
 _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
 
-@dataclass(frozen=True)
-class LossSpec:
-    """One loss of a config.
-
-    Attributes:
-        weight: Its weight in the sum, or one per epoch threshold.
-        weight_path: Where the weight stands in the config.
-        block: The mapping with `_target_` and the arguments.
-        path: Where the block stands in the config.
-    """
-
-    weight: Any
-    weight_path: str
-    block: Mapping[str, Any]
-    path: str
-
-
 def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
     """Builds the loss that a training config describes.
 
     The first of these keys that is there decides: `loss_params.compound_loss`,
-    `loss_params.multi_loss` (or `multiloss`), `loss`. The first two give a `MultiLoss`, the last a
-    `Loss`. The rest of the config is left alone.
+    `loss_params.multi_loss` (or `multiloss`), `loss`, `losses`, `model_config.<model>.losses`. All
+    give a `MultiLoss`, but for `loss`, which gives a `Loss`. The rest of the config is left alone.
 
     Args:
         cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.
@@ -93,13 +87,20 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         node = _select(config, path)
         if node is None:
             continue
+        if path == "losses":
+            return _build_multi_loss(_named_spec(node, path), allow)
         content = _plain(node, path)
         if path == "loss":
             return _build_loss(content, path, allow)
-        return _build_compound(content, path, allow)
+        if path != _PATHS[0] and is_legacy(content):
+            return _build_multi_loss(legacy_spec(content, _root(config), path), allow)
+        return _build_multi_loss(_compound_spec(content, path), allow)
+    for path, node in _losses_of_models(config):
+        return _build_multi_loss(_named_spec(node, path), allow)
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
-        f"and loss, and not null; got the keys {', '.join(map(str, config)) or 'none'}."
+        "and loss, or a list of losses, and not null; got the keys "
+        f"{', '.join(map(str, config)) or 'none'}."
     )
 
 
@@ -114,7 +115,8 @@ def build_compound_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Mult
         TypeError, ValueError: The block is wrong; the message has the path in it.
     """
     config = _as_config(cfg)
-    return _build_compound(_plain(config, "compound_loss"), "compound_loss", _check_allow(allow))
+    spec = _compound_spec(_plain(config, "compound_loss"), "compound_loss")
+    return _build_multi_loss(spec, _check_allow(allow))
 
 
 def build_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
@@ -214,39 +216,84 @@ def _at(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: {type(error).__name__} {error}") from error
 
 
-def _build_compound(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> MultiLoss:
-    _check_keys(block, _COMPOUND_KEYS, path)
-    specs = _specs(block, path)
-    weights, thresholds = [spec.weight for spec in specs], block.get("epoch_thresholds")
-    for spec in specs:
-        if is_list(spec.weight) and thresholds is None:
+def _losses_of_models(config: DictConfig) -> list[tuple[str, Any]]:
+    """The lists of losses of the models in the config, of which there may be one."""
+    models = _select(config, _MODELS)
+    if not isinstance(models, DictConfig):
+        return []
+    paths = [f"{_MODELS}.{model!s}.losses" for model in models]
+    found = [(path, node) for path in paths if (node := _select(config, path)) is not None]
+    if len(found) > 1:
+        raise ValueError(
+            f"{_MODELS} has losses of several models, {', '.join(path for path, _ in found)}: pass "
+            "the section of one, such as build_loss({'losses': [...]})."
+        )
+    return found
+
+
+def _named_spec(node: Any, path: str) -> CompoundSpec:
+    """The spec of a list of names, or of `{type, params, weight}`."""
+    entries = _plain_list(node, path)
+    return CompoundSpec(path, [_named_loss(e, f"{path}[{i}]") for i, e in enumerate(entries)])
+
+
+def _named_loss(entry: Any, path: str) -> LossSpec:
+    if isinstance(entry, str):
+        entry = {"type": entry}
+    check_keys(path, _check_mapping(entry, path), ("type", "params", "weight", "name"))
+    if not isinstance(entry.get("type"), str):
+        raise ValueError(f"{path}.type must be the name of a loss, got {entry.get('type')!r}.")
+    params = _check_mapping(entry.get("params") or {}, f"{path}.params")
+    block = {"name": entry.get("name", entry["type"]), **params, "_target_": entry["type"]}
+    return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, path)
+
+
+def _plain_list(node: Any, path: str) -> list[Any]:
+    """A list of the config as plain values."""
+    if not isinstance(node, ListConfig) or len(node) == 0:
+        raise ValueError(f"{path} must be a list of at least one loss, got {node!r}.")
+    try:
+        content: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path} can't be resolved: {error}") from error
+    return content  # type: ignore[no-any-return]
+
+
+def _root(config: DictConfig) -> dict[str, Any]:
+    """What the legacy dialect reads of the whole config."""
+    nodes = {key: _select(config, key) for key in ROOT_KEYS}
+    return {
+        key: _plain(node, key) if isinstance(node, DictConfig) else node
+        for key, node in nodes.items()
+    }
+
+
+def _compound_spec(block: Mapping[str, Any], path: str) -> CompoundSpec:
+    check_keys(path, block, _COMPOUND_KEYS)
+    options = {
+        "normalize_losses": block.get("normalize_losses", True),
+        "normalization_params": block.get("normalization_params"),
+    }
+    specs, thresholds = _specs(block, path), block.get("epoch_thresholds")
+    return CompoundSpec(path, specs, thresholds, block.get("pre_processes"), options)
+
+
+def _build_multi_loss(spec: CompoundSpec, allow: tuple[str, ...]) -> MultiLoss:
+    weights = [loss.weight for loss in spec.losses]
+    for loss in spec.losses:
+        if is_list(loss.weight) and spec.thresholds is None:
             raise ValueError(
-                f"{spec.weight_path} is a schedule, {spec.weight}, and needs epoch_thresholds. If "
+                f"{loss.weight_path} is a schedule, {loss.weight}, and needs epoch_thresholds. If "
                 "it is an argument of the loss itself, write the entry under losses: instead, as "
                 "{loss: {_target_: ..., weight: [...]}, weight: 1.0}."
             )
-    with _at(path):
-        WeightSchedule([], thresholds)
-    WeightSchedule(weights, thresholds, [spec.weight_path for spec in specs])
-    losses = [_build_loss(spec.block, spec.path, allow) for spec in specs]
-    processes = _build_pre_processes(block.get("pre_processes"), f"{path}.pre_processes", allow)
-    with _at(path):
-        return MultiLoss(
-            losses,
-            weights,
-            thresholds,
-            processes,
-            normalize_losses=block.get("normalize_losses", True),
-            normalization_params=block.get("normalization_params"),
-        )
-
-
-def _check_keys(block: Mapping[str, Any], known: Sequence[str], path: str) -> None:
-    for key in block:
-        if key not in known:
-            raise ValueError(
-                f"{path}.{key} is unknown{nearest(key, known)}; known are: {', '.join(known)}."
-            )
+    with _at(spec.path):
+        WeightSchedule([], spec.thresholds)
+    WeightSchedule(weights, spec.thresholds, [loss.weight_path for loss in spec.losses])
+    losses = [_build_loss(loss.block, loss.path, allow) for loss in spec.losses]
+    processes = _build_pre_processes(spec.pre_processes, f"{spec.path}.pre_processes", allow)
+    with _at(spec.path):
+        return MultiLoss(losses, weights, spec.thresholds, processes, **spec.options)
 
 
 def _specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
@@ -273,7 +320,7 @@ def _inline_spec(entry: Any, path: str) -> LossSpec:
 
 def _nested_spec(entry: Any, path: str) -> LossSpec:
     """The spec of `{loss: {_target_: ..., arguments}, weight: ...}`."""
-    _check_keys(_check_mapping(entry, path), ("loss", "weight"), path)
+    check_keys(path, _check_mapping(entry, path), ("loss", "weight"))
     block = _check_mapping(entry.get("loss"), f"{path}.loss")
     return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, f"{path}.loss")
 
@@ -295,6 +342,8 @@ def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> 
     if isinstance(loss, (Loss, MultiLoss)):
         return loss
     with _at(path):
+        if takes_sample_lists(loss):
+            return SampleListLoss(loss, name or type(loss).__name__)
         return LossWrapper(loss, name=name)
 
 

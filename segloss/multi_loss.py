@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,18 @@ from segloss.loss_wrapper import LossWrapper
 from segloss.precision import Precise
 from segloss.schedule import Weight, WeightSchedule
 
+Combiner = Callable[[Tensor], Tensor]
+"""From the vector of losses (k,) to a scalar."""
+
 PreProcess = Callable[[Any, Any], tuple[Any, Any]]
 """From (pred_batch, gt_batch) to (pred_batch, gt_batch), with what losses need added."""
+
+
+class _Weighted(NamedTuple):
+    """The weighted losses in float64, and the dtype that they had."""
+
+    values: Tensor
+    dtype: torch.dtype
 
 
 class MultiLoss(Precise):
@@ -35,6 +45,9 @@ class MultiLoss(Precise):
             the tensors are the caller's, and not to be changed in place.
         normalize_losses: Whether losses are divided by their norms where `forward` is not told.
         normalization_params: Kept for whoever computes the norms, such as `{"max_samples": 1000}`.
+        combiner: What makes a scalar of the vector (k,) of weighted, normalised losses; None:
+            their sum. An `nn.Module`, such as `UncertaintyWeighting` or a scalarizer of TorchJD,
+            becomes a part of this one, with its parameters.
 
     A weight of 0 keeps its loss in the graph, so that every parameter has a gradient. The current
     weights are in the buffer `current_weights`, and so in the `state_dict`; of a checkpoint, those
@@ -64,6 +77,7 @@ class MultiLoss(Precise):
         *,
         normalize_losses: bool = True,
         normalization_params: Mapping[str, Any] | None = None,
+        combiner: Combiner | None = None,
     ) -> None:
         super().__init__()
         losses = _check_losses(loss_funcs)
@@ -82,6 +96,12 @@ class MultiLoss(Precise):
         )
         self.normalize_losses = check_flag("normalize_losses", normalize_losses)
         self.normalization_params = _check_params(normalization_params)
+        if combiner is not None and (not callable(combiner) or isinstance(combiner, type)):
+            raise TypeError(
+                "combiner must be a callable from a vector of losses to a scalar, got "
+                f"{combiner!r}."
+            )
+        self.combiner = combiner
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
 
@@ -94,6 +114,8 @@ class MultiLoss(Precise):
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, dict[str, Any]]]:
         """Returns (total, {name: loss, detached}, {name: extra information}).
 
+        A loss of several parts has them among the losses too, as "name.part".
+
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
             gt_batch: A mapping with targets, or the target itself.
@@ -103,6 +125,32 @@ class MultiLoss(Precise):
         Raises:
             ValueError: A weight is scheduled, and no epoch was ever set.
         """
+        results = self._results(pred_batch, gt_batch, normalize, epoch)
+        total = self._combined(self._weighted(results))
+        losses: dict[str, Tensor] = {}
+        for name, (value, info) in results.items():
+            losses[name] = value.detach()
+            losses |= {key: part for key, part in info.items() if key.startswith(f"{name}.")}
+        return total, losses, {name: info for name, (_, info) in results.items()}
+
+    def losses(
+        self,
+        pred_batch: Batch,
+        gt_batch: Batch,
+        normalize: bool | None = None,
+        epoch: float | None = None,
+    ) -> Tensor:
+        """The vector (k,) of weighted, normalised losses, as aggregators of gradients take it.
+
+        The arguments are those of `forward`, whose total is the sum of this vector.
+        """
+        weighted = self._weighted(self._results(pred_batch, gt_batch, normalize, epoch))
+        return weighted.values.to(weighted.dtype)
+
+    def _results(
+        self, pred_batch: Batch, gt_batch: Batch, normalize: bool | None, epoch: float | None
+    ) -> dict[str, tuple[Tensor, dict[str, Any]]]:
+        """The value and the extra information of each loss, by name."""
         if epoch is not None:
             self.set_epoch(epoch)
         if not self._knows_weights:
@@ -112,12 +160,21 @@ class MultiLoss(Precise):
             )
         normalize = self.normalize_losses if normalize is None else normalize
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
-        results = [loss(pred_batch, gt_batch, normalize) for loss in self._losses()]
-        values = torch.stack([value for value, _ in results])
-        total = (self.current_weights.to(values.device) * values).sum().to(values.dtype)
-        names = [loss.name for loss in self._losses()]
-        losses = {name: value.detach() for name, (value, _) in zip(names, results, strict=True)}
-        return total, losses, {name: extra for name, (_, extra) in zip(names, results, strict=True)}
+        return {loss.name: loss(pred_batch, gt_batch, normalize) for loss in self._losses()}
+
+    def _weighted(self, results: Mapping[str, tuple[Tensor, Any]]) -> _Weighted:
+        values = torch.stack([value for value, _ in results.values()])
+        return _Weighted(self.current_weights.to(values.device) * values, values.dtype)
+
+    def _combined(self, weighted: _Weighted) -> Tensor:
+        """The total; a combiner gets the losses in their own precision."""
+        if self.combiner is None:
+            return weighted.values.sum().to(weighted.dtype)
+        total = self.combiner(weighted.values.to(weighted.dtype))
+        if not isinstance(total, Tensor) or total.numel() != 1:
+            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else repr(total)
+            raise ValueError(f"combiner must return a scalar tensor, got {came}.")
+        return total.reshape(())
 
     def set_epoch(self, epoch: float) -> None:
         """Sets the current weights to those of an epoch, which may be a fraction.

@@ -1,4 +1,4 @@
-"""Which classes a config may name, and how a dotted name becomes one of them.
+"""Which classes a config may name: the package's and PyTorch's losses, and those registered here.
 
 A loss config must not be able to run just any code, so a `_target_` is only ever looked up here.
 """
@@ -8,21 +8,69 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from segloss.arguments import nearest
+from segloss.arguments import check_text, nearest
+from segloss.compat.tutorial import DiceBCELoss, DiceLoss, WeightedMSELoss
+from segloss.frame_field import (
+    ComputeSegGrads,
+    CrossfieldAlign90Loss,
+    CrossfieldAlignLoss,
+    CrossfieldSmoothLoss,
+    SegCrossfieldLoss,
+    SegEdgeInteriorLoss,
+    SegLossWeights,
+    compute_gt_field,
+)
 from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
 from segloss.seg_loss import SegLoss
 
-LOSSES: dict[str, type[Loss]] = {"LossWrapper": LossWrapper, "SegLoss": SegLoss}
+LOSSES: dict[str, type[Loss]] = {
+    loss.__name__: loss
+    for loss in (
+        CrossfieldAlign90Loss,
+        CrossfieldAlignLoss,
+        CrossfieldSmoothLoss,
+        LossWrapper,
+        SegCrossfieldLoss,
+        SegEdgeInteriorLoss,
+        SegLoss,
+    )
+}
 """The package's losses, by the names under which configs know them."""
 
-PRE_PROCESSES: dict[str, Callable[..., Any]] = {}
+PRE_PROCESSES: dict[str, Callable[..., Any]] = {
+    process.__name__: process for process in (ComputeSegGrads, SegLossWeights, compute_gt_field)
+}
 """The package's pre-processes for `MultiLoss`, by name."""
+
+_NAMED: dict[str, type[nn.Module]] = {
+    "bce": nn.BCELoss,
+    "bce_with_logits": nn.BCEWithLogitsLoss,
+    "cross_entropy": nn.CrossEntropyLoss,
+    "crossfield_align": CrossfieldAlignLoss,
+    "crossfield_align90": CrossfieldAlign90Loss,
+    "crossfield_smooth": CrossfieldSmoothLoss,
+    "dice": DiceLoss,
+    "dice_bce": DiceBCELoss,
+    "l1": nn.L1Loss,
+    "mse": nn.MSELoss,
+    "nll": nn.NLLLoss,
+    "seg": SegLoss,
+    "seg_crossfield": SegCrossfieldLoss,
+    "seg_edge_interior": SegEdgeInteriorLoss,
+    "smooth_l1": nn.SmoothL1Loss,
+    "weighted_mse": WeightedMSELoss,
+}
+"""The losses that have a name from the start."""
+
+_registered: dict[str, type[nn.Module]] = {}
+
+Registered = TypeVar("Registered", bound=type[nn.Module])
 
 NAMESAKES = "pytorch_segmentation_models_trainer"
 """The package whose classes have namesakes here."""
@@ -42,11 +90,75 @@ _TORCH = ("torch.nn", "torch.nn.modules.loss")
 _SLICE = "builtins.slice"
 
 
+def register_loss(name: str, *, override: bool = False) -> Callable[[Registered], Registered]:
+    """Registers a loss under a name, which configs then know: a decorator of its class.
+
+    A class of your own may take the name of a built-in loss, which it then stands for. The same
+    class again, as when a notebook's cell is run again, replaces itself.
+
+    Args:
+        name: The name.
+        override: Whether another class that was registered under the name is replaced.
+
+    Raises:
+        TypeError: What is decorated is no class of an `nn.Module`.
+        ValueError: The name is taken.
+
+    Example:
+        >>> @register_loss("brightness")
+        ... class Brightness(nn.Module):
+        ...     def forward(self, prediction, target):
+        ...         return (prediction.mean() - target.mean()).abs()
+        >>> get_loss("brightness").__name__
+        'Brightness'
+    """
+    check_text("name", name)
+
+    def register(loss: Registered) -> Registered:
+        if not (inspect.isclass(loss) and issubclass(loss, nn.Module)):
+            raise TypeError(f"register_loss decorates classes of nn.Module, got {loss!r}.")
+        earlier = _registered.get(name)
+        if earlier is not None and not override and _origin(earlier) != _origin(loss):
+            raise ValueError(
+                f"The name {name!r} is taken by {'.'.join(_origin(earlier))}: choose another, or "
+                f"register_loss({name!r}, override=True)."
+            )
+        _registered[name] = loss
+        return loss
+
+    return register
+
+
+def get_loss(name: str) -> type[nn.Module]:
+    """The class that is registered under a name.
+
+    Raises:
+        ValueError: There is none; the message has the nearest names.
+    """
+    found = {**_NAMED, **_registered}.get(name)
+    if found is None:
+        raise ValueError(
+            f"There is no loss named {name!r}{nearest(name, list_losses())}; there are: "
+            f"{', '.join(list_losses())}. Register your own with @register_loss({name!r})."
+        )
+    return found
+
+
+def list_losses() -> list[str]:
+    """The names of all losses that `get_loss` knows, sorted."""
+    return sorted({**_NAMED, **_registered})
+
+
+def _origin(loss: type) -> tuple[str, str]:
+    return loss.__module__, loss.__qualname__
+
+
 def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
     """The class that a `_target_` names.
 
     Args:
-        target: A dotted name, such as "segloss.SegLoss" or "torch.nn.CrossEntropyLoss".
+        target: A dotted name, such as "segloss.SegLoss" or "torch.nn.CrossEntropyLoss", or the
+            name of a registered loss.
         allow: Prefixes ("my_package.") or whole names that are allowed beside the known ones.
 
     Raises:
@@ -54,6 +166,8 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
         ValueError: The target is not allowed, or does not exist.
     """
     module, _, name = target.rpartition(".")
+    if not module:
+        return get_loss(name)
     package = target.split(".")[0]
     if package in ("segloss", NAMESAKES):
         return _own(target, name)

@@ -351,6 +351,26 @@ def _check_probabilities(prediction: Tensor, valid: Tensor | None, name: str) ->
         )
 
 
+def check_unit_range(
+    tensor: Tensor, name: str, checks: ValueChecks, *, probabilities: bool = False
+) -> None:
+    """Raises ValueError where values are not in [0, 1], if that is due to be read.
+
+    Probabilities may stand outside by rounding.
+    """
+    if not checks.due(name, tensor):
+        return
+    low, high = _extremes(tensor.detach(), None)
+    slack = _ROUNDING if probabilities else 0.0
+    if not (low >= -slack and high <= 1 + slack):
+        raise ValueError(
+            f"{name} must hold {'probabilities' if probabilities else 'values'} in [0, 1], got "
+            f"values from {low:g} to {high:g}."
+            + (" Logits go through a sigmoid first." if probabilities else "")
+        )
+    checks.passed(name, tensor)
+
+
 def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
     """The least and the largest of the values that are kept; (0, 0) where none is."""
     if tensor.dtype == torch.bool:

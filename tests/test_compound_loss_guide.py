@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+from frame_field.frame_fields import alignment, tangent
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -39,11 +40,8 @@ loss_params:
         bce_coef: 0.5
         dice_coef: 0.5
         weight: 1.0
-      - _target_: pytorch_segmentation_models_trainer.custom_losses.base_loss.SegLoss
-        name: later
-        gt_channel_selector: 0
-        bce_coef: 0.0
-        dice_coef: 1.0
+      - _target_: pytorch_segmentation_models_trainer.custom_losses.base_loss.CrossfieldAlignLoss
+        name: crossfield_align
         weight:
           - 0.0
           - 0.0
@@ -124,7 +122,7 @@ def test_the_simple_path_is_what_hydra_instantiates(probabilities, polygons) -> 
 
 
 def test_no_path_is_an_error_that_names_the_three() -> None:
-    with pytest.raises(ValueError, match=r"compound_loss, loss_params\.multi_loss and loss, and"):
+    with pytest.raises(ValueError, match=r"compound_loss, loss_params\.multi_loss and loss, or"):
         build_loss({"model": {}, "loss_params": {}})
 
 
@@ -258,17 +256,22 @@ def test_a_scheduled_weight_ramps_up(epoch: float, probabilities, polygons) -> N
 
 
 def test_the_documented_yaml_runs_unchanged(probabilities, polygons) -> None:
-    p = probabilities[:, :1]
+    p, g = probabilities[:, :1], polygons[:, :1]
+    pred_batch = {"seg": p, "crossfield": torch.rand(N, 4, H, W, dtype=torch.float64)}
+    gt_batch = {
+        "gt_polygons_image": polygons,
+        "gt_crossfield_angle": torch.rand(N, 1, H, W, dtype=torch.float64),
+    }
+    error = alignment(tangent(gt_batch), pred_batch["crossfield"].numpy())
+    align = float(np.mean(error * polygons[:, 1].numpy()))
     from_file = build_loss(YAML)
     from_block = build_compound_loss_from_config(OmegaConf.create(YAML).loss_params.compound_loss)
-    g = polygons[:, :1]
-    dice = naive.region_mean(naive.cells(p, g), naive.dice)
     for multi_loss in (from_file, from_block):
         assert multi_loss.normalize_losses
         assert multi_loss.normalization_params == {"max_samples": 1000}
         for epoch, weight in [(0, 0), (7.5, 0.5), (30, 1)]:
-            total, _, _ = multi_loss(*batches(p, polygons), epoch=epoch)
-            assert total.item() == pytest.approx(seg_value(p, g) + weight * dice, rel=1e-9)
+            total, _, _ = multi_loss(pred_batch, gt_batch, epoch=epoch)
+            assert total.item() == pytest.approx(seg_value(p, g) + weight * align, rel=1e-9)
 
 
 # Distributed normalization

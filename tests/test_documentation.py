@@ -36,3 +36,17 @@ def test_the_configs_of_the_pages_build_losses(config: str) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_every_row_of_the_migration_tables_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "migrating.md").read_text()
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    tables = [row for row in rows if row[0] != "theirs" and set(row[0]) != {"-"}]
+    assert len(tables) > 40
+    for row in tables:
+        assert len(row) == 3
+        assert all(row), row
+        for name in re.findall(r"`([^`]+)`", row[2]):
+            path, _, test = name.partition("::")
+            assert f"def {test}" in (ROOT / "tests" / path).read_text(), name

@@ -90,8 +90,8 @@ def _gradient(kernel: Kernel, upstream: dict[str, Tensor | None]) -> Tensor | No
     given = {name: grad for name, grad in upstream.items() if grad is not None}
     if not given:
         return None
-    if torch.is_grad_enabled():
-        return _differentiable_gradient(kernel.source, given)
+    if torch.is_grad_enabled() or is_traced():
+        return _reference_gradient(kernel.source, given, create_graph=torch.is_grad_enabled())
     with without_autocast(kernel.source.prediction.device):
         return kernel.backward(completed(given))
 
@@ -107,15 +107,18 @@ def completed(upstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return whole
 
 
-def _differentiable_gradient(pixels: Pixels, upstream: dict[str, Tensor]) -> Tensor:
-    """The gradient by way of the reference path, where a second derivative is wanted."""
-    sums = reference_confusion(pixels, SUMS)
-    [gradient] = torch.autograd.grad(
-        [sums[name] for name in upstream],
-        pixels.prediction,
-        list(upstream.values()),
-        create_graph=True,
-    )
+def _reference_gradient(
+    pixels: Pixels, upstream: dict[str, Tensor], *, create_graph: bool
+) -> Tensor:
+    """The gradient by way of the reference path: for second derivatives, and batches of them."""
+    with torch.enable_grad():
+        sums = reference_confusion(pixels, SUMS)
+        [gradient] = torch.autograd.grad(
+            [sums[name] for name in upstream],
+            pixels.prediction,
+            list(upstream.values()),
+            create_graph=create_graph,
+        )
     return gradient
 
 

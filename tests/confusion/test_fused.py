@@ -228,6 +228,19 @@ def test_a_second_derivative_is_that_of_the_reference(n_classes: int) -> None:
     assert torch.autograd.gradgradcheck(lambda x: loss(x, target)[0], logits)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_batch_of_gradients_is_that_of_single_ones(n_classes: int) -> None:
+    logits = torch.randn(2, n_classes, 4, requires_grad=True)
+    target = torch.randint(0, 2, (2, 2, 4) if n_classes == 2 else (2, 4))
+    loss = SegLoss(n_classes=n_classes, from_logits=True, tversky_focal_coef=0.5)
+    value = torch.stack([loss(logits, target)[0], 2 * loss(logits, target)[0]])
+    [together] = torch.autograd.grad(
+        value, logits, torch.eye(2), is_grads_batched=True, retain_graph=True
+    )
+    singles = [torch.autograd.grad(v, logits, retain_graph=True)[0] for v in value]
+    torch.testing.assert_close(together, torch.stack(singles))
+
+
 def test_what_it_does_not_serve_takes_the_reference_path() -> None:
     logits, labels = torch.randn(1, 3, 4), torch.tensor([[0, 1, 2, 0]])
     options = {"n_classes": 3, "activation": "softmax", "from_logits": True}

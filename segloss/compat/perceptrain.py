@@ -1,0 +1,213 @@
+"""perceptrain's interface: loss functions of (batch, model) that return (loss, metrics)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segloss.arguments import check_mapping, check_number, nearest
+from segloss.loss import Loss
+from segloss.multi_loss import MultiLoss
+
+Metrics = dict[str, Tensor]
+LossFunction = Callable[[Any, nn.Module], tuple[Tensor, Metrics]]
+
+
+def as_loss_fn(
+    loss: Callable[..., Any], unpack: Callable[[Any], tuple[Any, Any]] | None = None
+) -> LossFunction:
+    """Makes a loss of (prediction, target) a function (batch, model) -> (loss, metrics).
+
+    Args:
+        loss: A `Loss`, a `MultiLoss`, or an `nn.Module` or function that returns a scalar.
+        unpack: From a batch to (the model's input, the target); None: the batch is that pair.
+
+    Returns:
+        The function. Its metrics are the components of a `MultiLoss`, the single numbers of a
+        `Loss`'s extra information, and none otherwise.
+
+    Example:
+        >>> loss_fn = as_loss_fn(nn.L1Loss())
+        >>> loss_fn((torch.ones(1, 2), torch.zeros(1, 2)), nn.Identity())
+        (tensor(1.), {})
+    """
+    if not callable(loss):
+        raise TypeError(f"loss must be a loss or a function, got {type(loss).__name__}.")
+
+    def loss_fn(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
+        inputs, target = _pair(batch) if unpack is None else unpack(batch)
+        prediction = model(inputs)
+        if isinstance(loss, MultiLoss):
+            total, metrics, _ = loss(prediction, target)
+            return total, metrics
+        if isinstance(loss, Loss):
+            total, info = loss(prediction, target)
+            return total, {key: value for key, value in info.items() if _is_number(value)}
+        return loss(prediction, target), {}
+
+    return loss_fn
+
+
+def mse_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
+    """Mean squared error.
+
+    Args:
+        batch: (input, target), or the mapping that a physics-informed model takes: its outputs,
+            a mapping of residuals, are compared with 0, each as a metric, and added up.
+        model: What predicts.
+
+    Example:
+        >>> mse_loss((torch.ones(1, 2), torch.zeros(1, 2)), nn.Identity())
+        (tensor(1.), {})
+        >>> mse_loss({"equation": torch.full((2,), 2.0)}, nn.Identity())
+        (tensor(4.), {'equation': tensor(4.)})
+    """
+    if not isinstance(batch, Mapping):
+        return as_loss_fn(nn.MSELoss())(batch, model)
+    residuals = check_mapping("the model's output for a batch that is a mapping", model(batch))
+    metrics = {key: residual.square().mean() for key, residual in residuals.items()}
+    return torch.stack(list(metrics.values())).sum(), metrics
+
+
+def cross_entropy_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
+    """Cross-entropy of a batch (input, labels).
+
+    Example:
+        >>> cross_entropy_loss((torch.zeros(1, 2), torch.tensor([1])), nn.Identity())
+        (tensor(0.6931), {})
+    """
+    return as_loss_fn(F.cross_entropy)(batch, model)
+
+
+_LOSS_FUNCTIONS: dict[str, LossFunction] = {"mse": mse_loss, "cross_entropy": cross_entropy_loss}
+
+
+def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
+    """The loss function of a name, "mse" or "cross_entropy"; a function itself; None: `mse_loss`.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if loss_fn is None:
+        return mse_loss
+    if callable(loss_fn):
+        return loss_fn
+    if loss_fn not in _LOSS_FUNCTIONS:
+        raise ValueError(
+            f"loss_fn must be one of {', '.join(map(repr, _LOSS_FUNCTIONS))} or a function, got "
+            f"{loss_fn!r}{nearest(str(loss_fn), _LOSS_FUNCTIONS)}."
+        )
+    return _LOSS_FUNCTIONS[loss_fn]
+
+
+class GradWeightedLoss(nn.Module):
+    r"""Learning-rate annealing: weights that bring the gradients of all metrics to one size.
+
+    .. math:: w_i \leftarrow (1 - \alpha)\,w_i
+        + \alpha\,\frac{\max |\nabla_\theta L_\mathrm{fixed}|}{\mathrm{mean} |\nabla_\theta L_i|}
+
+    at each call with gradients enabled, for every metric but the fixed one. A metric whose gradient
+    is 0, or not finite, keeps its weight. The parameters' own gradients are left alone.
+
+    Args:
+        batch: A batch, a mapping; its keys are the metrics' names, and nothing else is used.
+        unweighted_loss_function: A function (batch, model) -> (loss, metrics), such as `mse_loss`.
+        optimizer: Taken for the interface's sake, and left alone.
+        metric_weights: The weights of the metrics at first.
+        fixed_metric: The metric whose weight stays.
+        alpha: How fast weights follow, in [0, 1].
+
+    The weights are the buffer `weights`, in the order of `metric_weights`, so that a checkpoint has
+    them.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong, or the loss function returns other metrics.
+
+    Source: Wang, Teng, Perdikaris, "Understanding and mitigating gradient pathologies in
+    physics-informed neural networks" (2020).
+    """
+
+    weights: Tensor
+
+    def __init__(
+        self,
+        batch: Mapping[str, Any],
+        unweighted_loss_function: LossFunction,
+        optimizer: Any,
+        metric_weights: Mapping[str, float | Tensor],
+        fixed_metric: str,
+        alpha: float = 0.9,
+    ) -> None:
+        super().__init__()
+        names = list(check_mapping("metric_weights", metric_weights))
+        missing = [key for key in check_mapping("batch", batch) if key not in names]
+        if missing:
+            raise ValueError(
+                f"metric_weights must have a weight for each key of batch, and lacks {missing}; "
+                f"there are: {names}."
+            )
+        if fixed_metric not in names:
+            raise ValueError(f"fixed_metric must be one of {names}, got {fixed_metric!r}.")
+        values = [check_number(f"metric_weights[{k!r}]", float(metric_weights[k])) for k in names]
+        self.metric_names = names
+        self.unweighted_loss_function = unweighted_loss_function
+        self.optimizer = optimizer
+        self.fixed_metric = fixed_metric
+        self.alpha = check_number("alpha", alpha, 0, 1)
+        self.register_buffer("weights", torch.tensor(values, dtype=torch.float64))
+
+    @property
+    def metric_weights(self) -> dict[str, float]:
+        """The current weights, by the metrics' names."""
+        return dict(zip(self.metric_names, self.weights.tolist(), strict=True))
+
+    def forward(self, batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
+        """The sum of weighted metrics, and the weighted metrics."""
+        _, metrics = self.unweighted_loss_function(batch, model)
+        if set(metrics) != set(self.metric_names):
+            raise ValueError(
+                f"unweighted_loss_function must return the metrics {self.metric_names}, got "
+                f"{list(metrics)}."
+            )
+        if torch.is_grad_enabled():
+            self._update(metrics, [p for p in model.parameters() if p.requires_grad])
+        weights = zip(self.metric_names, self.weights, strict=True)
+        weighted = {key: (weight * metrics[key]).to(metrics[key].dtype) for key, weight in weights}
+        return torch.stack(list(weighted.values())).sum(), weighted
+
+    @torch.no_grad()
+    def _update(self, metrics: Metrics, parameters: list[nn.Parameter]) -> None:
+        self.weights = self.weights.to(next(iter(metrics.values())).device)
+        gradients = {key: _gradient(metric, parameters) for key, metric in metrics.items()}
+        greatest = gradients[self.fixed_metric].abs().max()
+        targets = torch.stack([greatest / gradients[k].abs().mean() for k in self.metric_names])
+        known = targets.isfinite() & (targets > 0)
+        known[self.metric_names.index(self.fixed_metric)] = False
+        moved = torch.lerp(self.weights, targets.to(self.weights), self.alpha)
+        self.weights = torch.where(known, moved, self.weights)
+
+
+def _gradient(metric: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    """The gradient of a metric with respect to the parameters that it depends on, flat."""
+    if not metric.requires_grad:
+        return metric.new_zeros(1)
+    gradients = torch.autograd.grad(metric, parameters, retain_graph=True, allow_unused=True)
+    known = [g.flatten().double() for g in gradients if g is not None]
+    return torch.cat(known) if known else metric.new_zeros(1)
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise TypeError(
+            f"batch must be (input, target), got {type(batch).__name__}: pass unpack=, a function "
+            "from a batch to that pair."
+        )
+    return batch[0], batch[1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 0

@@ -1,0 +1,115 @@
+"""Maps out of batches, checked and in the precision in which they are computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.batch import MissingKeyError, take, take_optional
+from segloss.precision import arithmetic_dtype
+from segloss.targets import ValueChecks, check_unit_range
+
+EDGE, VERTEX = 1, 2
+"""Channels of the masks: interior, edge, vertex."""
+
+
+def take_map(
+    batch: Any,
+    key: str,
+    batch_name: str,
+    *,
+    channels: int | None = None,
+    least: int = 1,
+    like: Tensor | None = None,
+) -> Tensor:
+    """A map (N, C, H, W) of a batch, in float32 at least, or in the dtype of `like`.
+
+    Args:
+        batch: A mapping.
+        key: The map's key.
+        batch_name: What the batch is called in messages.
+        channels: How many channels it must have, or None.
+        least: How many channels it must have at least.
+        like: A map whose N, H, W, device and dtype it must have or gets, and which makes it a
+            truth, that must not require grad.
+
+    Raises:
+        KeyError, TypeError, ValueError: The map is missing, or not as said.
+    """
+    tensor, name = take(batch, key, batch_name), f"{batch_name}[{key!r}]"
+    expected = f"(N, {channels or f'at least {least}'}, H, W)"
+    fits = tensor.ndim == 4 and tensor.shape[1] >= least
+    if not fits or (channels is not None and tensor.shape[1] != channels):
+        raise ValueError(f"{name} must have the shape {expected}, got {tuple(tensor.shape)}.")
+    if tensor.is_complex():
+        raise TypeError(f"{name} must be real: complex numbers are two channels, real, imaginary.")
+    if like is None:
+        return tensor.to(arithmetic_dtype(tensor.dtype))
+    return _as_truth(tensor, name, like)
+
+
+def take_gt_field(gt_batch: Any, field_key: str, angle_key: str, like: Tensor) -> Tensor:
+    """The directions of the walls, (N, 2, H, W): as they are, or from their angle.
+
+    Raises:
+        KeyError, TypeError, ValueError: Both are missing, or not as `take_map` says.
+    """
+    if take_optional(gt_batch, field_key, "gt_batch") is not None:
+        return take_map(gt_batch, field_key, "gt_batch", channels=2, like=like)
+    if take_optional(gt_batch, angle_key, "gt_batch") is None:
+        raise MissingKeyError(
+            f"gt_batch must have the key {field_key!r}, unit directions of walls (N, 2, H, W), or "
+            f"{angle_key!r}, their angle (N, 1, H, W); the keys that there are: {_keys(gt_batch)}."
+        )
+    return field_of(take_map(gt_batch, angle_key, "gt_batch", channels=1, like=like))
+
+
+def field_of(angle: Tensor) -> Tensor:
+    """Unit directions (N, 2, H, W) of an angle (N, 1, H, W): its cosine and sine."""
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+def take_gradients(pred_batch: Any, key: str) -> Tensor:
+    """What `ComputeSegGrads` has added to a batch.
+
+    Raises:
+        KeyError: It has not; the message says what to do.
+    """
+    if take_optional(pred_batch, key, "pred_batch") is None:
+        raise MissingKeyError(
+            f"pred_batch must have the key {key!r}, which ComputeSegGrads adds: put it into the "
+            f"pre_processes of the MultiLoss; the keys that there are: {_keys(pred_batch)}."
+        )
+    return take(pred_batch, key, "pred_batch")
+
+
+def take_masks(gt_batch: Any, key: str, like: Tensor, least: int, checks: ValueChecks) -> Tensor:
+    """The masks of interior, edges and vertices, of values in [0, 1]."""
+    masks = take_map(gt_batch, key, "gt_batch", least=least, like=like)
+    check_unit_range(masks, f"gt_batch[{key!r}]", checks)
+    return masks
+
+
+def _keys(batch: Any) -> str:
+    return ", ".join(repr(name) for name in batch) or "none"
+
+
+def _as_truth(tensor: Tensor, name: str, like: Tensor) -> Tensor:
+    expected = (len(like), *like.shape[2:])
+    if (len(tensor), *tensor.shape[2:]) != expected:
+        raise ValueError(
+            f"{name} must have as many samples and pixels as the predictions: expected "
+            f"N, H, W = {expected}, got the shape {tuple(tensor.shape)}."
+        )
+    if tensor.requires_grad:
+        raise TypeError(
+            f"{name} must not require grad: no gradient flows into it. Pass {name}.detach()."
+        )
+    if tensor.device != like.device:
+        raise ValueError(
+            f"{name} must be on the device of the predictions ({like.device}), got "
+            f"{tensor.device}: move it with .to({str(like.device)!r})."
+        )
+    return tensor.to(like.dtype)
