@@ -56,8 +56,10 @@ def main(
     jobs = [*workload_jobs(chosen, compared, rounds, seconds)]
     if scaling:
         jobs += scaling_jobs([name for name in compared if name in PLOTTED], seconds / 5)
-    measured = [job._asdict() | run(job) for job in track(jobs, "measuring")]
-    results.write_text(json.dumps(measured, indent=1))
+    measured = []
+    for job in track(jobs, "measuring"):
+        measured.append(job._asdict() | run(job))
+        results.write_text(json.dumps(measured))  # as it grows: a run takes half an hour
     print_tables(measured)
     if write:
         plot_scaling(measured)

@@ -90,7 +90,7 @@ def _gradient(kernel: Kernel, upstream: dict[str, Tensor | None]) -> Tensor | No
     given = {name: grad for name, grad in upstream.items() if grad is not None}
     if not given:
         return None
-    if torch.is_grad_enabled() or is_traced():
+    if torch.is_grad_enabled() or any(map(_is_batched, given.values())):
         return _reference_gradient(kernel.source, given, create_graph=torch.is_grad_enabled())
     with without_autocast(kernel.source.prediction.device):
         return kernel.backward(completed(given))
@@ -105,6 +105,12 @@ def completed(upstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
             zero = torch.zeros_like(given[0])
             whole |= {name: upstream.get(name, zero) for name in group if name not in CONSTANT}
     return whole
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether the tensor is a batch of gradients, of `autograd.grad(is_grads_batched=True)`."""
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
 
 
 def _reference_gradient(

@@ -135,32 +135,54 @@ class SoftmaxKernel(Kernel):
         rest, own, rest_total, _ = self._exponentials(chunk)
         scale = (own + rest_total).reciprocal_()
         p, p_own, q_own = rest.mul_(scale.unsqueeze(1)), own * scale, rest_total * scale
-        shift, own_slope = torch.zeros_like(p_own), torch.zeros_like(p_own)
         slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
+        shift, own_slope = torch.zeros_like(p_own), torch.zeros_like(p_own)
         if "true_positive" in upstream:
-            f = upstream["false_positive"]
-            change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
-            spread = torch.matmul(f.unsqueeze(1), p).squeeze(1)
-            own_slope = p_own * (change * q_own - spread)
-            shift = -(spread + change * p_own)
+            region_shift, region_own = self._region_slopes(upstream, labels, p, p_own, q_own)
+            shift, own_slope = shift + region_shift, own_slope + region_own
         if "cross_entropy" in upstream:
-            a, e = upstream["cross_entropy"].unsqueeze(1), self.source.label_smoothing
-            shares = self._classes(p) / p.shape[1]
-            v = a * (self._label_weights(labels) * (1 - e) + e * shares.sum())
-            own_slope = own_slope - v * q_own + a * e * (shares.sum() - shares[labels])
-            shift = shift + v
+            v, smooth_own = self._entropy_slopes(upstream["cross_entropy"], labels)
+            shift, own_slope = shift + v, own_slope + smooth_own - v * q_own
         if "true_positive" in upstream:
-            torch.add(f.unsqueeze(-1), shift.unsqueeze(1), out=slope)
-            slope.mul_(p)
+            f = upstream["false_positive"].unsqueeze(-1)
+            torch.add(f, shift.unsqueeze(1), out=slope).mul_(p)
         else:
             torch.mul(p, shift.unsqueeze(1), out=slope)
-        if "cross_entropy" in upstream and e > 0:
-            slope.sub_((a * e).unsqueeze(1) * shares.unsqueeze(-1))
+        if "cross_entropy" in upstream and self.source.label_smoothing > 0:
+            slope.sub_(self._smoothing_rate(upstream["cross_entropy"]).unsqueeze(-1))
         slope.scatter_(1, labels.unsqueeze(1), own_slope.unsqueeze(1))
         if chunk.weight is not None:
             slope.mul_(chunk.weight)
         if slope is not out:
             out.copy_(slope)
+
+    def _region_slopes(
+        self,
+        upstream: Mapping[str, Tensor],
+        labels: Tensor,
+        p: Tensor,
+        p_own: Tensor,
+        q_own: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """What is added to f_j before the product with p_j, and the label's own slope, (n, l)."""
+        change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
+        spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
+        return -(spread + change * p_own), p_own * (change * q_own - spread)
+
+    def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The product a v, and the smoothing's part of the label's own slope, (n, l)."""
+        a, e = upstream.unsqueeze(1), self.source.label_smoothing
+        if e == 0:
+            return a * self._label_weights(labels), torch.zeros_like(a)
+        rate = self._smoothing_rate(upstream)
+        mean = rate.sum(1, keepdim=True)
+        return a * self._label_weights(labels) * (1 - e) + mean, mean - rate.gather(1, labels)
+
+    def _smoothing_rate(self, upstream: Tensor) -> Tensor:
+        """What smoothing takes from every class: a e c_j / C, (n, C)."""
+        classes = self.source.prediction.shape[1]
+        weights = upstream.new_ones(classes) if self.class_weights is None else self.class_weights
+        return (self.source.label_smoothing / classes) * upstream.unsqueeze(1) * weights
 
     def _classes(self, like: Tensor) -> Tensor:
         """The classes' weights, (C,)."""

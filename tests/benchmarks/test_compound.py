@@ -1,0 +1,92 @@
+"""The benchmark: what it compares is comparable, and its arithmetic is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import compound
+import contenders
+import pytest
+import report
+import torch
+import typer
+from contenders import CONTENDERS, Workload
+
+MEASURE = Path(contenders.__file__).with_name("measure.py")
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_segloss_and_the_textbook_are_the_same_loss(classes: int) -> None:
+    channels = 1 if classes == 2 else classes
+    logits, target = Workload((2, channels, 6, 5), classes).batch(torch.float64)
+    value = CONTENDERS["textbook"](classes)(logits, target)
+    torch.testing.assert_close(CONTENDERS["segloss"](classes)(logits, target), value)
+
+
+@pytest.mark.parametrize("name", ["segmentation-models-pytorch", "MONAI", "pytorch-toolbelt"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_peers_losses_are_scalars_with_gradients(name: str, classes: int) -> None:
+    channels = 1 if classes == 2 else classes
+    logits, target = Workload((2, channels, 6, 5), classes).batch()
+    CONTENDERS[name](classes)(logits, target).backward()
+    assert logits.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("what", "keys"),
+    [
+        ("time", {"times"}),
+        ("memory", {"peak", "kept"}),
+        ("error", {"value_error", "gradient_error"}),
+    ],
+)
+def test_a_measurement_is_printed_as_json(what: str, keys: set[str]) -> None:
+    job = {"contender": "segloss", "shape": [1, 3, 8, 8], "classes": 3, "what": what, "seconds": 0}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, str(MEASURE), json.dumps(job)], capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout)
+    assert set(result) == keys
+    if what == "memory":
+        assert result["kept"] < 0.2  # sums per class, beside the inputs
+    if what == "error":
+        assert result["value_error"] < 1e-6
+
+
+def time_of(workload: str, contender: str, *seconds: float) -> dict:
+    return {"workload": workload, "contender": contender, "times": list(seconds)}
+
+
+def test_rows_have_minimum_and_median_over_all_processes() -> None:
+    results = [
+        time_of("small", "segloss", 0.003, 0.001),
+        time_of("small", "segloss", 0.002),
+        time_of("small", "pixel loss alone", 0.002),
+    ]
+    rows = report.rows_of(results, "small")
+    assert (rows[0].minimum, rows[0].middle) == pytest.approx((1.0, 2.0))
+    assert report.cells_of(rows[0], report.pixel_row(rows))[:4] == ["1", "2", "0.50", "1.00"]
+
+
+def test_the_growth_is_the_slope_in_a_log_log_plot() -> None:
+    results = [time_of(f"pixels={4**k}", "segloss", 1e-6 * 4**k) for k in range(6, 9)]
+    [line] = report.growth_lines(results)
+    assert "to the power 1.00" in line
+    assert "1.00 at the steepest step" in line
+
+
+def test_unknown_names_are_refused() -> None:
+    assert compound.chosen_names("workloads", "small, city19", ["small", "city19"]) == [
+        "small",
+        "city19",
+    ]
+    with pytest.raises(typer.BadParameter, match="workloads has \\['smal'\\]"):
+        compound.chosen_names("workloads", "smal", ["small"])
+
+
+def test_a_process_that_fails_is_left_out_with_its_reason() -> None:
+    job = compound.Job("small", (1, 1, 4), 2, "no such contender", "time")
+    assert "no such contender" in compound.run(job)["missing"]
