@@ -16,6 +16,7 @@ from segloss.batch import MissingKeyError
 from segloss.combiners import UncertaintyWeighting
 from segloss.config import build_compound_loss_from_config, build_loss, build_loss_from_config
 from segloss.confusion import SoftConfusion, soft_confusion
+from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
     ComputeSegGrads,
     CrossfieldAlign90Loss,
@@ -41,6 +42,8 @@ __all__ = [
     "CrossfieldAlign90Loss",
     "CrossfieldAlignLoss",
     "CrossfieldSmoothLoss",
+    "DiceBCELoss",
+    "DiceLoss",
     "EntropyLoss",
     "FiringRateDistLoss",
     "FiringRateLoss",
@@ -73,8 +76,6 @@ __all__ = [
 _COMPAT = {
     "CombinedLoss": "tutorial",
     "CompositeLoss": "composite_loss",
-    "DiceBCELoss": "tutorial",
-    "DiceLoss": "tutorial",
     "GradWeightedLoss": "perceptrain",
     "UncertaintyWeightedLoss": "tutorial",
     "WeightedMSELoss": "tutorial",

@@ -49,3 +49,12 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
     if value is not None and not isinstance(value, Tensor):
         raise TypeError(f"{batch_name}[{key!r}] must be a tensor, got {type(value).__name__}.")
     return value
+
+
+def check_same_shape(predictions: Tensor, targets: Tensor) -> None:
+    """Raises ValueError if shapes differ: PyTorch would broadcast them without a word."""
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"targets must have the shape of predictions, {tuple(predictions.shape)}, got "
+            f"{tuple(targets.shape)}: they would be broadcast."
+        )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from segloss.arguments import check_text, nearest
-from segloss.compat.tutorial import DiceBCELoss, DiceLoss, WeightedMSELoss
+from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
     ComputeSegGrads,
     CrossfieldAlign90Loss,
@@ -64,7 +64,6 @@ _NAMED: dict[str, type[nn.Module]] = {
     "seg_crossfield": SegCrossfieldLoss,
     "seg_edge_interior": SegEdgeInteriorLoss,
     "smooth_l1": nn.SmoothL1Loss,
-    "weighted_mse": WeightedMSELoss,
 }
 """The losses that have a name from the start."""
 

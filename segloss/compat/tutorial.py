@@ -1,88 +1,18 @@
-"""The losses of a tutorial on custom losses, under its names and with its arguments."""
+"""The losses of a tutorial on custom losses, under its names and with its arguments.
+
+Its `DiceLoss` and `DiceBCELoss` are the package's own, in `segloss.dice_loss`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segloss.arguments import check_choice, check_integer, check_keys, check_mapping, check_number
-from segloss.confusion import soft_confusion
-from segloss.precision import arithmetic_dtype
-from segloss.terms import Dice, total_mean
-
-
-class DiceLoss(nn.Module):
-    r"""Dice loss of all elements together, of any shape.
-
-    .. math:: 1 - \frac{2 \sum p g + s}{\sum p + \sum g + s}
-
-    in [0, 1). It is `SegLoss`'s Dice term with `region_reduction="micro"` on probabilities.
-
-    Args:
-        smooth: The smoothing s, at least 0.
-
-    Raises:
-        TypeError, ValueError: Shapes differ, or values are not in [0, 1].
-
-    Example:
-        >>> DiceLoss()(torch.tensor([0.5, 1.0]), torch.tensor([0.0, 1.0]))
-        tensor(0.1429)
-    """
-
-    def __init__(self, smooth: float = 1.0) -> None:
-        super().__init__()
-        self.term = Dice(smooth=smooth, region_reduction="micro")
-
-    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """The loss of probabilities and a mask of the same shape."""
-        return self._loss(predictions, targets, from_logits=False)
-
-    def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of logits: more precise than that of their probabilities."""
-        return self._loss(logits, targets, from_logits=True)
-
-    def _loss(self, predictions: Tensor, targets: Tensor, from_logits: bool) -> Tensor:
-        _check_same_shape(predictions, targets)
-        confusion = soft_confusion(
-            predictions.reshape(1, 1, -1),
-            targets.reshape(1, 1, -1),
-            from_logits=from_logits,
-            sums=("region",),
-        )
-        return total_mean(*self.term(confusion)).to(arithmetic_dtype(predictions.dtype))
-
-
-class DiceBCELoss(nn.Module):
-    r"""Weighted sum of Dice loss and binary cross-entropy, of logits of any shape.
-
-    Args:
-        dice_weight: The weight of `DiceLoss`, at least 0.
-        bce_weight: The weight of the mean binary cross-entropy, at least 0.
-        smooth: The Dice loss's smoothing.
-
-    Example:
-        >>> DiceBCELoss()(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
-        tensor(0.5132)
-    """
-
-    def __init__(
-        self, dice_weight: float = 0.5, bce_weight: float = 0.5, smooth: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.dice_weight = check_number("dice_weight", dice_weight)
-        self.bce_weight = check_number("bce_weight", bce_weight)
-        self.dice = DiceLoss(smooth=smooth)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of logits and a mask of the same shape."""
-        dice = self.dice.of_logits(logits, targets)
-        precise = logits.to(dice.dtype)
-        bce = F.binary_cross_entropy_with_logits(precise, targets.to(dice.dtype))
-        return self.dice_weight * dice + self.bce_weight * bce
+from segloss.batch import check_same_shape
 
 
 class CombinedLoss(nn.Module):
@@ -106,7 +36,7 @@ class CombinedLoss(nn.Module):
 
     def forward(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
         """The sum, and both errors."""
-        _check_same_shape(predictions, targets)
+        check_same_shape(predictions, targets)
         mse, l1 = F.mse_loss(predictions, targets), F.l1_loss(predictions, targets)
         total = self.weights["mse"] * mse + self.weights["l1"] * l1
         return total, {"mse": mse.item(), "l1": l1.item()}
@@ -131,7 +61,7 @@ class WeightedMSELoss(nn.Module):
         self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Tensor:
         """The error of predictions and targets of the same shape; weights may broadcast."""
-        _check_same_shape(predictions, targets)
+        check_same_shape(predictions, targets)
         error = (predictions - targets) ** 2
         if weights is not None:
             error = error * weights
@@ -168,11 +98,3 @@ class UncertaintyWeightedLoss(nn.Module):
                 f"{len(losses)}."
             )
         return (torch.exp(-self.log_vars) * torch.stack(list(losses)) + self.log_vars).sum()
-
-
-def _check_same_shape(predictions: Any, targets: Any) -> None:
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"targets must have the shape of predictions, {tuple(predictions.shape)}, got "
-            f"{tuple(targets.shape)}: they would be broadcast."
-        )

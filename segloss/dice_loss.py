@@ -1,0 +1,84 @@
+"""Dice loss of all elements together, alone and with binary cross-entropy."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segloss.arguments import check_number
+from segloss.batch import check_same_shape
+from segloss.confusion import soft_confusion
+from segloss.precision import arithmetic_dtype
+from segloss.terms import Dice, total_mean
+
+
+class DiceLoss(nn.Module):
+    r"""Dice loss of all elements together, of any shape.
+
+    .. math:: 1 - \frac{2 \sum p g + s}{\sum p + \sum g + s}
+
+    in [0, 1). It is `SegLoss`'s Dice term with `region_reduction="micro"` on probabilities.
+
+    Args:
+        smooth: The smoothing s, at least 0.
+
+    Raises:
+        TypeError, ValueError: Shapes differ, or values are not in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> DiceLoss()(torch.tensor([0.5, 1.0]), torch.tensor([0.0, 1.0]))
+        tensor(0.1429)
+    """
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__()
+        self.term = Dice(smooth=smooth, region_reduction="micro")
+
+    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """The loss of probabilities and a mask of the same shape."""
+        return self._loss(predictions, targets, from_logits=False)
+
+    def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of logits: more precise than that of their probabilities."""
+        return self._loss(logits, targets, from_logits=True)
+
+    def _loss(self, predictions: Tensor, targets: Tensor, from_logits: bool) -> Tensor:
+        check_same_shape(predictions, targets)
+        confusion = soft_confusion(
+            predictions.reshape(1, 1, -1),
+            targets.reshape(1, 1, -1),
+            from_logits=from_logits,
+            sums=("region",),
+        )
+        return total_mean(*self.term(confusion)).to(arithmetic_dtype(predictions.dtype))
+
+
+class DiceBCELoss(nn.Module):
+    r"""Weighted sum of Dice loss and binary cross-entropy, of logits of any shape.
+
+    Args:
+        dice_weight: The weight of `DiceLoss`, at least 0.
+        bce_weight: The weight of the mean binary cross-entropy, at least 0.
+        smooth: The Dice loss's smoothing.
+
+    Example:
+        >>> import torch
+        >>> DiceBCELoss()(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor(0.5132)
+    """
+
+    def __init__(
+        self, dice_weight: float = 0.5, bce_weight: float = 0.5, smooth: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.dice_weight = check_number("dice_weight", dice_weight)
+        self.bce_weight = check_number("bce_weight", bce_weight)
+        self.dice = DiceLoss(smooth=smooth)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of logits and a mask of the same shape."""
+        dice = self.dice.of_logits(logits, targets)
+        precise = logits.to(dice.dtype)
+        bce = F.binary_cross_entropy_with_logits(precise, targets.to(dice.dtype))
+        return self.dice_weight * dice + self.bce_weight * bce
