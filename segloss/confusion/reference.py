@@ -115,13 +115,16 @@ def _softmax(logits: Tensor, pivot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
-    """Log p, at least -100, with a slope of at most 1e12; q = 1 - p keeps digits near p = 1."""
+    """Log p, at least -100, with a slope of at most 1e12; q = 1 - p keeps digits near p = 1.
+
+    What a branch does not use is replaced before it is computed: its slope may be infinite.
+    """
     inside = p >= _PROBABILITY_FLOOR
-    safe_p = torch.where(inside, p, torch.ones_like(p))
-    safe_q = torch.where(inside, q, torch.zeros_like(q))
-    log_p = torch.where(safe_p < 0.5, safe_p.log(), torch.log1p(-safe_q))
+    low = p < 0.5
+    log_low = torch.where(inside & low, p, torch.ones_like(p)).log()
+    log_high = torch.log1p(-torch.where(low, torch.zeros_like(q), q))
     floor = p.detach().log().clamp(min=_LOG_FLOOR) + (p - p.detach()) / _PROBABILITY_FLOOR
-    return torch.where(inside, log_p, floor)
+    return torch.where(inside, torch.where(low, log_low, log_high), floor)
 
 
 def _total(values: Tensor) -> Tensor:

@@ -187,7 +187,8 @@ def test_perceptrains_own_trainer_trains_with_both(tmp_path) -> None:
         from itertools import count
         import torch
         from perceptrain import TrainConfig, Trainer
-        from perceptrain.data import to_dataloader
+        from perceptrain.data import DictDataLoader, to_dataloader
+        from perceptrain.models import PINN
         from segloss import GradWeightedLoss, as_loss_fn, mse_loss
 
         torch.manual_seed(0)
@@ -203,6 +204,32 @@ def test_perceptrains_own_trainer_trains_with_both(tmp_path) -> None:
 
         start, end = train(torch.nn.Linear(1, 1), as_loss_fn(torch.nn.MSELoss()), data)
         assert end < start / 3, (start, end)
+
+        def equation(x, net):
+            x = x.requires_grad_()
+            u = net(x)
+            [slope] = torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)
+            return slope - u
+
+        def boundary(x, net):
+            return net(torch.zeros_like(x)) - 1
+
+        def points():
+            def stack(rows):
+                return torch.stack([row[0] for row in rows])
+            return to_dataloader(x, batch_size=16, infinite=True, collate_fn=stack)
+
+        loaders = DictDataLoader({"eq": points(), "bc": points()})
+        net = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        model = PINN(net, {"eq": equation, "bc": boundary})
+        batch = next(iter(loaders))
+        weights = {"eq": 1.0, "bc": 1.0}
+        loss_fn = GradWeightedLoss(batch, mse_loss, None, weights, "eq", alpha=0.1)
+        before = mse_loss(batch, model)[0].item()
+        train(model, loss_fn, loaders)
+        after = mse_loss(batch, model)[0].item()
+        assert after < before / 3, (before, after)
+        assert loss_fn.metric_weights["bc"] != 1.0
         print("trained")
         """
     ).replace("ROOT", str(tmp_path))

@@ -346,3 +346,16 @@ def test_a_million_float32_pixels_keep_their_digits() -> None:
     double = soft_confusion(logits.double(), labels, **options)
     for name in single.sums:
         torch.testing.assert_close(single[name], double[name], rtol=3e-8, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_given_probabilities_of_any_size_have_finite_gradients(dtype: torch.dtype) -> None:
+    tiny = torch.tensor([0, 1e-40, 1e-20, 1e-13, 1e-11, 1e-9, 6e-8, 1e-4, 0.4999, 0.5], dtype=dtype)
+    values = torch.cat([tiny, 1 - tiny]).reshape(1, 1, -1)
+    known = values * (1 - values) > 1e-12  # below, PyTorch's slope is none of a logarithm's
+    for mask in (torch.zeros_like(values), torch.ones_like(values)):
+        ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+        soft_confusion(ours, mask, from_logits=False).cross_entropy.sum().backward()
+        torch.nn.functional.binary_cross_entropy(theirs, mask, reduction="sum").backward()
+        assert ours.grad.isfinite().all()
+        torch.testing.assert_close(ours.grad[known], theirs.grad[known], rtol=1e-5, atol=0)
