@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, run in runs.items():
         print(f"training: {name}")
         if name not in resumed:
+            run.started = time.perf_counter()  # not while the run before it trained
             compute_norms(run.model, run.loss, batches(0))
             run.save(checkpoints[name])
         train(run, batches, settings.training, settings.seed, checkpoints[name])

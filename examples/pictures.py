@@ -205,3 +205,5 @@ def draw_crosses(axes: Axes, footprint: Footprint) -> None:
         half = 2.2 * np.stack([along_rows, along_columns]) / length
         ends = np.array([[columns - half[1], columns + half[1]], [rows - half[0], rows + half[0]]])
         axes.plot(*ends, color=colour, linewidth=1.0)
+    height, width = footprint.walls.shape
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))

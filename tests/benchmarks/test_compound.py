@@ -44,14 +44,20 @@ def test_peers_losses_are_scalars_with_gradients(name: str, classes: int) -> Non
     ],
 )
 def test_a_measurement_is_printed_as_json(what: str, keys: set[str]) -> None:
-    job = {"contender": "segloss", "shape": [1, 3, 8, 8], "classes": 3, "what": what, "seconds": 0}
+    job = {
+        "contender": "segloss",
+        "shape": [1, 3, 64, 64],
+        "classes": 3,
+        "what": what,
+        "seconds": 0,
+    }
     done = subprocess.run(  # noqa: S603
         [sys.executable, str(MEASURE), json.dumps(job)], capture_output=True, text=True, check=True
     )
     result = json.loads(done.stdout)
     assert set(result) == keys
     if what == "memory":
-        assert result["kept"] < 0.2  # sums per class, beside the inputs
+        assert result["kept"] < 0.1  # sums per class, beside the inputs
     if what == "error":
         assert result["value_error"] < 1e-6
 
