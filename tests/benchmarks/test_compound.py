@@ -43,7 +43,8 @@ def test_peers_losses_are_scalars_with_gradients(name: str, classes: int) -> Non
         ("error", {"value_error", "gradient_error"}),
     ],
 )
-def test_a_measurement_is_printed_as_json(what: str, keys: set[str]) -> None:
+def test_a_measurement_is_printed_as_json(what: str, keys: set[str], monkeypatch) -> None:
+    monkeypatch.setenv("SEGLOSS_PATH", "auto")
     job = {
         "contender": "segloss",
         "shape": [1, 3, 64, 64],

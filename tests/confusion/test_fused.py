@@ -18,6 +18,8 @@ from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sums import SUMS
 from segloss.targets import Pixels, as_pixels
 
+pytestmark = pytest.mark.usefixtures("each_its_path")
+
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 
 

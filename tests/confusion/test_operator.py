@@ -10,6 +10,8 @@ from torch import Tensor
 
 from segloss import SegLoss, soft_confusion
 
+pytestmark = pytest.mark.usefixtures("each_its_path")
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "masked": {"ignore_index": 255},

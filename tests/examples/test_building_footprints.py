@@ -89,7 +89,7 @@ def test_walls_surround_interiors_and_corners_lie_on_walls() -> None:
     assert (corners & walls).any()
     assert scene.sizes[~interior].min() == 1
     assert 0 < scene.sizes[interior].max() < 0.1
-    assert scene.distances[interior].min() == scene.distances.min()
+    assert scene.distances.min() * 256 > 3  # the gap between two buildings, at least
 
 
 def test_the_outline_of_a_square_is_surveyed_exactly() -> None:
