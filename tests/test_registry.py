@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import nn
-from torch.nn.functional import kl_div
 
 from segloss import (
     DiceLoss,
@@ -27,6 +26,11 @@ def _registered_only_here(monkeypatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
 
 
+def kl_div(log_x, y):
+    """MMF's own: a column of sums."""
+    return F.kl_div(log_x, y, reduction="none").sum(1, keepdim=True)
+
+
 def register_documents_losses() -> None:
     @registry.register_loss("cross_entropy")
     class CrossEntropyLoss(nn.Module):
@@ -36,6 +40,11 @@ def register_documents_losses() -> None:
 
         def forward(self, sample_list, model_output):
             return self.loss_fn(model_output["scores"], sample_list["targets"])
+
+    @registry.register_loss("soft_label_cross_entropy")
+    class SoftLabelCrossEntropyLoss(CrossEntropyLoss):
+        def forward(self, sample_list, model_output):
+            return 0.9 * super().forward(sample_list, model_output)
 
     @registry.register_loss("bce_kl")
     class BCEAndKLLoss(nn.Module):
@@ -54,12 +63,14 @@ def register_documents_losses() -> None:
 
             res = F.log_softmax(pred_score, dim=1)
             loss1 = kl_div(res, tar)
-            loss1 = torch.sum(loss1) / loss1.size(0) if loss1.ndim else loss1
+            loss1 = torch.sum(loss1) / loss1.size(0)
 
             loss2 = F.binary_cross_entropy_with_logits(pred_score, target_score, reduction="mean")
             loss2 *= target_score.size(1)
 
-            return {"kl": self.weight_softmax * loss1, "bce": loss2}
+            loss = {"kl": self.weight_softmax * loss1, "bce": loss2}
+
+            return loss  # noqa: RET504 (as the document has it)
 
 
 SCORES = torch.randn(4, 3)
@@ -76,12 +87,37 @@ def test_the_documents_config_builds_the_registered_losses() -> None:
             num_labels: 2
             losses:
             - cross_entropy
+            - soft_label_cross_entropy
         """
     )
     labels = torch.tensor([0, 2, 1, 1])
     total, losses, _ = multi(OUTPUT, {"targets": labels})
-    torch.testing.assert_close(total, F.cross_entropy(SCORES, labels))
-    assert set(losses) == {"cross_entropy"}
+    entropy = F.cross_entropy(SCORES.double(), labels).item()
+    assert losses["cross_entropy"].item() == pytest.approx(entropy, rel=1e-6)
+    assert losses["soft_label_cross_entropy"].item() == pytest.approx(0.9 * entropy, rel=1e-6)
+    assert total.item() == pytest.approx(1.9 * entropy, rel=1e-6)
+
+
+def test_params_of_the_document_reach_the_loss() -> None:
+    @register_loss("in_batch_hinge")
+    class InBatchHinge(nn.Module):
+        def __init__(self, margin, hard):
+            super().__init__()
+            self.settings = (margin, hard)
+
+        def forward(self, sample_list, model_output):
+            return model_output["scores"].mean()
+
+    multi = build_loss(
+        """
+        losses:
+        - type: in_batch_hinge
+          params:
+            margin: 0.2
+            hard: true
+        """
+    )
+    assert multi.loss_funcs[0].loss_func.settings == (0.2, True)
 
 
 def test_losses_with_params_and_weights_and_parts() -> None:
@@ -89,9 +125,12 @@ def test_losses_with_params_and_weights_and_parts() -> None:
     entry = {"type": "bce_kl", "params": {"weight_softmax": 2.5}, "weight": 0.5}
     multi = build_loss({"losses": [entry]})
     target = torch.rand(4, 3).round() + 0.0
-    total, losses, info = multi(OUTPUT, {"targets": target})
+    total, losses, info = multi(OUTPUT, {"targets": target.clone()})
     bce = F.binary_cross_entropy_with_logits(SCORES, target) * 3
     torch.testing.assert_close(losses["bce_kl.bce"], bce)
+    shares = target.double() / target.double().sum(1, keepdim=True).clamp(min=1e-6)
+    kl = F.kl_div(SCORES.double().log_softmax(1), shares, reduction="batchmean")
+    assert losses["bce_kl.kl"].item() == pytest.approx(2.5 * kl.item(), rel=1e-6)
     torch.testing.assert_close(losses["bce_kl"], losses["bce_kl.bce"] + losses["bce_kl.kl"])
     torch.testing.assert_close(total, 0.5 * losses["bce_kl"])
     assert set(info["bce_kl"]) == {"bce_kl.kl", "bce_kl.bce"}

@@ -189,7 +189,7 @@ def test_perceptrains_own_trainer_trains_with_both(tmp_path) -> None:
         from perceptrain import TrainConfig, Trainer
         from perceptrain.data import DictDataLoader, to_dataloader
         from perceptrain.models import PINN
-        from segloss import GradWeightedLoss, as_loss_fn, mse_loss
+        from segloss import GradWeightedLoss, WeightedMSELoss, as_loss_fn, mse_loss
 
         torch.manual_seed(0)
         x = torch.linspace(-1, 1, 64).unsqueeze(1)
@@ -204,6 +204,20 @@ def test_perceptrains_own_trainer_trains_with_both(tmp_path) -> None:
 
         start, end = train(torch.nn.Linear(1, 1), as_loss_fn(torch.nn.MSELoss()), data)
         assert end < start / 3, (start, end)
+
+        cnt = count()
+        criterion = WeightedMSELoss()
+
+        def loss_fn_custom(batch, model):
+            next(cnt)
+            x, y = batch
+            out = model(x)
+            loss = criterion(out, y)
+            return loss, {}
+
+        start, end = train(torch.nn.Linear(1, 1), loss_fn_custom, data)
+        assert end < start / 3, (start, end)
+        assert next(cnt) > 60
 
         def equation(x, net):
             x = x.requires_grad_()
