@@ -130,7 +130,8 @@ class MultiLoss(Precise):
         losses: dict[str, Tensor] = {}
         for name, (value, info) in results.items():
             losses[name] = value.detach()
-            losses |= {key: part for key, part in info.items() if key.startswith(f"{name}.")}
+            parts = {key: part for key, part in info.items() if key.startswith(f"{name}.")}
+            losses.update(parts)
         return total, losses, {name: info for name, (_, info) in results.items()}
 
     def losses(

@@ -177,8 +177,8 @@ class SegLoss(Loss):
         pixels = self._pixels(pred_batch, gt_batch)
         ratios = self.compound(confusion_of(pixels, self.compound.sums))
         means = self.compound.means(ratios)
-        self.extra_info |= means
         for name, (numerator, denominator) in ratios.items():
+            self.extra_info[name] = means[name]
             if numerator.ndim > 0:
                 self.extra_info[f"{name}_per_class"] = numerator.detach() / denominator
         return self.compound.total(means).to(arithmetic_dtype(pixels.prediction.dtype))

@@ -37,11 +37,12 @@ def serves_compiler(pixels: Pixels) -> bool:
 
 def operator_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     """Computes the sums of the groups named in `sums`."""
-    groups = [group for group in SUMS if group in sums]
+    region, cross_entropy = "region" in sums, "cross_entropy" in sums
     tensors = [getattr(pixels, name) for name in TENSORS]
     settings = (pixels.activation, pixels.ignore_index, pixels.label_smoothing)
-    values = _confusion(*tensors, *settings, *(group in groups for group in SUMS))
-    return SoftConfusion(dict(zip(names_of(groups), values, strict=False)))
+    values = _confusion(*tensors, *settings, region, cross_entropy)
+    names = REGION * region + CROSS_ENTROPY * cross_entropy
+    return SoftConfusion(dict(zip(names, values[:-1], strict=True)))
 
 
 @torch.library.custom_op("segloss::confusion", mutates_args=())
@@ -119,7 +120,7 @@ def _backward(ctx: Any, grads: List[Optional[Tensor]]) -> Tuple[Optional[Tensor]
     *tensors, kernel = ctx.saved_tensors
     *settings, region, cross_entropy = ctx.settings
     names = names_of(_groups(region, cross_entropy))
-    given = {n: g for n, g in zip(names, grads, strict=False) if g is not None}
+    given = {n: g for n, g in zip(names, grads[:-1], strict=True) if g is not None}
     upstream = completed(given)
     asked = [any(name in upstream for name in group) for group in SUMS.values()]
     gradient = _gradient(*tensors, *settings, *asked, list(upstream.values()), kernel)

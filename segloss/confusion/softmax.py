@@ -37,12 +37,14 @@ class _Exponentials(NamedTuple):
         rest: exp(x - shift), and 0 at the label's class, (n, C, l).
         own: That of the label's class, (n, l).
         rest_total: The sum of `rest` over classes, (n, l).
+        whole: The sum over all classes, (n, l).
         shift: What was subtracted from x, (n, 1, l), or None.
     """
 
     rest: Tensor
     own: Tensor
     rest_total: Tensor
+    whole: Tensor
     shift: Tensor | None
 
 
@@ -67,7 +69,7 @@ class SoftmaxKernel(Kernel):
         if self.on_cpu:  # elsewhere, the check would drain a queue
             scaled = torch.mul(x, LOG2E, out=self.buffer("p", x))
             result = self._split(scaled, chunk.target, None)
-            if result.own.min() > _LEAST and result.own.max() + result.rest_total.max() < _GREATEST:
+            if result.own.min() > _LEAST and result.whole.max() < _GREATEST:
                 return result
         shift = x.amax(1, keepdim=True)
         scaled = torch.sub(x, shift, out=self.buffer("p", x)).mul_(LOG2E)
@@ -77,44 +79,47 @@ class SoftmaxKernel(Kernel):
         exponentials, index = scaled.exp2_(), labels.unsqueeze(1)
         own = exponentials.gather(1, index).squeeze(1)
         rest = exponentials.scatter_(1, index, 0)
-        return _Exponentials(rest, own, rest.sum(1), shift)
+        rest_total = rest.sum(1)
+        return _Exponentials(rest, own, rest_total, own + rest_total, shift)
 
     def _mean_entropy(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
-        weight = self._label_weights(chunk.target)
-        entropy = self._surprise(chunk, exponentials)
+        entropy, weight = self._surprise(chunk, exponentials), chunk.weight
         if self.class_weights is not None:
-            entropy = entropy * weight
+            of_labels = self.class_weights[chunk.target]
+            entropy = entropy * of_labels
+            weight = of_labels if weight is None else of_labels * weight.squeeze(1)
         if self.source.label_smoothing > 0:
             mean = self._mean_surprise(chunk.prediction, exponentials)
             entropy = torch.lerp(entropy, mean, self.source.label_smoothing)
         if chunk.weight is not None:
-            pixel_weight = chunk.weight.squeeze(1)
-            entropy, weight = entropy * pixel_weight, weight * pixel_weight
-        return {"cross_entropy": total(entropy), "weight": total(weight.expand_as(entropy))}
+            entropy = entropy * chunk.weight.squeeze(1)
+        samples, pixels = chunk.target.shape
+        summed = self.count(pixels) if weight is None else total(weight.reshape(samples, pixels))
+        return {"cross_entropy": total(entropy), "weight": summed.expand(samples)}
 
     def _surprise(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
         """-log p of the labels, (n, l): log(1 + odds) where that neither over- nor underflows."""
         odds = exponentials.rest_total / exponentials.own
         if exponentials.shift is None:
             return _log1p(odds)
-        log_total = (exponentials.own + exponentials.rest_total).log_()
+        log_total = exponentials.whole.log()
         own = chunk.prediction.gather(1, chunk.target.unsqueeze(1)) - exponentials.shift
         return torch.where(odds < 1, _log1p(odds), log_total - own.squeeze(1))
 
     def _mean_surprise(self, x: Tensor, exponentials: _Exponentials) -> Tensor:
         """The mean over classes of -log p times their weights, (n, l)."""
         shares = self._classes(x) / x.shape[1]
-        log_total = (exponentials.own + exponentials.rest_total).log_()
+        log_total = exponentials.whole.log()
         if exponentials.shift is not None:
             log_total = log_total + exponentials.shift.squeeze(1)
         return shares.sum() * log_total - torch.matmul(shares, x)
 
     def _region(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
         """Uses up the exponentials."""
-        own, rest_total, labels = exponentials.own, exponentials.rest_total, chunk.target
+        rest, own, rest_total, whole, _ = exponentials
         weight = torch.ones_like(own) if chunk.weight is None else chunk.weight.squeeze(1)
-        scale = weight / (own + rest_total)
-        classes = chunk.prediction.shape[1]
+        scale = weight / whole
+        labels, classes = chunk.target, rest.shape[1]
         missed = _by_label(rest_total * scale, labels, classes)
         actual = _by_label(weight, labels, classes)
         if self.on_cpu and not (missed > _MISSED * actual).any():
@@ -123,26 +128,20 @@ class SoftmaxKernel(Kernel):
             hit = _by_label(own * scale, labels, classes)
         return {
             "true_positive": hit,
-            "false_positive": total(exponentials.rest.mul_(scale.unsqueeze(1))),
+            "false_positive": total(rest.mul_(scale.unsqueeze(1))),
             "false_negative": missed,
             "actual": actual,
-            "pixel_weight": total(weight).unsqueeze(1).expand(-1, classes),
+            "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes),
         }
 
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk."""
         labels = chunk.target
-        rest, own, rest_total, _ = self._exponentials(chunk)
-        scale = (own + rest_total).reciprocal_()
+        rest, own, rest_total, whole, _ = self._exponentials(chunk)
+        scale = whole.reciprocal_()
         p, p_own, q_own = rest.mul_(scale.unsqueeze(1)), own * scale, rest_total * scale
         slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
-        shift, own_slope = torch.zeros_like(p_own), torch.zeros_like(p_own)
-        if "true_positive" in upstream:
-            region_shift, region_own = self._region_slopes(upstream, labels, p, p_own, q_own)
-            shift, own_slope = shift + region_shift, own_slope + region_own
-        if "cross_entropy" in upstream:
-            v, smooth_own = self._entropy_slopes(upstream["cross_entropy"], labels)
-            shift, own_slope = shift + v, own_slope + smooth_own - v * q_own
+        shift, own_slope = self._slopes(upstream, labels, p, p_own, q_own)
         if "true_positive" in upstream:
             f = upstream["false_positive"].unsqueeze(-1)
             torch.add(f, shift.unsqueeze(1), out=slope).mul_(p)
@@ -156,7 +155,7 @@ class SoftmaxKernel(Kernel):
         if slope is not out:
             out.copy_(slope)
 
-    def _region_slopes(
+    def _slopes(
         self,
         upstream: Mapping[str, Tensor],
         labels: Tensor,
@@ -165,18 +164,36 @@ class SoftmaxKernel(Kernel):
         q_own: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """What is added to f_j before the product with p_j, and the label's own slope, (n, l)."""
+        slopes: list[tuple[Tensor, Tensor]] = []
+        if "true_positive" in upstream:
+            slopes.append(self._region_slopes(upstream, labels, p, p_own, q_own))
+        if "cross_entropy" in upstream:
+            v, smooth_own = self._entropy_slopes(upstream["cross_entropy"], labels)
+            slopes.append((v, smooth_own - v * q_own))
+        shifts, own_slopes = zip(*slopes, strict=True)
+        return sum(shifts[1:], shifts[0]), sum(own_slopes[1:], own_slopes[0])
+
+    def _region_slopes(
+        self,
+        upstream: Mapping[str, Tensor],
+        labels: Tensor,
+        p: Tensor,
+        p_own: Tensor,
+        q_own: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
         spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
         return -(spread + change * p_own), p_own * (change * q_own - spread)
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The product a v, and the smoothing's part of the label's own slope, (n, l)."""
+        """The product a v, and the smoothing's part of the label's own slope, (n, l) or (n, 1)."""
         a, e = upstream.unsqueeze(1), self.source.label_smoothing
+        v = a if self.class_weights is None else a * self.class_weights[labels]
         if e == 0:
-            return a * self._label_weights(labels), torch.zeros_like(a)
+            return v, torch.zeros_like(a)
         rate = self._smoothing_rate(upstream)
         mean = rate.sum(1, keepdim=True)
-        return a * self._label_weights(labels) * (1 - e) + mean, mean - rate.gather(1, labels)
+        return v * (1 - e) + mean, mean - rate.gather(1, labels)
 
     def _smoothing_rate(self, upstream: Tensor) -> Tensor:
         """What smoothing takes from every class: a e c_j / C, (n, C)."""
@@ -187,12 +204,6 @@ class SoftmaxKernel(Kernel):
     def _classes(self, like: Tensor) -> Tensor:
         """The classes' weights, (C,)."""
         return like.new_ones(like.shape[1]) if self.class_weights is None else self.class_weights
-
-    def _label_weights(self, labels: Tensor) -> Tensor:
-        """The weight of each pixel's class, (n, l), or 1."""
-        if self.class_weights is None:
-            return torch.ones((), dtype=self.dtype, device=labels.device)
-        return self.class_weights[labels]
 
 
 def _by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
