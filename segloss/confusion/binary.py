@@ -23,7 +23,7 @@ from segloss.confusion.sigmoid import SigmoidKernel, log_part
 from segloss.targets import Pixels
 
 _CONFIDENT = 2.0**-11
-"""Mean error below which 1 - e, rounded, has too few of its digits for a logarithm."""
+"""Mean error of a cell below which 1 - e, rounded, has too few of its digits for a logarithm."""
 
 _MISSED = 0.99
 """Share of a class above which what is found, as a difference, has too few digits."""
@@ -79,7 +79,7 @@ class BinaryKernel(SigmoidKernel):
         e = torch.sigmoid(z, out=self.buffer("e", z))
         wrong = total(e)
         smoothed = total(z).mul_(smoothing / 2) if smoothing > 0 else None
-        if float(wrong.sum()) < _CONFIDENT * e.numel():
+        if (wrong < _CONFIDENT * g.shape[-1]).any():
             missed = total(e.mul_(g))
             entropy = total(log_part(z, e)).add_(total(z.clamp_(min=0)))
         else:
