@@ -150,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def batches(epoch: int) -> DataLoader[Batch]:
         return shuffled(training, settings.training.batch_size, seed_of(settings.seed, epoch))
 
+    seconds = 0.0
     for name, run in runs.items():
         print(f"training: {name}")
         if name not in resumed:
@@ -157,13 +158,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compute_norms(run.model, run.loss, batches(0))
             run.save(checkpoints[name])
         train(run, batches, settings.training, settings.seed, checkpoints[name])
+        seconds += run.seconds
 
     outputs = {name: predict(run.model, test) for name, run in runs.items()}
     report: dict[str, Any] = {name: metrics(outputs[name], test) for name in runs}
     print_table(report)
     plot_curves(runs[FRAME_FIELD].history, options.output / "losses.png")
     plot_footprints(footprints(outputs[FRAME_FIELD], test), options.output / "buildings.png")
-    report["seconds"] = round(sum(run.seconds for run in runs.values()), 1)
+    report["seconds"] = round(seconds, 1)
     (options.output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
     print(f"{report['seconds']:.0f} seconds; the results are in {options.output}")
 
