@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import os
 import re
 import sys
 import time
@@ -108,7 +107,6 @@ def main() -> None:
     """Measures what the first argument says."""
     job = json.loads(sys.argv[1])
     warnings.simplefilter("ignore")
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
     torch.set_num_threads(THREADS)
     workload = Workload(tuple(job["shape"]), job["classes"])
     try:

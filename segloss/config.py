@@ -184,11 +184,21 @@ def _plain(node: Any, path: str) -> dict[str, Any]:
     """The node as plain dicts and lists, interpolations resolved."""
     if not isinstance(node, DictConfig):
         raise TypeError(f"{path} must be a mapping, got {node!r}.")
+    return _resolved(node, path)  # type: ignore[no-any-return]
+
+
+def _plain_list(node: Any, path: str) -> list[Any]:
+    """A list of at least one entry as plain values, interpolations resolved."""
+    if not isinstance(node, ListConfig) or len(node) == 0:
+        raise ValueError(f"{path} must be a list of at least one loss, got {node!r}.")
+    return _resolved(node, path)  # type: ignore[no-any-return]
+
+
+def _resolved(node: DictConfig | ListConfig, path: str) -> Any:
     try:
-        content: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ValueError(f"{path} can't be resolved: {error}") from error
-    return content  # type: ignore[no-any-return]
 
 
 def _check_allow(allow: Any) -> tuple[str, ...]:
@@ -246,17 +256,6 @@ def _named_loss(entry: Any, path: str) -> LossSpec:
     params = _check_mapping(entry.get("params") or {}, f"{path}.params")
     block = {"name": entry.get("name", entry["type"]), **params, "_target_": entry["type"]}
     return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, path)
-
-
-def _plain_list(node: Any, path: str) -> list[Any]:
-    """A list of the config as plain values."""
-    if not isinstance(node, ListConfig) or len(node) == 0:
-        raise ValueError(f"{path} must be a list of at least one loss, got {node!r}.")
-    try:
-        content: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{path} can't be resolved: {error}") from error
-    return content  # type: ignore[no-any-return]
 
 
 def _root(config: DictConfig) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segloss.arguments import check_number
 from segloss.batch import check_same_shape
-from segloss.confusion import soft_confusion
+from segloss.confusion import SoftConfusion, soft_confusion
+from segloss.confusion.sums import SUMS
 from segloss.precision import arithmetic_dtype
-from segloss.terms import Dice, total_mean
+from segloss.terms import CrossEntropy, Dice, total_mean
 
 
 class DiceLoss(nn.Module):
@@ -37,20 +37,7 @@ class DiceLoss(nn.Module):
 
     def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss of probabilities and a mask of the same shape."""
-        return self._loss(predictions, targets, from_logits=False)
-
-    def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of logits: more precise than that of their probabilities."""
-        return self._loss(logits, targets, from_logits=True)
-
-    def _loss(self, predictions: Tensor, targets: Tensor, from_logits: bool) -> Tensor:
-        check_same_shape(predictions, targets)
-        confusion = soft_confusion(
-            predictions.reshape(1, 1, -1),
-            targets.reshape(1, 1, -1),
-            from_logits=from_logits,
-            sums=("region",),
-        )
+        confusion = _confusion(predictions, targets, from_logits=False, sums=("region",))
         return total_mean(*self.term(confusion)).to(arithmetic_dtype(predictions.dtype))
 
 
@@ -74,11 +61,25 @@ class DiceBCELoss(nn.Module):
         super().__init__()
         self.dice_weight = check_number("dice_weight", dice_weight)
         self.bce_weight = check_number("bce_weight", bce_weight)
-        self.dice = DiceLoss(smooth=smooth)
+        self.dice = Dice(smooth=smooth, region_reduction="micro")
+        self.bce = CrossEntropy()
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of logits and a mask of the same shape."""
-        dice = self.dice.of_logits(logits, targets)
-        precise = logits.to(dice.dtype)
-        bce = F.binary_cross_entropy_with_logits(precise, targets.to(dice.dtype))
-        return self.dice_weight * dice + self.bce_weight * bce
+        confusion = _confusion(logits, targets, from_logits=True, sums=tuple(SUMS))
+        dice, bce = total_mean(*self.dice(confusion)), total_mean(*self.bce(confusion))
+        total = self.dice_weight * dice + self.bce_weight * bce
+        return total.to(arithmetic_dtype(logits.dtype))
+
+
+def _confusion(
+    predictions: Tensor, targets: Tensor, *, from_logits: bool, sums: tuple[str, ...]
+) -> SoftConfusion:
+    """The sums over all elements together."""
+    check_same_shape(predictions, targets)
+    return soft_confusion(
+        predictions.reshape(1, 1, -1),
+        targets.reshape(1, 1, -1),
+        from_logits=from_logits,
+        sums=sums,
+    )

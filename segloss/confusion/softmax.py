@@ -164,26 +164,15 @@ class SoftmaxKernel(Kernel):
         q_own: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """What is added to f_j before the product with p_j, and the label's own slope, (n, l)."""
-        slopes: list[tuple[Tensor, Tensor]] = []
+        shift = own_slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "true_positive" in upstream:
-            slopes.append(self._region_slopes(upstream, labels, p, p_own, q_own))
+            change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
+            spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
+            shift, own_slope = -(spread + change * p_own), p_own * (change * q_own - spread)
         if "cross_entropy" in upstream:
             v, smooth_own = self._entropy_slopes(upstream["cross_entropy"], labels)
-            slopes.append((v, smooth_own - v * q_own))
-        shifts, own_slopes = zip(*slopes, strict=True)
-        return sum(shifts[1:], shifts[0]), sum(own_slopes[1:], own_slopes[0])
-
-    def _region_slopes(
-        self,
-        upstream: Mapping[str, Tensor],
-        labels: Tensor,
-        p: Tensor,
-        p_own: Tensor,
-        q_own: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
-        spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
-        return -(spread + change * p_own), p_own * (change * q_own - spread)
+            shift, own_slope = shift + v, own_slope + (smooth_own - v * q_own)
+        return shift, own_slope
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The product a v, and the smoothing's part of the label's own slope, (n, l) or (n, 1)."""
