@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from segloss.activity import (
 )
 from segloss.arguments import check_keys, check_mapping, check_number, nearest
 from segloss.batch import MissingKeyError
-from segloss.loss import Loss
 from segloss.registry import get_loss, list_losses
 
 _TYPES: dict[str, type[nn.Module]] = {
@@ -98,16 +97,10 @@ class CompositeLoss(nn.Module):
         """
         check_mapping("loss_input_dict", loss_input_dict)
         values = {
-            name: self.weights[name] * loss(*self._inputs(name, loss_input_dict))
-            for name, loss in self._calls().items()
-        }
-        return torch.stack(list(values.values())).sum(), values
-
-    def _calls(self) -> dict[str, Callable[..., Tensor]]:
-        return {
-            name: (lambda *batch, loss=loss: loss(*batch)[0]) if isinstance(loss, Loss) else loss
+            name: self.weights[name] * _value(loss(*self._inputs(name, loss_input_dict)))
             for name, loss in self.losses.items()
         }
+        return torch.stack(list(values.values())).sum(), values
 
     def _inputs(self, name: str, loss_input_dict: Mapping[str, Any]) -> list[Any]:
         path = f"loss_input_dict[{name!r}]"
@@ -121,6 +114,11 @@ class CompositeLoss(nn.Module):
             _input(given, names, path)
             for names in _INPUTS.get(self.types[name], _PREDICTION_AND_TARGET)
         ]
+
+
+def _value(result: Any) -> Any:
+    """The loss in what a loss returns: a `Loss` adds extra information."""
+    return result[0] if isinstance(result, tuple) else result
 
 
 def _check_type(kind: Any, path: str) -> str:
