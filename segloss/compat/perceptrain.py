@@ -129,6 +129,18 @@ class GradWeightedLoss(nn.Module):
 
     Source: Wang, Teng, Perdikaris, "Understanding and mitigating gradient pathologies in
     physics-informed neural networks" (2020).
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.ones_(model.weight)
+        >>> def residuals(batch, model):
+        ...     return None, {key: model(x).square().mean() for key, x in batch.items()}
+        >>> batch = {"equation": torch.ones(1, 1), "boundary": torch.full((1, 1), 2.0)}
+        >>> weights = {"equation": 1.0, "boundary": 1.0}
+        >>> loss = GradWeightedLoss(batch, residuals, None, weights, "equation", alpha=1.0)
+        >>> total, _ = loss(batch, model)
+        >>> loss.metric_weights  # gradients of 2 and 8
+        {'equation': 1.0, 'boundary': 0.25}
     """
 
     weights: Tensor

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segloss.arguments import check_choice, check_integer, check_keys, check_mapping, check_number
 from segloss.batch import check_same_shape
+from segloss.combiners import UncertaintyWeighting
 
 
 class CombinedLoss(nn.Module):
@@ -68,7 +69,7 @@ class WeightedMSELoss(nn.Module):
         return error if self.reduction == "none" else getattr(error, self.reduction)()
 
 
-class UncertaintyWeightedLoss(nn.Module):
+class UncertaintyWeightedLoss(UncertaintyWeighting):
     r"""Weights learned as the uncertainty of each task, in the tutorial's form.
 
     .. math:: \sum_i e^{-s_i} L_i + s_i
@@ -87,14 +88,13 @@ class UncertaintyWeightedLoss(nn.Module):
     """
 
     def __init__(self, num_tasks: int) -> None:
-        super().__init__()
-        self.log_vars = nn.Parameter(torch.zeros(check_integer("num_tasks", num_tasks, 1)))
+        super().__init__(check_integer("num_tasks", num_tasks, 1))
 
-    def forward(self, losses: Sequence[Tensor]) -> Tensor:
+    def forward(self, losses: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         """The sum of the tasks' losses over their uncertainties."""
         if len(losses) != len(self.log_vars):
             raise ValueError(
                 f"losses must be a list of num_tasks={len(self.log_vars)} losses, got "
                 f"{len(losses)}."
             )
-        return (torch.exp(-self.log_vars) * torch.stack(list(losses)) + self.log_vars).sum()
+        return 2 * super().forward(torch.stack(list(losses)))
