@@ -83,11 +83,11 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
     """
     config = _as_config(cfg)
     allow = _check_allow(allow)
-    for path in _PATHS:
+    for path in _paths(config):
         node = _select(config, path)
         if node is None:
             continue
-        if path == "losses":
+        if path.endswith("losses"):
             return _build_multi_loss(_named_spec(node, path), allow)
         content = _plain(node, path)
         if path == "loss":
@@ -95,8 +95,6 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         if path != _PATHS[0] and is_legacy(content):
             return _build_multi_loss(legacy_spec(content, _root(config), path), allow)
         return _build_multi_loss(_compound_spec(content, path), allow)
-    for path, node in _losses_of_models(config):
-        return _build_multi_loss(_named_spec(node, path), allow)
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
         "and loss, or a list of losses, and not null; got the keys "
@@ -226,19 +224,19 @@ def _at(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: {type(error).__name__} {error}") from error
 
 
-def _losses_of_models(config: DictConfig) -> list[tuple[str, Any]]:
-    """The lists of losses of the models in the config, of which there may be one."""
+def _paths(config: DictConfig) -> Iterator[str]:
+    """Where the config may have a loss, the first that counts first."""
+    yield from _PATHS
     models = _select(config, _MODELS)
-    if not isinstance(models, DictConfig):
-        return []
-    paths = [f"{_MODELS}.{model!s}.losses" for model in models]
-    found = [(path, node) for path in paths if (node := _select(config, path)) is not None]
-    if len(found) > 1:
-        raise ValueError(
-            f"{_MODELS} has losses of several models, {', '.join(path for path, _ in found)}: pass "
-            "the section of one, such as build_loss({'losses': [...]})."
-        )
-    return found
+    if isinstance(models, DictConfig):
+        paths = [f"{_MODELS}.{model!s}.losses" for model in models]
+        found = [path for path in paths if _select(config, path) is not None]
+        if len(found) > 1:
+            raise ValueError(
+                f"{_MODELS} has losses of several models, {', '.join(found)}: pass the section of "
+                "one, such as build_loss({'losses': [...]})."
+            )
+        yield from found
 
 
 def _named_spec(node: Any, path: str) -> CompoundSpec:

@@ -173,7 +173,7 @@ def as_pixels(
     """
     pred_name, target_name, weight_name = names
     _check_prediction(pred, pred_name, n_classes, activation)
-    _check_companion(target, target_name, pred, pred_name)
+    check_companion(target, target_name, pred, pred_name)
     check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
     pixels = Pixels(
         prediction=pred.flatten(2),
@@ -213,8 +213,8 @@ def _check_prediction(pred: Any, name: str, n_classes: int, activation: str) -> 
         raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
 
 
-def _check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
-    """Checks what a target and a weight have in common."""
+def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Checks what targets, weights and all other truths have in common."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
     if tensor.is_complex() or tensor.layout != torch.strided:
@@ -259,7 +259,7 @@ def _flat_weight(
 ) -> Tensor | None:
     if weight is None:
         return None
-    _check_companion(weight, name, pred, pred_name)
+    check_companion(weight, name, pred, pred_name)
     samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
     if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
         return weight.reshape(samples, 1, spatial.numel())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segloss.batch import MissingKeyError, take, take_optional
 from segloss.precision import arithmetic_dtype
-from segloss.targets import ValueChecks, check_unit_range
+from segloss.targets import ValueChecks, check_companion, check_unit_range
 
 EDGE, VERTEX = 1, 2
 """Channels of the masks: interior, edge, vertex."""
@@ -97,19 +97,11 @@ def _keys(batch: Any) -> str:
 
 
 def _as_truth(tensor: Tensor, name: str, like: Tensor) -> Tensor:
+    check_companion(tensor, name, like, "the predictions")
     expected = (len(like), *like.shape[2:])
     if (len(tensor), *tensor.shape[2:]) != expected:
         raise ValueError(
             f"{name} must have as many samples and pixels as the predictions: expected "
             f"N, H, W = {expected}, got the shape {tuple(tensor.shape)}."
-        )
-    if tensor.requires_grad:
-        raise TypeError(
-            f"{name} must not require grad: no gradient flows into it. Pass {name}.detach()."
-        )
-    if tensor.device != like.device:
-        raise ValueError(
-            f"{name} must be on the device of the predictions ({like.device}), got "
-            f"{tensor.device}: move it with .to({str(like.device)!r})."
         )
     return tensor.to(like.dtype)
