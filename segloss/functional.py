@@ -23,6 +23,7 @@ from segloss.terms import (
     RegionOptions,
     RegionTerm,
     Tversky,
+    Weighted,
     seg_terms,
 )
 
@@ -249,7 +250,7 @@ def cross_entropy(
         tensor(1.0986)
     """
     return _loss(
-        Compound([(1.0, CrossEntropy())]),
+        Compound([Weighted(1.0, CrossEntropy())]),
         pred,
         target,
         reduction,
@@ -305,7 +306,7 @@ def binary_cross_entropy(
         tensor(0.6931)
     """
     return _loss(
-        Compound([(1.0, CrossEntropy())]),
+        Compound([Weighted(1.0, CrossEntropy())]),
         pred,
         target,
         reduction,
@@ -422,7 +423,7 @@ def _region_loss(
     **region: Unpack[RegionOptions],
 ) -> Tensor:
     return _loss(
-        Compound([(1.0, term_type(**parameters, **region))]),
+        Compound([Weighted(1.0, term_type(**parameters, **region))]),
         pred,
         target,
         reduction,

@@ -18,6 +18,7 @@ from segloss.batch import Batch, take, take_optional
 from segloss.confusion import confusion_of
 from segloss.loss import Loss
 from segloss.mixup import MixUp
+from segloss.partial_labels import check_annotated, merge_unannotated, weigh_annotated
 from segloss.precision import arithmetic_dtype
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import (
@@ -27,7 +28,7 @@ from segloss.targets import (
     check_channel_weights,
     resolve_activation,
 )
-from segloss.terms import seg_terms
+from segloss.terms import PixelTerm, seg_terms
 
 
 class SegLoss(Loss):
@@ -72,13 +73,29 @@ class SegLoss(Loss):
         tversky_alpha: Weight of false positives.
         tversky_beta: Weight of false negatives.
         tversky_gamma: Exponent of the focal Tversky loss.
-        extra_terms: More terms, or their names, with coefficients, such as `{"jaccard": 0.2}`.
+        soft_labels: What region terms take for true positives where targets lie between 0 and 1:
+            "product" or "metric"; see `segloss.terms.RegionTerm`.
+        extra_terms: More terms: names of `segloss.terms.TERMS`, or term objects, with
+            coefficients, such as `{"jaccard": 0.2}`; or names of your own with mappings of the
+            coefficient, the term and its parameters, such as
+            `{"foreground": {"term": "dice", "coef": 0.5, "region_classes": [1, 2]}}`.
+        merge_unannotated: Whether, with softmax, the probability of classes that are not
+            annotated in a sample is added to the background's, class 0 (the marginal loss; see
+            `segloss.partial_labels`). Such samples are refused otherwise, unless all terms are
+            region terms.
         pred_key: The key of the predictions in `pred_batch`, (N, C, *spatial).
         gt_key: The key of the targets in `gt_batch`: dense (N, C, *spatial), or a label map
             (N, *spatial) or (N, 1, *spatial).
         weight_key: The key of the pixel weights in `gt_batch`, which may be absent:
             (N, 1 or C_gt, *spatial). The target's channel selector applies to more than one
             channel.
+        annotated_key: The key of booleans (N, C) in `gt_batch`, which may be absent: whether a
+            class is annotated in a sample. With sigmoid, a channel that is not has weight 0 there;
+            with softmax, the region terms leave it out, and see `merge_unannotated`.
+
+    Maps beside the target, which some terms need, are in `gt_batch` under the keys of these terms,
+    (N, C, *spatial). The target's channel selector applies to maps and annotations that have its
+    channels.
 
     The loss is float64 for float64 predictions, float32 otherwise. `extra_info` has the value of
     each term under its name ("cross_entropy", "dice", "focal_tversky") and, where it has them, its
@@ -131,10 +148,13 @@ class SegLoss(Loss):
         tversky_alpha: float = 0.3,
         tversky_beta: float = 0.7,
         tversky_gamma: float = 0.75,
-        extra_terms: Mapping[Any, float] | None = None,
+        soft_labels: str = "product",
+        extra_terms: Mapping[Any, Any] | None = None,
+        merge_unannotated: bool = False,
         pred_key: str = "seg",
         gt_key: str = "gt_polygons_image",
         weight_key: str = "seg_loss_weights",
+        annotated_key: str = "annotated",
     ) -> None:
         super().__init__(name, use_mixup=use_mixup)
         self.activation = resolve_activation(n_classes, activation)
@@ -147,6 +167,8 @@ class SegLoss(Loss):
         self.pred_key = check_text("pred_key", pred_key)
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
+        self.annotated_key = check_text("annotated_key", annotated_key)
+        self.merge_unannotated = check_flag("merge_unannotated", merge_unannotated)
         alpha = check_number("mixup_alpha", mixup_alpha, open_low=True)
         self.mixup = MixUp(alpha, gt_key=self.gt_key)
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
@@ -166,16 +188,25 @@ class SegLoss(Loss):
             region_classes=region_classes,
             region_class_weights=region_class_weights,
             skip_absent_classes=skip_absent_classes,
+            soft_labels=soft_labels,
         )
+        if self.merge_unannotated and self.label_smoothing > 0:
+            raise ValueError(
+                "merge_unannotated=True leaves classes without probability, to which smooth_factor "
+                "would give some: leave one of them out."
+            )
         self._checks = ValueChecks()
         if self.activation == "softmax":
-            self.compound.check_channels(n_classes)
+            self.compound.check_classes(n_classes, self.activation)
             check_channel_weights(self.class_weights, self.pos_weight, n_classes, self.activation)
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The compound loss of a batch; each term's values go to `extra_info`."""
-        pixels = self._pixels(pred_batch, gt_batch)
-        ratios = self.compound(confusion_of(pixels, self.compound.sums))
+        pixels, left_out = self._pixels(pred_batch, gt_batch)
+        confusion = confusion_of(pixels, self.compound.sums)
+        if left_out is not None:
+            confusion = confusion.leave_out(left_out)
+        ratios = self.compound(confusion)
         means = self.compound.means(ratios)
         for name, (numerator, denominator) in ratios.items():
             self.extra_info[name] = means[name]
@@ -183,8 +214,11 @@ class SegLoss(Loss):
                 self.extra_info[f"{name}_per_class"] = numerator.detach() / denominator
         return self.compound.total(means).to(arithmetic_dtype(pixels.prediction.dtype))
 
-    def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> Pixels:
-        """The batch's selected predictions, targets and weights, checked."""
+    def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Pixels, Tensor | None]:
+        """The batch's selected predictions, targets and weights, checked, and cells to leave out.
+
+        The cells (N, C), or None, are those of classes that are not annotated.
+        """
         names = (
             f"pred_batch[{self.pred_key!r}]",
             f"gt_batch[{self.gt_key!r}]",
@@ -193,12 +227,17 @@ class SegLoss(Loss):
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         target = take(gt_batch, self.gt_key, "gt_batch")
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        maps = {key: take(gt_batch, key, "gt_batch") for key in self._map_keys(gt_batch)}
+        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names[0])
         if self.gt_channels is not None:
             if weights is not None and weights.ndim == prediction.ndim and weights.shape[1] > 1:
                 _check_same_channels(weights, target, names)
                 weights = self.gt_channels(weights, names[2])
+            maps = {key: self._selected(m, target, prediction) for key, m in maps.items()}
+            if annotated is not None:
+                annotated = self._selected(annotated, target, prediction)
             target = self.gt_channels(target, names[1], prediction.ndim)
         pixels = as_pixels(
             prediction,
@@ -211,11 +250,49 @@ class SegLoss(Loss):
             class_weights=self.class_weights,
             pos_weight=self.pos_weight,
             label_smoothing=self.label_smoothing,
+            maps=maps,
             names=names,
             checks=self._checks,
         )
-        self.compound.check_channels(prediction.shape[1])
-        return pixels
+        self.compound.check_classes(prediction.shape[1], self.activation)
+        if annotated is None:
+            return pixels, None
+        name = f"gt_batch[{self.annotated_key!r}]"
+        check_annotated(annotated, name, pixels.prediction, names[0])
+        if self.activation == "sigmoid":
+            return weigh_annotated(pixels, annotated), None
+        if self.merge_unannotated:
+            return merge_unannotated(pixels, annotated), ~annotated
+        self._check_region_terms(name)
+        return pixels, ~annotated
+
+    def _map_keys(self, gt_batch: Batch) -> list[str]:
+        if self.compound.maps and isinstance(gt_batch, Tensor):
+            raise TypeError(
+                f"gt_batch must be a mapping with the maps {', '.join(self.compound.maps)} beside "
+                f"the target {self.gt_key!r}, got a tensor."
+            )
+        return self.compound.maps
+
+    def _selected(self, values: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
+        """Values (N, C, ...), of the target's selected channels if they have all of these."""
+        dense = target.ndim == prediction.ndim and values.ndim > 1
+        if not dense or values.shape[1] != target.shape[1] or self.gt_channels is None:
+            return values
+        if values.shape[1] == prediction.shape[1] != self.gt_channels(target, "", 3).shape[1]:
+            return values  # of the classes, where label maps are what is selected
+        tail = values.reshape(*values.shape[:2], -1)
+        selected = self.gt_channels(tail, self.gt_key)
+        return selected.reshape(*selected.shape[:2], *values.shape[2:])
+
+    def _check_region_terms(self, annotated: str) -> None:
+        for name, term in self.compound.terms.items():
+            if isinstance(term, PixelTerm):
+                raise ValueError(
+                    f"{annotated} says that classes are not annotated, and {name} would learn them "
+                    "as background: set merge_unannotated=True, which adds their probability to "
+                    "the background's, or leave the term out."
+                )
 
 
 def _check_same_channels(weights: Tensor, target: Tensor, names: tuple[str, str, str]) -> None:

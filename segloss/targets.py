@@ -7,7 +7,8 @@ business of `segloss.confusion`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class Pixels:
         class_weights: One weight per class of the cross-entropy, (C,), or None.
         pos_weight: The weight of the positive class of binary cross-entropy, (1 or C,), or None.
         label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
+        maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
     """
 
     prediction: Tensor
@@ -53,6 +55,17 @@ class Pixels:
     class_weights: Tensor | None
     pos_weight: Tensor | None
     label_smoothing: float
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether the classes exclude each other."""
+        return self.activation == "softmax"
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether targets may lie between 0 and 1."""
+        return not self.is_label_map and self.target.is_floating_point()
 
     @property
     def is_label_map(self) -> bool:
@@ -148,6 +161,7 @@ def as_pixels(
     class_weights: Tensor | None = None,
     pos_weight: Tensor | None = None,
     label_smoothing: float = 0.0,
+    maps: Mapping[str, Tensor] | None = None,
     names: tuple[str, str, str] = ("pred", "target", "pixel_weights"),
     checks: ValueChecks | None = None,
 ) -> Pixels:
@@ -164,6 +178,7 @@ def as_pixels(
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
         label_smoothing: Smoothing of the cross-entropy's targets.
+        maps: Further maps by name, each (N, C, *spatial).
         names: What messages call `pred`, `target` and `pixel_weights`.
         checks: Decides when values are read; None: always.
 
@@ -185,6 +200,7 @@ def as_pixels(
         class_weights=_on_device(class_weights, pred),
         pos_weight=_on_device(pos_weight, pred),
         label_smoothing=label_smoothing,
+        maps={key: _flat_map(values, key, pred, pred_name) for key, values in (maps or {}).items()},
     )
     _check_ignored_value(pixels, target_name)
     _check_values(pixels, names, ValueChecks() if checks is None else checks)
@@ -270,6 +286,16 @@ def _flat_weight(
         f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
         f"{(samples, 1, *spatial)}{each}, got {tuple(weight.shape)}."
     )
+
+
+def _flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
+    check_companion(values, name, pred, pred_name)
+    if values.shape != pred.shape:
+        raise ValueError(
+            f"{name} must have the shape of {pred_name}, one map for each channel: expected "
+            f"{tuple(pred.shape)}, got {tuple(values.shape)}."
+        )
+    return values.flatten(2)
 
 
 def _check_ignored_value(pixels: Pixels, name: str) -> None:

@@ -17,7 +17,7 @@ path serve everything.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -26,10 +26,10 @@ from segloss.arguments import check_choice, check_number, check_weights
 from segloss.confusion.fused import fused_confusion, serves
 from segloss.confusion.operator import operator_confusion, serves_compiler
 from segloss.confusion.reference import reference_confusion
-from segloss.confusion.sums import SUMS, SoftConfusion
+from segloss.confusion.sums import DEFAULT, FocalSum, MapSum, SoftConfusion, map_sums, names_of
 from segloss.targets import Pixels, as_pixels, resolve_activation
 
-__all__ = ["SoftConfusion", "confusion_of", "soft_confusion", "use_path"]
+__all__ = ["FocalSum", "MapSum", "SoftConfusion", "confusion_of", "soft_confusion", "use_path"]
 
 PATHS = ("auto", "reference")
 """The values of the switch: the fused path wherever it serves, or the reference path always."""
@@ -47,8 +47,15 @@ def use_path(path: str) -> None:
     _path = check_choice("path", path, PATHS)
 
 
-def confusion_of(pixels: Pixels, sums: Collection[str] = tuple(SUMS)) -> SoftConfusion:
-    """Runs the pass over pixels that `as_pixels` has checked."""
+def confusion_of(pixels: Pixels, sums: Collection[str] = DEFAULT) -> SoftConfusion:
+    """Runs the pass over pixels that `as_pixels` has checked, for the groups of sums."""
+    if "metric" not in sums or pixels.is_soft:
+        return _run(pixels, sums)
+    confusion = _run(pixels, [*dict.fromkeys("region" if s == "metric" else s for s in sums)])
+    return confusion.with_metric()
+
+
+def _run(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     if _path == "auto" and serves(pixels):
         return fused_confusion(pixels, sums)
     if _path == "auto" and serves_compiler(pixels):
@@ -68,7 +75,8 @@ def soft_confusion(
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
-    sums: Collection[str] = tuple(SUMS),
+    sums: Collection[str] = DEFAULT,
+    maps: Mapping[str, Tensor] | None = None,
 ) -> SoftConfusion:
     r"""Computes soft confusion counts and cross-entropy of a batch in one pass.
 
@@ -84,7 +92,9 @@ def soft_confusion(
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
-        sums: Which groups of sums to compute, of "region" and "cross_entropy".
+        sums: Which groups of sums to compute: "region", "cross_entropy", "squared_error",
+            "metric", or the `group` of a `FocalSum` or `MapSum`.
+        maps: The maps of `MapSum` by name, each (N, C, *spatial).
 
     Returns:
         The sums, per sample and class.
@@ -101,8 +111,8 @@ def soft_confusion(
         >>> confusion.true_positive, confusion.false_positive
         (tensor([[1.5000]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
     """
-    for group in sums:
-        check_choice("sums", group, SUMS)
+    names_of(sums)
+    _check_maps(maps or {}, sums)
     pixels = as_pixels(
         pred,
         target,
@@ -114,5 +124,15 @@ def soft_confusion(
         class_weights=check_weights("class_weights", class_weights),
         pos_weight=check_weights("pos_weight", pos_weight),
         label_smoothing=check_number("label_smoothing", label_smoothing, 0, 1),
+        maps=maps,
     )
     return confusion_of(pixels, sums)
+
+
+def _check_maps(maps: Mapping[str, Tensor], sums: Collection[str]) -> None:
+    for of_map in map_sums(sums):
+        if of_map.key not in maps:
+            raise ValueError(
+                f"maps must have the map {of_map.key!r}, which sums asks for; the maps that there "
+                f"are: {', '.join(maps) or 'none'}."
+            )

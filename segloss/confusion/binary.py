@@ -8,18 +8,22 @@ that is wrong, and with label smoothing s,
     dL/dx           = (1 - 2 g) a c (e - s / 2) + e (1 - e) (f (1 - g) + (t - n) g),
 
 with the upstream gradients and class weights c of `segloss.confusion.sigmoid`, which takes over
-where a mask has other values.
+where a mask has other values. The squared error is e^2, and a focal loss alpha e^gamma
+softplus(z).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import Chunk, log_total, total
+from segloss.confusion.pixel_sums import Side, side_of
 from segloss.confusion.sigmoid import SigmoidKernel, log_part
+from segloss.confusion.sums import FocalSum, focal_sums, map_sums, names_of
 from segloss.targets import Pixels
 
 _CONFIDENT = 2.0**-11
@@ -29,8 +33,10 @@ _MISSED = 0.99
 """Share of a class above which what is found, as a difference, has too few digits."""
 
 
-def serves_binary(pixels: Pixels) -> bool:
+def serves_binary(pixels: Pixels, groups: Collection[str]) -> bool:
     """Whether the kernel fits. It reads values, which on an accelerator would drain the queue."""
+    if "metric" in groups or map_sums(groups):
+        return False
     unweighted = pixels.weight is None and pixels.pos_weight is None
     on_cpu = pixels.prediction.device.type == "cpu"
     return unweighted and pixels.ignore_index is None and on_cpu
@@ -46,61 +52,114 @@ class BinaryKernel(SigmoidKernel):
         """The sums of the groups, (N, C), or None where a mask has other values."""
         parts = []
         for chunk in self.chunks(self.size):
-            part = self._sums(chunk)
+            part = self._sums(chunk, groups)
             if part is None:
                 return None
             parts.append(part)
         return self._named(self.joined(parts), groups)
 
-    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+    def write_slope(
+        self,
+        out: Tensor,
+        upstream: Mapping[str, Tensor],
+        chunk: Chunk,
+        groups: Collection[str],
+    ) -> None:
         """Writes the gradient of a chunk."""
         g, x = chunk.target, chunk.prediction
-        e = _flipped(chunk, out if out.dtype == self.dtype else self.buffer("e", x)).sigmoid_()
+        buffer = out if out.dtype == self.dtype else self.buffer("e", x)
+        further = self._further_slope(upstream, chunk, groups)
+        e = _flipped(chunk, buffer).sigmoid_()
         if "rise" in upstream:
             slope = self.mixed(upstream, g, self.buffer("z", x))
             torch.ops.aten.sigmoid_backward.grad_input(slope, e, grad_input=slope)
         if "rate" in upstream:
             if self.source.label_smoothing > 0:
                 e.sub_(self.source.label_smoothing / 2)
-            e.addcmul_(e, g, value=-2).mul_(upstream["rate"])
+            e.mul_(upstream["rate"])
+        if further is not None:
+            e = e.add_(further) if "rate" in upstream else further
+        if "rate" in upstream or further is not None:
+            e = e.addcmul_(e, g, value=-2)
             slope = e.add_(slope) if "rise" in upstream else e
         if slope is not out:
             out.copy_(slope)
 
-    def _sums(self, chunk: Chunk) -> dict[str, Tensor] | None:
-        """The sums of g, e, e g and the cross-entropy, or None if some g * g is not g."""
+    def _further_slope(
+        self, upstream: Mapping[str, Tensor], chunk: Chunk, groups: Collection[str]
+    ) -> Tensor | None:
+        """The derivative by z of all sums but the counts and the cross-entropy."""
+        focals = focal_sums(groups)
+        if not focals and "squared_error" not in groups:
+            return None
+        z = _flipped(chunk, self.buffer("z", chunk.target))
+        e = torch.sigmoid(z, out=self.buffer("wrong", z))
+        slope = torch.zeros((), dtype=self.dtype)
+        if "squared_error" in groups:
+            slope = (1 - e).mul_(e).mul_(e).mul_(2 * upstream["squared_error"])
+        for focal in focals:
+            of_class = functools.partial(Side.slope, error=e, surprise=self._softplus(z))
+            rate = upstream[focal.group]
+            slope = _by_class(focal, chunk.target, of_class).mul_(rate).add_(slope)
+        return slope
+
+    def _softplus(self, z: Tensor) -> Tensor:
+        """-log(1 - e), in scratch."""
+        log = log_part(z, self.buffer("log", z))
+        return log.add_(torch.clamp(z, min=0, out=self.buffer("above", z)))
+
+    def _further_sums(
+        self, chunk: Chunk, z: Tensor, e: Tensor, groups: Collection[str]
+    ) -> dict[str, Tensor]:
+        sums = {"squared_error": total(e.square())} if "squared_error" in groups else {}
+        for focal in focal_sums(groups):
+            surprise = self._softplus(z)
+            of_class = functools.partial(Side.value, error=e, surprise=surprise)
+            sums[focal.group] = total(_by_class(focal, chunk.target, of_class))
+            sums["entropy"] = total(surprise)
+        return sums
+
+    def _sums(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor] | None:
+        """The sums of g, e, e g, the cross-entropy and others, or None if some g * g is not g."""
         g, smoothing = chunk.target, self.source.label_smoothing
         actual = total(g)
-        if self.source.target.is_floating_point():
+        if self.source.is_soft:
             flat = g.reshape(-1)
             if torch.dot(flat, flat) != actual.sum():  # exact for zeros and ones, in any order
                 return None
         z = _flipped(chunk, self.buffer("z", g))
         e = torch.sigmoid(z, out=self.buffer("e", z))
-        wrong = total(e)
+        sums = {"actual": actual, "wrong": total(e)} | self._further_sums(chunk, z, e, groups)
         smoothed = total(z).mul_(smoothing / 2) if smoothing > 0 else None
-        if (wrong < _CONFIDENT * g.shape[-1]).any():
-            missed = total(e.mul_(g))
-            entropy = total(log_part(z, e)).add_(total(z.clamp_(min=0)))
-        else:
-            above = total(z.clamp_(min=0))
-            missed = total(torch.mul(e, g, out=z))
-            right = torch.sub(1, e, out=z)
-            entropy = above.sub_(log_total(torch.maximum(right, e, out=z)))
+        sums |= self._missed(z, e, g, sums)
         if smoothed is not None:
-            entropy.sub_(smoothed)
-        return {"actual": actual, "wrong": wrong, "missed": missed, "entropy": entropy}
+            sums["entropy"].sub_(smoothed)
+        return sums
+
+    def _missed(
+        self, z: Tensor, e: Tensor, g: Tensor, sums: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The sums of e g and, unless it is there, the cross-entropy; uses up z and e."""
+        if "entropy" in sums:
+            return {"missed": total(e.mul_(g))}
+        if (sums["wrong"] < _CONFIDENT * g.shape[-1]).any():
+            missed = total(e.mul_(g))
+            return {"missed": missed, "entropy": total(log_part(z, e)).add_(total(z.clamp_(min=0)))}
+        above = total(z.clamp_(min=0))
+        missed = total(torch.mul(e, g, out=z))
+        right = torch.sub(1, e, out=z)
+        entropy = above.sub_(log_total(torch.maximum(right, e, out=z)))
+        return {"missed": missed, "entropy": entropy}
 
     def _named(self, sums: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
         count = torch.full_like(sums["actual"], self.source.prediction.shape[-1])
-        named: dict[str, Tensor] = {}
+        named = {name: value for name, value in sums.items() if name in names_of(groups)}
+        named["pixel_weight"] = count
         if "region" in groups:
-            named = {
+            named |= {
                 "true_positive": self._found(sums["actual"], sums["missed"]),
                 "false_positive": (sums["wrong"] - sums["missed"]).clamp_(min=0),
                 "false_negative": sums["missed"],
-                "actual": sums["actual"],
-                "pixel_weight": count,
             }
         if "cross_entropy" in groups:
             named |= self.mean_parts(sums["entropy"], count)
@@ -123,3 +182,14 @@ def _flipped(chunk: Chunk, out: Tensor) -> Tensor:
     """z: positive where the prediction is on the wrong side."""
     x = chunk.prediction
     return torch.addcmul(x, chunk.target, x, value=-2, out=out)  # in this order 2 x is never * 0
+
+
+def _by_class(focal: FocalSum, mask: Tensor, evaluate: Callable[[Side], Tensor]) -> Tensor:
+    """What a side of a focal sum evaluates to, for each pixel's class in a mask of 0 and 1."""
+    background, foreground = side_of(focal, 0), side_of(focal, 1)
+    if background == foreground:
+        return evaluate(background)
+    if background.gamma != foreground.gamma:
+        return torch.lerp(evaluate(background), evaluate(foreground), mask)
+    alpha = mask * (foreground.alpha - background.alpha) + background.alpha
+    return evaluate(Side(background.gamma, alpha))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from segloss.confusion.sums import map_sums, names_of
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.targets import Pixels
 
@@ -31,6 +32,8 @@ class Chunk(NamedTuple):
         prediction: (n, C, l), in the arithmetic's dtype, and 0 where a pixel does not count.
         target: Labels (n, l), 0 where a pixel does not count, or values as `prediction`.
         weight: (n, 1 or C, l), 0 where a pixel does not count, or None for 1 everywhere.
+        maps: The maps (n, C, l) by name, in the arithmetic's dtype, and 0 where a pixel does not
+            count.
     """
 
     samples: slice
@@ -38,6 +41,11 @@ class Chunk(NamedTuple):
     prediction: Tensor
     target: Tensor
     weight: Tensor | None
+    maps: Mapping[str, Tensor]
+
+    def weighted(self, values: Tensor) -> Tensor:
+        """Values (n, C, l) times the pixels' weights."""
+        return values if self.weight is None else values * self.weight
 
 
 class Kernel:
@@ -70,20 +78,27 @@ class Kernel:
         """The sums over a chunk, for each of its samples."""
 
     @abstractmethod
-    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+    def write_slope(
+        self,
+        out: Tensor,
+        upstream: Mapping[str, Tensor],
+        chunk: Chunk,
+        groups: Collection[str],
+    ) -> None:
         """Writes the gradient of a chunk: fresh memory is touched once, last."""
 
     def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
         """The sums of the groups, in the accumulation's dtype."""
         return self.joined([self.measure(chunk, groups) for chunk in self.chunks(self.size)])
 
-    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
-        """The gradient with respect to the logits, from those with respect to the sums."""
+    def backward(self, upstream: Mapping[str, Tensor], groups: Collection[str]) -> Tensor:
+        """The gradient with respect to the logits, from those with respect to the groups' sums."""
+        groups = [group for group in groups if any(name in upstream for name in names_of([group]))]
         gradient = torch.empty_like(self.source.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
         for chunk in self.chunks(self.slope_size):
             part = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
-            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk)
+            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk, groups)
         return gradient
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -153,6 +168,7 @@ class Kernel:
             self._loaded("prediction", part.prediction, valid),
             self._loaded_target(part, valid),
             self._weight(part, valid),
+            {key: self._loaded(f"map {key}", m, valid) for key, m in part.maps.items()},
         )
 
     def _part(self, samples: slice, pixels: slice) -> Pixels:
@@ -165,6 +181,7 @@ class Kernel:
             prediction=prediction,
             target=_cut(source.target, samples, pixels),
             weight=None if source.weight is None else _cut(source.weight, samples, pixels),
+            maps={key: _cut(values, samples, pixels) for key, values in source.maps.items()},
         )
 
     def _loaded(self, name: str, tensor: Tensor, valid: Tensor | None) -> Tensor:
@@ -173,6 +190,10 @@ class Kernel:
             return tensor
         loaded = self.buffer(name, tensor).copy_(tensor)
         return loaded if valid is None else loaded.masked_fill_(~valid, 0)
+
+    def map_totals(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums of the maps themselves."""
+        return {m.names[2]: total(chunk.weighted(chunk.maps[m.key])) for m in map_sums(groups)}
 
     def _loaded_target(self, part: Pixels, valid: Tensor | None) -> Tensor:
         if not part.is_label_map:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,18 +13,15 @@ from segloss.confusion.chunks import Kernel
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sigmoid import SigmoidKernel
 from segloss.confusion.softmax import SoftmaxKernel
-from segloss.confusion.sums import SUMS, SoftConfusion
+from segloss.confusion.sums import SoftConfusion, is_constant, map_sums, names_of
 from segloss.precision import without_autocast
 from segloss.targets import Pixels, is_traced
 
 TENSORS = ("prediction", "target", "weight", "class_weights", "pos_weight")
-"""The tensors of `Pixels`, which is all that is kept for the backward pass."""
+"""The tensors of `Pixels`, maps aside."""
 
 SETTINGS = ("activation", "from_logits", "ignore_index", "label_smoothing")
 """The rest of `Pixels`."""
-
-CONSTANT = ("actual", "pixel_weight", "weight")
-"""The sums that do not depend on the predictions."""
 
 KERNELS: tuple[type[Kernel], ...] = (SigmoidKernel, BinaryKernel, SoftmaxKernel)
 """All kernels, which an operator names by their places."""
@@ -50,16 +47,22 @@ def is_dual() -> bool:
 
 def fused_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     """Computes the sums of the groups named in `sums`."""
-    groups = tuple(group for group in SUMS if group in sums)
-    names = names_of(groups)
-    tensors = [getattr(pixels, name) for name in TENSORS]
-    values = _FusedPass.apply(pixels, groups, *tensors)
-    return SoftConfusion(dict(zip(names, values, strict=True)))
+    values = _FusedPass.apply(pixels, tuple(sums), *tensors_of(pixels, sums))
+    return SoftConfusion(dict(zip(names_of(sums), values, strict=True)), pixels.is_exclusive)
 
 
-def names_of(groups: Collection[str]) -> list[str]:
-    """The names of the groups' sums, in order."""
-    return [name for group in groups for name in SUMS[group]]
+def tensors_of(pixels: Pixels, groups: Collection[str]) -> list[Tensor | None]:
+    """All that is kept for the backward pass: `TENSORS`, and the maps of the groups."""
+    fixed = [getattr(pixels, name) for name in TENSORS]
+    return [*fixed, *(pixels.maps[of_map.key] for of_map in map_sums(groups))]
+
+
+def pixels_of(tensors: Sequence[Tensor | None], groups: Collection[str], **settings: Any) -> Pixels:
+    """The pixels that these were the tensors of."""
+    fixed = dict(zip(TENSORS, tensors, strict=False))
+    keys = [of_map.key for of_map in map_sums(groups)]
+    maps = dict(zip(keys, tensors[len(TENSORS) :], strict=True))
+    return Pixels(**fixed, maps=maps, **settings)  # type: ignore[arg-type]
 
 
 class _FusedPass(torch.autograd.Function):
@@ -71,39 +74,45 @@ class _FusedPass(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(*tensors)
         ctx.settings = {name: getattr(pixels, name) for name in SETTINGS}
-        ctx.names = names_of(groups)
+        ctx.groups = groups
         ctx.set_materialize_grads(False)
         with without_autocast(pixels.prediction.device):
             ctx.kernel, sums = measured(pixels, groups)
-        ctx.mark_non_differentiable(*(sums[name] for name in ctx.names if name in CONSTANT))
-        return tuple(sums[name] for name in ctx.names)
+        names = names_of(groups)
+        ctx.mark_non_differentiable(*(sums[name] for name in names if is_constant(name)))
+        return tuple(sums[name] for name in names)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors = dict(zip(TENSORS, ctx.saved_tensors, strict=True))
-        pixels = Pixels(**tensors, **ctx.settings)
-        upstream = dict(zip(ctx.names, grads, strict=True))
-        return None, None, _gradient(ctx.kernel(pixels), upstream), *[None] * (len(TENSORS) - 1)
+        tensors = ctx.saved_tensors
+        kernel = ctx.kernel(pixels_of(tensors, ctx.groups, **ctx.settings))
+        upstream = dict(zip(names_of(ctx.groups), grads, strict=True))
+        gradient = _gradient(kernel, upstream, ctx.groups)
+        return None, None, gradient, *[None] * (len(tensors) - 1)
 
 
-def _gradient(kernel: Kernel, upstream: dict[str, Tensor | None]) -> Tensor | None:
+def _gradient(
+    kernel: Kernel, upstream: Mapping[str, Tensor | None], groups: Collection[str]
+) -> Tensor | None:
     given = {name: grad for name, grad in upstream.items() if grad is not None}
     if not given:
         return None
     if torch.is_grad_enabled() or any(map(_is_batched, given.values())):
-        return _reference_gradient(kernel.source, given, create_graph=torch.is_grad_enabled())
+        create_graph = torch.is_grad_enabled()
+        return _reference_gradient(kernel.source, given, groups, create_graph=create_graph)
     with without_autocast(kernel.source.prediction.device):
-        return kernel.backward(completed(given))
+        return kernel.backward(completed(given, groups), groups)
 
 
-def completed(upstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def completed(upstream: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
     """The upstream gradients, with zeros where a group of sums has some and lacks others."""
     whole: dict[str, Tensor] = {}
-    for group in SUMS.values():
-        given = [upstream[name] for name in group if name in upstream]
+    for group in groups:
+        names = [name for name in names_of([group]) if not is_constant(name)]
+        given = [upstream[name] for name in names if name in upstream]
         if given:
             zero = torch.zeros_like(given[0])
-            whole |= {name: upstream.get(name, zero) for name in group if name not in CONSTANT}
+            whole |= {name: upstream.get(name, zero) for name in names}
     return whole
 
 
@@ -114,11 +123,11 @@ def _is_batched(tensor: Tensor) -> bool:
 
 
 def _reference_gradient(
-    pixels: Pixels, upstream: dict[str, Tensor], *, create_graph: bool
+    pixels: Pixels, upstream: dict[str, Tensor], groups: Collection[str], *, create_graph: bool
 ) -> Tensor:
     """The gradient by way of the reference path: for second derivatives, and batches of them."""
     with torch.enable_grad():
-        sums = reference_confusion(pixels, SUMS)
+        sums = reference_confusion(pixels, groups)
         [gradient] = torch.autograd.grad(
             [sums[name] for name in upstream],
             pixels.prediction,
@@ -130,9 +139,9 @@ def _reference_gradient(
 
 def measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
     """The sums, and the kernel that has taken them, which takes the gradient too."""
-    if pixels.activation == "softmax":
+    if pixels.is_exclusive:
         return SoftmaxKernel, SoftmaxKernel(pixels).forward(groups)
-    if serves_binary(pixels):
+    if serves_binary(pixels, groups):
         sums = BinaryKernel(pixels).attempt(groups)
         if sums is not None:
             return BinaryKernel, sums

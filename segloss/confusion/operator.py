@@ -11,22 +11,26 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.fused import (
-    CONSTANT,
     KERNELS,
     TENSORS,
     completed,
     covers,
     is_dual,
     measured,
-    names_of,
+    pixels_of,
+    tensors_of,
 )
 from segloss.confusion.reference import reference_confusion
-from segloss.confusion.sums import CROSS_ENTROPY, REGION, SUMS, SoftConfusion
+from segloss.confusion.sums import SoftConfusion, is_per_sample, names_of
 from segloss.precision import accumulation_dtype, without_autocast
 from segloss.targets import Pixels
 
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 """PyTorch before 2.7 can't tell, and exports the operator."""
+
+
+_SEPARATOR = "\n"
+"""Between the names of groups in one text: operators take no lists of texts."""
 
 
 def serves_compiler(pixels: Pixels) -> bool:
@@ -37,12 +41,12 @@ def serves_compiler(pixels: Pixels) -> bool:
 
 def operator_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     """Computes the sums of the groups named in `sums`."""
-    region, cross_entropy = "region" in sums, "cross_entropy" in sums
-    tensors = [getattr(pixels, name) for name in TENSORS]
+    tensors = tensors_of(pixels, sums)
+    fixed, maps = tensors[: len(TENSORS)], tensors[len(TENSORS) :]
     settings = (pixels.activation, pixels.ignore_index, pixels.label_smoothing)
-    values = _confusion(*tensors, *settings, region, cross_entropy)
-    names = REGION * region + CROSS_ENTROPY * cross_entropy
-    return SoftConfusion(dict(zip(names, values[:-1], strict=True)))
+    values = _confusion(*fixed, maps, *settings, _SEPARATOR.join(sums))
+    named = dict(zip(names_of(sums), values[:-1], strict=True))
+    return SoftConfusion(named, pixels.is_exclusive)
 
 
 @torch.library.custom_op("segloss::confusion", mutates_args=())
@@ -52,32 +56,35 @@ def _confusion(
     weight: Optional[Tensor],  # noqa: UP045
     class_weights: Optional[Tensor],  # noqa: UP045
     pos_weight: Optional[Tensor],  # noqa: UP045
+    maps: Sequence[Tensor],
     activation: str,
     ignore_index: Optional[int],  # noqa: UP045
     label_smoothing: float,
-    region: bool,
-    cross_entropy: bool,
+    sums: str,
 ) -> List[Tensor]:  # noqa: UP006
     """The sums, and last the index of the kernel that has taken them."""
-    tensors = (prediction, target, weight, class_weights, pos_weight)
-    pixels = _pixels(tensors, activation, ignore_index, label_smoothing)
-    groups = _groups(region, cross_entropy)
+    groups = sums.split(_SEPARATOR)
+    tensors = (prediction, target, weight, class_weights, pos_weight, *maps)
+    pixels = _pixels(tensors, groups, activation, ignore_index, label_smoothing)
     with without_autocast(prediction.device):
         if prediction.numel() == 0:
-            kernel, sums = KERNELS[0], dict(reference_confusion(pixels, groups).sums)
+            kernel, named = KERNELS[0], dict(reference_confusion(pixels, groups).sums)
         else:
-            kernel, sums = measured(pixels, groups)
-    values = [sums[name].clone() for name in names_of(groups)]  # which may share their memory
+            kernel, named = measured(pixels, groups)
+    values = [named[name].clone() for name in names_of(groups)]  # which may share their memory
     return [*values, torch.tensor(KERNELS.index(kernel))]
 
 
 @_confusion.register_fake
 def _(prediction: Tensor, *rest: Any) -> List[Tensor]:  # noqa: UP006
-    activation, _, _, region, cross_entropy = rest[-5:]
+    activation, _, _, sums = rest[-4:]
     dtype, cells = accumulation_dtype(prediction.device), prediction.shape[:2]
-    entropy = cells if activation == "sigmoid" else cells[:1]
-    shapes = [cells] * len(REGION) * region + [entropy] * len(CROSS_ENTROPY) * cross_entropy
-    values = [prediction.new_empty(shape, dtype=dtype) for shape in shapes]
+    values = [
+        prediction.new_empty(
+            cells[:1] if activation == "softmax" and is_per_sample(name) else cells, dtype=dtype
+        )
+        for name in names_of(sums.split(_SEPARATOR))
+    ]
     return [*values, torch.empty((), dtype=torch.int64)]
 
 
@@ -88,22 +95,24 @@ def _gradient(
     weight: Optional[Tensor],  # noqa: UP045
     class_weights: Optional[Tensor],  # noqa: UP045
     pos_weight: Optional[Tensor],  # noqa: UP045
+    maps: Sequence[Tensor],
     activation: str,
     ignore_index: Optional[int],  # noqa: UP045
     label_smoothing: float,
-    region: bool,
-    cross_entropy: bool,
+    sums: str,
+    names: str,
     upstream: Sequence[Tensor],
     kernel: Tensor,
 ) -> Tensor:
-    """The gradient, from the upstream gradients of the sums that depend on the prediction."""
-    tensors = (prediction, target, weight, class_weights, pos_weight)
-    pixels = _pixels(tensors, activation, ignore_index, label_smoothing)
+    """The gradient, from the named upstream gradients."""
+    groups = sums.split(_SEPARATOR)
+    tensors = (prediction, target, weight, class_weights, pos_weight, *maps)
+    pixels = _pixels(tensors, groups, activation, ignore_index, label_smoothing)
     if prediction.numel() == 0:
         return torch.empty_like(prediction)
-    names = [name for name in names_of(_groups(region, cross_entropy)) if name not in CONSTANT]
+    given = dict(zip(names.split(_SEPARATOR), upstream, strict=True))
     with without_autocast(prediction.device):
-        return KERNELS[int(kernel)](pixels).backward(dict(zip(names, upstream, strict=True)))
+        return KERNELS[int(kernel)](pixels).backward(completed(given, groups), groups)
 
 
 @_gradient.register_fake
@@ -112,19 +121,19 @@ def _(prediction: Tensor, *args: Any) -> Tensor:
 
 
 def _keep_inputs(ctx: Any, inputs: Tuple[Any, ...], output: List[Tensor]) -> None:  # noqa: UP006
-    ctx.save_for_backward(*inputs[: len(TENSORS)], output[-1])
-    ctx.settings = inputs[len(TENSORS) :]
+    *fixed, maps = inputs[: len(TENSORS) + 1]
+    ctx.save_for_backward(*fixed, *maps, output[-1])
+    ctx.settings = inputs[len(TENSORS) + 1 :]
 
 
 def _backward(ctx: Any, grads: List[Optional[Tensor]]) -> Tuple[Optional[Tensor], ...]:  # noqa: UP006, UP045
     *tensors, kernel = ctx.saved_tensors
-    *settings, region, cross_entropy = ctx.settings
-    names = names_of(_groups(region, cross_entropy))
+    fixed, maps = tensors[: len(TENSORS)], tensors[len(TENSORS) :]
+    names = names_of(ctx.settings[-1].split(_SEPARATOR))
     given = {n: g for n, g in zip(names, grads[:-1], strict=True) if g is not None}
-    upstream = completed(given)
-    asked = [any(name in upstream for name in group) for group in SUMS.values()]
-    gradient = _gradient(*tensors, *settings, *asked, list(upstream.values()), kernel)
-    return gradient, *[None] * (len(TENSORS) + len(ctx.settings) - 1)
+    named = _SEPARATOR.join(given)
+    gradient = _gradient(*fixed, maps, *ctx.settings, named, list(given.values()), kernel)
+    return gradient, *[None] * (len(TENSORS) - 1), [None] * len(maps), *[None] * len(ctx.settings)
 
 
 _confusion.register_autograd(_backward, setup_context=_keep_inputs)
@@ -132,19 +141,16 @@ _confusion.register_autograd(_backward, setup_context=_keep_inputs)
 
 def _pixels(
     tensors: Sequence[Optional[Tensor]],  # noqa: UP045
+    groups: Sequence[str],
     activation: str,
     ignore_index: Optional[int],  # noqa: UP045
     label_smoothing: float,
 ) -> Pixels:
-    return Pixels(
-        **dict(zip(TENSORS, tensors, strict=True)),  # type: ignore[arg-type]
+    return pixels_of(
+        tensors,
+        groups,
         activation=activation,
         from_logits=True,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
     )
-
-
-def _groups(region: bool, cross_entropy: bool) -> List[str]:  # noqa: UP006
-    asked = {"region": region, "cross_entropy": cross_entropy}
-    return [group for group in SUMS if asked[group]]

@@ -16,12 +16,14 @@ Pixels that don't count are replaced on entry, by selection, so they may hold Na
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segloss.confusion.sums import SoftConfusion
+from segloss.confusion.pixel_sums import pixel_sums, side_of, sides_of
+from segloss.confusion.sums import FocalSum, SoftConfusion, focal_sums, map_sums, names_of
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.targets import Pixels
 
@@ -38,39 +40,42 @@ def reference_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     weight = _weight(pixels, valid)
     target = _target(pixels, valid)
     prediction = _select(valid, pixels.prediction).to(arithmetic_dtype(pixels.prediction.dtype))
-    run = _sigmoid_sums if pixels.activation == "sigmoid" else _softmax_sums
-    return SoftConfusion(run(prediction, target, weight, pixels, sums))
+    likely = _likely(prediction, target, pixels, logs="cross_entropy" in sums or focal_sums(sums))
+    result = _counts(likely, target, weight)
+    if "region" in sums:
+        region = _label_region if pixels.is_label_map else _dense_region
+        result.update(region(likely, target, weight))
+    if "cross_entropy" in sums:
+        entropy = _binary_entropy if pixels.activation == "sigmoid" else _softmax_entropy
+        result.update(entropy(likely, target, weight, pixels))
+    result.update(_further(likely, target, weight, pixels, sums))
+    for focal in focal_sums(sums):
+        result[focal.group] = _focal(focal, likely, target, weight, pixels)
+    wanted = names_of(sums)
+    return SoftConfusion({name: result[name] for name in wanted}, pixels.is_exclusive)
 
 
-def _sigmoid_sums(
-    prediction: Tensor, target: Tensor, weight: Tensor, pixels: Pixels, sums: Collection[str]
-) -> dict[str, Tensor]:
-    if pixels.from_logits:
+class _Likely(NamedTuple):
+    """Probabilities p, q = 1 - p, and their logarithms; `log_q` is right where it is needed.
+
+    That is everywhere, but with label maps at the labels alone.
+    """
+
+    p: Tensor
+    q: Tensor
+    log_p: Tensor
+    log_q: Tensor
+
+
+def _likely(prediction: Tensor, target: Tensor, pixels: Pixels, *, logs: object) -> _Likely:
+    """The probabilities, and their logarithms if these are wanted."""
+    if not pixels.from_logits:
+        return _given(prediction) if logs else _given_without_logs(prediction)
+    if pixels.activation == "sigmoid":
         log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
-        p, q = log_p.exp(), log_q.exp()
-    else:
-        p, q = _given(prediction)
-        log_p, log_q = _bounded_log(p, q), _bounded_log(q, p)
-    result = _dense_region(p, q, target, weight) if "region" in sums else {}
-    if "cross_entropy" in sums:
-        result.update(_binary_entropy(log_p, log_q, target, weight, pixels))
-    return result
-
-
-def _softmax_sums(
-    prediction: Tensor, target: Tensor, weight: Tensor, pixels: Pixels, sums: Collection[str]
-) -> dict[str, Tensor]:
-    if pixels.from_logits:
-        pivot = target if pixels.is_label_map else prediction.argmax(1)
-        p, q, log_p = _softmax(prediction, pivot.unsqueeze(1))
-    else:
-        p, q = _given(prediction)
-        log_p = _bounded_log(p, q)
-    region = _label_region if pixels.is_label_map else _dense_region
-    result = region(p, q, target, weight) if "region" in sums else {}
-    if "cross_entropy" in sums:
-        result.update(_softmax_entropy(log_p, target, weight, pixels))
-    return result
+        return _Likely(log_p.exp(), log_q.exp(), log_p, log_q)
+    pivot = target if pixels.is_label_map else prediction.argmax(1)
+    return _pivoted(prediction, pivot.unsqueeze(1))
 
 
 def _weight(pixels: Pixels, valid: Tensor | None) -> Tensor:
@@ -95,14 +100,19 @@ def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
     return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
 
 
-def _given(prediction: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities that were given, rounded into [0, 1] with a slope of 1, and complements."""
+def _given(prediction: Tensor) -> _Likely:
+    p, q, *_ = _given_without_logs(prediction)
+    return _Likely(p, q, _bounded_log(p, q), _bounded_log(q, p))
+
+
+def _given_without_logs(prediction: Tensor) -> _Likely:
+    """Probabilities that were given, rounded into [0, 1] with a slope of 1."""
     p = prediction + (prediction.clamp(0, 1) - prediction).detach()
-    return p, 1 - p
+    return _Likely(p, 1 - p, torch.zeros_like(p), torch.zeros_like(p))
 
 
-def _softmax(logits: Tensor, pivot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax over dimension 1: p, 1 - p and log p, exact at the pivot (N, 1, P)."""
+def _pivoted(logits: Tensor, pivot: Tensor) -> _Likely:
+    """Softmax over dimension 1, exact at the pivot (N, 1, P), against which no other is likely."""
     logits = logits - logits.amax(1, keepdim=True).detach()  # else large logits would swallow log C
     logits = logits.clamp(min=torch.finfo(logits.dtype).min)  # where the difference overflowed
     rest = logits.scatter(1, pivot, -torch.inf)
@@ -111,7 +121,9 @@ def _softmax(logits: Tensor, pivot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     log_rest = F.logsigmoid(-margin)
     log_p = (rest - rest_logsumexp + log_rest).scatter(1, pivot, F.logsigmoid(margin))
     p = log_p.exp()
-    return p, (1 - p).scatter(1, pivot, log_rest.exp()), log_p
+    unlikely = p.scatter(1, pivot, 0.0).clamp(max=0.75)  # above only if the pivot is a wrong label
+    log_q = torch.log1p(-unlikely).scatter(1, pivot, log_rest)
+    return _Likely(p, (1 - p).scatter(1, pivot, log_rest.exp()), log_p, log_q)
 
 
 def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
@@ -139,36 +151,76 @@ def _total_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     return totals.scatter_add(1, labels, values.squeeze(1).to(dtype))
 
 
-def _dense_region(p: Tensor, q: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def _counts(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    classes = likely.p.shape[1]
+    if target.ndim < likely.p.ndim:
+        actual = _total_by_label(weight, target, classes)
+    else:
+        actual = _total(weight * target)
+    return {"actual": actual, "pixel_weight": _total(weight.expand_as(likely.p))}
+
+
+def _dense_region(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
     positive, negative = weight * target, weight * (1 - target)
     return {
-        "true_positive": _total(positive * p),
-        "false_positive": _total(negative * p),
-        "false_negative": _total(positive * q),
-        "actual": _total(positive),
-        "pixel_weight": _total(weight.expand_as(p)),
+        "true_positive": _total(positive * likely.p),
+        "false_positive": _total(negative * likely.p),
+        "false_negative": _total(positive * likely.q),
     }
 
 
-def _label_region(p: Tensor, q: Tensor, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    classes, index = p.shape[1], labels.unsqueeze(1)
-    hit, miss = weight * p.gather(1, index), weight * q.gather(1, index)
+def _label_region(likely: _Likely, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    classes, index = likely.p.shape[1], labels.unsqueeze(1)
+    hit, miss = weight * likely.p.gather(1, index), weight * likely.q.gather(1, index)
     return {
         "true_positive": _total_by_label(hit, labels, classes),
-        "false_positive": _total(weight * p.scatter(1, index, 0.0)),
+        "false_positive": _total(weight * likely.p.scatter(1, index, 0.0)),
         "false_negative": _total_by_label(miss, labels, classes),
-        "actual": _total_by_label(weight, labels, classes),
-        "pixel_weight": _total(weight).expand(-1, classes),
     }
+
+
+def _further(
+    likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels, groups: Collection[str]
+) -> dict[str, Tensor]:
+    """The sums of other functions of the probability."""
+    maps = {m.key: _select(pixels.valid(), pixels.maps[m.key]) for m in map_sums(groups)}
+    maps = {key: values.to(likely.p.dtype) for key, values in maps.items()}
+    if pixels.is_label_map:
+        target = torch.zeros_like(likely.p).scatter(1, target.unsqueeze(1), 1.0)
+    result = {m.names[2]: _total(weight * maps[m.key]) for m in map_sums(groups)}
+    for pixel_sum in pixel_sums(groups):
+        values = pixel_sum.values(likely.p, likely.q, target, maps)
+        result.update({name: _total(weight * value) for name, value in values.items()})
+    return result
+
+
+def _focal(
+    focal: FocalSum, likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels
+) -> Tensor:
+    """The focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
+    if pixels.is_label_map:
+        index = target.unsqueeze(1)
+        gamma, alpha = sides_of(focal, index, likely.p)
+        log_p, log_q = likely.log_p.gather(1, index), likely.log_q.gather(1, index)
+        return _total((weight * (-alpha * (gamma * log_q).exp() * log_p)).squeeze(1))
+    if pixels.activation == "softmax":
+        classes = torch.arange(likely.p.shape[1], device=likely.p.device).reshape(1, -1, 1)
+        gamma, alpha = sides_of(focal, classes, likely.p)
+        losses = -alpha * target * (gamma * likely.log_q).exp() * likely.log_p
+        return _total(weight.squeeze(1) * losses.sum(1))
+    background, foreground = side_of(focal, 0), side_of(focal, 1)
+    positive = foreground.alpha * target * (foreground.gamma * likely.log_q).exp() * likely.log_p
+    negative = background.alpha * (1 - target) * (background.gamma * likely.log_p).exp()
+    return _total(weight * -(positive + negative * likely.log_q))
 
 
 def _binary_entropy(
-    log_p: Tensor, log_q: Tensor, target: Tensor, weight: Tensor, pixels: Pixels
+    likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels
 ) -> dict[str, Tensor]:
     smoothing = pixels.label_smoothing
     smooth_target = target * (1 - smoothing) + smoothing / 2
     positive = _per_class(pixels.pos_weight, target) * smooth_target
-    entropy = -positive * log_p - (1 - smooth_target) * log_q
+    entropy = -positive * likely.log_p - (1 - smooth_target) * likely.log_q
     class_weight = weight * _per_class(pixels.class_weights, target)
     return {
         "cross_entropy": _total(class_weight * entropy),
@@ -177,10 +229,10 @@ def _binary_entropy(
 
 
 def _softmax_entropy(
-    log_p: Tensor, target: Tensor, weight: Tensor, pixels: Pixels
+    likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels
 ) -> dict[str, Tensor]:
-    class_weights = _per_class(pixels.class_weights, log_p)
-    weighted = -class_weights * log_p
+    class_weights = _per_class(pixels.class_weights, likely.log_p)
+    weighted = -class_weights * likely.log_p
     pixel_weight = weight.squeeze(1)
     if pixels.is_label_map:
         index = target.unsqueeze(1)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
+from segloss.confusion.pixel_sums import pixel_sums, side_of
+from segloss.confusion.sums import REGION, FocalSum, focal_sums, names_of
 
 
 class SigmoidKernel(Kernel):
@@ -39,21 +41,36 @@ class SigmoidKernel(Kernel):
             rate = upstream["cross_entropy"]
             rate = rate if self.class_weights is None else rate * self.class_weights
             slopes["rate"] = rate.unsqueeze(-1)
-        return slopes
+        taken = (*REGION, "cross_entropy")
+        rest = {name: g.unsqueeze(-1) for name, g in upstream.items() if name not in taken}
+        return slopes | rest
 
     def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
         """The sums over a chunk, each (n, C)."""
-        sums = self._region(chunk) if "region" in groups else {}
+        sums = self._counts(chunk, groups) | self._further(chunk, groups)
+        if "region" in groups:
+            sums |= self._region(chunk)
         if "cross_entropy" in groups:
             sums |= self._mean_entropy(chunk)
         return sums
 
-    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+    def write_slope(
+        self,
+        out: Tensor,
+        upstream: Mapping[str, Tensor],
+        chunk: Chunk,
+        groups: Collection[str],
+    ) -> None:
         """Writes the gradient of a chunk."""
         p, q = self._probabilities(chunk.prediction)
         slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "rise" in upstream:
             slope = self.mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
+        for pixel_sum in pixel_sums(groups):
+            rise = pixel_sum.slope(upstream, p, q, chunk.target, chunk.maps)
+            slope = rise.mul_(p).mul_(q).add_(slope)
+        for focal in focal_sums(groups):
+            slope = self._focal_slope(focal, upstream, p, q, chunk).add_(slope)
         if "rate" in upstream:
             slope = self._entropy_slope(upstream["rate"], p, q, chunk.target).add_(slope)
         if chunk.weight is not None:
@@ -87,9 +104,47 @@ class SigmoidKernel(Kernel):
             "true_positive": total(hit),
             "false_positive": total(p.sub_(hit)),
             "false_negative": total(q.mul_(positive)),
-            "actual": total(positive),
-            "pixel_weight": self._pixel_weight(chunk),
         }
+
+    def _counts(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+        counts = {"pixel_weight": self._pixel_weight(chunk)}
+        if "actual" in names_of(groups):
+            counts["actual"] = total(chunk.weighted(chunk.target))
+        return counts
+
+    def _further(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+        """The sums of other functions of the probability, and of focal losses."""
+        others, focals = pixel_sums(groups), focal_sums(groups)
+        if not others and not focals:
+            return {}
+        sums = self.map_totals(chunk, groups)
+        p, q = self._probabilities(chunk.prediction)
+        for pixel_sum in others:
+            values = pixel_sum.values(p, q, chunk.target, chunk.maps)
+            sums |= {name: total(chunk.weighted(value)) for name, value in values.items()}
+        for focal in focals:
+            sums[focal.group] = total(chunk.weighted(self._focal(focal, p, q, chunk)))
+        return sums
+
+    def _focal(self, focal: FocalSum, p: Tensor, q: Tensor, chunk: Chunk) -> Tensor:
+        """The focal loss of each pixel, which is of both classes where targets are soft."""
+        positive, negative = self._surprises(chunk.prediction)
+        foreground = side_of(focal, 1).value(q, positive)
+        background = side_of(focal, 0).value(p, negative)
+        return torch.lerp(background, foreground, chunk.target)
+
+    def _focal_slope(
+        self, focal: FocalSum, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, chunk: Chunk
+    ) -> Tensor:
+        positive, negative = self._surprises(chunk.prediction)
+        foreground = side_of(focal, 1).slope(q, positive).neg_()
+        background = side_of(focal, 0).slope(p, negative)
+        return torch.lerp(background, foreground, chunk.target).mul_(upstream[focal.group])
+
+    def _surprises(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p and -log q."""
+        log = log_part(x, self.buffer("log", x))
+        return log - x.clamp(max=0), log + x.clamp(min=0)
 
     def _mean_entropy(self, chunk: Chunk) -> dict[str, Tensor]:
         entropy = self._entropy(chunk)

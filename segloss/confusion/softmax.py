@@ -14,6 +14,7 @@ q comes from the sum of the other classes' exponentials, never from 1 - p_y.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
+from segloss.confusion.pixel_sums import pixel_sums, sides_of
+from segloss.confusion.sums import FocalSum, focal_sums, map_sums, names_of
 from segloss.precision import accumulation_dtype
 
 _LEAST, _GREATEST = 1e-19, 1e18
@@ -48,6 +51,32 @@ class _Exponentials(NamedTuple):
     shift: Tensor | None
 
 
+class _Part(NamedTuple):
+    """Arguments of a `PixelSum`: p, q, the target and the maps, 0 where a pixel is of the others.
+
+    They are (n, C, l) for the classes that a pixel has not, and (n, l) for the one that it has.
+    """
+
+    p: Tensor
+    q: Tensor
+    g: float
+    maps: Mapping[str, Tensor]
+
+
+class _Further(NamedTuple):
+    """Gradients of sums beside counts and cross-entropy.
+
+    Attributes:
+        rest: By the probabilities of classes that a pixel has not, (n, C, l), or None.
+        own: By that of its own, (n, l), or None.
+        surprise: That of focal losses by the logit of 1 - p of its own class, (n, l), or None.
+    """
+
+    rest: Tensor | None
+    own: Tensor | None
+    surprise: Tensor | None
+
+
 class SoftmaxKernel(Kernel):
     """Sums and gradient for classes that exclude each other."""
 
@@ -55,13 +84,72 @@ class SoftmaxKernel(Kernel):
 
     def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
         """The sums over a chunk: (n, C), and (n,) for the cross-entropy."""
-        exponentials = self._exponentials(chunk)
-        sums: dict[str, Tensor] = {}
-        if "cross_entropy" in groups:
-            sums |= self._mean_entropy(chunk, exponentials)
+        exponentials, focals = self._exponentials(chunk), focal_sums(groups)
+        sums = {"pixel_weight": self._pixel_weight(chunk)} | self.map_totals(chunk, groups)
+        if "cross_entropy" in groups or focals:
+            surprise = self._surprise(chunk, exponentials)
+            for focal in focals:
+                sums[focal.group] = self._focal(focal, surprise, chunk, exponentials)
+            if "cross_entropy" in groups:
+                sums |= self._mean_entropy(chunk, surprise, exponentials)
+        sums |= self._further(chunk, exponentials, groups)
         if "region" in groups:
             sums |= self._region(chunk, exponentials)
+        elif "actual" in names_of(groups):
+            sums["actual"] = self._actual(chunk, exponentials)
         return sums
+
+    def _actual(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
+        whole = exponentials.whole
+        weight = torch.ones_like(whole) if chunk.weight is None else chunk.weight.squeeze(1)
+        return _by_label(weight, chunk.target, chunk.prediction.shape[1])
+
+    def _pixel_weight(self, chunk: Chunk) -> Tensor:
+        """The sum of the pixels' weights, (n, C)."""
+        samples, pixels = chunk.target.shape
+        weight = self.count(pixels) if chunk.weight is None else total(chunk.weight)
+        return weight.expand(samples, chunk.prediction.shape[1])
+
+    def _focal(
+        self, focal: FocalSum, surprise: Tensor, chunk: Chunk, exponentials: _Exponentials
+    ) -> Tensor:
+        error = exponentials.rest_total / exponentials.whole
+        losses = sides_of(focal, chunk.target, error).value(error, surprise)
+        return total(losses if chunk.weight is None else losses * chunk.weight.squeeze(1))
+
+    def _further(
+        self, chunk: Chunk, exponentials: _Exponentials, groups: Collection[str]
+    ) -> dict[str, Tensor]:
+        """The sums of other functions of the probability."""
+        sums: dict[str, Tensor] = {}
+        if not pixel_sums(groups):
+            return sums
+        p, own = self._parts(chunk, exponentials, groups)
+        labels, classes = chunk.target, p.p.shape[1]
+        for pixel_sum in pixel_sums(groups):
+            of_own = pixel_sum.values(*own)
+            for name, values in pixel_sum.values(*p).items():
+                of_labels = of_own[name]
+                if chunk.weight is not None:
+                    of_labels = of_labels * chunk.weight.squeeze(1)
+                sums[name] = total(chunk.weighted(values)) + _by_label(of_labels, labels, classes)
+        return sums
+
+    def _parts(
+        self, chunk: Chunk, exponentials: _Exponentials, groups: Collection[str]
+    ) -> tuple[_Part, _Part]:
+        """What functions of the probability see of the classes that a pixel has not, and has."""
+        rest, own, rest_total, whole, _ = exponentials
+        index = chunk.target.unsqueeze(1)
+        p = torch.div(rest, whole.unsqueeze(1), out=self.buffer("rest", rest))
+        q = p
+        if map_sums(groups):
+            q = torch.sub(1, p, out=self.buffer("rest q", p)).scatter_(1, index, 0)
+        own_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
+        return (
+            _Part(p, q, 0.0, chunk.maps),
+            _Part(own / whole, rest_total / whole, 1.0, own_maps),
+        )
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
         """The exponentials, on CPU without taking the maximum out first, if that is safe."""
@@ -82,8 +170,10 @@ class SoftmaxKernel(Kernel):
         rest_total = rest.sum(1)
         return _Exponentials(rest, own, rest_total, own + rest_total, shift)
 
-    def _mean_entropy(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
-        entropy, weight = self._surprise(chunk, exponentials), chunk.weight
+    def _mean_entropy(
+        self, chunk: Chunk, entropy: Tensor, exponentials: _Exponentials
+    ) -> dict[str, Tensor]:
+        weight = chunk.weight
         if self.class_weights is not None:
             of_labels = self.class_weights[chunk.target]
             entropy = entropy * of_labels
@@ -131,22 +221,32 @@ class SoftmaxKernel(Kernel):
             "false_positive": total(rest.mul_(scale.unsqueeze(1))),
             "false_negative": missed,
             "actual": actual,
-            "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes),
         }
 
-    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
+    def write_slope(
+        self,
+        out: Tensor,
+        upstream: Mapping[str, Tensor],
+        chunk: Chunk,
+        groups: Collection[str],
+    ) -> None:
         """Writes the gradient of a chunk."""
         labels = chunk.target
-        rest, own, rest_total, whole, _ = self._exponentials(chunk)
+        exponentials = self._exponentials(chunk)
+        further = self._further_slopes(upstream, chunk, exponentials, groups)
+        rest, own, rest_total, whole, _ = exponentials
         scale = whole.reciprocal_()
         p, p_own, q_own = rest.mul_(scale.unsqueeze(1)), own * scale, rest_total * scale
         slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
-        shift, own_slope = self._slopes(upstream, labels, p, p_own, q_own)
+        shift, own_slope = self._slopes(upstream, labels, p, p_own, q_own, further)
+        rises = further.rest
         if "true_positive" in upstream:
             f = upstream["false_positive"].unsqueeze(-1)
-            torch.add(f, shift.unsqueeze(1), out=slope).mul_(p)
-        else:
+            rises = f if rises is None else rises.add_(f)
+        if rises is None:
             torch.mul(p, shift.unsqueeze(1), out=slope)
+        else:
+            torch.add(rises, shift.unsqueeze(1), out=slope).mul_(p)
         if "cross_entropy" in upstream and self.source.label_smoothing > 0:
             slope.sub_(self._smoothing_rate(upstream["cross_entropy"]).unsqueeze(-1))
         slope.scatter_(1, labels.unsqueeze(1), own_slope.unsqueeze(1))
@@ -155,6 +255,32 @@ class SoftmaxKernel(Kernel):
         if slope is not out:
             out.copy_(slope)
 
+    def _further_slopes(
+        self,
+        upstream: Mapping[str, Tensor],
+        chunk: Chunk,
+        exponentials: _Exponentials,
+        groups: Collection[str],
+    ) -> _Further:
+        """What sums beside counts and cross-entropy add; it leaves the exponentials as they are."""
+        labels, others = chunk.target, pixel_sums(groups)
+        rest, own, surprise = None, None, None
+        if others:
+            part, own_part = self._parts(chunk, exponentials, groups)
+            of_rest = {name: grad.unsqueeze(-1) for name, grad in upstream.items()}
+            slopes = [s.slope(of_rest, *part) for s in others]
+            rest = functools.reduce(torch.add, slopes)
+            names = [name for s in others for name in s.names]
+            of_own = {name: upstream[name].gather(1, labels) for name in names}
+            own = functools.reduce(torch.add, [s.slope(of_own, *own_part) for s in others])
+        for focal in focal_sums(groups):
+            error = exponentials.rest_total / exponentials.whole
+            side = sides_of(focal, labels, error)
+            slope = side.slope(error, self._surprise(chunk, exponentials))
+            slope = slope * upstream[focal.group].unsqueeze(1)
+            surprise = slope if surprise is None else surprise + slope
+        return _Further(rest, own, surprise)
+
     def _slopes(
         self,
         upstream: Mapping[str, Tensor],
@@ -162,17 +288,33 @@ class SoftmaxKernel(Kernel):
         p: Tensor,
         p_own: Tensor,
         q_own: Tensor,
+        further: _Further,
     ) -> tuple[Tensor, Tensor]:
         """What is added to f_j before the product with p_j, and the label's own slope, (n, l)."""
         shift = own_slope = torch.zeros((), dtype=self.dtype, device=p.device)
-        if "true_positive" in upstream:
-            change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
-            spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
+        if "true_positive" in upstream or further.rest is not None:
+            change, spread = self._changes(upstream, labels, p, further)
             shift, own_slope = -(spread + change * p_own), p_own * (change * q_own - spread)
         if "cross_entropy" in upstream:
             v, smooth_own = self._entropy_slopes(upstream["cross_entropy"], labels)
             shift, own_slope = shift + v, own_slope + (smooth_own - v * q_own)
+        if further.surprise is not None:
+            v = torch.where(q_own > 0, further.surprise / q_own, 0)
+            shift, own_slope = shift + v, own_slope - further.surprise
         return shift, own_slope
+
+    def _changes(
+        self, upstream: Mapping[str, Tensor], labels: Tensor, p: Tensor, further: _Further
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient by the label's p, and the mean of those by the others', (n, l)."""
+        change = spread = torch.zeros((), dtype=self.dtype, device=p.device)
+        if "true_positive" in upstream:
+            change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
+            spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
+        if further.rest is not None and further.own is not None:
+            change = change + further.own
+            spread = spread + (further.rest * p).sum(1)
+        return change, spread
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The product a v, and the smoothing's part of the label's own slope, (n, l) or (n, 1)."""

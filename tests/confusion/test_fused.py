@@ -15,11 +15,12 @@ import segloss.confusion as confusion
 from segloss import SegLoss
 from segloss.confusion.fused import fused_confusion, serves
 from segloss.confusion.reference import reference_confusion
-from segloss.confusion.sums import SUMS
+from segloss.confusion.sums import SUMS, FocalSum, MapSum
 from segloss.targets import Pixels, as_pixels
 
 pytestmark = pytest.mark.usefixtures("each_its_path")
 
+MAP_DTYPES = [torch.float32, torch.int8]
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 
 
@@ -66,8 +67,27 @@ def batches(draw) -> tuple[Pixels, Tensor]:
         class_weights=torch.rand(classes).double() + 0.1 if draw(st.booleans()) else None,
         pos_weight=torch.rand(1).double() + 0.1 if positive else None,
         label_smoothing=draw(st.sampled_from([0.0, 0.2])),
+        maps={"distance": torch.rand(logits.shape).mul(3).to(draw(st.sampled_from(MAP_DTYPES)))},
     )
     return pixels, logits
+
+
+@st.composite
+def batches_and_groups(draw) -> tuple[Pixels, Tensor, tuple[str, ...]]:
+    """Such pixels, and some groups of sums."""
+    pixels, logits = draw(batches())
+    sides = pixels.prediction.shape[1] if pixels.is_exclusive else 2
+    gamma = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.3])
+    focals = [
+        FocalSum((draw(gamma),), (1.0,)),
+        FocalSum((draw(gamma),), tuple(range(1, sides + 1))),
+        FocalSum(tuple(draw(gamma) for _ in range(sides)), tuple([0.3] * sides)),
+    ]
+    fixed = [group for group in SUMS if group != "metric" or pixels.is_soft]  # else it is "region"
+    groups = [*fixed, MapSum("distance").group, *(focal.group for focal in focals)]
+    chosen = draw(st.lists(st.sampled_from(groups), min_size=1, unique=True))
+    chosen = ["region"] if chosen == ["counts"] else chosen  # which has no gradient
+    return pixels, logits, tuple(chosen)
 
 
 def laid_out(tensor: Tensor, layout: str) -> Tensor:
@@ -93,9 +113,9 @@ def outcome(run, pixels: Pixels, logits: Tensor, groups) -> tuple[dict[str, Tens
 
 
 @settings(max_examples=300, deadline=None)
-@given(batches(), st.sampled_from([("region",), ("cross_entropy",), tuple(SUMS)]))
-def test_both_paths_agree_in_value_and_gradient(batch, groups) -> None:
-    pixels, logits = batch
+@given(batches_and_groups())
+def test_both_paths_agree_in_value_and_gradient(batch) -> None:
+    pixels, logits, groups = batch
     sums, gradient = outcome(fused_confusion, pixels, logits, groups)
     expected, expected_gradient = outcome(reference_confusion, pixels, logits, groups)
     tolerance = TOLERANCE[logits.dtype]

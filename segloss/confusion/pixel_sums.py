@@ -1,0 +1,182 @@
+r"""What is summed over pixels beside the counts, and its slope: one definition for every path.
+
+Each sum of :math:`w f(p, q, g)` has its values f and the derivative df/dp, where q = 1 - p is
+given with digits of its own. The reference path differentiates the values; the kernels use the
+slopes. With label maps g is the number 0 or 1, for a class that a pixel does not have or has.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.confusion.sums import METRIC, FocalSum, MapSum, map_sums
+
+
+class PixelSum:
+    """A sum over pixels of a function of their probability.
+
+    Attributes:
+        names: The names of the sums that depend on the predictions.
+    """
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def values(
+        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What is summed, pixel weights aside, by name."""
+
+    @abstractmethod
+    def slope(
+        self,
+        upstream: Mapping[str, Tensor],
+        p: Tensor,
+        q: Tensor,
+        g: Tensor | float,
+        maps: Mapping[str, Tensor],
+    ) -> Tensor:
+        """The derivative with respect to p of the sum of `upstream` times `values`."""
+
+
+class SquaredError(PixelSum):
+    """The sum of (p - g)^2, where p - g = p (1 - g) - q g loses no digits."""
+
+    names = ("squared_error",)
+
+    def values(
+        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The squared error."""
+        return {"squared_error": self._error(p, q, g).square()}
+
+    def slope(
+        self,
+        upstream: Mapping[str, Tensor],
+        p: Tensor,
+        q: Tensor,
+        g: Tensor | float,
+        maps: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Twice the error, times `upstream`."""
+        return self._error(p, q, g) * (2 * upstream["squared_error"])
+
+    def _error(self, p: Tensor, q: Tensor, g: Tensor | float) -> Tensor:
+        return p * (1 - g) - q * g
+
+
+class Metric(PixelSum):
+    """The sums of min(p, g), (p - g)^+ and (g - p)^+, whose slopes at p = g are those above."""
+
+    names = METRIC
+
+    def values(
+        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The true positives, false positives and false negatives of a pixel."""
+        g = torch.as_tensor(g).to(p)
+        below, none = p < g, torch.zeros_like(p)
+        missing = torch.where(g > 0.5, q - (1 - g), g - p)  # in the digits of the smaller one
+        parts = (
+            torch.where(below, p, g),
+            torch.where(below, none, p - g),
+            torch.where(below, missing, none),
+        )
+        return dict(zip(self.names, parts, strict=True))
+
+    def slope(
+        self,
+        upstream: Mapping[str, Tensor],
+        p: Tensor,
+        q: Tensor,
+        g: Tensor | float,
+        maps: Mapping[str, Tensor],
+    ) -> Tensor:
+        """That of false positives above g, and below that of true positives less the missed."""
+        hit, extra, missed = (upstream[name] for name in self.names)
+        return torch.where(p < g, hit - missed, extra)
+
+
+class OfMap(PixelSum):
+    """The sums of p m and q m, for a map m."""
+
+    def __init__(self, of_map: MapSum) -> None:
+        self.key = of_map.key
+        self.names = of_map.names[:2]
+
+    def values(
+        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The map where it is predicted, and where it is not."""
+        hit, missed = self.names
+        return {hit: p * maps[self.key], missed: q * maps[self.key]}
+
+    def slope(
+        self,
+        upstream: Mapping[str, Tensor],
+        p: Tensor,
+        q: Tensor,
+        g: Tensor | float,
+        maps: Mapping[str, Tensor],
+    ) -> Tensor:
+        """The map, times the difference of both in `upstream`."""
+        hit, missed = (upstream[name] for name in self.names)
+        return (hit - missed) * maps[self.key]
+
+
+def pixel_sums(groups: Collection[str]) -> list[PixelSum]:
+    """The sums of functions of the probability among the groups."""
+    known: dict[str, type[PixelSum]] = {"squared_error": SquaredError, "metric": Metric}
+    fixed = [known[group]() for group in groups if group in known]
+    return [*fixed, *map(OfMap, map_sums(groups))]
+
+
+class Side(NamedTuple):
+    """A class's part of a `FocalSum`: its exponent and weight."""
+
+    gamma: float | Tensor
+    alpha: float | Tensor
+
+    def value(self, error: Tensor, surprise: Tensor) -> Tensor:
+        """Alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
+        return self._scale(error) * surprise
+
+    def slope(self, error: Tensor, surprise: Tensor) -> Tensor:
+        """Its derivative by the logit of e: alpha e^gamma (gamma (1 - e) s + e)."""
+        return self._scale(error) * (surprise * (1 - error) * self.gamma + error)
+
+    def _scale(self, error: Tensor) -> Tensor:
+        power = (
+            _power(error, self.gamma) if isinstance(self.gamma, float) else error.pow(self.gamma)
+        )
+        return power if isinstance(self.alpha, float) and self.alpha == 1 else power * self.alpha
+
+
+def side_of(focal: FocalSum, index: int) -> Side:
+    """The part of one class of all."""
+    return Side(*(values[min(index, len(values) - 1)] for values in focal))
+
+
+def sides_of(focal: FocalSum, labels: Tensor, like: Tensor) -> Side:
+    """The parts of each pixel's class, where they differ."""
+    return Side(*(_of_labels(values, labels, like) for values in focal))
+
+
+def _of_labels(values: tuple[float, ...], labels: Tensor, like: Tensor) -> float | Tensor:
+    if len(values) == 1:
+        return values[0]
+    return like.new_tensor(values)[labels.clamp(max=len(values) - 1)]
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """A power, the usual exponents of which need no logarithm."""
+    if exponent == 0:
+        return torch.ones_like(base)
+    if exponent == 1:
+        return base
+    return base.square() if exponent == 2 else base.pow(exponent)

@@ -1,0 +1,234 @@
+"""Terms with coefficients, and the terms by their names."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segloss.arguments import check_keys, check_number, check_text, nearest
+from segloss.confusion import SoftConfusion
+from segloss.precision import Precise
+from segloss.terms.correlation import MCC
+from segloss.terms.generalized_dice import GeneralizedDice
+from segloss.terms.of_maps import Boundary, SkeletonRecall
+from segloss.terms.overlap import (
+    Dice,
+    FBeta,
+    FocalTversky,
+    Jaccard,
+    LogCoshDice,
+    LogDice,
+    SquaredDice,
+    Tversky,
+)
+from segloss.terms.pixelwise import CrossEntropy, Focal, Poly1
+from segloss.terms.region_size import RegionSizeKL, RegionSizeL1
+from segloss.terms.term import RegionOptions, Term, total_mean
+from segloss.terms.unified_focal import UnifiedFocal
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+TERMS: dict[str, type[Term]] = {
+    term.name: term
+    for term in (
+        CrossEntropy,
+        Dice,
+        FocalTversky,
+        Jaccard,
+        Tversky,
+        FBeta,
+        LogDice,
+        LogCoshDice,
+        SquaredDice,
+        GeneralizedDice,
+        MCC,
+        RegionSizeL1,
+        RegionSizeKL,
+        Focal,
+        Poly1,
+        UnifiedFocal,
+        Boundary,
+        SkeletonRecall,
+    )
+}
+"""All terms by name, as `extra_terms` knows them."""
+
+
+class Weighted(NamedTuple):
+    """A term with its coefficient, and a name of its own if its kind's will not do."""
+
+    coefficient: float
+    term: Term
+    name: str | None = None
+
+
+class Compound(Precise):
+    """Terms of a compound loss with their coefficients.
+
+    Args:
+        weighted: The terms; those of coefficient 0 are left out, and those that are made of
+            others are taken apart.
+
+    Attributes:
+        coefficients: The coefficients of the terms that are left, by name.
+        terms: The terms themselves.
+        sums: The groups of sums that they need.
+        maps: The keys of the maps that these need.
+
+    Raises:
+        ValueError: No coefficient is above 0, or two terms have one name.
+    """
+
+    def __init__(self, weighted: Sequence[Weighted]) -> None:
+        super().__init__()
+        used = [
+            (name, coefficient * share, part)
+            for coefficient, term, own_name in weighted
+            for name, share, part in term.parts(own_name or term.name)
+            if coefficient * share > 0
+        ]
+        names = [name for name, _, _ in used]
+        if not used:
+            raise ValueError(
+                "One of bce_coef, dice_coef, tversky_focal_coef and extra_terms must be above 0: "
+                "the loss has no term."
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"extra_terms must not repeat a term that is there: {', '.join(names)}. Give the "
+                "second a name of its own: extra_terms={'dice_2': {'term': 'dice', 'coef': 0.5}}."
+            )
+        self.coefficients = {name: coefficient for name, coefficient, _ in used}
+        self.terms = nn.ModuleDict({name: part for name, _, part in used})
+        self.sums = sorted({group for _, _, part in used for group in part.sums})
+        self.maps = sorted({key for _, _, part in used for key in part.maps})
+
+    def check_classes(self, channels: int, activation: str) -> None:
+        """Raises ValueError if the terms' parameters do not fit so many channels."""
+        for term in self.terms.values():
+            if isinstance(term, Term):
+                term.check_classes(channels, activation)
+
+    def forward(self, confusion: SoftConfusion) -> dict[str, tuple[Tensor, Tensor]]:
+        """The numerators and denominators of each term."""
+        return {name: term(confusion) for name, term in self.terms.items()}
+
+    def means(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """The value of each term, from its numerators and denominators."""
+        return {name: total_mean(*ratio) for name, ratio in ratios.items()}
+
+    def total(self, means: Mapping[str, Tensor]) -> Tensor:
+        """The sum of coefficients times terms, in the precision of the sums."""
+        weighted = [coefficient * means[name] for name, coefficient in self.coefficients.items()]
+        return functools.reduce(torch.add, weighted)
+
+    def cells(self, confusion: SoftConfusion) -> Tensor:
+        """The sum of coefficients times the terms' cells, (N, C), which must be of one shape.
+
+        Cells that are left out count 0; what has one value per sample, such as softmax
+        cross-entropy, counts in each of the sample's cells.
+        """
+        cells = [
+            self.coefficients[name] * term.kept_cells(confusion)
+            for name, term in self.terms.items()
+            if isinstance(term, Term)
+        ]
+        return functools.reduce(torch.add, cells)
+
+
+def seg_terms(
+    *,
+    bce_coef: float = 0.5,
+    dice_coef: float = 0.5,
+    tversky_focal_coef: float = 0.0,
+    smooth: float = 1.0,
+    tversky_alpha: float = 0.3,
+    tversky_beta: float = 0.7,
+    tversky_gamma: float = 0.75,
+    extra_terms: Mapping[Any, Any] | None = None,
+    **region: Unpack[RegionOptions],
+) -> Compound:
+    """The compound that the arguments of `SegLoss` describe.
+
+    Terms named in `extra_terms` have the same parameters as those of the coefficients, and their
+    own defaults for others.
+
+    Raises:
+        TypeError, ValueError: A coefficient or parameter is wrong, or no coefficient is above 0.
+    """
+    alpha = check_number("tversky_alpha", tversky_alpha)
+    beta = check_number("tversky_beta", tversky_beta)
+    gamma = check_number("tversky_gamma", tversky_gamma, open_low=True)
+    shared: dict[str, dict[str, Any]] = {
+        "dice": {"smooth": smooth},
+        "focal_tversky": {"alpha": alpha, "beta": beta, "gamma": gamma},
+        "tversky": {"alpha": alpha, "beta": beta},
+    }
+
+    def make(name: str, **parameters: Any) -> Term:
+        options = region if TERMS[name].takes_region_options else {}
+        return TERMS[name](**{**options, **shared.get(name, {}), **parameters})
+
+    coefficients = {
+        "cross_entropy": check_number("bce_coef", bce_coef),
+        "dice": check_number("dice_coef", dice_coef),
+        "focal_tversky": check_number("tversky_focal_coef", tversky_focal_coef),
+    }
+    fixed = [Weighted(coefficient, make(name)) for name, coefficient in coefficients.items()]
+    return Compound([*fixed, *_extra_terms(extra_terms, make)])
+
+
+def _extra_terms(extra_terms: Any, make: Callable[..., Term]) -> list[Weighted]:
+    if extra_terms is None:
+        return []
+    if not isinstance(extra_terms, Mapping):
+        raise TypeError(
+            f"extra_terms must be a mapping of terms to coefficients, such as "
+            f"{{'jaccard': 0.2}}, got {extra_terms!r}."
+        )
+    return [_extra_term(key, value, make) for key, value in extra_terms.items()]
+
+
+def _extra_term(key: Any, value: Any, make: Callable[..., Term]) -> Weighted:
+    """A term, as an object or by name, with a coefficient, or with a mapping of it and more."""
+    where = f"extra_terms[{key!r}]"
+    if not isinstance(value, Mapping):
+        return Weighted(check_number(where, value), _named_term(where, key, {}, make))
+    parameters = dict(value)
+    if "coef" not in parameters:
+        raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, parameters))}.")
+    coefficient = check_number(f"{where}['coef']", parameters.pop("coef"))
+    term = _named_term(where, parameters.pop("term", key), parameters, make)
+    return Weighted(coefficient, term, check_text("extra_terms' names", key))
+
+
+def _named_term(
+    where: str, term: Any, parameters: Mapping[str, Any], make: Callable[..., Term]
+) -> Term:
+    if isinstance(term, Term):
+        if parameters:
+            raise ValueError(
+                f"{where} has a term object, which has its parameters already; leave out: "
+                f"{', '.join(map(str, parameters))}."
+            )
+        return term
+    if term not in TERMS:
+        raise ValueError(
+            f"extra_terms must hold terms or their names ({', '.join(TERMS)}), got "
+            f"{term!r}{nearest(term, TERMS)}."
+        )
+    check_keys(where, parameters, parameters_of(TERMS[term]))
+    return make(term, **parameters)
+
+
+def parameters_of(term_type: type[Term]) -> list[str]:
+    """The names of the keyword arguments that a term takes."""
+    named = inspect.signature(term_type).parameters.values()
+    own = [p.name for p in named if p.kind is p.KEYWORD_ONLY]
+    return [*own, *(RegionOptions.__annotations__ if term_type.takes_region_options else ())]

@@ -1,0 +1,75 @@
+"""The generalised Dice term: classes weighted by their size, added up before the division."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from segloss.arguments import check_choice, check_number
+from segloss.confusion import SoftConfusion
+from segloss.terms.term import RegionTerm, mean
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from segloss.terms.term import RegionOptions
+
+_EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
+
+
+class GeneralizedDice(RegionTerm):
+    r"""Generalised Dice loss.
+
+    .. math:: 1 - \frac{2 \sum_c v_c\,TP_c + s}{\sum_c v_c (\sum p_c + \sum g_c) + s}
+        = \frac{\sum_c v_c (FP_c + FN_c)}{\sum_c v_c (2\,TP_c + FP_c + FN_c) + s},
+        \quad v_c = \left(\sum g_c\right)^{-2}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. There is one value
+    for each sample, or for the batch where it is pooled. A class that is absent gets the largest
+    weight of those present, and no infinite one.
+
+    Args:
+        weight_type: "square" for the weights above, "simple" for their roots, or "uniform".
+        smooth: The smoothing s, at least 0, on the scale of the weighted sums.
+        **region: How the cells are averaged; see `RegionTerm`. `region_class_weights` multiply
+            the weights.
+
+    Source: Sudre, Li, Vercauteren, Ourselin, Cardoso, "Generalised Dice overlap as a deep learning
+    loss function for highly unbalanced segmentations" (2017).
+    """
+
+    name = "generalized_dice"
+
+    def __init__(
+        self,
+        *,
+        weight_type: str = "square",
+        smooth: float = 0.0,
+        **region: Unpack[RegionOptions],
+    ) -> None:
+        super().__init__(**region)
+        self.weight_type = check_choice("weight_type", weight_type, _EXPONENTS)
+        self.smooth = check_number("smooth", smooth)
+
+    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The loss of each sample, (N, 1), and 1, or 0 where all is left out."""
+        pooled = self.pooled(confusion)
+        return self.cell_loss(pooled), (self.cell_weights(pooled) > 0).any(1, keepdim=True).to(
+            pooled.actual
+        )
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The loss of each sample, (N, 1)."""
+        weights = self.cell_weights(confusion) * self._size_weights(confusion.actual)
+        wrong = confusion.false_positive + confusion.false_negative
+        whole = wrong.add(confusion.true_positive, alpha=2)
+        numerator, denominator = ((weights * part).sum(1, keepdim=True) for part in (wrong, whole))
+        return mean(numerator, denominator + self.smooth)
+
+    def _size_weights(self, actual: Tensor) -> Tensor:
+        absent = actual <= 0
+        weights = actual.masked_fill(absent, torch.inf) ** -_EXPONENTS[self.weight_type]
+        largest = weights.amax(1, keepdim=True)
+        return torch.where(absent, torch.where(largest > 0, largest, 1), weights)

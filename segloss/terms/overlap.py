@@ -1,0 +1,305 @@
+"""Terms of overlap: the share of errors in a weighted sum of hits and errors, in some shape."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.arguments import check_number
+from segloss.confusion import SoftConfusion
+from segloss.terms.term import RegionTerm, mean
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from segloss.terms.term import RegionOptions
+
+
+class Weights(NamedTuple):
+    """The weights of an overlap's parts."""
+
+    true_positive: float
+    false_positive: float
+    false_negative: float
+
+
+class Overlap(RegionTerm):
+    r"""One minus a score of overlap, written without a difference of large numbers.
+
+    .. math:: \frac{f\,FP + m\,FN}{h\,TP + f\,FP + m\,FN + s}
+
+    in [0, 1]: 0 for a perfect prediction, and for a cell with neither prediction nor target. A
+    subclass names the weights h, f, m, and may give the loss another `shape`.
+
+    Args:
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+    """
+
+    def __init__(self, *, smooth: float = 0.0, **region: Unpack[RegionOptions]) -> None:
+        super().__init__(**region)
+        self.smooth = check_number("smooth", smooth)
+
+    @property
+    @abstractmethod
+    def weights(self) -> Weights:
+        """The weights of true positives, false positives and false negatives."""
+
+    def shape(self, loss: Tensor) -> Tensor:
+        """What becomes of the loss of a cell, 0 for a perfect one."""
+        return loss
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The loss of each cell."""
+        hit, extra, missed = self.weights
+        wrong = torch.add(
+            _times(confusion.false_positive, extra), confusion.false_negative, alpha=missed
+        )
+        whole = torch.add(wrong, confusion.true_positive, alpha=hit)
+        return self.shape(mean(wrong, whole + self.smooth if self.smooth > 0 else whole))
+
+
+class Dice(Overlap):
+    r"""Dice loss.
+
+    .. math:: 1 - \frac{2\,TP + s}{\sum p + \sum g + s} = \frac{FP + FN}{2\,TP + FP + FN + s}
+
+    in [0, 1): 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+
+    Args:
+        smooth: The smoothing s, at least 0. With 0, a cell with neither prediction nor target
+            is perfect.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
+    `soft_labels="metric"`, Wang, Popordanoska, Bertels, Lemmens, Blaschko, "Dice semimetric
+    losses" (2023).
+    """
+
+    name = "dice"
+    weights = Weights(2.0, 1.0, 1.0)
+
+    def __init__(self, *, smooth: float = 1.0, **region: Unpack[RegionOptions]) -> None:
+        super().__init__(smooth=smooth, **region)
+
+
+class LogDice(Dice):
+    r"""Logarithm of the Dice score, negated, to a power.
+
+    .. math:: \left(-\log \frac{2\,TP + s}{\sum p + \sum g + s}\right)^\gamma
+
+    in [0, inf): 0 for a perfect prediction. Small structures that are missed cost more than with
+    `Dice`; nothing hit costs :math:`\log(1 + (FP + FN) / s)`, which is infinite without smoothing.
+
+    Args:
+        smooth: The smoothing s, above 0.
+        gamma: The exponent, above 0; 0.3 in the source.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
+    for highly unbalanced object sizes" (2018).
+    """
+
+    name = "log_dice"
+
+    def __init__(
+        self, *, smooth: float = 1.0, gamma: float = 1.0, **region: Unpack[RegionOptions]
+    ) -> None:
+        super().__init__(smooth=check_number("smooth", smooth, open_low=True), **region)
+        self.gamma = check_number("gamma", gamma, open_low=True)
+
+    def shape(self, loss: Tensor) -> Tensor:
+        """-log(1 - loss), to the power of gamma."""
+        return power(-torch.log1p(-loss), self.gamma)
+
+
+class LogCoshDice(Dice):
+    r"""Log-cosh Dice loss: smooth where the Dice loss is 0.
+
+    .. math:: \log \cosh(\mathrm{Dice})
+
+    in [0, 0.434): 0 for a perfect prediction.
+
+    Args:
+        smooth: The Dice loss's smoothing, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
+    """
+
+    name = "log_cosh_dice"
+
+    def shape(self, loss: Tensor) -> Tensor:
+        """Log cosh, as log(1 + 2 sinh(x / 2)^2), which keeps the digits of small losses."""
+        return torch.log1p(2 * torch.sinh(loss / 2).square())
+
+
+class SquaredDice(RegionTerm):
+    r"""Dice loss with squares in the denominator.
+
+    .. math:: 1 - \frac{2\,TP + s}{\sum p^2 + \sum g^2 + s}
+        = \frac{\sum (p - g)^2}{2\,TP + \sum (p - g)^2 + s}
+
+    in [0, 1): 0 for a perfect prediction, of soft targets too, whatever `soft_labels` says.
+
+    Args:
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
+    """
+
+    name = "squared_dice"
+
+    def __init__(self, *, smooth: float = 1.0, **region: Unpack[RegionOptions]) -> None:
+        super().__init__(**region)
+        self.smooth = check_number("smooth", smooth)
+        self.sums = ("region", "squared_error")
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The loss of each cell."""
+        error = confusion["squared_error"]
+        return mean(error, error.add(confusion.true_positive, alpha=2) + self.smooth)
+
+
+class Jaccard(Overlap):
+    r"""Jaccard (intersection over union) loss.
+
+    .. math:: 1 - \frac{TP + s}{TP + FP + FN + s} = \frac{FP + FN}{TP + FP + FN + s}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+
+    Args:
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
+    segmentation" (2016); with `soft_labels="metric"`, Wang, Ning, Blaschko, "Jaccard metric
+    losses" (2023).
+    """
+
+    name = "jaccard"
+    weights = Weights(1.0, 1.0, 1.0)
+
+
+class Tversky(Overlap):
+    r"""Tversky loss.
+
+    .. math:: 1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}
+        = \frac{\alpha FP + \beta FN}{TP + \alpha FP + \beta FN + s}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+
+    Args:
+        alpha: The weight of false positives, at least 0.
+        beta: The weight of false negatives, at least 0. A larger beta favours recall.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
+    fully convolutional deep networks" (2017).
+    """
+
+    name = "tversky"
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        smooth: float = 0.0,
+        **region: Unpack[RegionOptions],
+    ) -> None:
+        super().__init__(smooth=smooth, **region)
+        self.alpha = check_number("alpha", alpha)
+        self.beta = check_number("beta", beta)
+        if self.alpha == self.beta == 0:
+            raise ValueError("Tversky's alpha and beta must not both be 0.")
+
+    @property
+    def weights(self) -> Weights:
+        """1, alpha, beta."""
+        return Weights(1.0, self.alpha, self.beta)
+
+
+class FocalTversky(Tversky):
+    r"""Focal Tversky loss.
+
+    .. math:: \left(1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}\right)^\gamma
+
+    in [0, 1]: 1 where nothing is hit, and s is 0. Where the Tversky loss is exactly 0, value and
+    gradient are 0.
+
+    Args:
+        gamma: The exponent, above 0. Below 1 it steepens the loss near a perfect prediction.
+        alpha: The weight of false positives, at least 0.
+        beta: The weight of false negatives, at least 0.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
+    lesion segmentation" (2019), whose gamma of 4/3 is the exponent's inverse, 0.75 here.
+    """
+
+    name = "focal_tversky"
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 0.75,
+        smooth: float = 0.0,
+        **region: Unpack[RegionOptions],
+    ) -> None:
+        super().__init__(alpha=alpha, beta=beta, smooth=smooth, **region)
+        self.gamma = check_number("gamma", gamma, open_low=True)
+
+    def shape(self, loss: Tensor) -> Tensor:
+        """The loss to the power of gamma."""
+        return power(loss, self.gamma)
+
+
+class FBeta(Overlap):
+    r"""F-beta loss.
+
+    .. math:: 1 - \frac{(1 + \beta^2) TP + s}{(1 + \beta^2) TP + FP + \beta^2 FN + s}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. It is the Dice loss
+    for beta = 1, and the Tversky loss with alpha = 1 / (1 + beta^2) and beta = 1 - alpha.
+
+    Args:
+        beta: How much more recall counts than precision, above 0.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: van Rijsbergen, "Information retrieval" (1979).
+    """
+
+    name = "f_beta"
+
+    def __init__(
+        self, *, beta: float = 1.0, smooth: float = 0.0, **region: Unpack[RegionOptions]
+    ) -> None:
+        super().__init__(smooth=smooth, **region)
+        self.beta = check_number("beta", beta, open_low=True)
+
+    @property
+    def weights(self) -> Weights:
+        """1 + beta^2, 1, beta^2."""
+        return Weights(1 + self.beta**2, 1.0, self.beta**2)
+
+
+def power(loss: Tensor, gamma: float) -> Tensor:
+    """A power of a loss of at least 0; where it is 0, whose power may have no slope, 0 with 0."""
+    if gamma == 1:
+        return loss
+    perfect = loss <= 0
+    return (loss.masked_fill(perfect, 1) ** gamma).masked_fill(perfect, 0)
+
+
+def _times(tensor: Tensor, factor: float) -> Tensor:
+    return tensor if factor == 1 else tensor * factor

@@ -1,0 +1,75 @@
+"""Terms of region size: how far the predicted shares of the classes are from the true ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segloss.confusion import SoftConfusion
+from segloss.terms.term import RegionTerm, mean
+
+
+class RegionSizeL1(RegionTerm):
+    r"""Absolute difference of predicted and true size, as shares of the image.
+
+    .. math:: \left| \frac{\sum p}{\sum 1} - \frac{\sum g}{\sum 1} \right|
+
+    in [0, 1]: 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy.
+
+    Args:
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
+    biases of segmentation losses" (2022).
+    """
+
+    name = "region_size_l1"
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The difference of the shares of each cell."""
+        difference = confusion.false_positive - confusion.false_negative
+        return mean(difference.abs(), confusion.pixel_weight)
+
+
+class RegionSizeKL(RegionTerm):
+    r"""Divergence of the predicted shares of the classes from the true ones.
+
+    .. math:: \sum_c y_c \log \frac{y_c}{\hat y_c}, \quad y_c = \frac{\sum g_c}{\sum 1},
+        \quad \hat y_c = \frac{\sum p_c}{\sum 1}
+
+    in [0, inf): 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy. With
+    softmax there is one value for each sample, a sum over its classes (where some are selected,
+    :math:`\hat y_c - y_c` is added to each, which keeps it at least 0); with sigmoid one for each
+    channel, against its background.
+
+    Args:
+        **region: How the cells are averaged; see `RegionTerm`. With softmax,
+            `region_class_weights` weight the sum.
+
+    Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
+    biases of segmentation losses" (2022).
+    """
+
+    name = "region_size_kl"
+
+    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The divergences of samples, (N, 1), with softmax, of channels with sigmoid."""
+        losses, weights = super().cells(confusion)
+        if not confusion.exclusive:
+            return losses, weights
+        kept = (weights > 0).any(1, keepdim=True)
+        return (losses * weights).sum(1, keepdim=True), kept.to(weights)
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The part of each cell."""
+        difference = confusion.false_positive - confusion.false_negative
+        part = _divergence(confusion.actual, difference)
+        if not confusion.exclusive:
+            part = part + _divergence(confusion.pixel_weight - confusion.actual, -difference)
+        return mean(part, confusion.pixel_weight)
+
+
+def _divergence(actual: Tensor, difference: Tensor) -> Tensor:
+    """The divergence y log(y / (y + d)) + d, at least 0; d where y is 0."""
+    ratio = mean(difference, actual)
+    return difference - actual * torch.log1p(ratio)
