@@ -68,8 +68,9 @@ class BinaryKernel(SigmoidKernel):
         """Writes the gradient of a chunk."""
         g, x = chunk.target, chunk.prediction
         buffer = out if out.dtype == self.dtype else self.buffer("e", x)
-        further = self._further_slope(upstream, chunk, groups)
-        e = _flipped(chunk, buffer).sigmoid_()
+        z = _flipped(chunk, self.buffer("z", x))
+        e = torch.sigmoid(z, out=buffer)
+        further = self._further_slope(upstream, chunk, z, e, groups)
         if "rise" in upstream:
             slope = self.mixed(upstream, g, self.buffer("z", x))
             torch.ops.aten.sigmoid_backward.grad_input(slope, e, grad_input=slope)
@@ -86,27 +87,37 @@ class BinaryKernel(SigmoidKernel):
             out.copy_(slope)
 
     def _further_slope(
-        self, upstream: Mapping[str, Tensor], chunk: Chunk, groups: Collection[str]
+        self,
+        upstream: Mapping[str, Tensor],
+        chunk: Chunk,
+        z: Tensor,
+        e: Tensor,
+        groups: Collection[str],
     ) -> Tensor | None:
-        """The derivative by z of all sums but the counts and the cross-entropy."""
+        """The derivative by z of all sums but the counts and the cross-entropy, in scratch."""
         focals = focal_sums(groups)
         if not focals and "squared_error" not in groups:
             return None
-        z = _flipped(chunk, self.buffer("z", chunk.target))
-        e = torch.sigmoid(z, out=self.buffer("wrong", z))
-        slope = torch.zeros((), dtype=self.dtype)
+        slope = self.buffer("further", z).zero_()
         if "squared_error" in groups:
-            slope = (1 - e).mul_(e).mul_(e).mul_(2 * upstream["squared_error"])
+            slope.addcmul_(e, e).addcmul_(slope, e, value=-1).mul_(2 * upstream["squared_error"])
         for focal in focals:
-            of_class = functools.partial(Side.slope, error=e, surprise=self._softplus(z))
-            rate = upstream[focal.group]
-            slope = _by_class(focal, chunk.target, of_class).mul_(rate).add_(slope)
+            side = functools.partial(
+                Side.slope,
+                error=e,
+                surprise=self._softplus(z),
+                out=self.buffer("log", z),
+                spare=self.buffer("above", z),
+            )
+            slope.add_(_by_class(focal, chunk.target, side).mul_(upstream[focal.group]))
         return slope
 
     def _softplus(self, z: Tensor) -> Tensor:
         """-log(1 - e), in scratch."""
-        log = log_part(z, self.buffer("log", z))
-        return log.add_(torch.clamp(z, min=0, out=self.buffer("above", z)))
+        softplus, spare = self.buffer("softplus", z), self.buffer("log", z)
+        negative = torch.neg(z, out=self.buffer("above", z))
+        torch.ops.aten.log_sigmoid_forward.output(negative, output=softplus, buffer=spare)
+        return softplus.neg_()
 
     def _further_sums(
         self, chunk: Chunk, z: Tensor, e: Tensor, groups: Collection[str]
@@ -114,8 +125,9 @@ class BinaryKernel(SigmoidKernel):
         sums = {"squared_error": total(e.square())} if "squared_error" in groups else {}
         for focal in focal_sums(groups):
             surprise = self._softplus(z)
-            of_class = functools.partial(Side.value, error=e, surprise=surprise)
-            sums[focal.group] = total(_by_class(focal, chunk.target, of_class))
+            scratch = self.buffer("log", z)
+            side = functools.partial(Side.value, error=e, surprise=surprise, out=scratch)
+            sums[focal.group] = total(_by_class(focal, chunk.target, side))
             sums["entropy"] = total(surprise)
         return sums
 
@@ -190,6 +202,6 @@ def _by_class(focal: FocalSum, mask: Tensor, evaluate: Callable[[Side], Tensor])
     if background == foreground:
         return evaluate(background)
     if background.gamma != foreground.gamma:
-        return torch.lerp(evaluate(background), evaluate(foreground), mask)
+        return torch.lerp(evaluate(background).clone(), evaluate(foreground), mask)
     alpha = mask * (foreground.alpha - background.alpha) + background.alpha
     return evaluate(Side(background.gamma, alpha))

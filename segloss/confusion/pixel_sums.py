@@ -67,7 +67,9 @@ class SquaredError(PixelSum):
         return self._error(p, q, g) * (2 * upstream["squared_error"])
 
     def _error(self, p: Tensor, q: Tensor, g: Tensor | float) -> Tensor:
-        return p * (1 - g) - q * g
+        if isinstance(g, Tensor):
+            return p * (1 - g) - q * g
+        return p if g == 0 else -q
 
 
 class Metric(PixelSum):
@@ -142,19 +144,26 @@ class Side(NamedTuple):
     gamma: float | Tensor
     alpha: float | Tensor
 
-    def value(self, error: Tensor, surprise: Tensor) -> Tensor:
+    def value(self, error: Tensor, surprise: Tensor, out: Tensor | None = None) -> Tensor:
         """Alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
-        return self._scale(error) * surprise
+        return self._scale(error, out).mul_(surprise)
 
-    def slope(self, error: Tensor, surprise: Tensor) -> Tensor:
+    def slope(
+        self,
+        error: Tensor,
+        surprise: Tensor,
+        out: Tensor | None = None,
+        spare: Tensor | None = None,
+    ) -> Tensor:
         """Its derivative by the logit of e: alpha e^gamma (gamma (1 - e) s + e)."""
-        return self._scale(error) * (surprise * (1 - error) * self.gamma + error)
+        rise = torch.addcmul(surprise, error, surprise, value=-1, out=spare)
+        return self._scale(error, out).mul_(rise.mul_(self.gamma).add_(error))
 
-    def _scale(self, error: Tensor) -> Tensor:
-        power = (
-            _power(error, self.gamma) if isinstance(self.gamma, float) else error.pow(self.gamma)
+    def _scale(self, error: Tensor, out: Tensor | None) -> Tensor:
+        power = _power(error, self.gamma, out)
+        return (
+            power if isinstance(self.alpha, float) and self.alpha == 1 else power.mul_(self.alpha)
         )
-        return power if isinstance(self.alpha, float) and self.alpha == 1 else power * self.alpha
 
 
 def side_of(focal: FocalSum, index: int) -> Side:
@@ -173,10 +182,11 @@ def _of_labels(values: tuple[float, ...], labels: Tensor, like: Tensor) -> float
     return like.new_tensor(values)[labels.clamp(max=len(values) - 1)]
 
 
-def _power(base: Tensor, exponent: float) -> Tensor:
-    """A power, the usual exponents of which need no logarithm."""
-    if exponent == 0:
-        return torch.ones_like(base)
-    if exponent == 1:
-        return base
-    return base.square() if exponent == 2 else base.pow(exponent)
+def _power(base: Tensor, exponent: float | Tensor, out: Tensor | None) -> Tensor:
+    """A power in fresh memory, or `out`; the usual exponents need no logarithm."""
+    if isinstance(exponent, float) and exponent in (0, 1, 2):
+        out = torch.empty_like(base) if out is None else out
+        if exponent == 2:
+            return torch.mul(base, base, out=out)
+        return out.copy_(base) if exponent == 1 else out.fill_(1)
+    return torch.pow(base, exponent, out=out)
