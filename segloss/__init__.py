@@ -16,6 +16,7 @@ from segloss.batch import MissingKeyError
 from segloss.combiners import UncertaintyWeighting
 from segloss.config import build_compound_loss_from_config, build_loss, build_loss_from_config
 from segloss.confusion import SoftConfusion, soft_confusion
+from segloss.deep_supervision import DeepSupervision
 from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
     ComputeSegGrads,
@@ -29,38 +30,82 @@ from segloss.frame_field import (
 )
 from segloss.loss import Criterion, Loss
 from segloss.loss_wrapper import LossWrapper
+from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.mixup import MixUp
 from segloss.multi_loss import MultiLoss
 from segloss.registry import get_loss, list_losses, register_loss
 from segloss.seg_loss import SegLoss
+from segloss.term_losses import (
+    BoundaryLoss,
+    FBetaLoss,
+    FocalLoss,
+    FocalTverskyLoss,
+    GeneralizedDiceLoss,
+    JaccardLoss,
+    LogCoshDiceLoss,
+    LogDiceLoss,
+    MCCLoss,
+    Poly1Loss,
+    RegionSizeKLLoss,
+    RegionSizeL1Loss,
+    SkeletonRecallLoss,
+    SoftDiceLoss,
+    SquaredDiceLoss,
+    TermLoss,
+    TverskyLoss,
+    UnifiedFocalLoss,
+)
+from segloss.topk import TopKCrossEntropyLoss
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BoundaryLoss",
     "ComputeSegGrads",
     "Criterion",
     "CrossfieldAlign90Loss",
     "CrossfieldAlignLoss",
     "CrossfieldSmoothLoss",
+    "DeepSupervision",
     "DiceBCELoss",
     "DiceLoss",
     "EntropyLoss",
+    "FBetaLoss",
     "FiringRateDistLoss",
     "FiringRateLoss",
+    "FocalLoss",
+    "FocalTverskyLoss",
+    "GeneralizedDiceLoss",
     "HebbianLoss",
+    "JaccardLoss",
+    "LogCoshDiceLoss",
+    "LogDiceLoss",
     "Loss",
     "LossWrapper",
+    "MCCLoss",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
+    "Poly1Loss",
     "RNNConnectivityLoss",
+    "RegionSizeKLLoss",
+    "RegionSizeL1Loss",
     "SegCrossfieldLoss",
     "SegEdgeInteriorLoss",
     "SegLoss",
     "SegLossWeights",
+    "SignedDistanceMap",
+    "SkeletonMap",
+    "SkeletonRecallLoss",
     "SoftConfusion",
+    "SoftDiceLoss",
+    "SquaredDiceLoss",
     "StatePredictionLoss",
+    "TermLoss",
+    "TopKCrossEntropyLoss",
+    "TverskyLoss",
     "UncertaintyWeighting",
+    "UnifiedFocalLoss",
     "build_compound_loss_from_config",
     "build_loss",
     "build_loss_from_config",

@@ -12,37 +12,11 @@ multi-organ segmentation" (2021).
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from segloss.targets import Pixels, check_companion
-
-
-def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> None:
-    """Raises TypeError or ValueError unless these are booleans (N, C)."""
-    check_companion(annotated, name, pred, pred_name)
-    if annotated.dtype != torch.bool:
-        raise TypeError(
-            f"{name} must be booleans, whether a class was annotated in a sample, got "
-            f"{annotated.dtype}: pass {name}.bool()."
-        )
-    if annotated.shape != pred.shape[:2]:
-        raise ValueError(
-            f"{name} must have one entry for each sample and class of {pred_name}: expected "
-            f"{tuple(pred.shape[:2])}, got {tuple(annotated.shape)}."
-        )
-
-
-def weigh_annotated(pixels: Pixels, annotated: Tensor) -> Pixels:
-    """The pixels with weight 0 in channels that are not annotated, for sigmoid."""
-    channels = annotated.unsqueeze(-1)
-    if pixels.weight is None:
-        weight = channels.expand(pixels.prediction.shape)
-    else:
-        weight = torch.where(channels, pixels.weight, torch.zeros_like(pixels.weight))
-    return dataclasses.replace(pixels, weight=weight)
+from segloss.targets import Pixels
 
 
 def merge_unannotated(pixels: Pixels, annotated: Tensor) -> Pixels:

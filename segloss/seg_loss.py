@@ -18,10 +18,11 @@ from segloss.batch import Batch, take, take_optional
 from segloss.confusion import confusion_of
 from segloss.loss import Loss
 from segloss.mixup import MixUp
-from segloss.partial_labels import check_annotated, merge_unannotated, weigh_annotated
+from segloss.partial_labels import merge_unannotated
 from segloss.precision import arithmetic_dtype
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import (
+    Names,
     Pixels,
     ValueChecks,
     as_pixels,
@@ -219,10 +220,11 @@ class SegLoss(Loss):
 
         The cells (N, C), or None, are those of classes that are not annotated.
         """
-        names = (
+        names = Names(
             f"pred_batch[{self.pred_key!r}]",
             f"gt_batch[{self.gt_key!r}]",
             f"gt_batch[{self.weight_key!r}]",
+            f"gt_batch[{self.annotated_key!r}]",
         )
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         target = take(gt_batch, self.gt_key, "gt_batch")
@@ -230,15 +232,15 @@ class SegLoss(Loss):
         maps = {key: take(gt_batch, key, "gt_batch") for key in self._map_keys(gt_batch)}
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         if self.pred_channels is not None:
-            prediction = self.pred_channels(prediction, names[0])
+            prediction = self.pred_channels(prediction, names.pred)
         if self.gt_channels is not None:
             if weights is not None and weights.ndim == prediction.ndim and weights.shape[1] > 1:
                 _check_same_channels(weights, target, names)
-                weights = self.gt_channels(weights, names[2])
+                weights = self.gt_channels(weights, names.pixel_weights)
             maps = {key: self._selected(m, target, prediction) for key, m in maps.items()}
             if annotated is not None:
                 annotated = self._selected(annotated, target, prediction)
-            target = self.gt_channels(target, names[1], prediction.ndim)
+            target = self.gt_channels(target, names.target, prediction.ndim)
         pixels = as_pixels(
             prediction,
             target,
@@ -251,19 +253,16 @@ class SegLoss(Loss):
             pos_weight=self.pos_weight,
             label_smoothing=self.label_smoothing,
             maps=maps,
+            annotated=annotated,
             names=names,
             checks=self._checks,
         )
         self.compound.check_classes(prediction.shape[1], self.activation)
-        if annotated is None:
+        if annotated is None or self.activation == "sigmoid":
             return pixels, None
-        name = f"gt_batch[{self.annotated_key!r}]"
-        check_annotated(annotated, name, pixels.prediction, names[0])
-        if self.activation == "sigmoid":
-            return weigh_annotated(pixels, annotated), None
         if self.merge_unannotated:
             return merge_unannotated(pixels, annotated), ~annotated
-        self._check_region_terms(name)
+        self._check_region_terms(names.annotated)
         return pixels, ~annotated
 
     def _map_keys(self, gt_batch: Batch) -> list[str]:
@@ -295,10 +294,10 @@ class SegLoss(Loss):
                 )
 
 
-def _check_same_channels(weights: Tensor, target: Tensor, names: tuple[str, str, str]) -> None:
+def _check_same_channels(weights: Tensor, target: Tensor, names: Names) -> None:
     if target.ndim == weights.ndim and weights.shape[1] != target.shape[1]:
         raise ValueError(
-            f"{names[2]} must have one channel, or those of {names[1]} of shape "
+            f"{names.pixel_weights} must have one channel, or those of {names.target} of shape "
             f"{tuple(target.shape)}, got {tuple(weights.shape)}."
         )
 

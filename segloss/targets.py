@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -93,6 +93,15 @@ class Pixels:
         return weighted if kept is None else weighted & kept
 
 
+class Names(NamedTuple):
+    """What messages call the parts of a batch."""
+
+    pred: str = "pred"
+    target: str = "target"
+    pixel_weights: str = "pixel_weights"
+    annotated: str = "annotated"
+
+
 class ValueChecks:
     """Decides when the checks that read values are due, so that they cost next to nothing.
 
@@ -162,7 +171,8 @@ def as_pixels(
     pos_weight: Tensor | None = None,
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
-    names: tuple[str, str, str] = ("pred", "target", "pixel_weights"),
+    annotated: Tensor | None = None,
+    names: Names | None = None,
     checks: ValueChecks | None = None,
 ) -> Pixels:
     """Checks a batch and brings it into the shape that the pass reads.
@@ -179,14 +189,17 @@ def as_pixels(
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
         label_smoothing: Smoothing of the cross-entropy's targets.
         maps: Further maps by name, each (N, C, *spatial).
-        names: What messages call `pred`, `target` and `pixel_weights`.
+        annotated: Which channels are annotated in which samples, (N, C); with sigmoid, the others
+            get weight 0.
+        names: What messages call these; None: by the names of the arguments.
         checks: Decides when values are read; None: always.
 
     Raises:
         TypeError: Something is no tensor, of a wrong dtype, or requires grad where it must not.
         ValueError: Shapes or devices do not match, or values are out of range.
     """
-    pred_name, target_name, weight_name = names
+    names = Names() if names is None else names
+    pred_name, target_name, weight_name, annotated_name = names
     _check_prediction(pred, pred_name, n_classes, activation)
     check_companion(target, target_name, pred, pred_name)
     check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
@@ -202,6 +215,10 @@ def as_pixels(
         label_smoothing=label_smoothing,
         maps={key: _flat_map(values, key, pred, pred_name) for key, values in (maps or {}).items()},
     )
+    if annotated is not None:
+        _check_annotated(annotated, annotated_name, pred, pred_name)
+        if activation == "sigmoid":
+            pixels = replace(pixels, weight=_annotated_weight(annotated, pixels))
     _check_ignored_value(pixels, target_name)
     _check_values(pixels, names, ValueChecks() if checks is None else checks)
     return pixels
@@ -288,6 +305,28 @@ def _flat_weight(
     )
 
 
+def _check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    check_companion(annotated, name, pred, pred_name)
+    if annotated.dtype != torch.bool:
+        raise TypeError(
+            f"{name} must be booleans, whether a class was annotated in a sample, got "
+            f"{annotated.dtype}: pass {name}.bool()."
+        )
+    if annotated.shape != pred.shape[:2]:
+        raise ValueError(
+            f"{name} must have one entry for each sample and class of {pred_name}: expected "
+            f"{tuple(pred.shape[:2])}, got {tuple(annotated.shape)}."
+        )
+
+
+def _annotated_weight(annotated: Tensor, pixels: Pixels) -> Tensor:
+    """The pixels' weights (N, C, P), 0 in channels that are not annotated."""
+    channels = annotated.unsqueeze(-1)
+    if pixels.weight is None:
+        return channels.expand(pixels.prediction.shape)
+    return torch.where(channels, pixels.weight, torch.zeros_like(pixels.weight))
+
+
 def _flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
     check_companion(values, name, pred, pred_name)
     if values.shape != pred.shape:
@@ -334,8 +373,8 @@ def _on_device(weights: Tensor | None, pred: Tensor) -> Tensor | None:
     return None if weights is None else weights.to(pred.device)
 
 
-def _check_values(pixels: Pixels, names: tuple[str, str, str], checks: ValueChecks) -> None:
-    pred_name, target_name, weight_name = names
+def _check_values(pixels: Pixels, names: Names, checks: ValueChecks) -> None:
+    pred_name, target_name, weight_name, _ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
         _check_weight_values(weight, pixels.kept(), weight_name)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segloss.arguments import check_choice, check_integer, check_number, check_weights
 from segloss.precision import Precise, accumulation_dtype, arithmetic_dtype, without_autocast
-from segloss.targets import Pixels, ValueChecks, as_pixels
+from segloss.targets import Names, Pixels, ValueChecks, as_pixels
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """What each mode makes of the logits."""
@@ -131,7 +131,7 @@ class TopKCrossEntropyLoss(Precise):
             ignore_index=self.ignore_index,
             class_weights=self.class_weights,
             label_smoothing=self.label_smoothing,
-            names=("prediction", "target", "weight"),
+            names=Names("prediction"),
             checks=self._checks,
         )
 

@@ -8,7 +8,7 @@ A new term is a class with a name, the groups of `sums` that it needs, and `cell
 `RegionTerm`), `weights` (of an `Overlap`) or `pixels` (of a `PixelTerm`).
 """
 
-from segloss.terms.compound import TERMS, Compound, Weighted, seg_terms
+from segloss.terms.compound import TERMS, Compound, Weighted, parameters_of, seg_terms
 from segloss.terms.correlation import MCC
 from segloss.terms.generalized_dice import GeneralizedDice
 from segloss.terms.of_maps import Boundary, SkeletonRecall
@@ -59,6 +59,7 @@ __all__ = [
     "UnifiedFocal",
     "Weighted",
     "mean",
+    "parameters_of",
     "seg_terms",
     "total_mean",
 ]

@@ -1,0 +1,242 @@
+"""Options of single terms, and how SegLoss takes terms."""
+
+from __future__ import annotations
+
+import by_the_book
+import pytest
+import torch
+from test_every_term import Case, alone, value_and_gradient, value_of
+
+from segloss import SegLoss
+from segloss.terms import (
+    MCC,
+    AsymmetricFocalTversky,
+    Boundary,
+    Dice,
+    Focal,
+    GeneralizedDice,
+    Jaccard,
+    RegionTerm,
+    mean,
+    parameters_of,
+)
+
+
+def with_terms(terms: dict, **options) -> SegLoss:
+    return SegLoss(bce_coef=0, dice_coef=0, extra_terms=terms, **options)
+
+
+@pytest.mark.parametrize("kind", ["soft masks", "soft classes", "multilabel", "multiclass"])
+@pytest.mark.parametrize(
+    ("name", "book"), [("dice", by_the_book.metric_dice), ("jaccard", by_the_book.metric_jaccard)]
+)
+def test_metric_losses_are_of_absolute_differences(name: str, book, kind: str) -> None:
+    case = Case(kind, masked=True)
+    loss = alone(name, **case.options, soft_labels="metric")
+    expected = by_the_book.over_cells(book)(case.book())
+    assert value_of(loss, case.logits, case).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_for_hard_targets_metric_losses_are_the_plain_ones(kind: str) -> None:
+    case = Case(kind)
+    for target in (case.target, case.target.float() if kind == "multilabel" else case.target):
+        case.target = target
+        for name in ("dice", "jaccard", "tversky", "mcc", "generalized_dice"):
+            plain = value_and_gradient(alone(name, **case.options), case)
+            metric = value_and_gradient(alone(name, **case.options, soft_labels="metric"), case)
+            torch.testing.assert_close(metric, plain, rtol=1e-12, atol=1e-14)
+
+
+def test_the_best_prediction_of_a_soft_target_is_the_target() -> None:
+    target = torch.full((1, 1, 4, 4), 0.5)
+
+    def best(soft_labels: str) -> float:
+        grid = torch.linspace(0, 1, 101)
+        loss = with_terms({Dice(smooth=0.0, soft_labels=soft_labels): 1.0}, from_logits=False)
+        values = [loss(p * torch.ones(1, 1, 4, 4), target)[0].item() for p in grid]
+        return grid[values.index(min(values))].item()
+
+    assert best("metric") == pytest.approx(0.5)
+    assert best("product") == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("weight_type", ["square", "simple", "uniform"])
+def test_generalized_dice_weights(weight_type: str) -> None:
+    case = Case("multiclass", masked=True)
+    power = {"square": 2, "simple": 1, "uniform": 0}[weight_type]
+    loss = with_terms({GeneralizedDice(weight_type=weight_type): 1.0}, **case.options)
+    expected = by_the_book.generalized_dice(case.book(), power)
+    assert value_of(loss, case.logits, case).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_generalized_dice_punishes_what_is_predicted_of_absent_classes() -> None:
+    labels = torch.zeros(1, 4, 4, dtype=torch.long)
+    labels[:, 0] = 1
+    loss = with_terms({"generalized_dice": 1.0}, n_classes=3)
+    right = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1) * 8.0
+    astray = right.clone()
+    astray[:, 2, 3] = 16.0
+    assert loss(right, labels)[0] < 0.01
+    assert loss(astray, labels)[0] > 0.1
+
+
+def test_mcc_of_what_has_no_correlation() -> None:
+    absent = torch.zeros(1, 1, 2, 2)
+    loss = with_terms({MCC(): 1.0}, from_logits=False)
+    assert loss(torch.zeros(1, 1, 2, 2), absent)[0] == 0
+    assert loss(torch.full((1, 1, 2, 2), 0.3), absent)[0] == 1
+
+
+@pytest.mark.parametrize("kind", ["binary", "soft masks"])
+def test_focal_alpha_weights_the_foreground(kind: str) -> None:
+    case = Case(kind, masked=True)
+    one = value_of(with_terms({Focal(alpha=0.25): 1.0}, **case.options), case.logits, case)
+    pair = value_of(with_terms({Focal(alpha=[0.75, 0.25]): 1.0}, **case.options), case.logits, case)
+    book = by_the_book.over_pixels(lambda p, c: (0.25 if c else 0.75) * by_the_book.focal(p, c))(
+        case.book()
+    )
+    assert one.item() == pair.item() == pytest.approx(book, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "soft classes"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.3])
+def test_softmax_focal_with_a_weight_per_class(kind: str, gamma: float) -> None:
+    case, alpha = Case(kind), [0.1, 0.4, 1.0, 2.0]
+    loss = with_terms({Focal(gamma=gamma, alpha=alpha): 1.0}, **case.options)
+
+    def pixel(p, c):
+        import numpy as np
+
+        return np.array(alpha)[c] * by_the_book.focal(p, c, gamma)
+
+    expected = by_the_book.over_pixels(pixel)(case.book())
+    assert value_of(loss, case.logits, case).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("margin", [8.0, 14.0, 20.0])
+def test_a_focal_loss_of_confident_pixels_keeps_its_digits(margin: float) -> None:
+    for kind in ("binary", "multiclass"):
+        case = Case(kind)
+        sign = (
+            2
+            * (
+                case.target
+                if kind == "binary"
+                else torch.nn.functional.one_hot(case.target, 4).movedim(-1, 1)
+            )
+            - 1
+        )
+        case.logits = (margin * sign / (1 if kind == "binary" else 2)).double()
+        precise = value_and_gradient(alone("focal", **case.options), case)
+        case.logits = case.logits.float()
+        value, gradient = value_and_gradient(alone("focal", **case.options), case)
+        torch.testing.assert_close(value.double(), precise[0], rtol=1e-5, atol=0)
+        torch.testing.assert_close(gradient.double(), precise[1], rtol=1e-5, atol=0)
+
+
+def test_terms_have_parameters_and_classes_of_their_own() -> None:
+    case = Case("multiclass")
+    objects = SegLoss(
+        n_classes=4, dice_coef=0, extra_terms={Dice(region_classes=[1, 2, 3], smooth=0.5): 0.7}
+    )
+    mapping = SegLoss(
+        n_classes=4,
+        dice_coef=0,
+        extra_terms={"dice": {"coef": 0.7, "region_classes": [1, 2, 3], "smooth": 0.5}},
+    )
+    assert value_of(objects, case.logits, case) == value_of(mapping, case.logits, case)
+    _, info = mapping({"seg": case.logits}, case.batch())
+    assert info["dice_per_class"].shape == (3,)
+
+
+def test_a_term_may_come_twice_under_another_name() -> None:
+    case = Case("multiclass")
+    loss = SegLoss(
+        n_classes=4, extra_terms={"lesions": {"term": "dice", "coef": 0.5, "region_classes": [3]}}
+    )
+    _, info = loss({"seg": case.logits}, case.batch())
+    assert {"dice", "lesions", "lesions_per_class"} <= set(info)
+    twice = SegLoss(n_classes=4, extra_terms={"lesions": {"term": Dice(), "coef": 0.5}})
+    assert set(twice.compound.terms) == {"cross_entropy", "dice", "lesions"}
+
+
+def test_composites_are_taken_apart() -> None:
+    loss = with_terms({"poly1": {"coef": 0.5, "epsilon": 3.0}, "unified_focal": 1.0})
+    assert loss.compound.coefficients == {
+        "poly1_cross_entropy": 0.5,
+        "poly1_missed_probability": 1.5,
+        "unified_focal_pixels": 0.5,
+        "unified_focal_tversky": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "message"),
+    [
+        ({"jacard": 0.2}, ValueError, "did you mean 'jaccard'"),
+        ({"jaccard": {"smooth": 1.0}}, ValueError, "must have the key 'coef'"),
+        ({"focal": {"coef": 1.0, "gama": 2}}, ValueError, "gama is unknown.*did you mean 'gamma'"),
+        ({"dice": 0.5}, ValueError, "must not repeat a term.*'term': 'dice'"),
+        ({"jaccard": -1}, ValueError, r"extra_terms\['jaccard'\] must be"),
+        ({"x": {"coef": 1, "term": Jaccard(), "smooth": 2}}, ValueError, "leave out: smooth"),
+        ({"focal": {"coef": 1.0, "alpha": 2.0}}, ValueError, r"alpha must be in \[0, 1\]"),
+        ({"unified_focal": {"coef": 1.0, "gamma": 1}}, ValueError, "gamma must be below 1"),
+        (["jaccard"], TypeError, "extra_terms must be a mapping"),
+    ],
+)
+def test_wrong_terms_are_refused(terms, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        SegLoss(extra_terms=terms)
+
+
+def test_alpha_must_fit_the_classes() -> None:
+    with pytest.raises(
+        ValueError, match="one weight for each class with softmax: expected 4, got 2"
+    ):
+        SegLoss(n_classes=4, extra_terms={Focal(alpha=0.25): 1.0})
+    loss = SegLoss(extra_terms={Focal(alpha=[1, 2, 3]): 1.0}, from_logits=True)
+    with pytest.raises(ValueError, match="expected 2, got 3"):
+        loss(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4))
+
+
+def test_missing_maps_are_named() -> None:
+    loss = SegLoss(extra_terms={"boundary": 0.1}, from_logits=True)
+    logits, mask = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    with pytest.raises(KeyError, match="gt_distance_map"):
+        loss({"seg": logits}, {"gt_polygons_image": mask})
+    with pytest.raises(TypeError, match="must be a mapping with the maps gt_distance_map"):
+        loss(logits, mask)
+    with pytest.raises(ValueError, match="one map for each channel"):
+        loss({"seg": logits}, {"gt_polygons_image": mask, "gt_distance_map": mask[:, :, :2]})
+
+
+def test_micro_is_refused_where_background_and_foreground_differ() -> None:
+    with pytest.raises(ValueError, match="mixes background and foreground"):
+        AsymmetricFocalTversky(region_reduction="micro")
+
+
+def test_maps_of_two_terms_are_read_by_each() -> None:
+    case = Case("multilabel")
+    case.maps["other"] = torch.randn_like(case.logits)
+    terms = {Boundary(): 1.0, "mine": {"term": Boundary(map_key="other"), "coef": 1.0}}
+    loss = with_terms(terms, **case.options)
+    _, info = loss({"seg": case.logits}, case.batch())
+    p = case.logits.sigmoid()
+    torch.testing.assert_close(info["boundary"], (p * case.maps["gt_distance_map"]).mean())
+    torch.testing.assert_close(info["mine"], (p * case.maps["other"]).mean())
+
+
+def test_a_term_of_ones_own() -> None:
+    class Specificity(RegionTerm):
+        name = "specificity"
+
+        def cell_loss(self, confusion):
+            return mean(confusion.false_positive, confusion.pixel_weight - confusion.actual)
+
+    case = Case("multilabel")
+    loss = with_terms({Specificity(): 1.0}, **case.options)
+    p = case.logits.sigmoid()
+    expected = ((p * (1 - case.target)).sum((2, 3)) / (1 - case.target).sum((2, 3))).mean()
+    torch.testing.assert_close(value_of(loss, case.logits, case), expected)
+    assert "region_reduction" in parameters_of(Specificity)
