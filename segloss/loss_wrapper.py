@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from segloss.arguments import check_text
-from segloss.batch import Batch, take
+from segloss.batch import Batch, take, take_optional
 from segloss.loss import Loss
 from segloss.precision import without_autocast
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import ValueChecks
+from segloss.term_losses import TermLoss
 
 _LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which have no channel axis."""
@@ -43,6 +44,9 @@ class LossWrapper(Loss):
             then; a list or slice of one keeps it.
         target_dtype: What to convert targets to, a `torch.dtype` or its name ("long", "float32").
         use_mixup: Whether batches may carry the keys of `MixUp`.
+        weight_key: The key of pixel weights in `gt_batch`, which may be absent. They, and the maps
+            that a term needs, go to losses of this package (`segloss.TermLoss`) alone: others take
+            a prediction and a target.
 
     Predictions in half precision are computed in float32, outside of autocast. Unless
     `target_dtype` says otherwise, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is
@@ -71,6 +75,7 @@ class LossWrapper(Loss):
         gt_channel_selector: Selector | None = None,
         target_dtype: torch.dtype | str | None = None,
         use_mixup: bool = False,
+        weight_key: str = "seg_loss_weights",
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
@@ -86,6 +91,7 @@ class LossWrapper(Loss):
         self.loss_func = loss_func
         self.pred_key = check_text("pred_key", pred_key)
         self.gt_key = check_text("gt_key", gt_key)
+        self.weight_key = check_text("weight_key", weight_key)
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
@@ -95,9 +101,10 @@ class LossWrapper(Loss):
         """The wrapped loss of the selected predictions and targets."""
         prediction = self._prediction(pred_batch)
         target = self._target(gt_batch, prediction)
+        further = self._further(gt_batch) if isinstance(self.loss_func, TermLoss) else {}
         try:
             with without_autocast(prediction.device):
-                return self.loss_func(prediction, target)
+                return self.loss_func(prediction, target, **further)
         except Exception as error:
             if hasattr(error, "add_note"):  # from Python 3.11 on
                 error.add_note(
@@ -113,6 +120,18 @@ class LossWrapper(Loss):
             prediction = self.pred_channels(prediction, f"pred_batch[{self.pred_key!r}]")
         half = prediction.dtype in (torch.float16, torch.bfloat16)
         return prediction.float() if half else prediction
+
+    def _further(self, gt_batch: Batch) -> dict[str, Any]:
+        """The pixel weights, and the maps that the term needs, of the selected channels."""
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        keys = self.loss_func.compound.maps  # type: ignore[attr-defined]
+        maps = {key: take(gt_batch, key, "gt_batch") for key in keys}
+        if self.gt_channels is None:
+            return {"pixel_weights": weights, "maps": maps}
+        if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
+            weights = self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
+        selected = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
+        return {"pixel_weights": weights, "maps": selected}
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         key = f"gt_batch[{self.gt_key!r}]"

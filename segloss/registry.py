@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from segloss.arguments import check_text, nearest
+from segloss.deep_supervision import DeepSupervision
 from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
     ComputeSegGrads,
@@ -24,21 +25,32 @@ from segloss.frame_field import (
     SegLossWeights,
     compute_gt_field,
 )
-from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
 from segloss.seg_loss import SegLoss
+from segloss.term_losses import TermLoss
+from segloss.topk import TopKCrossEntropyLoss
 
-LOSSES: dict[str, type[Loss]] = {
+TERM_LOSSES: dict[str, type[TermLoss]] = {
+    loss.term_type.name: loss for loss in TermLoss.__subclasses__()
+}
+"""The losses of single terms, by the names of these."""
+
+LOSSES: dict[str, type[nn.Module]] = {
     loss.__name__: loss
     for loss in (
         CrossfieldAlign90Loss,
         CrossfieldAlignLoss,
         CrossfieldSmoothLoss,
+        DeepSupervision,
+        DiceBCELoss,
+        DiceLoss,
         LossWrapper,
         SegCrossfieldLoss,
         SegEdgeInteriorLoss,
         SegLoss,
+        TopKCrossEntropyLoss,
+        *TERM_LOSSES.values(),
     )
 }
 """The package's losses, by the names under which configs know them."""
@@ -49,6 +61,7 @@ PRE_PROCESSES: dict[str, Callable[..., Any]] = {
 """The package's pre-processes for `MultiLoss`, by name."""
 
 _NAMED: dict[str, type[nn.Module]] = {
+    **TERM_LOSSES,
     "bce": nn.BCELoss,
     "bce_with_logits": nn.BCEWithLogitsLoss,
     "cross_entropy": nn.CrossEntropyLoss,
@@ -64,6 +77,7 @@ _NAMED: dict[str, type[nn.Module]] = {
     "seg_crossfield": SegCrossfieldLoss,
     "seg_edge_interior": SegEdgeInteriorLoss,
     "smooth_l1": nn.SmoothL1Loss,
+    "topk_cross_entropy": TopKCrossEntropyLoss,
 }
 """The losses that have a name from the start."""
 

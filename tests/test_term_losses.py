@@ -8,7 +8,7 @@ from test_every_term import Case, alone, value_of
 from torch import Tensor
 
 import segloss
-from segloss import MultiLoss, term_losses
+from segloss import LossWrapper, MultiLoss, term_losses
 from segloss.term_losses import MODES, TermLoss
 from segloss.terms import TERMS, Boundary
 
@@ -191,3 +191,64 @@ def test_torchvisions_focal(alpha: float | None) -> None:
 def test_the_module_is_the_public_place() -> None:
     assert term_losses.JaccardLoss is segloss.JaccardLoss
     assert Boundary.name in LOSSES
+
+
+def test_a_wrapped_loss_gets_weights_and_maps_of_the_selected_channels() -> None:
+    case = Case("multilabel", masked=True)
+    case.weights = case.weights * torch.rand_like(case.logits)
+    wrapper = LossWrapper(
+        segloss.BoundaryLoss("multilabel"), pred_channel_selector=[1, 3], gt_channel_selector=[1, 3]
+    )
+    value, _ = wrapper({"seg": case.logits}, case.batch())
+    expected = segloss.BoundaryLoss("multilabel")(
+        case.logits[:, [1, 3]],
+        case.target[:, [1, 3]],
+        pixel_weights=case.weights[:, [1, 3]],
+        maps={"gt_distance_map": case.maps["gt_distance_map"][:, [1, 3]]},
+    )
+    assert torch.equal(value, expected)
+
+
+CONFIG = """
+loss_params:
+  compound_loss:
+    loss_list:
+      - _target_: segloss.SegLoss
+        n_classes: 4
+        extra_terms:
+          jaccard: 0.2
+          focal: {coef: 0.5, gamma: 3.0}
+          lesions: {term: dice, coef: 0.5, region_classes: [2, 3]}
+        weight: 1.0
+      - _target_: segloss.TverskyLoss
+        mode: multiclass
+        alpha: 0.2
+        name: tversky
+        weight: 0.5
+      - _target_: segloss.DeepSupervision
+        loss: {_target_: segloss.FocalLoss, mode: multiclass}
+        name: deep
+        weight: 0.5
+"""
+
+
+def test_all_of_it_from_a_config() -> None:
+    case = Case("multiclass", masked=True)
+    multi = segloss.build_loss(CONFIG)
+    total, losses, info = multi({"seg": case.logits}, case.batch())
+    assert {"focal", "jaccard", "lesions"} <= set(info["seg"])
+    tversky = segloss.TverskyLoss("multiclass", alpha=0.2)
+    expected = tversky(case.logits, case.target, pixel_weights=case.weights)
+    torch.testing.assert_close(losses["tversky"], expected)
+    focal = segloss.FocalLoss("multiclass")
+    expected = focal(case.logits, case.target, pixel_weights=case.weights)
+    torch.testing.assert_close(losses["deep"], expected)
+    torch.testing.assert_close(
+        total, losses["seg"] + 0.5 * losses["tversky"] + 0.5 * losses["deep"]
+    )
+
+
+def test_losses_have_names_in_the_registry() -> None:
+    assert segloss.get_loss("jaccard") is segloss.JaccardLoss
+    assert segloss.get_loss("dice") is segloss.DiceLoss
+    assert {"focal", "topk_cross_entropy", "unified_focal"} <= set(segloss.list_losses())
