@@ -447,10 +447,7 @@ def _loss(
     if reduction == "none":
         _check_cells(compound)
     confusion = soft_confusion(pred, target, sums=compound.sums, **reading)
-    if reduction == "none":
-        loss = compound.cells(confusion)
-    else:
-        loss = compound.total(compound.means(compound(confusion)))
+    loss = compound.cells(confusion) if reduction == "none" else compound.value(confusion)
     return loss.to(arithmetic_dtype(pred.dtype))
 
 

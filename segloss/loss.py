@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segloss.arguments import check_flag, check_integer, check_number, check_text
 from segloss.batch import Batch
-from segloss.distributed import all_reduce_sum, world_size
+from segloss.distributed import all_reduce_sum, local_statistics, world_size
 from segloss.mixup import KEYS, split_mixup
 from segloss.precision import Precise
 
@@ -105,7 +105,8 @@ class Loss(Precise):
     def _updated_average(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> RunningAverage:
         """The running average as `update_norm` would leave it; nothing is changed."""
         number = check_number("nums", nums, open_low=True)
-        loss, _ = self._raw(pred_batch, gt_batch)
+        with local_statistics():
+            loss, _ = self._raw(pred_batch, gt_batch)
         count = self.norm_count + number
         average = torch.lerp(self.norm, loss.to(self.norm), number / count)
         value = average.item()

@@ -16,6 +16,7 @@ from segloss.arguments import (
 )
 from segloss.batch import Batch, take, take_optional
 from segloss.confusion import confusion_of
+from segloss.distributed import RankSum
 from segloss.loss import Loss
 from segloss.mixup import MixUp
 from segloss.partial_labels import merge_unannotated
@@ -84,6 +85,11 @@ class SegLoss(Loss):
             annotated in a sample is added to the background's, class 0 (the marginal loss; see
             `segloss.partial_labels`). Such samples are refused otherwise, unless all terms are
             region terms.
+        sync_statistics: Whether the terms' statistics are added up over the ranks of a process
+            group while gradients are computed. The loss on every rank, and the gradients after
+            `DistributedDataParallel` has averaged them, are then those of the whole batch.
+        sync_in_eval: Whether that is so without gradients too, where all ranks must take part.
+        process_group: The group; None: all ranks.
         pred_key: The key of the predictions in `pred_batch`, (N, C, *spatial).
         gt_key: The key of the targets in `gt_batch`: dense (N, C, *spatial), or a label map
             (N, *spatial) or (N, 1, *spatial).
@@ -152,6 +158,9 @@ class SegLoss(Loss):
         soft_labels: str = "product",
         extra_terms: Mapping[Any, Any] | None = None,
         merge_unannotated: bool = False,
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
         pred_key: str = "seg",
         gt_key: str = "gt_polygons_image",
         weight_key: str = "seg_loss_weights",
@@ -196,6 +205,7 @@ class SegLoss(Loss):
                 "merge_unannotated=True leaves classes without probability, to which smooth_factor "
                 "would give some: leave one of them out."
             )
+        self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         self._checks = ValueChecks()
         if self.activation == "softmax":
             self.compound.check_classes(n_classes, self.activation)
@@ -207,7 +217,7 @@ class SegLoss(Loss):
         confusion = confusion_of(pixels, self.compound.sums)
         if left_out is not None:
             confusion = confusion.leave_out(left_out)
-        ratios = self.compound(confusion)
+        ratios = self.compound(confusion, self._add)
         means = self.compound.means(ratios)
         for name, (numerator, denominator) in ratios.items():
             self.extra_info[name] = means[name]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segloss.arguments import check_choice, check_flag, check_integer, check_keys
 from segloss.confusion import confusion_of
+from segloss.distributed import RankSum
 from segloss.precision import Precise, arithmetic_dtype
 from segloss.targets import Names, ValueChecks, as_pixels
 from segloss.terms import (
@@ -52,6 +53,9 @@ class TermLoss(Precise):
         ignore_index: The target's value that marks pixels to be left out.
         reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), 0 where it
             is left out, or (N, 1) where the term does not tell them apart.
+        sync_statistics: Whether statistics are added up over ranks; see `segloss.SegLoss`.
+        sync_in_eval: Whether that is so without gradients too.
+        process_group: The ranks' group; None: all.
         **parameters: The term's own parameters, and for region terms those of
             `segloss.terms.RegionTerm`.
 
@@ -69,6 +73,9 @@ class TermLoss(Precise):
         from_logits: bool = True,
         ignore_index: int | None = None,
         reduction: str = "mean",
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
         **parameters: Any,
     ) -> None:
         super().__init__()
@@ -82,6 +89,11 @@ class TermLoss(Precise):
             parameters = {"region_classes": classes, **parameters}
         check_keys(type(self).__name__, parameters, parameters_of(self.term_type))
         self.compound = Compound([Weighted(1.0, self.term_type(**parameters))])
+        self._add = RankSum(sync_statistics, sync_in_eval, process_group)
+        if sync_statistics and reduction == "none":
+            raise ValueError(
+                "sync_statistics=True adds up means, and reduction='none' has none: use 'mean'."
+            )
         self._checks = ValueChecks()
 
     def forward(
@@ -122,7 +134,7 @@ class TermLoss(Precise):
         if self.reduction == "none":
             loss = self.compound.cells(confusion)
         else:
-            loss = self.compound.total(self.compound.means(self.compound(confusion)))
+            loss = self.compound.value(confusion, self._add)
         return loss.to(arithmetic_dtype(prediction.dtype))
 
     def extra_repr(self) -> str:

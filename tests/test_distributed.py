@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import on_ranks
 from torch import nn
 
 from segloss import MultiLoss
@@ -19,15 +16,7 @@ VALUES = [[(2.0, 4), (3.0, 2)], [(10.0, 1)], []]
 """The losses and numbers of samples that each rank sees; the last one sees none."""
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def run_rank(rank: int, ranks: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=ranks)
+def norms_of_rank(rank: int, ranks: int) -> tuple[list[float], str]:
     multi_loss = MultiLoss([nn.L1Loss()], [1])
     loss = multi_loss.loss_funcs[0]
     zero = torch.zeros(1, 1, 2)
@@ -41,21 +30,19 @@ def run_rank(rank: int, ranks: int, port: int, folder: str) -> None:
         multi_loss.update_norm(zero + 5.0, zero, 3)
     multi_loss.sync()
     norms.append(loss.norm.item())
+    message = ""
     try:
         multi_loss.sync(world_size=ranks + 1)
     except ValueError as error:
         message = str(error)
-    torch.save((norms, message), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return norms, message
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_sync_gives_every_rank_the_average_over_all_samples(ranks: int, tmp_path: Path) -> None:
-    mp.spawn(run_rank, (ranks, free_port(), str(tmp_path)), nprocs=ranks)
     first = (2 * 4 + 3 * 2 + 10) / 7
     then = (2 * 4 + 3 * 2 + 10 + 5 * 3) / 10
-    for rank in range(ranks):
-        norms, message = torch.load(tmp_path / f"{rank}.pt")
+    for norms, message in on_ranks(ranks, tmp_path, norms_of_rank):
         assert norms == pytest.approx([first, first, then], rel=1e-12)
         assert f"process group, {ranks}, got {ranks + 1}" in message
 

@@ -60,6 +60,10 @@ TERMS: dict[str, type[Term]] = {
 """All terms by name, as `extra_terms` knows them."""
 
 
+Added = Mapping[str, Sequence[Tensor]]
+"""The statistics of terms, by the names of these."""
+
+
 class Weighted(NamedTuple):
     """A term with its coefficient, and a name of its own if its kind's will not do."""
 
@@ -115,9 +119,24 @@ class Compound(Precise):
             if isinstance(term, Term):
                 term.check_classes(channels, activation)
 
-    def forward(self, confusion: SoftConfusion) -> dict[str, tuple[Tensor, Tensor]]:
-        """The numerators and denominators of each term."""
-        return {name: term(confusion) for name, term in self.terms.items()}
+    def forward(
+        self, confusion: SoftConfusion, add: Callable[[Added], Added] | None = None
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """The numerators and denominators of each term.
+
+        Args:
+            confusion: The sums of these samples.
+            add: What adds up the terms' statistics over ranks, such as a `RankSum`; None: nothing.
+        """
+        statistics = {
+            name: term.statistics(confusion)
+            for name, term in self.terms.items()
+            if isinstance(term, Term)
+        }
+        tensors: Added = {name: each.tensors for name, each in statistics.items()}
+        if add is not None:
+            tensors = add(tensors)
+        return {name: each.finish(tensors[name]) for name, each in statistics.items()}
 
     def means(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """The value of each term, from its numerators and denominators."""
@@ -127,6 +146,12 @@ class Compound(Precise):
         """The sum of coefficients times terms, in the precision of the sums."""
         weighted = [coefficient * means[name] for name, coefficient in self.coefficients.items()]
         return functools.reduce(torch.add, weighted)
+
+    def value(
+        self, confusion: SoftConfusion, add: Callable[[Added], Added] | None = None
+    ) -> Tensor:
+        """The loss: `total` of the `means` of `forward`."""
+        return self.total(self.means(self(confusion, add)))
 
     def cells(self, confusion: SoftConfusion) -> Tensor:
         """The sum of coefficients times the terms' cells, (N, C), which must be of one shape.

@@ -53,12 +53,10 @@ class GeneralizedDice(RegionTerm):
         self.weight_type = check_choice("weight_type", weight_type, _EXPONENTS)
         self.smooth = check_number("smooth", smooth)
 
-    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each sample, (N, 1), and 1, or 0 where all is left out."""
-        pooled = self.pooled(confusion)
-        return self.cell_loss(pooled), (self.cell_weights(pooled) > 0).any(1, keepdim=True).to(
-            pooled.actual
-        )
+        kept = (self.cell_weights(pooled) > 0).any(1, keepdim=True)
+        return self.cell_loss(pooled), kept.to(pooled.actual)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each sample, (N, 1)."""

@@ -52,10 +52,10 @@ class RegionSizeKL(RegionTerm):
 
     name = "region_size_kl"
 
-    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The divergences of samples, (N, 1), with softmax, of channels with sigmoid."""
-        losses, weights = super().cells(confusion)
-        if not confusion.exclusive:
+        losses, weights = super().pooled_cells(pooled)
+        if not pooled.exclusive:
             return losses, weights
         kept = (weights > 0).any(1, keepdim=True)
         return (losses * weights).sum(1, keepdim=True), kept.to(weights)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -39,6 +39,23 @@ def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     return mean(numerator.sum(), denominator.sum())
 
 
+def _as_ratio(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    numerator, denominator = tensors
+    return numerator, denominator
+
+
+class Statistics(NamedTuple):
+    """What of a term adds up over samples, and what makes its ratio of the sums.
+
+    Attributes:
+        tensors: The statistics: their sums over all samples are those of the whole batch.
+        finish: From these to the numerator and denominator of each class's mean.
+    """
+
+    tensors: list[Tensor]
+    finish: Callable[[Sequence[Tensor]], tuple[Tensor, Tensor]] = _as_ratio
+
+
 class Term(Precise):
     """A term of a compound loss: from the pass's sums to (numerator, denominator) of its mean."""
 
@@ -56,13 +73,18 @@ class Term(Precise):
     def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each cell of samples and classes, and the cell's weight in the mean."""
 
+    def statistics(self, confusion: SoftConfusion) -> Statistics:
+        """What of the term adds up over samples, on whichever rank they are."""
+        losses, weights = self.cells(confusion)
+        return Statistics([(weights * losses).sum(0), weights.sum(0)])
+
     def forward(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Numerator and denominator of each class's mean; the ratio of their sums is the term.
 
         They are vectors (C,), or scalars where classes can't be told apart.
         """
-        losses, weights = self.cells(confusion)
-        return (weights * losses).sum(0), weights.sum(0)
+        tensors, finish = self.statistics(confusion)
+        return finish(tensors)
 
     def kept_cells(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each cell, (N, C or 1), and 0 where it is left out."""
@@ -90,10 +112,10 @@ class PixelTerm(Term):
         losses, weights = self.pixels(confusion)
         return mean(losses, weights), weights
 
-    def forward(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def statistics(self, confusion: SoftConfusion) -> Statistics:
         """The sums over the samples, of each channel for sigmoid, of all classes for softmax."""
         losses, weights = self.pixels(confusion)
-        return losses.sum(0), weights.sum(0)
+        return Statistics([losses.sum(0), weights.sum(0)])
 
 
 def pixel_count(confusion: SoftConfusion) -> Tensor:
@@ -162,14 +184,29 @@ class RegionTerm(Term):
 
     def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each cell that is left after pooling, and its weight in the mean."""
-        pooled = self.pooled(confusion)
+        return self.pooled_cells(self.pooled(confusion))
+
+    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The same, of the sums as pooled."""
         return self.cell_loss(pooled), self.cell_weights(pooled)
 
-    def forward(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def statistics(self, confusion: SoftConfusion) -> Statistics:
+        """The ratio of each class over its samples, or what is pooled before the term."""
+        pooled = self.pooled(confusion)
+        if self.region_reduction == "sample":
+            return Statistics(list(self._ratio(pooled)))
+
+        def finish(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+            sums = dict(zip(pooled.sums, tensors, strict=True))
+            return self._ratio(SoftConfusion(sums, pooled.exclusive))
+
+        return Statistics(list(pooled.sums.values()), finish)
+
+    def _ratio(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Numerators and denominators of each class, or of all where the term has pooled them."""
-        numerator, denominator = super().forward(confusion)
-        classes = len(self.region_classes or range(confusion.actual.shape[1]))
-        if self.region_reduction == "micro" or len(numerator) < classes:
+        losses, weights = self.pooled_cells(pooled)
+        numerator, denominator = (weights * losses).sum(0), weights.sum(0)
+        if self.region_reduction == "micro" or len(numerator) < pooled.actual.shape[1]:
             return numerator.sum(), denominator.sum()
         return numerator, denominator
 

@@ -1,0 +1,38 @@
+"""Real processes with gloo on loopback, for the tests of what is distributed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+Work = Callable[[int, int], Any]
+"""What a rank does, given its number and the number of ranks; the result can be saved."""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _run(rank: int, ranks: int, port: int, folder: str, work: Work, seconds: float) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    timeout = timedelta(seconds=seconds)
+    dist.init_process_group("gloo", rank=rank, world_size=ranks, timeout=timeout)
+    torch.save(work(rank, ranks), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def on_ranks(ranks: int, folder: Path, work: Work, seconds: float = 60) -> list[Any]:
+    """The results of all ranks; raises what a rank raised."""
+    mp.spawn(_run, (ranks, free_port(), str(folder), work, seconds), nprocs=ranks)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(ranks)]
