@@ -5,6 +5,10 @@ image and maps of how probable grey and white matter are, 1 mm to the voxel. A s
 is held out for the test, with a gap on either side. At the end the network stands beside the best
 that can be done from a voxel's intensity alone.
 
+Several processes may share the batches:
+
+    torchrun --standalone --nproc-per-node=2 examples/brain_tissue.py
+
 The output folder gets metrics.json, checkpoint.pt, losses.png and slices.png. On a CPU, the same
 settings give the same numbers.
 """
@@ -25,6 +29,7 @@ import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
 from configuration import command_line, load_config, mistakes_as_messages
+from data_parallel import Ranks, processes
 from networks import ModelSettings, build_unet
 from nilearn import datasets
 from numpy.typing import NDArray
@@ -33,6 +38,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from training import (
     Batch,
+    Run,
     TrainingSettings,
     check_at_least,
     compute_norms,
@@ -162,37 +168,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, tests and draws, as the command line says."""
     command = command_line(__doc__, HERE / "brain_tissue.yaml", Path("runs/brain_tissue"))
     options = command.parse_intermixed_args(arguments)
-    checkpoint = options.output / "checkpoint.pt"
     with mistakes_as_messages():
         settings = load_config(BrainSettings, options.config, options.overrides)
+    with processes(settings.training.device) as ranks:
+        run_example(settings, options.output, ranks, resume=options.resume)
+
+
+def run_example(settings: BrainSettings, output: Path, ranks: Ranks, *, resume: bool) -> None:
+    """Trains in all processes, and tests and draws in the first."""
+    checkpoint = output / "checkpoint.pt"
+    with mistakes_as_messages():
         torch.manual_seed(settings.seed)
         model = build_unet(settings.model, in_channels=1, classes=1 + len(TISSUES))
-        run = new_run(model, settings.loss_params, settings.training, asdict(settings))
-        if options.resume:
+        run = new_run(model, settings.loss_params, settings.training, asdict(settings), ranks)
+        if resume:
             run.resume(checkpoint)
         training, test = split(load_brain(settings.data.tissue_threshold), settings.data)
         plain, augmented = transforms(training, settings.augmentation)
-        options.output.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
 
     def batches(epoch: int) -> DataLoader[Batch]:
         seed = seed_of(settings.seed, epoch)
         dataset = BrainDataset(training, augmented, seed)
-        return shuffled(dataset, settings.training.batch_size, seed)
+        return shuffled(dataset, settings.training.batch_size, seed, ranks)
 
-    if not options.resume:
-        compute_norms(run.model, run.loss, batches(0))
+    if not resume:
+        compute_norms(run.model, run.loss, batches(0), ranks)
         run.save(checkpoint)
     train(run, batches, settings.training, settings.seed, checkpoint)
+    if ranks.is_first:
+        evaluate(run, training, test, plain, output)
 
+
+def evaluate(run: Run, training: Brain, test: Brain, plain: A.Compose, output: Path) -> None:
+    """Compares the network with the lookup on the test slab, in numbers and pictures."""
     prediction = predict(run.model, BrainDataset(test, plain))
     lookup = fit_lookup(training)[test.image]
     report = metrics(prediction, lookup, test.labels)
     print_table(report)
-    plot_curves(run.history, options.output / "losses.png")
-    plot_examples(examples(test, prediction), TISSUES, options.output / "slices.png")
+    plot_curves(run.history, output / "losses.png")
+    plot_examples(examples(test, prediction), TISSUES, output / "slices.png")
     report["seconds"] = round(run.seconds, 1)
-    (options.output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{run.seconds:.0f} seconds; the results are in {options.output}")
+    (output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{run.seconds:.0f} seconds; the results are in {output}")
 
 
 def load_brain(tissue_threshold: float) -> Brain:

@@ -16,17 +16,18 @@ import math
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from configuration import differences
+from data_parallel import ALONE, Ranks, ShareOfBatches
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from tqdm import tqdm
 
 from segloss import MultiLoss, build_loss
@@ -40,18 +41,22 @@ Record = dict[str, Any]
 """What is known of a training step: see `train_epoch`."""
 
 
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
 @dataclass
 class TrainingSettings:
     """How to train.
 
     Attributes:
         epochs: How often to go through the training data.
-        batch_size: Samples per step.
+        batch_size: Samples per step, of all processes together.
         learning_rate: One value per entry of `learning_rate_epochs`, interpolated linearly and
             held constant outside, as the weights of a `MultiLoss` are. It does not look at
             `epochs`, so that a run may be made longer.
         learning_rate_epochs: The epochs that these values belong to, in increasing order.
-        weight_decay: That of AdamW.
+        optimizer: "adamw" or "sgd".
+        weight_decay: That of the optimiser.
         device: Where to train, such as "cpu" or "cuda".
     """
 
@@ -59,6 +64,7 @@ class TrainingSettings:
     batch_size: int
     learning_rate: list[float]
     learning_rate_epochs: list[float]
+    optimizer: str
     weight_decay: float
     device: str
 
@@ -66,6 +72,11 @@ class TrainingSettings:
         check_at_least("training.epochs", self.epochs, 1)
         check_at_least("training.batch_size", self.batch_size, 1)
         check_at_least("training.weight_decay", self.weight_decay, 0)
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"training.optimizer must be one of {', '.join(OPTIMIZERS)}, got "
+                f"{self.optimizer!r}."
+            )
         _check_schedule(self.learning_rate, self.learning_rate_epochs)
         _check_device(self.device)
 
@@ -86,6 +97,8 @@ class Run:
         epoch: How many epochs are done.
         history: A record of each step.
         started: When the run began, on the clock of `time.perf_counter`, interruptions left out.
+        ranks: The processes that train.
+        network: The network as it is trained, by all of them.
     """
 
     model: nn.Module
@@ -95,6 +108,10 @@ class Run:
     epoch: int = 0
     history: list[Record] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+    ranks: Ranks = field(default_factory=Ranks)
+
+    def __post_init__(self) -> None:
+        self.network = self.ranks.parallel(self.model)
 
     @property
     def seconds(self) -> float:
@@ -102,7 +119,9 @@ class Run:
         return time.perf_counter() - self.started
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint, whole or not at all, in the first process."""
+        if not self.ranks.is_first:
+            return
         state = {
             "settings": self.settings,
             "epoch": self.epoch,
@@ -139,6 +158,7 @@ def new_run(
     loss_params: dict[str, Any],
     settings: TrainingSettings,
     everything: dict[str, Any],
+    ranks: Ranks | None = None,
 ) -> Run:
     """A run before its first step.
 
@@ -147,12 +167,16 @@ def new_run(
         loss_params: The section of the config.
         settings: How to train.
         everything: All settings, which a checkpoint keeps.
+        ranks: The processes that train; None: this one.
     """
+    ranks = Ranks(device=settings.device) if ranks is None else ranks
     torch.use_deterministic_algorithms(True, warn_only=True)
-    model = model.to(memory_format=torch.channels_last).to(settings.device)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay)
-    loss = build_multi_loss(loss_params).to(settings.device)
-    return Run(model, optimizer, loss, everything)
+    model = model.to(memory_format=torch.channels_last).to(ranks.device)
+    optimizer = OPTIMIZERS[settings.optimizer](
+        model.parameters(), lr=settings.learning_rate_at(0), weight_decay=settings.weight_decay
+    )
+    loss = build_multi_loss(loss_params).to(ranks.device)
+    return Run(model, optimizer, loss, everything, ranks=ranks)
 
 
 def predictions(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
@@ -174,22 +198,28 @@ def seed_of(*keys: int) -> int:
     return int(np.random.SeedSequence(keys).generate_state(1)[0])
 
 
-def shuffled(dataset: Dataset[Batch], batch_size: int, seed: int) -> DataLoader[Batch]:
-    """The batches of a dataset in an order that follows from the seed alone."""
-    order = torch.Generator().manual_seed(seed)
-    return DataLoader(dataset, batch_size, shuffle=True, generator=order)
+def shuffled(
+    dataset: Dataset[Batch], batch_size: int, seed: int, ranks: Ranks = ALONE
+) -> DataLoader[Batch]:
+    """This process's share of the batches, in an order that follows from the seed alone."""
+    generator = torch.Generator().manual_seed(seed)
+    order = RandomSampler(cast(Sized, dataset), generator=generator)
+    share = ShareOfBatches(order, batch_size, ranks)
+    return DataLoader(dataset, batch_sampler=share, generator=generator)
 
 
-def compute_norms(model: nn.Module, loss: MultiLoss, batches: Iterable[Batch]) -> None:
+def compute_norms(
+    model: nn.Module, loss: MultiLoss, batches: Iterable[Batch], ranks: Ranks = ALONE
+) -> None:
     """Sets the norm of each loss to its average over the batches, before any training.
 
     A copy of the model sees them, in training mode, so that batch norm keeps its statistics.
-    `max_samples` of the loss's `normalization_params` ends it early, and nothing is done for a
-    loss that is not to be normalised.
+    `max_samples` of the loss's `normalization_params`, of all processes together, ends it early,
+    and nothing is done for a loss that is not to be normalised.
     """
     if not loss.normalize_losses:
         return
-    most = loss.normalization_params.get("max_samples") or math.inf
+    most = (loss.normalization_params.get("max_samples") or math.inf) / ranks.count
     observer = copy.deepcopy(model).train()
     seen = 0
     loss.reset_norm()
@@ -219,7 +249,9 @@ def _train(
     run: Run, batches: Batches, settings: TrainingSettings, seed: int, checkpoint: Path
 ) -> None:
     steps = len(batches(0))
-    with tqdm(total=settings.epochs * steps, initial=run.epoch * steps, unit="step") as bar:
+    quiet = not run.ranks.is_first
+    total, done = settings.epochs * steps, run.epoch * steps
+    with tqdm(total=total, initial=done, unit="step", disable=quiet) as bar:
         for epoch in range(run.epoch, settings.epochs):
             bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
             torch.manual_seed(seed_of(seed, epoch))
@@ -247,7 +279,7 @@ def train_epoch(
         run.loss.set_epoch(now)
 
         batch = to_device(batch, run.model)
-        total, losses, info = run.loss(predictions(run.model, batch), batch)
+        total, losses, info = run.loss(predictions(run.network, batch), batch)
         run.optimizer.zero_grad()
         total.backward()
         run.optimizer.step()
