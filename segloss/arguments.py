@@ -134,3 +134,13 @@ def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> N
             raise ValueError(
                 f"{path}.{key} is unknown{nearest(key, known)}; known are: {', '.join(known)}."
             )
+
+
+def check_same_names(what: str, earlier: Sequence[str], now: Sequence[str]) -> None:
+    """Raises ValueError if a checkpoint's state is of other names, or of these in another order."""
+    if list(earlier) != list(now):
+        raise ValueError(
+            f"The checkpoint is of other {what}: {', '.join(earlier)} then, {', '.join(now)} now, "
+            "and their state would be mixed up. Build what the earlier config says, or leave this "
+            "part out of what is loaded."
+        )

@@ -47,6 +47,7 @@ _COMPOUND_KEYS = (
     "pre_processes",
     "normalize_losses",
     "normalization_params",
+    "check_finite",
 )
 
 _CONVERSIONS = ("none", "partial", "object", "all")
@@ -270,6 +271,7 @@ def _compound_spec(block: Mapping[str, Any], path: str) -> CompoundSpec:
     options = {
         "normalize_losses": block.get("normalize_losses", True),
         "normalization_params": block.get("normalization_params"),
+        "check_finite": block.get("check_finite", False),
     }
     specs, thresholds = _specs(block, path), block.get("epoch_thresholds")
     return CompoundSpec(path, specs, thresholds, block.get("pre_processes"), options)

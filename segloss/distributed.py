@@ -31,6 +31,11 @@ def world_size() -> int:
     return dist.get_world_size() if is_distributed() else 1
 
 
+def rank() -> int:
+    """The number of this rank; 0 where nothing is distributed."""
+    return dist.get_rank() if is_distributed() else 0
+
+
 def all_reduce_sum(tensor: Tensor, group: Any = None) -> Tensor:
     """The sum of `tensor` over all ranks, on every rank; no gradient flows through it."""
     if not is_distributed() or dist.get_world_size(group) == 1:

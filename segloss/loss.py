@@ -114,8 +114,8 @@ class Loss(Precise):
             raise ValueError(
                 f"The norm of {self.name!r} must be a finite number above {_LEAST_NORM:g} to be "
                 f"divided by, got {value:g} after a batch with the loss {loss.item():g}. Leave a "
-                "loss that is 0 or not finite out of the normalisation (normalize=False), or take "
-                "the norm over other batches."
+                "loss that is 0, negative or not finite out of the normalisation "
+                "(normalize=False), or take the norm over other batches."
             )
         return RunningAverage(average, count)
 

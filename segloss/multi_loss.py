@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_flag, is_list
+from segloss.arguments import check_flag, check_same_names, is_list
 from segloss.batch import Batch
+from segloss.distributed import rank
 from segloss.loss import Criterion, Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.precision import Precise
@@ -48,14 +49,20 @@ class MultiLoss(Precise):
         combiner: What makes a scalar of the vector (k,) of weighted, normalised losses; None:
             their sum. An `nn.Module`, such as `UncertaintyWeighting` or a scalarizer of TorchJD,
             becomes a part of this one, with its parameters.
+        check_finite: Whether a loss that is not finite is an error at once, which names the loss,
+            the rank, the epoch, norms and weights. It waits for an accelerator in every step, and
+            does nothing in what a compiler has compiled.
 
     A weight of 0 keeps its loss in the graph, so that every parameter has a gradient. The current
-    weights are in the buffer `current_weights`, and so in the `state_dict`; of a checkpoint, those
-    that are scheduled are restored.
+    weights are in the buffer `current_weights`, and the epoch in `epoch` (NaN where none was set),
+    and so in the `state_dict`, with the losses' names; of a checkpoint, the weights that are
+    scheduled are restored, and one of other losses, or of the same in another order, is refused.
 
     Raises:
         TypeError, ValueError: An argument is wrong: losses and weights of different number, names
-            that are not unique, thresholds missing, unsorted or of the wrong number.
+            that are not unique, thresholds missing, unsorted or of the wrong number; or a
+            checkpoint is of other losses.
+        FloatingPointError: A loss is not finite, and `check_finite` is set.
 
     Example:
         >>> losses = [nn.MSELoss(), LossWrapper(nn.L1Loss(), name="l1")]
@@ -67,6 +74,7 @@ class MultiLoss(Precise):
     """
 
     current_weights: Tensor
+    epoch: Tensor
 
     def __init__(
         self,
@@ -78,6 +86,7 @@ class MultiLoss(Precise):
         normalize_losses: bool = True,
         normalization_params: Mapping[str, Any] | None = None,
         combiner: Combiner | None = None,
+        check_finite: bool = False,
     ) -> None:
         super().__init__()
         losses = _check_losses(loss_funcs)
@@ -102,6 +111,8 @@ class MultiLoss(Precise):
                 f"{combiner!r}."
             )
         self.combiner = combiner
+        self.check_finite = check_flag("check_finite", check_finite)
+        self.register_buffer("epoch", torch.tensor(torch.nan, dtype=torch.float64))
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
 
@@ -161,7 +172,26 @@ class MultiLoss(Precise):
             )
         normalize = self.normalize_losses if normalize is None else normalize
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
-        return {loss.name: loss(pred_batch, gt_batch, normalize) for loss in self._losses()}
+        results = {loss.name: loss(pred_batch, gt_batch, normalize) for loss in self._losses()}
+        if self.check_finite and not torch.compiler.is_compiling():
+            self._check_finite(results)
+        return results
+
+    def _check_finite(self, results: Mapping[str, tuple[Tensor, dict[str, Any]]]) -> None:
+        values = {name: value.detach() for name, (value, _) in results.items()}
+        if torch.stack([value.isfinite() for value in values.values()]).all():
+            return
+        wrong = [name for name, value in values.items() if not value.isfinite()]
+        parts = [part for name in wrong for part in _not_finite(name, results[name][1])]
+        where = f" ({', '.join(parts)})" if parts else ""
+        norms = {loss.name: loss.norm.item() for loss in self._losses()}
+        weights = dict(zip(norms, self.current_weights.tolist(), strict=True))
+        raise FloatingPointError(
+            f"The loss {', '.join(wrong)} is not finite{where} on rank {rank()} in epoch "
+            f"{self.epoch.item():g}: losses { {k: v.item() for k, v in values.items()} }, norms "
+            f"{norms}, weights {weights}. Look at the batch and the predictions: a learning rate "
+            "that is too high, or half precision that overflows, are the usual causes."
+        )
 
     def _weighted(self, results: Mapping[str, tuple[Tensor, Any]]) -> _Weighted:
         values = torch.stack([value for value, _ in results.values()])
@@ -185,6 +215,7 @@ class MultiLoss(Precise):
         """
         weights = self.schedule.at(epoch)
         self.current_weights.copy_(torch.tensor(weights, dtype=self.current_weights.dtype))
+        self.epoch.fill_(epoch)
         self._knows_weights = True
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
@@ -235,11 +266,28 @@ class MultiLoss(Precise):
             dtype=torch.float64,
         )
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """The losses' names, by which a checkpoint of other losses is known."""
+        return {"losses": [loss.name for loss in self._losses()]}
+
+    def set_extra_state(self, state: Any) -> None:
+        """The names have been compared before anything was loaded."""
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        earlier = state_dict.get(f"{prefix}_extra_state", self.get_extra_state())
+        check_same_names("losses", earlier["losses"], self.get_extra_state()["losses"])
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         constant = self._initial_weights().to(self.current_weights)
         self.current_weights.copy_(torch.where(constant.isnan(), self.current_weights, constant))
         self._knows_weights = not bool(self.current_weights.isnan().any())
+
+
+def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:
+    """The single numbers in a loss's extra information that are not finite."""
+    numbers = {k: v for k, v in info.items() if isinstance(v, Tensor) and v.ndim == 0}
+    return [f"{name}.{key}" for key, value in numbers.items() if not value.isfinite()]
 
 
 def _check_losses(loss_funcs: Any) -> list[Loss]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import segloss
 from segloss import build_loss
+from segloss.terms import TERMS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,6 +38,23 @@ def test_the_configs_of_the_pages_build_losses(config: str) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_a_page_lead_to_its_headings(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+def test_the_overview_of_terms_names_them_all_with_their_classes() -> None:
+    page = (ROOT / "docs" / "losses.md").read_text()
+    rows = re.findall(r"^\| \[`(\w+)`\]\(#[\w-]+\) \| `(\w+)` \| `?(\w+)", page, re.MULTILINE)
+    assert {name: term for name, term, _ in rows} == {n: t.__name__ for n, t in TERMS.items()}
+    for name, _, loss in rows:
+        assert name == "cross_entropy" or getattr(segloss, loss).term_type is TERMS[name]
+        assert f"](images/terms/{name}.png)" in page
 
 
 def test_every_row_of_the_migration_tables_names_tests_that_exist() -> None:

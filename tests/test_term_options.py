@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import by_the_book
 import pytest
 import torch
+import torch.nn.functional as F
 from test_every_term import Case, alone, value_and_gradient, value_of
 
-from segloss import SegLoss
+from segloss import SegLoss, soft_confusion
 from segloss.terms import (
     MCC,
     AsymmetricFocalTversky,
@@ -240,3 +243,31 @@ def test_a_term_of_ones_own() -> None:
     expected = ((p * (1 - case.target)).sum((2, 3)) / (1 - case.target).sum((2, 3))).mean()
     torch.testing.assert_close(value_of(loss, case.logits, case), expected)
     assert "region_reduction" in parameters_of(Specificity)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("logit", [-300.0, -40.0, -17.0, -5.0, 0.0, 5.0, 17.0, 40.0, 300.0])
+def test_the_divergence_of_sizes_is_finite_and_right_far_from_the_truth(
+    logit: float, dtype: torch.dtype
+) -> None:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., :16] = 1
+    logits = torch.full((1, 1, 32, 32), logit, dtype=dtype, requires_grad=True)
+    value, _ = with_terms({"region_size_kl": 1.0}, from_logits=True)(logits, mask)
+    value.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    if abs(logit) < 300:
+        p = torch.tensor(logit, dtype=torch.float64)
+        expected = -0.5 * F.logsigmoid(p) - 0.5 * F.logsigmoid(-p) - math.log(2)
+        tolerance = 1e-5 if logit <= 5 else 0.05  # true negatives are a difference
+        torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=1e-6)
+
+
+def test_few_false_positives_beside_many_misses_keep_their_digits() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., :32] = 1
+    confusion = soft_confusion(torch.full((1, 1, 64, 64), -17.0), mask)
+    expected = 2048 / (1 + math.exp(17))
+    assert confusion.false_positive.item() == pytest.approx(expected, rel=1e-6)
+    assert confusion.true_positive.item() == pytest.approx(expected, rel=1e-6)

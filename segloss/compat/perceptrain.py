@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss.arguments import check_mapping, check_number, nearest
+from segloss.arguments import check_mapping, check_number, check_same_names, nearest
 from segloss.loss import Loss
 from segloss.multi_loss import MultiLoss
 
@@ -190,6 +190,20 @@ class GradWeightedLoss(nn.Module):
         weights = zip(self.metric_names, self.weights, strict=True)
         weighted = {key: (weight * metrics[key]).to(metrics[key].dtype) for key, weight in weights}
         return torch.stack(list(weighted.values())).sum(), weighted
+
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """The metrics' names, by which a checkpoint of other metrics is known."""
+        return {"metrics": self.metric_names}
+
+    def set_extra_state(self, state: Any) -> None:
+        """The names have been compared before anything was loaded."""
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        earlier = state_dict.get(f"{prefix}_extra_state", self.get_extra_state())
+        check_same_names("metrics", earlier["metrics"], self.metric_names)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @torch.no_grad()
     def _update(self, metrics: Metrics, parameters: list[nn.Parameter]) -> None:

@@ -170,7 +170,7 @@ class BinaryKernel(SigmoidKernel):
         if "region" in groups:
             named |= {
                 "true_positive": self._found(sums["actual"], sums["missed"]),
-                "false_positive": (sums["wrong"] - sums["missed"]).clamp_(min=0),
+                "false_positive": self._astray(sums["wrong"], sums["missed"]),
                 "false_negative": sums["missed"],
             }
         if "cross_entropy" in groups:
@@ -181,13 +181,21 @@ class BinaryKernel(SigmoidKernel):
         """The true positives: the difference, or a sum of their own where it has lost digits."""
         if not (missed > _MISSED * actual).any():
             return actual - missed
-        return self.joined([{"found": self._hits(chunk)} for chunk in self.chunks(self.size)])[
-            "found"
-        ]
+        return self._counted(lambda chunk, z: z.neg_().sigmoid_().mul_(chunk.target))
 
-    def _hits(self, chunk: Chunk) -> Tensor:
-        z = _flipped(chunk, self.buffer("z", chunk.target))
-        return total(z.neg_().sigmoid_().mul_(chunk.target))
+    def _astray(self, wrong: Tensor, missed: Tensor) -> Tensor:
+        """The false positives: the difference, or a sum of their own where it has lost digits."""
+        if not (missed > _MISSED * wrong).any():
+            return wrong - missed
+        return self._counted(lambda chunk, z: z.sigmoid_().mul_(1 - chunk.target))
+
+    def _counted(self, values: Callable[[Chunk, Tensor], Tensor]) -> Tensor:
+        """The sum of what a function makes of a chunk and its z."""
+        sums = [
+            {"sum": total(values(chunk, _flipped(chunk, self.buffer("z", chunk.target))))}
+            for chunk in self.chunks(self.size)
+        ]
+        return self.joined(sums)["sum"]
 
 
 def _flipped(chunk: Chunk, out: Tensor) -> Tensor:

@@ -63,13 +63,22 @@ class RegionSizeKL(RegionTerm):
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The part of each cell."""
         difference = confusion.false_positive - confusion.false_negative
-        part = _divergence(confusion.actual, difference)
+        part = _divergence(confusion.actual, confusion.predicted, difference)
         if not confusion.exclusive:
-            part = part + _divergence(confusion.pixel_weight - confusion.actual, -difference)
+            absent = confusion.pixel_weight - confusion.actual
+            missed = confusion.true_negative + confusion.false_negative
+            part = part + _divergence(absent, missed, -difference)
         return mean(part, confusion.pixel_weight)
 
 
-def _divergence(actual: Tensor, difference: Tensor) -> Tensor:
-    """The divergence y log(y / (y + d)) + d, at least 0; d where y is 0."""
+def _divergence(actual: Tensor, predicted: Tensor, difference: Tensor) -> Tensor:
+    """The divergence y log(y / (y + d)) + d, at least 0; d where y is 0.
+
+    Near d = 0 it takes its digits from the difference, far from it from what is predicted.
+    """
     ratio = mean(difference, actual)
-    return difference - actual * torch.log1p(ratio)
+    near = ratio > -0.5
+    close = torch.log1p(ratio.masked_fill(~near, 0))
+    least = torch.finfo(predicted.dtype).tiny
+    far = (predicted.clamp(min=least) / actual.masked_fill(near, 1)).masked_fill(near, 1).log()
+    return difference - actual * (close + far)
