@@ -23,7 +23,7 @@ from torch import Tensor
 from segloss.confusion.chunks import Chunk, log_total, total
 from segloss.confusion.pixel_sums import Side, side_of
 from segloss.confusion.sigmoid import SigmoidKernel, log_part
-from segloss.confusion.sums import FocalSum, focal_sums, map_sums, names_of
+from segloss.confusion.sums import FocalSum, map_sums
 from segloss.targets import Pixels
 
 _CONFIDENT = 2.0**-11
@@ -48,29 +48,23 @@ class BinaryKernel(SigmoidKernel):
     size = 2**18
     slope_size = 2**19
 
-    def attempt(self, groups: Collection[str]) -> dict[str, Tensor] | None:
+    def attempt(self) -> dict[str, Tensor] | None:
         """The sums of the groups, (N, C), or None where a mask has other values."""
         parts = []
         for chunk in self.chunks(self.size):
-            part = self._sums(chunk, groups)
+            part = self._sums(chunk)
             if part is None:
                 return None
             parts.append(part)
-        return self._named(self.joined(parts), groups)
+        return self._named(self.joined(parts))
 
-    def write_slope(
-        self,
-        out: Tensor,
-        upstream: Mapping[str, Tensor],
-        chunk: Chunk,
-        groups: Collection[str],
-    ) -> None:
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk."""
         g, x = chunk.target, chunk.prediction
         buffer = out if out.dtype == self.dtype else self.buffer("e", x)
         z = _flipped(chunk, self.buffer("z", x))
         e = torch.sigmoid(z, out=buffer)
-        further = self._further_slope(upstream, chunk, z, e, groups)
+        further = self._further_slope(upstream, chunk, z, e)
         if "rise" in upstream:
             slope = self.mixed(upstream, g, self.buffer("z", x))
             torch.ops.aten.sigmoid_backward.grad_input(slope, e, grad_input=slope)
@@ -87,21 +81,15 @@ class BinaryKernel(SigmoidKernel):
             out.copy_(slope)
 
     def _further_slope(
-        self,
-        upstream: Mapping[str, Tensor],
-        chunk: Chunk,
-        z: Tensor,
-        e: Tensor,
-        groups: Collection[str],
+        self, upstream: Mapping[str, Tensor], chunk: Chunk, z: Tensor, e: Tensor
     ) -> Tensor | None:
         """The derivative by z of all sums but the counts and the cross-entropy, in scratch."""
-        focals = focal_sums(groups)
-        if not focals and "squared_error" not in groups:
+        if not self.focals and not self.wants("squared_error"):
             return None
         slope = self.buffer("further", z).zero_()
-        if "squared_error" in groups:
+        if self.wants("squared_error"):
             slope.addcmul_(e, e).addcmul_(slope, e, value=-1).mul_(2 * upstream["squared_error"])
-        for focal in focals:
+        for focal in self.focals:
             side = functools.partial(
                 Side.slope,
                 error=e,
@@ -119,11 +107,9 @@ class BinaryKernel(SigmoidKernel):
         torch.ops.aten.log_sigmoid_forward.output(negative, output=softplus, buffer=spare)
         return softplus.neg_()
 
-    def _further_sums(
-        self, chunk: Chunk, z: Tensor, e: Tensor, groups: Collection[str]
-    ) -> dict[str, Tensor]:
-        sums = {"squared_error": total(e.square())} if "squared_error" in groups else {}
-        for focal in focal_sums(groups):
+    def _further_sums(self, chunk: Chunk, z: Tensor, e: Tensor) -> dict[str, Tensor]:
+        sums = {"squared_error": total(e.square())} if self.wants("squared_error") else {}
+        for focal in self.focals:
             surprise = self._softplus(z)
             scratch = self.buffer("log", z)
             side = functools.partial(Side.value, error=e, surprise=surprise, out=scratch)
@@ -131,7 +117,7 @@ class BinaryKernel(SigmoidKernel):
             sums["entropy"] = total(surprise)
         return sums
 
-    def _sums(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor] | None:
+    def _sums(self, chunk: Chunk) -> dict[str, Tensor] | None:
         """The sums of g, e, e g, the cross-entropy and others, or None if some g * g is not g."""
         g, smoothing = chunk.target, self.source.label_smoothing
         actual = total(g)
@@ -141,7 +127,7 @@ class BinaryKernel(SigmoidKernel):
                 return None
         z = _flipped(chunk, self.buffer("z", g))
         e = torch.sigmoid(z, out=self.buffer("e", z))
-        sums = {"actual": actual, "wrong": total(e)} | self._further_sums(chunk, z, e, groups)
+        sums = {"actual": actual, "wrong": total(e)} | self._further_sums(chunk, z, e)
         smoothed = total(z).mul_(smoothing / 2) if smoothing > 0 else None
         sums |= self._missed(z, e, g, sums)
         if smoothed is not None:
@@ -163,17 +149,17 @@ class BinaryKernel(SigmoidKernel):
         entropy = above.sub_(log_total(torch.maximum(right, e, out=z)))
         return {"missed": missed, "entropy": entropy}
 
-    def _named(self, sums: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
+    def _named(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         count = torch.full_like(sums["actual"], self.source.prediction.shape[-1])
-        named = {name: value for name, value in sums.items() if name in names_of(groups)}
+        named = {name: value for name, value in sums.items() if self.wants(name)}
         named["pixel_weight"] = count
-        if "region" in groups:
+        if self.wants("true_positive"):
             named |= {
                 "true_positive": self._found(sums["actual"], sums["missed"]),
                 "false_positive": self._astray(sums["wrong"], sums["missed"]),
                 "false_negative": sums["missed"],
             }
-        if "cross_entropy" in groups:
+        if self.wants("cross_entropy"):
             named |= self.mean_parts(sums["entropy"], count)
         return named
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.confusion.sums import map_sums, names_of
+from segloss.confusion.pixel_sums import pixel_sums
+from segloss.confusion.sums import focal_sums, map_sums, names_of
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.targets import Pixels
 
@@ -55,6 +56,7 @@ class Kernel:
 
     Args:
         pixels: The batch, of at least one pixel.
+        groups: The groups of sums that are wanted, or whose gradients are.
 
     Attributes:
         size: How many elements of the predictions make a chunk on a CPU.
@@ -64,8 +66,12 @@ class Kernel:
     size: ClassVar[int]
     slope_size: ClassVar[int]
 
-    def __init__(self, pixels: Pixels) -> None:
+    def __init__(self, pixels: Pixels, groups: Collection[str]) -> None:
         self.source = pixels
+        self.names = names_of(groups)
+        self.others = pixel_sums(groups)
+        self.focals = focal_sums(groups)
+        self.of_maps = map_sums(groups)
         self.on_cpu = pixels.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(pixels.prediction.dtype)
         self.class_weights = self._per_class(pixels.class_weights)
@@ -74,31 +80,28 @@ class Kernel:
         self._views: dict[tuple[Any, ...], Tensor] = {}
 
     @abstractmethod
-    def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+    def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """The sums over a chunk, for each of its samples."""
 
     @abstractmethod
-    def write_slope(
-        self,
-        out: Tensor,
-        upstream: Mapping[str, Tensor],
-        chunk: Chunk,
-        groups: Collection[str],
-    ) -> None:
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk: fresh memory is touched once, last."""
 
-    def forward(self, groups: Collection[str]) -> dict[str, Tensor]:
-        """The sums of the groups, in the accumulation's dtype."""
-        return self.joined([self.measure(chunk, groups) for chunk in self.chunks(self.size)])
+    def wants(self, name: str) -> bool:
+        """Whether a sum of that name is wanted."""
+        return name in self.names
 
-    def backward(self, upstream: Mapping[str, Tensor], groups: Collection[str]) -> Tensor:
-        """The gradient with respect to the logits, from those with respect to the groups' sums."""
-        groups = [group for group in groups if any(name in upstream for name in names_of([group]))]
+    def forward(self) -> dict[str, Tensor]:
+        """The sums, in the accumulation's dtype."""
+        return self.joined([self.measure(chunk) for chunk in self.chunks(self.size)])
+
+    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
+        """The gradient with respect to the logits, from those with respect to the sums."""
         gradient = torch.empty_like(self.source.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
         for chunk in self.chunks(self.slope_size):
             part = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
-            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk, groups)
+            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk)
         return gradient
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -191,9 +194,9 @@ class Kernel:
         loaded = self.buffer(name, tensor).copy_(tensor)
         return loaded if valid is None else loaded.masked_fill_(~valid, 0)
 
-    def map_totals(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+    def map_totals(self, chunk: Chunk) -> dict[str, Tensor]:
         """The sums of the maps themselves."""
-        return {m.names[2]: total(chunk.weighted(chunk.maps[m.key])) for m in map_sums(groups)}
+        return {m.names[2]: total(chunk.weighted(chunk.maps[m.key])) for m in self.of_maps}
 
     def _loaded_target(self, part: Pixels, valid: Tensor | None) -> Tensor:
         if not part.is_label_map:

@@ -85,26 +85,33 @@ class _FusedPass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
-        kernel = ctx.kernel(pixels_of(tensors, ctx.groups, **ctx.settings))
-        upstream = dict(zip(names_of(ctx.groups), grads, strict=True))
-        gradient = _gradient(kernel, upstream, ctx.groups)
+        pixels = pixels_of(tensors, ctx.groups, **ctx.settings)
+        upstream = zip(names_of(ctx.groups), grads, strict=True)
+        given = {name: grad for name, grad in upstream if grad is not None}
+        gradient = _gradient(ctx.kernel, pixels, given, ctx.groups) if given else None
         return None, None, gradient, *[None] * (len(tensors) - 1)
 
 
 def _gradient(
-    kernel: Kernel, upstream: Mapping[str, Tensor | None], groups: Collection[str]
-) -> Tensor | None:
-    given = {name: grad for name, grad in upstream.items() if grad is not None}
-    if not given:
-        return None
+    kernel: type[Kernel], pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]
+) -> Tensor:
     if torch.is_grad_enabled() or any(map(_is_batched, given.values())):
         create_graph = torch.is_grad_enabled()
-        return _reference_gradient(kernel.source, given, groups, create_graph=create_graph)
-    with without_autocast(kernel.source.prediction.device):
-        return kernel.backward(completed(given, groups), groups)
+        return _reference_gradient(pixels, given, groups, create_graph=create_graph)
+    return kernel_gradient(kernel, pixels, given, groups)
 
 
-def completed(upstream: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
+def kernel_gradient(
+    kernel: type[Kernel], pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]
+) -> Tensor:
+    """The gradient in closed form, from upstream gradients of some of the groups' sums."""
+    upstream = _completed(given, groups)
+    asked = [group for group in groups if any(name in upstream for name in names_of([group]))]
+    with without_autocast(pixels.prediction.device):
+        return kernel(pixels, asked).backward(upstream)
+
+
+def _completed(upstream: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
     """The upstream gradients, with zeros where a group of sums has some and lacks others."""
     whole: dict[str, Tensor] = {}
     for group in groups:
@@ -123,7 +130,7 @@ def _is_batched(tensor: Tensor) -> bool:
 
 
 def _reference_gradient(
-    pixels: Pixels, upstream: dict[str, Tensor], groups: Collection[str], *, create_graph: bool
+    pixels: Pixels, upstream: Mapping[str, Tensor], groups: Collection[str], *, create_graph: bool
 ) -> Tensor:
     """The gradient by way of the reference path: for second derivatives, and batches of them."""
     with torch.enable_grad():
@@ -140,9 +147,9 @@ def _reference_gradient(
 def measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
     """The sums, and the kernel that has taken them, which takes the gradient too."""
     if pixels.is_exclusive:
-        return SoftmaxKernel, SoftmaxKernel(pixels).forward(groups)
+        return SoftmaxKernel, SoftmaxKernel(pixels, groups).forward()
     if serves_binary(pixels, groups):
-        sums = BinaryKernel(pixels).attempt(groups)
+        sums = BinaryKernel(pixels, groups).attempt()
         if sums is not None:
             return BinaryKernel, sums
-    return SigmoidKernel, SigmoidKernel(pixels).forward(groups)
+    return SigmoidKernel, SigmoidKernel(pixels, groups).forward()

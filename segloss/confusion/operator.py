@@ -13,9 +13,9 @@ from torch import Tensor
 from segloss.confusion.fused import (
     KERNELS,
     TENSORS,
-    completed,
     covers,
     is_dual,
+    kernel_gradient,
     measured,
     pixels_of,
     tensors_of,
@@ -111,8 +111,7 @@ def _gradient(
     if prediction.numel() == 0:
         return torch.empty_like(prediction)
     given = dict(zip(names.split(_SEPARATOR), upstream, strict=True))
-    with without_autocast(prediction.device):
-        return KERNELS[int(kernel)](pixels).backward(completed(given, groups), groups)
+    return kernel_gradient(KERNELS[int(kernel)], pixels, given, groups)
 
 
 @_gradient.register_fake

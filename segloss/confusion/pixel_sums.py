@@ -17,6 +17,22 @@ from torch import Tensor
 from segloss.confusion.sums import METRIC, FocalSum, MapSum, map_sums
 
 
+class Parts(NamedTuple):
+    """What a sum is a function of, all of one shape.
+
+    Attributes:
+        p: The probabilities.
+        q: 1 - p, with digits of its own.
+        g: The target; a number where it is the same for all.
+        maps: The maps beside the target, by name.
+    """
+
+    p: Tensor
+    q: Tensor
+    g: Tensor | float
+    maps: Mapping[str, Tensor]
+
+
 class PixelSum:
     """A sum over pixels of a function of their probability.
 
@@ -27,20 +43,11 @@ class PixelSum:
     names: tuple[str, ...]
 
     @abstractmethod
-    def values(
-        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def values(self, parts: Parts) -> dict[str, Tensor]:
         """What is summed, pixel weights aside, by name."""
 
     @abstractmethod
-    def slope(
-        self,
-        upstream: Mapping[str, Tensor],
-        p: Tensor,
-        q: Tensor,
-        g: Tensor | float,
-        maps: Mapping[str, Tensor],
-    ) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """The derivative with respect to p of the sum of `upstream` times `values`."""
 
 
@@ -49,27 +56,13 @@ class SquaredError(PixelSum):
 
     names = ("squared_error",)
 
-    def values(
-        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def values(self, parts: Parts) -> dict[str, Tensor]:
         """The squared error."""
-        return {"squared_error": self._error(p, q, g).square()}
+        return {"squared_error": _error(parts).square()}
 
-    def slope(
-        self,
-        upstream: Mapping[str, Tensor],
-        p: Tensor,
-        q: Tensor,
-        g: Tensor | float,
-        maps: Mapping[str, Tensor],
-    ) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Twice the error, times `upstream`."""
-        return self._error(p, q, g) * (2 * upstream["squared_error"])
-
-    def _error(self, p: Tensor, q: Tensor, g: Tensor | float) -> Tensor:
-        if isinstance(g, Tensor):
-            return p * (1 - g) - q * g
-        return p if g == 0 else -q
+        return _error(parts) * (2 * upstream["squared_error"])
 
 
 class Metric(PixelSum):
@@ -77,31 +70,23 @@ class Metric(PixelSum):
 
     names = METRIC
 
-    def values(
-        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def values(self, parts: Parts) -> dict[str, Tensor]:
         """The true positives, false positives and false negatives of a pixel."""
-        g = torch.as_tensor(g).to(p)
+        p, q = parts.p, parts.q
+        g = torch.as_tensor(parts.g).to(p)
         below, none = p < g, torch.zeros_like(p)
         missing = torch.where(g > 0.5, q - (1 - g), g - p)  # in the digits of the smaller one
-        parts = (
+        counts = (
             torch.where(below, p, g),
             torch.where(below, none, p - g),
             torch.where(below, missing, none),
         )
-        return dict(zip(self.names, parts, strict=True))
+        return dict(zip(self.names, counts, strict=True))
 
-    def slope(
-        self,
-        upstream: Mapping[str, Tensor],
-        p: Tensor,
-        q: Tensor,
-        g: Tensor | float,
-        maps: Mapping[str, Tensor],
-    ) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """That of false positives above g, and below that of true positives less the missed."""
         hit, extra, missed = (upstream[name] for name in self.names)
-        return torch.where(p < g, hit - missed, extra)
+        return torch.where(parts.p < parts.g, hit - missed, extra)
 
 
 class OfMap(PixelSum):
@@ -111,24 +96,23 @@ class OfMap(PixelSum):
         self.key = of_map.key
         self.names = of_map.names[:2]
 
-    def values(
-        self, p: Tensor, q: Tensor, g: Tensor | float, maps: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def values(self, parts: Parts) -> dict[str, Tensor]:
         """The map where it is predicted, and where it is not."""
-        hit, missed = self.names
-        return {hit: p * maps[self.key], missed: q * maps[self.key]}
+        (hit, missed), of_map = self.names, parts.maps[self.key]
+        return {hit: parts.p * of_map, missed: parts.q * of_map}
 
-    def slope(
-        self,
-        upstream: Mapping[str, Tensor],
-        p: Tensor,
-        q: Tensor,
-        g: Tensor | float,
-        maps: Mapping[str, Tensor],
-    ) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """The map, times the difference of both in `upstream`."""
         hit, missed = (upstream[name] for name in self.names)
-        return (hit - missed) * maps[self.key]
+        return (hit - missed) * parts.maps[self.key]
+
+
+def _error(parts: Parts) -> Tensor:
+    """The difference p - g."""
+    p, q, g, _ = parts
+    if isinstance(g, Tensor):
+        return p * (1 - g) - q * g
+    return p if g == 0 else -q
 
 
 def pixel_sums(groups: Collection[str]) -> list[PixelSum]:

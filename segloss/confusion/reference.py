@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segloss.confusion.pixel_sums import pixel_sums, side_of, sides_of
+from segloss.confusion.pixel_sums import Parts, pixel_sums, side_of, sides_of
 from segloss.confusion.sums import FocalSum, SoftConfusion, focal_sums, map_sums, names_of
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.targets import Pixels
@@ -188,8 +188,9 @@ def _further(
     if pixels.is_label_map:
         target = torch.zeros_like(likely.p).scatter(1, target.unsqueeze(1), 1.0)
     result = {m.names[2]: _total(weight * maps[m.key]) for m in map_sums(groups)}
+    parts = Parts(likely.p, likely.q, target, maps)
     for pixel_sum in pixel_sums(groups):
-        values = pixel_sum.values(likely.p, likely.q, target, maps)
+        values = pixel_sum.values(parts)
         result.update({name: _total(weight * value) for name, value in values.items()})
     return result
 

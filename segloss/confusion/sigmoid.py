@@ -11,14 +11,14 @@ p and q are the sigmoids of x and -x: a difference would lose the digits of the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
-from segloss.confusion.pixel_sums import pixel_sums, side_of
-from segloss.confusion.sums import REGION, FocalSum, focal_sums, names_of
+from segloss.confusion.pixel_sums import Parts, side_of
+from segloss.confusion.sums import REGION, FocalSum
 
 
 class SigmoidKernel(Kernel):
@@ -45,31 +45,25 @@ class SigmoidKernel(Kernel):
         rest = {name: g.unsqueeze(-1) for name, g in upstream.items() if name not in taken}
         return slopes | rest
 
-    def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+    def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """The sums over a chunk, each (n, C)."""
-        sums = self._counts(chunk, groups) | self._further(chunk, groups)
-        if "region" in groups:
+        sums = self._counts(chunk) | self._further(chunk)
+        if self.wants("true_positive"):
             sums |= self._region(chunk)
-        if "cross_entropy" in groups:
+        if self.wants("cross_entropy"):
             sums |= self._mean_entropy(chunk)
         return sums
 
-    def write_slope(
-        self,
-        out: Tensor,
-        upstream: Mapping[str, Tensor],
-        chunk: Chunk,
-        groups: Collection[str],
-    ) -> None:
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk."""
         p, q = self._probabilities(chunk.prediction)
         slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "rise" in upstream:
             slope = self.mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
-        for pixel_sum in pixel_sums(groups):
-            rise = pixel_sum.slope(upstream, p, q, chunk.target, chunk.maps)
+        for pixel_sum in self.others:
+            rise = pixel_sum.slope(upstream, Parts(p, q, chunk.target, chunk.maps))
             slope = rise.mul_(p).mul_(q).add_(slope)
-        for focal in focal_sums(groups):
+        for focal in self.focals:
             slope = self._focal_slope(focal, upstream, p, q, chunk).add_(slope)
         if "rate" in upstream:
             slope = self._entropy_slope(upstream["rate"], p, q, chunk.target).add_(slope)
@@ -106,23 +100,22 @@ class SigmoidKernel(Kernel):
             "false_negative": total(q.mul_(positive)),
         }
 
-    def _counts(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+    def _counts(self, chunk: Chunk) -> dict[str, Tensor]:
         counts = {"pixel_weight": self._pixel_weight(chunk)}
-        if "actual" in names_of(groups):
+        if self.wants("actual"):
             counts["actual"] = total(chunk.weighted(chunk.target))
         return counts
 
-    def _further(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
+    def _further(self, chunk: Chunk) -> dict[str, Tensor]:
         """The sums of other functions of the probability, and of focal losses."""
-        others, focals = pixel_sums(groups), focal_sums(groups)
-        if not others and not focals:
+        if not self.others and not self.focals:
             return {}
-        sums = self.map_totals(chunk, groups)
+        sums = self.map_totals(chunk)
         p, q = self._probabilities(chunk.prediction)
-        for pixel_sum in others:
-            values = pixel_sum.values(p, q, chunk.target, chunk.maps)
+        for pixel_sum in self.others:
+            values = pixel_sum.values(Parts(p, q, chunk.target, chunk.maps))
             sums |= {name: total(chunk.weighted(value)) for name, value in values.items()}
-        for focal in focals:
+        for focal in self.focals:
             sums[focal.group] = total(chunk.weighted(self._focal(focal, p, q, chunk)))
         return sums
 

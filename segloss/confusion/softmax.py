@@ -15,15 +15,15 @@ q comes from the sum of the other classes' exponentials, never from 1 - p_y.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
-from segloss.confusion.pixel_sums import pixel_sums, sides_of
-from segloss.confusion.sums import FocalSum, focal_sums, map_sums, names_of
+from segloss.confusion.pixel_sums import Parts, sides_of
+from segloss.confusion.sums import FocalSum
 from segloss.precision import accumulation_dtype
 
 _LEAST, _GREATEST = 1e-19, 1e18
@@ -51,18 +51,6 @@ class _Exponentials(NamedTuple):
     shift: Tensor | None
 
 
-class _Part(NamedTuple):
-    """Arguments of a `PixelSum`: p, q, the target and the maps, 0 where a pixel is of the others.
-
-    They are (n, C, l) for the classes that a pixel has not, and (n, l) for the one that it has.
-    """
-
-    p: Tensor
-    q: Tensor
-    g: float
-    maps: Mapping[str, Tensor]
-
-
 class _Further(NamedTuple):
     """Gradients of sums beside counts and cross-entropy.
 
@@ -82,20 +70,20 @@ class SoftmaxKernel(Kernel):
 
     size = slope_size = 2**20
 
-    def measure(self, chunk: Chunk, groups: Collection[str]) -> dict[str, Tensor]:
-        """The sums over a chunk: (n, C), and (n,) for the cross-entropy."""
-        exponentials, focals = self._exponentials(chunk), focal_sums(groups)
-        sums = {"pixel_weight": self._pixel_weight(chunk)} | self.map_totals(chunk, groups)
-        if "cross_entropy" in groups or focals:
+    def measure(self, chunk: Chunk) -> dict[str, Tensor]:
+        """The sums over a chunk: (n, C), and (n,) for cross-entropy and focal sums."""
+        exponentials = self._exponentials(chunk)
+        sums = {"pixel_weight": self._pixel_weight(chunk)} | self.map_totals(chunk)
+        if self.wants("cross_entropy") or self.focals:
             surprise = self._surprise(chunk, exponentials)
-            for focal in focals:
+            for focal in self.focals:
                 sums[focal.group] = self._focal(focal, surprise, chunk, exponentials)
-            if "cross_entropy" in groups:
+            if self.wants("cross_entropy"):
                 sums |= self._mean_entropy(chunk, surprise, exponentials)
-        sums |= self._further(chunk, exponentials, groups)
-        if "region" in groups:
+        sums |= self._further(chunk, exponentials)
+        if self.wants("true_positive"):
             sums |= self._region(chunk, exponentials)
-        elif "actual" in names_of(groups):
+        elif self.wants("actual"):
             sums["actual"] = self._actual(chunk, exponentials)
         return sums
 
@@ -117,38 +105,37 @@ class SoftmaxKernel(Kernel):
         losses = sides_of(focal, chunk.target, error).value(error, surprise)
         return total(losses if chunk.weight is None else losses * chunk.weight.squeeze(1))
 
-    def _further(
-        self, chunk: Chunk, exponentials: _Exponentials, groups: Collection[str]
-    ) -> dict[str, Tensor]:
+    def _further(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
         """The sums of other functions of the probability."""
         sums: dict[str, Tensor] = {}
-        if not pixel_sums(groups):
+        if not self.others:
             return sums
-        p, own = self._parts(chunk, exponentials, groups)
-        labels, classes = chunk.target, p.p.shape[1]
-        for pixel_sum in pixel_sums(groups):
-            of_own = pixel_sum.values(*own)
-            for name, values in pixel_sum.values(*p).items():
+        rest, own = self._parts(chunk, exponentials)
+        labels, classes = chunk.target, rest.p.shape[1]
+        for pixel_sum in self.others:
+            of_own = pixel_sum.values(own)
+            for name, values in pixel_sum.values(rest).items():
                 of_labels = of_own[name]
                 if chunk.weight is not None:
                     of_labels = of_labels * chunk.weight.squeeze(1)
                 sums[name] = total(chunk.weighted(values)) + _by_label(of_labels, labels, classes)
         return sums
 
-    def _parts(
-        self, chunk: Chunk, exponentials: _Exponentials, groups: Collection[str]
-    ) -> tuple[_Part, _Part]:
-        """What functions of the probability see of the classes that a pixel has not, and has."""
+    def _parts(self, chunk: Chunk, exponentials: _Exponentials) -> tuple[Parts, Parts]:
+        """What sums see of the classes that a pixel has not, (n, C, l), and has, (n, l).
+
+        Of the former, p and q are 0 at the class that it has.
+        """
         rest, own, rest_total, whole, _ = exponentials
         index = chunk.target.unsqueeze(1)
         p = torch.div(rest, whole.unsqueeze(1), out=self.buffer("rest", rest))
         q = p
-        if map_sums(groups):
+        if self.of_maps:
             q = torch.sub(1, p, out=self.buffer("rest q", p)).scatter_(1, index, 0)
         own_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
         return (
-            _Part(p, q, 0.0, chunk.maps),
-            _Part(own / whole, rest_total / whole, 1.0, own_maps),
+            Parts(p, q, 0.0, chunk.maps),
+            Parts(own / whole, rest_total / whole, 1.0, own_maps),
         )
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
@@ -223,17 +210,11 @@ class SoftmaxKernel(Kernel):
             "actual": actual,
         }
 
-    def write_slope(
-        self,
-        out: Tensor,
-        upstream: Mapping[str, Tensor],
-        chunk: Chunk,
-        groups: Collection[str],
-    ) -> None:
+    def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk."""
         labels = chunk.target
         exponentials = self._exponentials(chunk)
-        further = self._further_slopes(upstream, chunk, exponentials, groups)
+        further = self._further_slopes(upstream, chunk, exponentials)
         rest, own, rest_total, whole, _ = exponentials
         scale = whole.reciprocal_()
         p, p_own, q_own = rest.mul_(scale.unsqueeze(1)), own * scale, rest_total * scale
@@ -256,24 +237,19 @@ class SoftmaxKernel(Kernel):
             out.copy_(slope)
 
     def _further_slopes(
-        self,
-        upstream: Mapping[str, Tensor],
-        chunk: Chunk,
-        exponentials: _Exponentials,
-        groups: Collection[str],
+        self, upstream: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
     ) -> _Further:
         """What sums beside counts and cross-entropy add; it leaves the exponentials as they are."""
-        labels, others = chunk.target, pixel_sums(groups)
+        labels = chunk.target
         rest, own, surprise = None, None, None
-        if others:
-            part, own_part = self._parts(chunk, exponentials, groups)
-            of_rest = {name: grad.unsqueeze(-1) for name, grad in upstream.items()}
-            slopes = [s.slope(of_rest, *part) for s in others]
-            rest = functools.reduce(torch.add, slopes)
-            names = [name for s in others for name in s.names]
+        if self.others:
+            parts, own_parts = self._parts(chunk, exponentials)
+            names = [name for s in self.others for name in s.names]
+            of_rest = {name: upstream[name].unsqueeze(-1) for name in names}
             of_own = {name: upstream[name].gather(1, labels) for name in names}
-            own = functools.reduce(torch.add, [s.slope(of_own, *own_part) for s in others])
-        for focal in focal_sums(groups):
+            rest = functools.reduce(torch.add, [s.slope(of_rest, parts) for s in self.others])
+            own = functools.reduce(torch.add, [s.slope(of_own, own_parts) for s in self.others])
+        for focal in self.focals:
             error = exponentials.rest_total / exponentials.whole
             side = sides_of(focal, labels, error)
             slope = side.slope(error, self._surprise(chunk, exponentials))
