@@ -155,9 +155,8 @@ def _counts(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor
     classes = likely.p.shape[1]
     if target.ndim < likely.p.ndim:
         actual = _total_by_label(weight, target, classes)
-    else:
-        actual = _total(weight * target)
-    return {"actual": actual, "pixel_weight": _total(weight.expand_as(likely.p))}
+        return {"actual": actual, "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes)}
+    return {"actual": _total(weight * target), "pixel_weight": _total(weight.expand_as(likely.p))}
 
 
 def _dense_region(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ class SoftmaxKernel(Kernel):
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """The sums over a chunk: (n, C), and (n,) for cross-entropy and focal sums."""
         exponentials = self._exponentials(chunk)
-        sums = {"pixel_weight": self._pixel_weight(chunk)} | self.map_totals(chunk)
+        sums = self._counts(chunk) | self.map_totals(chunk)
         if self.wants("cross_entropy") or self.focals:
             surprise = self._surprise(chunk, exponentials)
             for focal in self.focals:
@@ -82,21 +82,24 @@ class SoftmaxKernel(Kernel):
                 sums |= self._mean_entropy(chunk, surprise, exponentials)
         sums |= self._further(chunk, exponentials)
         if self.wants("true_positive"):
-            sums |= self._region(chunk, exponentials)
-        elif self.wants("actual"):
-            sums["actual"] = self._actual(chunk, exponentials)
+            sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
 
-    def _actual(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
-        whole = exponentials.whole
-        weight = torch.ones_like(whole) if chunk.weight is None else chunk.weight.squeeze(1)
-        return _by_label(weight, chunk.target, chunk.prediction.shape[1])
-
-    def _pixel_weight(self, chunk: Chunk) -> Tensor:
-        """The sum of the pixels' weights, (n, C)."""
+    def _counts(self, chunk: Chunk) -> dict[str, Tensor]:
+        """The weight of each class's pixels, if it is wanted, and of all, (n, C)."""
         samples, pixels = chunk.target.shape
+        classes = chunk.prediction.shape[1]
+        if self.wants("actual"):
+            weight = (
+                chunk.prediction.new_ones(()) if chunk.weight is None else chunk.weight.squeeze(1)
+            )
+            actual = _by_label(weight.expand(samples, pixels), chunk.target, classes)
+            return {
+                "actual": actual,
+                "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes),
+            }
         weight = self.count(pixels) if chunk.weight is None else total(chunk.weight)
-        return weight.expand(samples, chunk.prediction.shape[1])
+        return {"pixel_weight": weight.expand(samples, classes)}
 
     def _focal(
         self, focal: FocalSum, surprise: Tensor, chunk: Chunk, exponentials: _Exponentials
@@ -191,14 +194,15 @@ class SoftmaxKernel(Kernel):
             log_total = log_total + exponentials.shift.squeeze(1)
         return shares.sum() * log_total - torch.matmul(shares, x)
 
-    def _region(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
+    def _region(
+        self, chunk: Chunk, exponentials: _Exponentials, actual: Tensor
+    ) -> dict[str, Tensor]:
         """Uses up the exponentials."""
         rest, own, rest_total, whole, _ = exponentials
         weight = torch.ones_like(own) if chunk.weight is None else chunk.weight.squeeze(1)
         scale = weight / whole
         labels, classes = chunk.target, rest.shape[1]
         missed = _by_label(rest_total * scale, labels, classes)
-        actual = _by_label(weight, labels, classes)
         if self.on_cpu and not (missed > _MISSED * actual).any():
             hit = actual - missed
         else:
@@ -207,7 +211,6 @@ class SoftmaxKernel(Kernel):
             "true_positive": hit,
             "false_positive": total(rest.mul_(scale.unsqueeze(1))),
             "false_negative": missed,
-            "actual": actual,
         }
 
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
