@@ -169,12 +169,25 @@ def plot_scaling(results: Sequence[Result]) -> None:
 def write_documents(results: Sequence[Result]) -> None:
     """Renews what stands between the markers in the documents: their first lines say what."""
     texts = {"bar": bar_table(results), "tables": full_tables(results), "machine": machine()}
+    for name, content in texts.items():
+        renew(name, content)
+
+
+def renew(name: str, content: str) -> None:
+    """Renews what stands between the markers of that name in the documents."""
+    marked = rf"(<!-- benchmark: {name} -->\n).*?(<!-- end -->)"
     for document in DOCUMENTS:
         text = document.read_text()
-        for name, content in texts.items():
-            marked = rf"(<!-- benchmark: {name} -->\n).*?(<!-- end -->)"
-            text = re.sub(marked, lambda m: m[1] + content + "\n" + m[2], text, flags=re.DOTALL)  # noqa: B023
+        text = re.sub(marked, lambda m: m[1] + content + "\n" + m[2], text, flags=re.DOTALL)
         document.write_text(text)
+
+
+def print_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Prints a table of texts."""
+    table = Table(*heads, title=title)
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)
 
 
 def full_tables(results: Sequence[Result]) -> str:
