@@ -219,8 +219,9 @@ class SegLoss(Loss):
             confusion = confusion.leave_out(left_out)
         ratios = self.compound(confusion, self._add)
         means = self.compound.means(ratios)
-        for name, (numerator, denominator) in ratios.items():
-            self.extra_info[name] = means[name]
+        values = means.detach().unbind()
+        for (name, (numerator, denominator)), value in zip(ratios.items(), values, strict=True):
+            self.extra_info[name] = value
             if numerator.ndim > 0:
                 self.extra_info[f"{name}_per_class"] = numerator.detach() / denominator
         return self.compound.total(means).to(arithmetic_dtype(pixels.prediction.dtype))

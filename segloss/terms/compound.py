@@ -28,7 +28,7 @@ from segloss.terms.overlap import (
 )
 from segloss.terms.pixelwise import CrossEntropy, Focal, Poly1
 from segloss.terms.region_size import RegionSizeKL, RegionSizeL1
-from segloss.terms.term import RegionOptions, Term, total_mean
+from segloss.terms.term import RegionOptions, Term, mean
 from segloss.terms.unified_focal import UnifiedFocal
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Weighted(NamedTuple):
     name: str | None = None
 
 
+def _summed(ratio: Tensor) -> Tensor:
+    """The sum over classes, where there are any."""
+    return ratio.sum() if ratio.ndim > 0 else ratio
+
+
 class Compound(Precise):
     """Terms of a compound loss with their coefficients.
 
@@ -88,6 +93,8 @@ class Compound(Precise):
     Raises:
         ValueError: No coefficient is above 0, or two terms have one name.
     """
+
+    coefficient_vector: Tensor
 
     def __init__(self, weighted: Sequence[Weighted]) -> None:
         super().__init__()
@@ -109,6 +116,8 @@ class Compound(Precise):
                 "second a name of its own: extra_terms={'dice_2': {'term': 'dice', 'coef': 0.5}}."
             )
         self.coefficients = {name: coefficient for name, coefficient, _ in used}
+        vector = torch.tensor(list(self.coefficients.values()), dtype=torch.float64)
+        self.register_buffer("coefficient_vector", vector, persistent=False)
         self.terms = nn.ModuleDict({name: part for name, _, part in used})
         self.sums = sorted({group for _, _, part in used for group in part.sums})
         self.maps = sorted({key for _, _, part in used for key in part.maps})
@@ -138,14 +147,15 @@ class Compound(Precise):
             tensors = add(tensors)
         return {name: each.finish(tensors[name]) for name, each in statistics.items()}
 
-    def means(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """The value of each term, from its numerators and denominators."""
-        return {name: total_mean(*ratio) for name, ratio in ratios.items()}
+    def means(self, ratios: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        """The value of each term, (T,), from its numerators and denominators."""
+        numerators = [_summed(numerator) for numerator, _ in ratios.values()]
+        denominators = [_summed(denominator) for _, denominator in ratios.values()]
+        return mean(torch.stack(numerators), torch.stack(denominators))
 
-    def total(self, means: Mapping[str, Tensor]) -> Tensor:
+    def total(self, means: Tensor) -> Tensor:
         """The sum of coefficients times terms, in the precision of the sums."""
-        weighted = [coefficient * means[name] for name, coefficient in self.coefficients.items()]
-        return functools.reduce(torch.add, weighted)
+        return (self.coefficient_vector.to(means) * means).sum()
 
     def value(
         self, confusion: SoftConfusion, add: Callable[[Added], Added] | None = None
