@@ -41,10 +41,10 @@ from training import (
     Run,
     TrainingSettings,
     check_at_least,
-    compute_norms,
     new_run,
     seed_of,
     shuffled,
+    take_norms,
     to_device,
     train,
 )
@@ -193,7 +193,7 @@ def run_example(settings: BrainSettings, output: Path, ranks: Ranks, *, resume: 
         return shuffled(dataset, settings.training.batch_size, seed, ranks)
 
     if not resume:
-        compute_norms(run.model, run.loss, batches(0), ranks)
+        take_norms(run.model, run.loss, batches(0))
         run.save(checkpoint)
     train(run, batches, settings.training, settings.seed, checkpoint)
     if ranks.is_first:

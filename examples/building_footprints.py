@@ -34,11 +34,11 @@ from training import (
     Run,
     TrainingSettings,
     check_at_least,
-    compute_norms,
     new_run,
     predictions,
     seed_of,
     shuffled,
+    take_norms,
     to_device,
     train,
 )
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"training: {name}")
         if name not in resumed:
             run.started = time.perf_counter()  # not while the run before it trained
-            compute_norms(run.model, run.loss, batches(0))
+            take_norms(run.model, run.loss, batches(0))
             run.save(checkpoints[name])
         train(run, batches, settings.training, settings.seed, checkpoints[name])
         seconds += run.seconds

@@ -10,9 +10,7 @@ what it would have done without the interruption.
 
 from __future__ import annotations
 
-import copy
 import itertools
-import math
 import os
 import time
 import zipfile
@@ -30,7 +28,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from tqdm import tqdm
 
-from segloss import MultiLoss, build_loss
+from segloss import MultiLoss, build_loss, compute_norms, without_trace
 
 Batch = dict[str, Tensor]
 
@@ -208,29 +206,18 @@ def shuffled(
     return DataLoader(dataset, batch_sampler=share, generator=generator)
 
 
-def compute_norms(
-    model: nn.Module, loss: MultiLoss, batches: Iterable[Batch], ranks: Ranks = ALONE
-) -> None:
+def take_norms(model: nn.Module, loss: MultiLoss, batches: Iterable[Batch]) -> None:
     """Sets the norm of each loss to its average over the batches, before any training.
 
-    A copy of the model sees them, in training mode, so that batch norm keeps its statistics.
-    `max_samples` of the loss's `normalization_params`, of all processes together, ends it early,
-    and nothing is done for a loss that is not to be normalised.
+    The model sees them in training mode, and is as before afterwards. Nothing is done for a loss
+    that is not to be normalised.
     """
     if not loss.normalize_losses:
         return
-    most = (loss.normalization_params.get("max_samples") or math.inf) / ranks.count
-    observer = copy.deepcopy(model).train()
-    seen = 0
-    loss.reset_norm()
-    with torch.no_grad():
-        for batch in batches:
-            if seen >= most:
-                break
-            batch = to_device(batch, model)
-            loss.update_norm(predictions(observer, batch), batch, len(batch["image"]))
-            seen += len(batch["image"])
-    loss.sync()
+    with without_trace(model):
+        model.train()
+        here = (to_device(batch, model) for batch in batches)
+        compute_norms(loss, ((predictions(model, batch), batch) for batch in here))
 
 
 def train(

@@ -33,6 +33,8 @@ from segloss.loss_wrapper import LossWrapper
 from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.mixup import MixUp
 from segloss.multi_loss import MultiLoss
+from segloss.no_trace import without_trace
+from segloss.norms import compute_norms
 from segloss.registry import get_loss, list_losses, register_loss
 from segloss.seg_loss import SegLoss
 from segloss.term_losses import (
@@ -110,12 +112,14 @@ __all__ = [
     "build_loss",
     "build_loss_from_config",
     "compute_gt_field",
+    "compute_norms",
     "functional",
     "get_loss",
     "list_losses",
     "register_loss",
     "registry",
     "soft_confusion",
+    "without_trace",
 ]
 
 _COMPAT = {

@@ -83,14 +83,17 @@ def test_an_epoch_has_the_mean(package: ModuleType) -> None:
 
 def test_validation_does_not_show(package: ModuleType) -> None:
     module = recording(package)
+    module.validating = LossWrapper(nn.L1Loss(), "validating")
 
     def validation_step(batch: Any, batch_idx: int) -> None:
-        module.loss(module(batch["image"]) + 100, batch)
+        for loss in (module.loss, module.validating):
+            loss(module(batch["image"]) + 100, batch)
 
     module.validation_step = validation_step
-    run = trainer(package, callbacks())
+    run = trainer(package, callbacks(), max_epochs=2)
     run.fit(module, loader(), loader(2))
     assert run.callback_metrics["loss/l1"].item() == pytest.approx(module.computed[-1]["l1"])
+    assert run.callback_metrics["loss/validating"].isnan()
 
 
 def test_a_vector_of_losses_is_logged_too(package: ModuleType) -> None:

@@ -67,6 +67,12 @@ def test_norms_are_averages_over_batches(package: ModuleType) -> None:
     assert norms(module) == pytest.approx(np.mean(raw, axis=0).tolist(), rel=1e-6)
 
 
+def tensors(module: Any) -> dict[str, Tensor]:
+    """All parameters and buffers, but for the norms of losses."""
+    found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: value for name, value in found.items() if ".norm" not in name}
+
+
 class Snapshot:
     """What there is at the first training step."""
 
@@ -75,8 +81,7 @@ class Snapshot:
             def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
                 if trainer.current_epoch > 0:
                     return
-                state = copy.deepcopy(pl_module.state_dict())
-                self.state = {k: v for k, v in state.items() if "norm" not in k or "model" in k}
+                self.state = copy.deepcopy(tensors(pl_module))
                 self.gradients = [parameter.grad for parameter in pl_module.parameters()]
                 self.modes = [module.training for module in pl_module.modules()]
                 self.random = [torch.get_rng_state().tolist(), random.getstate()]
@@ -112,6 +117,7 @@ def test_it_leaves_no_trace(package: ModuleType, workers: int) -> None:
     assert after.random == before.random
     assert after.modes == before.modes
     assert after.attributes == before.attributes
+    assert {name for name in after.state if "running" in name}
     assert all(torch.equal(value, before.state[key]) for key, value in after.state.items())
 
 
@@ -146,6 +152,18 @@ def test_norms_come_back_from_a_checkpoint(package: ModuleType, tmp_path: Path) 
     loss = multi_loss()
     loss.load_state_dict(torch.load(tmp_path / "loss.pt", weights_only=True))
     assert [each.norm.item() for each in loss.loss_funcs] == norms(first)
+
+
+def test_a_run_that_began_without_norms_goes_on_without(
+    package: ModuleType, tmp_path: Path
+) -> None:
+    run = trainer(package, [LossSchedule()])
+    run.fit(lit_module(package), loader())
+    run.save_checkpoint(tmp_path / "without.ckpt")
+    module = lit_module(package)
+    run = trainer(package, [ComputeWeightNormLossesCallback(), LossSchedule()], max_epochs=2)
+    run.fit(module, loader(), ckpt_path=tmp_path / "without.ckpt")
+    assert counts(module) == [0, 0]
 
 
 def test_a_second_fit_keeps_the_norms(package: ModuleType) -> None:

@@ -1,0 +1,110 @@
+"""Trains a small U-Net in a loop of one's own, on one process or several, with Accelerate.
+
+The pictures are discs and squares on noise. The loss is a `MultiLoss`: its norms are taken before
+training, and its second weight fades out. On several processes:
+`accelerate launch --num_processes 2 accelerate_unet.py`. Thanks to `sync_statistics` the loss is
+then that of all processes' pictures as one batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from networks import ModelSettings, build_unet
+from shapes import CLASSES, Shapes
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from segloss import LossWrapper, MultiLoss, SegLoss
+from segloss.no_trace import without_trace
+from segloss.norms import compute_norms
+
+Batches = DataLoader[dict[str, Tensor]]
+
+
+def main(arguments: Sequence[str] | None = None) -> list[float]:
+    """Trains as the command line says; returns the mean loss of each epoch."""
+    options = command_line().parse_args(arguments)
+    set_seed(options.seed)
+    accelerator = Accelerator(gradient_accumulation_steps=options.accumulate)
+    settings = ModelSettings(8, encoder_channels=[16, 32], decoder_channels=[32, 16, 16])
+    model = build_unet(settings, in_channels=3, classes=CLASSES).to(accelerator.device)
+    loss = make_loss(options.epochs).to(accelerator.device)
+    batches: Batches = DataLoader(
+        Shapes(options.samples, options.side, "image", "gt_polygons_image"),
+        options.batch_size,
+        shuffle=True,
+    )
+    set_norms(model, loss, batches, accelerator.device)
+
+    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate)
+    model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
+    means = []
+    for epoch in range(options.epochs):
+        loss.set_epoch(epoch)
+        means.append(train_epoch(accelerator, model, loss, optimizer, batches))
+        accelerator.print(f"epoch {epoch + 1}/{options.epochs}: loss {means[-1]:.3f}")
+    return means
+
+
+def make_loss(epochs: int) -> MultiLoss:
+    """Cross-entropy and Dice of the whole batch, and cross-entropy that favours the shapes."""
+    seg = SegLoss(n_classes=CLASSES, region_reduction="batch", sync_statistics=True)
+    shapes_first = LossWrapper(nn.CrossEntropyLoss(torch.tensor([0.2, 1.0, 1.0])), "shapes_first")
+    return MultiLoss([seg, shapes_first], [1.0, [1.0, 0.0]], epoch_thresholds=[0, max(1, epochs)])
+
+
+def set_norms(model: nn.Module, loss: MultiLoss, batches: Batches, device: torch.device) -> None:
+    """Takes the norms before model and loader are prepared, while nothing waits for other ranks."""
+
+    def inputs() -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        for batch in batches:
+            batch = {key: value.to(device) for key, value in batch.items()}
+            yield {"seg": model(batch["image"])}, batch
+
+    with without_trace(model, batches):
+        compute_norms(loss, inputs(), max_samples=32)
+
+
+def train_epoch(
+    accelerator: Accelerator,
+    model: nn.Module,
+    loss: MultiLoss,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+) -> float:
+    """Trains for an epoch; returns the mean loss over steps and processes."""
+    totals = []
+    for batch in batches:
+        with accelerator.accumulate(model):
+            total, _, _ = loss({"seg": model(batch["image"])}, batch)
+            accelerator.backward(total)
+            optimizer.step()
+            optimizer.zero_grad()
+        totals.append(total.detach())
+    return accelerator.gather(torch.stack(totals)).mean().item()
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options, with values that take seconds."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--epochs", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--samples", type=int, default=128, help="pictures (%(default)s)")
+    parser.add_argument("--side", type=int, default=64, help="pixels of a side (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=8, help="per process (%(default)s)")
+    parser.add_argument(
+        "--accumulate", type=int, default=1, help="micro-batches in a step (%(default)s)"
+    )
+    parser.add_argument("--learning-rate", type=float, default=3e-3, help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

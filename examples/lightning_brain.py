@@ -1,0 +1,174 @@
+"""The brain of brain_tissue.py, trained with Lightning: the same data, network, loss and settings.
+
+What Lightning does there is done by callbacks here: the norms of the losses before training, their
+weights over the epochs, and each of them in the logs. The output folder gets metrics.csv and
+checkpoint.ckpt, from which `--resume` goes on, to the numbers of a run that was never interrupted.
+On several processes: `--devices 2`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from brain_tissue import (
+    HERE,
+    TISSUES,
+    BrainDataset,
+    BrainSettings,
+    load_brain,
+    split,
+    transforms,
+)
+from configuration import command_line, load_config, mistakes_as_messages
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from networks import build_unet
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from training import seed_of
+
+from segloss import build_loss
+from segloss.lightning import ComputeWeightNormLossesCallback, LogLossComponents, LossSchedule
+
+Batch = dict[str, Tensor]
+
+
+class BrainModule(LightningModule):
+    """The U-Net, its loss, and Dice on the test slab."""
+
+    sums: Tensor
+
+    def __init__(self, settings: BrainSettings) -> None:
+        super().__init__()
+        self.save_hyperparameters(asdict(settings))
+        self.settings = settings.training
+        self.model = build_unet(settings.model, in_channels=1, classes=1 + len(TISSUES))
+        self.loss = build_loss({"loss_params": settings.loss_params})
+        self.register_buffer("sums", torch.zeros(2, len(TISSUES)), persistent=False)
+
+    def loss_inputs(self, batch: Batch) -> tuple[Batch, Batch]:
+        """What the losses get of a batch, in training and when norms are computed."""
+        return {"seg": self.model(batch["image"])}, batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The total of the losses."""
+        total: Tensor = self.loss(*self.loss_inputs(batch))[0]
+        self.log("total", total.detach(), prog_bar=True, batch_size=len(batch["image"]))
+        return total
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, with a learning rate that follows the steps as the config says."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=1.0, weight_decay=self.settings.weight_decay
+        )
+        steps = self.trainer.estimated_stepping_batches / self.settings.epochs
+
+        def rate(step: int) -> float:
+            return self.settings.learning_rate_at(step / steps)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets what was tested before."""
+        self.sums.zero_()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds up where prediction and truth agree, and how large both are."""
+        prediction, truth = self.model(batch["image"]).argmax(1), batch["gt_polygons_image"][:, 0]
+        for place, label in enumerate(TISSUES):
+            predicted, actual = prediction == label, truth == label
+            self.sums[0, place] += (predicted & actual).sum()
+            self.sums[1, place] += predicted.sum() + actual.sum()
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the Dice score of each tissue over all slices, of all processes."""
+        common, size = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        scores = 2 * common / size.clamp(min=1)
+        for (name, _), score in zip(TISSUES.values(), scores, strict=True):
+            self.log(f"dice/{name}", score, sync_dist=True)
+        self.log("dice/mean", scores.mean(), sync_dist=True)
+
+
+class BrainData(LightningDataModule):
+    """Slices whose order and augmentation follow from the seed and the epoch alone."""
+
+    def __init__(self, settings: BrainSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.training, self.testing = split(
+            load_brain(settings.data.tissue_threshold), settings.data
+        )
+        self.plain, self.augmented = transforms(self.training, settings.augmentation)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches of the current epoch; the Trainer asks anew for each."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        seed = seed_of(self.settings.seed, epoch)
+        slices = BrainDataset(self.training, self.augmented, seed)
+        order = torch.randperm(len(slices), generator=torch.Generator().manual_seed(seed))
+        return DataLoader(Subset(slices, order.tolist()), self.settings.training.batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The slices of the test slab."""
+        return DataLoader(BrainDataset(self.testing, self.plain), 8)
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
+    """Trains and tests as the command line says; returns the Dice scores."""
+    options = brain_command_line().parse_intermixed_args(arguments)
+    checkpoint = options.output / "checkpoint.ckpt"
+    with mistakes_as_messages():
+        settings = load_config(BrainSettings, options.config, options.overrides)
+        if options.resume and not checkpoint.is_file():
+            raise FileNotFoundError(
+                f"There is nothing to resume: no checkpoint at {str(checkpoint)!r}. Run without "
+                "--resume first, or name the folder of the earlier run with --output."
+            )
+        seed_everything(settings.seed)
+        module, data = BrainModule(settings), BrainData(settings)
+    trainer = make_trainer(settings, options)
+    trainer.fit(module, data, ckpt_path=checkpoint if options.resume else None)
+    (scores,) = trainer.test(module, data, verbose=trainer.is_global_zero)
+    return dict(scores)
+
+
+def make_trainer(settings: BrainSettings, options: argparse.Namespace) -> Trainer:
+    """A Trainer with the callbacks for the losses, and a checkpoint after each epoch."""
+    return Trainer(
+        max_epochs=settings.training.epochs,
+        accelerator="cpu" if settings.training.device == "cpu" else "auto",
+        devices=options.devices,
+        strategy="ddp" if options.devices > 1 else "auto",
+        deterministic="warn",
+        reload_dataloaders_every_n_epochs=1,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=not options.quiet,
+        enable_model_summary=False,
+        logger=CSVLogger(options.output, name="", version=""),
+        callbacks=[
+            ComputeWeightNormLossesCallback(),
+            LossSchedule(fractional=True),
+            LogLossComponents(),
+            ModelCheckpoint(options.output, "checkpoint", enable_version_counter=False),
+        ],
+    )
+
+
+def brain_command_line() -> argparse.ArgumentParser:
+    """The command line of the examples, with the number of processes."""
+    command = command_line(__doc__, HERE / "brain_tissue.yaml", Path("runs/lightning_brain"))
+    command.add_argument("--devices", type=int, default=1, metavar="N", help="processes (1)")
+    command.add_argument("--quiet", action="store_true", help="show no progress bar")
+    return command
+
+
+if __name__ == "__main__":
+    main()
