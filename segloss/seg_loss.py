@@ -237,21 +237,7 @@ class SegLoss(Loss):
             f"gt_batch[{self.weight_key!r}]",
             f"gt_batch[{self.annotated_key!r}]",
         )
-        prediction = take(pred_batch, self.pred_key, "pred_batch")
-        target = take(gt_batch, self.gt_key, "gt_batch")
-        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        maps = {key: take(gt_batch, key, "gt_batch") for key in self._map_keys(gt_batch)}
-        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
-        if self.pred_channels is not None:
-            prediction = self.pred_channels(prediction, names.pred)
-        if self.gt_channels is not None:
-            if weights is not None and weights.ndim == prediction.ndim and weights.shape[1] > 1:
-                _check_same_channels(weights, target, names)
-                weights = self.gt_channels(weights, names.pixel_weights)
-            maps = {key: self._selected(m, target, prediction) for key, m in maps.items()}
-            if annotated is not None:
-                annotated = self._selected(annotated, target, prediction)
-            target = self.gt_channels(target, names.target, prediction.ndim)
+        prediction, target, weights, maps, annotated = self._taken(pred_batch, gt_batch, names)
         pixels = as_pixels(
             prediction,
             target,
@@ -276,6 +262,27 @@ class SegLoss(Loss):
         self._check_region_terms(names.annotated)
         return pixels, ~annotated
 
+    def _taken(
+        self, pred_batch: Batch, gt_batch: Batch, names: Names
+    ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Tensor], Tensor | None]:
+        """Prediction, target, weights, maps and annotations, of the selected channels."""
+        prediction = take(pred_batch, self.pred_key, "pred_batch")
+        target = take(gt_batch, self.gt_key, "gt_batch")
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        maps = {key: take(gt_batch, key, "gt_batch") for key in self._map_keys(gt_batch)}
+        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
+        if self.pred_channels is not None:
+            prediction = self.pred_channels(prediction, names.pred)
+        if self.gt_channels is not None:
+            if weights is not None and weights.ndim == prediction.ndim and weights.shape[1] > 1:
+                _check_same_channels(weights, target, names)
+                weights = self.gt_channels(weights, names.pixel_weights)
+            maps = {key: self._selected(m, target, prediction) for key, m in maps.items()}
+            if annotated is not None:
+                annotated = self._selected(annotated, target, prediction)
+            target = self.gt_channels(target, names.target, prediction.ndim)
+        return prediction, target, weights, maps, annotated
+
     def _map_keys(self, gt_batch: Batch) -> list[str]:
         if self.compound.maps and isinstance(gt_batch, Tensor):
             raise TypeError(
@@ -285,14 +292,13 @@ class SegLoss(Loss):
         return self.compound.maps
 
     def _selected(self, values: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
-        """Values (N, C, ...), of the target's selected channels if they have all of these."""
+        """Values (N, C, ...), of the selected channels where they have all of the target's."""
         dense = target.ndim == prediction.ndim and values.ndim > 1
-        if not dense or values.shape[1] != target.shape[1] or self.gt_channels is None:
+        if self.gt_channels is None or not dense or values.shape[1] != target.shape[1]:
             return values
-        if values.shape[1] == prediction.shape[1] != self.gt_channels(target, "", 3).shape[1]:
+        selected = self.gt_channels(values.reshape(*values.shape[:2], -1), self.gt_key)
+        if selected.shape[1] != prediction.shape[1]:
             return values  # of the classes, where label maps are what is selected
-        tail = values.reshape(*values.shape[:2], -1)
-        selected = self.gt_channels(tail, self.gt_key)
         return selected.reshape(*selected.shape[:2], *values.shape[2:])
 
     def _check_region_terms(self, annotated: str) -> None:
