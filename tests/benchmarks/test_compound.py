@@ -40,7 +40,7 @@ def test_peers_losses_are_scalars_with_gradients(name: str, classes: int) -> Non
     [
         ("time", {"times"}),
         ("memory", {"peak", "kept"}),
-        ("error", {"value_error", "gradient_error"}),
+        ("error", {"value_error", "relative_error", "gradient_error"}),
     ],
 )
 def test_a_measurement_is_printed_as_json(what: str, keys: set[str], monkeypatch) -> None:
