@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -84,12 +85,12 @@ def _difference_error(subject: Subject, example: Example, outcome: Outcome, seed
     watched = [w for w, mark in zip(leaves(way), example.watched, strict=True) if mark]
     pairs = [(g, w) for g, w in zip(outcome.gradients, watched, strict=True) if g is not None]
     expected = sum(float((g * w).sum()) for g, w in pairs)
-    length = sum(float((g * w).square().sum()) for g, w in pairs) ** 0.5
-    errors = []
+    length = math.sqrt(sum(float((g * w).square().sum()) for g, w in pairs))
+    errors: list[float] = []
     for step in _STEPS:
         ahead, behind = (_moved(example, way, sign * step) for sign in (1, -1))
         rise = subject.value(ahead).detach().double() - subject.value(behind).detach().double()
-        slope = rise.item() / (2 * step)
+        slope = float(rise) / (2 * step)
         errors.append(abs(slope - expected) / max(abs(slope), abs(expected), 0.1 * length, 1e-12))
     return min(errors)
 

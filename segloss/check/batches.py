@@ -15,7 +15,6 @@ from segloss.check.inspections import (
 )
 from segloss.check.numerics import SAME_LIMITS
 from segloss.check.subject import Outcome, Subject, ignore_index_of, parts_of
-from segloss.check.trees import leaves
 from segloss.distributed import RankSum
 from segloss.loss_wrapper import LossWrapper
 
@@ -28,17 +27,15 @@ def sample_order(subject: Subject) -> str:
     example = subject.example
     if example.samples < 2:
         raise DoesNotApplyError("the example has fewer than two samples")
-    order = torch.arange(example.samples).flip(0).roll(1)
-    outcome = subject.differentiate(example.of_samples(order))
     expected = subject.differentiate(example)
-    watched = [t for t, mark in zip(leaves(example.pred), example.watched, strict=True) if mark]
-    moved = [
-        g[order.to(g.device)] if g is not None and t.ndim > 0 else g
-        for g, t in zip(expected.gradients, watched, strict=True)
-    ]
-    return require_same(
-        "samples in another order", outcome, Outcome(expected.value, moved), *SAME_LIMITS
-    )
+    order = torch.arange(example.samples)
+    text = ""
+    for other in (order.flip(0), order.roll(1)):
+        outcome = subject.differentiate(example.of_samples(other))
+        moved = [g if g is None else g[other.to(g.device)] for g in expected.gradients]
+        right = Outcome(expected.value, moved)
+        text = require_same("samples in another order", outcome, right, *SAME_LIMITS)
+    return text
 
 
 def deterministic(subject: Subject) -> str:
@@ -74,13 +71,12 @@ def data_parallel(subject: Subject) -> str:
 
 
 def _is_synchronised(loss: object) -> bool:
-    sums = [vars(part)["_add"] for part in parts_of(loss) if "_add" in getattr(part, "__dict__", {})]
-    synced = [isinstance(add, RankSum) and add.enabled for add in sums]
-    wrapped = any(
-        isinstance(part, LossWrapper) and "_add" not in vars(part.loss_func)
-        for part in parts_of(loss)
-    )
-    return bool(synced) and all(synced) and not wrapped
+    """Whether every part of the loss adds its statistics up over ranks."""
+    parts = parts_of(loss)
+    sums = [part._add for part in parts if isinstance(getattr(part, "_add", None), RankSum)]
+    wrapped = [part.loss_func for part in parts if isinstance(part, LossWrapper)]
+    foreign = any(not hasattr(loss_func, "_add") for loss_func in wrapped)
+    return bool(sums) and all(add.enabled for add in sums) and not foreign
 
 
 def _shard_error(subject: Subject, example: Example) -> float:
@@ -89,7 +85,8 @@ def _shard_error(subject: Subject, example: Example) -> float:
     whole = subject.value(example).detach()
     errors = []
     for first in {samples // 2, 1} if samples % 2 == 0 else {1}:
-        parts = torch.arange(samples).split([first, samples - first])
+        indices = torch.arange(samples)
+        parts = (indices[:first], indices[first:])
         values = [len(part) * _value(subject, example, part) for part in parts]
         errors.append(value_error(sum(values, torch.zeros(())) / samples, whole))
     return max(errors)

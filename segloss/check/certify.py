@@ -160,7 +160,7 @@ def check_loss(
         >>> report.passed
         True
         >>> report["scalar"].reason
-        '0.801749, float32'
+        '0.819037, float32'
     """
     _check_callable(loss)
     chosen = _chosen(checks)

@@ -11,7 +11,10 @@ from segloss.check.certify import assert_loss
 from segloss.check.subject import preserved, scalar_of
 
 
-def test_custom_loss(loss_fn: Callable[..., Any], input_shape: Sequence[int] = (10,)) -> None:
+def test_custom_loss(
+    loss_fn: Callable[..., Any],
+    input_shape: Sequence[int] = (10,),  # noqa: PT028  # no test, but a function for tests
+) -> None:
     """Asserts that a loss returns a scalar, that gradients flow, and that it is stable.
 
     Predictions and targets are random numbers of one shape, as for regression; `assert_loss` makes

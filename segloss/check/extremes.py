@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -74,22 +75,25 @@ def _finite(subject: Subject, dtype: torch.dtype) -> str:
 def _extremes(example: Example, dtype: torch.dtype) -> Iterator[tuple[str, Example]]:
     """The batch as it is, with many pixels, and with extreme predictions."""
     yield "plain predictions", example.to(dtype)
-    if dtype != torch.float32:
+    if dtype == torch.float16:
         yield "many pixels", example.large().to(dtype)
-    if is_probability(torch.cat([t.flatten() for t in _floating(example)])):
+    floating = [t for t in leaves(example.pred) if t.is_floating_point()]
+    if all(map(is_probability, floating)):
         yield "probabilities of 0 and 1", example.with_pred(_hardened).to(dtype)
         return
     for size in LOGITS if dtype != torch.float16 else LOGITS[:1]:
-        for text, change in (
-            (f"+-{size:g}", lambda t, s=size: s * t.sign()),
-            (f"+{size:g}", lambda t, s=size: torch.full_like(t, s)),
-            (f"-{size:g}", lambda t, s=size: torch.full_like(t, -s)),
-        ):
-            yield f"predictions of {text}", example.with_pred(change).to(dtype)
+        for sign in ("+-", "+", "-"):
+            change = functools.partial(_extreme, size=size, sign=sign)
+            yield f"predictions of {sign}{size:g}", example.with_pred(change).to(dtype)
 
 
-def _floating(example: Example) -> list[Tensor]:
-    return [t for t in leaves(example.pred) if t.is_floating_point()]
+def _extreme(tensor: Tensor, size: float, sign: str) -> Tensor:
+    """Numbers of that size, of either sign or of one; probabilities of 0 and 1."""
+    if is_probability(tensor):
+        return _hardened(tensor)
+    if sign == "+-":
+        return size * tensor.sign()
+    return torch.full_like(tensor, size if sign == "+" else -size)
 
 
 def _hardened(probability: Tensor) -> Tensor:

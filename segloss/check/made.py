@@ -8,6 +8,7 @@ that do not belong together fail rather than being broadcast.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,7 +37,8 @@ TARGETS = (
 
 _SAMPLES = 4
 _LARGE_SAMPLES = 2
-_LARGE_PIXELS = 2**18
+LARGE_PIXELS = 2**18
+"""So many pixels has a sample of a large example: 512 x 512."""
 
 
 class NoExampleError(ValueError):
@@ -63,9 +65,9 @@ class Form:
 
     def __str__(self) -> str:
         kind = "logits" if self.from_logits else "probabilities"
-        kind += "" if self.from_logits or not self.exclusive else " that add up to 1"
+        sums = "" if self.from_logits or not self.exclusive else " that add up to 1"
         container = " in mappings" if self.batched else ""
-        return f"{kind} of {self.channels} channel(s), {self.target}{container}"
+        return f"{kind} of {self.channels} channel(s){sums}, {self.target}{container}"
 
     def example(self, spatial: Sequence[int], loss: Any, samples: int = _SAMPLES) -> Example:
         """A batch of this form: each sample has another share of foreground."""
@@ -163,12 +165,10 @@ class _Spread:
     loss: Any
 
     def __call__(self) -> Example:
-        pixels = 1
-        for size in self.spatial:
-            pixels *= size
-        factor = max(1, round((_LARGE_PIXELS / pixels) ** (1 / len(self.spatial))))
-        size = [length * factor for length in self.spatial]
-        return self.form.example(size, self.loss, _LARGE_SAMPLES)
+        growth = LARGE_PIXELS / math.prod(self.spatial)
+        factor = max(1, round(growth ** (1 / len(self.spatial))))
+        spatial = [length * factor for length in self.spatial]
+        return self.form.example(spatial, self.loss, _LARGE_SAMPLES)
 
     def __deepcopy__(self, memo: Any) -> _Spread:
         return self
@@ -180,9 +180,7 @@ def _in_mappings(example: Example, loss: Any) -> Example:
     gt = {gt_key: example.gt}
     for name in map_keys(loss):
         gt[name] = 2 * torch.rand(example.pred.shape, device=example.device) - 1
-    return replace(
-        example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key
-    )
+    return replace(example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key)
 
 
 def keys_of(loss: Any) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Whether the result depends on what it should not: precision, memory layout, autocast, compiler."""
+"""Whether the result depends on precision, memory layout, autocast or a compiler."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _strided(tensor: Tensor) -> Tensor:
-    """The same numbers with gaps between them."""
+    """The same numbers with a gap after each row, as a crop has them."""
     if tensor.ndim == 0:
         return tensor
-    wide = torch.zeros((*tensor.shape, 2), dtype=tensor.dtype, device=tensor.device)
-    wide[..., 0] = tensor
-    return wide[..., 0]
+    wide = tensor.new_zeros((*tensor.shape[:-1], tensor.shape[-1] + 1))
+    wide[..., :-1] = tensor.detach()
+    return wide[..., :-1]
 
 
 def autocast(subject: Subject) -> str:

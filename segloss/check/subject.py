@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segloss.check.example import Example
-from segloss.check.trees import copied, leaves, mapped
+from segloss.check.trees import copied, mapped
 
 
 class NotScalarError(TypeError):
@@ -182,8 +182,3 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-def watched_leaves(example: Example) -> list[Tensor]:
-    """The predictions that are watched."""
-    return [t for t, mark in zip(leaves(example.pred), example.watched, strict=True) if mark]
