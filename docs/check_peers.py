@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+import segloss
 from segloss import check_loss
 from segloss.check import Check, LossReport
 
@@ -42,6 +43,7 @@ class Peer(NamedTuple):
         classes: Of the example.
         target: "masks" (float, of the predictions' shape), "labels" (N, H, W) or "channel"
             (N, 1, H, W).
+        from_logits: Whether it takes logits, and not probabilities.
     """
 
     package: str
@@ -49,6 +51,7 @@ class Peer(NamedTuple):
     loss: Callable[..., Any]
     classes: int
     target: str
+    from_logits: bool = True
 
 
 def peers() -> Iterator[Peer]:
@@ -58,8 +61,19 @@ def peers() -> Iterator[Peer]:
     yield from of_kornia()
     yield from of_toolbelt()
     yield from of_nnunet()
+    yield Peer("segloss", "SegLoss(from_logits=True)", own(from_logits=True), 2, "masks")
+    yield Peer("segloss", "SegLoss(n_classes=3, ignore_index=255)", own(3, 255), 3, "labels")
     yield Peer("PyTorch", "CrossEntropyLoss()", nn.CrossEntropyLoss(), 3, "labels")
     yield Peer("PyTorch", "BCEWithLogitsLoss()", nn.BCEWithLogitsLoss(), 2, "masks")
+
+
+def own(
+    n_classes: int = 2, ignore_index: int | None = None, from_logits: bool | None = None
+) -> nn.Module:
+    """This package's, for comparison."""
+    return segloss.SegLoss(
+        n_classes=n_classes, ignore_index=ignore_index, from_logits=from_logits
+    ).as_criterion()
 
 
 def of_smp() -> Iterator[Peer]:
@@ -71,7 +85,7 @@ def of_smp() -> Iterator[Peer]:
         make = getattr(losses, kind)
         yield Peer(name, f'{kind}("binary")', make("binary"), 2, "masks")
         yield Peer(name, f'{kind}("multiclass")', make("multiclass"), 3, "labels")
-    yield Peer(name, "MCCLoss()", losses.MCCLoss(), 2, "masks")
+    yield Peer(name, "MCCLoss()", losses.MCCLoss(), 2, "masks", from_logits=False)
     yield Peer(name, "SoftBCEWithLogitsLoss()", losses.SoftBCEWithLogitsLoss(), 2, "masks")
     smooth = losses.SoftCrossEntropyLoss(smooth_factor=0.1)
     yield Peer(name, "SoftCrossEntropyLoss(smooth_factor=0.1)", smooth, 3, "labels")
@@ -90,12 +104,13 @@ def of_monai() -> Iterator[Peer]:
     softmax = losses.FocalLoss(to_onehot_y=True, use_softmax=True)
     setting = "FocalLoss(to_onehot_y=True, use_softmax=True)"
     yield Peer("MONAI", setting, softmax, 3, "channel")
-    hausdorff = losses.HausdorffDTLoss(sigmoid=True)
-    yield Peer("MONAI", "HausdorffDTLoss(sigmoid=True)", hausdorff, 2, "masks")
+    hausdorff = losses.HausdorffDTLoss(sigmoid=True, include_background=True)
+    setting = "HausdorffDTLoss(sigmoid=True, include_background=True)"
+    yield Peer("MONAI", setting, hausdorff, 2, "masks")
 
 
 def of_kornia() -> Iterator[Peer]:
-    """kornia."""
+    """The package kornia."""
     from kornia import losses
 
     yield Peer("kornia", "DiceLoss()", losses.DiceLoss(), 3, "labels")
@@ -131,16 +146,22 @@ def of_nnunet() -> Iterator[Peer]:
     yield Peer("nnU-Net", "DC_and_CE_loss(soft_dice_kwargs, {})", both, 3, "channel")
 
 
-def takes(loss: Callable[..., Any], target: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss that refuses every other form of target, so that the example has the right one."""
+def restricted(peer: Peer) -> Callable[[Tensor, Tensor], Tensor]:
+    """The peer's loss, which refuses other forms of batches, so that the example has the right one.
+
+    A batch of one channel of probabilities has no number outside [0, 1], one of logits has; the
+    compiler, whose example is that of the other checks, is not asked to look.
+    """
+    loss, target, from_logits = peer.loss, peer.target, peer.from_logits
 
     def call(prediction: Tensor, labels: Tensor) -> Tensor:
-        axes = {"labels": prediction.ndim - 1}.get(target, prediction.ndim)
         masks = target == "masks"
-        if labels.ndim != axes or labels.is_floating_point() != masks:
+        if labels.ndim != prediction.ndim - (target == "labels"):
             raise ValueError(f"the target must be of the form {target!r}")
-        if labels.ndim == prediction.ndim and not masks and labels.shape[1] != 1:
-            raise ValueError("the target must have one channel")
+        if labels.is_floating_point() != masks or (target == "channel" and labels.shape[1] != 1):
+            raise ValueError(f"the target must be of the form {target!r}")
+        if not from_logits and not torch.compiler.is_compiling() and bool((prediction < 0).any()):
+            raise ValueError("the prediction must be probabilities")
         result: Tensor = loss(prediction, labels)
         return result
 
@@ -150,20 +171,29 @@ def takes(loss: Callable[..., Any], target: str) -> Callable[[Tensor, Tensor], T
 def examine(peer: Peer) -> LossReport:
     """The report on a peer."""
     print(f"{peer.package} {peer.setting}", file=sys.stderr)
-    return check_loss(takes(peer.loss, peer.target), n_classes=peer.classes)
+    return check_loss(restricted(peer), n_classes=peer.classes)
 
 
 def table(found: list[tuple[Peer, LossReport]]) -> str:
-    """One row for each loss, one column for each check, in Markdown."""
-    names = [check.name for check in found[0][1].checks]
+    """One row for each loss, one column for each check that one of them fails, in Markdown."""
+    columns = list(zip(*(report.checks for _, report in found), strict=True))
+    names = [checks[0].name for checks in columns if any(c.verdict == "fail" for c in checks)]
+    rest = [checks[0].name for checks in columns if checks[0].name not in names]
     lines = [["loss", *names], ["---", *[":-:"] * len(names)]]
     last = ""
     for peer, report in found:
         if peer.package != last:
             last = peer.package
-            lines.append([f"**{last} {version(PACKAGES[last])}**", *[""] * len(names)])
-        lines.append([f"`{peer.setting}`", *(SIGNS[check.verdict] for check in report.checks)])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+            release = segloss.__version__ if last == "segloss" else version(PACKAGES[last])
+            lines.append([f"**{last} {release}**", *[""] * len(names)])
+        lines.append([f"`{peer.setting}`", *(sign(report[name]) for name in names)])
+    rows = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"{rows}\n\nNo loss here fails these checks: {', '.join(rest)}."
+
+
+def sign(check: Check) -> str:
+    """A verdict in one cell."""
+    return "no" if check.advisory and check.verdict == "fail" else SIGNS[check.verdict]
 
 
 def findings(found: list[tuple[Peer, LossReport]]) -> str:
@@ -183,8 +213,11 @@ def findings(found: list[tuple[Peer, LossReport]]) -> str:
 
 
 def short(check: Check) -> str:
-    """A reason without what differs from loss to loss of the same kind."""
-    return check.reason.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    """The beginning of a reason, without the numbers that differ from loss to loss."""
+    reason = re.sub(r"\b\de[-+]?\d+ off", "off", check.reason).replace(" (off)", "")
+    reason = re.sub(r"is \S+, where float32 has \S+,", "is not that of float32", reason)
+    reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
+    return reason.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def write(texts: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segloss.check.example import Example
+from segloss.check.extremes import can_hold
 from segloss.check.inspections import (
     DoesNotApplyError,
     FoundWrongError,
@@ -99,7 +100,7 @@ def _value(subject: Subject, example: Example, part: Tensor) -> Tensor:
 def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:
     """The batch with most of the first sample ignored; None where that can't be said."""
     target = example.target
-    if ignore_index is None or target is None or target.dtype in (torch.bool, torch.uint8):
+    if ignore_index is None or target is None or not can_hold(target, ignore_index):
         return None
     changed = target.clone()
     changed[0, ..., 1:] = ignore_index

@@ -138,9 +138,9 @@ class Example:
         if target is None or prediction is None or prediction.ndim < 2:
             return None
         channels = prediction.shape[1]
-        if target.shape != prediction.shape:
+        if target.shape != prediction.shape and not _holds_masks(target):
             return self.with_target(torch.full_like(target, 0 if empty else max(channels - 1, 1)))
-        if channels > 1 and bool((target.sum(1) == 1).all()):
+        if target.shape == prediction.shape and channels > 1 and bool((target.sum(1) == 1).all()):
             one = torch.zeros_like(target)
             one[:, 0 if empty else -1] = 1
             return self.with_target(one)
@@ -150,6 +150,11 @@ class Example:
 def is_probability(tensor: Tensor) -> bool:
     """Whether all values could be probabilities."""
     return tensor.numel() > 0 and bool((tensor >= 0).all() and (tensor <= 1).all())
+
+
+def _holds_masks(target: Tensor) -> bool:
+    """Whether a target of another shape than the prediction's holds masks, and no labels."""
+    return target.is_floating_point() and is_probability(target)
 
 
 def _is_mask(target: Tensor) -> bool:

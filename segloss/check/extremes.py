@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from segloss.check.example import Example, is_probability
-from segloss.check.inspections import DoesNotApplyError, FoundWrongError
+from segloss.check.inspections import DoesNotApplyError, FoundWrongError, value_error
 from segloss.check.subject import Outcome, Subject, ignore_index_of
 from segloss.check.trees import leaves
 
 LOGITS = (1e4, 1e30)
 """Magnitudes of extreme logits; float16 ends at 65504 and sees the first alone."""
+
+HALF_LIMIT = 2e-2
+"""Error of the value that half precision may make against float32 on the same predictions."""
 
 MARGINS = (20.0, 1e4)
 """Logits of predictions that are right."""
@@ -58,33 +62,73 @@ def all_ignored(subject: Subject) -> str:
     target = subject.example.target
     if target is None:
         raise DoesNotApplyError("no target is known to be a mask or a label map")
-    if not _holds(target, value):
+    if not can_hold(target, value):
         raise DoesNotApplyError(f"targets of {target.dtype} can't hold ignore_index={value}")
     ignored = subject.example.with_target(torch.full_like(target, value))
     return _finite_at(subject, iter([(f"all pixels {value}", ignored)]))
 
 
-def _holds(target: Tensor, value: int) -> bool:
-    return target.dtype != torch.bool and (value >= 0 or target.dtype != torch.uint8)
+def can_hold(target: Tensor, value: int) -> bool:
+    """Whether the target's dtype has that number."""
+    if target.dtype == torch.bool:
+        return False
+    limits = torch.finfo if target.is_floating_point() else torch.iinfo
+    return limits(target.dtype).min <= value <= limits(target.dtype).max
 
 
 def _finite(subject: Subject, dtype: torch.dtype) -> str:
-    return _finite_at(subject, _extremes(subject.example, dtype))
-
-
-def _extremes(example: Example, dtype: torch.dtype) -> Iterator[tuple[str, Example]]:
-    """The batch as it is, with many pixels, and with extreme predictions."""
-    yield "plain predictions", example.to(dtype)
+    cast = _cast(subject, dtype)
+    if dtype == torch.float32:
+        return _finite_at(subject, _extremes(cast(subject.example)))
+    points = [("plain predictions", cast(subject.example))]
     if dtype == torch.float16:
-        yield "many pixels", example.large().to(dtype)
+        points.append(("many pixels", cast(subject.example.large())))
+    found = _finite_at(subject, itertools.chain(points, _extremes(cast(subject.example))))
+    return f"{found}; error of the value {_half_error(subject, points):.0e}"
+
+
+def _cast(subject: Subject, dtype: torch.dtype) -> Callable[[Example], Example]:
+    """Brings predictions to a dtype, and the rest too where the loss wants that."""
+
+    def predictions(example: Example) -> Example:
+        return example.with_pred(lambda t: t.to(dtype))
+
+    try:
+        subject.differentiate(predictions(subject.example))
+    except Exception:
+        return lambda example: example.to(dtype)
+    return predictions
+
+
+def _half_error(subject: Subject, points: list[tuple[str, Example]]) -> float:
+    """The largest error of values; raises FoundWrongError if it is above the limit."""
+    largest = 0.0
+    for text, example in points:
+        value = subject.differentiate(example).value
+        if not value.isfinite():
+            continue  # and not representable, or it had been found wrong
+        right = subject.differentiate(example.to(torch.float32)).value
+        error = value_error(value, right)
+        largest = max(largest, error)
+        if error > HALF_LIMIT:
+            raise FoundWrongError(
+                f"the value is {value.item():.3g}, where float32 has {right.item():.3g}, at {text}"
+            )
+    return largest
+
+
+def _extremes(example: Example) -> Iterator[tuple[str, Example]]:
+    """The batch as it is, and with extreme predictions in their dtypes."""
     floating = [t for t in leaves(example.pred) if t.is_floating_point()]
+    if all(t.dtype == torch.float32 for t in floating):
+        yield "plain predictions", example
     if all(map(is_probability, floating)):
-        yield "probabilities of 0 and 1", example.with_pred(_hardened).to(dtype)
+        yield "probabilities of 0 and 1", example.with_pred(_hardened)
         return
-    for size in LOGITS if dtype != torch.float16 else LOGITS[:1]:
-        for sign in ("+-", "+", "-"):
-            change = functools.partial(_extreme, size=size, sign=sign)
-            yield f"predictions of {sign}{size:g}", example.with_pred(change).to(dtype)
+    narrow = any(t.dtype == torch.float16 for t in floating)
+    for size, sign in itertools.product(LOGITS[:1] if narrow else LOGITS, ("+-", "+", "-")):
+        change = functools.partial(_extreme, size=size, sign=sign)
+        yield f"predictions of {sign}{size:g}", example.with_pred(change)
 
 
 def _extreme(tensor: Tensor, size: float, sign: str) -> Tensor:
@@ -124,7 +168,7 @@ def _filled(example: Example, *, empty: bool) -> Iterator[tuple[str, Example]]:
     yield from _perfect(filled, f"{text} and a perfect prediction")
 
 
-def _finite_at(subject: Subject, points: Iterator[tuple[str, Example]]) -> str:
+def _finite_at(subject: Subject, points: Iterable[tuple[str, Example]]) -> str:
     """Raises FoundWrongError at the points where value or gradient is not finite."""
     wrong, seen, beyond = [], 0, []
     for text, example in points:
@@ -149,7 +193,10 @@ def _finite_at(subject: Subject, points: Iterator[tuple[str, Example]]) -> str:
 
 def _is_beyond(subject: Subject, example: Example, outcome: Outcome) -> bool:
     """Whether the right value or gradient is a number that the dtype can't hold."""
-    right = subject.differentiate(example.to(torch.float64))
+    try:
+        right = subject.differentiate(example.to(torch.float64))
+    except Exception:
+        return False  # float64 is not taken: nobody knows
     if not right.is_finite or right.value.dtype != torch.float64:
         return False
     pairs = [(outcome.value, right.value)]

@@ -171,6 +171,31 @@ def test_a_value_beyond_the_dtype_is_not_held_against_a_loss() -> None:
     assert "not representable at predictions of +-1e+30" in report["finite in float32"].reason
 
 
+def test_a_loss_that_is_partly_float32_is_judged_as_such() -> None:
+    def mixed(p: Tensor, t: Tensor) -> Tensor:
+        return right(p.float(), t) + nn.functional.mse_loss(p, t)
+
+    check = check_loss(mixed, n_classes=2, checks=["gradient values"])["gradient values"]
+    assert check.verdict == "pass"
+    assert "computed in float32" in check.reason
+
+
+def test_a_loss_that_refuses_float64_is_checked_in_float32() -> None:
+    def only_float32(p: Tensor, t: Tensor) -> Tensor:
+        if p.dtype == torch.float64:
+            raise TypeError("float32 alone")
+        return right(p, t)
+
+    report = check_loss(only_float32, checks=["gradient values", "precision"])
+    assert report["gradient values"].verdict == "pass"
+    assert report["precision"].verdict == "not applicable"
+
+
+def test_compiling_many_losses_meets_no_limit() -> None:
+    for _ in range(10):
+        assert check_loss(nn.BCEWithLogitsLoss(), n_classes=2, checks=["compile"]).passed
+
+
 def test_the_report_is_a_table_and_data() -> None:
     report = LossReport(
         "l", "e", [Check("a", "pass", "fine"), Check("b", "fail", "broken", "mend", advisory=True)]

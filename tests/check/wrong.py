@@ -55,6 +55,13 @@ def wrong_backward(prediction: Tensor, target: Tensor) -> Tensor:
     return (_WrongBackward.apply(prediction) - target).square().mean()
 
 
+def wrong_and_partly_float32(prediction: Tensor, target: Tensor) -> Tensor:
+    loss = right(prediction.float(), target) + F.binary_cross_entropy_with_logits(
+        prediction, target
+    )
+    return loss + 0.1 * (loss - loss.detach())
+
+
 def slightly_wrong_backward(prediction: Tensor, target: Tensor) -> Tensor:
     loss = right(prediction, target)
     return loss + 0.1 * (loss - loss.detach())
@@ -74,6 +81,11 @@ def overflow_in_bfloat16(prediction: Tensor, target: Tensor) -> Tensor:
 def overflow_in_float16(prediction: Tensor, target: Tensor) -> Tensor:
     p, g = prediction.sigmoid(), target.to(prediction.dtype)
     return ((p - g).abs().sum() + 1) / (p.sum() + g.sum() + 1)
+
+
+def denominator_overflows(prediction: Tensor, target: Tensor) -> Tensor:
+    p = prediction.sigmoid()
+    return 1 - 2 * (p * target.float()).sum() / (p.sum() + target.float().sum())
 
 
 def log_of_zero(prediction: Tensor, target: Tensor) -> Tensor:
@@ -189,10 +201,12 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("gradient flow", detached, "none at all for 1 of 1"),
     ("gradient values", half_detached, "from differences"),
     ("gradient values", wrong_backward, "from differences"),
+    ("gradient values", wrong_and_partly_float32, "computed in float32"),
     ("gradient values", slightly_wrong_backward, "from differences"),
     ("finite in float32", nan_at_large_logits, "nan at predictions of +-10000"),
     ("finite in bfloat16", overflow_in_bfloat16, "nan at plain predictions"),
     ("finite in float16", overflow_in_float16, "at many pixels"),
+    ("finite in float16", denominator_overflows, "the value is 1, where float32 has 0.5"),
     ("perfect prediction", root_of_zero, "gradients are not finite at a perfect prediction"),
     ("empty target", divides_by_foreground, "inf at an empty target"),
     ("full target", divides_by_background, "inf at a full target"),
