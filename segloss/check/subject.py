@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from segloss.check.example import Example
 from segloss.check.trees import copied, mapped
+from segloss.distributed import local_statistics
 
 
 class NotScalarError(TypeError):
@@ -111,7 +112,12 @@ def preserved(loss: Any) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings(), torch.enable_grad():
+        with (
+            torch.random.fork_rng(),
+            warnings.catch_warnings(),
+            torch.enable_grad(),
+            local_statistics(),  # other ranks do not wait
+        ):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             yield
@@ -154,7 +160,10 @@ def modules_of(loss: Any) -> list[nn.Module]:
     function = getattr(loss, "func", loss)  # of a functools.partial
     if not inspect.isfunction(function):
         return [m for m in getattr(loss, "__dict__", {}).values() if isinstance(m, nn.Module)]
-    variables = inspect.getclosurevars(function)
+    try:
+        variables = inspect.getclosurevars(function)
+    except ValueError:  # a variable that is not set yet
+        return []
     referred = [*variables.nonlocals.values(), *variables.globals.values()]
     return [value for value in referred if isinstance(value, nn.Module)]
 
