@@ -135,12 +135,17 @@ _COMPAT = {
 }
 """Names of other systems' interfaces, and the module of `segloss.compat` that each is in."""
 
+_CHECK = ("LossReport", "assert_loss", "check_loss", "test_custom_loss")
+"""Names of `segloss.check`, which is imported when it is asked for."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _CHECK:
+        return getattr(import_module("segloss.check"), name)
     if name not in _COMPAT:
         raise AttributeError(f"module 'segloss' has no attribute {name!r}")
     return getattr(import_module(f"segloss.compat.{_COMPAT[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_COMPAT})
+    return sorted({*globals(), *_COMPAT, *_CHECK})
