@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_flag, check_integer, check_number, check_text
+from segloss.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.batch import Batch
 from segloss.distributed import all_reduce_sum, local_statistics, world_size
 from segloss.mixup import KEYS, split_mixup
@@ -206,6 +206,11 @@ class Criterion(nn.Module):
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
+        if not (isinstance(loss, nn.Module) and hasattr(loss, "update_norm")):
+            raise TypeError(
+                f"loss must be a Loss or a MultiLoss, got {shown(loss)}: any other is a module of "
+                "(prediction, target) already."
+            )
         self.loss = loss
 
     def forward(self, prediction: Batch, target: Batch) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_text
+from segloss.arguments import check_text, shown
 from segloss.batch import Batch, take, take_optional
 from segloss.loss import Loss
 from segloss.precision import without_autocast
@@ -79,14 +79,16 @@ class LossWrapper(Loss):
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
-                f"loss_func must be a loss of (prediction, target), got {loss_func!r}, which takes "
-                "batches already: use it as it is."
+                f"loss_func must be a loss of (prediction, target), got {shown(loss_func)}, "
+                "which takes batches already: use it as it is."
             )
         if isinstance(loss_func, type) or not callable(loss_func):
             hint = (
                 f" Make an instance: {loss_func.__name__}()." if isinstance(loss_func, type) else ""
             )
-            raise TypeError(f"loss_func must be a module or a function, got {loss_func!r}.{hint}")
+            raise TypeError(
+                f"loss_func must be a module or a function, got {shown(loss_func)}.{hint}"
+            )
         super().__init__(_default_name(loss_func) if name is None else name, use_mixup=use_mixup)
         self.loss_func = loss_func
         self.pred_key = check_text("pred_key", pred_key)
@@ -185,6 +187,6 @@ def _dtype(dtype: Any) -> torch.dtype | None:
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise ValueError(
             f"target_dtype must be a torch.dtype or its name, such as 'long' or 'float32', got "
-            f"{dtype!r}."
+            f"{shown(dtype)}."
         )
     return dtype

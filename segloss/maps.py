@@ -248,6 +248,8 @@ def _check_spacing(spacing: Any) -> float | list[float]:
     spacing = 1.0 if spacing is None else as_python(spacing)
     if not is_list(spacing):
         return check_number("spacing", spacing, open_low=True)
+    if not spacing:
+        raise ValueError("spacing must have one number per axis, got an empty list.")
     return [check_number(f"spacing[{i}]", size, open_low=True) for i, size in enumerate(spacing)]
 
 

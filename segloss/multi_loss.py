@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_flag, check_same_names, is_list
+from segloss.arguments import check_flag, check_same_names, is_list, shown
 from segloss.batch import Batch
 from segloss.distributed import rank
 from segloss.loss import Criterion, Loss
@@ -91,7 +91,7 @@ class MultiLoss(Precise):
         super().__init__()
         losses = _check_losses(loss_funcs)
         if not is_list(weights) or len(weights) != len(losses):
-            count = len(weights) if is_list(weights) else repr(weights)
+            count = len(weights) if is_list(weights) else shown(weights)
             raise ValueError(
                 f"weights must have one weight per loss: expected {len(losses)}, got {count}."
             )
@@ -108,7 +108,7 @@ class MultiLoss(Precise):
         if combiner is not None and (not callable(combiner) or isinstance(combiner, type)):
             raise TypeError(
                 "combiner must be a callable from a vector of losses to a scalar, got "
-                f"{combiner!r}."
+                f"{shown(combiner)}."
             )
         self.combiner = combiner
         self.check_finite = check_flag("check_finite", check_finite)
@@ -203,7 +203,7 @@ class MultiLoss(Precise):
             return weighted.values.sum().to(weighted.dtype)
         total = self.combiner(weighted.values.to(weighted.dtype))
         if not isinstance(total, Tensor) or total.numel() != 1:
-            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else repr(total)
+            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else shown(total)
             raise ValueError(f"combiner must return a scalar tensor, got {came}.")
         return total.reshape(())
 
@@ -310,7 +310,7 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
 
 def _check_params(params: Any) -> dict[str, Any]:
     if params is not None and not isinstance(params, Mapping):
-        raise TypeError(f"normalization_params must be a mapping, got {params!r}.")
+        raise TypeError(f"normalization_params must be a mapping, got {shown(params)}.")
     return dict(params or {})
 
 
@@ -322,6 +322,6 @@ def _check_pre_processes(pre_processes: Any) -> list[PreProcess]:
     ):
         raise TypeError(
             f"pre_processes must be a list of callables (pred_batch, gt_batch) -> (pred_batch, "
-            f"gt_batch), got {pre_processes!r}."
+            f"gt_batch), got {shown(pre_processes)}."
         )
     return list(pre_processes)

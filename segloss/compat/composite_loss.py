@@ -16,7 +16,7 @@ from segloss.activity import (
     RNNConnectivityLoss,
     StatePredictionLoss,
 )
-from segloss.arguments import check_keys, check_mapping, check_number, nearest
+from segloss.arguments import check_keys, check_mapping, check_number, nearest, shown
 from segloss.batch import MissingKeyError
 from segloss.registry import get_loss, list_losses
 
@@ -126,7 +126,7 @@ def _check_type(kind: Any, path: str) -> str:
     if not isinstance(kind, str) or kind not in known:
         hint = nearest(kind, known) if isinstance(kind, str) else ""
         raise ValueError(
-            f"{path}['type'] must be one of {', '.join(map(repr, known))}, got {kind!r}{hint}."
+            f"{path}['type'] must be one of {', '.join(map(repr, known))}, got {shown(kind)}{hint}."
         )
     return kind
 

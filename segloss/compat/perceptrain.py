@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss.arguments import check_mapping, check_number, check_same_names, nearest
+from segloss.arguments import (
+    as_python,
+    check_mapping,
+    check_number,
+    check_same_names,
+    nearest,
+    shown,
+)
 from segloss.loss import Loss
 from segloss.multi_loss import MultiLoss
 
@@ -99,7 +106,7 @@ def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
     if loss_fn not in _LOSS_FUNCTIONS:
         raise ValueError(
             f"loss_fn must be one of {', '.join(map(repr, _LOSS_FUNCTIONS))} or a function, got "
-            f"{loss_fn!r}{nearest(str(loss_fn), _LOSS_FUNCTIONS)}."
+            f"{shown(loss_fn)}{nearest(str(loss_fn), _LOSS_FUNCTIONS)}."
         )
     return _LOSS_FUNCTIONS[loss_fn]
 
@@ -163,8 +170,15 @@ class GradWeightedLoss(nn.Module):
                 f"there are: {names}."
             )
         if fixed_metric not in names:
-            raise ValueError(f"fixed_metric must be one of {names}, got {fixed_metric!r}.")
-        values = [check_number(f"metric_weights[{k!r}]", float(metric_weights[k])) for k in names]
+            raise ValueError(f"fixed_metric must be one of {names}, got {shown(fixed_metric)}.")
+        if not callable(unweighted_loss_function):
+            raise TypeError(
+                "unweighted_loss_function must be a function of (batch, model), got "
+                f"{shown(unweighted_loss_function)}."
+            )
+        values = [
+            check_number(f"metric_weights[{k!r}]", as_python(metric_weights[k])) for k in names
+        ]
         self.metric_names = names
         self.unweighted_loss_function = unweighted_loss_function
         self.optimizer = optimizer

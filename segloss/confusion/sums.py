@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.arguments import nearest
+from segloss.arguments import nearest, shown
 
 REGION = ("true_positive", "false_positive", "false_negative")
 """The sums of the region terms."""
@@ -134,7 +134,7 @@ def _names(group: str) -> tuple[str, ...]:
         return *of_map.names, "pixel_weight"
     raise ValueError(
         f"sums must name groups of sums ({', '.join(SUMS)}, or those of a FocalSum or MapSum), got "
-        f"{group!r}{nearest(group, SUMS)}."
+        f"{shown(group)}{nearest(group, SUMS)}."
     )
 
 

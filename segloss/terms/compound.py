@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_keys, check_number, check_text, nearest
+from segloss.arguments import check_keys, check_number, check_text, nearest, shown
 from segloss.confusion import SoftConfusion
 from segloss.precision import Precise
 from segloss.terms.correlation import MCC
@@ -215,7 +215,7 @@ def _extra_terms(extra_terms: Any, make: Callable[..., Term]) -> list[Weighted]:
     if not isinstance(extra_terms, Mapping):
         raise TypeError(
             f"extra_terms must be a mapping of terms to coefficients, such as "
-            f"{{'jaccard': 0.2}}, got {extra_terms!r}."
+            f"{{'jaccard': 0.2}}, got {shown(extra_terms)}."
         )
     return [_extra_term(key, value, make) for key, value in extra_terms.items()]
 
@@ -246,7 +246,7 @@ def _named_term(
     if term not in TERMS:
         raise ValueError(
             f"extra_terms must hold terms or their names ({', '.join(TERMS)}), got "
-            f"{term!r}{nearest(term, TERMS)}."
+            f"{shown(term)}{nearest(term, TERMS)}."
         )
     check_keys(where, parameters, parameters_of(TERMS[term]))
     return make(term, **parameters)

@@ -16,6 +16,7 @@ from segloss.arguments import (
     check_integer,
     check_weights,
     is_list,
+    shown,
 )
 from segloss.confusion import SoftConfusion
 from segloss.confusion.sums import names_of
@@ -253,7 +254,7 @@ def _check_classes(classes: Any) -> tuple[int, ...] | None:
     if classes is None:
         return None
     if not is_list(classes):
-        raise TypeError(f"region_classes must be a list of class indices, got {classes!r}.")
+        raise TypeError(f"region_classes must be a list of class indices, got {shown(classes)}.")
     checked = tuple(check_integer("region_classes", entry, 0) for entry in classes)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(
