@@ -235,6 +235,8 @@ class HebbianLoss(nn.Module):
         """The penalty of activity (..., units) and weights (units, units)."""
         _check_ndim(state, 1, or_more=True)
         units = state.shape[-1]
+        if not isinstance(weights, Tensor):
+            raise TypeError(f"weights must be a tensor, got {type(weights).__name__}.")
         if weights.shape != (units, units):
             raise ValueError(
                 f"weights must have the shape (units, units) = {(units, units)}, as state has "
@@ -267,6 +269,10 @@ def _check_ndim(state: Any, ndim: int, *, or_more: bool = False) -> None:
             f"state must have {ndim} dimensions{' or more' if or_more else ''}, the units last, "
             f"got {tuple(state.shape)}."
         )
+    if not state.is_floating_point():
+        raise TypeError(f"state must be floating-point, got {state.dtype}.")
+    if state.numel() == 0:
+        raise ValueError(f"state must not be empty, got {tuple(state.shape)}.")
 
 
 def _attribute(model: Any, path: str) -> Any:

@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _SHOWN = 200
 """How many characters of a value messages show."""
@@ -106,6 +106,8 @@ def shown(value: Any) -> str:
     """What messages show of a value: its repr, cut where it is long."""
     if isinstance(value, int) and value.bit_length() > _SHOWN:
         return f"an int of {value.bit_length()} bits"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
     try:
         text = repr(value)
     except Exception:  # of an object of the user's, or of large ints within
@@ -155,7 +157,7 @@ def check_weights(name: str, value: Any) -> Tensor | None:
 def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
     """A mapping of a config; raises TypeError that says where it should be."""
     if not isinstance(value, Mapping):
-        raise TypeError(f"{path} must be a mapping, got {shown(value)}.")
+        raise TypeError(f"{path} must be a mapping, got {shown(value)} ({type(value).__name__}).")
     return value
 
 
@@ -168,8 +170,24 @@ def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> N
             )
 
 
-def check_same_names(what: str, earlier: Sequence[str], now: Sequence[str]) -> None:
+def check_module_name(what: str, name: Any) -> str:
+    """Returns `name` if a module can be registered under it, as PyTorch does it."""
+    check_text(what, name)
+    if "." in name or hasattr(nn.ModuleDict, name):
+        raise ValueError(
+            f"{what} must not have a dot, or be a method of nn.ModuleDict, got {shown(name)}."
+        )
+    return str(name)
+
+
+def check_same_names(what: str, state: Any, now: Sequence[str]) -> None:
     """Raises ValueError if a checkpoint's state is of other names, or of these in another order."""
+    earlier: Any = state.get(what) if isinstance(state, Mapping) else None
+    if not is_list(earlier) or not all(isinstance(name, str) for name in earlier):
+        raise ValueError(
+            f"The checkpoint must have the names of its {what}, got {shown(state)}: it is of "
+            "something else, or damaged."
+        )
     if list(earlier) != list(now):
         raise ValueError(
             f"The checkpoint is of other {what}: {', '.join(earlier)} then, {', '.join(now)} now, "

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from segloss.arguments import check_text, is_allowed, nearest, shown
+from segloss.arguments import check_flag, check_text, is_allowed, nearest, shown
 from segloss.deep_supervision import DeepSupervision
 from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
@@ -132,6 +132,7 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
         'Brightness'
     """
     check_text("name", name)
+    check_flag("override", override)
 
     def register(loss: Registered) -> Registered:
         if not (inspect.isclass(loss) and issubclass(loss, nn.Module)):

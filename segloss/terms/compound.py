@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_keys, check_number, check_text, nearest, shown
+from segloss.arguments import check_keys, check_module_name, check_number, nearest, shown
 from segloss.confusion import SoftConfusion
 from segloss.precision import Precise
 from segloss.terms.correlation import MCC
@@ -230,7 +230,7 @@ def _extra_term(key: Any, value: Any, make: Callable[..., Term]) -> Weighted:
         raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, parameters))}.")
     coefficient = check_number(f"{where}['coef']", parameters.pop("coef"))
     term = _named_term(where, parameters.pop("term", key), parameters, make)
-    return Weighted(coefficient, term, check_text("extra_terms' names", key))
+    return Weighted(coefficient, term, check_module_name("A name in extra_terms", key))
 
 
 def _named_term(
@@ -243,7 +243,7 @@ def _named_term(
                 f"{', '.join(map(str, parameters))}."
             )
         return term
-    if term not in TERMS:
+    if not isinstance(term, str) or term not in TERMS:
         raise ValueError(
             f"extra_terms must hold terms or their names ({', '.join(TERMS)}), got "
             f"{shown(term)}{nearest(term, TERMS)}."

@@ -84,6 +84,11 @@ class Term(Precise):
 
         They are vectors (C,), or scalars where classes can't be told apart.
         """
+        if not isinstance(confusion, SoftConfusion):
+            raise TypeError(
+                f"confusion must be a SoftConfusion, got {type(confusion).__name__}: make one with "
+                "segloss.soft_confusion(pred, target)."
+            )
         tensors, finish = self.statistics(confusion)
         return finish(tensors)
 
