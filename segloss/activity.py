@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_choice, check_integer, check_number
+from segloss.arguments import (
+    check_choice,
+    check_integer,
+    check_mapping,
+    check_number,
+    check_text,
+)
 
 _EPSILON = 1e-8
 """Added to probabilities before their logarithm, and to what they are divided by."""
@@ -123,7 +129,7 @@ class RNNConnectivityLoss(nn.Module):
         layers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.paths = dict(layers or LAYERS)
+        self.paths = _check_layers(LAYERS if layers is None else layers)
         self.layer = check_choice("layer", layer, ("all", *self.paths))
         self.metric = check_choice("metric", metric, ("l1", "fro"))
 
@@ -229,12 +235,24 @@ class HebbianLoss(nn.Module):
         """The penalty of activity (..., units) and weights (units, units)."""
         _check_ndim(state, 1, or_more=True)
         units = state.shape[-1]
+        if not isinstance(weights, Tensor):
+            raise TypeError(f"weights must be a tensor, got {type(weights).__name__}.")
         if weights.shape != (units, units):
             raise ValueError(
                 f"weights must have the shape (units, units) = {(units, units)}, as state has "
                 f"{units} units, got {tuple(weights.shape)}."
             )
         return (state * (state @ weights.T)).sum(-1).abs().mean()
+
+
+def _check_layers(layers: Any) -> dict[str, str]:
+    checked = {
+        check_text("layers' names", name): check_text(f"layers[{name!r}]", path)
+        for name, path in check_mapping("layers", layers).items()
+    }
+    if not checked:
+        raise ValueError("layers must name at least one layer, got an empty mapping.")
+    return checked
 
 
 def _rates(state: Tensor) -> Tensor:
@@ -251,6 +269,10 @@ def _check_ndim(state: Any, ndim: int, *, or_more: bool = False) -> None:
             f"state must have {ndim} dimensions{' or more' if or_more else ''}, the units last, "
             f"got {tuple(state.shape)}."
         )
+    if not state.is_floating_point():
+        raise TypeError(f"state must be floating-point, got {state.dtype}.")
+    if state.numel() == 0:
+        raise ValueError(f"state must not be empty, got {tuple(state.shape)}.")
 
 
 def _attribute(model: Any, path: str) -> Any:

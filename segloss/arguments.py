@@ -13,7 +13,12 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+_SHOWN = 200
+"""How many characters of a value messages show."""
+
+_LARGEST_INTEGER = 2**63 - 1
 
 
 def check_number(
@@ -26,8 +31,13 @@ def check_number(
         ValueError: `value` is not finite or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__}).")
-    number = float(value)
+        raise TypeError(f"{name} must be a number, got {shown(value)} ({type(value).__name__}).")
+    try:
+        number = float(value)
+    except OverflowError:  # an int that no float holds
+        raise ValueError(
+            f"{name} must be {_interval(low, high, open_low)}, got {shown(value)}."
+        ) from None
     too_low = number <= low if open_low else number < low
     if not math.isfinite(number) or too_low or number > high:
         raise ValueError(f"{name} must be {_interval(low, high, open_low)}, got {number:g}.")
@@ -50,23 +60,27 @@ def check_integer(name: str, value: Any, low: int | None = None) -> int:
         ValueError: `value` is below `low`.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be an int, got {shown(value)} ({type(value).__name__}).")
     if low is not None and value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}.")
+        raise ValueError(f"{name} must be at least {low}, got {shown(value)}.")
+    if abs(int(value)) > _LARGEST_INTEGER:
+        raise ValueError(f"{name} must fit into 64 bits, got {shown(value)}.")
     return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Returns `value` if it is a bool; raises TypeError otherwise."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__}).")
+        raise TypeError(
+            f"{name} must be True or False, got {shown(value)} ({type(value).__name__})."
+        )
     return value
 
 
 def check_text(name: str, value: Any) -> str:
     """Returns `value` if it is a non-empty str; raises TypeError or ValueError otherwise."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, got {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a str, got {shown(value)} ({type(value).__name__}).")
     if not value:
         raise ValueError(f"{name} must not be empty.")
     return value
@@ -76,14 +90,34 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Returns `value` if it is one of `choices`; raises ValueError with the nearest otherwise."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, got {value!r}{nearest(value, choices)}.")
+        raise ValueError(
+            f"{name} must be one of {listed}, got {shown(value)}{nearest(value, choices)}."
+        )
     return value
 
 
 def nearest(word: Any, choices: Iterable[str]) -> str:
     """The end of a sentence that suggests the choice most like `word`, or nothing."""
-    matches = difflib.get_close_matches(str(word), list(choices), n=1)
+    matches = difflib.get_close_matches(shown(word).strip("'"), list(choices), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def shown(value: Any) -> str:
+    """What messages show of a value: its repr, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN:
+        return f"an int of {value.bit_length()} bits"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    try:
+        text = repr(value)
+    except Exception:  # of an object of the user's, or of large ints within
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def is_allowed(name: str, allow: Iterable[str]) -> bool:
+    """Whether a dotted name is one of those allowed, or begins with one of these prefixes."""
+    return any(name == entry or name.startswith(entry.rstrip(".") + ".") for entry in allow)
 
 
 def is_list(value: Any) -> bool:
@@ -123,7 +157,7 @@ def check_weights(name: str, value: Any) -> Tensor | None:
 def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
     """A mapping of a config; raises TypeError that says where it should be."""
     if not isinstance(value, Mapping):
-        raise TypeError(f"{path} must be a mapping, got {value!r}.")
+        raise TypeError(f"{path} must be a mapping, got {shown(value)} ({type(value).__name__}).")
     return value
 
 
@@ -136,8 +170,24 @@ def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> N
             )
 
 
-def check_same_names(what: str, earlier: Sequence[str], now: Sequence[str]) -> None:
+def check_module_name(what: str, name: Any) -> str:
+    """Returns `name` if a module can be registered under it, as PyTorch does it."""
+    check_text(what, name)
+    if "." in name or hasattr(nn.ModuleDict, name):
+        raise ValueError(
+            f"{what} must not have a dot, or be a method of nn.ModuleDict, got {shown(name)}."
+        )
+    return str(name)
+
+
+def check_same_names(what: str, state: Any, now: Sequence[str]) -> None:
     """Raises ValueError if a checkpoint's state is of other names, or of these in another order."""
+    earlier: Any = state.get(what) if isinstance(state, Mapping) else None
+    if not is_list(earlier) or not all(isinstance(name, str) for name in earlier):
+        raise ValueError(
+            f"The checkpoint must have the names of its {what}, got {shown(state)}: it is of "
+            "something else, or damaged."
+        )
     if list(earlier) != list(now):
         raise ValueError(
             f"The checkpoint is of other {what}: {', '.join(earlier)} then, {', '.join(now)} now, "

@@ -53,6 +53,9 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
 
 def check_same_shape(predictions: Tensor, targets: Tensor) -> None:
     """Raises ValueError if shapes differ: PyTorch would broadcast them without a word."""
+    for name, tensor in {"predictions": predictions, "targets": targets}.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
     if predictions.shape != targets.shape:
         raise ValueError(
             f"targets must have the shape of predictions, {tuple(predictions.shape)}, got "

@@ -41,6 +41,8 @@ class UncertaintyWeighting(nn.Module):
 
     def forward(self, losses: Tensor) -> Tensor:
         """The sum of losses (k,) over their uncertainties."""
+        if not isinstance(losses, Tensor):
+            raise TypeError(f"losses must be a tensor, got {type(losses).__name__}.")
         if losses.shape != self.log_vars.shape:
             raise ValueError(
                 f"losses must be a vector of num_losses={len(self.log_vars)}, got the shape "

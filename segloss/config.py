@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -19,8 +19,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_flag, check_keys, is_list, nearest
+from segloss.arguments import check_choice, check_flag, check_keys, is_list, nearest, shown
 from segloss.compat.mmf import SampleListLoss, takes_sample_lists
+from segloss.config_size import check_config_objects, check_config_text, read_config_file
+from segloss.interpolations import Interpolations
 from segloss.legacy import ROOT_KEYS, is_legacy, legacy_spec
 from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
@@ -67,7 +69,7 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.
         allow: Prefixes ("my_package.") of classes that may be instantiated beside segloss's and
             PyTorch's losses and those of segmentation-models-pytorch, MONAI, kornia and
-            pytorch-toolbelt.
+            pytorch-toolbelt; and names of OmegaConf's resolvers ("oc.env") that may run.
 
     Raises:
         FileNotFoundError: There is no file at the path.
@@ -82,15 +84,15 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         ... ''').n_classes
         4
     """
-    config = _as_config(cfg)
     allow = _check_allow(allow)
+    config = _as_source(cfg, allow)
     for path in _paths(config):
         node = _select(config, path)
         if node is None:
             continue
         if path.endswith("losses"):
-            return _build_multi_loss(_named_spec(node, path), allow)
-        content = _plain(node, path)
+            return _build_multi_loss(_named_spec(config, node, path), allow)
+        content = _plain(config, node, path)
         if path == "loss":
             return _build_loss(content, path, allow)
         if path != _PATHS[0] and is_legacy(content):
@@ -99,7 +101,7 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
         "and loss, or a list of losses, and not null; got the keys "
-        f"{', '.join(map(str, config)) or 'none'}."
+        f"{', '.join(map(str, config.nodes)) or 'none'}."
     )
 
 
@@ -113,9 +115,10 @@ def build_compound_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Mult
     Raises:
         TypeError, ValueError: The block is wrong; the message has the path in it.
     """
-    config = _as_config(cfg)
-    spec = _compound_spec(_plain(config, "compound_loss"), "compound_loss")
-    return _build_multi_loss(spec, _check_allow(allow))
+    allow = _check_allow(allow)
+    config = _as_source(cfg, allow)
+    block = _plain(config, config.nodes, "compound_loss", "")
+    return _build_multi_loss(_compound_spec(block, "compound_loss"), allow)
 
 
 def build_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
@@ -123,29 +126,51 @@ def build_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiL
     return build_loss(cfg, allow)
 
 
-def _as_config(cfg: Any) -> DictConfig:
+class _Source(NamedTuple):
+    """A config, and what checks its interpolations before they are resolved."""
+
+    nodes: DictConfig
+    interpolations: Interpolations
+
+
+def _as_source(cfg: Any, allow: tuple[str, ...]) -> _Source:
     try:
         config = _loaded(cfg)
+        if isinstance(config, DictConfig):
+            return _Source(config, Interpolations(config, allow))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ValueError(f"The config can't be read: {error}") from error
-    if not isinstance(config, DictConfig):
-        raise TypeError(
-            f"cfg must be a mapping, an OmegaConf config, the path of a YAML file or the text of a "
-            f"YAML mapping, got {cfg!r}."
-        )
-    return config
+        raise ValueError(f"The config can't be read: {_cut(error)}") from error
+    except RecursionError:
+        raise ValueError("The config can't be read: it is nested too deeply.") from None
+    raise TypeError(
+        f"cfg must be a mapping, an OmegaConf config, the path of a YAML file or the text of a "
+        f"YAML mapping, got {shown(cfg)}."
+    )
+
+
+def _cut(error: Exception) -> str:
+    return str(error)[:1000]
 
 
 def _loaded(cfg: Any) -> Any:
     if isinstance(cfg, str) and _is_yaml_text(cfg):
-        return OmegaConf.create(cfg)
+        return _parsed(cfg)
     if isinstance(cfg, (str, Path)):
-        if not Path(cfg).is_file():
-            raise FileNotFoundError(f"There is no config file at {str(cfg)!r}.")
-        return OmegaConf.load(cfg)
+        return _parsed(read_config_file(cfg))
     if isinstance(cfg, Mapping) and not isinstance(cfg, DictConfig):
+        check_config_objects(cfg)
         return _created(cfg)
     return cfg
+
+
+def _parsed(text: str) -> Any:
+    check_config_text(text)
+    try:
+        return OmegaConf.create(text) if text.strip() else OmegaConf.create()
+    except RecursionError:
+        raise
+    except Exception as error:  # YAML's constructors raise any, of a number or date that is none
+        raise ValueError(f"The config can't be read: {_cut(error)}") from error
 
 
 def _created(cfg: Mapping[Any, Any]) -> DictConfig:
@@ -162,12 +187,14 @@ def _is_yaml_text(text: str) -> bool:
     return "\n" in text or (":" in text and not text.endswith((".yaml", ".yml")))
 
 
-def _select(config: DictConfig, path: str) -> Any:
+def _select(config: _Source, path: str) -> Any:
     """The node at a dotted path, or None where it, or what it stands in, is absent or null."""
-    node: Any = config
-    for i, key in enumerate(path.split(".")):
+    node: Any = config.nodes
+    keys = path.split(".")
+    for i, key in enumerate(keys):
         if not isinstance(node, DictConfig):
-            raise TypeError(f"{'.'.join(path.split('.')[:i])} must be a mapping, got {node!r}.")
+            raise TypeError(f"{'.'.join(keys[:i])} must be a mapping, got {shown(node)}.")
+        config.interpolations.check(".".join(keys[: i + 1]), of=path)
         if OmegaConf.is_missing(node, key):
             raise ValueError(f"{path} can't be resolved: it is '???', a value still to be given.")
         try:
@@ -179,25 +206,33 @@ def _select(config: DictConfig, path: str) -> Any:
     return node
 
 
-def _plain(node: Any, path: str) -> dict[str, Any]:
-    """The node as plain dicts and lists, interpolations resolved."""
+def _plain(config: _Source, node: Any, path: str, place: str | None = None) -> dict[str, Any]:
+    """The node as plain dicts and lists, interpolations resolved.
+
+    It stands at `place` in the config, or where messages say, at `path`.
+    """
     if not isinstance(node, DictConfig):
-        raise TypeError(f"{path} must be a mapping, got {node!r}.")
-    return _resolved(node, path)  # type: ignore[no-any-return]
+        raise TypeError(f"{path} must be a mapping, got {shown(node)}.")
+    return _resolved(config, node, path, place)  # type: ignore[no-any-return]
 
 
-def _plain_list(node: Any, path: str) -> list[Any]:
+def _plain_list(config: _Source, node: Any, path: str) -> list[Any]:
     """A list of at least one entry as plain values, interpolations resolved."""
     if not isinstance(node, ListConfig) or len(node) == 0:
-        raise ValueError(f"{path} must be a list of at least one loss, got {node!r}.")
-    return _resolved(node, path)  # type: ignore[no-any-return]
+        raise ValueError(f"{path} must be a list of at least one loss, got {shown(node)}.")
+    return _resolved(config, node, path)  # type: ignore[no-any-return]
 
 
-def _resolved(node: DictConfig | ListConfig, path: str) -> Any:
+def _resolved(
+    config: _Source, node: DictConfig | ListConfig, path: str, place: str | None = None
+) -> Any:
+    config.interpolations.check(path if place is None else place, of=path, whole=True)
     try:
         return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ValueError(f"{path} can't be resolved: {error}") from error
+        raise ValueError(f"{path} can't be resolved: {_cut(error)}") from error
+    except RecursionError:
+        raise ValueError(f"{path} can't be resolved: it is nested too deeply.") from None
 
 
 def _check_allow(allow: Any) -> tuple[str, ...]:
@@ -205,7 +240,7 @@ def _check_allow(allow: Any) -> tuple[str, ...]:
         isinstance(entry, str) and entry for entry in allow
     ):
         raise TypeError(
-            f"allow must be a tuple of prefixes, such as ('my_package.',), got {allow!r}."
+            f"allow must be a tuple of prefixes, such as ('my_package.',), got {shown(allow)}."
         )
     return tuple(allow)
 
@@ -225,7 +260,7 @@ def _at(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: {type(error).__name__} {error}") from error
 
 
-def _paths(config: DictConfig) -> Iterator[str]:
+def _paths(config: _Source) -> Iterator[str]:
     """Where the config may have a loss, the first that counts first."""
     yield from _PATHS
     models = _select(config, _MODELS)
@@ -240,9 +275,9 @@ def _paths(config: DictConfig) -> Iterator[str]:
         yield from found
 
 
-def _named_spec(node: Any, path: str) -> CompoundSpec:
+def _named_spec(config: _Source, node: Any, path: str) -> CompoundSpec:
     """The spec of a list of names, or of `{type, params, weight}`."""
-    entries = _plain_list(node, path)
+    entries = _plain_list(config, node, path)
     return CompoundSpec(path, [_named_loss(e, f"{path}[{i}]") for i, e in enumerate(entries)])
 
 
@@ -251,17 +286,17 @@ def _named_loss(entry: Any, path: str) -> LossSpec:
         entry = {"type": entry}
     check_keys(path, _check_mapping(entry, path), ("type", "params", "weight", "name"))
     if not isinstance(entry.get("type"), str):
-        raise ValueError(f"{path}.type must be the name of a loss, got {entry.get('type')!r}.")
+        raise ValueError(f"{path}.type must be the name of a loss, got {shown(entry.get('type'))}.")
     params = _check_mapping(entry.get("params") or {}, f"{path}.params")
     block = {"name": entry.get("name", entry["type"]), **params, "_target_": entry["type"]}
     return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, path)
 
 
-def _root(config: DictConfig) -> dict[str, Any]:
+def _root(config: _Source) -> dict[str, Any]:
     """What the legacy dialect reads of the whole config."""
     nodes = {key: _select(config, key) for key in ROOT_KEYS}
     return {
-        key: _plain(node, key) if isinstance(node, DictConfig) else node
+        key: _plain(config, node, key) if isinstance(node, DictConfig) else node
         for key, node in nodes.items()
     }
 
@@ -306,7 +341,7 @@ def _specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
     [key] = dialects
     entries, path = block[key], f"{path}.{key}"
     if not is_list(entries) or not entries:
-        raise ValueError(f"{path} must be a list of at least one loss, got {entries!r}.")
+        raise ValueError(f"{path} must be a list of at least one loss, got {shown(entries)}.")
     read = _inline_spec if key == "loss_list" else _nested_spec
     return [read(entry, f"{path}[{i}]") for i, entry in enumerate(entries)]
 
@@ -326,7 +361,7 @@ def _nested_spec(entry: Any, path: str) -> LossSpec:
 
 def _check_mapping(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{path} must be a mapping with _target_, got {value!r}.")
+        raise TypeError(f"{path} must be a mapping with _target_, got {shown(value)}.")
     return value
 
 
@@ -350,7 +385,7 @@ def _build_pre_processes(entries: Any, path: str, allow: tuple[str, ...]) -> lis
     if entries is None:
         return []
     if not is_list(entries):
-        raise TypeError(f"{path} must be a list of mappings with _target_, got {entries!r}.")
+        raise TypeError(f"{path} must be a list of mappings with _target_, got {shown(entries)}.")
     return [_build_pre_process(entry, f"{path}[{i}]", allow) for i, entry in enumerate(entries)]
 
 
@@ -410,7 +445,7 @@ def _check_hydra_keys(block: Mapping[str, Any], path: str) -> None:
                 f"{', '.join(_HYDRA_KEYS)}."
             )
     if not is_list(block.get("_args_", [])):
-        raise TypeError(f"{path}._args_ must be a list, got {block['_args_']!r}.")
+        raise TypeError(f"{path}._args_ must be a list, got {shown(block['_args_'])}.")
     with _at(path):
         check_flag("_recursive_", block.get("_recursive_", True))
         check_choice("_convert_", block.get("_convert_", "none"), _CONVERSIONS)
@@ -476,7 +511,7 @@ def _as_tensor(values: Sequence[Any], path: str) -> Tensor:
     try:
         return torch.tensor(values, dtype=torch.get_default_dtype())
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{path} must be a list of numbers, got {values!r}.") from error
+        raise TypeError(f"{path} must be a list of numbers, got {shown(values)}.") from error
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

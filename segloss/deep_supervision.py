@@ -14,6 +14,7 @@ from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
 from segloss.precision import accumulation_dtype
+from segloss.targets import check_device
 
 
 class DeepSupervision(Loss):
@@ -164,6 +165,9 @@ def _check_against_finest(prediction: Tensor, finest: Tensor, name: str) -> None
             f"{name} must be of the same batch as the finest prediction, of shape "
             f"{tuple(finest.shape)}, got {tuple(prediction.shape)}."
         )
+    check_device(prediction, name, finest, "the finest prediction")
+    if 0 in prediction.shape[2:]:
+        raise ValueError(f"{name} must have at least one pixel, got {tuple(prediction.shape)}.")
     sizes = zip(prediction.shape[2:], finest.shape[2:], strict=True)
     if any(size > limit for size, limit in sizes):
         raise ValueError(

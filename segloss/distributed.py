@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segloss.arguments import check_flag
+from segloss.arguments import check_flag, shown
 
 _paused = False
 
@@ -77,7 +77,8 @@ class RankSum:
         self.in_eval = check_flag("sync_in_eval", in_eval)
         if group is not None and not (dist.is_available() and isinstance(group, dist.ProcessGroup)):
             raise TypeError(
-                f"process_group must be a torch.distributed.ProcessGroup or None, got {group!r}."
+                "process_group must be a torch.distributed.ProcessGroup or None, got "
+                f"{shown(group)}."
             )
         self.group = group
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_flag, check_integer, check_number, check_text
+from segloss.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.batch import Batch
 from segloss.distributed import all_reduce_sum, local_statistics, world_size
 from segloss.mixup import KEYS, split_mixup
@@ -82,6 +83,7 @@ class Loss(Precise):
             gt_batch: A mapping with targets, or the target itself.
             normalize: Whether to divide by `norm`.
         """
+        check_flag("normalize", normalize)
         loss, extra_info = self._raw(pred_batch, gt_batch)
         if normalize:
             loss = (loss / self.norm).to(loss.dtype)
@@ -149,6 +151,28 @@ class Loss(Precise):
             # Each rank keeps an equal share of the samples, so that a second sync finds the same.
             self._set_average(RunningAverage(total / count, count / ranks))
 
+    def check_checkpoint(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Raises ValueError if the norm in a checkpoint is none that `forward` can divide by."""
+        norm = _number_in(state_dict, f"{prefix}norm", 1.0)
+        if not _LEAST_NORM < norm < math.inf:
+            raise ValueError(
+                f"The checkpoint's norm of {self.name!r} must be a finite number above "
+                f"{_LEAST_NORM:g}, got {norm:g}: leave it out of what is loaded, and take the norm "
+                "again."
+            )
+        count = _number_in(state_dict, f"{prefix}norm_count", 0.0)
+        if not 0 <= count < math.inf:
+            raise ValueError(
+                f"The checkpoint's norm_count of {self.name!r} must be a finite number of at least "
+                f"0, got {count:g}."
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        self.check_checkpoint(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def as_criterion(self) -> Criterion:
         """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
         return Criterion(self)
@@ -188,6 +212,11 @@ class Loss(Precise):
                 f"{self.name!r} must return a scalar, got a tensor of shape {tuple(loss.shape)}: "
                 "take the mean, or set its reduction to 'mean' or 'sum'."
             )
+        if not loss.is_floating_point():
+            raise TypeError(
+                f"{self.name!r} must return a floating-point number, got {loss.dtype}: whole "
+                "numbers would be rounded when they are normalised."
+            )
         return loss.reshape(())
 
 
@@ -206,6 +235,11 @@ class Criterion(nn.Module):
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
+        if not (isinstance(loss, nn.Module) and hasattr(loss, "update_norm")):
+            raise TypeError(
+                f"loss must be a Loss or a MultiLoss, got {shown(loss)}: any other is a module of "
+                "(prediction, target) already."
+            )
         self.loss = loss
 
     def forward(self, prediction: Batch, target: Batch) -> Tensor:
@@ -220,6 +254,14 @@ def check_world_size(given: int | None) -> int:
     if given is not None and check_integer("world_size", given, 1) != ranks != 1:
         raise ValueError(f"world_size must be that of the process group, {ranks}, got {given}.")
     return ranks
+
+
+def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float:
+    """A number of a checkpoint; what is none is left to PyTorch to refuse."""
+    value = state_dict.get(key)
+    if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta:
+        return default
+    return float(value)
 
 
 def _detached(value: Any) -> Any:

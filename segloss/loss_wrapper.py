@@ -8,12 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_text
+from segloss.arguments import check_text, shown
 from segloss.batch import Batch, take, take_optional
 from segloss.loss import Loss
 from segloss.precision import without_autocast
 from segloss.selectors import Selector, optional_selector
-from segloss.targets import ValueChecks
+from segloss.targets import (
+    ValueChecks,
+    check_device,
+    check_label_range,
+    check_prediction,
+    check_real,
+    check_unit_range,
+)
 from segloss.term_losses import TermLoss
 
 _LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -79,14 +86,16 @@ class LossWrapper(Loss):
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
-                f"loss_func must be a loss of (prediction, target), got {loss_func!r}, which takes "
-                "batches already: use it as it is."
+                f"loss_func must be a loss of (prediction, target), got {shown(loss_func)}, "
+                "which takes batches already: use it as it is."
             )
         if isinstance(loss_func, type) or not callable(loss_func):
             hint = (
                 f" Make an instance: {loss_func.__name__}()." if isinstance(loss_func, type) else ""
             )
-            raise TypeError(f"loss_func must be a module or a function, got {loss_func!r}.{hint}")
+            raise TypeError(
+                f"loss_func must be a module or a function, got {shown(loss_func)}.{hint}"
+            )
         super().__init__(_default_name(loss_func) if name is None else name, use_mixup=use_mixup)
         self.loss_func = loss_func
         self.pred_key = check_text("pred_key", pred_key)
@@ -100,7 +109,11 @@ class LossWrapper(Loss):
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The wrapped loss of the selected predictions and targets."""
         prediction = self._prediction(pred_batch)
+        if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+            check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
         target = self._target(gt_batch, prediction)
+        if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
+            self._check_masks(prediction, target)
         further = self._further(gt_batch) if isinstance(self.loss_func, TermLoss) else {}
         try:
             with without_autocast(prediction.device):
@@ -136,6 +149,9 @@ class LossWrapper(Loss):
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         key = f"gt_batch[{self.gt_key!r}]"
         target = take(gt_batch, self.gt_key, "gt_batch")
+        check_device(target, key, prediction, f"pred_batch[{self.pred_key!r}]")
+        if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+            check_real(target, key)
         if self.gt_channels is not None:
             target = self.gt_channels(target, key, prediction.ndim)
         if self._has_spare_axis(target, prediction):
@@ -143,7 +159,7 @@ class LossWrapper(Loss):
         if self.target_dtype is not None:
             target = target.to(self.target_dtype)
         elif isinstance(self.loss_func, _LABEL_MAP_LOSSES) and target.ndim < prediction.ndim:
-            target = self._labels(target, key)
+            target = self._labels(target, prediction, key)
         elif isinstance(self.loss_func, _ELEMENTWISE_LOSSES):
             target = target if target.is_floating_point() else target.to(prediction.dtype)
         if isinstance(self.loss_func, _ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
@@ -161,12 +177,28 @@ class LossWrapper(Loss):
         selected_one = self.gt_channels is not None and isinstance(self.gt_channels.index, int)
         return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
 
-    def _labels(self, target: Tensor, key: str) -> Tensor:
+    def _check_masks(self, prediction: Tensor, target: Tensor) -> None:
+        """Checks that masks, and what are said to be probabilities, are in [0, 1]."""
+        check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks)
+        if isinstance(self.loss_func, nn.BCELoss):
+            name = f"pred_batch[{self.pred_key!r}]"
+            check_unit_range(prediction, name, self._checks, probabilities=True)
+
+    def _labels(self, target: Tensor, prediction: Tensor, key: str) -> Tensor:
         labels = target.long()
+        expected = (*prediction.shape[:1], *prediction.shape[2:])
+        if prediction.ndim > 1 and labels.shape != expected:
+            raise ValueError(
+                f"{key} must be a label map of the pixels of pred_batch[{self.pred_key!r}] for "
+                f"{self.name!r}: expected {expected}, got {tuple(labels.shape)}."
+            )
         if target.is_floating_point() and self._checks.due("labels", target, on_every_batch=True):
             if not torch.equal(labels.to(target.dtype), target):
                 raise ValueError(f"{key} must hold whole numbers for {self.name!r}, got fractions.")
             self._checks.passed("labels", target)
+        if prediction.ndim > 1:
+            ignored = getattr(self.loss_func, "ignore_index", None)
+            check_label_range(labels, key, prediction.shape[1], ignored, self._checks)
         return labels
 
 
@@ -185,6 +217,6 @@ def _dtype(dtype: Any) -> torch.dtype | None:
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise ValueError(
             f"target_dtype must be a torch.dtype or its name, such as 'long' or 'float32', got "
-            f"{dtype!r}."
+            f"{shown(dtype)}."
         )
     return dtype

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segloss.arguments import as_python, check_integer, check_number, check_text, is_list
 from segloss.batch import MissingKeyError
+from segloss.targets import check_real
 
 Array = Any
 """A NumPy array."""
@@ -224,6 +225,13 @@ def _skeleton(foreground: Array, radius: int) -> Array:
 def _label_map(mask: Any, name: str) -> Array:
     """The mask as an array (H, W) or (D, H, W) of whole numbers."""
     if isinstance(mask, Tensor):
+        check_real(mask, name)
+        if mask.device.type != "cpu":
+            raise ValueError(f"{name} must be on the CPU, got {mask.device}: pass {name}.cpu().")
+        if mask.dtype == torch.bfloat16:
+            raise TypeError(
+                f"{name} must be of a dtype that NumPy has, got bfloat16: {name}.float()."
+            )
         mask = mask.detach().numpy()
     numpy = _library("numpy")
     if not isinstance(mask, numpy.ndarray):
@@ -248,6 +256,8 @@ def _check_spacing(spacing: Any) -> float | list[float]:
     spacing = 1.0 if spacing is None else as_python(spacing)
     if not is_list(spacing):
         return check_number("spacing", spacing, open_low=True)
+    if not spacing:
+        raise ValueError("spacing must have one number per axis, got an empty list.")
     return [check_number(f"spacing[{i}]", size, open_low=True) for i, size in enumerate(spacing)]
 
 

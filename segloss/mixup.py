@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_number, check_text
+from segloss.arguments import check_number, check_text, shown
 from segloss.batch import MissingKeyError, take
+from segloss.targets import is_traced
 
 KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
 """The keys that mixup adds to the batch of targets."""
@@ -75,7 +76,17 @@ class MixUp:
             raise TypeError(f"images must be a floating-point tensor to be blended, got {kind}.")
         if not isinstance(gt_batch, Mapping):
             raise TypeError(f"gt_batch must be a mapping, got {type(gt_batch).__name__}.")
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(
+                f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
+                "pass torch.Generator().manual_seed(seed)."
+            )
         targets = take(gt_batch, self.gt_key, "gt_batch")
+        if images.ndim == 0 or targets.ndim == 0:
+            raise ValueError(
+                f"images and gt_batch[{self.gt_key!r}] must have the shape (N, ...), got "
+                f"{tuple(images.shape)} and {tuple(targets.shape)}."
+            )
         if len(targets) != len(images):
             raise ValueError(
                 f"images and gt_batch[{self.gt_key!r}] must be of the same number, got "
@@ -122,7 +133,7 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
     rest = {key: value for key, value in gt_batch.items() if key not in (*KEYS, _INDEX)}
     lam = _check_lambda(gt_batch["mixup_lam"])
     if _INDEX in gt_batch and gt_key in gt_batch:
-        return rest, _permuted(rest, gt_batch[_INDEX]), lam
+        return rest, _permuted(rest, _check_index(gt_batch[_INDEX], gt_batch[gt_key])), lam
     batch_a = {**rest, gt_key: gt_batch["mixup_y_a"]}
     return batch_a, {**rest, gt_key: gt_batch["mixup_y_b"]}, lam
 
@@ -137,6 +148,28 @@ def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
     }
 
 
+def _check_index(index: Any, target: Any) -> Tensor:
+    """The permutation of a batch, if it is one; its values are read on the CPU alone."""
+    name = f"gt_batch[{_INDEX!r}]"
+    if not isinstance(index, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(index).__name__}.")
+    if index.dtype != torch.int64:
+        raise TypeError(f"{name} must hold integers of 64 bits, got {index.dtype}.")
+    samples = len(target) if isinstance(target, Tensor) and target.ndim > 0 else len(index)
+    if index.shape != (samples,):
+        raise ValueError(
+            f"{name} must have one entry per sample: expected ({samples},), got "
+            f"{tuple(index.shape)}."
+        )
+    if index.device.type == "cpu" and not is_traced() and samples > 0:
+        low, high = (int(edge) for edge in torch.aminmax(index))
+        if low < 0 or high >= samples:
+            raise ValueError(
+                f"{name} must hold the positions 0 to {samples - 1}, got {low} to {high}."
+            )
+    return index
+
+
 def _check_lambda(lam: Any) -> Any:
     if not isinstance(lam, Tensor):
         return check_number("gt_batch['mixup_lam']", lam, 0, 1)
@@ -145,6 +178,8 @@ def _check_lambda(lam: Any) -> Any:
             f"gt_batch['mixup_lam'] must be a single number, got a tensor of shape "
             f"{tuple(lam.shape)}."
         )
+    if lam.is_complex():
+        raise TypeError(f"gt_batch['mixup_lam'] must be a real number, got {lam.dtype}.")
     if lam.device.type == "cpu" and not torch.compiler.is_compiling():
         check_number("gt_batch['mixup_lam']", lam.item(), 0, 1)
     return lam.reshape(())

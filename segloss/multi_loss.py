@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_flag, check_same_names, is_list
+from segloss.arguments import check_flag, check_same_names, is_list, shown
 from segloss.batch import Batch
 from segloss.distributed import rank
 from segloss.loss import Criterion, Loss
@@ -91,7 +91,7 @@ class MultiLoss(Precise):
         super().__init__()
         losses = _check_losses(loss_funcs)
         if not is_list(weights) or len(weights) != len(losses):
-            count = len(weights) if is_list(weights) else repr(weights)
+            count = len(weights) if is_list(weights) else shown(weights)
             raise ValueError(
                 f"weights must have one weight per loss: expected {len(losses)}, got {count}."
             )
@@ -108,7 +108,7 @@ class MultiLoss(Precise):
         if combiner is not None and (not callable(combiner) or isinstance(combiner, type)):
             raise TypeError(
                 "combiner must be a callable from a vector of losses to a scalar, got "
-                f"{combiner!r}."
+                f"{shown(combiner)}."
             )
         self.combiner = combiner
         self.check_finite = check_flag("check_finite", check_finite)
@@ -163,16 +163,19 @@ class MultiLoss(Precise):
         self, pred_batch: Batch, gt_batch: Batch, normalize: bool | None, epoch: float | None
     ) -> dict[str, tuple[Tensor, dict[str, Any]]]:
         """The value and the extra information of each loss, by name."""
+        normalize = self.normalize_losses if normalize is None else normalize
+        check_flag("normalize", normalize)
         if epoch is not None:
-            self.set_epoch(epoch)
-        if not self._knows_weights:
+            self.schedule.at(epoch)  # which checks it
+        elif not self._knows_weights:
             raise ValueError(
                 "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
                 "of each epoch, or pass epoch=."
             )
-        normalize = self.normalize_losses if normalize is None else normalize
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         results = {loss.name: loss(pred_batch, gt_batch, normalize) for loss in self._losses()}
+        if epoch is not None:
+            self.set_epoch(epoch)  # after what a wrong batch may have raised
         if self.check_finite and not torch.compiler.is_compiling():
             self._check_finite(results)
         return results
@@ -203,7 +206,7 @@ class MultiLoss(Precise):
             return weighted.values.sum().to(weighted.dtype)
         total = self.combiner(weighted.values.to(weighted.dtype))
         if not isinstance(total, Tensor) or total.numel() != 1:
-            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else repr(total)
+            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else shown(total)
             raise ValueError(f"combiner must return a scalar tensor, got {came}.")
         return total.reshape(())
 
@@ -256,6 +259,11 @@ class MultiLoss(Precise):
                     f"A pre-process must return (pred_batch, gt_batch), {process!r} returned "
                     f"{type(result).__name__}."
                 )
+            if not all(isinstance(batch, Mapping) for batch in result):
+                raise TypeError(
+                    "A pre-process must return (pred_batch, gt_batch), two mappings, "
+                    f"{process!r} returned {' and '.join(type(b).__name__ for b in result)}."
+                )
             pred_batch, gt_batch = result
         return pred_batch, gt_batch
 
@@ -276,8 +284,10 @@ class MultiLoss(Precise):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        earlier = state_dict.get(f"{prefix}_extra_state", self.get_extra_state())
-        check_same_names("losses", earlier["losses"], self.get_extra_state()["losses"])
+        now = self.get_extra_state()
+        check_same_names("losses", state_dict.get(f"{prefix}_extra_state", now), now["losses"])
+        for i, loss in enumerate(self._losses()):
+            loss.check_checkpoint(state_dict, f"{prefix}loss_funcs.{i}.")
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         constant = self._initial_weights().to(self.current_weights)
         self.current_weights.copy_(torch.where(constant.isnan(), self.current_weights, constant))
@@ -310,7 +320,7 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
 
 def _check_params(params: Any) -> dict[str, Any]:
     if params is not None and not isinstance(params, Mapping):
-        raise TypeError(f"normalization_params must be a mapping, got {params!r}.")
+        raise TypeError(f"normalization_params must be a mapping, got {shown(params)}.")
     return dict(params or {})
 
 
@@ -322,6 +332,6 @@ def _check_pre_processes(pre_processes: Any) -> list[PreProcess]:
     ):
         raise TypeError(
             f"pre_processes must be a list of callables (pred_batch, gt_batch) -> (pred_batch, "
-            f"gt_batch), got {pre_processes!r}."
+            f"gt_batch), got {shown(pre_processes)}."
         )
     return list(pre_processes)

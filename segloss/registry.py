@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from segloss.arguments import check_text, nearest
+from segloss.arguments import check_flag, check_text, is_allowed, nearest, shown
 from segloss.deep_supervision import DeepSupervision
 from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
@@ -96,11 +96,17 @@ LIBRARIES = {
 }
 """The packages whose `losses` may be used, and what to install for them."""
 
-_DOWNLOADING = ("PerceptualLoss",)
-"""The libraries' losses that fetch code from a hub and run it."""
+_DOWNLOADING = ("monai.losses.perceptual",)
+"""The libraries' modules whose losses fetch code from a hub and run it, or read files."""
 
 _TORCH = ("torch.nn", "torch.nn.modules.loss")
 _SLICE = "builtins.slice"
+
+_LONGEST = 200
+"""How many characters a dotted name may have."""
+
+_DEEPEST = 3
+"""How many dots the name of a library's loss has at most: its modules of losses have no parts."""
 
 
 def register_loss(name: str, *, override: bool = False) -> Callable[[Registered], Registered]:
@@ -126,10 +132,11 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
         'Brightness'
     """
     check_text("name", name)
+    check_flag("override", override)
 
     def register(loss: Registered) -> Registered:
         if not (inspect.isclass(loss) and issubclass(loss, nn.Module)):
-            raise TypeError(f"register_loss decorates classes of nn.Module, got {loss!r}.")
+            raise TypeError(f"register_loss decorates classes of nn.Module, got {shown(loss)}.")
         earlier = _registered.get(name)
         if earlier is not None and not override and _origin(earlier) != _origin(loss):
             raise ValueError(
@@ -148,11 +155,11 @@ def get_loss(name: str) -> type[nn.Module]:
     Raises:
         ValueError: There is none; the message has the nearest names.
     """
-    found = {**_NAMED, **_registered}.get(name)
+    found = {**_NAMED, **_registered}.get(check_text("name", name))
     if found is None:
         raise ValueError(
-            f"There is no loss named {name!r}{nearest(name, list_losses())}; there are: "
-            f"{', '.join(list_losses())}. Register your own with @register_loss({name!r})."
+            f"There is no loss named {shown(name)}{nearest(name, list_losses())}; there are: "
+            f"{', '.join(list_losses())}. Register your own with @register_loss({shown(name)})."
         )
     return found
 
@@ -181,6 +188,7 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
     module, _, name = target.rpartition(".")
     if not module:
         return get_loss(name)
+    _check_dotted(target)
     package = target.split(".")[0]
     if package in ("segloss", NAMESAKES):
         return _own(target, name)
@@ -188,15 +196,29 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
         return slice
     if module in _TORCH:
         return _module_class(target, nn.modules.loss, name, nn.modules.loss._Loss)
-    if any(target == entry or target.startswith(entry.rstrip(".") + ".") for entry in allow):
+    if is_allowed(target, allow):
         return _allowed(target, module, name)
-    if package in LIBRARIES and target.startswith(f"{package}.losses."):
+    if package in LIBRARIES and _is_of_losses(target, package):
         return _library_class(target, package, module, name)
     raise ValueError(
-        f"{target!r} is not among what a loss config may use: segloss's losses, PyTorch's losses "
+        f"{target!a} is not among what a loss config may use: segloss's losses, PyTorch's losses "
         f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in LIBRARIES)}. "
         f"If you trust it, allow it: build_loss(cfg, allow=({(module or target) + '.'!r},))."
     )
+
+
+def _check_dotted(target: str) -> None:
+    """Raises ValueError unless the parts of a name could each be one of Python's."""
+    if len(target) > _LONGEST or not all(part.isidentifier() for part in target.split(".")):
+        raise ValueError(
+            f"A _target_ must be a dotted name of at most {_LONGEST} characters, such as "
+            f"'segloss.SegLoss', got {shown(target)}."
+        )
+
+
+def _is_of_losses(target: str, package: str) -> bool:
+    """Whether a name is `package.losses.Loss` or `package.losses.module.Loss`."""
+    return target.startswith(f"{package}.losses.") and target.count(".") <= _DEEPEST
 
 
 def _own(target: str, name: str) -> Callable[..., Any]:
@@ -228,9 +250,9 @@ def _library_class(target: str, package: str, module: str, name: str) -> Callabl
     found = _module_class(target, imported, name, nn.Module)
     if not found.__module__.startswith(f"{package}.losses"):
         raise ValueError(f"{target!r} is no loss of {package}: it comes from {found.__module__}.")
-    if name in _DOWNLOADING:
+    if found.__module__ in _DOWNLOADING:
         raise ValueError(
-            f"{target!r} downloads code and runs it. If you trust it, allow it: "
+            f"{target!r} downloads code and runs it, or reads files. If you trust it, allow it: "
             f"build_loss(cfg, allow=({target!r},))."
         )
     return found

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from segloss.arguments import check_number, is_list
+from segloss.arguments import check_number, is_list, shown
 
 Weight = float | Sequence[float]
 """A constant weight, or one value per epoch threshold."""
@@ -38,7 +38,7 @@ class WeightSchedule:
         names: Sequence[str] | None = None,
     ) -> None:
         if not is_list(weights):
-            raise TypeError(f"weights must be a list with a weight per loss, got {weights!r}.")
+            raise TypeError(f"weights must be a list with a weight per loss, got {shown(weights)}.")
         names = names or [f"weights[{i}]" for i in range(len(weights))]
         self.thresholds = _check_thresholds(epoch_thresholds)
         self.weights = [
@@ -82,7 +82,7 @@ def _check_thresholds(thresholds: Any) -> list[float]:
     if thresholds is None:
         return []
     if not is_list(thresholds) or not thresholds:
-        raise TypeError(f"epoch_thresholds must be a list of epochs, got {thresholds!r}.")
+        raise TypeError(f"epoch_thresholds must be a list of epochs, got {shown(thresholds)}.")
     epochs = [
         check_number(f"epoch_thresholds[{i}]", epoch, low=-float("inf"))
         for i, epoch in enumerate(thresholds)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import as_python, is_list
+from segloss.arguments import as_python, check_integer, is_list, shown
 
 Selector = int | slice | str | Mapping[str, Any] | Sequence[int] | Sequence[bool] | Tensor
 
@@ -111,12 +111,12 @@ def _parse(selector: Any, name: str) -> int | slice | list[int] | list[bool]:
     if isinstance(selector, slice):
         return _parse_mapping(_slice_mapping(selector), name)
     if isinstance(selector, int) and not isinstance(selector, bool):
-        return selector
+        return check_integer(name, selector)
     if is_list(selector):
         return _parse_list(list(selector), name)
     raise TypeError(
         f"{name} must be an int, a slice, a list of ints or bools, a tensor of either, text like "
-        f"'0:2', or a mapping with start, stop, step; got {selector!r} "
+        f"'0:2', or a mapping with start, stop, step; got {shown(selector)} "
         f"({type(selector).__name__})."
     )
 
@@ -124,9 +124,13 @@ def _parse(selector: Any, name: str) -> int | slice | list[int] | list[bool]:
 def _parse_list(selector: list[Any], name: str) -> list[int] | list[bool]:
     kinds = {type(entry) for entry in selector}
     if kinds not in ({int}, {bool}):
-        raise TypeError(f"{name} must hold ints or bools, at least one of them, got {selector!r}.")
+        raise TypeError(
+            f"{name} must hold ints or bools, at least one of them, got {shown(selector)}."
+        )
     if kinds == {bool} and not any(selector):
         raise ValueError(f"{name}={selector!r} selects no channel: set at least one to True.")
+    if kinds == {int}:
+        return [check_integer(f"{name}[{i}]", entry) for i, entry in enumerate(selector)]
     return selector
 
 
@@ -141,7 +145,7 @@ def _parse_text(selector: str, name: str) -> int | slice:
         return _parse_mapping(dict(zip(_SLICE_KEYS, edges, strict=False)), name)
     except ValueError as error:
         raise ValueError(
-            f"{name} must be text like '0:2' or '1', got {selector!r} ({error})."
+            f"{name} must be text like '0:2' or '1', got {shown(selector)} ({error})."
         ) from None
 
 
@@ -165,5 +169,5 @@ def _slice_mapping(selector: slice) -> dict[str, Any]:
 
 def _edge(edge: Any, name: str) -> int | None:
     if edge is not None and (isinstance(edge, bool) or not isinstance(edge, int)):
-        raise TypeError(f"{name} must be a slice of ints, got the edge {edge!r}.")
-    return edge
+        raise TypeError(f"{name} must be a slice of ints, got the edge {shown(edge)}.")
+    return None if edge is None else check_integer(name, edge)

@@ -7,7 +7,7 @@ business of `segloss.confusion`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,9 @@ _ROUNDING = 1e-6
 _ALWAYS_CHECKED = 65_536
 """Up to so many elements, ranges of dense tensors are checked on every batch (on CPU)."""
 
+
+_PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What predictions may be."""
 
 _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 """Integers for which PyTorch lacks most operations."""
@@ -224,11 +227,19 @@ def as_pixels(
     return pixels
 
 
-def _check_prediction(pred: Any, name: str, n_classes: int, activation: str) -> None:
+def check_prediction(pred: Any, name: str) -> None:
+    """Checks what predictions of all kinds have in common."""
     if not isinstance(pred, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
-    if not pred.is_floating_point():
-        raise TypeError(f"{name} must be floating-point, got {pred.dtype}.")
+    if pred.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")
+    if pred.dtype not in _PREDICTED:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _PREDICTED)
+        raise TypeError(f"{name} must be floating-point ({known}), got {pred.dtype}.")
+
+
+def _check_prediction(pred: Any, name: str, n_classes: int, activation: str) -> None:
+    check_prediction(pred, name)
     if not 3 <= pred.ndim <= 5:
         raise ValueError(
             f"{name} must have the shape (N, C, *spatial) with 1 to 3 spatial dimensions, got "
@@ -248,14 +259,24 @@ def _check_prediction(pred: Any, name: str, n_classes: int, activation: str) -> 
 
 def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
     """Checks what targets, weights and all other truths have in common."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
-    if tensor.is_complex() or tensor.layout != torch.strided:
-        raise TypeError(f"{name} must be real and dense, got {tensor.dtype}, {tensor.layout}.")
+    check_real(tensor, name)
     if tensor.requires_grad:
         raise TypeError(
             f"{name} must not require grad: no gradient flows into it. Pass {name}.detach()."
         )
+    check_device(tensor, name, pred, pred_name)
+
+
+def check_real(tensor: Any, name: str) -> None:
+    """Raises TypeError for what is no dense tensor of real numbers."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
+    if tensor.is_complex() or tensor.layout != torch.strided:
+        raise TypeError(f"{name} must be real and dense, got {tensor.dtype}, {tensor.layout}.")
+
+
+def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> None:
+    """Raises ValueError for a tensor that is not where the predictions are."""
     if tensor.device != pred.device:
         raise ValueError(
             f"{name} must be on the device of {pred_name} ({pred.device}), got {tensor.device}: "
@@ -388,6 +409,53 @@ def _check_values(pixels: Pixels, names: Names, checks: ValueChecks) -> None:
     if not pixels.from_logits and checks.due("prediction", prediction):
         _check_probabilities(prediction, pixels.valid(), pred_name)
         checks.passed("prediction", prediction)
+    for key, values in pixels.maps.items():
+        check_finite_values(values, key, checks, kept=pixels.valid)
+
+
+def check_finite_values(
+    tensor: Tensor,
+    name: str,
+    checks: ValueChecks,
+    *,
+    kept: Callable[[], Tensor | None] = lambda: None,
+) -> None:
+    """Raises ValueError where values that are kept are not finite, if that is due to be read."""
+    if not checks.due(name, tensor):
+        return
+    low, high = _extremes(tensor.detach(), kept())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name} must hold finite numbers, got values from {low:g} to {high:g}.")
+    checks.passed(name, tensor)
+
+
+def check_label_range(
+    labels: Tensor, name: str, classes: int, ignore_index: int | None, checks: ValueChecks
+) -> None:
+    """Raises ValueError for labels of no class, if they are due to be read."""
+    if not checks.due("label range", labels):
+        return
+    low, high = _extremes(labels, None if ignore_index is None else labels != ignore_index)
+    _check_extremes(low, high, name, classes, ignore_index)
+    checks.passed("label range", labels)
+
+
+def _check_extremes(
+    low: float, high: float, name: str, classes: int, ignore_index: int | None
+) -> None:
+    if not (low >= 0 and high < classes):
+        value = low if not low >= 0 else high
+        raise ValueError(
+            f"{name} holds the label {value:g}, expected 0 to {classes - 1} for {classes} classes."
+            f"{_ignore_hint(ignore_index, value, value)}"
+        )
+
+
+def check_weight_range(weight: Tensor, name: str, checks: ValueChecks) -> None:
+    """Raises ValueError for weights that are negative or not finite, if that is due to be read."""
+    if checks.due(name, weight):
+        _check_weight_values(weight, None, name)
+        checks.passed(name, weight)
 
 
 def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None:
@@ -456,12 +524,7 @@ def _check_labels(pixels: Pixels, name: str) -> None:
     valid = pixels.valid()
     valid = None if valid is None else valid.squeeze(1)
     low, high = _extremes(target, valid)
-    if not (low >= 0 and high < classes):
-        value = low if not low >= 0 else high
-        raise ValueError(
-            f"{name} holds the label {value:g}, expected 0 to {classes - 1} for {classes} classes."
-            f"{_ignore_hint(pixels.ignore_index, low, high)}"
-        )
+    _check_extremes(low, high, name, classes, pixels.ignore_index)
     if target.is_floating_point():
         kept = target if valid is None else target[valid]
         if not torch.equal(kept, kept.round()):

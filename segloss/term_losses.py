@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_flag, check_integer, check_keys
+from segloss.arguments import check_choice, check_flag, check_integer, check_keys, check_mapping
 from segloss.confusion import confusion_of
 from segloss.distributed import RankSum
 from segloss.precision import Precise, arithmetic_dtype
@@ -116,6 +116,8 @@ class TermLoss(Precise):
         """
         activation = MODES[self.mode]
         self._check_channels(prediction)
+        if maps is not None:
+            check_mapping("maps", maps)
         maps = {key: self._map(maps, key) for key in self.compound.maps}
         pixels = as_pixels(
             prediction,

@@ -16,7 +16,14 @@ from segloss.activity import (
     RNNConnectivityLoss,
     StatePredictionLoss,
 )
-from segloss.arguments import check_keys, check_mapping, check_number, nearest
+from segloss.arguments import (
+    check_keys,
+    check_mapping,
+    check_module_name,
+    check_number,
+    nearest,
+    shown,
+)
 from segloss.batch import MissingKeyError
 from segloss.registry import get_loss, list_losses
 
@@ -78,7 +85,7 @@ class CompositeLoss(nn.Module):
         self.weights: dict[str, float] = {}
         self.losses = nn.ModuleDict()
         for name, entry in loss_cfg.items():
-            path = f"loss_cfg[{name!r}]"
+            path = f"loss_cfg[{check_module_name('A name in loss_cfg', name)!r}]"
             check_keys(path, check_mapping(path, entry), ("type", "params", "lambda"))
             kind = _check_type(entry.get("type"), path)
             self.types[name] = kind
@@ -97,7 +104,7 @@ class CompositeLoss(nn.Module):
         """
         check_mapping("loss_input_dict", loss_input_dict)
         values = {
-            name: self.weights[name] * _value(loss(*self._inputs(name, loss_input_dict)))
+            name: self.weights[name] * _value(loss(*self._inputs(name, loss_input_dict)), name)
             for name, loss in self.losses.items()
         }
         return torch.stack(list(values.values())).sum(), values
@@ -116,9 +123,17 @@ class CompositeLoss(nn.Module):
         ]
 
 
-def _value(result: Any) -> Any:
+def _value(result: Any, name: str) -> Tensor:
     """The loss in what a loss returns: a `Loss` adds extra information."""
-    return result[0] if isinstance(result, tuple) else result
+    value = result[0] if isinstance(result, tuple) else result
+    if not isinstance(value, Tensor):
+        raise TypeError(f"The loss {name!r} must return a tensor, got {type(value).__name__}.")
+    if value.numel() != 1:
+        raise ValueError(
+            f"The loss {name!r} must return a scalar, got a tensor of shape "
+            f"{tuple(value.shape)}: set its reduction to 'mean' or 'sum'."
+        )
+    return value.reshape(())
 
 
 def _check_type(kind: Any, path: str) -> str:
@@ -126,7 +141,7 @@ def _check_type(kind: Any, path: str) -> str:
     if not isinstance(kind, str) or kind not in known:
         hint = nearest(kind, known) if isinstance(kind, str) else ""
         raise ValueError(
-            f"{path}['type'] must be one of {', '.join(map(repr, known))}, got {kind!r}{hint}."
+            f"{path}['type'] must be one of {', '.join(map(repr, known))}, got {shown(kind)}{hint}."
         )
     return kind
 

@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss.arguments import check_mapping, check_number, check_same_names, nearest
+from segloss.arguments import (
+    as_python,
+    check_mapping,
+    check_number,
+    check_same_names,
+    nearest,
+    shown,
+)
+from segloss.batch import check_same_shape
 from segloss.loss import Loss
 from segloss.multi_loss import MultiLoss
 
@@ -37,9 +45,15 @@ def as_loss_fn(
     """
     if not callable(loss):
         raise TypeError(f"loss must be a loss or a function, got {type(loss).__name__}.")
+    if isinstance(loss, type):
+        raise TypeError(
+            f"loss must be a loss or a function, got a class: make an instance, {loss.__name__}()."
+        )
+    if unpack is not None and not callable(unpack):
+        raise TypeError(f"unpack must be a function of a batch, got {shown(unpack)}.")
 
     def loss_fn(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
-        inputs, target = _pair(batch) if unpack is None else unpack(batch)
+        inputs, target = _pair(batch) if unpack is None else _unpacked(unpack(batch))
         prediction = model(inputs)
         if isinstance(loss, MultiLoss):
             total, metrics, _ = loss(prediction, target)
@@ -67,10 +81,17 @@ def mse_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
         (tensor(4.), {'equation': tensor(4.)})
     """
     if not isinstance(batch, Mapping):
-        return as_loss_fn(nn.MSELoss())(batch, model)
+        return as_loss_fn(_mean_squared_error)(batch, model)
     residuals = check_mapping("the model's output for a batch that is a mapping", model(batch))
+    if not residuals:
+        raise ValueError("The model must return at least one residual, got an empty mapping.")
     metrics = {key: residual.square().mean() for key, residual in residuals.items()}
     return torch.stack(list(metrics.values())).sum(), metrics
+
+
+def _mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    check_same_shape(prediction, target)
+    return F.mse_loss(prediction, target)
 
 
 def cross_entropy_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
@@ -96,10 +117,10 @@ def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
         return mse_loss
     if callable(loss_fn):
         return loss_fn
-    if loss_fn not in _LOSS_FUNCTIONS:
+    if not isinstance(loss_fn, str) or loss_fn not in _LOSS_FUNCTIONS:
         raise ValueError(
             f"loss_fn must be one of {', '.join(map(repr, _LOSS_FUNCTIONS))} or a function, got "
-            f"{loss_fn!r}{nearest(str(loss_fn), _LOSS_FUNCTIONS)}."
+            f"{shown(loss_fn)}{nearest(str(loss_fn), _LOSS_FUNCTIONS)}."
         )
     return _LOSS_FUNCTIONS[loss_fn]
 
@@ -163,8 +184,15 @@ class GradWeightedLoss(nn.Module):
                 f"there are: {names}."
             )
         if fixed_metric not in names:
-            raise ValueError(f"fixed_metric must be one of {names}, got {fixed_metric!r}.")
-        values = [check_number(f"metric_weights[{k!r}]", float(metric_weights[k])) for k in names]
+            raise ValueError(f"fixed_metric must be one of {names}, got {shown(fixed_metric)}.")
+        if not callable(unweighted_loss_function):
+            raise TypeError(
+                "unweighted_loss_function must be a function of (batch, model), got "
+                f"{shown(unweighted_loss_function)}."
+            )
+        values = [
+            check_number(f"metric_weights[{k!r}]", as_python(metric_weights[k])) for k in names
+        ]
         self.metric_names = names
         self.unweighted_loss_function = unweighted_loss_function
         self.optimizer = optimizer
@@ -180,11 +208,14 @@ class GradWeightedLoss(nn.Module):
     def forward(self, batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
         """The sum of weighted metrics, and the weighted metrics."""
         _, metrics = self.unweighted_loss_function(batch, model)
+        check_mapping("What unweighted_loss_function returns as metrics", metrics)
         if set(metrics) != set(self.metric_names):
             raise ValueError(
                 f"unweighted_loss_function must return the metrics {self.metric_names}, got "
                 f"{list(metrics)}."
             )
+        for key, metric in metrics.items():
+            _check_metric(metric, key)
         if torch.is_grad_enabled():
             self._update(metrics, [p for p in model.parameters() if p.requires_grad])
         weights = zip(self.metric_names, self.weights, strict=True)
@@ -202,7 +233,7 @@ class GradWeightedLoss(nn.Module):
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
         earlier = state_dict.get(f"{prefix}_extra_state", self.get_extra_state())
-        check_same_names("metrics", earlier["metrics"], self.metric_names)
+        check_same_names("metrics", earlier, self.metric_names)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @torch.no_grad()
@@ -224,6 +255,22 @@ def _gradient(metric: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     gradients = torch.autograd.grad(metric, parameters, retain_graph=True, allow_unused=True)
     known = [g.flatten().double() for g in gradients if g is not None]
     return torch.cat(known) if known else metric.new_zeros(1)
+
+
+def _check_metric(metric: Any, key: str) -> None:
+    if not isinstance(metric, Tensor):
+        raise TypeError(f"metrics[{key!r}] must be a tensor, got {type(metric).__name__}.")
+    if metric.ndim > 0:
+        raise ValueError(
+            f"metrics[{key!r}] must be a scalar, got the shape {tuple(metric.shape)}: take the "
+            "mean."
+        )
+
+
+def _unpacked(pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"unpack must return (input, target), got {type(pair).__name__}.")
+    return pair[0], pair[1]
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:

@@ -6,14 +6,24 @@ Its `DiceLoss` and `DiceBCELoss` are the package's own, in `segloss.dice_loss`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss.arguments import check_choice, check_integer, check_keys, check_mapping, check_number
+from segloss.arguments import (
+    check_choice,
+    check_integer,
+    check_keys,
+    check_mapping,
+    check_number,
+    is_list,
+    shown,
+)
 from segloss.batch import check_same_shape
 from segloss.combiners import UncertaintyWeighting
+from segloss.targets import ValueChecks, check_real, check_weight_range
 
 
 class CombinedLoss(nn.Module):
@@ -57,6 +67,7 @@ class WeightedMSELoss(nn.Module):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = check_choice("reduction", reduction, ("mean", "sum", "none"))
+        self._checks = ValueChecks()
 
     def forward(
         self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None
@@ -65,6 +76,8 @@ class WeightedMSELoss(nn.Module):
         check_same_shape(predictions, targets)
         error = (predictions - targets) ** 2
         if weights is not None:
+            _check_broadcast(weights, error)
+            check_weight_range(weights, "weights", self._checks)
             error = error * weights
         return error if self.reduction == "none" else getattr(error, self.reduction)()
 
@@ -92,9 +105,30 @@ class UncertaintyWeightedLoss(UncertaintyWeighting):
 
     def forward(self, losses: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         """The sum of the tasks' losses over their uncertainties."""
+        if not is_list(losses):
+            raise TypeError(f"losses must be a list of tensors, got {shown(losses)}.")
         if len(losses) != len(self.log_vars):
             raise ValueError(
                 f"losses must be a list of num_tasks={len(self.log_vars)} losses, got "
                 f"{len(losses)}."
             )
+        for i, loss in enumerate(losses):
+            _check_task(loss, f"losses[{i}]")
         return 2 * super().forward(torch.stack(list(losses)))
+
+
+def _check_broadcast(weights: Any, error: Tensor) -> None:
+    check_real(weights, "weights")
+    sizes = zip(reversed(weights.shape), reversed(error.shape), strict=False)
+    if weights.ndim > error.ndim or any(size not in (1, whole) for size, whole in sizes):
+        raise ValueError(
+            f"weights must have the predictions' shape, {tuple(error.shape)}, or one that "
+            f"broadcasts to it, got {tuple(weights.shape)}."
+        )
+
+
+def _check_task(loss: Any, name: str) -> None:
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(loss).__name__}.")
+    if loss.ndim > 0:
+        raise ValueError(f"{name} must be a scalar, got the shape {tuple(loss.shape)}.")

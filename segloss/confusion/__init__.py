@@ -22,7 +22,15 @@ from typing import Any
 
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_number, check_weights
+from segloss.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_mapping,
+    check_number,
+    check_weights,
+    shown,
+)
 from segloss.confusion.fused import fused_confusion, serves
 from segloss.confusion.operator import operator_confusion, serves_compiler
 from segloss.confusion.reference import reference_confusion
@@ -111,22 +119,28 @@ def soft_confusion(
         >>> confusion.true_positive, confusion.false_positive
         (tensor([[1.5000]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
     """
-    names_of(sums)
-    _check_maps(maps or {}, sums)
+    _check_sums(sums)
+    _check_maps({} if maps is None else check_mapping("maps", maps), sums)
     pixels = as_pixels(
         pred,
         target,
         n_classes=n_classes,
         activation=resolve_activation(n_classes, activation),
-        from_logits=from_logits,
+        from_logits=check_flag("from_logits", from_logits),
         pixel_weights=pixel_weights,
-        ignore_index=ignore_index,
+        ignore_index=None if ignore_index is None else check_integer("ignore_index", ignore_index),
         class_weights=check_weights("class_weights", class_weights),
         pos_weight=check_weights("pos_weight", pos_weight),
         label_smoothing=check_number("label_smoothing", label_smoothing, 0, 1),
         maps=maps,
     )
     return confusion_of(pixels, sums)
+
+
+def _check_sums(sums: Any) -> None:
+    if isinstance(sums, str) or not isinstance(sums, Collection):
+        raise TypeError(f"sums must be a list of names of groups of sums, got {shown(sums)}.")
+    names_of(sums)
 
 
 def _check_maps(maps: Mapping[str, Tensor], sums: Collection[str]) -> None:

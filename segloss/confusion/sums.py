@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segloss.arguments import nearest
+from segloss.arguments import nearest, shown
 
 REGION = ("true_positive", "false_positive", "false_negative")
 """The sums of the region terms."""
@@ -94,6 +95,9 @@ class MapSum(NamedTuple):
         return cls(group[len("map(") : -1]) if group.startswith("map(") else None
 
 
+_FOCAL = re.compile(r"focal\([^;()]+;[^;()]+\)")
+
+
 def names_of(groups: Collection[str]) -> list[str]:
     """The names of the groups' sums, each once, in order.
 
@@ -124,17 +128,18 @@ def map_sums(groups: Collection[str]) -> list[MapSum]:
     return [of_map for of_map in map(MapSum.parse, groups) if of_map is not None]
 
 
-def _names(group: str) -> tuple[str, ...]:
-    if group in SUMS:
-        return SUMS[group]
-    if group.startswith("focal("):
-        return group, "pixel_weight"
-    of_map = MapSum.parse(group)
-    if of_map is not None:
-        return *of_map.names, "pixel_weight"
+def _names(group: Any) -> tuple[str, ...]:
+    if isinstance(group, str):
+        if group in SUMS:
+            return SUMS[group]
+        if _FOCAL.fullmatch(group):
+            return group, "pixel_weight"
+        of_map = MapSum.parse(group)
+        if of_map is not None:
+            return *of_map.names, "pixel_weight"
     raise ValueError(
         f"sums must name groups of sums ({', '.join(SUMS)}, or those of a FocalSum or MapSum), got "
-        f"{group!r}{nearest(group, SUMS)}."
+        f"{shown(group)}{nearest(group, SUMS)}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,14 @@ from torch import Tensor
 
 from segloss.batch import MissingKeyError, take, take_optional
 from segloss.precision import arithmetic_dtype
-from segloss.targets import ValueChecks, check_companion, check_unit_range
+from segloss.targets import (
+    ValueChecks,
+    check_companion,
+    check_finite_values,
+    check_prediction,
+    check_real,
+    check_unit_range,
+)
 
 EDGE, VERTEX = 1, 2
 """Channels of the masks: interior, edge, vertex."""
@@ -43,27 +51,39 @@ def take_map(
     fits = tensor.ndim == 4 and tensor.shape[1] >= least
     if not fits or (channels is not None and tensor.shape[1] != channels):
         raise ValueError(f"{name} must have the shape {expected}, got {tuple(tensor.shape)}.")
+    if 0 in tensor.shape[2:]:
+        raise ValueError(f"{name} must have at least one pixel, got {tuple(tensor.shape)}.")
     if tensor.is_complex():
         raise TypeError(f"{name} must be real: complex numbers are two channels, real, imaginary.")
+    if batch_name == "pred_batch":
+        check_prediction(tensor, name)
+    else:
+        check_real(tensor, name)
     if like is None:
         return tensor.to(arithmetic_dtype(tensor.dtype))
     return _as_truth(tensor, name, like)
 
 
-def take_gt_field(gt_batch: Any, field_key: str, angle_key: str, like: Tensor) -> Tensor:
+def take_gt_field(
+    gt_batch: Any, field_key: str, angle_key: str, like: Tensor, checks: ValueChecks
+) -> Tensor:
     """The directions of the walls, (N, 2, H, W): as they are, or from their angle.
 
     Raises:
         KeyError, TypeError, ValueError: Both are missing, or not as `take_map` says.
     """
     if take_optional(gt_batch, field_key, "gt_batch") is not None:
-        return take_map(gt_batch, field_key, "gt_batch", channels=2, like=like)
+        field = take_map(gt_batch, field_key, "gt_batch", channels=2, like=like)
+        check_finite_values(field, f"gt_batch[{field_key!r}]", checks)
+        return field
     if take_optional(gt_batch, angle_key, "gt_batch") is None:
         raise MissingKeyError(
             f"gt_batch must have the key {field_key!r}, unit directions of walls (N, 2, H, W), or "
             f"{angle_key!r}, their angle (N, 1, H, W); the keys that there are: {_keys(gt_batch)}."
         )
-    return field_of(take_map(gt_batch, angle_key, "gt_batch", channels=1, like=like))
+    angle = take_map(gt_batch, angle_key, "gt_batch", channels=1, like=like)
+    check_finite_values(angle, f"gt_batch[{angle_key!r}]", checks)
+    return field_of(angle)
 
 
 def field_of(angle: Tensor) -> Tensor:
@@ -71,18 +91,33 @@ def field_of(angle: Tensor) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 
-def take_gradients(pred_batch: Any, key: str) -> Tensor:
-    """What `ComputeSegGrads` has added to a batch.
+def check_is_mapping(batch: Any, batch_name: str) -> None:
+    """Raises TypeError for a batch to which nothing can be added."""
+    if not isinstance(batch, Mapping):
+        raise TypeError(
+            f"{batch_name} must be a mapping, to which maps are added, got {type(batch).__name__}."
+        )
+
+
+def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
+    """What `ComputeSegGrads` has added to a batch, of a shape such as "(N, C, H, W)".
 
     Raises:
-        KeyError: It has not; the message says what to do.
+        KeyError, TypeError, ValueError: It has not; the message says what to do.
     """
     if take_optional(pred_batch, key, "pred_batch") is None:
         raise MissingKeyError(
             f"pred_batch must have the key {key!r}, which ComputeSegGrads adds: put it into the "
             f"pre_processes of the MultiLoss; the keys that there are: {_keys(pred_batch)}."
         )
-    return take(pred_batch, key, "pred_batch")
+    gradients, name = take(pred_batch, key, "pred_batch"), f"pred_batch[{key!r}]"
+    if gradients.ndim != len(shape.split(",")) or (gradients.ndim == 5 and gradients.shape[2] != 2):
+        raise ValueError(
+            f"{name} must have the shape {shape}, as ComputeSegGrads makes it, got "
+            f"{tuple(gradients.shape)}."
+        )
+    check_prediction(gradients, name)
+    return gradients
 
 
 def take_masks(gt_batch: Any, key: str, like: Tensor, least: int, checks: ValueChecks) -> Tensor:

@@ -72,11 +72,16 @@ class FrameFieldLoss(Loss):
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The loss of a batch."""
         maps = self.read(pred_batch, gt_batch)
+        if maps[0].numel() == 0:
+            return maps[0].sum()  # 0, in the graph: a batch of no samples has no mean
         with without_autocast(maps[0].device):
             return self.energy(*maps)
 
     def _crossfield(self, pred_batch: Batch) -> Tensor:
         return take_map(pred_batch, self.crossfield_key, "pred_batch", channels=4)
+
+    def _field(self, gt_batch: Batch, like: Tensor) -> Tensor:
+        return take_gt_field(gt_batch, self.field_key, self.angle_key, like, self._checks)
 
     def _masks(self, gt_batch: Batch, like: Tensor, least: int) -> Tensor:
         return take_masks(gt_batch, self.gt_key, like, least, self._checks)
@@ -112,7 +117,7 @@ class CrossfieldAlignLoss(FrameFieldLoss):
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
         """The frame field, the walls' directions and the masks."""
         crossfield = self._crossfield(pred_batch)
-        field = take_gt_field(gt_batch, self.field_key, self.angle_key, crossfield)
+        field = self._field(gt_batch, crossfield)
         return crossfield, field, self._masks(gt_batch, crossfield, least=EDGE + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
@@ -153,7 +158,7 @@ class CrossfieldAlign90Loss(FrameFieldLoss):
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
         """The frame field, the walls' directions and the masks."""
         crossfield = self._crossfield(pred_batch)
-        field = take_gt_field(gt_batch, self.field_key, self.angle_key, crossfield)
+        field = self._field(gt_batch, crossfield)
         return crossfield, field, self._masks(gt_batch, crossfield, least=VERTEX + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
@@ -241,7 +246,8 @@ class SegCrossfieldLoss(FrameFieldLoss):
             f"{self.seg_key}_grads_normed",
             f"{self.seg_key}_grad_norm",
         )
-        maps = [take_gradients(pred_batch, key) for key in keys]
+        shapes = ("(N, C, 2, H, W)", "(N, C, 2, H, W)", "(N, C, H, W)")
+        maps = [take_gradients(pred_batch, k, s) for k, s in zip(keys, shapes, strict=True)]
         channels = maps[0].shape[1]
         if self.pred_channel >= channels:
             raise ValueError(
@@ -292,7 +298,7 @@ class SegEdgeInteriorLoss(FrameFieldLoss):
         """The predicted interior and edge, and the norm of the interior's gradient."""
         seg = take_map(pred_batch, self.seg_key, "pred_batch", least=EDGE + 1)
         check_unit_range(seg, f"pred_batch[{self.seg_key!r}]", self._checks, probabilities=True)
-        norm = take_gradients(pred_batch, f"{self.seg_key}_grad_norm")
+        norm = take_gradients(pred_batch, f"{self.seg_key}_grad_norm", "(N, C, H, W)")
         _check_pixels(norm, f"pred_batch['{self.seg_key}_grad_norm']", seg)
         return seg[:, 0], seg[:, EDGE], norm[:, 0]
 

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from segloss.arguments import check_flag, check_number, check_text
 from segloss.batch import take
-from segloss.frame_field.batches import field_of, take_map
+from segloss.frame_field.batches import check_is_mapping, field_of, take_map
 from segloss.frame_field.fields import image_gradient
 from segloss.precision import without_autocast
-from segloss.targets import ValueChecks, check_unit_range
+from segloss.targets import ValueChecks, check_finite_values, check_real, check_unit_range
+
+_FIELD_CHECKS = ValueChecks()
+"""Those of `compute_gt_field`, which has no object to keep them."""
 
 Batches = tuple[dict[str, Any], dict[str, Any]]
 
@@ -48,6 +51,7 @@ class ComputeSegGrads:
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
         """The batches, with what is added."""
+        check_is_mapping(pred_batch, "pred_batch")
         seg = take_map(pred_batch, self.seg_key, "pred_batch")
         with without_autocast(seg.device):
             gradient = 2 * image_gradient(seg)
@@ -82,7 +86,9 @@ def compute_gt_field(
         >>> gt_batch["gt_field"].flatten()
         tensor([1., 0.])
     """
+    check_is_mapping(gt_batch, "gt_batch")
     angle = take_map(gt_batch, angle_key, "gt_batch", channels=1)
+    check_finite_values(angle, f"gt_batch[{angle_key!r}]", _FIELD_CHECKS)
     return pred_batch, {**gt_batch, field_key: field_of(angle)}
 
 
@@ -140,6 +146,7 @@ class SegLossWeights:
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
         """The batches, with the weights."""
+        check_is_mapping(gt_batch, "gt_batch")
         masks = take_map(gt_batch, self.gt_key, "gt_batch")
         check_unit_range(masks, f"gt_batch[{self.gt_key!r}]", self._checks)
         frequency = self._frequency(gt_batch, masks)
@@ -147,6 +154,7 @@ class SegLossWeights:
         weights = 1 / frequency
         if self.use_dist:
             distances = take_map(gt_batch, "distances", "gt_batch", channels=1, like=masks)
+            check_finite_values(distances, "gt_batch['distances']", self._checks)
             distances = distances * (height + width)
             weights = weights + self.w0 * torch.exp(-((distances / self.sigma) ** 2))
         if self.use_size:
@@ -159,6 +167,7 @@ class SegLossWeights:
     def _frequency(self, gt_batch: Any, masks: Tensor) -> Tensor:
         """How frequent what each pixel is is, (N, C, H, W)."""
         classes = take(gt_batch, "class_freq", "gt_batch")
+        check_real(classes, "gt_batch['class_freq']")
         if classes.shape != masks.shape[:2]:
             raise ValueError(
                 f"gt_batch['class_freq'] must have one frequency per sample and mask: expected "

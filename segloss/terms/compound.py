@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_keys, check_number, check_text, nearest
+from segloss.arguments import check_keys, check_module_name, check_number, nearest, shown
 from segloss.confusion import SoftConfusion
 from segloss.precision import Precise
 from segloss.terms.correlation import MCC
@@ -225,7 +225,7 @@ def _extra_terms(extra_terms: Any, make: Callable[..., Term]) -> list[Weighted]:
     if not isinstance(extra_terms, Mapping):
         raise TypeError(
             f"extra_terms must be a mapping of terms to coefficients, such as "
-            f"{{'jaccard': 0.2}}, got {extra_terms!r}."
+            f"{{'jaccard': 0.2}}, got {shown(extra_terms)}."
         )
     return [_extra_term(key, value, make) for key, value in extra_terms.items()]
 
@@ -240,7 +240,7 @@ def _extra_term(key: Any, value: Any, make: Callable[..., Term]) -> Weighted:
         raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, parameters))}.")
     coefficient = check_number(f"{where}['coef']", parameters.pop("coef"))
     term = _named_term(where, parameters.pop("term", key), parameters, make)
-    return Weighted(coefficient, term, check_text("extra_terms' names", key))
+    return Weighted(coefficient, term, check_module_name("A name in extra_terms", key))
 
 
 def _named_term(
@@ -253,10 +253,10 @@ def _named_term(
                 f"{', '.join(map(str, parameters))}."
             )
         return term
-    if term not in TERMS:
+    if not isinstance(term, str) or term not in TERMS:
         raise ValueError(
             f"extra_terms must hold terms or their names ({', '.join(TERMS)}), got "
-            f"{term!r}{nearest(term, TERMS)}."
+            f"{shown(term)}{nearest(term, TERMS)}."
         )
     check_keys(where, parameters, parameters_of(TERMS[term]))
     return make(term, **parameters)

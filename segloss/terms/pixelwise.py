@@ -126,6 +126,8 @@ def _check_alpha(alpha: float | Sequence[float] | None) -> tuple[float, ...]:
     if alpha is None:
         return (1.0,)
     given: Any = as_python(alpha)
+    if is_list(given) and not given:
+        raise ValueError("alpha must have at least one weight, got an empty list.")
     if is_list(given):
         return tuple(check_number(f"alpha[{i}]", weight) for i, weight in enumerate(given))
     foreground = check_number("alpha", given, 0, 1)

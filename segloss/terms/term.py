@@ -16,6 +16,7 @@ from segloss.arguments import (
     check_integer,
     check_weights,
     is_list,
+    shown,
 )
 from segloss.confusion import SoftConfusion
 from segloss.confusion.sums import names_of
@@ -83,6 +84,11 @@ class Term(Precise):
 
         They are vectors (C,), or scalars where classes can't be told apart.
         """
+        if not isinstance(confusion, SoftConfusion):
+            raise TypeError(
+                f"confusion must be a SoftConfusion, got {type(confusion).__name__}: make one with "
+                "segloss.soft_confusion(pred, target)."
+            )
         tensors, finish = self.statistics(confusion)
         return finish(tensors)
 
@@ -253,7 +259,7 @@ def _check_classes(classes: Any) -> tuple[int, ...] | None:
     if classes is None:
         return None
     if not is_list(classes):
-        raise TypeError(f"region_classes must be a list of class indices, got {classes!r}.")
+        raise TypeError(f"region_classes must be a list of class indices, got {shown(classes)}.")
     checked = tuple(check_integer("region_classes", entry, 0) for entry in classes)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(

@@ -1,0 +1,148 @@
+"""How large a config may be, which is found out before anything is made of it.
+
+A few lines of YAML can stand for more values than any memory holds, by aliases of aliases, and
+deep nesting ends the recursion of whoever reads it. A config of losses is far from these limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+
+MAX_CHARACTERS = 200_000
+"""Of a config's text. YAML is read, twice, at up to two microseconds a character."""
+
+MAX_VALUES = 10_000
+"""Of a config, aliases written out. OmegaConf takes 80 microseconds for each."""
+
+MAX_DEPTH = 50
+"""Of mappings and lists in each other. OmegaConf's recursion ends above 100."""
+
+_MAX_DIGITS = 100
+_MAX_INTERPOLATIONS = 20
+"""In one text: OmegaConf's parser needs 17 s for 10,000 of them, one within the other."""
+
+_NUMBER = re.compile(r"[-+0-9a-fA-FxobO_.:\s]+")
+
+
+def read_config_file(path: str | Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        FileNotFoundError: There is no regular file at the path.
+        ValueError: It is too large, or no text in UTF-8.
+    """
+    if not _is_regular(path):
+        raise FileNotFoundError(
+            f"There is no config file at {str(path)[:200]!r}: expected the path of a regular file."
+        )
+    with Path(path).open("rb") as file:
+        content = file.read(4 * MAX_CHARACTERS + 1)
+    if len(content) > 4 * MAX_CHARACTERS:
+        raise _too_long(f"more than {4 * MAX_CHARACTERS} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"The config file {str(path)!r} must be text in UTF-8, got {error.reason} at the byte "
+            f"{error.start}: save it as UTF-8."
+        ) from None
+
+
+def check_config_text(text: str) -> None:
+    """Raises ValueError if YAML text is too large, or stands for too many or too deep values."""
+    if len(text) > MAX_CHARACTERS:
+        raise _too_long(str(len(text)))
+    size = _Size()
+    sizes: dict[str, int] = {}
+    opened: list[tuple[str | None, int]] = []
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, size.values))
+            size.add(1, depth=len(opened))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor is not None:
+                sizes[anchor] = size.values - before
+        elif isinstance(event, yaml.ScalarEvent):
+            size.add_text(event.value, may_be_number=event.implicit[0] or event.tag)
+            if event.anchor is not None:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in opened):
+                raise ValueError(f"The config's alias *{event.anchor} stands within what it names.")
+            size.add(sizes.get(str(event.anchor), 1))
+
+
+def check_config_objects(config: Mapping[Any, Any]) -> None:
+    """Raises ValueError if a mapping holds too many or too deep values, or itself."""
+    size = _Size()
+    entries: list[Iterator[Any]] = [iter([config])]
+    while entries:
+        for value in entries[-1]:
+            if isinstance(value, str):
+                size.add_text(value)
+            else:
+                size.add(1, depth=len(entries))
+            if type(value) in (list, tuple):
+                entries.append(iter(value))
+                break
+            if isinstance(value, Mapping) and not isinstance(value, DictConfig):
+                entries.append(iter(value.values()))
+                break
+        else:
+            entries.pop()
+
+
+def _too_long(came: str) -> ValueError:
+    return ValueError(
+        f"The config's text must have at most {MAX_CHARACTERS} characters, got {came}: pass the "
+        "part that has the losses."
+    )
+
+
+class _Size:
+    """Counts values, up to the limits."""
+
+    def __init__(self) -> None:
+        self.values = 0
+
+    def add(self, values: int, depth: int = 0) -> None:
+        self.values += values
+        if self.values > MAX_VALUES:
+            raise ValueError(
+                f"The config must have at most {MAX_VALUES} values, aliases and what is shared "
+                "written out, and has more: pass the part that has the losses, such as "
+                "{'loss': cfg['loss']}."
+            )
+        if depth > MAX_DEPTH:
+            raise ValueError(
+                f"The config must be nested in at most {MAX_DEPTH} levels, and is deeper, or holds "
+                "itself."
+            )
+
+    def add_text(self, text: str, *, may_be_number: Any = False) -> None:
+        interpolations = text.count("${")
+        self.add(1 + interpolations)
+        if interpolations > _MAX_INTERPOLATIONS:
+            raise ValueError(
+                f"A text of the config must have at most {_MAX_INTERPOLATIONS} interpolations, got "
+                f"{interpolations} in {text[:50]!r}..."
+            )
+        if may_be_number and len(text) > _MAX_DIGITS and _NUMBER.fullmatch(text):
+            raise ValueError(
+                f"A number of the config must have at most {_MAX_DIGITS} digits, got {len(text)} "
+                f"in {text[:50]!r}...: put text into quotes."
+            )
+
+
+def _is_regular(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # a name too long, or with a null byte
+        return False

@@ -1,0 +1,1413 @@
+"""Wrong inputs of every public entry point: each has one error that names what is wrong."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import brain_tissue
+import building_footprints
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import segloss
+from segloss import (
+    BoundaryLoss,
+    ComputeSegGrads,
+    CrossfieldAlign90Loss,
+    CrossfieldAlignLoss,
+    CrossfieldSmoothLoss,
+    DeepSupervision,
+    DiceBCELoss,
+    DiceLoss,
+    FocalLoss,
+    Loss,
+    LossWrapper,
+    MissingKeyError,
+    MixUp,
+    MultiLoss,
+    SegCrossfieldLoss,
+    SegEdgeInteriorLoss,
+    SegLoss,
+    SegLossWeights,
+    SignedDistanceMap,
+    SkeletonMap,
+    SkeletonRecallLoss,
+    SoftDiceLoss,
+    TopKCrossEntropyLoss,
+    UncertaintyWeighting,
+    build_compound_loss_from_config,
+    build_loss,
+    build_loss_from_config,
+    compute_gt_field,
+    get_loss,
+    list_losses,
+    register_loss,
+    soft_confusion,
+    terms,
+)
+from segloss import functional as F
+
+Words = tuple[str, ...]
+Call = Callable[..., Any]
+
+
+class Wrong(NamedTuple):
+    """A call, the error that it must raise, and what the message must contain."""
+
+    call: Call
+    kind: type[Exception]
+    words: Words
+
+
+def logits(classes: int = 3, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.linspace(-2, 2, 2 * classes * 16).reshape(2, classes, 4, 4).to(dtype)
+
+
+def labels(classes: int = 3) -> torch.Tensor:
+    return torch.arange(32).reshape(2, 4, 4) % classes
+
+
+def masks(channels: int = 1) -> torch.Tensor:
+    return (torch.arange(2 * channels * 16).reshape(2, channels, 4, 4) % 2).float()
+
+
+def put(tensor: torch.Tensor, value: float) -> torch.Tensor:
+    """The tensor with one value replaced."""
+    tensor = tensor.clone()
+    tensor.flatten()[5] = value
+    return tensor
+
+
+def sparse(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to_sparse()
+
+
+NAN, INF = math.nan, math.inf
+
+# Batches of SegLoss with three classes: what differs from a right one
+
+SEG, TRUTH, WEIGHTS = "pred_batch['seg']", "gt_batch['gt_polygons_image']", "gt_batch['seg_loss_w"
+ANNOTATED = "gt_batch['annotated']"
+MIXED = {"mixup_y_a": labels(), "mixup_y_b": labels(), "mixup_lam": 0.5}
+
+BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
+    "no prediction": ({"seg": None}, MissingKeyError, ("pred_batch", "'seg'", "keys that there")),
+    "no target": ({"gt": None}, MissingKeyError, ("gt_batch", "'gt_polygons_image'", "keys")),
+    "array prediction": ({"seg": np.zeros((2, 3, 4, 4))}, TypeError, (SEG, "tensor", "ndarray")),
+    "list prediction": ({"seg": [[1.0]]}, TypeError, (SEG, "tensor", "list")),
+    "array target": ({"gt": np.zeros((2, 4, 4))}, TypeError, (TRUTH, "tensor", "ndarray")),
+    "text target": ({"gt": "mask"}, TypeError, (TRUTH, "tensor", "str")),
+    "array weights": ({"w": np.ones((2, 1, 4, 4))}, TypeError, (WEIGHTS, "tensor", "ndarray")),
+    "complex prediction": (
+        {"seg": logits().to(torch.complex64)},
+        TypeError,
+        (SEG, "floating-point", "complex64"),
+    ),
+    "bool prediction": ({"seg": logits() > 0}, TypeError, (SEG, "floating-point", "bool")),
+    "int8 prediction": ({"seg": logits().to(torch.int8)}, TypeError, (SEG, "floating", "int8")),
+    "sparse prediction": ({"seg": sparse(logits())}, TypeError, (SEG, "dense", "sparse")),
+    "quantised prediction": (
+        {"seg": torch.quantize_per_tensor(logits(), 0.1, 0, torch.qint8)},
+        TypeError,
+        (SEG, "floating-point", "qint8"),
+    ),
+    "float8 prediction": (
+        {"seg": logits().to(torch.float8_e4m3fn)},
+        TypeError,
+        (SEG, "float16", "float8_e4m3fn"),
+    ),
+    "scalar prediction": ({"seg": torch.tensor(1.0)}, ValueError, (SEG, "(N, C, *spatial)", "()")),
+    "prediction without pixels": ({"seg": logits()[..., 0, 0]}, ValueError, (SEG, "(2, 3)")),
+    "prediction of 6 dimensions": (
+        {"seg": logits()[..., None, None]},
+        ValueError,
+        (SEG, "1 to 3 spatial", "(2, 3, 4, 4, 1, 1)"),
+    ),
+    "another number of channels": (
+        {"seg": logits(4)},
+        ValueError,
+        (SEG, "expected 3", "got 4", "n_classes"),
+    ),
+    "one channel": ({"seg": logits(1)}, ValueError, (SEG, "expected 3", "got 1", "sigmoid")),
+    "no channel": ({"seg": logits()[:, :0]}, ValueError, (SEG, "expected 3", "got 0")),
+    "complex target": (
+        {"gt": labels().to(torch.complex64)},
+        TypeError,
+        (TRUTH, "real and dense", "complex64"),
+    ),
+    "sparse target": ({"gt": sparse(labels())}, TypeError, (TRUTH, "real and dense", "sparse")),
+    "target with a gradient": (
+        {"gt": labels().float().requires_grad_()},
+        TypeError,
+        (TRUTH, "require grad", ".detach()"),
+    ),
+    "target elsewhere": (
+        {"gt": labels().to("meta")},
+        ValueError,
+        (TRUTH, "device", "cpu", "meta", ".to("),
+    ),
+    "target of other pixels": (
+        {"gt": labels()[:, :3]},
+        ValueError,
+        (TRUTH, "(2, 3, 4, 4)", "got (2, 3, 4)"),
+    ),
+    "target of other samples": ({"gt": labels()[:1]}, ValueError, (TRUTH, "got (1, 4, 4)")),
+    "target of two channels": (
+        {"gt": masks(2)},
+        ValueError,
+        (TRUTH, "got (2, 2, 4, 4)", "channel selectors"),
+    ),
+    "label above": ({"gt": put(labels(), 3)}, ValueError, (TRUTH, "label 3", "0 to 2")),
+    "label below": ({"gt": put(labels(), -1)}, ValueError, (TRUTH, "label -1", "ignore_index=-1")),
+    "label 255": ({"gt": put(labels(), 255)}, ValueError, (TRUTH, "label 255", "ignore_index=255")),
+    "NaN label": ({"gt": put(labels().float(), NAN)}, ValueError, (TRUTH, "label nan", "0 to 2")),
+    "infinite label": ({"gt": put(labels().float(), INF)}, ValueError, (TRUTH, "label inf")),
+    "fraction of a label": (
+        {"gt": put(labels().float(), 0.5)},
+        ValueError,
+        (TRUTH, "whole numbers", "fractions"),
+    ),
+    "dense target above": ({"gt": put(masks(3), 1.5)}, ValueError, (TRUTH, "[0, 1]", "1.5")),
+    "dense target of 255": (
+        {"gt": masks(3) * 255},
+        ValueError,
+        (TRUTH, "[0, 1]", "255", "ignore_index"),
+    ),
+    "dense NaN": ({"gt": put(masks(3), NAN)}, ValueError, (TRUTH, "[0, 1]", "nan")),
+    "negative weight": ({"w": put(masks(), -1)}, ValueError, (WEIGHTS, "at least 0", "-1")),
+    "NaN weight": ({"w": put(masks(), NAN)}, ValueError, (WEIGHTS, "finite", "nan")),
+    "infinite weight": ({"w": put(masks(), INF)}, ValueError, (WEIGHTS, "finite", "inf")),
+    "weights of two channels": ({"w": masks(2)}, ValueError, (WEIGHTS, "(2, 1, 4, 4)", "(2, 2, 4")),
+    "weights of classes": ({"w": masks(3)}, ValueError, (WEIGHTS, "(2, 1, 4, 4)", "(2, 3, 4, 4)")),
+    "weights of other pixels": ({"w": masks()[..., 1:]}, ValueError, (WEIGHTS, "got (2, 1, 4, 3)")),
+    "weights with a gradient": (
+        {"w": masks().requires_grad_()},
+        TypeError,
+        (WEIGHTS, "require grad", ".detach()"),
+    ),
+    "weights elsewhere": ({"w": masks().to("meta")}, ValueError, (WEIGHTS, "device", "meta")),
+    "sparse weights": ({"w": sparse(masks())}, TypeError, (WEIGHTS, "dense", "sparse")),
+    "complex weights": (
+        {"w": masks().to(torch.complex64)},
+        TypeError,
+        (WEIGHTS, "real", "complex"),
+    ),
+    "annotated of numbers": (
+        {"annotated": torch.ones(2, 3)},
+        TypeError,
+        (ANNOTATED, "booleans", "float32", ".bool()"),
+    ),
+    "annotated of pixels": (
+        {"annotated": torch.ones(2, 3, 4, 4, dtype=torch.bool)},
+        ValueError,
+        (ANNOTATED, "(2, 3)", "(2, 3, 4, 4)"),
+    ),
+    "annotated of other classes": (
+        {"annotated": torch.ones(2, 4, dtype=torch.bool)},
+        ValueError,
+        (ANNOTATED, "(2, 3)", "(2, 4)"),
+    ),
+    "annotated list": ({"annotated": [True]}, TypeError, (ANNOTATED, "tensor", "list")),
+    "annotated elsewhere": (
+        {"annotated": torch.ones(2, 3, dtype=torch.bool, device="meta")},
+        ValueError,
+        (ANNOTATED, "device", "meta"),
+    ),
+    "annotated with cross-entropy": (
+        {"annotated": torch.ones(2, 3, dtype=torch.bool)},
+        ValueError,
+        (ANNOTATED, "cross_entropy", "merge_unannotated=True"),
+    ),
+    "mixup that is not asked for": (MIXED, ValueError, ("gt_batch", "mixup_lam", "use_mixup=True")),
+    "mixup without lambda": (
+        {**MIXED, "mixup_lam": None},
+        MissingKeyError,
+        ("gt_batch", "all the keys of mixup", "mixup_lam missing"),
+    ),
+    "mixup without a partner": (
+        {**MIXED, "mixup_y_b": None},
+        MissingKeyError,
+        ("gt_batch", "mixup_y_b missing"),
+    ),
+    "lambda above 1": ({**MIXED, "mixup_lam": 1.5}, ValueError, ("gt_batch['mixup_lam']", "1.5")),
+    "NaN lambda": ({**MIXED, "mixup_lam": NAN}, ValueError, ("gt_batch['mixup_lam']", "nan")),
+    "lambda for each sample": (
+        {**MIXED, "mixup_lam": torch.tensor([0.5, 0.5])},
+        ValueError,
+        ("gt_batch['mixup_lam']", "single number", "(2,)"),
+    ),
+    "tensor lambda below 0": (
+        {**MIXED, "mixup_lam": torch.tensor(-0.1)},
+        ValueError,
+        ("gt_batch['mixup_lam']", "[0, 1]", "-0.1"),
+    ),
+    "lambda of text": (
+        {**MIXED, "mixup_lam": "half"},
+        TypeError,
+        ("gt_batch['mixup_lam']", "half"),
+    ),
+    "complex lambda": (
+        {**MIXED, "mixup_lam": torch.tensor(0.5 + 1j)},
+        TypeError,
+        ("gt_batch['mixup_lam']", "number", "complex"),
+    ),
+}
+
+MIXUP_BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
+    "partners of other pixels": (
+        {**MIXED, "mixup_y_b": labels()[:, :3]},
+        ValueError,
+        (TRUTH, "got (2, 3, 4)"),
+    ),
+    "partners that are no tensor": (
+        {**MIXED, "mixup_y_b": [[1]]},
+        TypeError,
+        (TRUTH, "tensor", "list"),
+    ),
+    "partners of a wrong label": (
+        {**MIXED, "mixup_y_a": put(labels(), 9)},
+        ValueError,
+        ("label 9",),
+    ),
+    "index of text": (
+        {**MIXED, "mixup_index": "01"},
+        TypeError,
+        ("gt_batch['mixup_index']", "str"),
+    ),
+    "index of fractions": (
+        {**MIXED, "mixup_index": torch.tensor([0.0, 1.0])},
+        TypeError,
+        ("gt_batch['mixup_index']", "integers", "float32"),
+    ),
+    "index out of range": (
+        {**MIXED, "mixup_index": torch.tensor([0, 2])},
+        ValueError,
+        ("gt_batch['mixup_index']", "0 to 1"),
+    ),
+    "index of other samples": (
+        {**MIXED, "mixup_index": torch.tensor([0, 1, 2])},
+        ValueError,
+        ("gt_batch['mixup_index']", "(2,)", "(3,)"),
+    ),
+}
+
+
+def batches(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A right batch for three classes, with changes; None leaves out."""
+    entries = {"seg": logits(), "gt": labels(), **changes}
+    keys = {"gt": "gt_polygons_image", "w": "seg_loss_weights"}
+    pred = {key: entries.pop(key) for key in ("seg", "crossfield") if key in entries}
+    gt = {keys.get(key, key): value for key, value in entries.items()}
+    return tuple({k: v for k, v in b.items() if v is not None} for b in (pred, gt))
+
+
+# Losses with a state, and what of it must not change
+
+
+def ready(loss: Loss | MultiLoss) -> Any:
+    """The loss after a batch, with gradients at its parameters."""
+    if isinstance(loss, MultiLoss):
+        loss.set_epoch(3)
+    loss.update_norm(*batches({}), nums=2)
+    for parameter in loss.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return loss
+
+
+def state(thing: Any) -> list[Any]:
+    """All that a call might change, as it is now."""
+    if not isinstance(thing, nn.Module):
+        return [copy.deepcopy(vars(thing))] if hasattr(thing, "__dict__") else []
+    entries = sorted(thing.state_dict().items())
+    tensors = [(key, v.tolist() if isinstance(v, torch.Tensor) else v) for key, v in entries]
+    grads = [None if p.grad is None else p.grad.tolist() for p in thing.parameters()]
+    infos = [dict(m.extra_info) for m in thing.modules() if isinstance(m, Loss)]
+    knows = [m._knows_weights for m in thing.modules() if isinstance(m, MultiLoss)]
+    return [repr(part) for part in (tensors, grads, infos, knows)]
+
+
+class Learned(nn.Module):
+    """A loss with a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, prediction, target):
+        return self.scale * prediction.square().mean()
+
+
+def several(**options: Any) -> MultiLoss:
+    learned = LossWrapper(Learned(), name="learned")
+    seg = SegLoss(n_classes=3, **options)
+    return MultiLoss([seg, learned], [1.0, [0.0, 1.0]], [0, 10])
+
+
+STATEFUL: dict[str, Callable[[], Any]] = {
+    "SegLoss": lambda: SegLoss(n_classes=3),
+    "MultiLoss": several,
+    "DeepSupervision": lambda: DeepSupervision(SegLoss(n_classes=3)),
+}
+
+HOW: dict[str, Call] = {
+    "forward": lambda loss, pred, gt: loss(pred, gt),
+    "update_norm": lambda loss, pred, gt: loss.update_norm(pred, gt, 2),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("made", STATEFUL)
+@pytest.mark.parametrize("name", BATCHES)
+def test_wrong_batches_are_refused_and_change_nothing(name: str, made: str, how: str) -> None:
+    changes, kind, words = BATCHES[name]
+    loss = ready(STATEFUL[made]())
+    check_refused(lambda: HOW[how](loss, *batches(changes)), loss, kind, words, made, name)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", MIXUP_BATCHES)
+def test_wrong_mixed_batches_are_refused_and_change_nothing(name: str, how: str) -> None:
+    changes, kind, words = MIXUP_BATCHES[name]
+    for loss in (SegLoss(n_classes=3, use_mixup=True), several(use_mixup=True)):
+        if isinstance(loss, MultiLoss):
+            loss.loss_funcs[1].use_mixup = True
+        ready(loss)
+        check_refused(lambda loss=loss: HOW[how](loss, *batches(changes)), loss, kind, words)
+
+
+def check_refused(call: Call, thing: Any, kind: type[Exception], words: Words, *where: str) -> None:
+    before = state(thing)
+    with pytest.raises(kind) as caught:
+        call()
+    message = str(caught.value)
+    assert type(caught.value) in (kind, ValueError, TypeError, MissingKeyError)
+    for word in words:
+        assert word in message, (*where, word, message)
+    assert state(thing) == before
+
+
+# All other entry points
+
+P, T = logits(1), masks()
+PROBABILITIES = torch.full((2, 1, 4, 4), 0.5)
+FIELD = torch.zeros(2, 4, 4, 4)
+FRAME = {"gt_polygons_image": masks(3), "gt_crossfield_angle": torch.zeros(2, 1, 4, 4)}
+FREQUENT = {"gt_polygons_image": masks(3), "class_freq": torch.full((2, 3), 0.1)}
+
+
+def returning(value: Any) -> Call:
+    return lambda *_: value
+
+
+def multi(**options: Any) -> MultiLoss:
+    return MultiLoss([SegLoss(n_classes=3)], [1.0], **options)
+
+
+def on_batch(loss: Any) -> Call:
+    return lambda: loss(*batches({}))
+
+
+def frame(loss: Any, pred: dict[str, Any], gt: dict[str, Any]) -> Call:
+    return lambda: loss({"crossfield": FIELD, **pred}, {**FRAME, **gt})
+
+
+def edges(pred: dict[str, Any]) -> Call:
+    seg = torch.full((2, 2, 4, 4), 0.5)
+    added, _ = ComputeSegGrads()({"seg": seg}, {})
+    return lambda: SegEdgeInteriorLoss("e")({**added, **pred}, {})
+
+
+def frequent(gt: dict[str, Any], **options: Any) -> Call:
+    weights = SegLossWeights(**{"use_dist": False, "use_size": False, **options})
+    return lambda: weights({}, {**FREQUENT, **gt})
+
+
+def composite(inputs: Any, **entry: Any) -> Call:
+    return lambda: segloss.CompositeLoss({"a": {"type": "mse", **entry}})(inputs)
+
+
+def grad_weighted(metrics: Any) -> Call:
+    model = nn.Linear(1, 1)
+    loss = segloss.GradWeightedLoss({"a": 1}, returning((None, metrics)), None, {"a": 1.0}, "a")
+    return lambda: loss({"a": 1}, model)
+
+
+def other_state() -> Any:
+    return MultiLoss([LossWrapper(nn.L1Loss(), name="l1")], [1.0]).state_dict()
+
+
+def example(module: Any, *arguments: str) -> Call:
+    return lambda: module.main(list(arguments))
+
+
+WRONG: dict[str, Wrong] = {
+    # Loss, LossWrapper
+    "Loss without compute": Wrong(
+        lambda: Loss("x")(P, T), NotImplementedError, ("Loss must define compute()",)
+    ),
+    "pred_batch of a list": Wrong(
+        lambda: SegLoss()([P], T), TypeError, ("pred_batch", "mapping", "list")
+    ),
+    "gt_batch of None": Wrong(lambda: SegLoss()(P, None), TypeError, ("gt_batch", "NoneType")),
+    "wrapped: no scalar": Wrong(
+        lambda: LossWrapper(nn.MSELoss(reduction="none"))(P, T),
+        ValueError,
+        ("'MSELoss'", "scalar", "(2, 1, 4, 4)", "reduction"),
+    ),
+    "wrapped: a number": Wrong(
+        lambda: LossWrapper(returning(1.0), name="n")(P, T), TypeError, ("'n'", "tensor", "float")
+    ),
+    "wrapped: None": Wrong(
+        lambda: LossWrapper(returning(None), name="n")(P, T), TypeError, ("'n'", "NoneType")
+    ),
+    "wrapped: complex": Wrong(
+        lambda: LossWrapper(returning(torch.tensor(1j)), name="n")(P, T),
+        TypeError,
+        ("'n'", "floating-point", "complex"),
+    ),
+    "wrapped: whole numbers": Wrong(
+        lambda: LossWrapper(returning(torch.tensor(1)), name="n")(P, T),
+        TypeError,
+        ("'n'", "floating-point", "int64"),
+    ),
+    "wrapped: other shapes": Wrong(
+        lambda: LossWrapper(nn.L1Loss())(P, T[:1]), ValueError, (TRUTH, SEG, "(2, 1", "(1, 1")
+    ),
+    "wrapped: selector": Wrong(
+        lambda: LossWrapper(nn.L1Loss(), gt_channel_selector=3)(P, T),
+        ValueError,
+        ("gt_channel_selector=3", TRUTH, "1 channels"),
+    ),
+    "wrapped: target elsewhere": Wrong(
+        lambda: LossWrapper(nn.L1Loss())(P, T.to("meta")), ValueError, (TRUTH, "device", "meta")
+    ),
+    "wrapped: a class": Wrong(
+        lambda: LossWrapper(nn.L1Loss), TypeError, ("loss_func", "L1Loss()", "instance")
+    ),
+    "wrapped: cross-entropy of fractions": Wrong(
+        lambda: LossWrapper(nn.CrossEntropyLoss())(logits(), put(labels().float(), 0.5)),
+        ValueError,
+        (TRUTH, "whole numbers", "fractions"),
+    ),
+    "wrapped: cross-entropy of other pixels": Wrong(
+        lambda: LossWrapper(nn.CrossEntropyLoss())(logits(), labels()[:, :3]),
+        ValueError,
+        (TRUTH, "(2, 4, 4)", "(2, 3, 4)"),
+    ),
+    "wrapped: cross-entropy of a wrong label": Wrong(
+        lambda: LossWrapper(nn.CrossEntropyLoss())(logits(), put(labels(), 7)),
+        ValueError,
+        (TRUTH, "label 7", "0 to 2"),
+    ),
+    "wrapped: logits for BCELoss": Wrong(
+        lambda: LossWrapper(nn.BCELoss())(4 * P, T), ValueError, (SEG, "[0, 1]", "Logits")
+    ),
+    "wrapped: labels for BCELoss": Wrong(
+        lambda: LossWrapper(nn.BCELoss())(PROBABILITIES, 2 * T), ValueError, (TRUTH, "[0, 1]", "2")
+    ),
+    "wrapped: complex target": Wrong(
+        lambda: LossWrapper(nn.L1Loss())(P, T.to(torch.complex64)), TypeError, (TRUTH, "complex64")
+    ),
+    "wrapped: sparse prediction": Wrong(
+        lambda: LossWrapper(nn.L1Loss())(sparse(P), T), TypeError, (SEG, "dense", "sparse")
+    ),
+    # norms
+    "norm of no samples": Wrong(lambda: SegLoss().update_norm(P, T, 0), ValueError, ("nums", "0")),
+    "norm of NaN samples": Wrong(lambda: SegLoss().update_norm(P, T, NAN), ValueError, ("nums",)),
+    "norm of text": Wrong(lambda: SegLoss().update_norm(P, T, "2"), TypeError, ("nums", "'2'")),
+    "norm of a loss of 0": Wrong(
+        lambda: LossWrapper(returning(torch.tensor(0.0)), name="n").update_norm(P, T, 1),
+        ValueError,
+        ("norm of 'n'", "above 1e-09", "normalize=False"),
+    ),
+    "norm of a NaN loss": Wrong(
+        lambda: LossWrapper(returning(torch.tensor(NAN)), name="n").update_norm(P, T, 1),
+        ValueError,
+        ("norm of 'n'", "finite", "nan"),
+    ),
+    "world size of text": Wrong(lambda: SegLoss().sync("2"), TypeError, ("world_size", "'2'")),
+    "world size of 0": Wrong(lambda: SegLoss().sync(0), ValueError, ("world_size", "at least 1")),
+    "normalize of text": Wrong(
+        lambda: SegLoss()(P, T, normalize="no"), TypeError, ("normalize", "'no'")
+    ),
+    "criterion of a module": Wrong(
+        lambda: segloss.Criterion(nn.L1Loss()), TypeError, ("loss", "MultiLoss", "L1Loss()")
+    ),
+    "criterion without a target": Wrong(
+        lambda: SegLoss().as_criterion()(P, None), TypeError, ("gt_batch", "NoneType")
+    ),
+    # SegLoss
+    "probabilities above 1": Wrong(
+        lambda: SegLoss()(P, T), ValueError, (SEG, "probabilities", "[0, 1]", "from_logits=True")
+    ),
+    "NaN probabilities": Wrong(
+        lambda: SegLoss()(put(PROBABILITIES, NAN), T), ValueError, (SEG, "[0, 1]", "nan")
+    ),
+    "prediction's selector": Wrong(
+        lambda: SegLoss(pred_channel_selector=1)(PROBABILITIES, T),
+        ValueError,
+        ("pred_channel_selector=1", SEG, "1 channels"),
+    ),
+    "target's selector": Wrong(
+        lambda: SegLoss(gt_channel_selector="1:4")(PROBABILITIES, T),
+        ValueError,
+        ("gt_channel_selector", TRUTH, "1 channels"),
+    ),
+    "target's selector without channels": Wrong(
+        lambda: SegLoss(gt_channel_selector=0)(PROBABILITIES, T[:, 0]),
+        ValueError,
+        ("gt_channel_selector=0", TRUTH, "(2, 4, 4)"),
+    ),
+    "selector of bools of another length": Wrong(
+        lambda: SegLoss(gt_channel_selector=[True, False])(PROBABILITIES, T),
+        ValueError,
+        ("gt_channel_selector=[True, False]", "1 channels"),
+    ),
+    "weights' selector": Wrong(
+        lambda: SegLoss(gt_channel_selector=0)(
+            {"seg": PROBABILITIES}, {"gt_polygons_image": T, "seg_loss_weights": masks(2)}
+        ),
+        ValueError,
+        (WEIGHTS, "(2, 2, 4, 4)", "(2, 1, 4, 4)"),
+    ),
+    "scalar weights with a selector": Wrong(
+        lambda: SegLoss(gt_channel_selector=0)(
+            {"seg": PROBABILITIES}, {"gt_polygons_image": T, "seg_loss_weights": torch.tensor(1.0)}
+        ),
+        ValueError,
+        (WEIGHTS, "got ()"),
+    ),
+    "map of a term missing": Wrong(
+        lambda: SegLoss(extra_terms={"boundary": 1})(
+            {"seg": P.sigmoid()}, {"gt_polygons_image": T}
+        ),
+        MissingKeyError,
+        ("gt_batch", "'gt_distance_map'", "keys that there are"),
+    ),
+    "map of a bare target": Wrong(
+        lambda: SegLoss(extra_terms={"boundary": 1})(P.sigmoid(), T),
+        TypeError,
+        ("gt_batch", "mapping", "gt_distance_map"),
+    ),
+    "map of other pixels": Wrong(
+        lambda: SegLoss(extra_terms={"boundary": 1})(
+            P.sigmoid(), {"gt_polygons_image": T, "gt_distance_map": T[..., 1:]}
+        ),
+        ValueError,
+        ("gt_distance_map", "(2, 1, 4, 4)", "(2, 1, 4, 3)"),
+    ),
+    "NaN map": Wrong(
+        lambda: SegLoss(extra_terms={"boundary": 1})(
+            P.sigmoid(), {"gt_polygons_image": T, "gt_distance_map": put(T, NAN)}
+        ),
+        ValueError,
+        ("gt_distance_map", "finite", "nan"),
+    ),
+    "class weights of other classes": Wrong(
+        lambda: SegLoss(class_weights=[1, 2])(PROBABILITIES, T),
+        ValueError,
+        ("class_weights", "expected 1", "got 2", "pos_weight"),
+    ),
+    "classes out of range": Wrong(
+        lambda: SegLoss(region_classes=[1])(PROBABILITIES, T),
+        ValueError,
+        ("region_classes=[1]", "1 classes"),
+    ),
+    "everything merged and smoothed": Wrong(
+        lambda: SegLoss(
+            n_classes=3, merge_unannotated=True, use_label_smooth=True, smooth_factor=0.1
+        ),
+        ValueError,
+        ("merge_unannotated", "smooth_factor"),
+    ),
+    "no term": Wrong(
+        lambda: SegLoss(bce_coef=0, dice_coef=0), ValueError, ("bce_coef", "dice_coef", "above 0")
+    ),
+    "unknown term": Wrong(
+        lambda: SegLoss(extra_terms={"jacard": 1}), ValueError, ("extra_terms", "'jaccard'")
+    ),
+    "term with an unknown parameter": Wrong(
+        lambda: SegLoss(extra_terms={"a": {"term": "dice", "coef": 1, "smoth": 1}}),
+        ValueError,
+        ("extra_terms['a'].smoth", "'smooth'"),
+    ),
+    "unhashable term": Wrong(
+        lambda: SegLoss(extra_terms={"a": {"term": [], "coef": 1}}),
+        ValueError,
+        ("extra_terms", "dice", "[]"),
+    ),
+    "term of a name with a dot": Wrong(
+        lambda: SegLoss(extra_terms={"a.b": {"term": "dice", "coef": 1}}),
+        ValueError,
+        ("extra_terms", "'a.b'", "dot"),
+    ),
+    # MultiLoss
+    "no losses": Wrong(lambda: MultiLoss([], []), ValueError, ("loss_funcs", "at least one")),
+    "losses of one name": Wrong(
+        lambda: MultiLoss([nn.L1Loss(), nn.L1Loss()], [1, 1]), ValueError, ("unique", "L1Loss")
+    ),
+    "weights of other losses": Wrong(
+        lambda: MultiLoss([nn.L1Loss()], [1, 1]), ValueError, ("weights", "expected 1", "got 2")
+    ),
+    "loss of a class": Wrong(
+        lambda: MultiLoss([nn.L1Loss], [1]), TypeError, ("L1Loss()", "loss_f")
+    ),
+    "nested MultiLoss": Wrong(
+        lambda: MultiLoss([multi()], [1]), TypeError, ("loss_funcs", "Multi")
+    ),
+    "schedule without an epoch": Wrong(
+        lambda: MultiLoss([nn.L1Loss()], [[0, 1]], [0, 9])(P, T),
+        ValueError,
+        ("epoch", "set_epoch(epoch)"),
+    ),
+    "combiner of a vector": Wrong(
+        on_batch(multi(combiner=lambda losses: losses.repeat(2))),
+        ValueError,
+        ("combiner", "scalar", "(2,)"),
+    ),
+    "combiner of a number": Wrong(
+        on_batch(multi(combiner=returning(1.0))), ValueError, ("combiner", "scalar", "1.0")
+    ),
+    "combiner for other losses": Wrong(
+        on_batch(multi(combiner=UncertaintyWeighting(3))),
+        ValueError,
+        ("losses", "num_losses=3", "(1,)"),
+    ),
+    "pre-process of None": Wrong(
+        on_batch(multi(pre_processes=[returning(None)])),
+        TypeError,
+        ("pre-process", "(pred_batch, gt_batch)", "NoneType"),
+    ),
+    "pre-process of one": Wrong(
+        on_batch(multi(pre_processes=[returning(({},))])), TypeError, ("pre-process", "tuple")
+    ),
+    "pre-process of nonsense": Wrong(
+        on_batch(multi(pre_processes=[returning((1, "b"))])),
+        TypeError,
+        ("pre-process", "mappings", "int", "str"),
+    ),
+    "pre-process of bare tensors": Wrong(
+        lambda: multi(pre_processes=[ComputeSegGrads()])(logits(), labels()),
+        TypeError,
+        ("pre_processes", "mappings", "Tensor"),
+    ),
+    "not finite": Wrong(
+        lambda: MultiLoss(
+            [LossWrapper(returning(torch.tensor(NAN)), name="n")], [1], check_finite=True
+        )(P, T),
+        FloatingPointError,
+        ("loss n is not finite", "rank 0"),
+    ),
+    # DeepSupervision
+    "no scales": Wrong(
+        lambda: DeepSupervision(SegLoss())([], T), ValueError, ("pred_batch", "empty list")
+    ),
+    "scales and weights": Wrong(
+        lambda: DeepSupervision(SegLoss(), [1, 0.5])([PROBABILITIES], T),
+        ValueError,
+        ("weights", "1 predictions", "2 weights"),
+    ),
+    "scale of None": Wrong(
+        lambda: DeepSupervision(SegLoss())([PROBABILITIES, None], T),
+        TypeError,
+        ("pred_batch[1]", "tensor", "NoneType"),
+    ),
+    "scales in the wrong order": Wrong(
+        lambda: DeepSupervision(SegLoss())([PROBABILITIES[..., :2], PROBABILITIES], T),
+        ValueError,
+        ("pred_batch[1]", "larger", "finest"),
+    ),
+    "scales of other samples": Wrong(
+        lambda: DeepSupervision(SegLoss())({"seg": [PROBABILITIES, PROBABILITIES[:1]]}, T),
+        ValueError,
+        ("pred_batch['seg'][1]", "same batch"),
+    ),
+    "scales elsewhere": Wrong(
+        lambda: DeepSupervision(SegLoss())([PROBABILITIES, PROBABILITIES[..., :2].to("meta")], T),
+        ValueError,
+        ("pred_batch[1]", "device", "meta"),
+    ),
+    "scale of no pixels": Wrong(
+        lambda: DeepSupervision(SegLoss())([PROBABILITIES, PROBABILITIES[..., :0]], T),
+        ValueError,
+        ("pred_batch[1]", "at least one pixel", "(2, 1, 4, 0)"),
+    ),
+    "deep MultiLoss": Wrong(
+        lambda: DeepSupervision(multi()), TypeError, ("loss", "MultiLoss", "DeepSupervision")
+    ),
+    # losses of single terms
+    "term: no tensor": Wrong(
+        lambda: SoftDiceLoss()(np.zeros((1, 1, 4)), T), TypeError, ("prediction", "ndarray")
+    ),
+    "term: another mode": Wrong(
+        lambda: SoftDiceLoss()(logits(), labels()),
+        ValueError,
+        ("prediction", "3 channels", "mode="),
+    ),
+    "term: one class": Wrong(
+        lambda: FocalLoss("multiclass")(P, T), ValueError, ("prediction", "1 channels", "binary")
+    ),
+    "term: label": Wrong(
+        lambda: FocalLoss("multiclass")(logits(), put(labels(), 5)),
+        ValueError,
+        ("target", "label 5"),
+    ),
+    "term: weights": Wrong(
+        lambda: SoftDiceLoss()(P, T, pixel_weights=-T), ValueError, ("pixel_weights", "at least 0")
+    ),
+    "term: weights of a list": Wrong(
+        lambda: SoftDiceLoss()(P, T, pixel_weights=[1.0]), TypeError, ("pixel_weights", "list")
+    ),
+    "term: no maps": Wrong(
+        lambda: BoundaryLoss()(P, T), ValueError, ("maps", "'gt_distance_map'", "BoundaryLoss")
+    ),
+    "term: maps of a list": Wrong(
+        lambda: SkeletonRecallLoss()(P, T, maps=[T]), TypeError, ("maps", "mapping", "list")
+    ),
+    "term: map of a list": Wrong(
+        lambda: SkeletonRecallLoss()(P, T, maps={"gt_skeleton": [1]}),
+        TypeError,
+        ("gt_skeleton", "tensor", "list"),
+    ),
+    "term: alpha of three": Wrong(
+        lambda: FocalLoss(alpha=[1, 2, 3])(P, T), ValueError, ("alpha", "expected 2", "got 3")
+    ),
+    "top k: no tensor": Wrong(
+        lambda: TopKCrossEntropyLoss()(None, labels()), TypeError, ("prediction", "NoneType")
+    ),
+    "top k: one class": Wrong(
+        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "at least 2", "binary")
+    ),
+    "top k: label": Wrong(
+        lambda: TopKCrossEntropyLoss()(logits(), put(labels(), 3)),
+        ValueError,
+        ("target", "label 3"),
+    ),
+    "DiceLoss: other shapes": Wrong(
+        lambda: DiceLoss()(T, T[:1]), ValueError, ("targets", "(2, 1, 4, 4)", "(1, 1, 4, 4)")
+    ),
+    "DiceLoss: logits": Wrong(lambda: DiceLoss()(P, T), ValueError, ("[0, 1]", "-2")),
+    "DiceLoss: lists": Wrong(
+        lambda: DiceLoss()([0.5], [1]), TypeError, ("predictions", "tensor", "list")
+    ),
+    "DiceBCELoss: arrays": Wrong(
+        lambda: DiceBCELoss()(P, T.numpy()), TypeError, ("targets", "tensor", "ndarray")
+    ),
+    "DiceBCELoss: whole numbers": Wrong(
+        lambda: DiceBCELoss()(T.long(), T), TypeError, ("floating-point", "int64")
+    ),
+    # functions
+    "function: classes": Wrong(
+        lambda: F.dice_loss(P, T, n_classes=1), ValueError, ("n_classes", "at least 2", "1")
+    ),
+    "function: no tensor": Wrong(lambda: F.dice_loss([1.0], T), TypeError, ("pred", "list")),
+    "function: reduction": Wrong(
+        lambda: F.jaccard_loss(P, T, reduction="sum"), ValueError, ("reduction", "'mean'", "'sum'")
+    ),
+    "function: unknown option": Wrong(lambda: F.tversky_loss(P, T, alfa=0.3), TypeError, ("alfa",)),
+    "function: from_logits": Wrong(
+        lambda: F.dice_loss(P, T, from_logits="yes"), TypeError, ("from_logits", "'yes'")
+    ),
+    "function: ignore_index": Wrong(
+        lambda: F.dice_loss(P, T, ignore_index=0.5), TypeError, ("ignore_index", "0.5")
+    ),
+    "function: gamma": Wrong(
+        lambda: F.focal_tversky_loss(P, T, gamma=0), ValueError, ("gamma", "above 0", "0")
+    ),
+    "function: cross-entropy's channels": Wrong(
+        lambda: F.cross_entropy(logits(), labels(), n_classes=4),
+        ValueError,
+        ("pred", "expected 4", "got 3"),
+    ),
+    "function: cross-entropy's smoothing": Wrong(
+        lambda: F.cross_entropy(logits(), labels(), label_smoothing=2),
+        ValueError,
+        ("label_smoothing", "[0, 1]", "2"),
+    ),
+    "function: positive weights": Wrong(
+        lambda: F.binary_cross_entropy(P, T, pos_weight=[1, 2]),
+        ValueError,
+        ("pos_weight", "expected 1", "got 2"),
+    ),
+    "function: weights that are no numbers": Wrong(
+        lambda: F.binary_cross_entropy(P, T, class_weights="even"),
+        TypeError,
+        ("class_weights", "number", "'even'"),
+    ),
+    "function: negative coefficient": Wrong(
+        lambda: F.seg_loss(P, T, bce_coef=-1), ValueError, ("bce_coef", "at least 0", "-1")
+    ),
+    "function: cells that are pooled": Wrong(
+        lambda: F.seg_loss(P, T, reduction="none", region_reduction="batch"),
+        ValueError,
+        ("reduction='none'", "region_reduction='sample'"),
+    ),
+    "confusion: unknown sums": Wrong(
+        lambda: soft_confusion(P, T, sums=["regoin"]), ValueError, ("sums", "'region'")
+    ),
+    "confusion: sums of text": Wrong(
+        lambda: soft_confusion(P, T, sums="region"), TypeError, ("sums", "list", "'region'")
+    ),
+    "confusion: sums of numbers": Wrong(
+        lambda: soft_confusion(P, T, sums=[3]), ValueError, ("sums", "3")
+    ),
+    "confusion: malformed focal sum": Wrong(
+        lambda: soft_confusion(P, T, sums=["focal(x"]), ValueError, ("sums", "'focal(x'")
+    ),
+    "confusion: no map": Wrong(
+        lambda: soft_confusion(P, T, sums=["map(m)"]), ValueError, ("maps", "'m'", "none")
+    ),
+    "confusion: maps of a list": Wrong(
+        lambda: soft_confusion(P, T, sums=["map(m)"], maps=[T]), TypeError, ("maps", "mapping")
+    ),
+    "confusion: a sum that is not there": Wrong(
+        lambda: soft_confusion(P, T, sums=["region"])["squared_error"],
+        KeyError,
+        ("squared_error", "Ask for more"),
+    ),
+    "confusion: label map for channels": Wrong(
+        lambda: soft_confusion(logits(2), T), ValueError, ("target", "(2, 2, 4, 4)", "one mask per")
+    ),
+    # terms
+    "term object: reduction": Wrong(
+        lambda: terms.Dice(region_reduction="mean"), ValueError, ("region_reduction", "'mean'")
+    ),
+    "term object: classes twice": Wrong(
+        lambda: terms.Jaccard(region_classes=[1, 1]), ValueError, ("region_classes", "none twice")
+    ),
+    "term object: weights of micro": Wrong(
+        lambda: terms.Dice(region_reduction="micro", region_class_weights=[1, 2]),
+        ValueError,
+        ("region_class_weights", "'micro'"),
+    ),
+    "term object: exponent": Wrong(
+        lambda: terms.UnifiedFocal(gamma=1.0), ValueError, ("gamma", "below 1")
+    ),
+    "term object: sums of others": Wrong(
+        lambda: terms.CrossEntropy()(soft_confusion(P, T, sums=["region"])),
+        KeyError,
+        ("cross_entropy", "was not computed"),
+    ),
+    "term object: no sums": Wrong(
+        lambda: terms.Dice()(P), TypeError, ("confusion", "SoftConfusion", "Tensor")
+    ),
+    "compound: nothing": Wrong(lambda: terms.Compound([]), ValueError, ("no term",)),
+    "compound: twice": Wrong(
+        lambda: terms.Compound([terms.Weighted(1.0, terms.Dice())] * 2),
+        ValueError,
+        ("repeat", "dice"),
+    ),
+    # frame fields
+    "field missing": Wrong(
+        lambda: CrossfieldSmoothLoss()({"seg": P}, FRAME),
+        MissingKeyError,
+        ("'crossfield'", "pred_b"),
+    ),
+    "field of three channels": Wrong(
+        frame(CrossfieldAlignLoss(), {"crossfield": FIELD[:, :3]}, {}),
+        ValueError,
+        ("pred_batch['crossfield']", "(N, 4, H, W)", "(2, 3, 4, 4)"),
+    ),
+    "field of volumes": Wrong(
+        frame(CrossfieldAlignLoss(), {"crossfield": FIELD[..., None]}, {}),
+        ValueError,
+        ("pred_batch['crossfield']", "(2, 4, 4, 4, 1)"),
+    ),
+    "complex field": Wrong(
+        frame(CrossfieldAlignLoss(), {"crossfield": FIELD.to(torch.complex64)}, {}),
+        TypeError,
+        ("pred_batch['crossfield']", "real"),
+    ),
+    "sparse field": Wrong(
+        frame(CrossfieldSmoothLoss(), {"crossfield": sparse(FIELD)}, {}),
+        TypeError,
+        ("pred_batch['crossfield']", "dense"),
+    ),
+    "field of bools": Wrong(
+        frame(CrossfieldSmoothLoss(), {"crossfield": FIELD > 0}, {}),
+        TypeError,
+        ("pred_batch['crossfield']", "floating-point", "bool"),
+    ),
+    "no angle": Wrong(
+        frame(CrossfieldAlignLoss(), {}, {"gt_crossfield_angle": None}),
+        MissingKeyError,
+        ("gt_batch", "'gt_field'", "'gt_crossfield_angle'"),
+    ),
+    "NaN angle": Wrong(
+        frame(CrossfieldAlignLoss(), {}, {"gt_crossfield_angle": torch.full((2, 1, 4, 4), NAN)}),
+        ValueError,
+        ("gt_batch['gt_crossfield_angle']", "finite", "nan"),
+    ),
+    "angle of other pixels": Wrong(
+        frame(CrossfieldAlignLoss(), {}, {"gt_crossfield_angle": torch.zeros(2, 1, 4, 3)}),
+        ValueError,
+        ("gt_batch['gt_crossfield_angle']", "(2, 4, 4)", "(2, 1, 4, 3)"),
+    ),
+    "angle with a gradient": Wrong(
+        frame(
+            CrossfieldAlignLoss(),
+            {},
+            {"gt_crossfield_angle": torch.zeros(2, 1, 4, 4, requires_grad=True)},
+        ),
+        TypeError,
+        ("gt_batch['gt_crossfield_angle']", "require grad"),
+    ),
+    "masks of two channels": Wrong(
+        frame(CrossfieldAlign90Loss(), {}, {"gt_polygons_image": masks(2)}),
+        ValueError,
+        (TRUTH, "at least 3", "(2, 2, 4, 4)"),
+    ),
+    "masks of 255": Wrong(
+        frame(CrossfieldSmoothLoss(), {}, {"gt_polygons_image": masks(3) * 255}),
+        ValueError,
+        (TRUTH, "[0, 1]", "255"),
+    ),
+    "masks elsewhere": Wrong(
+        frame(CrossfieldSmoothLoss(), {}, {"gt_polygons_image": masks(3).to("meta")}),
+        ValueError,
+        (TRUTH, "device", "meta"),
+    ),
+    "no gradients": Wrong(
+        frame(SegCrossfieldLoss(), {"seg": masks(2)}, {}),
+        MissingKeyError,
+        ("'seg_grads'", "ComputeSegGrads"),
+    ),
+    "channel out of range": Wrong(
+        lambda: SegCrossfieldLoss(pred_channel=2)(
+            {"crossfield": FIELD, **ComputeSegGrads()({"seg": masks(2)}, {})[0]}, {}
+        ),
+        ValueError,
+        ("pred_channel=2", "2 channels"),
+    ),
+    "gradients of another shape": Wrong(
+        frame(
+            SegCrossfieldLoss(),
+            {f"seg_{k}": torch.zeros(4) for k in ("grads", "grads_normed", "grad_norm")},
+            {},
+        ),
+        ValueError,
+        ("pred_batch['seg_grads']", "(N, C, 2, H, W)", "(4,)"),
+    ),
+    "edges of logits": Wrong(
+        edges({"seg": logits(2)}), ValueError, (SEG, "probabilities", "[0, 1]", "sigmoid")
+    ),
+    "edges of other pixels": Wrong(
+        edges({"seg_grad_norm": torch.zeros(2, 2, 3, 3)}),
+        ValueError,
+        ("seg_grad_norm", "(2, 4, 4)"),
+    ),
+    "gradients of nothing": Wrong(
+        lambda: ComputeSegGrads()({}, {}), MissingKeyError, ("pred_batch", "'seg'")
+    ),
+    "gradients of a bare tensor": Wrong(
+        lambda: ComputeSegGrads()(masks(2), {}), TypeError, ("pred_batch", "mapping", "Tensor")
+    ),
+    "gradients of an image of no pixels": Wrong(
+        lambda: ComputeSegGrads()({"seg": masks(2)[..., :0]}, {}),
+        ValueError,
+        (SEG, "at least one pixel", "(2, 2, 4, 0)"),
+    ),
+    "angle of nothing": Wrong(
+        lambda: compute_gt_field({}, {}), MissingKeyError, ("gt_batch", "'gt_crossfield_angle'")
+    ),
+    "angle of a bare tensor": Wrong(
+        lambda: compute_gt_field({}, masks()), TypeError, ("gt_batch", "mapping", "Tensor")
+    ),
+    "frequencies of other masks": Wrong(
+        frequent({"class_freq": torch.ones(2, 2)}), ValueError, ("class_freq", "(2, 3)", "(2, 2)")
+    ),
+    "frequencies of 0": Wrong(
+        frequent({"class_freq": torch.zeros(2, 3)}), ValueError, ("class_freq", "above 0", "[0, 1]")
+    ),
+    "complex frequencies": Wrong(
+        frequent({"class_freq": torch.zeros(2, 3, dtype=torch.complex64)}),
+        TypeError,
+        ("class_freq", "real", "complex64"),
+    ),
+    "no distances": Wrong(
+        frequent({}, use_dist=True), MissingKeyError, ("gt_batch", "'distances'")
+    ),
+    "NaN distances": Wrong(
+        frequent({"distances": torch.full((2, 1, 4, 4), NAN)}, use_dist=True),
+        ValueError,
+        ("gt_batch['distances']", "finite", "nan"),
+    ),
+    "sizes of 0": Wrong(
+        frequent({"sizes": torch.zeros(2, 1, 4, 4)}, use_size=True),
+        ValueError,
+        ("'sizes'", "above 0"),
+    ),
+    # maps, mixup
+    "map: no mask": Wrong(
+        lambda: SignedDistanceMap()(image=T), MissingKeyError, ("mask=", "'image'", "mask_key=")
+    ),
+    "map: list": Wrong(lambda: SkeletonMap()(mask=[[1]]), TypeError, ("mask", "NumPy", "list")),
+    "map: channels": Wrong(
+        lambda: SkeletonMap()(mask=T[0]), ValueError, ("mask", "(H, W)", "(1, 4, 4)", "squeeze()")
+    ),
+    "map: fractions": Wrong(
+        lambda: SignedDistanceMap()(mask=T[0, 0] / 2), ValueError, ("mask", "whole", "fractions")
+    ),
+    "map: complex": Wrong(
+        lambda: SignedDistanceMap()(mask=np.zeros((4, 4), complex)), TypeError, ("mask", "complex")
+    ),
+    "map: elsewhere": Wrong(
+        lambda: SkeletonMap()(mask=T[0, 0].to("meta")), ValueError, ("mask", "CPU", "meta")
+    ),
+    "map: sparse": Wrong(
+        lambda: SkeletonMap()(mask=sparse(T[0, 0])), TypeError, ("mask", "dense", "sparse")
+    ),
+    "map: bfloat16": Wrong(
+        lambda: SkeletonMap()(mask=T[0, 0].bfloat16()), TypeError, ("mask", "bfloat16", ".float()")
+    ),
+    "map: spacing": Wrong(
+        lambda: SignedDistanceMap(spacing=[1, 1, 1])(mask=T[0, 0]),
+        ValueError,
+        ("spacing", "expected 2", "got 3"),
+    ),
+    "map: one name": Wrong(
+        lambda: SkeletonMap(mask_key="a", out_key="a"), ValueError, ("out_key", "'a'")
+    ),
+    "mixup: whole numbers": Wrong(
+        lambda: MixUp()(labels(), {"gt_polygons_image": labels()}), TypeError, ("images", "int64")
+    ),
+    "mixup: list": Wrong(lambda: MixUp()([1], {}), TypeError, ("images", "list")),
+    "mixup: no target": Wrong(
+        lambda: MixUp()(P, {"mask": T}),
+        MissingKeyError,
+        ("gt_batch", "'gt_polygons_image'", "'mask'"),
+    ),
+    "mixup: bare target": Wrong(
+        lambda: MixUp()(P, T), TypeError, ("gt_batch", "mapping", "Tensor")
+    ),
+    "mixup: other samples": Wrong(
+        lambda: MixUp()(P, {"gt_polygons_image": T[:1]}), ValueError, ("images", "2 and 1")
+    ),
+    "mixup: scalars": Wrong(
+        lambda: MixUp()(torch.tensor(1.0), {"gt_polygons_image": torch.tensor(1)}),
+        ValueError,
+        ("images", "(N, ...)", "()"),
+    ),
+    "mixup: a seed": Wrong(
+        lambda: MixUp()(P, {"gt_polygons_image": T}, generator=3),
+        TypeError,
+        ("generator", "torch.Generator", "3"),
+    ),
+    # configs, registry
+    "config: number": Wrong(lambda: build_loss(3), TypeError, ("cfg", "mapping", "3")),
+    "config: no file": Wrong(
+        lambda: build_loss_from_config("nowhere.yaml"), FileNotFoundError, ("nowhere.yaml",)
+    ),
+    "config: no list": Wrong(
+        lambda: build_compound_loss_from_config({}), ValueError, ("compound_loss", "neither")
+    ),
+    "config: unknown key": Wrong(
+        lambda: build_compound_loss_from_config({"loss_list": [], "wieght": 1}),
+        ValueError,
+        ("compound_loss.wieght", "unknown"),
+    ),
+    "registry: unknown": Wrong(lambda: get_loss("dise"), ValueError, ("'dise'", "'dice'")),
+    "registry: list": Wrong(lambda: get_loss([]), TypeError, ("name", "str", "[]")),
+    "registry: function": Wrong(
+        lambda: register_loss("f")(len), TypeError, ("register_loss", "nn.Module", "len")
+    ),
+    "registry: no name": Wrong(lambda: register_loss(""), ValueError, ("name", "empty")),
+    "registry: override": Wrong(
+        lambda: register_loss("f", override="yes"), TypeError, ("override", "'yes'")
+    ),
+    "registry: arguments": Wrong(lambda: list_losses("all"), TypeError, ("list_losses",)),
+    # activity
+    "activity: list": Wrong(lambda: segloss.FiringRateLoss()([1]), TypeError, ("state", "list")),
+    "activity: whole numbers": Wrong(
+        lambda: segloss.FiringRateLoss()(labels()), TypeError, ("state", "floating-point", "int64")
+    ),
+    "activity: one unit": Wrong(
+        lambda: segloss.FiringRateDistLoss()(P[..., :1]), ValueError, ("state", "at least 2 units")
+    ),
+    "activity: empty": Wrong(
+        lambda: segloss.FiringRateLoss()(P[:0]), ValueError, ("state", "empty", "(0, 1, 4, 4)")
+    ),
+    "activity: steps": Wrong(
+        lambda: segloss.StatePredictionLoss(5)(P[:, 0]), ValueError, ("state", "tau=5")
+    ),
+    "activity: weights": Wrong(
+        lambda: segloss.HebbianLoss()(P, P), ValueError, ("weights", "(4, 4)", "(2, 1, 4, 4)")
+    ),
+    "activity: weights of a list": Wrong(
+        lambda: segloss.HebbianLoss()(P, [[1]]), TypeError, ("weights", "tensor", "list")
+    ),
+    "activity: entropy of a scalar": Wrong(
+        lambda: segloss.EntropyLoss()(torch.tensor(1.0)),
+        ValueError,
+        ("state", "1 dimensions", "()"),
+    ),
+    "activity: no layer": Wrong(
+        lambda: segloss.RNNConnectivityLoss()(nn.Linear(1, 1)), ValueError, ("model", "'input'")
+    ),
+    # interfaces of other packages
+    "combined: other shapes": Wrong(
+        lambda: segloss.CombinedLoss()(P, T[:1]), ValueError, ("targets", "(1, 1, 4, 4)")
+    ),
+    "combined: lists": Wrong(
+        lambda: segloss.CombinedLoss()([1.0], [1.0]), TypeError, ("predictions", "tensor", "list")
+    ),
+    "weighted error: weights": Wrong(
+        lambda: segloss.WeightedMSELoss()(P, T, torch.ones(3)), ValueError, ("weights", "(3,)")
+    ),
+    "weighted error: weights of a list": Wrong(
+        lambda: segloss.WeightedMSELoss()(P, T, [1.0]), TypeError, ("weights", "tensor", "list")
+    ),
+    "weighted error: NaN weights": Wrong(
+        lambda: segloss.WeightedMSELoss()(P, T, torch.tensor(NAN)), ValueError, ("weights", "nan")
+    ),
+    "tasks: another number": Wrong(
+        lambda: segloss.UncertaintyWeightedLoss(2)([torch.tensor(1.0)]),
+        ValueError,
+        ("losses", "num_tasks=2", "1"),
+    ),
+    "tasks: numbers": Wrong(
+        lambda: segloss.UncertaintyWeightedLoss(1)([1.0]),
+        TypeError,
+        ("losses[0]", "tensor", "float"),
+    ),
+    "tasks: vectors": Wrong(
+        lambda: segloss.UncertaintyWeightedLoss(1)([torch.ones(2)]),
+        ValueError,
+        ("losses[0]", "scalar", "(2,)"),
+    ),
+    "tasks: no list": Wrong(
+        lambda: segloss.UncertaintyWeightedLoss(1)(3), TypeError, ("losses", "list", "3")
+    ),
+    "combiner: list": Wrong(
+        lambda: UncertaintyWeighting(1)([1.0]), TypeError, ("losses", "tensor", "list")
+    ),
+    "composite: no input": Wrong(composite({}), MissingKeyError, ("loss_input_dict['a']", "none")),
+    "composite: no target": Wrong(
+        composite({"a": {"input": P}}), MissingKeyError, ("loss_input_dict['a']", "'target'")
+    ),
+    "composite: list": Wrong(composite([P]), TypeError, ("loss_input_dict", "mapping")),
+    "composite: type": Wrong(composite({}, type="msse"), ValueError, ("loss_cfg['a']", "'mse'")),
+    "composite: parameter": Wrong(
+        composite({}, type="fr", params={"metrc": 1}),
+        TypeError,
+        ("loss_cfg['a']['params']", "metrc"),
+    ),
+    "composite: lambda": Wrong(
+        composite({}, **{"lambda": -1}), ValueError, ("loss_cfg['a']['lambda']", "-1")
+    ),
+    "composite: name with a dot": Wrong(
+        lambda: segloss.CompositeLoss({"a.b": {"type": "fr"}}),
+        ValueError,
+        ("loss_cfg", "'a.b'", "dot"),
+    ),
+    "composite: name of a number": Wrong(
+        lambda: segloss.CompositeLoss({3: {"type": "fr"}}), TypeError, ("loss_cfg", "str", "3")
+    ),
+    "composite: no scalar": Wrong(
+        composite({"a": {"input": P, "target": T}}, params={"reduction": "none"}),
+        ValueError,
+        ("'a'", "scalar", "(2, 1, 4, 4)"),
+    ),
+    "loss function: batch": Wrong(
+        lambda: segloss.mse_loss(3, nn.Identity()), TypeError, ("batch", "(input, target)", "int")
+    ),
+    "loss function: unpack": Wrong(
+        lambda: segloss.as_loss_fn(nn.L1Loss(), unpack=returning(1))(P, nn.Identity()),
+        TypeError,
+        ("unpack", "(input, target)", "int"),
+    ),
+    "loss function: unpack that can't be called": Wrong(
+        lambda: segloss.as_loss_fn(nn.L1Loss(), unpack=3), TypeError, ("unpack", "function", "3")
+    ),
+    "loss function: a class": Wrong(
+        lambda: segloss.as_loss_fn(nn.L1Loss), TypeError, ("loss", "L1Loss()")
+    ),
+    "loss function: residuals": Wrong(
+        lambda: segloss.mse_loss({}, returning({})), ValueError, ("model", "residual", "empty")
+    ),
+    "loss function: other shapes": Wrong(
+        lambda: segloss.mse_loss((P, T[:1]), nn.Identity()),
+        ValueError,
+        ("(1, 1, 4, 4)", "broadcast"),
+    ),
+    "loss function: name": Wrong(
+        lambda: segloss.get_loss_fn("msee"), ValueError, ("loss_fn", "'mse'", "'msee'")
+    ),
+    "loss function: number": Wrong(lambda: segloss.get_loss_fn(3), ValueError, ("loss_fn", "3")),
+    "loss function: list": Wrong(lambda: segloss.get_loss_fn([]), ValueError, ("loss_fn", "[]")),
+    "gradient weights: other metrics": Wrong(
+        grad_weighted({"b": P.mean()}), ValueError, ("unweighted_loss_function", "'a'", "'b'")
+    ),
+    "gradient weights: no mapping": Wrong(
+        grad_weighted(None), TypeError, ("unweighted_loss_function", "mapping", "None")
+    ),
+    "gradient weights: vectors": Wrong(
+        grad_weighted({"a": P}), ValueError, ("metrics['a']", "scalar", "(2, 1, 4, 4)")
+    ),
+    "gradient weights: text": Wrong(
+        lambda: segloss.GradWeightedLoss({}, len, None, {"a": "x"}, "a"),
+        TypeError,
+        ("metric_weights['a']", "'x'"),
+    ),
+    # the examples' command lines
+    "example: no such field": Wrong(
+        example(brain_tissue, "training.epoch=1"), SystemExit, ("training.epoch", "training.epochs")
+    ),
+    "example: no override": Wrong(
+        example(brain_tissue, "epochs"), SystemExit, ("override", "field=value", "'epochs'")
+    ),
+    "example: text for a number": Wrong(
+        example(building_footprints, "training.epochs=two"), SystemExit, ("training.epochs=two",)
+    ),
+    "example: no config": Wrong(
+        example(building_footprints, "--config", "nowhere.yaml"), SystemExit, ("nowhere.yaml",)
+    ),
+    "example: a folder as config": Wrong(
+        example(brain_tissue, "--config", "/"), SystemExit, ("config file", "'/'")
+    ),
+    "example: nothing to resume": Wrong(
+        example(building_footprints, "--resume", "--output", "/nowhere/at/all"),
+        SystemExit,
+        ("resume",),
+    ),
+    "example: a wrong term": Wrong(
+        example(
+            brain_tissue,
+            "+loss_params.compound_loss.loss_list.0.dice_cof=1",
+            "--output",
+            "/dev/null/x",
+        ),
+        SystemExit,
+        ("dice_cof", "dice_coef"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_inputs_are_refused(name: str) -> None:
+    wrong = WRONG[name]
+    with pytest.raises(wrong.kind) as caught:
+        wrong.call()
+    assert not isinstance(caught.value, RuntimeError) or wrong.kind is NotImplementedError
+    for word in wrong.words:
+        assert word in str(caught.value), (word, str(caught.value))
+
+
+# States
+
+STATES: dict[str, tuple[Call, type[Exception], Words]] = {
+    "epoch of text": (lambda loss: loss.set_epoch("3"), TypeError, ("epoch", "'3'")),
+    "epoch of NaN": (lambda loss: loss.set_epoch(NAN), ValueError, ("epoch", "finite", "nan")),
+    "epoch that no float holds": (lambda loss: loss.set_epoch(10**400), ValueError, ("epoch",)),
+    "epoch in forward": (
+        lambda loss: loss(*batches({}), epoch=INF),
+        ValueError,
+        ("epoch", "finite", "inf"),
+    ),
+    "epoch with a wrong batch": (
+        lambda loss: loss(*batches({"gt": put(labels(), 9)}), epoch=9),
+        ValueError,
+        (TRUTH, "label 9"),
+    ),
+    "epoch with wrong normalize": (
+        lambda loss: loss(*batches({}), normalize=3, epoch=9),
+        TypeError,
+        ("normalize", "3"),
+    ),
+    "samples below 0": (
+        lambda loss: loss.update_norm(*batches({}), -1),
+        ValueError,
+        ("nums", "above 0", "-1"),
+    ),
+    "samples of a list": (
+        lambda loss: loss.update_norm(*batches({}), [2]),
+        TypeError,
+        ("nums", "number", "[2]"),
+    ),
+    "ranks of a fraction": (lambda loss: loss.sync(1.5), TypeError, ("world_size", "1.5")),
+    "no ranks": (lambda loss: loss.sync(0), ValueError, ("world_size", "at least 1", "0")),
+    "checkpoint of other losses": (
+        lambda loss: loss.load_state_dict(other_state()),
+        ValueError,
+        ("checkpoint", "losses", "l1", "seg, learned"),
+    ),
+    "checkpoint of another order": (
+        lambda loss: loss.load_state_dict(
+            {**loss.state_dict(), "_extra_state": {"losses": ["learned", "seg"]}}
+        ),
+        ValueError,
+        ("checkpoint", "seg, learned", "learned, seg"),
+    ),
+    "checkpoint without names": (
+        lambda loss: loss.load_state_dict({**loss.state_dict(), "_extra_state": 3}),
+        ValueError,
+        ("checkpoint", "losses", "3"),
+    ),
+    "checkpoint of other weights": (
+        lambda loss: loss.load_state_dict(
+            {**loss.state_dict(), "current_weights": torch.ones(3, dtype=torch.float64)}
+        ),
+        RuntimeError,
+        ("current_weights", "size mismatch"),
+    ),
+    "checkpoint of NaN norms": (
+        lambda loss: loss.load_state_dict(
+            {**loss.state_dict(), "loss_funcs.1.norm": torch.tensor(NAN, dtype=torch.float64)}
+        ),
+        ValueError,
+        ("norm", "'learned'", "nan"),
+    ),
+    "checkpoint of norms of 0": (
+        lambda loss: loss.load_state_dict(
+            {**loss.state_dict(), "loss_funcs.0.norm": torch.zeros((), dtype=torch.float64)}
+        ),
+        ValueError,
+        ("norm", "'seg'", "0"),
+    ),
+    "a loss that raises last": (
+        lambda loss: loss.update_norm({"seg": logits()}, {}, 2),
+        MissingKeyError,
+        ("gt_batch", "none"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_wrong_calls_change_no_state(name: str) -> None:
+    call, kind, words = STATES[name]
+    loss = ready(several())
+    before = state(loss)
+    with pytest.raises(kind) as caught:
+        call(loss)
+    for word in words:
+        assert word in str(caught.value), (word, str(caught.value))
+    assert state(loss) == before
+
+
+def test_an_empty_batch_is_a_loss_of_nothing() -> None:
+    prediction = logits()[:0].requires_grad_()
+    loss, _ = SegLoss(n_classes=3)(prediction, labels()[:0])
+    loss.backward()
+    assert loss.item() == 0
+    with pytest.raises(ValueError, match="'seg' must be a finite number above 1e-09"):
+        SegLoss(n_classes=3).update_norm(prediction, labels()[:0], 1)
+
+
+def test_every_public_name_has_a_row() -> None:
+    source = inspect.getsource(inspect.getmodule(Wrong))
+    configs = "tests/test_hostile_configs.py has every argument of every class"
+    for name in (
+        *F.__all__,
+        *(n for n in segloss.__all__ if not inspect.isclass(getattr(segloss, n))),
+    ):
+        assert name in source, f"{name}: {configs}"
+
+
+def test_there_are_rows_enough() -> None:
+    assert len(BATCHES) + len(MIXUP_BATCHES) + len(WRONG) + len(STATES) >= 120
