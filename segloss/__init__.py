@@ -13,6 +13,7 @@ from segloss.activity import (
     StatePredictionLoss,
 )
 from segloss.batch import MissingKeyError
+from segloss.check import LossReport, assert_loss, check_loss, test_custom_loss
 from segloss.combiners import UncertaintyWeighting
 from segloss.config import build_compound_loss_from_config, build_loss, build_loss_from_config
 from segloss.confusion import SoftConfusion, soft_confusion
@@ -83,6 +84,7 @@ __all__ = [
     "LogCoshDiceLoss",
     "LogDiceLoss",
     "Loss",
+    "LossReport",
     "LossWrapper",
     "MCCLoss",
     "MissingKeyError",
@@ -108,9 +110,11 @@ __all__ = [
     "TverskyLoss",
     "UncertaintyWeighting",
     "UnifiedFocalLoss",
+    "assert_loss",
     "build_compound_loss_from_config",
     "build_loss",
     "build_loss_from_config",
+    "check_loss",
     "compute_gt_field",
     "compute_norms",
     "functional",
@@ -119,6 +123,7 @@ __all__ = [
     "register_loss",
     "registry",
     "soft_confusion",
+    "test_custom_loss",
     "without_trace",
 ]
 
@@ -135,17 +140,12 @@ _COMPAT = {
 }
 """Names of other systems' interfaces, and the module of `segloss.compat` that each is in."""
 
-_CHECK = ("LossReport", "assert_loss", "check_loss", "test_custom_loss")
-"""Names of `segloss.check`, which is imported when it is asked for."""
-
 
 def __getattr__(name: str) -> Any:
-    if name in _CHECK:
-        return getattr(import_module("segloss.check"), name)
     if name not in _COMPAT:
         raise AttributeError(f"module 'segloss' has no attribute {name!r}")
     return getattr(import_module(f"segloss.compat.{_COMPAT[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_COMPAT, *_CHECK})
+    return sorted({*globals(), *_COMPAT})

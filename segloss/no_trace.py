@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from segloss.arguments import shown
 from segloss.loss import Loss
 
 Undo = Callable[[], Any]
@@ -53,6 +54,9 @@ def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
         model: The model that runs, losses in it or not.
         *data: The loaders, datasets or samplers that are read.
 
+    Raises:
+        TypeError: `model` is no module.
+
     Example:
         >>> model = nn.BatchNorm1d(1)
         >>> with without_trace(model):
@@ -60,6 +64,8 @@ def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
         >>> model.running_mean, model.num_batches_tracked
         (tensor([0.]), tensor(0))
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {shown(model)}.")
     held = _reachable(data)
     with ExitStack() as stack:
         for undo in (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from segloss.arguments import check_integer
+from segloss.arguments import check_integer, shown
 from segloss.batch import Batch
 from segloss.distributed import all_reduce_sum, world_size
 from segloss.loss import Loss
@@ -56,7 +56,7 @@ def compute_norms(
         >>> compute_norms(loss, batches), loss.norm.item()
         (4, 3.0)
     """
-    each = [losses] if isinstance(losses, (Loss, MultiLoss)) else list(losses)
+    each = _each(losses)
     most, least = sample_limits(each, max_samples, min_samples)
     try:
         for loss in each:
@@ -71,6 +71,19 @@ def compute_norms(
     for loss in each:
         loss.sync()
     return total
+
+
+def _each(losses: Any) -> list[Loss | MultiLoss]:
+    each = [losses] if isinstance(losses, nn.Module) else losses
+    if not isinstance(each, (list, tuple)) or not each:
+        raise TypeError(f"losses must be a loss, or a list of at least one, got {shown(losses)}.")
+    for loss in each:
+        if not isinstance(loss, (Loss, MultiLoss)):
+            raise TypeError(
+                "losses must be of segloss, with a norm (SegLoss, LossWrapper, MultiLoss ...), got "
+                f"{shown(loss)}: wrap it, LossWrapper(loss)."
+            )
+    return list(each)
 
 
 def sample_limits(
@@ -112,7 +125,7 @@ def _updated(
 ) -> int:
     """Takes batches into the norms up to this rank's share; returns the number of samples."""
     seen = 0
-    for pred_batch, gt_batch in batches:
+    for pred_batch, gt_batch in _pairs(batches):
         count = _count(pred_batch) or _count(gt_batch)
         if not count:
             raise ValueError(
@@ -127,6 +140,18 @@ def _updated(
         if seen >= share:
             break
     return seen
+
+
+def _pairs(batches: Any) -> Iterator[tuple[Batch, Batch]]:
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"batches must be an iterable of pairs, got {shown(batches)}.")
+    for pair in batches:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(
+                "batches must hold pairs, (pred_batch, gt_batch), got "
+                f"{shown(pair)}: for example ((model(x), y) for x, y in loader)."
+            )
+        yield pair[0], pair[1]
 
 
 def _count(batch: Any) -> int:

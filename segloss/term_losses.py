@@ -7,7 +7,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_flag, check_integer, check_keys, check_mapping
+from segloss.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_keys,
+    check_mapping,
+    shown,
+)
 from segloss.confusion import confusion_of
 from segloss.distributed import RankSum
 from segloss.precision import Precise, arithmetic_dtype
@@ -79,15 +86,23 @@ class TermLoss(Precise):
         **parameters: Any,
     ) -> None:
         super().__init__()
+        if not hasattr(self, "term_type"):
+            raise TypeError(f"{type(self).__name__} must name its term_type: use a subclass of it.")
         self.mode = check_choice("mode", mode, MODES)
         self.from_logits = check_flag("from_logits", from_logits)
         self.ignore_index = (
             None if ignore_index is None else check_integer("ignore_index", ignore_index)
         )
         self.reduction = check_choice("reduction", reduction, ("mean", "none"))
+        known = parameters_of(self.term_type)
+        check_keys(type(self).__name__, parameters, known)
         if classes is not None:
-            parameters = {"region_classes": classes, **parameters}
-        check_keys(type(self).__name__, parameters, parameters_of(self.term_type))
+            if "region_classes" not in known or "region_classes" in parameters:
+                raise ValueError(
+                    f"classes selects those of a region term, once, got {shown(classes)} for "
+                    f"{type(self).__name__} with the parameters {', '.join(known)}."
+                )
+            parameters["region_classes"] = classes
         self.compound = Compound([Weighted(1.0, self.term_type(**parameters))])
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and reduction == "none":

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-import segloss
+import segloss.lightning
 from segloss import (
     BoundaryLoss,
     ComputeSegGrads,
@@ -27,6 +27,7 @@ from segloss import (
     DiceLoss,
     FocalLoss,
     Loss,
+    LossReport,
     LossWrapper,
     MissingKeyError,
     MixUp,
@@ -39,19 +40,25 @@ from segloss import (
     SkeletonMap,
     SkeletonRecallLoss,
     SoftDiceLoss,
+    TermLoss,
     TopKCrossEntropyLoss,
     UncertaintyWeighting,
+    assert_loss,
     build_compound_loss_from_config,
     build_loss,
     build_loss_from_config,
+    check_loss,
     compute_gt_field,
+    compute_norms,
     get_loss,
+    huggingface,
     list_losses,
     register_loss,
     soft_confusion,
     terms,
 )
 from segloss import functional as F
+from segloss.registry import TERM_LOSSES
 
 Words = tuple[str, ...]
 Call = Callable[..., Any]
@@ -95,6 +102,8 @@ NAN, INF = math.nan, math.inf
 SEG, TRUTH, WEIGHTS = "pred_batch['seg']", "gt_batch['gt_polygons_image']", "gt_batch['seg_loss_w"
 ANNOTATED = "gt_batch['annotated']"
 MIXED = {"mixup_y_a": labels(), "mixup_y_b": labels(), "mixup_lam": 0.5}
+
+MAPS = {"gt_distance_map": logits(), "gt_skeleton": logits().sigmoid()}
 
 BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
     "no prediction": ({"seg": None}, MissingKeyError, ("pred_batch", "'seg'", "keys that there")),
@@ -445,6 +454,55 @@ def other_state() -> Any:
 def example(module: Any, *arguments: str) -> Call:
     return lambda: module.main(list(arguments))
 
+
+TERM_LOSS_ROWS: dict[str, tuple[Callable[[Any], Call], type[Exception], Words]] = {
+    "mode": (lambda loss: lambda: loss("multi"), ValueError, ("mode", "'binary'", "'multi'")),
+    "parameter": (lambda loss: lambda: loss(gama=1), ValueError, ("gama", "known are")),
+    "from_logits": (
+        lambda loss: lambda: loss(from_logits=1),
+        TypeError,
+        ("from_logits", "1 (int)"),
+    ),
+    "ignore_index": (
+        lambda loss: lambda: loss(ignore_index=0.5),
+        TypeError,
+        ("ignore_index", "0.5"),
+    ),
+    "reduction": (lambda loss: lambda: loss(reduction="sum"), ValueError, ("reduction", "'sum'")),
+    "channels": (
+        lambda loss: lambda: loss("binary")(logits(), labels()),
+        ValueError,
+        ("prediction", "3 channels", "'binary'"),
+    ),
+    "array": (
+        lambda loss: lambda: loss("multiclass")(logits().numpy(), labels()),
+        TypeError,
+        ("prediction", "tensor", "ndarray"),
+    ),
+    "label": (
+        lambda loss: lambda: loss("multiclass")(logits(), labels() + 5, maps=MAPS),
+        ValueError,
+        ("target", "0 to 2", "7"),
+    ),
+    "sizes": (
+        lambda loss: lambda: loss("multiclass")(logits(), labels()[:, :2], maps=MAPS),
+        ValueError,
+        ("target", "(2, 3, 4, 4)", "(2, 2, 4)"),
+    ),
+    "logits for probabilities": (
+        lambda loss: lambda: loss("multiclass", from_logits=False)(logits(), labels(), maps=MAPS),
+        ValueError,
+        ("prediction", "[0, 1]", "from_logits=True"),
+    ),
+    "weights": (
+        lambda loss: (
+            lambda: loss("multiclass")(logits(), labels(), pixel_weights=-masks(), maps=MAPS)
+        ),
+        ValueError,
+        ("pixel_weights", "at least 0", "-1"),
+    ),
+}
+"""What every term's own loss refuses."""
 
 WRONG: dict[str, Wrong] = {
     # Loss, LossWrapper
@@ -1255,6 +1313,146 @@ WRONG: dict[str, Wrong] = {
         TypeError,
         ("metric_weights['a']", "'x'"),
     ),
+    # the terms' own losses
+    **{
+        f"{loss.__name__}: {what}": Wrong(call(loss), kind, words)
+        for loss in TERM_LOSSES.values()
+        for what, (call, kind, words) in TERM_LOSS_ROWS.items()
+    },
+    "term loss: no term": Wrong(TermLoss, TypeError, ("TermLoss", "term_type")),
+    "Poly1Loss: classes": Wrong(
+        lambda: segloss.Poly1Loss(classes=[1]), ValueError, ("classes", "[1]", "Poly1Loss")
+    ),
+    "MCCLoss: classes twice": Wrong(
+        lambda: segloss.MCCLoss(classes=[1], region_classes=[0]), ValueError, ("classes", "once")
+    ),
+    "JaccardLoss: a class twice": Wrong(
+        lambda: segloss.JaccardLoss(classes=[0, 0]), ValueError, ("classes", "[0, 0]")
+    ),
+    "LogDiceLoss: no such class": Wrong(
+        lambda: segloss.LogDiceLoss("multiclass", classes=[7])(logits(), labels()),
+        ValueError,
+        ("region_classes=[7]", "3 classes"),
+    ),
+    "FBetaLoss: beta": Wrong(lambda: segloss.FBetaLoss(beta=0), ValueError, ("beta", "above 0")),
+    "TverskyLoss: alpha": Wrong(
+        lambda: segloss.TverskyLoss(alpha=-1), ValueError, ("alpha", "at least 0", "-1")
+    ),
+    "FocalTverskyLoss: gamma": Wrong(
+        lambda: segloss.FocalTverskyLoss(gamma=NAN), ValueError, ("gamma", "nan")
+    ),
+    "UnifiedFocalLoss: gamma": Wrong(
+        lambda: segloss.UnifiedFocalLoss(gamma=2), ValueError, ("gamma", "[0, 1]", "2")
+    ),
+    "LogCoshDiceLoss: smooth": Wrong(
+        lambda: segloss.LogCoshDiceLoss(smooth="a"), TypeError, ("smooth", "number", "'a'")
+    ),
+    "SquaredDiceLoss: soft labels": Wrong(
+        lambda: segloss.SquaredDiceLoss(soft_labels="x"), ValueError, ("soft_labels", "'x'")
+    ),
+    "GeneralizedDiceLoss: reduction": Wrong(
+        lambda: segloss.GeneralizedDiceLoss(region_reduction="all"),
+        ValueError,
+        ("region_reduction", "'batch'", "'all'"),
+    ),
+    "RegionSizeL1Loss: skip": Wrong(
+        lambda: segloss.RegionSizeL1Loss(skip_absent_classes=1),
+        TypeError,
+        ("skip_absent_classes", "1 (int)"),
+    ),
+    "RegionSizeKLLoss: weights": Wrong(
+        lambda: segloss.RegionSizeKLLoss("multiclass", region_class_weights=[1.0, 1.0])(
+            logits(), labels()
+        ),
+        ValueError,
+        ("region_class_weights", "3", "2"),
+    ),
+    # what runs over batches, and callbacks
+    "norms: no loss": Wrong(
+        lambda: compute_norms(None, []), TypeError, ("losses", "a loss", "None")
+    ),
+    "norms: none at all": Wrong(lambda: compute_norms([], []), TypeError, ("losses", "[]")),
+    "norms: another's loss": Wrong(
+        lambda: compute_norms(nn.L1Loss(), []), TypeError, ("losses", "L1Loss()", "LossWrapper")
+    ),
+    "norms: no batches": Wrong(
+        lambda: compute_norms(LossWrapper(nn.L1Loss()), 3), TypeError, ("batches", "pairs", "3")
+    ),
+    "norms: no pairs": Wrong(
+        lambda: compute_norms(LossWrapper(nn.L1Loss()), [logits()]),
+        TypeError,
+        ("batches", "pairs", "(2, 3, 4, 4)"),
+    ),
+    "norms: nothing": Wrong(
+        lambda: compute_norms(LossWrapper(nn.L1Loss()), []), ValueError, ("min_samples=1", "got 0")
+    ),
+    "norms: limits": Wrong(
+        lambda: compute_norms(LossWrapper(nn.L1Loss()), [], 3, 4),
+        ValueError,
+        ("min_samples", "max_samples=3", "4"),
+    ),
+    "without_trace: no model": Wrong(
+        lambda: segloss.without_trace(None).__enter__(), TypeError, ("model", "nn.Module", "None")
+    ),
+    "norms callback: none": Wrong(
+        lambda: segloss.lightning.ComputeWeightNormLossesCallback(max_samples=0),
+        ValueError,
+        ("max_samples", "at least 1", "0"),
+    ),
+    "norms callback: text": Wrong(
+        lambda: segloss.lightning.FrameFieldComputeWeightNormLossesCallback(min_samples="a"),
+        TypeError,
+        ("min_samples", "int", "'a'"),
+    ),
+    "schedule callback: model": Wrong(
+        lambda: segloss.lightning.LossSchedule(nn.L1Loss()), TypeError, ("fractional", "L1Loss")
+    ),
+    "log callback: prefix": Wrong(
+        lambda: segloss.lightning.LogLossComponents(prefix=""), ValueError, ("prefix", "empty")
+    ),
+    "trainer: a class": Wrong(
+        lambda: huggingface.as_compute_loss_func(nn.L1Loss), TypeError, ("loss", "L1Loss")
+    ),
+    "trainer: no labels": Wrong(
+        lambda: huggingface.as_compute_loss_func(SegLoss(n_classes=3))({"logits": P}, None),
+        TypeError,
+        ("labels", "tensor", "NoneType"),
+    ),
+    "trainer: no logits": Wrong(
+        lambda: huggingface.as_compute_loss_func(SegLoss(n_classes=3))({}, labels()),
+        TypeError,
+        ("outputs", "logits", "dict"),
+    ),
+    "trainer: a count that is none": Wrong(
+        lambda: huggingface.as_compute_loss_func(SegLoss(n_classes=3))(
+            {"logits": logits()}, labels(), "32"
+        ),
+        TypeError,
+        ("num_items_in_batch", "'32'"),
+    ),
+    "trainer's schedule: no MultiLoss": Wrong(
+        lambda: huggingface.LossSchedule(nn.L1Loss()), TypeError, ("MultiLoss", "L1Loss")
+    ),
+    # checks of losses
+    "check: no loss": Wrong(lambda: check_loss(3), TypeError, ("loss", "3")),
+    "check: no example": Wrong(
+        lambda: check_loss(nn.L1Loss(), 3), TypeError, ("example", "tuple", "int")
+    ),
+    "check: no such check in a report": Wrong(
+        lambda: LossReport("mine", "none", [])["scalar"], KeyError, ("scalar",)
+    ),
+    "check: one class": Wrong(
+        lambda: check_loss(nn.L1Loss(), n_classes=1), ValueError, ("n_classes", "at least 2", "1")
+    ),
+    "check: no such check": Wrong(
+        lambda: assert_loss(nn.L1Loss(), checks=["scaler"]), ValueError, ("'scaler'", "'scalar'")
+    ),
+    "custom loss: shape": Wrong(
+        lambda: segloss.test_custom_loss(nn.L1Loss(), "a"), TypeError, ("input_shape", "'a'")
+    ),
+    "custom loss: negative": Wrong(
+        lambda: segloss.test_custom_loss(nn.L1Loss(), (-1,)), ValueError, ("input_shape[0]", "-1")
+    ),
     # the examples' command lines
     "example: no such field": Wrong(
         example(brain_tissue, "training.epoch=1"), SystemExit, ("training.epoch", "training.epochs")
@@ -1400,13 +1598,9 @@ def test_an_empty_batch_is_a_loss_of_nothing() -> None:
 
 
 def test_every_public_name_has_a_row() -> None:
-    source = inspect.getsource(inspect.getmodule(Wrong))
-    configs = "tests/test_hostile_configs.py has every argument of every class"
-    for name in (
-        *F.__all__,
-        *(n for n in segloss.__all__ if not inspect.isclass(getattr(segloss, n))),
-    ):
-        assert name in source, f"{name}: {configs}"
+    source = inspect.getsource(inspect.getmodule(Wrong)) + " ".join(WRONG)
+    entries = [*F.__all__, *segloss.__all__, *segloss.lightning.__all__, *huggingface.__all__]
+    assert [name for name in entries if name not in source] == []
 
 
 def test_there_are_rows_enough() -> None:

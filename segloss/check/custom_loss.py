@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from segloss.arguments import check_integer, is_list, shown
 from segloss.check.certify import assert_loss
 from segloss.check.subject import preserved, scalar_of
 
@@ -27,6 +28,7 @@ def test_custom_loss(
     Raises:
         AssertionError: The loss returns no finite scalar or has no gradient, or is not finite for
             targets and predictions as small as 1e-10 and as large as 1e10.
+        TypeError, ValueError: `loss_fn` can't be called, or `input_shape` is no shape.
 
     Example:
         >>> test_custom_loss(torch.nn.MSELoss())
@@ -34,15 +36,22 @@ def test_custom_loss(
         ✓ gradient flow: the predictions have a gradient
         ✓ stability: the loss of tiny and huge numbers is finite
     """
+    shape = _check_shape(input_shape)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        example = torch.randn(tuple(input_shape)), torch.randn(tuple(input_shape))
+        example = torch.randn(shape), torch.randn(shape)
     assert_loss(loss_fn, example, checks=["scalar"])
     print("✓ scalar: the shape is right")
     assert_loss(loss_fn, example, checks=["gradient flow"])
     print("✓ gradient flow: the predictions have a gradient")
     _assert_stable(loss_fn)
     print("✓ stability: the loss of tiny and huge numbers is finite")
+
+
+def _check_shape(shape: Any) -> tuple[int, ...]:
+    if not is_list(shape):
+        raise TypeError(f"input_shape must be a sequence of sizes, got {shown(shape)}.")
+    return tuple(check_integer(f"input_shape[{i}]", size, 1) for i, size in enumerate(shape))
 
 
 def _assert_stable(loss_fn: Callable[..., Any]) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segloss.arguments import check_flag
+from segloss.arguments import check_flag, shown
 
 _UNCOUNTED = -100
 """The label that the Trainer leaves out of its count."""
@@ -126,6 +126,11 @@ def _logits(outputs: Any) -> Tensor:
 
 def _share(labels: Tensor, items: Tensor | int) -> Tensor:
     """The part of a step's labels that these are."""
+    if not isinstance(items, (Tensor, int)):
+        raise TypeError(
+            f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "
+            "counts them where its `compute_loss_func` is this."
+        )
     mine = labels.ne(_UNCOUNTED).sum()
     whole = torch.as_tensor(items, device=mine.device).flatten()[0].clamp(min=1)
     return mine / whole

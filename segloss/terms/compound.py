@@ -266,4 +266,5 @@ def parameters_of(term_type: type[Term]) -> list[str]:
     """The names of the keyword arguments that a term takes."""
     named = inspect.signature(term_type).parameters.values()
     own = [p.name for p in named if p.kind is p.KEYWORD_ONLY]
-    return [*own, *(RegionOptions.__annotations__ if term_type.takes_region_options else ())]
+    region = RegionOptions.__annotations__ if term_type.takes_region_options else ()
+    return list(dict.fromkeys([*own, *region]))
