@@ -317,7 +317,7 @@ BAD_BATCHES = [
         {},
         {"pred": torch.zeros(2, 1, 4, 4).long()},
         TypeError,
-        "must be floating-point, got torch.i",
+        "must be floating-point .*, got torch.i",
     ),
     ({}, {"pred": torch.randn(2, 1, 4, 4) * 9}, ValueError, r"in \[0, 1\].*from_logits=True"),
     ({}, {"pred": torch.full((2, 1, 4, 4), torch.nan)}, ValueError, "from nan to nan"),
