@@ -220,15 +220,6 @@ def short(check: Check) -> str:
     return reason.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
-def write(texts: dict[str, str]) -> None:
-    """Renews what stands between the markers of the page."""
-    page = PAGE.read_text()
-    for name, content in texts.items():
-        marked = rf"(<!-- peers: {name} -->\n).*?(<!-- end -->)"
-        page = re.sub(marked, lambda m, c=content: f"{m[1]}{c}\n{m[2]}", page, flags=re.DOTALL)
-    PAGE.write_text(page)
-
-
 def main() -> None:
     """Examines all peers, and renews the page."""
     warnings.simplefilter("ignore")
@@ -237,7 +228,8 @@ def main() -> None:
         for peer, report in found:
             print(peer.package, peer.setting, report, sep="\n", end="\n\n")
     where = f"PyTorch {torch.__version__}, on the CPU"
-    write({"table": f"{table(found)}\n\nMade with {where}.", "findings": findings(found)})
+    put_between_markers(PAGE, "peers: table", f"{table(found)}\n\nMade with {where}.")
+    put_between_markers(PAGE, "peers: findings", findings(found))
 
 
 if __name__ == "__main__":
