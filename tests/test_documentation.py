@@ -69,3 +69,16 @@ def test_every_row_of_the_migration_tables_names_tests_that_exist() -> None:
         for name in re.findall(r"`([^`]+)`", row[2]):
             path, _, test = name.partition("::")
             assert f"def {test}" in (ROOT / "tests" / path).read_text(), name
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    promises = [(promise, held_by) for promise, held_by in rows if promise != "promise"]
+    assert len(promises) > 30
+    for promise, held_by in promises:
+        tests = re.findall(r"`([^`]+)::(test_\w+)`", held_by)
+        assert tests or "](" in held_by, promise
+        for path, test in tests:
+            source = (ROOT / "tests" / path).read_text()
+            assert re.search(rf"^def {test}\(", source, re.MULTILINE), f"{path}::{test}"
