@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from marked import put_between_markers
 from torch import Tensor, nn
 
 import segloss

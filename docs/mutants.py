@@ -1,4 +1,4 @@
-"""Tests the tests: changes a random sample of what segloss computes, and lists what no test notices.
+"""Tests the tests: changes a sample of the code, and lists what no test notices.
 
     pip install -e ".[dev]" && python docs/mutants.py --count 600
 
@@ -30,6 +30,7 @@ KILLED = {1: True, 3: True, 0: False, 33: False}
 
 
 def mutmut(*names: str) -> None:
+    """Runs mutants; none named: all."""
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
     subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603
 
