@@ -186,3 +186,13 @@ def test_wrong_annotations_are_refused(annotated, error, message: str) -> None:
 def test_smoothing_and_merging_contradict() -> None:
     with pytest.raises(ValueError, match="merge_unannotated=True leaves classes without"):
         SegLoss(n_classes=4, merge_unannotated=True, use_label_smooth=True, smooth_factor=0.1)
+
+
+def test_annotations_follow_the_selected_channels() -> None:
+    logits, masks = torch.randn(3, 2, 6, 5).double(), (torch.rand(3, 4, 6, 5) > 0.5).double()
+    annotated = ANNOTATED.clone()
+    annotated[0, 1] = False
+    loss = SegLoss(from_logits=True, gt_channel_selector=[1, 3])
+    plain = SegLoss(from_logits=True)
+    expected = run(plain, logits, masks[:, [1, 3]], annotated=annotated[:, [1, 3]])
+    torch.testing.assert_close(run(loss, logits, masks, annotated=annotated), expected)

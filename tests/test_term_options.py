@@ -13,6 +13,8 @@ from test_every_term import Case, alone, value_and_gradient, value_of
 from segloss import SegLoss, soft_confusion
 from segloss.terms import (
     MCC,
+    TERMS,
+    AsymmetricFocal,
     AsymmetricFocalTversky,
     Boundary,
     Dice,
@@ -20,6 +22,7 @@ from segloss.terms import (
     GeneralizedDice,
     Jaccard,
     RegionTerm,
+    Term,
     mean,
     parameters_of,
 )
@@ -271,3 +274,72 @@ def test_few_false_positives_beside_many_misses_keep_their_digits() -> None:
     expected = 2048 / (1 + math.exp(17))
     assert confusion.false_positive.item() == pytest.approx(expected, rel=1e-6)
     assert confusion.true_positive.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_mcc_adds_eps_to_each_count(kind: str) -> None:
+    case = Case(kind, masked=True)
+    loss = with_terms({MCC(eps=3.0): 1.0}, **case.options)
+    book = by_the_book.over_cells(lambda p, g, w: by_the_book.mcc(p, g, w, eps=3.0))
+    assert value_of(loss, case.logits, case).item() == pytest.approx(book(case.book()), rel=1e-9)
+
+
+def test_a_term_that_is_not_of_regions_has_a_mean_of_its_cells() -> None:
+    class Excess(Term):
+        name = "excess"
+        sums = ("counts", "region")
+
+        def cells(self, confusion):
+            return confusion.false_positive, confusion.actual + 1
+
+    case = Case("multilabel")
+    p, g = case.logits.sigmoid(), case.target
+    excess, weights = (p * (1 - g)).sum((2, 3)), g.sum((2, 3)) + 1
+    expected = ((excess * weights).sum(0) / weights.sum(0)).mean()
+    value = value_of(with_terms({Excess(): 1.0}, **case.options), case.logits, case)
+    torch.testing.assert_close(value, expected)
+
+
+def test_a_sample_without_pixels_does_not_count_in_the_divergence_of_sizes() -> None:
+    logits, labels = torch.randn(2, 3, 8, dtype=torch.float64), torch.arange(16).reshape(2, 8) % 3
+    loss = with_terms({"region_size_kl": 1.0}, n_classes=3, ignore_index=255)
+    alone_, _ = loss({"seg": logits[:1]}, {"gt_polygons_image": labels[:1]})
+    labels[1] = 255
+    both, _ = loss({"seg": logits}, {"gt_polygons_image": labels})
+    torch.testing.assert_close(both, alone_)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("f_beta", {"beta": 0}, "beta must be a finite number above 0"),
+        ("log_dice", {"smooth": 0}, "smooth must be a finite number above 0"),
+        ("skeleton_recall", {"smooth": -1}, "smooth must be"),
+        ("skeleton_recall", {"map_key": ""}, "map_key must not be empty"),
+        ("boundary", {"map_key": 3}, "map_key must be a str"),
+        ("mcc", {"eps": -1}, "eps must be"),
+        ("focal", {"gamma": -1}, "gamma must be"),
+        ("poly1", {"epsilon": math.nan}, "epsilon must be"),
+        ("tversky", {"alpha": -1}, "alpha must be"),
+        ("tversky", {"beta": -1}, "beta must be"),
+        ("focal_tversky", {"gamma": -1}, "gamma must be"),
+        *(
+            ("unified_focal", {key: value}, f"{key} must be")
+            for key in ("weight", "delta", "gamma")
+            for value in (-0.1, 1.1)
+        ),
+    ],
+)
+def test_parameters_out_of_range_are_named(name: str, options: dict, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        TERMS[name](**options)
+
+
+@pytest.mark.parametrize("part", [AsymmetricFocal, AsymmetricFocalTversky])
+@pytest.mark.parametrize("key", ["delta", "gamma"])
+def test_parts_of_the_unified_focal_check_their_parameters(part: type[Term], key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} must be"):
+        part(**{key: -0.1})
+    if (part, key) != (AsymmetricFocal, "gamma"):
+        with pytest.raises(ValueError, match=f"{key} must be"):
+            part(**{key: 1.1})

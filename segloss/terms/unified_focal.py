@@ -57,7 +57,7 @@ class AsymmetricFocalTversky(RegionTerm):
 
     Args:
         delta: The weight of false negatives, in [0, 1].
-        gamma: What the exponent is less than 1, in [0, 1).
+        gamma: What the exponent is less than 1, in [0, 1].
         **region: How the cells are averaged; see `RegionTerm`. "micro" would mix background and
             foreground.
 
@@ -108,7 +108,7 @@ class UnifiedFocal(Term):
         weight: Lambda, in [0, 1].
         delta: The weight of the foreground's pixels, and of false negatives, in [0, 1].
         gamma: How far background pixels are suppressed, and the foreground's regions enhanced, in
-            [0, 1).
+            [0, 1].
         **region: How the cells of the second term are averaged; see `RegionTerm`.
 
     Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
