@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segloss.check.example import Example
+from segloss.check.fields import needs_fields, takes_masks_as_probabilities, with_fields
 from segloss.check.subject import Subject, first_line, parts_of
 from segloss.check.trees import described
 from segloss.loss import Loss
@@ -111,8 +112,18 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
     Raises:
         NoExampleError: It takes none; the message has the errors.
     """
+    form = find_form(loss, n_classes, spatial)
+    return replace(form.example(spatial, loss), spread=_Spread(form, tuple(spatial), loss))
+
+
+def find_form(loss: Any, n_classes: int | None, spatial: Sequence[int] = SPATIAL) -> Form:
+    """The first form in the order of `forms` that the loss takes.
+
+    Raises:
+        NoExampleError: It takes none; the message has the errors.
+    """
     errors: dict[str, list[str]] = {}
-    second_best: Example | None = None
+    second_best: Form | None = None
     for form in forms(loss, n_classes):
         example = form.example(spatial, loss)
         try:
@@ -120,10 +131,9 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
         except Exception as error:  # whatever a loss raises, it does not take this form
             errors.setdefault(first_line(error), []).append(str(form))
             continue
-        example = replace(example, spread=_Spread(form, tuple(spatial), loss))
         if outcome.is_finite and bool(outcome.flat().any()):
-            return example
-        second_best = example if second_best is None else second_best
+            return form
+        second_best = form if second_best is None else second_best
     if second_best is not None:
         return second_best
     raise NoExampleError(
@@ -135,6 +145,8 @@ def forms(loss: Any, n_classes: int | None) -> Iterator[Form]:
     """What is tried: containers, then channels, then kinds of predictions, then targets."""
     batched = (True, False) if isinstance(loss, (Loss, MultiLoss)) else (False, True)
     kinds = ((True, False), (False, True), (False, False))
+    if takes_masks_as_probabilities(loss):
+        kinds = kinds[::-1]
     for in_mappings, channels in itertools.product(batched, _channels(loss, n_classes)):
         targets = TARGETS if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
         for (from_logits, exclusive), target in itertools.product(kinds, targets):
@@ -153,6 +165,8 @@ def _channels(loss: Any, n_classes: int | None) -> list[int]:
         n_classes = known.pop() if len(known) == 1 else None
     if not isinstance(n_classes, int):
         return [1, 3]
+    if needs_fields(loss):
+        return [2, 3]
     return [1, 2] if n_classes <= 2 else [n_classes]
 
 
@@ -180,7 +194,10 @@ def _in_mappings(example: Example, loss: Any) -> Example:
     gt = {gt_key: example.gt}
     for name in map_keys(loss):
         gt[name] = 2 * torch.rand(example.pred.shape, device=example.device) - 1
-    return replace(example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key)
+    example = replace(
+        example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key
+    )
+    return with_fields(example, loss) if needs_fields(loss) else example
 
 
 def keys_of(loss: Any) -> tuple[str, str]:
