@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from segloss.check.example import Example
 from segloss.check.fields import needs_fields, takes_masks_as_probabilities, with_fields
@@ -81,7 +81,7 @@ class Form:
         labels = (noise * share * classes).long().clamp(0, classes - 1)
         device = _device(loss)
         pred = self._prediction(logits).to(device)
-        target = self._target(labels).to(device)
+        target = self.target_of(labels).to(device)
         example = Example(
             pred, target, f"made: {self}; prediction {described(pred)}, target {described(target)}"
         )
@@ -93,7 +93,8 @@ class Form:
             return logits
         return logits.softmax(1) if self.exclusive else logits.sigmoid()
 
-    def _target(self, labels: Tensor) -> Tensor:
+    def target_of(self, labels: Tensor) -> Tensor:
+        """A label map (N, *spatial) as the target of this form."""
         if self.target == "label map":
             return labels
         if self.target == "label map with a channel axis":
@@ -112,19 +113,19 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
     Raises:
         NoExampleError: It takes none; the message has the errors.
     """
-    form = find_form(loss, n_classes, spatial)
+    form = find_form(loss, forms(loss, channels_of(loss, n_classes)), spatial)
     return replace(form.example(spatial, loss), spread=_Spread(form, tuple(spatial), loss))
 
 
-def find_form(loss: Any, n_classes: int | None, spatial: Sequence[int] = SPATIAL) -> Form:
-    """The first form in the order of `forms` that the loss takes.
+def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> Form:
+    """The first form that the loss takes.
 
     Raises:
         NoExampleError: It takes none; the message has the errors.
     """
     errors: dict[str, list[str]] = {}
     second_best: Form | None = None
-    for form in forms(loss, n_classes):
+    for form in candidates:
         example = form.example(spatial, loss)
         try:
             outcome = Subject(loss, example).fresh().differentiate(example)
@@ -141,20 +142,20 @@ def find_form(loss: Any, n_classes: int | None, spatial: Sequence[int] = SPATIAL
     )
 
 
-def forms(loss: Any, n_classes: int | None) -> Iterator[Form]:
+def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
     """What is tried: containers, then channels, then kinds of predictions, then targets."""
     batched = (True, False) if isinstance(loss, (Loss, MultiLoss)) else (False, True)
     kinds = ((True, False), (False, True), (False, False))
     if takes_masks_as_probabilities(loss):
         kinds = kinds[::-1]
-    for in_mappings, channels in itertools.product(batched, _channels(loss, n_classes)):
+    for in_mappings, channels in itertools.product(batched, channel_counts):
         targets = TARGETS if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
         for (from_logits, exclusive), target in itertools.product(kinds, targets):
             if channels > 1 or not exclusive:
                 yield Form(channels, from_logits, target, in_mappings, exclusive)
 
 
-def _channels(loss: Any, n_classes: int | None) -> list[int]:
+def channels_of(loss: Any, n_classes: int | None) -> list[int]:
     """How many channels to try."""
     parts = parts_of(loss)
     if n_classes is None:
@@ -162,12 +163,18 @@ def _channels(loss: Any, n_classes: int | None) -> list[int]:
         if modes & {"multiclass", "multilabel"}:
             return [3]
         known = {getattr(part, "n_classes", None) for part in parts} - {None}
+        known |= {len(part.weight) for part in parts if _has_class_weights(part)}
         n_classes = known.pop() if len(known) == 1 else None
     if not isinstance(n_classes, int):
         return [1, 3]
     if needs_fields(loss):
         return [2, 3]
     return [1, 2] if n_classes <= 2 else [n_classes]
+
+
+def _has_class_weights(part: Any) -> bool:
+    """Whether it is a loss of PyTorch's that was told of each class's weight."""
+    return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
 
 
 @dataclass(frozen=True)
