@@ -138,7 +138,7 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
     if second_best is not None:
         return second_best
     raise NoExampleError(
-        "; ".join(f"{error} ({_several(tried)})" for error, tried in errors.items())
+        "; ".join(f"{error} ({several(tried)})" for error, tried in errors.items())
     )
 
 
@@ -148,8 +148,10 @@ def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
     kinds = ((True, False), (False, True), (False, False))
     if takes_masks_as_probabilities(loss):
         kinds = kinds[::-1]
+    # A mask, the one channel that is selected of several, would pass for a label map too.
+    several = (TARGETS[2], *TARGETS) if _selects_label_map(loss) else TARGETS
     for in_mappings, channels in itertools.product(batched, channel_counts):
-        targets = TARGETS if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
+        targets = several if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
         for (from_logits, exclusive), target in itertools.product(kinds, targets):
             if channels > 1 or not exclusive:
                 yield Form(channels, from_logits, target, in_mappings, exclusive)
@@ -170,6 +172,12 @@ def channels_of(loss: Any, n_classes: int | None) -> list[int]:
     if needs_fields(loss):
         return [2, 3]
     return [1, 2] if n_classes <= 2 else [n_classes]
+
+
+def _selects_label_map(loss: Any) -> bool:
+    """Whether one channel of the target is selected, and its axis dropped."""
+    selectors = [getattr(part, "gt_channels", None) for part in parts_of(loss)]
+    return any(isinstance(getattr(selector, "index", None), int) for selector in selectors)
 
 
 def _has_class_weights(part: Any) -> bool:
@@ -232,6 +240,6 @@ def _device(loss: Any) -> torch.device:
     return torch.device("cpu")
 
 
-def _several(tried: Sequence[str]) -> str:
+def several(tried: Sequence[str]) -> str:
     more = len(tried) - 1
     return f"for {tried[0]}" + (f" and {more} more" if more else "")

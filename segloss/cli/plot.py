@@ -25,9 +25,7 @@ def plot(
     which is moved, grown, shrunk and blurred.
     """
     if output.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"--output must end in {' or '.join(SUFFIXES)}, got {str(output)!r}."
-        )
+        raise ValueError(f"--output must end in {' or '.join(SUFFIXES)}, got {str(output)!r}.")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"--output must be in a folder that there is, got {str(output)!r}.")
     from segloss.plots import plot_overview

@@ -8,8 +8,9 @@ the third the corners, of which there are none.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,10 +101,10 @@ BLURRED = Sweep(
 SWEEPS = (SHIFTED, RESIZED, BLURRED)
 
 STRETCHES = (
-    Stretch(SHIFTED, np.linspace(0, 40, 41), "moved, up to\n40 pixels", _MOVED),
-    Stretch(RESIZED, np.linspace(1, 1.8, 25), "grown, up to\n1.8 times", _GROWN),
-    Stretch(RESIZED, np.linspace(1, 0.4, 25), "shrunk, down to\n0.4 times", _SHRUNK),
-    Stretch(BLURRED, np.geomspace(1, 16, 25), "blurred, up to\n16 pixels", _BLURRED),
+    Stretch(SHIFTED, np.linspace(0, 40, 21), "moved, up to\n40 pixels", _MOVED),
+    Stretch(RESIZED, np.linspace(1, 1.8, 17), "grown, up to\n1.8 times", _GROWN),
+    Stretch(RESIZED, np.linspace(1, 0.4, 17), "shrunk, down to\n0.4 times", _SHRUNK),
+    Stretch(BLURRED, np.geomspace(1, 16, 17), "blurred, up to\n16 pixels", _BLURRED),
 )
 
 
@@ -143,10 +144,21 @@ def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
 
     @torch.no_grad()
     def value(setting: Setting) -> float:
-        with preserved(loss):
+        with preserved(loss), _one_thread():
             return scalar_of(loss(*batch_of(setting, form, loss))).item()
 
     return value
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """A context of one thread: others would wait for each other longer than a disc takes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:

@@ -112,6 +112,7 @@ def draw_errors(axes: Axes, value: Callable[[Setting], float]) -> None:
         places = np.linspace(0, 1, len(losses))
         axes.plot(places, losses, color=stretch.colour, linewidth=1.8, label=stretch.label)
     name_errors(axes)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 
 
 def name_errors(axes: Axes) -> None:

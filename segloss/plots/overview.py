@@ -48,7 +48,7 @@ def plot_overview(multi_loss: MultiLoss) -> Figure:
 
 
 def _draw(axes: Axes, loss: object, name: str) -> None:
-    axes.set_title(name, fontsize=10, fontweight="bold")
+    axes.set_title(name, fontsize=9, fontweight="bold")
     try:
         draw_errors(axes, landscape_of(loss))
     except ValueError:

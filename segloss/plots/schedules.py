@@ -13,6 +13,10 @@ from segloss.multi_loss import MultiLoss
 from segloss.plots.style import WIDTH, legend_below, looks, plain
 
 _POINTS = 400
+_LINE = 2.2
+_WIDE = 20.0
+"""From which quotient of weights on the axis is logarithmic, so that the small ones are seen."""
+
 _BEYOND = 0.15
 """How far a picture goes on after the last threshold, as a part of what is before."""
 
@@ -48,21 +52,19 @@ def draw_schedules(
     places = _default_epochs(schedule.thresholds) if epochs is None else _checked(epochs)
     weights = np.array([schedule.at(epoch) for epoch in places])
     names = [str(loss.name) for loss in multi_loss.loss_funcs]
-    for name, curve, look in zip(names, weights.T, looks(), strict=False):
-        axes.plot(places, curve, label=name, linewidth=2.2, **look)
-    axes.set_ylim(bottom=0)
+    for i, (name, look) in enumerate(zip(names, looks(), strict=False)):
+        covered = sum(np.array_equal(weights[:, i], later) for later in weights.T[i + 1 :])
+        width = _LINE * (1 + covered)  # so that it is seen behind those that cover it
+        axes.plot(places, weights[:, i], label=name, linewidth=width, **look)
     axes.margins(x=0.02)
-    if weights.max(initial=0) > 0 and _spread(weights) > 20:
-        axes.set_yscale("symlog", linthresh=weights[weights > 0].min())
     plain(axes, "Weights", "epoch", "weight")
-    legend_below(axes)
-
-
-def _spread(weights: np.ndarray) -> float:
-    """The largest of the losses' highest weights over the least."""
     highest = weights.max(0)
     highest = highest[highest > 0]
-    return float(highest.max() / highest.min())
+    if highest.size and highest.max() > _WIDE * highest.min():
+        axes.set_yscale("symlog", linthresh=highest.min())
+        axes.set_ylabel("weight, logarithmic")
+    axes.set_ylim(bottom=0)
+    legend_below(axes)
 
 
 def _default_epochs(thresholds: Sequence[float]) -> list[float]:

@@ -37,26 +37,14 @@ def plain(axes: Axes, title: str, x: str, y: str | None = None) -> None:
 
 
 def legend_below(axes: Axes, columns: int = 3) -> None:
-    """Puts the legend under the axes, where it hides nothing."""
+    """Puts the legend of axes under all of their figure, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels), default=0)
-    columns = min(columns, len(labels), max(1, 60 // (longest + 6))) or 1
-    rows = -(-len(labels) // columns)
-    axes.legend(
+    axes.figure.legend(
         handles,
         labels,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.5 / _height(axes)),
-        ncols=columns,
+        loc="outside lower center",
+        ncols=max(1, min(columns, len(labels), 75 // (longest + 6))),
         frameon=False,
         fontsize=9,
-        borderaxespad=0,
-        labelspacing=0.3 if rows > 1 else 0.5,
     )
-
-
-def _height(axes: Axes) -> float:
-    """The height of the axes in inches, or nearly: what is a label's height below them."""
-    figure = axes.get_figure()
-    assert figure is not None
-    return axes.get_position().height * figure.get_figheight()  # type: ignore[union-attr]

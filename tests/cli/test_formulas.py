@@ -17,7 +17,9 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("loss", sorted(CLASSES, key=lambda c: c.__name__), ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "loss", sorted(CLASSES, key=lambda c: c.__name__), ids=lambda c: c.__name__
+)
 def test_every_loss_has_a_formula_in_its_docstring_that_a_terminal_shows(loss: type) -> None:
     formula = formula_of(loss)
     assert formula is not None
