@@ -138,7 +138,7 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
     if second_best is not None:
         return second_best
     raise NoExampleError(
-        "; ".join(f"{error} ({several(tried)})" for error, tried in errors.items())
+        "; ".join(f"{error} ({_several(tried)})" for error, tried in errors.items())
     )
 
 
@@ -240,6 +240,6 @@ def _device(loss: Any) -> torch.device:
     return torch.device("cpu")
 
 
-def several(tried: Sequence[str]) -> str:
+def _several(tried: Sequence[str]) -> str:
     more = len(tried) - 1
     return f"for {tried[0]}" + (f" and {more} more" if more else "")

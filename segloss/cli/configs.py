@@ -90,7 +90,7 @@ def _blocks(spec: CompoundSpec | LossSpec, count: int) -> Sequence[Mapping[str, 
     if isinstance(spec, CompoundSpec):
         return [loss.block for loss in spec.losses]
     blocks = spec.block.get("loss_funcs", [spec.block])  # of a MultiLoss under `loss:`
-    return blocks if len(blocks) == count else [{}] * count  # type: ignore[no-any-return]
+    return blocks if len(blocks) == count else [{}] * count
 
 
 def _alone(loss: Loss, multi_loss: MultiLoss) -> Loss | MultiLoss:

@@ -65,7 +65,7 @@ def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
 
     def added() -> Tensor:
         processed, _ = multi_loss._pre_processed(pred, gt)
-        new = [value for key, value in processed.items() if key not in pred]
+        new = [value for key, value in dict(processed).items() if key not in pred]
         return torch.stack([t.sum() for t in leaves(new)] or [torch.zeros((), requires_grad=True)])
 
     return Cost(_median(lambda: added().sum(), inputs), batch)
@@ -102,7 +102,6 @@ def _leaf(tensor: Tensor, inputs: list[Tensor]) -> Tensor:
 
 def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
     """The median time of forward and backward, in milliseconds."""
-
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA is no news
     from torch.utils.benchmark import Timer
 

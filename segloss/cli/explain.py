@@ -119,11 +119,11 @@ def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, Ren
 def _terms(loss: object) -> Iterator[tuple[str, Text]]:
     """The terms of a compound loss, with their coefficients."""
     compound = getattr(loss, "compound", None)
-    if compound is None or len(compound.terms) < 2 and hasattr(loss, "term_type"):
+    if compound is None or (len(compound.terms) < 2 and hasattr(loss, "term_type")):
         return
     for i, (name, term) in enumerate(compound.terms.items()):
         formula = formula_of(type(term))
-        text = f"{compound.coefficients[name]:g} × {name}"
+        text = f"{compound.coefficients[name]:g} {name}"
         yield "terms" if i == 0 else "", Text(f"{text}: {as_text(formula)}" if formula else text)
 
 
@@ -141,7 +141,7 @@ def sparkline(schedule: WeightSchedule, index: int) -> str:
 
     Example:
         >>> sparkline(WeightSchedule([[0.0, 1.0]], [0, 10]), 0).strip()
-        '▁▁▁▂▂▂▃▃▄▄▄▅▅▅▆▆▆▇▇▇██'
+        '▁▁▁▂▂▂▃▃▃▄▄▅▅▅▆▆▆▇▇▇██'
     """
     first, last = schedule.thresholds[0], schedule.thresholds[-1]
     epochs = [first + (last - first) * i / (_BAR_COUNT - 1) for i in range(_BAR_COUNT)]

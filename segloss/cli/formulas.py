@@ -51,8 +51,8 @@ def as_text(latex: str) -> str:
     Example:
         >>> as_text(r"1 - \frac{2\,TP + s}{\sum p + \sum g + s}")
         '1 - (2 TP + s) / (∑p + ∑g + s)'
-        >>> as_text(r"-\log \frac{x_i^{1 - \gamma}}2")
-        '-log((x_i^(1 - γ)) / 2)'
+        >>> as_text(r"-\log \frac{x_i^{1 - \delta}}2")
+        '-log((x_i^(1 - δ)) / 2)'
     """
     marked = re.sub(r"([_^])\{", r"\1\\script{", latex)
     nodes = _WRITER.latex_to_text(marked, latex_context=_PARSER)
@@ -64,7 +64,7 @@ def as_text(latex: str) -> str:
         if _binds(before, after):
             before, inner = before.removesuffix(" ") if _calls(before) else before, f"({inner})"
         text = before + inner + after
-    text = re.sub(r"(?<=[α-ω])(?=[A-Z]{2})", " ", text)
+    text = re.sub(r"(?<=[\u03b1-\u03c9])(?=[A-Z]{2})", " ", text)
     return re.sub(r"\s+(?=[,)])|(?<=\()\s+", "", text)
 
 

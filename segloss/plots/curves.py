@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _MANY = 60
 
 
 def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figure:
-    """Draws the components of a loss, and their weights, from a CSV log.
+    r"""Draws the components of a loss, and their weights, from a CSV log.
 
     The log is that of Lightning's `CSVLogger` with `segloss.lightning.LogLossComponents`, or any
     with a line of names first: the value of a component under "loss/<name>", its weight under
@@ -45,7 +46,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
 
     Example:
         >>> log = Path(__import__("tempfile").mkdtemp(), "metrics.csv")
-        >>> _ = log.write_text("step,loss/seg,loss/ce\\n0,1.0,\\n1,0.5,2.0\\n")
+        >>> _ = log.write_text("step,loss/seg,loss/ce\n0,1.0,\n1,0.5,2.0\n")
         >>> [line.get_label() for line in plot_curves(log).axes[0].lines]
         ['seg', 'ce']
     """
@@ -93,7 +94,7 @@ def _drawn(
 
 
 def _draw_curve(
-    axes: Axes, name: str, places: Column, column: Column, look: Mapping[str, str]
+    axes: Axes, name: str, places: Column, column: Column, look: Mapping[str, Any]
 ) -> None:
     """Draws the values, and on top of many of them their moving average."""
     kept = ~np.isnan(column) & ~np.isnan(places)

@@ -181,7 +181,7 @@ def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
 
 def _offsets(row: float, column: float) -> tuple[Tensor, Tensor]:
     axis = torch.arange(SIDE, dtype=torch.float64)
-    return torch.broadcast_tensors(axis[:, None] - row, axis[None] - column)  # type: ignore[return-value]
+    return (axis[:, None] - row).expand(SIDE, SIDE), (axis[None] - column).expand(SIDE, SIDE)
 
 
 def _angle(column: float) -> Tensor:

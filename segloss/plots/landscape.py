@@ -85,7 +85,7 @@ def draw_sweep(axes: Axes, sweep: Sweep, losses: Array) -> None:
     axes.plot(sweep.values, losses, color=sweep.colour, linewidth=2.2)
     plain(axes, "", sweep.label)
     axes.set_title(sweep.title, fontsize=11, fontweight="bold", color=sweep.colour)
-    axes.xaxis.label.set_size(9)
+    axes.xaxis.label.set_fontsize(9)
     axes.margins(x=0.02)
     if sweep.field == "softness":
         axes.set_xscale("log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -18,7 +19,7 @@ WIDTH = 6.67
 DPI = 150
 
 
-def looks() -> Iterator[dict[str, str]]:
+def looks() -> Iterator[dict[str, Any]]:
     """Colours, and once they have all been used, the same with other lines."""
     for line in itertools.cycle(LINES):
         for colour in COLOURS:

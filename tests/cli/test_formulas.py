@@ -34,8 +34,8 @@ def test_every_loss_has_a_formula_in_its_docstring_that_a_terminal_shows(loss: t
 @pytest.mark.parametrize(
     ("latex", "text"),
     [
-        (r"1 - \frac{TP + s}{TP + \alpha FP + s}", "1 - (TP + s) / (TP + α FP + s)"),
-        (r"\left(1 - \frac{a}{b}\right)^\gamma", "(1 - a / b)^γ"),
+        (r"1 - \frac{TP + s}{TP + \beta FP + s}", "1 - (TP + s) / (TP + β FP + s)"),
+        (r"\left(1 - \frac{a}{b}\right)^\beta", "(1 - a / b)^β"),
         (r"-\log \frac{2\,TP}{\sum p}", "-log((2 TP) / ∑p)"),
         (r"\frac1{NHW} \sum e\,f(z)", "(1 / NHW) ∑e f(z)"),
         (r"\frac{\frac ab}{c}", "(a / b) / c"),
