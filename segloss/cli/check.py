@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from segloss.check import LossReport, check_loss
 from segloss.cli.configs import Allowed, Config, ConfigPath, load_config
+from segloss.cli.progress import progress
 
 FAILED = 1
 """The exit code where a check failed."""
@@ -50,5 +49,7 @@ def _reports(config: Config, only: list[str] | None) -> list[LossReport]:
     if len(losses) > 1:
         config.multi_loss.set_epoch(config.busiest_epoch)
         losses[_TOGETHER] = config.multi_loss
-    progress = track(losses.items(), "checking", console=Console(stderr=True), transient=True)
-    return [replace(check_loss(loss, checks=only), loss=name) for name, loss in progress]
+    return [
+        replace(check_loss(loss, checks=only), loss=name)
+        for name, loss in progress(list(losses.items()), "checking")
+    ]

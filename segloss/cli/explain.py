@@ -10,7 +10,6 @@ import torch
 import typer
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from segloss.cli.cost import Cost, cost_of, cost_of_pre_processes
 from segloss.cli.formulas import as_text, formula_of
 from segloss.cli.list_losses import purpose_of
 from segloss.cli.parameters import as_config, parameters_of
+from segloss.cli.progress import progress
 from segloss.loss_wrapper import LossWrapper
 from segloss.schedule import WeightSchedule
 
@@ -152,11 +152,10 @@ def sparkline(schedule: WeightSchedule, index: int) -> str:
 
 def _costs(config: Config, shape: Sequence[int]) -> dict[str, Cost]:
     """The costs of all losses, and of the pre-processes, measured with a progress bar."""
-    progress = Console(stderr=True)
     config.multi_loss.set_epoch(config.busiest_epoch)
     costs = {
         component.loss.name: cost_of(component, shape)
-        for component in track(config.components, "timing", console=progress, transient=True)
+        for component in progress(config.components, "timing")
     }
     if config.multi_loss.pre_processes:
         costs[PRE_PROCESSES] = cost_of_pre_processes(config.multi_loss, shape)

@@ -69,4 +69,5 @@ def purpose_of(loss: type[nn.Module]) -> str:
     documentation = inspect.getdoc(loss) if loss.__doc__ else ""
     paragraph = " ".join((documentation or "").split("\n\n")[0].split())
     sentence = re.split(r"(?<=\.)\s|; see ", paragraph)[0]
-    return re.sub(r":\w+:|`", "", sentence).rstrip(".:") + "."
+    plain = re.sub(r":\w+:|`", "", sentence).rstrip(".:")
+    return f"{plain}." if plain else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -38,7 +37,7 @@ def plot_overview(multi_loss: MultiLoss) -> Figure:
     rows = math.ceil((len(losses) + 1) / _COLUMNS)
     heights = [2.6 + 0.2 * math.ceil(len(losses) / 3), 2.0 * rows]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=heights))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     draw_schedules(above.subplots(), multi_loss)
     panels = list(below.subplots(rows, _COLUMNS, squeeze=False).flat)
     for axes, loss in zip(panels, losses, strict=False):
