@@ -22,7 +22,9 @@ from segloss.check.fields import needs_fields, takes_masks_as_probabilities, wit
 from segloss.check.subject import Subject, first_line, parts_of
 from segloss.check.trees import described
 from segloss.loss import Loss
+from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
+from segloss.term_losses import TermLoss
 
 SPATIAL = (24, 20)
 """The spatial size of examples."""
@@ -229,6 +231,11 @@ def map_keys(loss: Any) -> list[str]:
     """The keys of maps beside the target that terms of this package need."""
     compounds = [getattr(part, "compound", None) for part in parts_of(loss)]
     return [key for compound in compounds for key in getattr(compound, "maps", ())]
+
+
+def with_maps(loss: Any) -> Any:
+    """A term that needs maps takes them from batches; anything else is left as it is."""
+    return LossWrapper(loss) if isinstance(loss, TermLoss) and map_keys(loss) else loss
 
 
 def _device(loss: Any) -> torch.device:

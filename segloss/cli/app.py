@@ -61,7 +61,7 @@ def run(arguments: list[str] | None = None) -> int:
         arguments: The arguments after the command's name; None: those of the process.
     """
     try:
-        result = app(args=arguments, standalone_mode=False)
+        result = app(args=arguments, prog_name="segloss", standalone_mode=False)
     except typer.Abort:
         return _complain("interrupted")
     except BrokenPipeError:  # as of `segloss list | head`

@@ -54,9 +54,13 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
     places = _column(columns, check_text("x", x), log)
     start = f"{check_text('prefix', prefix)}/"
     named = {name.removeprefix(start): name for name in columns if name.startswith(start)}
-    values = {name: columns[key] for name, key in named.items() if _part(name) is None}
+    values = {
+        name: _numbers(columns[key], key, log)
+        for name, key in named.items()
+        if _part(name) is None
+    }
     weights = {
-        name.removesuffix("/weight"): columns[key]
+        name.removesuffix("/weight"): _numbers(columns[key], key, log)
         for name, key in named.items()
         if _part(name) == "weight"
     }
@@ -65,7 +69,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
             f"{log} must have columns named {start}<loss>, as LogLossComponents writes them; the "
             f"columns that there are: {', '.join(columns)}. Set prefix=."
         )
-    return _drawn(x, _numbers(places, x, log), _all(values, log), _all(weights, log))
+    return _drawn(x, _numbers(places, x, log), values, weights)
 
 
 def _drawn(
@@ -125,8 +129,7 @@ def _read(path: Path) -> dict[str, list[str]]:
     """The columns of a CSV file, by name, as texts."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restval="")
-        rows = list(reader)
-    names = list(reader.fieldnames or ())
+        names, rows = list(reader.fieldnames or ()), list(reader)
     if not rows:
         raise ValueError(f"{path} must be a CSV file with a line of names and lines of numbers.")
     return {name: [row[name] or "" for row in rows] for name in names}
@@ -139,10 +142,6 @@ def _column(columns: Mapping[str, list[str]], name: str, log: str | Path) -> lis
             f"{', '.join(columns)}."
         )
     return columns[name]
-
-
-def _all(columns: Mapping[str, list[str]], log: str | Path) -> dict[str, Column]:
-    return {name: _numbers(column, name, log) for name, column in columns.items()}
 
 
 def _numbers(texts: list[str], name: str, log: str | Path) -> Column:

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segloss.check.fields import needs_fields
-from segloss.check.made import SPATIAL, Form, channels_of, find_form, forms, keys_of, map_keys
+from segloss.check.made import (
+    SPATIAL,
+    Form,
+    channels_of,
+    find_form,
+    forms,
+    keys_of,
+    map_keys,
+    with_maps,
+)
 from segloss.check.subject import parts_of, preserved, scalar_of
 from segloss.maps import SignedDistanceMap, SkeletonMap
 
@@ -139,6 +148,7 @@ def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
     Raises:
         NoExampleError: The loss takes no batch of two spatial dimensions that is known here.
     """
+    loss = with_maps(loss)
     with preserved(loss):
         form = find_form(loss, forms(loss, channels_of(loss, None)), SPATIAL)
 

@@ -123,7 +123,9 @@ def test_the_module_runs_as_the_command() -> None:
 @pytest.mark.parametrize("missing", ["typer", "rich", "pylatexenc"])
 def test_without_the_extra_it_is_said_which(missing) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from segloss.cli import main; main()"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "pip install 'pytorch-segloss[cli]'" in result.stderr

@@ -90,7 +90,7 @@ class TestExplain:
         text = output(["explain", str(config), "--no-cost"], capsys)
         assert "1 loss\n" in text
         assert "* gamma = 3.0 (default 2.0)" in text
-        assert "(1 - p_y)^γ" in text
+        assert "formula  (∑w " in text
 
     def test_every_loss_of_frame_fields_is_timed_and_so_are_pre_processes(self) -> None:
         config = load_config(BUILDINGS, None)

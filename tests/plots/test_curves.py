@@ -113,7 +113,7 @@ def test_a_log_that_is_not_there(tmp_path) -> None:
 
 def test_without_matplotlib_the_extra_is_named() -> None:
     code = "import sys; sys.modules['matplotlib'] = None; import segloss.plots"
-    result = subprocess.run(
+    result = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
