@@ -101,7 +101,11 @@ def _leaf(tensor: Tensor, inputs: list[Tensor]) -> Tensor:
 
 
 def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
-    """The median time of forward and backward, in milliseconds."""
+    """The median time of forward and backward, in milliseconds.
+
+    It is taken on one thread: several would wait for whatever else runs on the machine, at each
+    operation anew, and losses of many small operations would seem slow.
+    """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA is no news
     from torch.utils.benchmark import Timer
 
@@ -109,5 +113,5 @@ def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
         torch.autograd.grad(loss(), inputs, allow_unused=True)
 
     step()
-    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
+    timer = Timer("step()", globals={"step": step}, num_threads=1)
     return 1e3 * timer.blocked_autorange(min_run_time=_SECONDS).median

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
-import torch
 import typer
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -58,7 +57,8 @@ def explain(
         console.print(_title(component), _facts(loaded, i, allow or ()), "")
     if cost:
         costs = _costs(loaded, sizes)
-        console.print(f"[bold]A step here[/bold]: forward and backward, median ({_machine()})")
+        machine = f"{platform.machine()}, one thread"
+        console.print(f"[bold]A step here[/bold]: forward and backward, median ({machine})")
         console.print(_cost_table(costs))
 
 
@@ -177,8 +177,3 @@ def _cost_table(costs: Mapping[str, Cost]) -> Table:
             table.add_row(name, f"{cost.milliseconds:.3g}", share, cost.batch)
     table.add_row("total", f"{total:.3g}", "", "")
     return table
-
-
-def _machine() -> str:
-    threads = torch.get_num_threads()
-    return f"{platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"

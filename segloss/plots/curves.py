@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from segloss.arguments import check_text, nearest, shown
@@ -55,9 +56,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
     start = f"{check_text('prefix', prefix)}/"
     named = {name.removeprefix(start): name for name in columns if name.startswith(start)}
     values = {
-        name: _numbers(columns[key], key, log)
-        for name, key in named.items()
-        if _part(name) is None
+        name: _numbers(columns[key], key, log) for name, key in named.items() if _part(name) is None
     }
     weights = {
         name.removesuffix("/weight"): _numbers(columns[key], key, log)
@@ -85,6 +84,8 @@ def _drawn(
     present = np.concatenate([column[~np.isnan(column)] for column in values.values()])
     if present.size and (present > 0).all():
         panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_formatter(LogFormatter())
+        panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     plain(panels[0], "Losses", x, "loss")
     legend_below(panels[0])
     for name, column in weights.items():
