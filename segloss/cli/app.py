@@ -18,6 +18,17 @@ from segloss.cli.plot import plot
 MISTAKE = 2
 """The exit code of a mistake in what was asked for."""
 
+_MISTAKES = (
+    ArithmeticError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,  # of PyTorch, where a loss of another library meets a batch
+    TypeError,
+    ValueError,
+)
+"""What our own checks, and libraries, raise for what they were given."""
+
 _CommandError = typer.BadParameter.__mro__[2]
 """Click's ClickException, which some versions of Typer bring along themselves."""
 
@@ -29,6 +40,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -67,7 +79,7 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # as of `segloss list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ArithmeticError, ImportError, LookupError, OSError, TypeError, ValueError) as error:
+    except _MISTAKES as error:
         return _complain(_message(error))
     except Exception as error:
         if not isinstance(error, _CommandError):
