@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from segloss.arguments import check_number, is_list, shown
 from segloss.multi_loss import MultiLoss
@@ -61,7 +62,8 @@ def draw_schedules(
     highest = weights.max(0)
     highest = highest[highest > 0]
     if highest.size and highest.max() > _WIDE * highest.min():
-        axes.set_yscale("symlog", linthresh=highest.min())
+        axes.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(highest.min())))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_ylabel("weight, logarithmic")
     axes.set_ylim(bottom=0)
     legend_below(axes)
