@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from segloss.arguments import check_text, nearest, shown
@@ -84,8 +84,9 @@ def _drawn(
     present = np.concatenate([column[~np.isnan(column)] for column in values.values()])
     if present.size and (present > 0).all():
         panels[0].set_yscale("log")
-        panels[0].yaxis.set_major_formatter(LogFormatter())
-        panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panels[0].yaxis.set_minor_locator(NullLocator())
     plain(panels[0], "Losses", x, "loss")
     legend_below(panels[0])
     for name, column in weights.items():
