@@ -14,38 +14,35 @@ import argparse
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 import segloss
-from segloss import SignedDistanceMap, SkeletonMap, TermLoss, TopKCrossEntropyLoss
+from segloss import TermLoss, TopKCrossEntropyLoss
+from segloss.plots.disc import (
+    STRETCHES,
+    SWEEPS,
+    Array,
+    Setting,
+    Sweep,
+    logits_of,
+    maps_of_mask,
+    true_mask,
+)
+from segloss.plots.landscape import curve, draw_sweep, name_errors, share_limits
 from segloss.terms import CrossEntropy
 
-Array = NDArray[np.float64]
 Loss = Callable[[Tensor], Tensor]
 """From logits (1, 1, SIDE, SIDE) to a scalar."""
 
 IMAGES = Path(__file__).parent / "images" / "terms"
-
-SIDE = 96
-CENTRE = (47.5, 35.5)
-"""Row and column; the disc stays in the image when it is moved or grown as far as it is here."""
-
-RADIUS = 20.0
-CONFIDENT = 8.0
-"""The largest logit, of either sign: a probability of 0.9997."""
-
-SHIFT_COLOUR, GROWN_COLOUR, BLUR_COLOUR = "#1b6ca8", "#d1495b", "#2e8b57"
-SHRUNK_COLOUR = "#e0932a"
 
 NAMES = {
     "cross_entropy": "Cross-entropy",
@@ -80,91 +77,8 @@ class CrossEntropyLoss(TermLoss):
     term_type = CrossEntropy
 
 
-class Setting(NamedTuple):
-    """A prediction of the disc.
-
-    Attributes:
-        shift: How far it is moved to the right, in pixels.
-        factor: Its radius over the true one.
-        softness: Over how many pixels a logit changes by 1 at the edge.
-    """
-
-    shift: float = 0.0
-    factor: float = 1.0
-    softness: float = 1.0
-
-
-class Sweep(NamedTuple):
-    """Settings of which one field changes.
-
-    Attributes:
-        field: The field.
-        values: Its values.
-        chosen: The value whose gradient is shown.
-        title: What is done to the prediction.
-        label: What the values are.
-        words: The chosen value in words.
-        colour: The colour of the curve.
-    """
-
-    field: str
-    values: Array
-    chosen: float
-    title: str
-    label: str
-    words: str
-    colour: str
-
-    def at(self, value: float) -> Setting:
-        """The setting with that value."""
-        return Setting()._replace(**{self.field: float(value)})
-
-
-SHIFTED = Sweep(
-    "shift",
-    np.arange(0.0, 41.0),
-    12.0,
-    "moved sideways",
-    "shift in pixels",
-    "12 pixels",
-    SHIFT_COLOUR,
-)
-RESIZED = Sweep(
-    "factor",
-    np.linspace(0.4, 1.8, 43),
-    1.4,
-    "shrunk or grown",
-    "radius over the true one",
-    "1.4 times",
-    GROWN_COLOUR,
-)
-BLURRED = Sweep(
-    "softness",
-    np.geomspace(0.25, 16.0, 37),
-    4.0,
-    "blurred",
-    "softness of the edge in pixels",
-    "4 pixels",
-    BLUR_COLOUR,
-)
-SWEEPS = (SHIFTED, RESIZED, BLURRED)
-
-
-def distance(row: float, column: float) -> Tensor:
-    """The distance of each pixel from a point, (1, 1, SIDE, SIDE)."""
-    axis = torch.arange(SIDE, dtype=torch.float64)
-    return torch.hypot(axis[:, None] - row, axis[None] - column)[None, None]
-
-
-def true_mask() -> Tensor:
-    """The disc, (1, 1, SIDE, SIDE)."""
-    return (distance(*CENTRE) < RADIUS).double()
-
-
-def logits_of(setting: Setting) -> Tensor:
-    """A prediction of the disc, (1, 1, SIDE, SIDE)."""
-    inside = setting.factor * RADIUS - distance(CENTRE[0], CENTRE[1] + setting.shift)
-    return (inside / setting.softness).clamp(-CONFIDENT, CONFIDENT)
+CHOSEN = {"shift": (12.0, "12 pixels"), "factor": (1.4, "1.4 times"), "softness": (4.0, "4 pixels")}
+"""The setting of each sweep whose gradient is shown, and the same in words."""
 
 
 def loss_named(name: str) -> Loss:
@@ -185,16 +99,9 @@ def loss_types() -> dict[str, type[TermLoss]]:
     return {loss.term_type.name: loss for loss in (CrossEntropyLoss, *losses)}
 
 
-def maps_of_mask() -> dict[str, Tensor]:
-    """The distances and the skeleton of the disc, each (1, 1, SIDE, SIDE)."""
-    sample = SkeletonMap()(**SignedDistanceMap()(mask=true_mask()[0, 0].long()))
-    return {key: sample[key][None].double() for key in ("gt_distance_map", "gt_skeleton")}
-
-
-def curve(loss: Loss, sweep: Sweep, values: Array | None = None) -> Array:
-    """The loss at each value of a sweep, or at others of its field."""
-    values = sweep.values if values is None else values
-    return np.array([loss(logits_of(sweep.at(value))).item() for value in values])
+def over_settings(loss: Loss) -> Callable[[Setting], float]:
+    """The loss by settings, in place of logits."""
+    return lambda setting: loss(logits_of(setting)).item()
 
 
 def gradient(loss: Loss, setting: Setting) -> Array:
@@ -211,15 +118,15 @@ def term_figure(name: str) -> Figure:
     figure.suptitle(NAMES[name], fontsize=13, fontweight="bold")
     above, below = figure.subplots(2, 3, height_ratios=[1, 1.15])
     for axes, sweep in zip(above, SWEEPS, strict=True):
-        draw_curve(axes, sweep, curve(loss, sweep))
+        draw_curve(axes, sweep, curve(over_settings(loss), sweep))
     share_limits(above)
     above[0].set_ylabel("loss", fontsize=10)
-    settings = [sweep.at(sweep.chosen) for sweep in SWEEPS]
+    settings = [sweep.at(CHOSEN[sweep.field][0]) for sweep in SWEEPS]
     gradients = [gradient(loss, setting) for setting in settings]
     limit = np.abs(gradients).max()
     for axes, sweep, setting, by_logits in zip(below, SWEEPS, settings, gradients, strict=True):
         draw_gradient(axes, by_logits, limit, logits_of(setting)[0, 0].numpy())
-        axes.set_title(f"gradient at {sweep.words}", fontsize=10, color=sweep.colour)
+        axes.set_title(f"gradient at {CHOSEN[sweep.field][1]}", fontsize=10, color=sweep.colour)
     figure.supxlabel(
         f"blue: pushed up, red: pushed down, darkest: {in_words(limit)} per pixel\n"
         "line: the true disc, dashes: the prediction",
@@ -236,31 +143,10 @@ def in_words(number: float) -> str:
 
 def draw_curve(axes: Axes, sweep: Sweep, losses: Array) -> None:
     """Draws the loss over a sweep, with a dot where the gradient is shown."""
-    axes.plot(sweep.values, losses, color=sweep.colour, linewidth=2.2)
-    chosen = np.interp(sweep.chosen, sweep.values, losses)
-    axes.plot(sweep.chosen, chosen, "o", color=sweep.colour, markersize=7)
-    axes.set_title(sweep.title, fontsize=11, fontweight="bold", color=sweep.colour)
-    axes.set_xlabel(sweep.label, fontsize=9)
-    axes.tick_params(labelsize=9)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.02)
-    if sweep.field == "softness":
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator([0.25, 1, 4, 16]))
-        axes.xaxis.set_major_formatter(FixedFormatter(["¼", "1", "4", "16"]))
-        axes.xaxis.set_minor_locator(NullLocator())
-
-
-def share_limits(panels: Sequence[Axes]) -> None:
-    """Gives panels one loss axis, which holds 0."""
-    values = np.concatenate([line.get_ydata() for axes in panels for line in axes.lines])
-    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
-    room = 0.06 * (high - low)
-    for axes in panels:
-        axes.set_ylim(low - room * (low < 0), high + room)
-    for axes in panels[1:]:
-        axes.tick_params(labelleft=False)
+    draw_sweep(axes, sweep, losses)
+    value, _ = CHOSEN[sweep.field]
+    height = np.interp(value, sweep.values, losses)
+    axes.plot(value, height, "o", color=sweep.colour, markersize=7)
 
 
 def draw_gradient(axes: Axes, by_logits: Array, limit: float, logits: Array) -> None:
@@ -271,27 +157,10 @@ def draw_gradient(axes: Axes, by_logits: Array, limit: float, logits: Array) -> 
     axes.set(xticks=[], yticks=[])
 
 
-class Stretch(NamedTuple):
-    """An error from none to the largest, of a panel of the overview."""
-
-    sweep: Sweep
-    values: Array
-    label: str
-    colour: str
-
-
-STRETCHES = (
-    Stretch(SHIFTED, np.linspace(0, 40, 41), "moved, up to\n40 pixels", SHIFT_COLOUR),
-    Stretch(RESIZED, np.linspace(1, 1.8, 25), "grown, up to\n1.8 times", GROWN_COLOUR),
-    Stretch(RESIZED, np.linspace(1, 0.4, 25), "shrunk, down to\n0.4 times", SHRUNK_COLOUR),
-    Stretch(BLURRED, np.geomspace(1, 16, 25), "blurred, up to\n16 pixels", BLUR_COLOUR),
-)
-
-
 def rises(name: str) -> list[Array]:
     """What each error adds to the loss, over the largest that any of them adds."""
-    loss = loss_named(name)
-    right = loss(logits_of(Setting())).item()
+    loss = over_settings(loss_named(name))
+    right = loss(Setting())
     added = [curve(loss, stretch.sweep, stretch.values) - right for stretch in STRETCHES]
     return [values / max(rise.max() for rise in added) for values in added]
 
@@ -308,11 +177,8 @@ def overview_figure() -> Figure:
             places = np.linspace(0, 1, len(values))
             axes.plot(places, values, color=stretch.colour, linewidth=1.8, label=stretch.label)
         axes.set_title(NAMES[name], fontsize=9, fontweight="bold")
-        axes.set(xticks=[0, 1], yticks=[0, 0.5, 1], ylim=(-0.12, 1.08))
-        axes.set_xticklabels(["none", "most"], fontsize=9)
-        axes.tick_params(labelsize=9)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        name_errors(axes)
+        axes.set(yticks=[0, 0.5, 1], ylim=(-0.12, 1.08))
     handles, labels = panels[0, 0].get_legend_handles_labels()
     panels[-1, -1].axis("off")
     panels[-1, -1].legend(handles, labels, loc="center", frameon=False, fontsize=9)

@@ -15,6 +15,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from training import Record
 
+from segloss.plots.curves import moving_average
+
 Curve = NDArray[np.float64]
 Image = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
@@ -52,15 +54,6 @@ def plot_smoothed(axes: Axes, epochs: Curve, curves: dict[str, Curve]) -> None:
         axes.plot(epochs, values, color=colour, alpha=0.25, linewidth=0.6)
         axes.plot(epochs, moving_average(values), color=colour, linewidth=1.8, label=name)
     axes.set_yscale("log")
-
-
-def moving_average(values: Curve) -> Curve:
-    """The average over each step and those before it, a thirtieth of all."""
-    window = len(values) // 30 + 1
-    sums = np.concatenate([[0.0], values.cumsum()])
-    last = np.arange(1, len(sums))
-    first = np.maximum(last - window, 0)
-    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def plot_schedule(axes: Axes, epochs: Curve, history: Sequence[Record]) -> None:

@@ -85,19 +85,40 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         4
     """
     allow = _check_allow(allow)
-    config = _as_source(cfg, allow)
+    spec = read_loss(cfg, allow)
+    if isinstance(spec, CompoundSpec):
+        return _build_multi_loss(spec, allow)
+    return _build_loss(spec.block, spec.path, allow)
+
+
+def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
+    """What `build_loss` finds in a config, before anything is built of it.
+
+    Args:
+        cfg: As for `build_loss`.
+        allow: As for `build_loss`.
+
+    Raises:
+        FileNotFoundError: There is no file at the path.
+        TypeError, ValueError: The config is wrong; the message has the path in it.
+
+    Example:
+        >>> read_loss("loss: {_target_: segloss.SegLoss, n_classes: 4}").block
+        {'_target_': 'segloss.SegLoss', 'n_classes': 4}
+    """
+    config = _as_source(cfg, _check_allow(allow))
     for path in _paths(config):
         node = _select(config, path)
         if node is None:
             continue
         if path.endswith("losses"):
-            return _build_multi_loss(_named_spec(config, node, path), allow)
+            return _named_spec(config, node, path)
         content = _plain(config, node, path)
         if path == "loss":
-            return _build_loss(content, path, allow)
+            return LossSpec(1.0, f"{path}.weight", content, path)
         if path != _PATHS[0] and is_legacy(content):
-            return _build_multi_loss(legacy_spec(content, _root(config), path), allow)
-        return _build_multi_loss(_compound_spec(content, path), allow)
+            return legacy_spec(content, _root(config), path)
+        return _compound_spec(content, path)
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
         "and loss, or a list of losses, and not null; got the keys "

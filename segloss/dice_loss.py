@@ -44,6 +44,8 @@ class DiceLoss(nn.Module):
 class DiceBCELoss(nn.Module):
     r"""Weighted sum of Dice loss and binary cross-entropy, of logits of any shape.
 
+    .. math:: w_\mathrm{dice}\,\mathrm{Dice} + w_\mathrm{bce}\,\overline{\mathrm{BCE}}
+
     Args:
         dice_weight: The weight of `DiceLoss`, at least 0.
         bce_weight: The weight of the mean binary cross-entropy, at least 0.

@@ -491,7 +491,7 @@ VALID = {
 
 
 def public_classes() -> dict[str, type]:
-    abstract = ("Loss", "TermLoss", "SoftConfusion", "MissingKeyError")
+    abstract = ("Loss", "LossReport", "TermLoss", "SoftConfusion", "MissingKeyError")
     names = [*segloss.__all__, "CombinedLoss", "CompositeLoss", "GradWeightedLoss"]
     names += ["UncertaintyWeightedLoss", "WeightedMSELoss"]
     found = {name: getattr(segloss, name) for name in names if name not in abstract}

@@ -17,7 +17,7 @@ def run(code: str) -> str:
 def test_importing_segloss_loads_no_optional_package() -> None:
     optional = (
         "scipy matplotlib lightning pytorch_lightning transformers accelerate skimage monai hydra "
-        "segmentation_models_pytorch numpy.testing"
+        "segmentation_models_pytorch numpy.testing typer rich pylatexenc"
     )
     loaded = run(
         f"import sys, torch; before = set(sys.modules); import segloss; "

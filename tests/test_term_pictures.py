@@ -10,6 +10,7 @@ import term_pictures
 from matplotlib.figure import Figure
 from term_pictures import NAMES
 
+from segloss.plots.disc import CENTRE
 from segloss.terms import TERMS
 
 SHIFTED, RESIZED, BLURRED = range(3)
@@ -53,7 +54,7 @@ def test_dice_grows_as_the_disc_is_blurred(dice) -> None:
 
 def test_a_moved_disc_is_pushed_up_where_it_is_missed_and_down_where_it_is_too_much(dice) -> None:
     pushed = gradient(dice, SHIFTED)
-    row, column = (round(place) for place in term_pictures.CENTRE)
+    row, column = (round(place) for place in CENTRE)
     left, right = column + 12 - 20, column + 12 + 20  # the edges of what is predicted
     assert pushed[row, left] < 0 < pushed[row, right]
     assert np.abs(pushed).max() > 100 * np.abs(pushed[row, 2])

@@ -9,13 +9,11 @@ from segloss.arguments import check_integer, is_list, nearest
 from segloss.check import basics, batches, extremes, numerics
 from segloss.check.example import Example
 from segloss.check.inspections import Inspection
-from segloss.check.made import SPATIAL, NoExampleError, find_example, keys_of, map_keys
+from segloss.check.made import SPATIAL, NoExampleError, find_example, keys_of, with_maps
 from segloss.check.report import FAIL, NOT_APPLICABLE, Check, LossReport
 from segloss.check.subject import NotScalarError, Subject, first_line, preserved
 from segloss.check.trees import leaves
 from segloss.loss import Criterion
-from segloss.loss_wrapper import LossWrapper
-from segloss.term_losses import TermLoss
 
 INSPECTIONS = (
     Inspection(
@@ -168,7 +166,7 @@ def check_loss(
     if n_classes is not None:
         check_integer("n_classes", n_classes, 2)
     name = _name_of(loss)
-    loss = _with_maps(loss)
+    loss = with_maps(loss)
     if example is not None:
         found = _given(loss, example)
     else:
@@ -278,11 +276,6 @@ def _given(loss: Any, example: Any) -> Example:
             kind = "mapping without tensors" if isinstance(part, Mapping) else type(part).__name__
             raise TypeError(f"The example's {name} must be a tensor or a mapping of them: {kind}.")
     return Example.given(*example, *keys_of(loss))
-
-
-def _with_maps(loss: Any) -> Any:
-    """A term that needs maps takes them from batches; anything else is left as it is."""
-    return LossWrapper(loss) if isinstance(loss, TermLoss) and map_keys(loss) else loss
 
 
 def _name_of(loss: Any) -> str:

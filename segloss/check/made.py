@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from segloss.check.example import Example
+from segloss.check.fields import needs_fields, takes_masks_as_probabilities, with_fields
 from segloss.check.subject import Subject, first_line, parts_of
 from segloss.check.trees import described
 from segloss.loss import Loss
+from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
+from segloss.term_losses import TermLoss
 
 SPATIAL = (24, 20)
 """The spatial size of examples."""
@@ -80,7 +83,7 @@ class Form:
         labels = (noise * share * classes).long().clamp(0, classes - 1)
         device = _device(loss)
         pred = self._prediction(logits).to(device)
-        target = self._target(labels).to(device)
+        target = self.target_of(labels).to(device)
         example = Example(
             pred, target, f"made: {self}; prediction {described(pred)}, target {described(target)}"
         )
@@ -92,7 +95,8 @@ class Form:
             return logits
         return logits.softmax(1) if self.exclusive else logits.sigmoid()
 
-    def _target(self, labels: Tensor) -> Tensor:
+    def target_of(self, labels: Tensor) -> Tensor:
+        """A label map (N, *spatial) as the target of this form."""
         if self.target == "label map":
             return labels
         if self.target == "label map with a channel axis":
@@ -111,19 +115,28 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
     Raises:
         NoExampleError: It takes none; the message has the errors.
     """
+    form = find_form(loss, forms(loss, channels_of(loss, n_classes)), spatial)
+    return replace(form.example(spatial, loss), spread=_Spread(form, tuple(spatial), loss))
+
+
+def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> Form:
+    """The first form that the loss takes.
+
+    Raises:
+        NoExampleError: It takes none; the message has the errors.
+    """
     errors: dict[str, list[str]] = {}
-    second_best: Example | None = None
-    for form in forms(loss, n_classes):
+    second_best: Form | None = None
+    for form in candidates:
         example = form.example(spatial, loss)
         try:
             outcome = Subject(loss, example).fresh().differentiate(example)
         except Exception as error:  # whatever a loss raises, it does not take this form
             errors.setdefault(first_line(error), []).append(str(form))
             continue
-        example = replace(example, spread=_Spread(form, tuple(spatial), loss))
         if outcome.is_finite and bool(outcome.flat().any()):
-            return example
-        second_best = example if second_best is None else second_best
+            return form
+        second_best = form if second_best is None else second_best
     if second_best is not None:
         return second_best
     raise NoExampleError(
@@ -131,18 +144,22 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
     )
 
 
-def forms(loss: Any, n_classes: int | None) -> Iterator[Form]:
+def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
     """What is tried: containers, then channels, then kinds of predictions, then targets."""
     batched = (True, False) if isinstance(loss, (Loss, MultiLoss)) else (False, True)
     kinds = ((True, False), (False, True), (False, False))
-    for in_mappings, channels in itertools.product(batched, _channels(loss, n_classes)):
-        targets = TARGETS if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
+    if takes_masks_as_probabilities(loss):
+        kinds = kinds[::-1]
+    # A mask, the one channel that is selected of several, would pass for a label map too.
+    several = (TARGETS[2], *TARGETS) if _selects_label_map(loss) else TARGETS
+    for in_mappings, channels in itertools.product(batched, channel_counts):
+        targets = several if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
         for (from_logits, exclusive), target in itertools.product(kinds, targets):
             if channels > 1 or not exclusive:
                 yield Form(channels, from_logits, target, in_mappings, exclusive)
 
 
-def _channels(loss: Any, n_classes: int | None) -> list[int]:
+def channels_of(loss: Any, n_classes: int | None) -> list[int]:
     """How many channels to try."""
     parts = parts_of(loss)
     if n_classes is None:
@@ -150,10 +167,24 @@ def _channels(loss: Any, n_classes: int | None) -> list[int]:
         if modes & {"multiclass", "multilabel"}:
             return [3]
         known = {getattr(part, "n_classes", None) for part in parts} - {None}
+        known |= {len(part.weight) for part in parts if _has_class_weights(part)}
         n_classes = known.pop() if len(known) == 1 else None
     if not isinstance(n_classes, int):
         return [1, 3]
+    if needs_fields(loss):
+        return [2, 3]
     return [1, 2] if n_classes <= 2 else [n_classes]
+
+
+def _selects_label_map(loss: Any) -> bool:
+    """Whether one channel of the target is selected, and its axis dropped."""
+    selectors = [getattr(part, "gt_channels", None) for part in parts_of(loss)]
+    return any(isinstance(getattr(selector, "index", None), int) for selector in selectors)
+
+
+def _has_class_weights(part: Any) -> bool:
+    """Whether it is a loss of PyTorch's that was told of each class's weight."""
+    return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
 
 
 @dataclass(frozen=True)
@@ -180,7 +211,10 @@ def _in_mappings(example: Example, loss: Any) -> Example:
     gt = {gt_key: example.gt}
     for name in map_keys(loss):
         gt[name] = 2 * torch.rand(example.pred.shape, device=example.device) - 1
-    return replace(example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key)
+    example = replace(
+        example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key
+    )
+    return with_fields(example, loss) if needs_fields(loss) else example
 
 
 def keys_of(loss: Any) -> tuple[str, str]:
@@ -197,6 +231,11 @@ def map_keys(loss: Any) -> list[str]:
     """The keys of maps beside the target that terms of this package need."""
     compounds = [getattr(part, "compound", None) for part in parts_of(loss)]
     return [key for compound in compounds for key in getattr(compound, "maps", ())]
+
+
+def with_maps(loss: Any) -> Any:
+    """A term that needs maps takes them from batches; anything else is left as it is."""
+    return LossWrapper(loss) if isinstance(loss, TermLoss) and map_keys(loss) else loss
 
 
 def _device(loss: Any) -> torch.device:

@@ -267,3 +267,8 @@ def test_the_tutorials_check_fails_wrong_losses(loss, message) -> None:
 
 def test_pytest_does_not_collect_it() -> None:
     assert segloss.test_custom_loss.__test__ is False
+
+
+def test_the_classes_of_an_example_are_those_of_the_class_weights() -> None:
+    loss = nn.CrossEntropyLoss(weight=torch.ones(5))
+    assert "of 5 channel(s)" in check_loss(loss, checks=["scalar"]).example

@@ -1,0 +1,51 @@
+"""What all pictures have in common: colours that the colour-blind tell apart, and plain axes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Those of Okabe and Ito (2008), without the yellow, which is faint on white."""
+
+LINES = ("-", "--", "-.", ":")
+
+WIDTH = 6.67
+"""Of a figure, in inches: texts of 9 points can be read on a phone, where it fills the screen."""
+
+DPI = 150
+
+
+def looks() -> Iterator[dict[str, Any]]:
+    """Colours, and once they have all been used, the same with other lines."""
+    for line in itertools.cycle(LINES):
+        for colour in COLOURS:
+            yield {"color": colour, "linestyle": line}
+
+
+def plain(axes: Axes, title: str, x: str, y: str | None = None) -> None:
+    """Gives axes a title, labels, a faint grid, and no frame above and to the right."""
+    axes.set_title(title, fontsize=11, fontweight="bold", loc="left")
+    axes.set_xlabel(x, fontsize=10)
+    if y is not None:
+        axes.set_ylabel(y, fontsize=10)
+    axes.tick_params(labelsize=9)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend_below(axes: Axes, columns: int = 3) -> None:
+    """Puts the legend of axes under all of their figure, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    longest = max(map(len, labels), default=0)
+    axes.figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=max(1, min(columns, len(labels), 75 // (longest + 6))),
+        frameon=False,
+        fontsize=9,
+    )
