@@ -138,14 +138,19 @@ _COMPAT = {
 _CHECK = ("LossReport", "assert_loss", "check_loss", "test_custom_loss")
 """Names of `segloss.check`, which is imported when it is asked for."""
 
+_SUGGESTION = ("Suggestion", "suggest")
+"""Names of `segloss.suggestion`, likewise."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _CHECK:
         return getattr(import_module("segloss.check"), name)
+    if name in _SUGGESTION:
+        return getattr(import_module("segloss.suggestion"), name)
     if name not in _COMPAT:
         raise AttributeError(f"module 'segloss' has no attribute {name!r}")
     return getattr(import_module(f"segloss.compat.{_COMPAT[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_COMPAT, *_CHECK})
+    return sorted({*globals(), *_COMPAT, *_CHECK, *_SUGGESTION})
