@@ -58,6 +58,9 @@ SHARE_OF_EPOCHS = 0.5
 
 LossParams = dict[str, Any]
 
+Scores = dict[str, list[list[float]]]
+"""Dice scores by the loss, the seed and the class."""
+
 
 @dataclass
 class Task:
@@ -168,7 +171,7 @@ def default_loss(task: Task) -> LossParams:
 def suggested_loss(task: Task) -> LossParams:
     """What `segloss suggest` makes of the training masks, through its file."""
     layout = "classes" if task.by_class else "labels"
-    suggestion = segloss.suggest(task.masks, layout=layout, epochs=task.settings.epochs)
+    suggestion = segloss.suggest(task.masks, layout=layout)
     with tempfile.TemporaryDirectory() as folder:
         path = suggestion.save(Path(folder) / "loss.yaml")
         params: LossParams = yaml.safe_load(path.read_text())["loss_params"]
@@ -230,7 +233,7 @@ def rarest(task: Task) -> int:
     return int(np.bincount(task.masks.ravel()).argmin())
 
 
-def rows(results: dict[str, dict[str, list[list[float]]]], tasks: dict[str, Task]) -> list[list[str]]:
+def rows(results: dict[str, Scores], tasks: dict[str, Task]) -> list[list[str]]:
     """The table's rows: a contender on a dataset each."""
     table = []
     for name, task in tasks.items():
@@ -263,28 +266,34 @@ def write_table(table: list[list[str]], seeds: int) -> None:
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to train with.")] = 3,
     dataset: Annotated[list[str] | None, typer.Option(help="brain or buildings; both.")] = None,
-    results: Annotated[Path, typer.Option(help="Scores are kept here.")] = Path(
-        "runs/suggestion_study.json"
+    results: Annotated[Path, typer.Option(help="Scores are kept here, and not made again.")] = Path(
+        "runs/suggestion_study"
     ),
     write: Annotated[bool, typer.Option(help="Put the table into docs/suggest.md.")] = False,
 ) -> None:
     """Trains with both losses and all seeds, and prints Dice scores side by side."""
+    results.mkdir(parents=True, exist_ok=True)
     tasks = {name: TASKS[name]() for name in dataset or TASKS}
+    scores = {name: kept(results / f"{name}.json") for name in tasks}
     jobs = [(n, c, s) for s in range(seeds) for n in tasks for c in CONTENDERS]
-    scores: dict[str, dict[str, list[list[float]]]] = {
-        name: {contender: [] for contender in CONTENDERS} for name in tasks
-    }
     for name, contender, seed in track(jobs, "training", console=Console(stderr=True)):
+        if seed < len(scores[name][contender]):
+            continue
         params = CONTENDERS[contender](tasks[name])
         scores[name][contender].append(train_and_test(tasks[name], params, seed))
-        results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps(scores, indent=2) + "\n")
+        (results / f"{name}.json").write_text(json.dumps(scores[name], indent=2) + "\n")
     table = Table(*HEADINGS)
     for row in rows(scores, tasks):
         table.add_row(*row)
     Console(width=120).print(table)
     if write:
         write_table(rows(scores, tasks), seeds)
+
+
+def kept(path: Path) -> Scores:
+    """What an earlier run has measured."""
+    scores: Scores = json.loads(path.read_text()) if path.is_file() else {}
+    return {contender: scores.get(contender, []) for contender in CONTENDERS}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""What the numbers in masks mean: which are classes, which is the ignore value, how many there are."""
+"""What the numbers in masks mean: which are classes, and which is the ignore value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from segloss.suggestion.reading import Mask
 from segloss.suggestion.statistics import VOID, ClassStatistics, Statistics
@@ -52,7 +54,8 @@ class Classes:
         """A mask as the loss takes it: the foreground's number, whatever it is, becomes 1."""
         if self.foreground in (None, 1):
             return mask
-        return (mask == self.foreground) + (mask == self.ignore_index) * (self.ignore_index or 0)
+        left_out = self.ignore_index if self.ignore_index is not None else 0
+        return np.where(mask == left_out, left_out, mask == self.foreground).astype(np.int64)
 
 
 def find_classes(

@@ -32,13 +32,11 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises:
         OSError, ValueError: The file is missing, damaged or of another format.
     """
-    for suffix, read in READERS.items():
-        if path.name.lower().endswith(suffix):
-            break
-    else:
+    suffix = suffix_of(path)
+    if suffix is None:
         raise ValueError(f"it must be one of {', '.join(READERS)}")
     try:
-        return read(path)
+        return READERS[suffix](path)
     except FileNotFoundError:
         raise
     except Exception as error:  # each library has its own, and for damaged files any
@@ -65,7 +63,7 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
         raise ValueError(f"it must hold numbers, and holds {array.dtype}")
     if array.dtype.kind == "f":
         _check_whole(array)
-    mask = array.astype(np.int64)
+    mask: Mask = array.astype(np.int64)
     if mask.min() < least:
         raise ValueError(
             f"it holds {mask.min()}, and labels count from 0: if this marks pixels to leave out, "
@@ -166,10 +164,12 @@ READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
 """The suffixes of files, and what reads them."""
 
 
+def suffix_of(path: Path) -> str | None:
+    """The suffix that says a file's format; None: it is none of `READERS`."""
+    name = path.name.lower()
+    return next((suffix for suffix in READERS if name.endswith(suffix)), None)
+
+
 def stem_of(path: Path) -> str:
     """A file's name without the suffix that says its format."""
-    name = path.name
-    for suffix in READERS:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem
+    return path.name[: -len(suffix_of(path) or path.suffix) or None]

@@ -32,6 +32,9 @@ RARE, VERY_RARE = 0.1, 0.01
 UNEVEN = 1.5
 """From this ratio of the largest weight to the smallest on, weights are worth their while."""
 
+NORM_MASKS = 200
+"""Masks that are enough to average a loss over."""
+
 _NOISY = 0.5
 _THIN = 0.5
 _FEW = 5
@@ -44,12 +47,10 @@ class Facts:
     Attributes:
         statistics: What was counted.
         classes: What it means.
-        epochs: How long the training is to be.
     """
 
     statistics: Statistics
     classes: Classes
-    epochs: int
 
     @property
     def foreground(self) -> list[tuple[str, ClassStatistics]]:
@@ -103,8 +104,6 @@ def class_weights(facts: Facts) -> Advice:
     For rare classes it is median-frequency balancing; the largest are weighted down by a fifth at
     most, not to nothing. The root is taken because the region terms balance the classes too.
     """
-    if facts.classes.sigmoid:
-        return Advice("class_weights", None, "for a sigmoid, see pos_weight")
     shares = [None if c is None else c.frequency for c in facts.classes.statistics]
     middle = median(share for share in shares if share is not None)
     weights = [0.0 if share is None else balance(share, middle) for share in shares]
@@ -125,8 +124,6 @@ def class_weights(facts: Facts) -> Advice:
 
 def pos_weight(facts: Facts) -> Advice:
     """Sigmoid: the same for the two classes that each channel has."""
-    if not facts.classes.sigmoid:
-        return Advice("pos_weight", None, "for a softmax, see class_weights")
     weights = [_positive_weight(counted.frequency) for _, counted in facts.foreground]
     if max(max(weight, 1 / weight) for weight in weights) < UNEVEN:
         return Advice("pos_weight", None, "foreground and background differ too little in size")
@@ -202,6 +199,32 @@ def skip_absent_classes(facts: Facts) -> Advice:
         "many batches lack a class, which cross-entropy alone keeps from false alarms there"
         if seldom
         else "a batch of four has every class more often than not",
+    )
+
+
+def norms(facts: Facts) -> list[Advice]:
+    """None for a single loss; how many masks they would need."""
+    return [
+        Advice(
+            "normalize_losses",
+            False,
+            "there is one loss; for more, set true, so that weights "
+            "compare losses of the same size",
+        ),
+        Advice(
+            "max_samples",
+            min(facts.statistics.masks, NORM_MASKS),
+            f"masks that a norm is averaged over: all, or {NORM_MASKS}",
+        ),
+    ]
+
+
+def schedule(facts: Facts) -> Advice:
+    """Constant."""
+    return Advice(
+        "weight",
+        1.0,
+        "constant: in trials, a weighted cross-entropy that fades did worse than weights that stay",
     )
 
 

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segloss.suggestion.reading import READERS, Mask, as_mask, read_array, stem_of, values_of
+from segloss.suggestion.reading import (
+    READERS,
+    Mask,
+    as_mask,
+    read_array,
+    stem_of,
+    suffix_of,
+    values_of,
+)
 
 LAYOUTS = ("auto", "labels", "classes")
 
@@ -173,7 +182,7 @@ def _array_of(part: Any) -> Any:
 
 
 def _is_mask(path: Path) -> bool:
-    return path.name.lower().endswith(tuple(READERS)) and path.is_file()
+    return suffix_of(path) is not None and path.is_file()
 
 
 def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
@@ -184,7 +193,7 @@ def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
             "with one file a class, a file must hold 0 and one other number, and one holds "
             f"{', '.join(map(str, sorted(values)[:8]))}"
         )
-    foreground = mask != 0
+    foreground: NDArray[Any] = mask != 0
     if ignore_index is not None:
-        return np.where(mask == ignore_index, ignore_index, foreground)
+        foreground = np.where(mask == ignore_index, ignore_index, foreground)
     return foreground.astype(np.int64)

@@ -202,7 +202,7 @@ def _region_sizes(labels: Mask, values: NDArray[np.int64]) -> list[Counter[int]]
 
     # One call numbers the regions of all values at once.
     outside = int(values[0]) - 1
-    regions = label(labels, background=outside, connectivity=labels.ndim).ravel()
+    regions = label(labels, background=outside, connectivity=labels.ndim).ravel()  # type: ignore[no-untyped-call]
     sizes = np.bincount(regions)[1:]
     value_of_region = np.empty(len(sizes), dtype=np.int64)
     value_of_region[regions - 1] = labels.ravel()

@@ -28,9 +28,7 @@ def count_masks(
 
     def counted(source: Source) -> Statistics | str:
         try:
-            return count_mask(
-                source.read(), source.name, ignore_index, by_class=masks.by_class
-            )
+            return count_mask(source.read(), source.name, ignore_index, by_class=masks.by_class)
         except (OSError, ValueError) as error:
             return f"{source.name}: {error}"
 

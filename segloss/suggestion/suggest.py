@@ -12,14 +12,12 @@ from segloss.config import build_loss
 from segloss.multi_loss import MultiLoss
 from segloss.suggestion.advice import Advice, Note
 from segloss.suggestion.classes import Classes, find_classes
-from segloss.suggestion.plan import Plan, make_plan
+from segloss.suggestion.plan import as_config, make_plan
 from segloss.suggestion.rules import Facts, notes
 from segloss.suggestion.sources import LAYOUTS, find_masks
 from segloss.suggestion.statistics import Statistics
 from segloss.suggestion.streaming import count_masks
 from segloss.suggestion.text import as_text, as_yaml
-
-EPOCHS = 100
 
 
 @dataclass(frozen=True)
@@ -29,24 +27,19 @@ class Suggestion:
     Attributes:
         classes: Which numbers in the masks are classes, and which is the ignore value.
         statistics: What was counted in the masks.
-        plan: The settings, and which losses they make up.
+        advice: The settings, each with its value, the reason and the rule's source.
         notes: What was found beside them.
     """
 
     classes: Classes
     statistics: Statistics
-    plan: Plan
+    advice: Sequence[Advice]
     notes: Sequence[Note]
-
-    @property
-    def advice(self) -> list[Advice]:
-        """The settings, each with its value, the reason and the rule's source."""
-        return self.plan.advice
 
     @property
     def config(self) -> dict[str, Any]:
         """The config, as `segloss.build_loss` takes it."""
-        return self.plan.config()
+        return as_config(self.advice)
 
     def build(self) -> MultiLoss:
         """The loss."""
@@ -56,7 +49,7 @@ class Suggestion:
 
     def to_yaml(self) -> str:
         """The config as YAML, with the reason and the source of each number in a comment."""
-        return as_yaml(self.plan, self.classes, self.statistics, self.notes)
+        return as_yaml(self.advice, self.classes, self.statistics, self.notes)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Writes the config as YAML.
@@ -91,7 +84,7 @@ class Suggestion:
         return path
 
     def __str__(self) -> str:
-        return as_text(self.plan, self.classes, self.statistics, self.notes)
+        return as_text(self.advice, self.classes, self.statistics, self.notes)
 
 
 def suggest(
@@ -99,7 +92,6 @@ def suggest(
     *,
     layout: str = "auto",
     ignore_index: int | None = None,
-    epochs: int = EPOCHS,
     workers: int = 2,
     progress: bool = False,
 ) -> Suggestion:
@@ -117,7 +109,6 @@ def suggest(
             a folder looks like it.
         ignore_index: The number that marks pixels to be left out. None: 255, where it stands far
             above at least two labels.
-        epochs: How long the training is to be, which the schedule follows.
         workers: How many masks are read at a time.
         progress: Whether a progress bar is shown.
 
@@ -136,7 +127,6 @@ def suggest(
         >>> loss = suggestion.build()
     """
     check_choice("layout", layout, LAYOUTS)
-    check_integer("epochs", epochs, 1)
     check_integer("workers", workers, 1)
     check_flag("progress", progress)
     if ignore_index is not None:
@@ -148,5 +138,5 @@ def suggest(
     )
     if classes.ignore_index is None:
         statistics.take_void_back()
-    facts = Facts(statistics, classes, epochs)
+    facts = Facts(statistics, classes)
     return Suggestion(classes, statistics, make_plan(facts), notes(facts))

@@ -9,7 +9,7 @@ from typing import Any
 
 from segloss.suggestion.advice import Advice, Note
 from segloss.suggestion.classes import Classes
-from segloss.suggestion.plan import SHARED, Plan, settings_of
+from segloss.suggestion.plan import SCHEDULE
 from segloss.suggestion.statistics import ClassStatistics, Statistics
 
 WIDTH = 100
@@ -19,36 +19,22 @@ _SHOWN = 40
 
 
 def as_yaml(
-    plan: Plan, classes: Classes, statistics: Statistics, notes: Sequence[Note]
+    plan: Sequence[Advice], classes: Classes, statistics: Statistics, notes: Sequence[Note]
 ) -> str:
     """The config, a comment above each setting."""
     lines = ["# A loss for this dataset, by `segloss suggest`. Every number can be changed."]
     lines += _comments(_summary(classes, statistics), "")
     lines += [line for n in notes for line in _comments(f"{n.what}: {n.found}", "")]
     lines += ["", "loss_params:", "  compound_loss:"]
-    by_key = {advice.key: advice for advice in plan.schedule}
-    for key in ("normalize_losses", "epoch_thresholds"):
-        lines += _setting(by_key[key], "    ") if key in by_key else []
-    samples = by_key["max_samples"]
-    lines += _comments(_reason(samples), "    ")
-    lines += [f"    normalization_params: {{max_samples: {samples.value}}}", "    loss_list:"]
-    lines += _loss("seg", plan.seg, {})
-    lines.append("        weight: 1.0")
-    if plan.balanced:
-        shared = {k: v for k, v in settings_of(plan.seg).items() if k in SHARED}
-        weight = by_key["weight of balanced"]
-        lines += _loss("balanced", plan.balanced, shared)
-        lines += _setting(Advice("weight", weight.value, weight.why, weight.source), "        ")
+    by_key = {advice.key: advice for advice in plan}
+    lines += _setting(by_key["normalize_losses"], "    ")
+    lines.append("    normalization_params:")
+    lines += _setting(by_key["max_samples"], "      ")
+    lines += ["    loss_list:", "      - _target_: segloss.SegLoss", "        name: seg"]
+    for advice in plan:
+        lines += _setting(advice, "        ") if advice.key not in SCHEDULE else []
+    lines += _setting(by_key["weight"], "        ")
     return "\n".join(lines) + "\n"
-
-
-def _loss(name: str, advice: Sequence[Advice], shared: dict[str, Any]) -> Iterator[str]:
-    yield "      - _target_: segloss.SegLoss"
-    yield f"        name: {name}"
-    for key, value in shared.items():
-        yield f"        {key}: {_value(value)}"
-    for each in advice:
-        yield from _setting(each, "        ")
 
 
 def _setting(advice: Advice, indent: str) -> Iterator[str]:
@@ -77,7 +63,7 @@ def _value(value: Any) -> str:
 
 
 def as_text(
-    plan: Plan, classes: Classes, statistics: Statistics, notes: Sequence[Note]
+    plan: Sequence[Advice], classes: Classes, statistics: Statistics, notes: Sequence[Note]
 ) -> str:
     """The tables, as plain text."""
     from rich.console import Console
@@ -89,7 +75,7 @@ def as_text(
 
 
 def tables(
-    plan: Plan, classes: Classes, statistics: Statistics, notes: Sequence[Note]
+    plan: Sequence[Advice], classes: Classes, statistics: Statistics, notes: Sequence[Note]
 ) -> list[Any]:
     """A table of the classes and one of the settings, for a console of rich."""
     return [
@@ -143,21 +129,16 @@ def _cells(counted: ClassStatistics, statistics: Statistics) -> list[str]:
     ]
 
 
-def _advice_table(plan: Plan, notes: Sequence[Note]) -> Any:
+def _advice_table(plan: Sequence[Advice], notes: Sequence[Note]) -> Any:
     from rich import box
     from rich.table import Table
 
     table = Table(
         "what", "value", "why", box=box.SIMPLE_HEAD, title="What is suggested", title_justify="left"
     )
-    for advice in plan.advice:
+    for advice in plan:
         value = "none" if advice.value is None else _value(advice.value)
-        table.add_row(_title(advice, plan), value, _reason(advice))
+        table.add_row(advice.key, value, _reason(advice))
     for note in notes:
         table.add_row(note.what, "note", note.found)
     return table
-
-
-def _title(advice: Advice, plan: Plan) -> str:
-    """The key, with the second loss's name where it is one of its settings."""
-    return f"balanced: {advice.key}" if any(a is advice for a in plan.balanced) else advice.key
