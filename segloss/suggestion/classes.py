@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segloss.suggestion.reading import Mask
 from segloss.suggestion.statistics import VOID, ClassStatistics, Statistics
 
 _SPARSE = 16
@@ -50,12 +51,12 @@ class Classes:
         """The labels that never occur."""
         return [i for i, counted in enumerate(self.statistics) if counted is None]
 
-    def labels(self, mask: Mask) -> Mask:
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """A mask as the loss takes it: the foreground's number, whatever it is, becomes 1."""
         if self.foreground in (None, 1):
             return mask
         left_out = self.ignore_index if self.ignore_index is not None else 0
-        return np.where(mask == left_out, left_out, mask == self.foreground).astype(np.int64)
+        return np.where(mask == left_out, left_out, mask == self.foreground)
 
 
 def find_classes(

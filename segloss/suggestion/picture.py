@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from segloss.suggestion.classes import Classes
 from segloss.suggestion.statistics import ClassStatistics, Statistics, Thumbnail
 
-EXAMPLES = 6
+EXAMPLES, COLUMNS = 6, 3
 MOST_BARS = 24
 """Classes that are drawn; of more, the most frequent and the rarest."""
 
@@ -28,17 +28,18 @@ def draw(classes: Classes, statistics: Statistics) -> Figure:
     """The page."""
     palette = colours(classes)
     named = _drawn(classes, palette)
-    examples = _examples(named)
-    rows = -(-len(examples) // 3)
+    examples = _examples([one for one in named if one[2] != BACKGROUND])
+    columns = min(len(examples), COLUMNS)
+    rows = -(-len(examples) // columns)
     height = 1.3 + 0.3 * len(named)
     figure = Figure(figsize=(11, height + 3.4 * rows + 0.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[height + 0.3, 3.4 * rows])
+    above, below = figure.subfigures(2, 1, height_ratios=[height + 0.3, 3.4 * rows]).ravel()
     frequency, presence, size = above.subplots(1, 3, sharey=True, width_ratios=[5, 3, 5])
     _draw_frequencies(frequency, named, statistics)
     _draw_presence(presence, named, statistics)
     _draw_sizes(size, named)
     figure.suptitle(_title(statistics, classes), fontsize=12, fontweight="bold")
-    _draw_examples(below.subplots(rows, 3, squeeze=False).ravel(), examples, classes, palette)
+    _draw_examples(below.subplots(rows, columns, squeeze=False).ravel(), examples, classes, palette)
     return figure
 
 
@@ -78,7 +79,8 @@ def _draw_frequencies(axes: Axes, named: Named, statistics: Statistics) -> None:
     axes.barh(positions, shares, color=[colour for *_, colour in named])
     axes.plot([c.frequency for _, c, _ in named], positions, "|", color="black", markersize=12)
     for position, share in zip(positions, shares, strict=True):
-        axes.text(share, position, f" {share:.2%}", va="center", fontsize=8)
+        right = max(share, named[position][1].frequency)
+        axes.text(right, position, f"  {share:.2%}", va="center", fontsize=8)
     axes.set(xscale="log", xlim=(min(shares) / 3, 4), yticks=positions)
     axes.set_yticklabels([name for name, *_ in named])
     axes.invert_yaxis()

@@ -17,7 +17,7 @@ from segloss.suggestion.rules import Facts, notes
 from segloss.suggestion.sources import LAYOUTS, find_masks
 from segloss.suggestion.statistics import Statistics
 from segloss.suggestion.streaming import count_masks
-from segloss.suggestion.text import as_text, as_yaml
+from segloss.suggestion.text import as_text, as_yaml, tables
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ class Suggestion:
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(self.classes, self.statistics).savefig(path, dpi=130)
         return path
+
+    def tables(self) -> list[Any]:
+        """What `print` shows, for a console of rich, which fits it to the terminal."""
+        return tables(self.advice, self.classes, self.statistics, self.notes)
 
     def __str__(self) -> str:
         return as_text(self.advice, self.classes, self.statistics, self.notes)
