@@ -33,7 +33,7 @@ def draw(classes: Classes, statistics: Statistics) -> Figure:
     rows = -(-len(examples) // columns)
     height = 1.3 + 0.3 * len(named)
     figure = Figure(figsize=(11, height + 3.4 * rows + 0.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[height + 0.3, 3.4 * rows]).ravel()
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[height + 0.3, 3.4 * rows])[:, 0]
     frequency, presence, size = above.subplots(1, 3, sharey=True, width_ratios=[5, 3, 5])
     _draw_frequencies(frequency, named, statistics)
     _draw_presence(presence, named, statistics)

@@ -37,7 +37,7 @@ def read_array(path: Path) -> NDArray[Any]:
         raise ValueError(f"it must be one of {', '.join(READERS)}")
     try:
         return READERS[suffix](path)
-    except FileNotFoundError:
+    except (FileNotFoundError, ImportError):
         raise
     except Exception as error:  # each library has its own, and for damaged files any
         raise ValueError(f"it can't be read: {type(error).__name__}: {error}") from error

@@ -136,7 +136,13 @@ def suggest(
     if ignore_index is not None:
         check_integer("ignore_index", ignore_index)
     found = find_masks(masks, layout, ignore_index)
-    statistics = count_masks(found, ignore_index, workers=workers, progress=progress)
+    try:
+        statistics = count_masks(found, ignore_index, workers=workers, progress=progress)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"suggest needs {error.name}, which is not installed: pip install "
+            "'pytorch-segloss[suggest]'"
+        ) from error
     classes = find_classes(
         statistics, ignore_index, by_class=found.by_class, names=found.class_names
     )

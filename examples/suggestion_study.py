@@ -1,9 +1,9 @@
 """Trains the brain and the buildings examples with the default loss and with the suggested one.
 
-    pip install -e ".[bench,examples,suggest]" && python benchmarks/suggestion_study.py --write
+    pip install -e ".[examples]" && python examples/suggestion_study.py --write
 
-The suggestion is made of the training masks alone, written and read as files, and the default is
-`SegLoss` told nothing but what it must know. Network, batches, learning rates and epochs are those
+The suggestion is made of the training masks alone, and the default is `SegLoss` told nothing but
+what it must know. Network, batches, learning rates and epochs are those
 of the examples, the epochs halved; the seed changes the network's start and the batches. `--write`
 puts the table into docs/suggest.md.
 """
@@ -49,8 +49,7 @@ from training import (
 
 import segloss
 
-ROOT = Path(__file__).parents[1]
-DOCUMENT = ROOT / "docs" / "suggest.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "suggest.md"
 START, END = "<!-- study -->", "<!-- end -->"
 
 SHARE_OF_EPOCHS = 0.5
