@@ -33,7 +33,9 @@ def draw(classes: Classes, statistics: Statistics) -> Figure:
     rows = -(-len(examples) // columns)
     height = 1.3 + 0.3 * len(named)
     figure = Figure(figsize=(11, height + 3.4 * rows + 0.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[height + 0.3, 3.4 * rows])[:, 0]
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[height + 0.3, 3.4 * rows])[
+        :, 0
+    ]
     frequency, presence, size = above.subplots(1, 3, sharey=True, width_ratios=[5, 3, 5])
     _draw_frequencies(frequency, named, statistics)
     _draw_presence(presence, named, statistics)
@@ -47,7 +49,7 @@ def colours(classes: Classes) -> list[str]:
     """A colour for each class, far apart in hue; the background dark."""
     count = len(classes.statistics)
     first = not (classes.sigmoid and classes.foreground is None)  # of one file a class, none is it
-    hues = [(0.58 + 0.381966 * i) % 1 for i in range(count)]  # the golden section spreads them
+    hues = [(0.58 + 0.618034 * i) % 1 for i in range(count)]  # the golden section spreads them
     rgb = [colorsys.hls_to_rgb(hue, 0.52 + 0.1 * (i % 3), 0.62) for i, hue in enumerate(hues)]
     named = ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in rgb]
     return [BACKGROUND, *named[: count - 1]] if first else named
