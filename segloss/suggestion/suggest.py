@@ -9,6 +9,7 @@ from typing import Any
 
 from segloss.arguments import check_choice, check_flag, check_integer
 from segloss.config import build_loss
+from segloss.loss import Loss
 from segloss.multi_loss import MultiLoss
 from segloss.suggestion.advice import Advice, Note
 from segloss.suggestion.classes import Classes, find_classes
@@ -41,11 +42,9 @@ class Suggestion:
         """The config, as `segloss.build_loss` takes it."""
         return as_config(self.advice)
 
-    def build(self) -> MultiLoss:
-        """The loss."""
-        loss = build_loss(self.config)
-        assert isinstance(loss, MultiLoss)
-        return loss
+    def build(self) -> Loss | MultiLoss:
+        """The loss: a `MultiLoss`, to which more losses can be added."""
+        return build_loss(self.config)
 
     def to_yaml(self) -> str:
         """The config as YAML, with the reason and the source of each number in a comment."""

@@ -68,10 +68,10 @@ def as_text(
     """The tables, as plain text."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=WIDTH)
+    text = io.StringIO()
+    console = Console(file=text, width=WIDTH)
     console.print(*tables(plan, classes, statistics, notes))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue().rstrip()
+    return text.getvalue().rstrip()
 
 
 def tables(
