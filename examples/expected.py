@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from folders import Pair, raise_all
 
@@ -26,8 +27,13 @@ class Expected:
     sigmoid: bool
     ignore_index: int | None
 
-    def classes_in(self, pairs: Sequence[Pair]) -> Classes:
+    def classes_in(self, masks: Path, layout: str, pairs: Sequence[Pair]) -> Classes:
         """The classes of masks, as the loss has them.
+
+        Args:
+            masks: The folder of masks.
+            layout: Its layout; see `segloss.suggest`.
+            pairs: What was read of them.
 
         Raises:
             ValueError: Masks hold numbers which no class has, or are of another kind.
@@ -40,9 +46,7 @@ class Expected:
             )
         if not by_class:
             raise_all(self._alien_values(pairs))
-        arrays = (pair.mask.read() for pair in pairs)
-        layout = "classes" if by_class else "labels"
-        found = suggest(arrays, layout=layout, ignore_index=self.ignore_index).classes
+        found = suggest(masks, layout=layout, ignore_index=self.ignore_index).classes
         return found if self.sigmoid else self._with_softmax(found)
 
     def _alien_values(self, pairs: Sequence[Pair]) -> list[str]:

@@ -213,7 +213,7 @@ def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Cl
         settings = load_config(FolderSettings, base, options.overrides, further=config)
         expected = expected_by(build_multi_loss(settings.loss_params), options.ignore_index)
         pairs = read_folders(options.images, options.masks, options.layout, expected.ignore_index)
-        return settings, pairs, expected.classes_in(pairs)
+        return settings, pairs, expected.classes_in(options.masks, options.layout, pairs)
     pairs = read_folders(options.images, options.masks, options.layout, options.ignore_index)
     suggestion = suggest(
         options.masks, layout=options.layout, ignore_index=options.ignore_index, progress=True

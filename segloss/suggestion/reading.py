@@ -90,6 +90,8 @@ def _without_colour(array: NDArray[Any]) -> NDArray[Any]:
     if (colours == colours[..., :1]).all():
         return colours[..., 0]
     count = len(np.unique(colours.reshape(-1, 3), axis=0))
+    if count > MOST_LABELS:
+        raise ValueError(f"it is a colour image, not a mask: it has {count:,} colours")
     raise ValueError(
         f"it is a colour image, of {count} colours: give each colour a label, 0, 1, 2 ..., and "
         "save the labels as an image of one channel"

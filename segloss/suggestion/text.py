@@ -98,7 +98,8 @@ def _class_table(classes: Classes, statistics: Statistics) -> Any:
     from rich.table import Table
 
     heads = ("pixels", "where present", "in masks", "regions", "median size", "at an edge")
-    table = Table("class", box=box.SIMPLE_HEAD, title="What was counted", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="What was counted", title_justify="left")
+    table.add_column("class", min_width=min(20, max(map(len, classes.names))))
     for head in heads:
         table.add_column(head, justify="right")
     for name, counted in _listed(classes):

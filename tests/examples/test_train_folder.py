@@ -121,7 +121,7 @@ def test_binary_masks_of_0_and_255_in_tiff_and_colour_images(folders: Path) -> N
     assert set(report["dice"]) == {"foreground"}
 
 
-def test_a_folder_a_class(folders: Path) -> None:
+def test_a_folder_a_class(folders: Path, capsys) -> None:
     for path in list((folders / "masks").iterdir()):
         mask = np.asarray(Image.open(path))
         for label, name in ((1, "large"), (2, "small")):
@@ -130,6 +130,11 @@ def test_a_folder_a_class(folders: Path) -> None:
             one.save(folders / "masks" / name / path.name.replace("_mask", ""))
         path.unlink()
     assert set(run(folders, "training.epochs=1")["dice"]) == {"large", "small"}
+    config = (folders / "out" / "loss.yaml").rename(folders / "mine.yaml")
+    report = run(folders, "training.epochs=1", "--config", str(config))
+    assert set(report["dice"]) == {"large", "small"}
+    config.write_text(config.read_text().replace("n_classes: 2", "n_classes: 3"))
+    assert "need a loss with a sigmoid" in refused(folders, capsys, "--config", str(config))
 
 
 def test_pixels_left_out_count_nowhere(folders: Path) -> None:

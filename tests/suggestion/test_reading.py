@@ -140,6 +140,10 @@ def test_jpegs_are_no_masks(tmp_path: Path) -> None:
         (np.zeros((1, 1, 4, 4), int), "one to three dimensions"),
         (np.array([["a"]]), "must hold numbers"),
         (np.random.default_rng(0).integers(0, 9, (9, 9, 3), np.uint8), "colour image, of "),
+        (
+            np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8),
+            "colour image, not a mask",
+        ),
     ],
 )
 def test_what_is_no_mask_is_told(mask: np.ndarray, words: str) -> None:
