@@ -133,7 +133,8 @@ def test_a_folder_a_class(folders: Path, capsys) -> None:
     config = (folders / "out" / "loss.yaml").rename(folders / "mine.yaml")
     report = run(folders, "training.epochs=1", "--config", str(config))
     assert set(report["dice"]) == {"large", "small"}
-    config.write_text(config.read_text().replace("n_classes: 2", "n_classes: 3"))
+    loss = "{_target_: segloss.SegLoss, n_classes: 3}"
+    config.write_text(f"loss_params: {{compound_loss: {{loss_list: [{loss}]}}}}")
     assert "need a loss with a sigmoid" in refused(folders, capsys, "--config", str(config))
 
 
