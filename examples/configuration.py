@@ -59,8 +59,16 @@ def command_line(description: str, config: Path, output: Path) -> argparse.Argum
     return parser
 
 
-def load_config(schema: type[Settings], path: Path, overrides: Sequence[str] = ()) -> Settings:
+def load_config(
+    schema: type[Settings], path: Path, overrides: Sequence[str] = (), further: Path | None = None
+) -> Settings:
     """The settings of a YAML file, with the overrides, as an instance of the dataclass `schema`.
+
+    Args:
+        schema: The dataclass.
+        path: The file.
+        overrides: Changes of single fields, as on the command line.
+        further: Another file, whose fields go before.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -68,6 +76,8 @@ def load_config(schema: type[Settings], path: Path, overrides: Sequence[str] = (
             `field=value`.
     """
     config = _with_values(OmegaConf.structured(schema), _read(path), path)
+    if further is not None:
+        config = _with_values(config, _read(further), further)
     for override in overrides:
         _apply(override, config)
     missing = sorted(OmegaConf.missing_keys(config))

@@ -83,7 +83,7 @@ class Example:
 
     Attributes:
         title: What to write beside it.
-        image: Grey values, (height, width).
+        image: Grey values, (height, width), or RGB, (height, width, 3).
         truth: Labels, (height, width); 0 is the background.
         prediction: Labels, (height, width).
     """
@@ -104,7 +104,7 @@ def plot_examples(
         classes: Name and colour of each label but the background, which is black.
         path: Where to save the picture.
     """
-    height, width = examples[0].image.shape
+    height, width = examples[0].image.shape[:2]
     figure = Figure(
         figsize=(9, 9 * len(examples) * height / (4 * width) + 0.8),
         facecolor="black",

@@ -140,12 +140,17 @@ _COMPAT = {
 }
 """Names of other systems' interfaces, and the module of `segloss.compat` that each is in."""
 
+_SUGGESTION = ("Suggestion", "suggest")
+"""Names of `segloss.suggestion`, which is imported when it is asked for."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _SUGGESTION:
+        return getattr(import_module("segloss.suggestion"), name)
     if name not in _COMPAT:
         raise AttributeError(f"module 'segloss' has no attribute {name!r}")
     return getattr(import_module(f"segloss.compat.{_COMPAT[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_COMPAT})
+    return sorted({*globals(), *_COMPAT, *_SUGGESTION})

@@ -14,6 +14,7 @@ from segloss.cli.check import check
 from segloss.cli.explain import explain
 from segloss.cli.list_losses import list_losses
 from segloss.cli.plot import plot
+from segloss.cli.suggest import suggest
 
 MISTAKE = 2
 """The exit code of a mistake in what was asked for."""
@@ -48,6 +49,7 @@ app.command("list")(list_losses)
 app.command()(explain)
 app.command()(check)
 app.command()(plot)
+app.command()(suggest)
 
 
 def _show_version(wanted: bool) -> None:

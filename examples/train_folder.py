@@ -1,0 +1,393 @@
+"""Trains a small U-Net on your own images and masks, with a loss suggested for them.
+
+    python examples/train_folder.py --images images/ --masks masks/
+
+An image and its mask have the same name, but for the suffix and an ending such as _mask. Images are
+grey or colour, of any size; masks have a label for each pixel, or are one file a class in a folder
+each. Without --config, `segloss suggest` reads the masks first, and says what it suggests and why;
+its config, loss.yaml, is among the results. What is wrong with the folders is told before training,
+all at once.
+
+The output folder gets metrics.json, checkpoint.pt, losses.png, predictions.png, loss.yaml and
+dataset.png. On a CPU, the same settings give the same numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would look for a newer version of itself online
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from configuration import command_line, load_config
+from expected import expected_by
+from folders import Pair, read_folders, read_image
+from networks import ModelSettings, build_unet
+from numpy.typing import NDArray
+from pictures import Example, plot_curves, plot_examples
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from training import (
+    Batch,
+    Run,
+    TrainingSettings,
+    build_multi_loss,
+    check_at_least,
+    new_run,
+    seed_of,
+    shuffled,
+    take_norms,
+    train,
+)
+
+from segloss import suggest
+from segloss.suggestion.classes import Classes
+from segloss.suggestion.picture import colours
+from segloss.suggestion.sources import LAYOUTS
+
+HERE = Path(__file__).parent
+MULTIPLE = 16
+"""What the sides of crops and padded images are multiples of, so that the U-Net can halve them."""
+
+MISTAKE = 2
+"""The exit code where something is to be mended."""
+
+EXAMPLES = 4
+
+
+@dataclass
+class DataSettings:
+    """How the folders are read.
+
+    Attributes:
+        validation_share: The share of the images that is held out.
+    """
+
+    validation_share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation_share < 1:
+            raise ValueError(
+                "data.validation_share must lie between 0 and 1, as 0.2 does, got "
+                f"{self.validation_share}."
+            )
+
+
+@dataclass
+class AugmentationSettings:
+    """How training images are changed.
+
+    Attributes:
+        crop: The side of the random square taken from an image, in pixels.
+        flip_probability: How often left and right change places.
+    """
+
+    crop: int
+    flip_probability: float
+
+    def __post_init__(self) -> None:
+        if self.crop < MULTIPLE or self.crop % MULTIPLE:
+            raise ValueError(
+                f"augmentation.crop must be a multiple of {MULTIPLE}, got {self.crop}."
+            )
+
+
+@dataclass
+class FolderSettings:
+    """Everything that train_folder.yaml and the loss's config say."""
+
+    seed: int
+    data: DataSettings
+    augmentation: AugmentationSettings
+    model: ModelSettings
+    training: TrainingSettings
+    loss_params: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        check_at_least("seed", self.seed, 0)
+
+
+class FolderDataset(Dataset[Batch]):
+    """Images and masks for the network; what is random about one follows from seed and index."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], classes: Classes, transform: A.Compose, seed: int = 0
+    ) -> None:
+        self.pairs = pairs
+        self.classes = classes
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Batch:
+        self.transform.set_random_seed(seed_of(self.seed, index))
+        pair = self.pairs[index]
+        mask = self.classes.labels(pair.mask.read()).astype(np.int16)
+        channels = mask if pair.mask.by_class else mask[None]
+        sample = self.transform(image=read_image(pair.image), mask=channels.transpose(1, 2, 0))
+        return {
+            "image": _channels_first(sample["image"]).float(),
+            "gt_polygons_image": _channels_first(sample["mask"]).long(),
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Checks, suggests, trains, tests and draws, as the command line says."""
+    options = read_command_line(arguments)
+    with mistakes_listed():
+        settings, pairs, classes = prepare(options)
+        training, validation = split(pairs, settings)
+        run = start(settings, classes, pairs[0].channels, options)
+        if options.resume:
+            run.resume(options.output / "checkpoint.pt")
+    plain, augmented = transforms(training, settings.augmentation)
+
+    def batches(epoch: int) -> DataLoader[Batch]:
+        seed = seed_of(settings.seed, epoch)
+        dataset = FolderDataset(training, classes, augmented, seed)
+        return shuffled(dataset, settings.training.batch_size, seed)
+
+    checkpoint = options.output / "checkpoint.pt"
+    if not options.resume:
+        take_norms(run.model, run.loss, batches(0))
+        run.save(checkpoint)
+    train(run, batches, settings.training, settings.seed, checkpoint)
+    evaluate(run, FolderDataset(validation, classes, plain), options.output)
+
+
+def read_command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; those that the examples share, and the folders."""
+    command = command_line(__doc__, HERE / "train_folder.yaml", Path("runs/train_folder"))
+    command.set_defaults(config=None)
+    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="the images")
+    command.add_argument("--masks", type=Path, required=True, metavar="DIR", help="the masks")
+    command.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="auto",
+        help="whether each mask is a file of labels, or a subfolder is a class (auto: it is seen)",
+    )
+    command.add_argument(
+        "--ignore-index",
+        type=int,
+        metavar="N",
+        help="the number in masks that marks pixels to be left out (it is seen, if it is 255)",
+    )
+    return command.parse_intermixed_args(arguments)
+
+
+@contextmanager
+def mistakes_listed() -> Iterator[None]:
+    """Ends the program with what is to be mended, and exit code 2, in place of a traceback."""
+    try:
+        yield
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(MISTAKE) from error
+
+
+def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Classes]:
+    """Reads settings and folders, and writes a suggested loss to the output if none is given."""
+    base, config = HERE / "train_folder.yaml", options.config
+    if options.resume and config is None:
+        config = options.output / "loss.yaml"
+    of_loss = [override for override in options.overrides if "loss_params" in override]
+    others = [override for override in options.overrides if override not in of_loss]
+    settings = load_config(FolderSettings, base, others)  # before anything that takes long
+    if config is not None:
+        settings = load_config(FolderSettings, base, options.overrides, further=config)
+        expected = expected_by(build_multi_loss(settings.loss_params), options.ignore_index)
+        pairs = read_folders(options.images, options.masks, options.layout, expected.ignore_index)
+        return settings, pairs, expected.classes_in(options.masks, options.layout, pairs)
+    pairs = read_folders(options.images, options.masks, options.layout, options.ignore_index)
+    suggestion = suggest(
+        options.masks, layout=options.layout, ignore_index=options.ignore_index, progress=True
+    )
+    Console().print(*suggestion.tables())
+    suggestion.plot(options.output / "dataset.png")
+    config = suggestion.save(options.output / "loss.yaml", force=True)
+    settings = load_config(FolderSettings, base, options.overrides, further=config)
+    return settings, pairs, suggestion.classes
+
+
+def start(
+    settings: FolderSettings, classes: Classes, in_channels: int, options: argparse.Namespace
+) -> Run:
+    """The run before its first step, its output folder made."""
+    torch.manual_seed(settings.seed)
+    model = build_unet(settings.model, in_channels, classes.channels)
+    folders = {"images": str(options.images), "masks": str(options.masks)}
+    everything = asdict(settings) | folders
+    run = new_run(model, settings.loss_params, settings.training, everything)
+    options.output.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def split(pairs: list[Pair], settings: FolderSettings) -> tuple[list[Pair], list[Pair]]:
+    """The pairs to train on, and those held out, as the seed says."""
+    held_out = max(1, round(len(pairs) * settings.data.validation_share))
+    if held_out >= len(pairs):
+        raise ValueError(
+            f"There must be images for training and for validation: of {len(pairs)}, "
+            f"data.validation_share={settings.data.validation_share:g} holds out {held_out}."
+        )
+    order = np.random.default_rng(settings.seed).permutation(len(pairs))
+    chosen = {int(i) for i in order[:held_out]}
+    training = [pair for i, pair in enumerate(pairs) if i not in chosen]
+    return training, [pairs[i] for i in sorted(chosen)]
+
+
+def transforms(
+    training: Sequence[Pair], settings: AugmentationSettings
+) -> tuple[A.Compose, A.Compose]:
+    """What is done to images: as they are tested, and as they are trained on.
+
+    Channels are standardised by their mean and deviation over the training images. What is smaller
+    than a crop is mirrored at its edges, image and mask alike.
+    """
+    mean, deviation = brightness(training)
+    finish = A.Normalize(mean.tolist(), deviation.tolist(), max_pixel_value=1.0)
+    mirror = {"border_mode": cv2.BORDER_REFLECT_101}
+    changes = [
+        A.PadIfNeeded(settings.crop, settings.crop, **mirror),
+        A.RandomCrop(settings.crop, settings.crop),
+        A.HorizontalFlip(p=settings.flip_probability),
+    ]
+    return A.Compose([finish]), A.Compose([*changes, finish])
+
+
+def brightness(pairs: Sequence[Pair]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each channel over all pixels; the deviation at least 1e-6."""
+    sums = np.sum([pair.brightness[0] for pair in pairs], axis=0)
+    squares = np.sum([pair.brightness[1] for pair in pairs], axis=0)
+    pixels = sum(pair.brightness[2] for pair in pairs)
+    mean = sums / pixels
+    return mean, np.sqrt(np.maximum(squares / pixels - mean**2, 1e-12))
+
+
+def evaluate(run: Run, validation: FolderDataset, output: Path) -> None:
+    """Compares prediction and truth on the images held out, in numbers and pictures."""
+    classes = validation.classes
+    overlap, size = np.zeros(len(classes.names)), np.zeros(len(classes.names))
+    shown = []
+    for pair, batch in zip(validation.pairs, DataLoader(validation), strict=True):
+        predicted, actual = masks_of(classes, predict(run.model, batch["image"]), batch)
+        overlap += (predicted & actual).sum((1, 2))
+        size += predicted.sum((1, 2)) + actual.sum((1, 2))
+        if len(shown) < EXAMPLES:
+            shown.append(example(pair, classes, predicted, actual))
+    report = metrics(classes, overlap, size)
+    report["images"] = {"validation": len(validation)}
+    report["seconds"] = round(run.seconds, 1)
+    print_table(report)
+    plot_curves(run.history, output / "losses.png")
+    named = list(zip(classes.names, colours(classes), strict=True))
+    legend = dict(enumerate(named if is_by_class(classes) else named[1:], 1))
+    plot_examples(shown, legend, output / "predictions.png")
+    (output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{run.seconds:.0f} seconds; the results are in {output}")
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, image: Tensor) -> Tensor:
+    """The logits of a whole image, (1, C, H, W); its sides are mirrored up to multiples."""
+    model.eval()
+    height, width = image.shape[2:]
+    padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+    mode = "reflect" if min(height, width) >= MULTIPLE else "replicate"
+    padded = F.pad(image, padding, mode=mode)
+    logits: Tensor = model(padded.to(next(model.parameters()).device))
+    return logits[..., :height, :width].cpu()
+
+
+def masks_of(
+    classes: Classes, logits: Tensor, batch: Batch
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Prediction and truth as a mask for each class, (C, H, W), without what is left out."""
+    target = batch["gt_polygons_image"][0].numpy()
+    count = np.arange(len(classes.names))[:, None, None]
+    if is_by_class(classes):
+        predicted, actual = logits[0].numpy() > 0, target == 1
+    else:
+        labels = logits[0].numpy() > 0 if classes.sigmoid else logits.argmax(1).numpy()
+        predicted, actual = labels == count, target == count
+    valid = target != classes.ignore_index
+    return predicted & valid, actual & valid
+
+
+def is_by_class(classes: Classes) -> bool:
+    """Whether each class has a channel and a mask of its own."""
+    return classes.sigmoid and classes.foreground is None
+
+
+def metrics(
+    classes: Classes, overlap: NDArray[np.float64], size: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The Dice score of each class; of two, of the foreground alone. None: it is nowhere."""
+    scores = {
+        name: 2 * float(o) / float(s) if s else None
+        for name, o, s in zip(classes.names, overlap, size, strict=True)
+    }
+    if classes.foreground is not None:
+        del scores[classes.names[0]]
+    known = [score for score in scores.values() if score is not None]
+    return {"mean_dice": float(np.mean(known)) if known else None, "dice": scores}
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """Prints the Dice scores of the classes."""
+    print(f"{'on the images held out':<32}{'Dice':>8}")
+    for name, score in [*report["dice"].items(), ("mean", report["mean_dice"])]:
+        print(f"{name:<32}{'nowhere' if score is None else f'{score:.4f}':>8}")
+
+
+def example(
+    pair: Pair, classes: Classes, predicted: NDArray[np.bool_], actual: NDArray[np.bool_]
+) -> Example:
+    """What is drawn of an image."""
+    return Example(
+        Path(pair.name).name[:24],
+        as_grey(read_image(pair.image)),
+        as_labels(classes, actual),
+        as_labels(classes, predicted),
+    )
+
+
+def as_grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """An image between 0 and 255, its first and last percent cut off; RGB, or its first channel."""
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+    low, high = np.percentile(image, [1, 99])
+    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+    return np.asarray(255 * scaled, dtype=np.uint8)
+
+
+def as_labels(classes: Classes, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Masks as labels from 1 on for all classes but the background; the rarest are on top."""
+    first = 1 if is_by_class(classes) else 0
+    labels = np.zeros(masks.shape[1:], dtype=np.uint8)
+    for channel in np.argsort(-masks.sum((1, 2)), kind="stable"):
+        labels[masks[channel]] = channel + first
+    return labels
+
+
+def _channels_first(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What the numbers in masks are taken for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segloss import suggest
+
+
+def mask_of(**shares: int) -> np.ndarray:
+    """A square mask with this many pixels of each value, such as v0=90, v255=10."""
+    values = [np.full(count, int(name[1:])) for name, count in shares.items()]
+    flat = np.concatenate(values)
+    return flat.reshape(-1, 10)
+
+
+def test_0_and_255_are_background_and_foreground() -> None:
+    mask = mask_of(v0=80, v255=20)
+    found = suggest([mask]).classes
+    assert (found.n_classes, found.channels, found.sigmoid) == (2, 1, True)
+    assert found.ignore_index is None
+    assert found.statistics[1].frequency == pytest.approx(0.2)
+    assert np.array_equal(found.labels(mask), mask // 255)
+    assert "255 is the foreground, and must become 1" in found.reason
+
+
+def test_255_above_labels_is_the_ignore_value() -> None:
+    found = suggest([mask_of(v0=60, v1=20, v2=10, v255=10)]).classes
+    assert (found.n_classes, found.ignore_index, found.sigmoid) == (3, 255, False)
+    assert "marks 10.0% of the pixels to be left out" in found.reason
+    assert found.statistics[1].frequency == pytest.approx(20 / 90)
+
+
+def test_0_1_and_255_are_two_classes_and_the_ignore_value() -> None:
+    mask = mask_of(v0=60, v1=20, v255=20)
+    found = suggest([mask]).classes
+    assert (found.n_classes, found.channels, found.ignore_index) == (2, 1, 255)
+    assert np.array_equal(found.labels(mask), mask)
+
+
+def test_a_foreground_of_another_number_keeps_the_ignore_value() -> None:
+    mask = mask_of(v0=60, v128=20, v255=20)
+    found = suggest([mask], ignore_index=255).classes
+    assert set(np.unique(found.labels(mask))) == {0, 1, 255}
+    assert (found.labels(mask) == 1).sum() == 20
+
+
+def test_an_ignore_value_may_be_negative() -> None:
+    mask = mask_of(v0=50, v1=20, v2=20, v9=10)
+    mask[mask == 9] = -100
+    suggestion = suggest([mask], ignore_index=-100)
+    assert suggestion.classes.n_classes == 3
+    assert suggestion.statistics.void == 10
+
+
+def test_a_class_missing_in_between_keeps_its_number() -> None:
+    suggestion = suggest([mask_of(v0=68, v1=30, v3=2)])
+    assert suggestion.classes.n_classes == 4
+    assert suggestion.classes.unused == [2]
+    loss = suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]
+    assert loss["class_weights"][2] == 0
+    assert "unused labels" in str(suggestion)
+
+
+def test_labels_with_great_gaps_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"masks hold 0, 50, 100\. Renumber them"):
+        suggest([mask_of(v0=50, v50=30, v100=20)])
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_one_class_alone_is_refused(value: int) -> None:
+    with pytest.raises(ValueError, match=f"all of these hold {value} alone"):
+        suggest([np.full((5, 5), value)])
+    with pytest.raises(ValueError, match="hold no label besides the ignore value"):
+        suggest([np.full((5, 5), value)], ignore_index=value)
+
+
+def test_a_channel_that_is_never_there_is_refused() -> None:
+    masks = np.zeros((2, 4, 4), int)
+    masks[1, 0] = 1
+    with pytest.raises(ValueError, match=r"the masks of .* are all 0"):
+        suggest([masks], layout="classes")
