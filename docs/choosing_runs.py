@@ -36,10 +36,12 @@ from brain_tissue import (
 from configuration import load_config, mistakes_as_messages
 from data_parallel import ALONE
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from networks import build_unet
 from numpy.typing import NDArray
-from pictures import COLOURS, Example, plot_examples
+from pictures import COLOURS, ERROR_COLOUR, show_grey, show_labels
 from term_pictures import save
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -108,7 +110,7 @@ def train_all(
     """Trains what is not trained yet, with a progress bar, and tests everything."""
     outcomes = {}
     for seed, recipe in tqdm([*itertools.product(seeds, names)], "runs"):
-        folder = output / recipe.replace(", ", "_").replace(" ", "_") / str(seed)
+        folder = folder_of(output, recipe, seed)
         settings = settings_of(recipe, seed, overrides)
         resume = (folder / "checkpoint.pt").is_file()
         run_example(settings, folder, ALONE, resume=resume)
@@ -195,6 +197,7 @@ def dice_figure(groups: dict[str, list[Outcome]], lookup: dict[str, float]) -> F
             axes.plot(scores, [row] * len(scores), "o", color=colour, alpha=0.6, markersize=6)
             axes.plot(np.mean(scores), row, "|", color=colour, markersize=16, markeredgewidth=2)
         axes.set_title(tissue, fontsize=10, fontweight="bold")
+        axes.xaxis.set_major_locator(MaxNLocator(3))
         finish(axes)
     panels[0].set_yticks(range(len(groups)), list(groups))
     panels[0].set_ylim(len(groups) - 0.5, -0.5)
@@ -228,18 +231,44 @@ def finish(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def slice_examples(names: Sequence[str], overrides: Sequence[str], output: Path) -> list[Example]:
-    """The middle slice of the test slab as the network of seed 0 of each recipe sees it."""
-    examples = []
-    for name in names:
+def slice_figure(names: Sequence[str], overrides: Sequence[str], output: Path) -> Figure:
+    """The middle of a test slice as the networks of seed 0 see it, and how sure they are."""
+    colours = [colour for _, colour in TISSUES.values()]
+    figure = Figure(figsize=(8.4, 4.1), layout="constrained")
+    rows = figure.subplots(2, 1 + len(names), squeeze=False)
+    for column, name in enumerate(names, start=1):
         settings = settings_of(name, 0, overrides)
-        folder = output / name.replace(", ", "_").replace(" ", "_") / "0"
-        probabilities, labels = tested(settings, folder)
+        probabilities, labels = tested(settings, folder_of(output, name, 0))
         _, test = split(load_brain(settings.data.tissue_threshold), settings.data)
-        middle = len(test) // 2
-        prediction = probabilities[middle].argmax(axis=0).astype(np.uint8)
-        examples.append(Example(name, test.image[middle], labels[middle], prediction))
-    return examples
+        image, truth, p = (middle_of(array) for array in (test.image, labels, probabilities))
+        show_grey(rows[0, 0], image)
+        show_labels(rows[1, 0], truth, colours)
+        errors = np.ma.masked_equal(truth != p.argmax(axis=0), False)
+        show_grey(rows[0, column], image // 2)
+        rows[0, column].imshow(errors, cmap=ListedColormap([ERROR_COLOUR]))
+        shown = rows[1, column].imshow(p.max(axis=0), cmap="viridis", vmin=0.5, vmax=1)
+        rows[0, column].set_title(name, fontsize=9, fontweight="bold")
+    rows[0, 0].set_title("image, and truth", fontsize=9, fontweight="bold")
+    for axes in rows.flat:
+        axes.set(xticks=[], yticks=[])
+    rows[0, 1].set_ylabel("errors", fontsize=9)
+    rows[1, 1].set_ylabel("how sure", fontsize=9)
+    bar = figure.colorbar(shown, ax=rows[:, -1], shrink=0.6)
+    bar.set_label("probability of what is predicted", fontsize=9)
+    bar.ax.tick_params(labelsize=9)
+    return figure
+
+
+def middle_of(slices: NDArray[Any]) -> NDArray[Any]:
+    """The middle of the middle slice, half as high and as wide."""
+    height, width = slices.shape[-2:]
+    rows, columns = (slice(side // 4, side // 4 + side // 2) for side in (height, width))
+    return slices[len(slices) // 2][..., rows, columns]
+
+
+def folder_of(output: Path, recipe: str, seed: int) -> Path:
+    """Where a run is kept."""
+    return output / recipe.replace(", ", "_").replace(" ", "_") / str(seed)
 
 
 def put(page: Path, name: str, text: str) -> None:
@@ -260,10 +289,7 @@ def put(page: Path, name: str, text: str) -> None:
 def said(seeds: int, overrides: Sequence[str], settings: BrainSettings) -> str:
     """One sentence on how the runs were made."""
     changed = f", with {', '.join(f'`{o}`' for o in overrides)}" if overrides else ""
-    return (
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} for each loss, {settings.training.epochs} "
-        f"epochs each{changed}."
-    )
+    return f"Seeds for each loss: {seeds}. Epochs of each run: {settings.training.epochs}{changed}."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -284,12 +310,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = settings_of(names[0], 0, options.overrides)
         outcomes = train_all(names, range(options.seeds), options.overrides, options.output)
     groups = by_recipe(outcomes)
-    metrics = options.output / names[0].replace(" ", "_") / "0" / "metrics.json"
+    metrics = folder_of(options.output, names[0], 0) / "metrics.json"
     lookup = json.loads(metrics.read_text())["lookup_dice"]
     save(dice_figure(groups, lookup), options.images / "dice.png")
     save(reliability_figure(groups), options.images / "reliability.png")
-    examples = slice_examples(names, options.overrides, options.output)
-    plot_examples(examples, TISSUES, options.images / "slices.png")
+    slices = slice_figure(names, options.overrides, options.output)
+    save(slices, options.images / "slices.png")
     put(options.page, "how", said(options.seeds, options.overrides, settings))
     put(options.page, "dice", table(groups, lookup))
     put(options.page, "confidence", confidence_table(groups))
