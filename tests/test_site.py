@@ -80,7 +80,7 @@ def test_every_page_and_picture_of_docs_is_in_the_site(site: Path) -> None:
         path = source.relative_to(docs)
         page = path.with_suffix("") / "index.html" if path.stem != "index" else Path("index.html")
         assert (site / (page if path.suffix == ".md" else path)).is_file(), path
-    assert not [*site.rglob("*.py")]
+    assert not [path for path in site.rglob("*.py") if path.is_file()]
 
 
 def test_files_of_the_repository_that_are_linked_to_have_pages(site: Path) -> None:
@@ -90,9 +90,15 @@ def test_files_of_the_repository_that_are_linked_to_have_pages(site: Path) -> No
     assert "LightningModule" in shown
 
 
-def test_formulas_of_docstrings_are_written_as_in_markdown() -> None:
-    pytest.importorskip("griffe")
-    from docstring_formulas import as_markdown
+def test_doctests_are_shown_as_code(site: Path) -> None:
+    for page in pages(site):
+        text = re.sub(r"<(pre|code)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL)
+        assert "&gt;&gt;&gt;" not in text, page
 
-    docstring = "Loss.\n\n    .. math:: a +\n        b\n\n    with :math:`c`.\n"
-    assert as_markdown(docstring) == "Loss.\n\n    $$a + b$$\n\n    with $c$.\n"
+
+def test_docstrings_are_turned_into_markdown() -> None:
+    pytest.importorskip("griffe")
+    from docstring_markdown import as_markdown
+
+    docstring = "Loss.\n\n    .. math:: a +\n        b\n\n    with :math:`c`.\n\n    Example:\n"
+    assert as_markdown(docstring) == "Loss.\n\n    $$a + b$$\n\n    with $c$.\n\n    Examples:\n"
