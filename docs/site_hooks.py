@@ -22,6 +22,7 @@ LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "sh"}
 ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md")
 OUTWARDS = re.compile(r"\]\((?:\.\./)+((?!\.\.)[^)#\s]+)(#[^)]*)?\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+TEST_NAME = re.compile(r"<code>[^<]*(?:::|test_)[^<]*</code>")
 LONG_BAR = ('<mo accent="true">&#x02015;</mo>', '<mo stretchy="true">&#x000AF;</mo>')
 CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
@@ -55,7 +56,8 @@ def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
 
 
 def on_page_content(content: str, **kwargs: Any) -> str:
-    """Turns formulas into MathML."""
+    """Turns formulas into MathML, and lets the names of tests break into lines."""
+    content = TEST_NAME.sub(lambda match: match[0].replace("_", "_<wbr>"), content)
     return FORMULA.sub(as_mathml, content)
 
 
@@ -93,6 +95,7 @@ def _repository_files(markdown: str) -> list[str]:
 
 
 def _within_reach(latex: str) -> str:
-    r"""The formula without the sizes and styles that the converter does not know."""
+    r"""The formula as the converter knows it: without sizes, and with a space after \\log."""
+    latex = re.sub(r"\\(log|cosh|cos|max)\s+(?=[\\A-Za-z])", r"\\\1\\, ", latex)
     latex = re.sub(r"\\(?:Bigl|Bigr|bigl|bigr|textstyle|displaystyle)(?![a-zA-Z])", "", latex)
     return re.sub(r"\\tfrac(?![a-zA-Z])", r"\\frac", latex)
