@@ -50,7 +50,7 @@ def differs(ours: Tensor, theirs: Tensor) -> None:
     assert abs(ours.item() / float(theirs) - 1) > 1e-4
 
 
-class TestSegmentationModelsPytorch:
+class TestSmp:
     @pytest.fixture
     def smp(self):
         return pytest.importorskip("segmentation_models_pytorch").losses
