@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from brain_tissue import (
 )
 from configuration import load_config, mistakes_as_messages
 from data_parallel import ALONE
+from marked import put_between_markers
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -271,21 +271,6 @@ def folder_of(output: Path, recipe: str, seed: int) -> Path:
     return output / recipe.replace(", ", "_").replace(" ", "_") / str(seed)
 
 
-def put(page: Path, name: str, text: str) -> None:
-    """Replaces what stands between the page's markers of that name.
-
-    Raises:
-        ValueError: The page has no such markers.
-    """
-    pattern = rf"(<!-- runs: {re.escape(name)} -->\n).*?(<!-- end -->)"
-    content, count = re.subn(
-        pattern, lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text(), flags=re.DOTALL
-    )
-    if count == 0:
-        raise ValueError(f"{page} has no marker '<!-- runs: {name} -->' with an end.")
-    page.write_text(content)
-
-
 def said(seeds: int, overrides: Sequence[str], settings: BrainSettings) -> str:
     """One sentence on how the runs were made."""
     changed = f", with {', '.join(f'`{o}`' for o in overrides)}" if overrides else ""
@@ -316,9 +301,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     save(reliability_figure(groups), options.images / "reliability.png")
     slices = slice_figure(names, options.overrides, options.output)
     save(slices, options.images / "slices.png")
-    put(options.page, "how", said(options.seeds, options.overrides, settings))
-    put(options.page, "dice", table(groups, lookup))
-    put(options.page, "confidence", confidence_table(groups))
+    put_between_markers(options.page, "runs: how", said(options.seeds, options.overrides, settings))
+    put_between_markers(options.page, "runs: dice", table(groups, lookup))
+    put_between_markers(options.page, "runs: confidence", confidence_table(groups))
 
 
 if __name__ == "__main__":

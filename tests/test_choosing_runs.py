@@ -85,10 +85,3 @@ def test_sure_errors_are_a_share_of_the_errors() -> None:
 def test_a_spread_has_its_mean_and_its_ends() -> None:
     assert spread([0.5]) == "0.500"
     assert spread([0.5, 0.7, 0.9]) == "0.700 (0.500 to 0.900)"
-
-
-def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("nothing")
-    with pytest.raises(ValueError, match="no marker '<!-- runs: dice -->'"):
-        choosing_runs.put(page, "dice", "text")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -406,3 +409,28 @@ class TestNnunet:
         ours = SegLoss(from_logits=True, bce_coef=CLASSES, dice_coef=1.0, smooth=1e-5)
         batch = {"gt_polygons_image": masks, "seg_loss_weights": 1 - ignored}
         same(ours({"seg": logits}, batch)[0] - 1, theirs)
+
+
+def test_every_row_of_the_page_names_tests_that_exist() -> None:
+    tests = Path(__file__).parent
+    page = (tests.parent / "docs" / "migrating_from_libraries.md").read_text()
+    header = r"^\| theirs \| ours \| test \|\n\|[-| ]+\n((?:\|.+\n)+)"
+    tables = re.findall(header, page, re.MULTILINE)
+    rows = [re.split(r" \| ", row.strip("| ")) for table in tables for row in table.splitlines()]
+    assert len(tables) == 3
+    assert len(rows) > 45
+    named = set()
+    for row in rows:
+        assert len(row) == 3, row
+        (name,) = re.findall(r"`([^`]+)`", row[2])
+        place, _, test = name.rpartition("::")
+        if name.endswith(".py"):
+            assert (tests / name).is_file(), name
+        elif place.endswith(".py"):
+            assert f"def {test}(" in (tests / place).read_text(), name
+        else:
+            assert hasattr(globals()[place], test), name
+            named.add(name)
+    classes = (TestSmp, TestMonai, TestNnunet)
+    written = {f"{c.__name__}::{t}" for c in classes for t in vars(c) if t.startswith("test_")}
+    assert named == written
