@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 import segloss
-from segloss import build_loss
+from segloss import TermLoss, build_loss
 from segloss.terms import TERMS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LOSSES = {
+    name: loss.term_type
+    for name, loss in vars(segloss).items()
+    if isinstance(loss, type) and issubclass(loss, TermLoss) and loss is not TermLoss
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -55,6 +60,19 @@ def test_the_overview_of_terms_names_them_all_with_their_classes() -> None:
     for name, _, loss in rows:
         assert name == "cross_entropy" or getattr(segloss, loss).term_type is TERMS[name]
         assert f"](images/terms/{name}.png)" in page
+
+
+def test_every_term_has_a_formula_a_picture_and_code() -> None:
+    page = (ROOT / "docs" / "losses.md").read_text()
+    for name, term in TERMS.items():
+        (section,) = re.findall(
+            rf"^### [^\n]+\n\n`{name}`.*?(?=^##)", page, re.DOTALL | re.MULTILINE
+        )
+        assert "\n$$" in section
+        assert f"](images/terms/{name}.png)" in section
+        code = "".join(re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
+        loss = next((k for k, v in LOSSES.items() if v is term), "SegLoss")
+        assert f"{loss}(" in code, name
 
 
 def test_every_row_of_the_migration_tables_names_tests_that_exist() -> None:

@@ -1,0 +1,76 @@
+"""What an installed package must do, with nothing beside it but what it requires.
+
+`python -I tests/smoke.py` in a fresh environment; .ci/release runs it for the wheel and the sdist.
+It is no part of the tests that pytest collects: these run from the sources.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import torch
+
+import segloss
+
+CONFIG = """
+loss_params:
+  compound_loss:
+    loss_list:
+      - {_target_: segloss.SegLoss, name: seg, n_classes: 3, weight: 1.0}
+      - {_target_: torch.nn.CrossEntropyLoss, name: ce, weight: [1.0, 0.0]}
+    epoch_thresholds: [0, 10]
+"""
+
+
+def is_the_installed_package() -> None:
+    """The package comes from this environment, whole, and knows its version."""
+    assert Path(segloss.__file__).is_relative_to(sys.prefix), segloss.__file__
+    assert metadata.version("pytorch-segloss") == segloss.__version__
+    assert resources.files(segloss).joinpath("py.typed").is_file()
+    for name in ("compat", "confusion", "frame_field", "huggingface", "lightning", "terms"):
+        assert resources.files(segloss).joinpath(name, "__init__.py").is_file(), name
+
+
+def a_step_lowers_the_loss() -> None:
+    """One loss, its gradient, and a step of an optimiser."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(2, 1, 16, 16), torch.randint(0, 3, (2, 16, 16))
+    model = torch.nn.Conv2d(1, 3, 3, padding=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = segloss.SegLoss(n_classes=3, extra_terms={"jaccard": 0.5})
+    values = []
+    for _ in range(3):
+        value, _ = loss({"seg": model(images)}, {"gt_polygons_image": labels})
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[0] > values[1] > values[2], values
+
+
+def a_config_builds_a_loss() -> None:
+    """A `MultiLoss` from YAML, with a schedule, and a checkpoint of it."""
+    multi_loss = segloss.build_loss(CONFIG)
+    multi_loss.set_epoch(5)
+    logits, labels = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
+    total, losses, _ = multi_loss(logits, labels)
+    torch.testing.assert_close(total, losses["seg"] + 0.5 * losses["ce"])
+    again = segloss.build_loss(CONFIG)
+    again.load_state_dict(multi_loss.state_dict())
+    assert torch.equal(again(logits, labels)[0], total)
+
+
+def every_public_name_is_there() -> None:
+    """All names of `__all__`, and those that are imported when they are asked for."""
+    for name in [*segloss.__all__, "check_loss", "CompositeLoss", "mse_loss"]:
+        getattr(segloss, name)
+
+
+if __name__ == "__main__":
+    is_the_installed_package()
+    a_step_lowers_the_loss()
+    a_config_builds_a_loss()
+    every_public_name_is_there()
+    print(f"pytorch-segloss {segloss.__version__} works in {sys.prefix}")
