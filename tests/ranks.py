@@ -23,16 +23,22 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _run(rank: int, ranks: int, port: int, folder: str, work: Work, seconds: float) -> None:
+def _run(
+    rank: int, ranks: int, port: int, folder: str, work: Work, seconds: float, whole: bool
+) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     timeout = timedelta(seconds=seconds)
     dist.init_process_group("gloo", rank=rank, world_size=ranks, timeout=timeout)
     torch.save(work(rank, ranks), Path(folder) / f"{rank}.pt")
+    if not whole:
+        os._exit(0)  # PyTorch 2.4 would wait for the ranks that are gone
     dist.destroy_process_group()
 
 
-def on_ranks(ranks: int, folder: Path, work: Work, seconds: float = 60) -> list[Any]:
-    """The results of all ranks; raises what a rank raised."""
-    mp.spawn(_run, (ranks, free_port(), str(folder), work, seconds), nprocs=ranks)
+def on_ranks(
+    ranks: int, folder: Path, work: Work, seconds: float = 60, whole: bool = True
+) -> list[Any]:
+    """The results of all ranks; raises what a rank raised. Not `whole`: a rank leaves early."""
+    mp.spawn(_run, (ranks, free_port(), str(folder), work, seconds, whole), nprocs=ranks)
     return [torch.load(folder / f"{rank}.pt") for rank in range(ranks)]
