@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.int64]
+Mask = NDArray[np.int32]
 """Whole numbers, (*spatial), or (channels, *spatial) where there is one file a class."""
 
 MOST_LABELS = 256
@@ -63,7 +63,9 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
         raise ValueError(f"it must hold numbers, and holds {array.dtype}")
     if array.dtype.kind == "f":
         _check_whole(array)
-    mask: Mask = array.astype(np.int64)
+    if max(abs(int(array.min())), abs(int(array.max()))) > np.iinfo(np.int32).max:
+        raise ValueError(f"it holds {array.max():g}, which is no label")
+    mask: Mask = array.astype(np.int32)
     if mask.min() < least:
         raise ValueError(
             f"it holds {mask.min()}, and labels count from 0: if this marks pixels to leave out, "
@@ -73,7 +75,7 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
     return mask
 
 
-def values_of(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def values_of(mask: Mask) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The different numbers of a mask, and how many pixels have each."""
     low = mask.min()
     if mask.max() - low < 2**16:  # counting is ten times faster than sorting
@@ -89,7 +91,7 @@ def _without_colour(array: NDArray[Any]) -> NDArray[Any]:
     colours = array[..., :3]
     if (colours == colours[..., :1]).all():
         return colours[..., 0]
-    count = len(np.unique(colours.reshape(-1, 3), axis=0))
+    count = len(np.unique(colours.astype(np.int64) @ (65536, 256, 1)))
     if count > MOST_LABELS:
         raise ValueError(f"it is a colour image, not a mask: it has {count:,} colours")
     raise ValueError(
@@ -107,8 +109,6 @@ def _check_whole(array: NDArray[Any]) -> None:
             f"it holds fractions, such as {odd[0]:.4g}, and labels are whole numbers: if these are "
             "probabilities, take their argmax, or compare them with a threshold"
         )
-    if np.abs(array).max() >= 2**53:
-        raise ValueError(f"it holds {array.max():g}, which is no label")
 
 
 def _check_no_image(mask: Mask) -> None:

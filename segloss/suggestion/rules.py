@@ -32,9 +32,6 @@ RARE, VERY_RARE = 0.05, 0.01
 4.8 % of the pixels where Abraham and Khan gained by focal Tversky, and far less where Salehi et al.
 gained by beta = 0.7."""
 
-UNEVEN = 1.2
-"""From this ratio of the largest weight to the smallest on, weights are worth their while."""
-
 NORM_MASKS = 200
 """Masks that are enough to average a loss over."""
 
@@ -105,16 +102,15 @@ def class_weights(facts: Facts) -> Advice:
     :math:`f_c` is the share of a class in the images that hold it, m the median of these shares,
     and E the effective number of Cui et al. for large counts, m taking the place of the volume.
     For rare classes it is median-frequency balancing; the largest are weighted down by a fifth at
-    most, not to nothing. The root is taken because the region terms balance the classes too.
+    most, not to nothing. The root is taken because the region terms balance the classes too; and
+    where no class is rare, these suffice.
     """
+    if facts.rarest[1].frequency >= RARE:
+        return Advice("class_weights", None, _none_rare(facts))
     shares = [None if c is None else c.frequency for c in facts.classes.statistics]
     middle = median(share for share in shares if share is not None)
     weights = [0.0 if share is None else balance(share, middle) for share in shares]
-    used = [weight for weight in weights if weight]
-    uneven = max(used) / min(used)
     unused = "; 0 for labels that never occur" if 0.0 in weights else ""
-    if uneven < UNEVEN:
-        return Advice("class_weights", None, f"frequencies differ too little (x {uneven:.2g})")
     name, rarest = facts.rarest
     return Advice(
         "class_weights",
@@ -126,16 +122,21 @@ def class_weights(facts: Facts) -> Advice:
 
 
 def pos_weight(facts: Facts) -> Advice:
-    """Sigmoid: the same for the two classes that each channel has."""
-    weights = [_positive_weight(counted.frequency) for _, counted in facts.foreground]
-    if max(max(weight, 1 / weight) for weight in weights) < UNEVEN:
-        return Advice("pos_weight", None, "foreground and background differ too little in size")
-    shares = ", ".join(f"{counted.frequency:.2%} ({name})" for name, counted in facts.foreground)
+    """Sigmoid: `MOST_WEIGHT` for channels whose foreground is rare.
+
+    The root of median-frequency balancing gives more than that to any foreground below `RARE`.
+    """
+    if facts.rarest[1].frequency >= RARE:
+        return Advice("pos_weight", None, _none_rare(facts))
+    shares = [counted.frequency for _, counted in facts.foreground]
+    weights = [MOST_WEIGHT if share < RARE else 1.0 for share in shares]
+    listed = ", ".join(f"{counted.frequency:.2%} ({name})" for name, counted in facts.foreground)
     return Advice(
         "pos_weight",
         weights if len(weights) > 1 else weights[0],
-        f"the foreground's share, where present: {shares}; the root, at most {MOST_WEIGHT:g}",
-        f"{EIGEN}; {CUI}; {LIPTON}",
+        f"the foreground's share, where present: {listed}; {MOST_WEIGHT:g} below {RARE:.0%}, where "
+        "balancing by frequency would give more",
+        f"{EIGEN}; {LIPTON}",
     )
 
 
@@ -145,10 +146,12 @@ def balance(share: float, middle: float) -> float:
     return round(min(math.sqrt(-math.expm1(-1) / effective), MOST_WEIGHT), 2)
 
 
-def _positive_weight(share: float) -> float:
-    share = min(max(share, 1e-12), 1 - 1e-12)
-    ratio = math.sqrt(math.expm1(-2 * (1 - share)) / math.expm1(-2 * share))
-    return round(min(max(ratio, 1 / MOST_WEIGHT), MOST_WEIGHT), 2)
+def _none_rare(facts: Facts) -> str:
+    name, rarest = facts.rarest
+    return (
+        f"no class is rare: {name} has {rarest.frequency:.2%} where present; below {RARE:.0%}, "
+        "weights would help"
+    )
 
 
 def coefficients(facts: Facts) -> list[Advice]:

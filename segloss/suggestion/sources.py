@@ -196,4 +196,4 @@ def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
     foreground: NDArray[Any] = mask != 0
     if ignore_index is not None:
         foreground = np.where(mask == ignore_index, ignore_index, foreground)
-    return foreground.astype(np.int64)
+    return foreground.astype(np.int32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,8 +167,8 @@ def count_mask(mask: Mask, name: str, ignore_index: int | None, *, by_class: boo
 
 def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
     values, pixels = values_of(labels)
-    position = np.searchsorted(values, labels).ravel()
-    edge = np.bincount(position[_edges(labels).ravel()], minlength=len(values))
+    at_edges = np.searchsorted(values, labels[_edges(labels)])
+    edge = np.bincount(at_edges, minlength=len(values))
     sizes = _region_sizes(labels, values)
     left_out = int(pixels[values == void].sum())
     return {
@@ -196,7 +197,7 @@ def _edges(labels: Mask) -> NDArray[np.bool_]:
     return edges
 
 
-def _region_sizes(labels: Mask, values: NDArray[np.int64]) -> list[Counter[int]]:
+def _region_sizes(labels: Mask, values: NDArray[Any]) -> list[Counter[int]]:
     """For each value, how many of its connected regions have which size."""
     from skimage.measure import label
 
@@ -204,7 +205,7 @@ def _region_sizes(labels: Mask, values: NDArray[np.int64]) -> list[Counter[int]]
     outside = int(values[0]) - 1
     regions = label(labels, background=outside, connectivity=labels.ndim).ravel()  # type: ignore[no-untyped-call]
     sizes = np.bincount(regions)[1:]
-    value_of_region = np.empty(len(sizes), dtype=np.int64)
+    value_of_region = np.empty(len(sizes), dtype=labels.dtype)
     value_of_region[regions - 1] = labels.ravel()
     return [_counted(sizes[value_of_region == value]) for value in values]
 

@@ -24,7 +24,7 @@ def settings(masks: list[np.ndarray], **options) -> dict:
 
 
 def test_class_weights_are_the_root_of_effective_numbers_relative_to_the_median() -> None:
-    shares = (0.59, 0.2, 0.13, 0.08)
+    shares = (0.7, 0.14, 0.115, 0.045)
     median = np.median(shares)
     effective = [median * (1 - math.exp(-share / median)) for share in shares]
     expected = [math.sqrt(median * (1 - math.exp(-1)) / e) for e in effective]
@@ -41,18 +41,19 @@ def test_no_class_is_weighted_to_nothing_or_without_end() -> None:
     assert balance(1e-9, 0.1) == MOST_WEIGHT
 
 
-def test_classes_of_like_size_have_no_weights() -> None:
-    assert "class_weights" not in settings(masks_of(0.4, 0.3, 0.3))
-    assert "pos_weight" not in settings(masks_of(0.5, 0.5))
+def test_where_no_class_is_rare_there_are_no_weights() -> None:
+    assert "class_weights" not in settings(masks_of(0.64, 0.3, 0.06))
+    assert "class_weights" in settings(masks_of(0.66, 0.3, 0.04))
+    assert "pos_weight" not in settings(masks_of(0.94, 0.06))
 
 
-def test_pos_weight_is_the_ratio_of_foreground_to_background() -> None:
-    share = 0.25
-    numbers = [1 - math.exp(-2 * part) for part in (1 - share, share)]
-    expected = math.sqrt(numbers[0] / numbers[1])
-    assert settings(masks_of(0.75, 0.25))["pos_weight"] == pytest.approx(expected, abs=0.005)
-    assert settings(masks_of(0.25, 0.75))["pos_weight"] == pytest.approx(1 / expected, abs=0.005)
-    assert settings(masks_of(0.999, 0.001))["pos_weight"] == MOST_WEIGHT
+def test_pos_weight_is_for_rare_foregrounds_which_balancing_would_weight_more() -> None:
+    for share in (0.04, 0.001):
+        assert settings(masks_of(1 - share, share))["pos_weight"] == MOST_WEIGHT
+        assert math.sqrt(0.5 / share) > MOST_WEIGHT  # the median of two shares is a half
+    rare, frequent = masks_of(0.97, 0.03)[0], masks_of(0.7, 0.3)[0]
+    loss = settings([np.stack([rare, frequent])], layout="classes")
+    assert loss["pos_weight"] == [MOST_WEIGHT, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def blobs(seed: int, shape: tuple[int, ...], classes: int) -> np.ndarray:
 
 
 def count(mask: np.ndarray, ignore_index: int | None = None) -> Statistics:
-    return count_mask(mask.astype(np.int64), "a", ignore_index, by_class=False)
+    return count_mask(mask.astype(np.int32), "a", ignore_index, by_class=False)
 
 
 def test_a_small_mask_is_counted_as_by_hand() -> None:
