@@ -17,7 +17,10 @@ class MissingKeyError(KeyError, ValueError):
         return str(self.args[0])  # KeyError would print the message's repr
 
 
-def take(batch: Any, key: str, batch_name: str) -> Tensor:
+_RENAME = "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
+
+
+def take(batch: Any, key: str, batch_name: str, remedy: str = _RENAME) -> Tensor:
     """Returns the tensor under `key`, or `batch` itself where it is a bare tensor.
 
     Raises:
@@ -30,8 +33,7 @@ def take(batch: Any, key: str, batch_name: str) -> Tensor:
     if value is None:
         present = ", ".join(repr(name) for name in batch) or "none"
         raise MissingKeyError(
-            f"{batch_name} must have the key {key!r}; the keys that there are: {present}. "
-            "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
+            f"{batch_name} must have the key {key!r}; the keys that there are: {present}. {remedy}"
         )
     return value
 

@@ -32,6 +32,11 @@ from segloss.targets import (
 )
 from segloss.terms import PixelTerm, seg_terms
 
+_MAKE = (
+    "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap), or name yours in "
+    "the term (map_key)."
+)
+
 
 class SegLoss(Loss):
     r"""Cross-entropy, Dice and focal Tversky losses, mixed by coefficients.
@@ -269,7 +274,7 @@ class SegLoss(Loss):
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         target = take(gt_batch, self.gt_key, "gt_batch")
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        maps = {key: take(gt_batch, key, "gt_batch") for key in self._map_keys(gt_batch)}
+        maps = {key: take(gt_batch, key, "gt_batch", _MAKE) for key in self._map_keys(gt_batch)}
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names.pred)
