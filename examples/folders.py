@@ -39,6 +39,7 @@ class Pair:
         name: What they have in common of their names.
         image: The image's file.
         mask: The mask, or one file a class.
+        size: Height and width.
         channels: How many channels the image has.
         values: The numbers in the mask; 0 and 1 with one file a class.
         brightness: The sums of the image's values and of their squares, by channel, and the pixels.
@@ -47,6 +48,7 @@ class Pair:
     name: str
     image: Path
     mask: Source
+    size: tuple[int, int]
     channels: int
     values: frozenset[int]
     brightness: tuple[NDArray[np.float64], NDArray[np.float64], int]
@@ -165,7 +167,8 @@ def _read_pair(name: str, image: Path, mask: Source) -> Pair | str:
     flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
     values = frozenset(map(int, values_of(labels)[0]))
     sums = (flat.sum(0), (flat**2).sum(0), len(flat))
-    return Pair(name, image, mask, pixels.shape[-1], values, sums)
+    height, width, channels = pixels.shape
+    return Pair(name, image, mask, (height, width), channels, values, sums)
 
 
 def _odd_channels(pairs: Sequence[Pair]) -> list[str]:

@@ -91,7 +91,7 @@ class AugmentationSettings:
     """How training images are changed.
 
     Attributes:
-        crop: The side of the random square taken from an image, in pixels.
+        crop: The side of the random square taken from an image, in pixels, at most.
         flip_probability: How often left and right change places.
     """
 
@@ -257,15 +257,17 @@ def transforms(
 ) -> tuple[A.Compose, A.Compose]:
     """What is done to images: as they are tested, and as they are trained on.
 
-    Channels are standardised by their mean and deviation over the training images. What is smaller
-    than a crop is mirrored at its edges, image and mask alike.
+    Channels are standardised by their mean and deviation over the training images. A crop is no
+    larger than the smallest image, so that training sees the edges of images as they are; tiny
+    images are mirrored at their edges.
     """
+    smallest = min(min(pair.size) for pair in training)
+    crop = max(MULTIPLE, min(settings.crop, smallest // MULTIPLE * MULTIPLE))
     mean, deviation = brightness(training)
     finish = A.Normalize(mean.tolist(), deviation.tolist(), max_pixel_value=1.0)
-    mirror = {"border_mode": cv2.BORDER_REFLECT_101}
     changes = [
-        A.PadIfNeeded(settings.crop, settings.crop, **mirror),
-        A.RandomCrop(settings.crop, settings.crop),
+        A.PadIfNeeded(crop, crop, border_mode=cv2.BORDER_REFLECT_101),
+        A.RandomCrop(crop, crop),
         A.HorizontalFlip(p=settings.flip_probability),
     ]
     return A.Compose([finish]), A.Compose([*changes, finish])
