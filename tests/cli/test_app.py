@@ -83,7 +83,7 @@ class TestOfConfigs:
     ("arguments", "message"),
     [
         (["lst"], "No such command 'lst'"),
-        (["list", "--all"], "No such option: --all"),
+        (["list", "--all"], "--all"),
         (["explain"], "Missing argument 'CONFIG'"),
         (["explain", BRAIN, "--shape", "4"], "--shape must be 3 to 5 whole numbers"),
         (["explain", BRAIN, "--shape", "4,0,8"], "above 0"),
