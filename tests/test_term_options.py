@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import by_the_book
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from test_every_term import Case, alone, value_and_gradient, value_of
 
 from segloss import SegLoss, soft_confusion
+from segloss.confusion import use_path
+from segloss.confusion.sums import SUMS
 from segloss.terms import (
     MCC,
     TERMS,
@@ -343,3 +346,49 @@ def test_parts_of_the_unified_focal_check_their_parameters(part: type[Term], key
     if (part, key) != (AsymmetricFocal, "gamma"):
         with pytest.raises(ValueError, match=f"{key} must be"):
             part(**{key: 1.1})
+
+
+MIXTURES = {
+    "focal": {"focal": 0.5},
+    "weighted focal": {"focal": {"coef": 0.5, "gamma": 1.5}},
+    "squared dice": {"squared_dice": 0.4},
+    "unified focal": {"unified_focal": 0.3},
+    "maps": {"boundary": 0.1, "skeleton_recall": 0.2},
+    "all": {name: 0.1 for name in TERMS if name not in ("cross_entropy", "dice", "focal_tversky")},
+}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass", "soft masks"])
+def test_terms_beside_each_other_are_those_of_the_reference_path(
+    kind: str, mixture: str, smoothing: float
+) -> None:
+    case = Case(kind)
+    terms = copy.deepcopy(MIXTURES[mixture])
+    if mixture == "weighted focal":
+        terms["focal"]["alpha"] = [0.3, 0.2, 0.4, 0.1] if kind == "multiclass" else 0.3
+    loss = SegLoss(
+        tversky_focal_coef=0.3,
+        use_label_smooth=smoothing > 0,
+        smooth_factor=smoothing,
+        extra_terms=terms,
+        **case.options,
+    )
+    fused = value_and_gradient(loss, case)
+    use_path("reference")
+    try:
+        expected = value_and_gradient(loss, case)
+    finally:
+        use_path("auto")
+    torch.testing.assert_close(fused, expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_sums_are_those_that_were_asked_for(n_classes: int) -> None:
+    labels = torch.randint(0, n_classes, (2, 9))
+    logits = torch.randn(2, 1 if n_classes == 2 else n_classes, 9)
+    always = {"actual", "pixel_weight"}
+    for group in ("region", "cross_entropy", "squared_error"):
+        confusion = soft_confusion(logits, labels, n_classes=n_classes, sums=(group,))
+        assert set(confusion.sums) <= set(SUMS[group]) | always
