@@ -29,12 +29,12 @@ def suggest(
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(help="labels: a file is a mask; classes: a subfolder is a class; auto: see."),
+        typer.Option(help="labels: a file is a mask; classes: a subfolder is a class; auto: either."),
     ] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
-    """Reads the masks of a dataset, and writes a loss for it that says why it is as it is."""
+    """Suggest a loss for a folder of masks, and say why it is as it is."""
     _check_free(output, picture, force=force)
     from segloss.suggestion import suggest as suggest_loss
 
