@@ -12,7 +12,6 @@ from segloss import LossWrapper, MultiLoss, term_losses
 from segloss.term_losses import MODES, TermLoss
 from segloss.terms import TERMS, Boundary
 
-LOSSES = {loss.term_type.name: loss for loss in TermLoss.__subclasses__()}
 MODE_OF = {"binary": "binary", "multilabel": "multilabel", "multiclass": "multiclass"}
 
 

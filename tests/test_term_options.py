@@ -324,6 +324,7 @@ def test_a_sample_without_pixels_does_not_count_in_the_divergence_of_sizes() -> 
         ("focal", {"gamma": -1}, "gamma must be"),
         ("poly1", {"epsilon": math.nan}, "epsilon must be"),
         ("tversky", {"alpha": -1}, "alpha must be"),
+        ("generalized_dice", {"smooth": -1}, "^smooth must be"),
         ("tversky", {"beta": -1}, "beta must be"),
         ("focal_tversky", {"gamma": -1}, "gamma must be"),
         *(

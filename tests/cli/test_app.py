@@ -99,11 +99,11 @@ def test_a_wrong_command_line(arguments, message, capsys) -> None:
 
 def test_allowed_classes_are_built(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "own_losses.py").write_text("from segloss import DiceLoss as Own\n")
+    (tmp_path / "house_losses.py").write_text("from segloss import DiceLoss as Own\n")
     config = tmp_path / "loss.yaml"
-    config.write_text("loss: {_target_: own_losses.Own, smooth: 3.0}")
-    assert "own_losses" in mistake(["explain", str(config), "--no-cost"], capsys)
-    assert run(["explain", str(config), "--no-cost", "--allow", "own_losses."]) == 0
+    config.write_text("loss: {_target_: house_losses.Own, smooth: 3.0}")
+    assert "house_losses" in mistake(["explain", str(config), "--no-cost"], capsys)
+    assert run(["explain", str(config), "--no-cost", "--allow", "house_losses."]) == 0
     assert "smooth = 3.0 (default 1.0)" in capsys.readouterr().out
 
 
