@@ -9,6 +9,7 @@ from torch import Tensor
 
 import segloss
 from segloss import LossWrapper, MultiLoss, term_losses
+from segloss.registry import TERM_LOSSES as LOSSES
 from segloss.term_losses import MODES, TermLoss
 from segloss.terms import TERMS, Boundary
 

@@ -29,9 +29,7 @@ def suggest(
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(
-            help="labels: a file is a mask; classes: a subfolder is a class; auto: either."
-        ),
+        typer.Option(help="labels: a file is a mask; classes: a folder is a class; auto: either."),
     ] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
