@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,16 @@ def table(groups: dict[str, list[Outcome]], lookup: dict[str, float]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def best_by_seed(groups: dict[str, list[Outcome]]) -> str:
+    """How often each recipe had the best mean Dice of its seed, as a sentence."""
+    seeds = zip(*groups.values(), strict=True)
+    best = [
+        max(zip(groups, seed, strict=True), key=lambda pair: pair[1].mean_dice) for seed in seeds
+    ]
+    counts = Counter(name for name, _ in best)
+    return f"The best mean, seed by seed: {', '.join(f'{n} {c}' for n, c in counts.most_common())}."
+
+
 def confidence_table(groups: dict[str, list[Outcome]]) -> str:
     """What the probabilities are worth, as means over seeds."""
     lines = [["loss", "right", "its mean confidence", "cross-entropy, nats", "sure errors"]]
@@ -303,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     save(slices, options.images / "slices.png")
     put_between_markers(options.page, "runs: how", said(options.seeds, options.overrides, settings))
     put_between_markers(options.page, "runs: dice", table(groups, lookup))
+    put_between_markers(options.page, "runs: best", best_by_seed(groups))
     put_between_markers(options.page, "runs: confidence", confidence_table(groups))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from choosing_runs import Outcome, recipes, spread
+from choosing_runs import Outcome, best_by_seed, recipes, spread
 
 PAGE = Path(choosing_runs.__file__).parent / "choosing.md"
 SHORT = [
@@ -80,6 +80,14 @@ def test_sure_errors_are_a_share_of_the_errors() -> None:
     outcome = Outcome({"a": 0.5, "b": 0.7}, confidence, right, 0.1)
     assert outcome.sure_errors == pytest.approx(2 / 3)
     assert outcome.mean_dice == pytest.approx(0.6)
+
+
+def test_the_best_of_each_seed_is_counted() -> None:
+    def outcomes(*scores: float) -> list[Outcome]:
+        return [Outcome({"a": score}, np.ones(1), np.ones(1, bool), 0.0) for score in scores]
+
+    groups = {"one": outcomes(0.9, 0.1, 0.8), "two": outcomes(0.5, 0.2, 0.7)}
+    assert best_by_seed(groups) == "The best mean, seed by seed: one 2, two 1."
 
 
 def test_a_spread_has_its_mean_and_its_ends() -> None:
