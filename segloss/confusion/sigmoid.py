@@ -36,7 +36,7 @@ class SigmoidKernel(Kernel):
         if "true_positive" in upstream:
             f = upstream["false_positive"]
             rise = upstream["true_positive"] - upstream["false_negative"] - f
-            slopes |= {"f": f.unsqueeze(-1), "rise": rise.unsqueeze(-1)}
+            slopes = {"f": f.unsqueeze(-1), "rise": rise.unsqueeze(-1)}
         if "cross_entropy" in upstream:
             rate = upstream["cross_entropy"]
             rate = rate if self.class_weights is None else rate * self.class_weights
