@@ -72,10 +72,9 @@ class Metric(PixelSum):
 
     def values(self, parts: Parts) -> dict[str, Tensor]:
         """The true positives, false positives and false negatives of a pixel."""
-        p, q = parts.p, parts.q
-        g = torch.as_tensor(parts.g).to(p)
-        below, none = p < g, torch.zeros_like(p)
-        missing = torch.where(g > 0.5, q - (1 - g), g - p)  # in the digits of the smaller one
+        p, g = parts.p, torch.as_tensor(parts.g).to(parts.p)
+        missing, none = _missing(parts), torch.zeros_like(p)
+        below = missing > 0
         counts = (
             torch.where(below, p, g),
             torch.where(below, none, p - g),
@@ -86,7 +85,7 @@ class Metric(PixelSum):
     def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """That of false positives above g, and below that of true positives less the missed."""
         hit, extra, missed = (upstream[name] for name in self.names)
-        return torch.where(parts.p < parts.g, hit - missed, extra)
+        return torch.where(_missing(parts) > 0, hit - missed, extra)
 
 
 class OfMap(PixelSum):
@@ -105,6 +104,12 @@ class OfMap(PixelSum):
         """The map, times the difference of both in `upstream`."""
         hit, missed = (upstream[name] for name in self.names)
         return (hit - missed) * parts.maps[self.key]
+
+
+def _missing(parts: Parts) -> Tensor:
+    """The difference g - p, in the digits of the smaller of p and 1 - p."""
+    g = torch.as_tensor(parts.g).to(parts.p)
+    return torch.where(g > 0.5, parts.q - (1 - g), g - parts.p)
 
 
 def _error(parts: Parts) -> Tensor:
