@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("explore")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(autouse=True)
