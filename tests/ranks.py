@@ -31,9 +31,9 @@ def _run(
     timeout = timedelta(seconds=seconds)
     dist.init_process_group("gloo", rank=rank, world_size=ranks, timeout=timeout)
     torch.save(work(rank, ranks), Path(folder) / f"{rank}.pt")
-    if not whole:
-        os._exit(0)  # PyTorch 2.4 would wait for the ranks that are gone
-    dist.destroy_process_group()
+    if whole:
+        dist.barrier()
+    os._exit(0)  # under PyTorch 2.4 destroy_process_group may wait for ranks that are gone
 
 
 def on_ranks(
