@@ -43,7 +43,6 @@ class Overlap(RegionTerm):
         super().__init__(**region)
         self.smooth = check_number("smooth", smooth)
 
-    @property
     @abstractmethod
     def weights(self) -> Weights:
         """The weights of true positives, false positives and false negatives."""
@@ -54,7 +53,7 @@ class Overlap(RegionTerm):
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each cell."""
-        hit, extra, missed = self.weights
+        hit, extra, missed = self.weights()
         wrong = torch.add(
             _times(confusion.false_positive, extra), confusion.false_negative, alpha=missed
         )
@@ -80,10 +79,13 @@ class Dice(Overlap):
     """
 
     name = "dice"
-    weights = Weights(2.0, 1.0, 1.0)
 
     def __init__(self, *, smooth: float = 1.0, **region: Unpack[RegionOptions]) -> None:
         super().__init__(smooth=smooth, **region)
+
+    def weights(self) -> Weights:
+        """2, 1, 1."""
+        return Weights(2.0, 1.0, 1.0)
 
 
 class LogDice(Dice):
@@ -182,7 +184,10 @@ class Jaccard(Overlap):
     """
 
     name = "jaccard"
-    weights = Weights(1.0, 1.0, 1.0)
+
+    def weights(self) -> Weights:
+        """1, 1, 1."""
+        return Weights(1.0, 1.0, 1.0)
 
 
 class Tversky(Overlap):
@@ -219,7 +224,6 @@ class Tversky(Overlap):
         if self.alpha == self.beta == 0:
             raise ValueError("Tversky's alpha and beta must not both be 0.")
 
-    @property
     def weights(self) -> Weights:
         """1, alpha, beta."""
         return Weights(1.0, self.alpha, self.beta)
@@ -287,7 +291,6 @@ class FBeta(Overlap):
         super().__init__(smooth=smooth, **region)
         self.beta = check_number("beta", beta, open_low=True)
 
-    @property
     def weights(self) -> Weights:
         """1 + beta^2, 1, beta^2."""
         return Weights(1 + self.beta**2, 1.0, self.beta**2)
