@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
+from versions import needs_monai_1_6
 
 import segloss
 from segloss import LossWrapper, MultiLoss, SegLoss
@@ -250,6 +251,7 @@ class TestMonai:
         torch.testing.assert_close(cells, theirs.flatten(1))
         same(cells.sum(), monai.DiceLoss(reduction="sum", **options)(logits, target))
 
+    @needs_monai_1_6
     def test_ignore_index(self, monai, logits, labels) -> None:
         ignored = with_ignored(labels)
         theirs = monai.DiceLoss(softmax=True, to_onehot_y=True, ignore_index=IGNORED)

@@ -12,8 +12,12 @@ import torch
 from monai.losses import HausdorffDTLoss, SoftclDiceLoss, SoftDiceclDiceLoss
 from segmentation_models_pytorch.losses import LovaszLoss
 from torch import Tensor, nn
+from versions import MONAI_1_5
 
 from segloss import LossWrapper, MultiLoss, SegLoss
+
+if MONAI_1_5:
+    pytest.skip("clDice of MONAI 1.6", allow_module_level=True)
 
 GT = "gt_polygons_image"
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_every_term import Case, alone, value_of
 from torch import Tensor
+from versions import needs_monai_1_6
 
 import segloss
 from segloss import LossWrapper, MultiLoss, term_losses
@@ -168,6 +169,7 @@ def test_monais_dice_tversky_and_focal(mode: str) -> None:
     )
 
 
+@needs_monai_1_6
 def test_monais_unified_focal() -> None:
     monai = pytest.importorskip("monai.losses")
     case = Case("two classes")
