@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from versions import MONAI_1_5
 
 import segloss
 from segloss import TermLoss, build_loss
@@ -26,6 +27,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch) -> None:
+    if MONAI_1_5 and "SoftclDiceLoss(" in page.read_text():
+        pytest.skip("clDice of MONAI 1.6")
     monkeypatch.chdir(tmp_path)
     for config in blocks(page, "yaml"):
         Path("loss.yaml").write_text(config)

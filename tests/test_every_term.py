@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from versions import TORCH_2_4
 
 import segloss
 from segloss import SegLoss, seg_loss
@@ -281,7 +282,7 @@ UNCOMPILED = ("focal", "unified_focal", "boundary", "skeleton_recall")
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
 @pytest.mark.parametrize("name", TERMS)
 def test_compiled_without_a_break(name: str, kind: str) -> None:
-    if torch.__version__.startswith("2.4.") and name in UNCOMPILED:
+    if TORCH_2_4 and name in UNCOMPILED:
         pytest.skip("the compiler of PyTorch 2.4 follows no properties of named tuples")
     case = Case(kind)
     loss = alone(name, **case.options)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from versions import needs_a_newer_compiler
 
 from segloss import MixUp, SegLoss
 
@@ -148,10 +149,9 @@ def test_mixup_mixes_annotations_with_their_targets() -> None:
     torch.testing.assert_close(value, lam * first + (1 - lam) * second)
 
 
+@needs_a_newer_compiler
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_compiled_without_a_break(activation: str) -> None:
-    if torch.__version__.startswith("2.4."):
-        pytest.skip("the compiler of PyTorch 2.4 does not follow dataclasses.replace")
     logits, labels = softmax_batch()
     target = F.one_hot(labels, 4).movedim(-1, 1).double() if activation == "sigmoid" else labels
     loss = SegLoss(n_classes=4, activation=activation, from_logits=True, merge_unannotated=True)
