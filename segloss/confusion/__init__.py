@@ -3,27 +3,26 @@
 `soft_confusion` turns predictions and targets into a few sums per sample and class, of which every
 term is a small function. Two paths compute them, and nothing above can tell which ran:
 
-- "fused": in closed form and in chunks, keeping nothing for the backward pass but its inputs. It
-  serves logits, of sigmoid channels or with label maps, in eager mode and, as one operator, under
-  `torch.compile` for a CPU;
+- "fused": in closed form, keeping nothing for the backward pass but its inputs. It serves logits,
+  of sigmoid channels or with label maps, in eager mode and, as one operator, under `torch.compile`
+  for a CPU. On a CPU it is machine code, which is built with the package; what that does not
+  compute, and all on accelerators, goes in chunks through PyTorch's operations;
 - "reference": in plain PyTorch operations. It serves everything else: given probabilities, dense
   softmax targets, second derivatives, compilers for accelerators, exporters, `torch.func` and
   forward-mode differentiation.
 
 `use_path("reference")`, or the environment variable `SEGLOSS_PATH=reference`, makes the reference
-path serve everything.
+path serve everything, and "chunks" leaves the machine code out.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from segloss.arguments import (
-    check_choice,
     check_flag,
     check_integer,
     check_mapping,
@@ -33,27 +32,12 @@ from segloss.arguments import (
 )
 from segloss.confusion.fused import fused_confusion, serves
 from segloss.confusion.operator import operator_confusion, serves_compiler
+from segloss.confusion.path import current_path, use_path
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sums import DEFAULT, FocalSum, MapSum, SoftConfusion, map_sums, names_of
 from segloss.targets import Pixels, as_pixels, resolve_activation
 
 __all__ = ["FocalSum", "MapSum", "SoftConfusion", "confusion_of", "soft_confusion", "use_path"]
-
-PATHS = ("auto", "reference")
-"""The values of the switch: the fused path wherever it serves, or the reference path always."""
-
-_path = check_choice("SEGLOSS_PATH", os.environ.get("SEGLOSS_PATH", "auto"), PATHS)
-
-
-def use_path(path: str) -> None:
-    """Chooses the path that computes the sums: "auto" or "reference".
-
-    Raises:
-        ValueError: There is no such path.
-    """
-    global _path
-    _path = check_choice("path", path, PATHS)
-
 
 def confusion_of(pixels: Pixels, sums: Collection[str] = DEFAULT) -> SoftConfusion:
     """Runs the pass over pixels that `as_pixels` has checked, for the groups of sums."""
@@ -64,10 +48,11 @@ def confusion_of(pixels: Pixels, sums: Collection[str] = DEFAULT) -> SoftConfusi
 
 
 def _run(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
-    if _path == "auto" and serves(pixels):
-        return fused_confusion(pixels, sums)
-    if _path == "auto" and serves_compiler(pixels):
-        return operator_confusion(pixels, sums)
+    if current_path() != "reference":
+        if serves(pixels):
+            return fused_confusion(pixels, sums)
+        if serves_compiler(pixels):
+            return operator_confusion(pixels, sums)
     return reference_confusion(pixels, sums)
 
 

@@ -49,7 +49,7 @@ class Chunk(NamedTuple):
         return values if self.weight is None else values * self.weight
 
 
-class Kernel:
+class ChunkKernel:
     """Reads a batch chunk by chunk, through scratch buffers that serve every chunk again.
 
     A subclass writes `measure` and `write_slope`, which see one chunk.

@@ -1,4 +1,4 @@
-"""The pass in closed form: in chunks that fit a cache, keeping nothing but its inputs."""
+"""The pass in closed form, keeping nothing for the backward pass but its inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.binary import BinaryKernel, serves_binary
-from segloss.confusion.chunks import Kernel
+from segloss.confusion.chunks import ChunkKernel
+from segloss.confusion.native import NativeKernel, serves_native
+from segloss.confusion.path import current_path
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sigmoid import SigmoidKernel
 from segloss.confusion.softmax import SoftmaxKernel
@@ -23,7 +25,10 @@ TENSORS = ("prediction", "target", "weight", "class_weights", "pos_weight")
 SETTINGS = ("activation", "from_logits", "ignore_index", "label_smoothing")
 """The rest of `Pixels`."""
 
-KERNELS: tuple[type[Kernel], ...] = (SigmoidKernel, BinaryKernel, SoftmaxKernel)
+Kernel = NativeKernel | ChunkKernel
+"""What computes sums and gradient of some pixels."""
+
+KERNELS: tuple[type[Kernel], ...] = (NativeKernel, SigmoidKernel, BinaryKernel, SoftmaxKernel)
 """All kernels, which an operator names by their places."""
 
 
@@ -146,6 +151,8 @@ def _reference_gradient(
 
 def measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
     """The sums, and the kernel that has taken them, which takes the gradient too."""
+    if current_path() != "chunks" and serves_native(pixels, groups):
+        return NativeKernel, NativeKernel(pixels, groups).forward()
     if pixels.is_exclusive:
         return SoftmaxKernel, SoftmaxKernel(pixels, groups).forward()
     if serves_binary(pixels, groups):

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
+from segloss.confusion.chunks import LOG2E, Chunk, ChunkKernel, total
 from segloss.confusion.pixel_sums import Parts, side_of
 from segloss.confusion.sums import REGION, FocalSum
 
 
-class SigmoidKernel(Kernel):
+class SigmoidKernel(ChunkKernel):
     """Sums and gradient for independent channels."""
 
     size = slope_size = 2**18

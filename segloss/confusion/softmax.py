@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.confusion.chunks import LOG2E, Chunk, Kernel, total
+from segloss.confusion.chunks import LOG2E, Chunk, ChunkKernel, total
 from segloss.confusion.pixel_sums import Parts, sides_of
 from segloss.confusion.sums import FocalSum
 from segloss.precision import accumulation_dtype
@@ -65,7 +65,7 @@ class _Further(NamedTuple):
     surprise: Tensor | None
 
 
-class SoftmaxKernel(Kernel):
+class SoftmaxKernel(ChunkKernel):
     """Sums and gradient for classes that exclude each other."""
 
     size = slope_size = 2**20

@@ -9,10 +9,10 @@ import pytest
 import segloss.confusion as confusion
 
 
-@pytest.fixture
-def each_its_path() -> Iterator[None]:
-    """Each path where it serves, even if the tests are run with one forced."""
-    before = confusion._path
-    confusion.use_path("auto")
+@pytest.fixture(params=["auto", "chunks"])
+def each_its_path(request) -> Iterator[None]:
+    """Each path where it serves, even if the tests are run with one forced; with machine code or not."""
+    before = confusion.current_path()
+    confusion.use_path(request.param)
     yield
     confusion.use_path(before)

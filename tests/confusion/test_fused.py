@@ -285,7 +285,7 @@ def test_what_it_does_not_serve_takes_the_reference_path() -> None:
 
 @pytest.fixture
 def reference_path() -> Iterator[None]:
-    before = confusion._path
+    before = confusion.current_path()
     confusion.use_path("reference")
     yield
     confusion.use_path(before)
@@ -297,5 +297,5 @@ def test_the_switch_makes_the_reference_path_serve_everything(reference_path, mo
 
 
 def test_the_switch_knows_its_paths() -> None:
-    with pytest.raises(ValueError, match="path must be one of 'auto', 'reference', got 'slow'"):
+    with pytest.raises(ValueError, match="path must be one of 'auto', 'chunks', 'reference', got 'slow'"):
         confusion.use_path("slow")

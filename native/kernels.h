@@ -1,0 +1,513 @@
+// The pass over a batch's pixels, forward and backward, for one instruction set.
+//
+// This file is included once for each set, with `ISA`, a namespace, and `BYTES`, its vectors' size.
+// The formulas are those of sigmoid.py and softmax.py: no sum and no slope is a difference of
+// nearly equal numbers. Pixels go by in blocks; lanes add up at most a block in float32, and
+// float64 takes over. The parts of a batch are fixed, so that the number of threads changes no bit.
+
+namespace ISA {
+
+constexpr int LANES = BYTES / 4;
+
+typedef float Floats __attribute__((vector_size(BYTES)));
+typedef float Anywhere __attribute__((vector_size(BYTES), aligned(4), may_alias));
+typedef float HalfFloats __attribute__((vector_size(BYTES / 2)));
+typedef double Doubles __attribute__((vector_size(BYTES)));
+typedef int32_t Ints __attribute__((vector_size(BYTES)));
+typedef int32_t IntsAnywhere __attribute__((vector_size(BYTES), aligned(4), may_alias));
+
+INLINE Floats load(const float *from) { return *reinterpret_cast<const Anywhere *>(from); }
+INLINE Ints load(const int32_t *from) { return *reinterpret_cast<const IntsAnywhere *>(from); }
+INLINE void store(float *to, Floats values) { *reinterpret_cast<Anywhere *>(to) = values; }
+INLINE Floats all(float value) { return Floats{} + value; }
+INLINE Floats magnitude(Floats x) { return (Floats)((Ints)x & 0x7fffffff); }
+
+INLINE void add(Doubles &sum, Floats values) {
+    HalfFloats halves[2];
+    memcpy(halves, &values, BYTES);
+    sum += __builtin_convertvector(halves[0], Doubles) + __builtin_convertvector(halves[1], Doubles);
+}
+
+INLINE double across(Doubles values) {
+    double sum = 0;
+    for (int i = 0; i < LANES / 2; i++) sum += values[i];
+    return sum;
+}
+
+// exp(x) for x <= 0, to an ulp: 2^k exp(r), with |r| <= log(2) / 2 and its minimax polynomial.
+INLINE Floats exp_of_negative(Floats x) {
+    const float to_integer = 12582912.f;  // added, it leaves the integer in the lowest bits
+    const Floats bounded = x < -87.f ? all(-87.f) : x;
+    const Floats shifted = bounded * 1.44269504f + to_integer;
+    const Floats k = shifted - to_integer;
+    const Floats r = (bounded - k * 0.693359375f) + k * 2.12194440e-4f;
+    Floats p = 1.394121834e-03f * r + 8.363235072e-03f;
+    p = p * r + 4.166637408e-02f;
+    p = p * r + 1.666657665e-01f;
+    p = p * r + 5.000000027e-01f;
+    p = p * r + 1.f;
+    p = p * r + 1.f;
+    const Floats result = p * (Floats)(((Ints)shifted << 23) + 0x3f800000);
+    return x < -87.f ? Floats{} : result;
+}
+
+// log(1 + t) for t in [0, 1], to 3e-8 of itself.
+INLINE Floats log_of_one_and(Floats t) {
+    Floats p = 5.232694290e-03f * t - 2.950523887e-02f;
+    p = p * t + 7.822595202e-02f;
+    p = p * t - 1.366324581e-01f;
+    p = p * t + 1.910600676e-01f;
+    p = p * t - 2.484298221e-01f;
+    p = p * t + 3.331909681e-01f;
+    p = p * t - 4.999949314e-01f;
+    p = p * t + 9.999999699e-01f;
+    return p * t;
+}
+
+// log(x) for normal x > 0: k log(2) + log(1 + r), with 1 + r in [sqrt(1/2), sqrt(2)).
+INLINE Floats log_of(Floats x) {
+    const Ints k = ((Ints)x - 0x3f3504f3) >> 23;
+    const Floats r = (Floats)((Ints)x - (k << 23)) - 1.f;
+    Floats p = -8.064662859e-02f * r + 1.291787187e-01f;
+    p = p * r - 1.307255208e-01f;
+    p = p * r + 1.417345438e-01f;
+    p = p * r - 1.662892031e-01f;
+    p = p * r + 2.000269555e-01f;
+    p = p * r - 2.500075121e-01f;
+    p = p * r + 3.333331294e-01f;
+    p = p * r - 4.999999773e-01f;
+    const Floats result = __builtin_convertvector(k, Floats) * 0.693147181f + (p * r * r + r);
+    return x == x ? result : x;
+}
+
+// ---- reading and writing, from and to any type and stride ----
+
+INLINE float as_float(float value) { return value; }
+INLINE float as_float(Brain value) {
+    const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+    float result;
+    memcpy(&result, &bits, 4);
+    return result;
+}
+template <class T> INLINE float as_float(T value) { return static_cast<float>(value); }
+
+template <class T> INLINE int64_t label_of(T value) {
+    if constexpr (std::is_integral<T>::value)
+        return value;
+    else
+        return static_cast<int64_t>(as_float(value));
+}
+
+INLINE void assign(float &to, float value) { to = value; }
+INLINE void assign(Brain &to, float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    to.bits = value == value ? static_cast<uint16_t>(rounded) : 0x7fc0;
+}
+#ifdef HAS_HALF
+INLINE void assign(Half &to, float value) { to = static_cast<Half>(value); }
+#endif
+
+template <class T> INLINE const T *start(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first) {
+    return reinterpret_cast<const T *>(tensor.data) + sample * tensor.sample + channel * tensor.channel +
+           first * tensor.pixel;
+}
+
+template <class T> INLINE void copy(const T *from, int64_t stride, int n, float *to) {
+    if (stride == 1)
+        for (int i = 0; i < n; i++) to[i] = as_float(from[i]);
+    else
+        for (int i = 0; i < n; i++) to[i] = as_float(from[i * stride]);
+}
+
+INLINE void read(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n, float *to) {
+#define READ(name, T) \
+    case Type::name: copy(start<T>(tensor, sample, channel, first), tensor.pixel, n, to); break;
+    switch (tensor.type) { EACH_TYPE(READ) }
+#undef READ
+}
+
+template <class T> INLINE void put(const float *from, int n, T *to, int64_t stride) {
+    if (stride == 1)
+        for (int i = 0; i < n; i++) assign(to[i], from[i]);
+    else
+        for (int i = 0; i < n; i++) assign(to[i * stride], from[i]);
+}
+
+INLINE void write(const float *from, const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n) {
+#define WRITE(name, T) \
+    case Type::name: put(from, n, const_cast<T *>(start<T>(tensor, sample, channel, first)), tensor.pixel); break;
+    switch (tensor.type) { EACH_REAL(WRITE) default: break; }
+#undef WRITE
+}
+
+// Whether vectors of float32 can be read and written where they are.
+INLINE bool is_direct(const Tensor &tensor) { return tensor.type == Type::float32 && tensor.pixel == 1; }
+
+INLINE int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
+
+// Weights of a block, 0 where pixels are padding; 1 where there are none.
+INLINE void read_weights(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n, float *weights) {
+    if (batch.weight.data)
+        read(batch.weight, sample, channel, first, n, weights);
+    else
+        for (int i = 0; i < n; i++) weights[i] = 1.f;
+    for (int i = n; i < padded(n); i++) weights[i] = 0.f;
+}
+
+// What has weight 0 may be anything, NaN too: it is left out, not multiplied.
+INLINE void keep(float *values, const float *weights, int n) {
+    for (int i = 0; i < padded(n); i++) values[i] = weights[i] > 0.f ? values[i] : 0.f;
+}
+
+// ---- independent channels ----
+
+struct Cell {
+    int64_t sample, channel, first, count;
+};
+
+INLINE Cell cell_of(const Batch &batch, int64_t task) {
+    const int64_t cell = task / batch.parts, first = task % batch.parts * batch.part_pixels;
+    const int64_t rest = batch.pixels - first;
+    return {cell / batch.channels, cell % batch.channels, first, rest < batch.part_pixels ? rest : batch.part_pixels};
+}
+
+struct SigmoidBlock {
+    const float *x, *g, *w;  // w is null where all weights are 1
+};
+
+struct SigmoidScratch {
+    float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
+};
+
+INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &scratch) {
+    const int64_t sample = cell.sample, channel = cell.channel;
+    const bool weighted = batch.weight.data || batch.ignores || n % LANES;
+    SigmoidBlock block{scratch.x, scratch.g, weighted ? scratch.w : nullptr};
+    if (!weighted && is_direct(batch.prediction))
+        block.x = start<float>(batch.prediction, sample, channel, first);
+    else
+        read(batch.prediction, sample, channel, first, n, scratch.x);
+    if (!weighted && is_direct(batch.target))
+        block.g = start<float>(batch.target, sample, channel, first);
+    else
+        read(batch.target, sample, channel, first, n, scratch.g);
+    if (weighted) {
+        read_weights(batch, sample, channel, first, n, scratch.w);
+        if (batch.ignores)
+            for (int i = 0; i < n; i++)
+                if (scratch.g[i] == static_cast<float>(batch.ignored)) scratch.w[i] = 0.f;
+        keep(scratch.x, scratch.w, n);
+        keep(scratch.g, scratch.w, n);
+    }
+    return block;
+}
+
+struct Sigmoid {
+    Floats p, q, t;  // the sigmoids of x and -x, and exp(-|x|)
+};
+
+INLINE Sigmoid sigmoid(Floats x) {
+    const Floats t = exp_of_negative(-magnitude(x));
+    const Floats large = 1.f / (1.f + t), small = t * large;
+    return {x > 0.f ? large : small, x > 0.f ? small : large, t};
+}
+
+template <bool weighted>
+INLINE void sigmoid_sums(const SigmoidBlock &block, int n, float smoothing, float pos_weight, Doubles *sums) {
+    Floats hit{}, extra{}, missed{}, actual{}, weight{}, entropy{};
+    for (int i = 0; i < n; i += LANES) {
+        const Floats x = load(block.x + i), g = load(block.g + i);
+        const Floats w = weighted ? load(block.w + i) : all(1.f);
+        const auto [p, q, t] = sigmoid(x);
+        const Floats positive = w * g, negative = w - positive;
+        hit += positive * p;
+        missed += positive * q;
+        extra += negative * p;
+        actual += positive;
+        weight += w;
+        const Floats log = log_of_one_and(t), h = g * (1.f - smoothing) + smoothing / 2;
+        const Floats above = x > 0.f ? x : Floats{}, below = x > 0.f ? Floats{} : x;
+        entropy += w * (pos_weight * h * (log - below) + (1.f - h) * (log + above));
+    }
+    add(sums[TRUE_POSITIVE], hit);
+    add(sums[FALSE_POSITIVE], extra);
+    add(sums[FALSE_NEGATIVE], missed);
+    add(sums[ACTUAL], actual);
+    add(sums[PIXEL_WEIGHT], weight);
+    add(sums[ENTROPY], entropy);
+}
+
+void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
+    auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
+    const Cell cell = cell_of(batch, task);
+    const float pos_weight = batch.pos_weight ? batch.pos_weight[cell.channel] : 1.f;
+    Doubles sums[SUMS] = {};
+    for (int64_t done = 0; done < cell.count; done += BLOCK) {
+        const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
+        const SigmoidBlock block = read_block(batch, cell, cell.first + done, n, scratch);
+        if (block.w)
+            sigmoid_sums<true>(block, n, batch.smoothing, pos_weight, sums);
+        else
+            sigmoid_sums<false>(block, n, batch.smoothing, pos_weight, sums);
+    }
+    double *out = batch.partial + task * SUMS;
+    for (int k = 0; k < SUMS; k++) out[k] = across(sums[k]);
+    out[WEIGHT] = out[PIXEL_WEIGHT];
+}
+
+void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
+    auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
+    const Cell cell = cell_of(batch, task);
+    const int64_t cells = batch.samples * batch.channels;
+    const double *slopes = batch.slopes + cell.sample * batch.channels + cell.channel;
+    const float of_extra = static_cast<float>(slopes[OF_EXTRA * cells]);
+    const float rise = static_cast<float>(slopes[OF_HIT * cells] - slopes[OF_MISSED * cells] - slopes[OF_EXTRA * cells]);
+    const float class_weight = batch.class_weights ? batch.class_weights[cell.channel] : 1.f;
+    const float rate = static_cast<float>(slopes[OF_ENTROPY * cells]) * class_weight;
+    const float pos_weight = batch.pos_weight ? batch.pos_weight[cell.channel] : 1.f;
+    for (int64_t done = 0; done < cell.count; done += BLOCK) {
+        const int64_t first = cell.first + done;
+        const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
+        const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
+        const bool direct = is_direct(batch.gradient) && n % LANES == 0;
+        float *slope = direct ? const_cast<float *>(start<float>(batch.gradient, cell.sample, cell.channel, first))
+                              : scratch.slope;
+        for (int i = 0; i < n; i += LANES) {
+            const Floats g = load(block.g + i), h = g * (1.f - batch.smoothing) + batch.smoothing / 2;
+            const auto [p, q, t] = sigmoid(load(block.x + i));
+            const Floats of_entropy = p * (1.f - h) - pos_weight * q * h;
+            const Floats slopes = rate * of_entropy + p * q * (of_extra + rise * g);
+            store(slope + i, block.w ? slopes * load(block.w + i) : slopes);
+        }
+        if (!direct) write(slope, batch.gradient, cell.sample, cell.channel, first, n);
+    }
+}
+
+// ---- classes that exclude each other ----
+
+struct SoftmaxScratch {
+    float most[BLOCK];   // the greatest logit
+    float own[BLOCK];    // the label's own logit less that, then what is made of it
+    float rest[BLOCK];   // the sum of the other classes' exponentials, then the scale of all
+    float mean[BLOCK];   // a sum over classes, weighted by them
+    float w[BLOCK];
+    float x[3][BLOCK];   // of the label's class: what loops over pixels hand to loops over lanes
+    int32_t label[BLOCK];
+    // Behind it: (channels, BLOCK) of logits, then exponentials, and (channels,) of sums.
+};
+
+INLINE float *classes_of(SoftmaxScratch &scratch) {
+    return reinterpret_cast<float *>(&scratch + 1);
+}
+
+template <class T> INLINE void copy_labels(const T *from, int64_t stride, int n, const Batch &batch, SoftmaxScratch &s) {
+    for (int i = 0; i < n; i++) {
+        const int64_t label = label_of(from[i * stride]);
+        if (batch.ignores && label == batch.ignored) s.w[i] = 0.f;
+        s.label[i] = label >= 0 && label < batch.channels ? static_cast<int32_t>(label) : -1;
+    }
+}
+
+// A block's labels and weights; false where a label that counts is out of range.
+INLINE bool read_labels(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
+    read_weights(batch, sample, 0, first, n, s.w);
+#define LABELS(name, T) \
+    case Type::name: copy_labels(start<T>(batch.target, sample, 0, first), batch.target.pixel, n, batch, s); break;
+    switch (batch.target.type) { EACH_TYPE(LABELS) }
+#undef LABELS
+    bool right = true;
+    for (int i = 0; i < n; i++) right &= s.label[i] >= 0 || !(s.w[i] > 0.f);
+    for (int i = 0; i < padded(n); i++)
+        if (i >= n || s.label[i] < 0) s.label[i] = 0;
+    return right;
+}
+
+struct Rows {
+    const float *first;
+    int64_t stride;
+    const float *operator[](int64_t channel) const { return first + channel * stride; }
+};
+
+// A block's logits: where they are, or copied, with 0 where a pixel does not count.
+INLINE Rows read_rows(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
+    const bool weighted = batch.weight.data || batch.ignores || n % LANES;
+    if (!weighted && is_direct(batch.prediction))
+        return {start<float>(batch.prediction, sample, 0, first), batch.prediction.channel};
+    float *rows = classes_of(s);
+    for (int64_t c = 0; c < batch.channels; c++) {
+        read(batch.prediction, sample, c, first, n, rows + c * BLOCK);
+        if (weighted) keep(rows + c * BLOCK, s.w, n);
+    }
+    return {rows, BLOCK};
+}
+
+// The exponentials of a block, 0 at the label's class, and `s.most`, `s.own`, `s.rest`. `s.mean`
+// has the sums of `factors` times exponentials, or, for cross-entropy smoothed, times logits.
+enum class Mean { none, of_exponentials, of_logits };
+
+template <Mean mean>
+INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float *factors, SoftmaxScratch &s) {
+    float *out = classes_of(s);
+    for (int i = 0; i < n; i += LANES) {
+        store(s.most + i, load(rows[0] + i));
+        store(s.rest + i, Floats{});
+        store(s.mean + i, Floats{});
+    }
+    for (int64_t c = 1; c < channels; c++)
+        for (int i = 0; i < n; i += LANES) {
+            const Floats most = load(s.most + i), x = load(rows[c] + i);
+            store(s.most + i, most < x ? x : most);
+        }
+    for (int i = 0; i < padded(n); i++) s.own[i] = rows[s.label[i]][i] - s.most[i];
+    for (int64_t c = 0; c < channels; c++) {
+        const float factor = mean == Mean::none ? 0.f : factors[c];
+        for (int i = 0; i < n; i += LANES) {
+            const Floats x = load(rows[c] + i) - load(s.most + i);
+            const Floats e = load(s.label + i) == static_cast<int32_t>(c) ? Floats{} : exp_of_negative(x);
+            store(s.rest + i, load(s.rest + i) + e);
+            if (mean != Mean::none)
+                store(s.mean + i, load(s.mean + i) + factor * (mean == Mean::of_logits ? x : e));
+            store(out + c * BLOCK + i, e);
+        }
+    }
+}
+
+INLINE Doubles *sums_of(SoftmaxScratch &scratch, int64_t channels) {
+    return reinterpret_cast<Doubles *>(classes_of(scratch) + channels * BLOCK);
+}
+
+INLINE void smoothing_factors(const Batch &batch, float *factors) {
+    const float share = batch.smoothing / static_cast<float>(batch.channels);
+    for (int64_t c = 0; c < batch.channels; c++) factors[c] = share * (batch.class_weights ? batch.class_weights[c] : 1.f);
+}
+
+INLINE float *factors_of(SoftmaxScratch &scratch, int64_t channels) {
+    return reinterpret_cast<float *>(sums_of(scratch, channels) + channels);
+}
+
+void softmax_forward(Batch &batch, int64_t task, char *memory) {
+    auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
+    const int64_t channels = batch.channels, sample = task / batch.parts;
+    const int64_t begin = task % batch.parts * batch.part_pixels;
+    const int64_t end = begin + batch.part_pixels < batch.pixels ? begin + batch.part_pixels : batch.pixels;
+    double *out = batch.partial + task * SUMS * channels;
+    double *hit = out + TRUE_POSITIVE * channels, *missed = out + FALSE_NEGATIVE * channels;
+    double *actual = out + ACTUAL * channels;
+    memset(out, 0, SUMS * channels * sizeof(double));
+    Doubles *extra = sums_of(s, channels), entropy{}, weight{};
+    for (int64_t c = 0; c < channels; c++) extra[c] = Doubles{};
+    float *factors = factors_of(s, channels), total_factor = 0.f;
+    smoothing_factors(batch, factors);
+    for (int64_t c = 0; c < channels; c++) total_factor += factors[c];
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        if (!read_labels(batch, sample, first, n, s)) batch.wrong_label = true;
+        const Rows rows = read_rows(batch, sample, first, n, s);
+        if (batch.smoothing > 0)
+            exponentials<Mean::of_logits>(rows, channels, n, factors, s);
+        else
+            exponentials<Mean::none>(rows, channels, n, nullptr, s);
+        float *hits = s.x[0], *misses = s.x[1], *class_weights = s.x[2];
+        for (int i = 0; i < padded(n); i++)
+            class_weights[i] = batch.class_weights ? batch.class_weights[s.label[i]] : 1.f;
+        for (int i = 0; i < n; i += LANES) {
+            const Floats logit = load(s.own + i), own = exp_of_negative(logit), rest = load(s.rest + i);
+            const Floats w = load(s.w + i), whole = own + rest, scale = w / whole, odds = rest / own;
+            const Floats log = log_of(whole), of_class = load(class_weights + i);
+            const Floats surprise = odds < 1.f ? log_of_one_and(odds) : log - logit;
+            const Floats smoothed = total_factor * log - load(s.mean + i);
+            add(entropy, w * (of_class * (1.f - batch.smoothing) * surprise + smoothed));
+            add(weight, w * of_class);
+            store(hits + i, own * scale);
+            store(misses + i, rest * scale);
+            store(s.rest + i, scale);
+        }
+        for (int i = 0; i < padded(n); i++) {
+            const int32_t label = s.label[i];
+            hit[label] += hits[i];
+            missed[label] += misses[i];
+            actual[label] += s.w[i];
+        }
+        for (int64_t c = 0; c < channels; c++) {
+            const float *e = classes_of(s) + c * BLOCK;
+            Floats sum{};
+            for (int i = 0; i < n; i += LANES) sum += load(e + i) * load(s.rest + i);
+            add(extra[c], sum);
+        }
+    }
+    double pixel_weight = 0;
+    for (int64_t c = 0; c < channels; c++) {
+        out[FALSE_POSITIVE * channels + c] = across(extra[c]);
+        pixel_weight += actual[c];
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        out[PIXEL_WEIGHT * channels + c] = pixel_weight;
+        out[ENTROPY * channels + c] = across(entropy);
+        out[WEIGHT * channels + c] = across(weight);
+    }
+}
+
+// dL/dx_j = w [p_j (f_j - S - r p_y + a V) - rate_j], with f_j of false positives, r of the label's
+// probability, S the sum of f p over the other classes, a of cross-entropy, and V its weights' sum;
+// at the label, w [p_y (r q_y - S) - a V q_y + a V - a v - rate_y].
+void softmax_backward(Batch &batch, int64_t task, char *memory) {
+    auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
+    const int64_t channels = batch.channels, sample = task / batch.parts;
+    const int64_t begin = task % batch.parts * batch.part_pixels;
+    const int64_t end = begin + batch.part_pixels < batch.pixels ? begin + batch.part_pixels : batch.pixels;
+    const int64_t cells = batch.samples * channels;
+    const double *slopes = batch.slopes + sample * channels;
+    const float of_entropy = static_cast<float>(slopes[OF_ENTROPY * cells]);
+    float *of_extra = factors_of(s, channels), *of_own = of_extra + channels, *rates = of_own + channels;
+    float total_rate = 0.f;
+    smoothing_factors(batch, rates);
+    for (int64_t c = 0; c < channels; c++) {
+        of_extra[c] = static_cast<float>(slopes[OF_EXTRA * cells + c]);
+        of_own[c] = static_cast<float>(slopes[OF_HIT * cells + c] - slopes[OF_MISSED * cells + c]);
+        rates[c] *= of_entropy;
+        total_rate += rates[c];
+    }
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        read_labels(batch, sample, first, n, s);
+        const Rows rows = read_rows(batch, sample, first, n, s);
+        exponentials<Mean::of_exponentials>(rows, channels, n, of_extra, s);
+        float *change = s.x[0], *of_class = s.x[1], *of_label = s.x[2], *shift = s.most;
+        for (int i = 0; i < padded(n); i++) {
+            const int32_t label = s.label[i];
+            const float class_weight = batch.class_weights ? batch.class_weights[label] : 1.f;
+            change[i] = of_own[label];
+            of_class[i] = of_entropy * class_weight * (1.f - batch.smoothing) + total_rate;
+            of_label[i] = total_rate - rates[label];
+        }
+        for (int i = 0; i < n; i += LANES) {
+            const Floats own = exp_of_negative(load(s.own + i)), rest = load(s.rest + i);
+            const Floats scale = 1.f / (own + rest), p = own * scale, q = rest * scale;
+            const Floats spread = load(s.mean + i) * scale, r = load(change + i), v = load(of_class + i);
+            const Floats w = load(s.w + i);
+            store(shift + i, v - spread - r * p);
+            store(s.own + i, w * (p * (r * q - spread) + (load(of_label + i) - v * q)));
+            store(s.rest + i, w * scale);
+        }
+        const bool direct = is_direct(batch.gradient) && n % LANES == 0;
+        for (int64_t c = 0; c < channels; c++) {
+            float *e = classes_of(s) + c * BLOCK;
+            float *out = direct ? const_cast<float *>(start<float>(batch.gradient, sample, c, first)) : e;
+            for (int i = 0; i < n; i += LANES) {
+                const Floats of_p = load(e + i) * load(s.rest + i) * (load(shift + i) + of_extra[c]);
+                const Floats slope = of_p - rates[c] * load(s.w + i);
+                store(out + i, load(s.label + i) == static_cast<int32_t>(c) ? load(s.own + i) : slope);
+            }
+            if (!direct) write(out, batch.gradient, sample, c, first, n);
+        }
+    }
+}
+
+INLINE int64_t scratch_bytes(bool softmax, int64_t channels) {
+    if (!softmax) return sizeof(SigmoidScratch);
+    return sizeof(SoftmaxScratch) + channels * (BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float));
+}
+
+}  // namespace ISA

@@ -1,0 +1,153 @@
+"""The pass in machine code, for CPUs: chunks in registers instead of scratch memory.
+
+It is built with the package where there is a compiler (`native/` in the sources); where there was
+none, the kernels in PyTorch's operations serve. It computes the sums of the terms that most losses
+are made of, in float32 for logits of float32 and of half precision, with PyTorch's own threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.confusion.sums import COUNTS, CROSS_ENTROPY, REGION, names_of
+from segloss.targets import Pixels
+
+try:
+    from segloss.confusion import _native
+except ImportError:  # no compiler where the package was built
+    _native = None  # type: ignore[assignment]
+
+SUMS = (*REGION, *COUNTS, *CROSS_ENTROPY)
+"""What it computes, in the order of `Sum` in native/batch.h."""
+
+SLOPES = (*REGION, "cross_entropy")
+"""The sums that depend on predictions, in the order of `Slope` in native/batch.h."""
+
+TYPES = {
+    dtype: index
+    for index, dtype in enumerate(
+        (
+            torch.float32,
+            torch.bfloat16,
+            torch.float16,
+            torch.uint8,
+            torch.int8,
+            torch.int16,
+            torch.int32,
+            torch.int64,
+            torch.float64,
+        )
+    )
+} | {torch.bool: 3}
+"""The types of elements that it reads, as `Type` in native/batch.h names them."""
+
+REAL = (torch.float32, torch.bfloat16, torch.float16)
+"""The types of logits."""
+
+
+def is_built() -> bool:
+    """Whether the machine code is there."""
+    return _native is not None
+
+
+def serves_native(pixels: Pixels, groups: Collection[str]) -> bool:
+    """Whether it computes these groups of sums of these pixels."""
+    tensors = (pixels.prediction, pixels.target, pixels.weight)
+    return (
+        _native is not None
+        and pixels.prediction.dtype in REAL
+        and all(name in SUMS for name in names_of(groups))
+        and all(tensor is None or _is_readable(tensor) for tensor in tensors)
+    )
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    """Whether the tensor is memory of a CPU that holds its values, of a type that is read."""
+    if tensor.dtype == torch.float16 and not _native.HAS_HALF:
+        return False
+    plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    return plain and tensor.is_cpu and tensor.dtype in TYPES and not tensor.is_neg()
+
+
+class NativeKernel:
+    """Sums and gradient of both kinds of pixels.
+
+    Args:
+        pixels: The batch, of at least one pixel.
+        groups: The groups of sums that are wanted, or whose gradients are.
+    """
+
+    def __init__(self, pixels: Pixels, groups: Collection[str]) -> None:
+        self.source = pixels
+        self.names = names_of(groups)
+        channels = pixels.prediction.shape[1]
+        self.class_weights = _per_channel(pixels.class_weights, channels)
+        self.pos_weight = _per_channel(pixels.pos_weight, channels)
+
+    def forward(self) -> dict[str, Tensor]:
+        """The sums, (N, C), and (N,) for the cross-entropy of exclusive classes."""
+        samples, channels, _ = self.source.prediction.shape
+        sums = torch.empty((len(SUMS), samples, channels), dtype=torch.float64)
+        if not _native.forward(*self._batch(), sums.data_ptr()):
+            raise IndexError(
+                f"The target holds labels of no class: expected 0 to {channels - 1}, or "
+                f"ignore_index={self.source.ignore_index}."
+            )
+        named = dict(zip(SUMS, sums.unbind(), strict=True))
+        wanted = {name: named[name] for name in self.names}
+        if "cross_entropy" in wanted:
+            wanted |= {name: self._mean_part(named[name]) for name in CROSS_ENTROPY}
+        return wanted
+
+    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
+        """The gradient with respect to the logits, from those with respect to the sums."""
+        prediction = self.source.prediction
+        cells = prediction.shape[:2]
+        none = torch.zeros((), dtype=torch.float64).expand(cells)
+        slopes = torch.stack([_of_cells(upstream.get(name, none), cells) for name in SLOPES])
+        gradient = torch.empty_like(prediction)
+        _native.backward(*self._batch(), slopes.data_ptr(), _described(gradient))
+        return gradient
+
+    def _batch(self) -> tuple[Any, ...]:
+        """What describes the batch to the machine code."""
+        source = self.source
+        return (
+            source.is_exclusive,
+            source.prediction.shape,
+            _described(source.prediction),
+            _described(source.target),
+            None if source.weight is None else _described(source.weight),
+            source.ignore_index,
+            None if self.class_weights is None else self.class_weights.data_ptr(),
+            None if self.pos_weight is None else self.pos_weight.data_ptr(),
+            source.label_smoothing,
+            torch.get_num_threads(),
+        )
+
+    def _mean_part(self, values: Tensor) -> Tensor:
+        """A sum of the cross-entropy's mean, with the classes' weights."""
+        if self.source.is_exclusive:
+            return values[:, 0]
+        return values if self.class_weights is None else values * self.class_weights
+
+
+def _per_channel(weights: Tensor | None, channels: int) -> Tensor | None:
+    return None if weights is None else weights.float().expand(channels).contiguous()
+
+
+def _of_cells(slope: Tensor, cells: torch.Size) -> Tensor:
+    return slope if slope.ndim == 2 else slope.unsqueeze(1).expand(cells)
+
+
+def _described(tensor: Tensor) -> tuple[int, ...]:
+    """Address, type and strides of a tensor (N, C or 1, P), or (N, P)."""
+    strides = tensor.stride()
+    if len(strides) == 2:
+        strides = (strides[0], 0, strides[1])
+    channel = strides[1] if tensor.ndim == 3 and tensor.shape[1] > 1 else 0
+    return tensor.data_ptr(), TYPES[tensor.dtype], strides[0], channel, strides[2]
