@@ -20,6 +20,7 @@
 #endif
 
 #include "batch.h"
+#include "overlaps.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -162,7 +163,9 @@ static void join(const Batch &batch, bool softmax, double *out) {
                 double sum = 0;
                 for (int64_t part = 0; part < batch.parts; part++)
                     sum += batch.partial[((whole * batch.parts + part) * SUMS + k) * width + c];
-                out[k * cells + whole * width + c] = sum;
+                const bool of_channel = !softmax && k >= ENTROPY && batch.class_weights;
+                out[k * cells + whole * width + c] =
+                    of_channel ? sum * batch.class_weights[whole % batch.channels] : sum;
             }
 }
 
@@ -262,6 +265,29 @@ static PyObject *backward(PyObject *, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *evaluate(PyObject *, PyObject *args) {
+    int exclusive, pool, skip_absent;
+    long long samples, channels;
+    unsigned long long sums, out;
+    const char *overlaps, *classes;
+    Py_ssize_t overlap_bytes, class_bytes;
+    double entropy;
+    if (!PyArg_ParseTuple(args, "KLLpdy#ipz#K", &sums, &samples, &channels, &exclusive, &entropy, &overlaps,
+                          &overlap_bytes, &pool, &skip_absent, &classes, &class_bytes, &out))
+        return nullptr;
+    const Terms terms{reinterpret_cast<const Overlap *>(overlaps), overlap_bytes / static_cast<Py_ssize_t>(sizeof(Overlap)),
+                      entropy, static_cast<Pool>(pool), skip_absent != 0, reinterpret_cast<const int64_t *>(classes),
+                      classes ? class_bytes / 8 : 0};
+    double *loss = reinterpret_cast<double *>(out), *slopes = loss + 1, *means = slopes + 4 * samples * channels;
+    const Outcome outcome{loss, means, means + 1 + terms.count, slopes};
+    try {
+        evaluate(reinterpret_cast<const double *>(sums), samples, channels, exclusive, terms, outcome);
+    } catch (const std::exception &) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *instruction_sets(PyObject *, PyObject *) {
     PyObject *names = PyList_New(0);
     for (const InstructionSet &set : SETS) {
@@ -286,6 +312,7 @@ static PyObject *use(PyObject *, PyObject *args) {
 static PyMethodDef METHODS[] = {
     {"forward", forward, METH_VARARGS, "Writes the sums; whether all labels are in range."},
     {"backward", backward, METH_VARARGS, "Writes the gradient."},
+    {"evaluate", evaluate, METH_VARARGS, "Writes a loss of the sums, its slopes, its terms, and these by class."},
     {"instruction_sets", instruction_sets, METH_NOARGS, "The names of those that run here, from the best."},
     {"use", use, METH_VARARGS, "Makes the kernels those of an instruction set."},
     {nullptr, nullptr, 0, nullptr},

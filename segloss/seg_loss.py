@@ -15,12 +15,10 @@ from segloss.arguments import (
     check_weights,
 )
 from segloss.batch import Batch, take, take_optional
-from segloss.confusion import confusion_of
 from segloss.distributed import RankSum
 from segloss.loss import Loss
 from segloss.mixup import MixUp
 from segloss.partial_labels import merge_unannotated
-from segloss.precision import arithmetic_dtype
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import (
     Names,
@@ -219,17 +217,12 @@ class SegLoss(Loss):
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The compound loss of a batch; each term's values go to `extra_info`."""
         pixels, left_out = self._pixels(pred_batch, gt_batch)
-        confusion = confusion_of(pixels, self.compound.sums)
-        if left_out is not None:
-            confusion = confusion.leave_out(left_out)
-        ratios = self.compound(confusion, self._add)
-        means = self.compound.means(ratios)
-        values = means.detach().unbind()
-        for (name, (numerator, denominator)), value in zip(ratios.items(), values, strict=True):
+        evaluated = self.compound.evaluate(pixels, self._add, left_out)
+        for name, value in evaluated.terms.items():
             self.extra_info[name] = value
-            if numerator.ndim > 0:
-                self.extra_info[f"{name}_per_class"] = numerator.detach() / denominator
-        return self.compound.total(means).to(arithmetic_dtype(pixels.prediction.dtype))
+            if name in evaluated.per_class:
+                self.extra_info[f"{name}_per_class"] = evaluated.per_class[name]
+        return evaluated.loss
 
     def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Pixels, Tensor | None]:
         """The batch's selected predictions, targets and weights, checked, and cells to leave out.

@@ -147,12 +147,10 @@ class TermLoss(Precise):
             checks=self._checks,
         )
         self.compound.check_classes(prediction.shape[1], activation)
-        confusion = confusion_of(pixels, self.compound.sums)
-        if self.reduction == "none":
-            loss = self.compound.cells(confusion)
-        else:
-            loss = self.compound.value(confusion, self._add)
-        return loss.to(arithmetic_dtype(prediction.dtype))
+        if self.reduction == "mean":
+            return self.compound.evaluate(pixels, self._add).loss
+        cells = self.compound.cells(confusion_of(pixels, self.compound.sums))
+        return cells.to(arithmetic_dtype(prediction.dtype))
 
     def extra_repr(self) -> str:
         """The mode, and whether predictions are logits."""

@@ -11,7 +11,6 @@ from torch import Tensor
 from segloss.confusion.binary import BinaryKernel, serves_binary
 from segloss.confusion.chunks import ChunkKernel
 from segloss.confusion.native import NativeKernel, serves_native
-from segloss.confusion.path import current_path
 from segloss.confusion.reference import reference_confusion
 from segloss.confusion.sigmoid import SigmoidKernel
 from segloss.confusion.softmax import SoftmaxKernel
@@ -100,7 +99,7 @@ class _FusedPass(torch.autograd.Function):
 def _gradient(
     kernel: type[Kernel], pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]
 ) -> Tensor:
-    if torch.is_grad_enabled() or any(map(_is_batched, given.values())):
+    if torch.is_grad_enabled() or any(map(is_batched, given.values())):
         create_graph = torch.is_grad_enabled()
         return _reference_gradient(pixels, given, groups, create_graph=create_graph)
     return kernel_gradient(kernel, pixels, given, groups)
@@ -128,7 +127,7 @@ def _completed(upstream: Mapping[str, Tensor], groups: Collection[str]) -> dict[
     return whole
 
 
-def _is_batched(tensor: Tensor) -> bool:
+def is_batched(tensor: Tensor) -> bool:
     """Whether the tensor is a batch of gradients, of `autograd.grad(is_grads_batched=True)`."""
     functorch = torch._C._functorch
     return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
@@ -151,7 +150,7 @@ def _reference_gradient(
 
 def measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
     """The sums, and the kernel that has taken them, which takes the gradient too."""
-    if current_path() != "chunks" and serves_native(pixels, groups):
+    if serves_native(pixels, groups):
         return NativeKernel, NativeKernel(pixels, groups).forward()
     if pixels.is_exclusive:
         return SoftmaxKernel, SoftmaxKernel(pixels, groups).forward()

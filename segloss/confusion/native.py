@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.confusion.path import current_path
 from segloss.confusion.sums import COUNTS, CROSS_ENTROPY, REGION, names_of
 from segloss.targets import Pixels
 
@@ -55,10 +56,11 @@ def is_built() -> bool:
 
 
 def serves_native(pixels: Pixels, groups: Collection[str]) -> bool:
-    """Whether it computes these groups of sums of these pixels."""
+    """Whether it computes these groups of sums of these pixels, which the fused pass serves."""
     tensors = (pixels.prediction, pixels.target, pixels.weight)
     return (
         _native is not None
+        and current_path() == "auto"
         and pixels.prediction.dtype in REAL
         and all(name in SUMS for name in names_of(groups))
         and all(tensor is None or _is_readable(tensor) for tensor in tensors)
@@ -89,7 +91,21 @@ class NativeKernel:
         self.pos_weight = _per_channel(pixels.pos_weight, channels)
 
     def forward(self) -> dict[str, Tensor]:
-        """The sums, (N, C), and (N,) for the cross-entropy of exclusive classes."""
+        """The sums by name, (N, C), and (N,) for the cross-entropy of exclusive classes."""
+        named = dict(zip(SUMS, self.sums().unbind(), strict=True))
+        if self.source.is_exclusive:
+            named |= {name: named[name][:, 0] for name in CROSS_ENTROPY}
+        return {name: named[name] for name in self.names}
+
+    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
+        """The gradient with respect to the logits, from those with respect to the sums."""
+        cells = self.source.prediction.shape[:2]
+        none = torch.zeros((), dtype=torch.float64).expand(cells)
+        slopes = [_of_cells(upstream.get(name, none), cells) for name in SLOPES]
+        return self.gradient(torch.stack(slopes))
+
+    def sums(self) -> Tensor:
+        """All sums, (S, N, C); those of exclusive classes' cross-entropy are repeated."""
         samples, channels, _ = self.source.prediction.shape
         sums = torch.empty((len(SUMS), samples, channels), dtype=torch.float64)
         if not _native.forward(*self._batch(), sums.data_ptr()):
@@ -97,19 +113,11 @@ class NativeKernel:
                 f"The target holds labels of no class: expected 0 to {channels - 1}, or "
                 f"ignore_index={self.source.ignore_index}."
             )
-        named = dict(zip(SUMS, sums.unbind(), strict=True))
-        wanted = {name: named[name] for name in self.names}
-        if "cross_entropy" in wanted:
-            wanted |= {name: self._mean_part(named[name]) for name in CROSS_ENTROPY}
-        return wanted
+        return sums
 
-    def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
-        """The gradient with respect to the logits, from those with respect to the sums."""
-        prediction = self.source.prediction
-        cells = prediction.shape[:2]
-        none = torch.zeros((), dtype=torch.float64).expand(cells)
-        slopes = torch.stack([_of_cells(upstream.get(name, none), cells) for name in SLOPES])
-        gradient = torch.empty_like(prediction)
+    def gradient(self, slopes: Tensor) -> Tensor:
+        """The gradient with respect to the logits, from those by the `SLOPES`, (4, N, C)."""
+        gradient = torch.empty_like(self.source.prediction)
         _native.backward(*self._batch(), slopes.data_ptr(), _described(gradient))
         return gradient
 
@@ -129,12 +137,6 @@ class NativeKernel:
             torch.get_num_threads(),
         )
 
-    def _mean_part(self, values: Tensor) -> Tensor:
-        """A sum of the cross-entropy's mean, with the classes' weights."""
-        if self.source.is_exclusive:
-            return values[:, 0]
-        return values if self.class_weights is None else values * self.class_weights
-
 
 def _per_channel(weights: Tensor | None, channels: int) -> Tensor | None:
     return None if weights is None else weights.float().expand(channels).contiguous()
@@ -151,3 +153,9 @@ def _described(tensor: Tensor) -> tuple[int, ...]:
         strides = (strides[0], 0, strides[1])
     channel = strides[1] if tensor.ndim == 3 and tensor.shape[1] > 1 else 0
     return tensor.data_ptr(), TYPES[tensor.dtype], strides[0], channel, strides[2]
+
+
+def evaluate(sums: Tensor, exclusive: bool, terms: tuple[Any, ...], out: Tensor) -> None:
+    """Writes a loss of the sums, its slopes, its terms, and these by class (native/overlaps.h)."""
+    _, samples, channels = sums.shape
+    _native.evaluate(sums.data_ptr(), samples, channels, exclusive, *terms, out.data_ptr())

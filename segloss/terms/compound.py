@@ -11,8 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from segloss.arguments import check_keys, check_module_name, check_number, nearest, shown
-from segloss.confusion import SoftConfusion
-from segloss.precision import Precise
+from segloss.confusion import SoftConfusion, confusion_of
+from segloss.confusion.fused import serves
+from segloss.confusion.native import serves_native
+from segloss.precision import Precise, arithmetic_dtype
+from segloss.distributed import RankSum
+from segloss.targets import Pixels
+from segloss.terms.closed_form import ClosedForm, Evaluated, has_closed_form
 from segloss.terms.correlation import MCC
 from segloss.terms.generalized_dice import GeneralizedDice
 from segloss.terms.of_maps import Boundary, SkeletonRecall
@@ -121,6 +126,9 @@ class Compound(Precise):
         self.terms = nn.ModuleDict({name: part for name, _, part in used})
         self.sums = sorted({group for _, _, part in used for group in part.sums})
         self.maps = sorted({key for _, _, part in used for key in part.maps})
+        parts = {name: part for name, _, part in used}
+        known = has_closed_form(parts)
+        self.closed_form = ClosedForm(parts, self.coefficients) if known else None
 
     def check_classes(self, channels: int, activation: str) -> None:
         """Raises ValueError if the terms' parameters do not fit so many channels."""
@@ -156,6 +164,34 @@ class Compound(Precise):
     def total(self, means: Tensor) -> Tensor:
         """The sum of coefficients times terms, in the precision of the sums."""
         return (self.coefficient_vector.to(means) * means).sum()
+
+    def evaluate(
+        self, pixels: Pixels, add: RankSum, left_out: Tensor | None = None
+    ) -> Evaluated:
+        """The loss of pixels, in their arithmetic's dtype, and what else is known of it.
+
+        Args:
+            pixels: The pixels, as `as_pixels` has checked them.
+            add: What adds up the terms' statistics over ranks.
+            left_out: Cells (N, C) that the region terms leave out, or None.
+        """
+        alone = left_out is None and not add.is_active
+        if self.closed_form is not None and alone and serves(pixels) and serves_native(pixels, self.sums):
+            return self.closed_form.evaluate(pixels, self.value)
+        confusion = confusion_of(pixels, self.sums)
+        if left_out is not None:
+            confusion = confusion.leave_out(left_out)
+        ratios = self(confusion, add)
+        means = self.means(ratios)
+        return Evaluated(
+            self.total(means).to(arithmetic_dtype(pixels.prediction.dtype)),
+            dict(zip(ratios, means.detach().unbind(), strict=True)),
+            {
+                name: numerator.detach() / denominator
+                for name, (numerator, denominator) in ratios.items()
+                if numerator.ndim > 0
+            },
+        )
 
     def value(
         self, confusion: SoftConfusion, add: Callable[[Added], Added] | None = None

@@ -32,12 +32,14 @@ class Overlap(RegionTerm):
     .. math:: \frac{f\,FP + m\,FN}{h\,TP + f\,FP + m\,FN + s}
 
     in [0, 1]: 0 for a perfect prediction, and for a cell with neither prediction nor target. A
-    subclass names the weights h, f, m, and may give the loss another `shape`.
+    subclass names the weights h, f, m, and may give the loss an `exponent`, or another `shape`.
 
     Args:
         smooth: The smoothing s, at least 0.
         **region: How the cells are averaged; see `RegionTerm`.
     """
+
+    exponent: float = 1.0
 
     def __init__(self, *, smooth: float = 0.0, **region: Unpack[RegionOptions]) -> None:
         super().__init__(**region)
@@ -48,8 +50,8 @@ class Overlap(RegionTerm):
         """The weights of true positives, false positives and false negatives."""
 
     def shape(self, loss: Tensor) -> Tensor:
-        """What becomes of the loss of a cell, 0 for a perfect one."""
-        return loss
+        """What becomes of the loss of a cell, 0 for a perfect one: its power."""
+        return power(loss, self.exponent)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each cell."""
@@ -260,11 +262,7 @@ class FocalTversky(Tversky):
         **region: Unpack[RegionOptions],
     ) -> None:
         super().__init__(alpha=alpha, beta=beta, smooth=smooth, **region)
-        self.gamma = check_number("gamma", gamma, open_low=True)
-
-    def shape(self, loss: Tensor) -> Tensor:
-        """The loss to the power of gamma."""
-        return power(loss, self.gamma)
+        self.exponent = check_number("gamma", gamma, open_low=True)
 
 
 class FBeta(Overlap):
