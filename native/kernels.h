@@ -1,6 +1,7 @@
 // The pass over a batch's pixels, forward and backward, for one instruction set.
 //
-// This file is included once for each set, with `ISA`, a namespace, and `BYTES`, its vectors' size.
+// This file is included once for each set, with `ISA`, a namespace, `BYTES`, its vectors' size, and
+// `FUSED`, whether it multiplies and adds in one step.
 // The formulas are those of sigmoid.py and softmax.py: no sum and no slope is a difference of
 // nearly equal numbers. Pixels go by in blocks; lanes add up at most a block in float32, and
 // float64 takes over. The parts of a batch are fixed, so that the number of threads changes no bit.
@@ -20,7 +21,18 @@ INLINE Floats load(const float *from) { return *reinterpret_cast<const Anywhere 
 INLINE Ints load(const int32_t *from) { return *reinterpret_cast<const IntsAnywhere *>(from); }
 INLINE void store(float *to, Floats values) { *reinterpret_cast<Anywhere *>(to) = values; }
 INLINE Floats all(float value) { return Floats{} + value; }
-INLINE Floats magnitude(Floats x) { return (Floats)((Ints)x & 0x7fffffff); }
+
+// The greater and the lesser of two; y where one of them is not a number.
+#if BYTES == 64
+INLINE Floats greater(Floats x, Floats y) { return (Floats)_mm512_max_ps((__m512)x, (__m512)y); }
+INLINE Floats lesser(Floats x, Floats y) { return (Floats)_mm512_min_ps((__m512)x, (__m512)y); }
+#elif BYTES == 32
+INLINE Floats greater(Floats x, Floats y) { return (Floats)_mm256_max_ps((__m256)x, (__m256)y); }
+INLINE Floats lesser(Floats x, Floats y) { return (Floats)_mm256_min_ps((__m256)x, (__m256)y); }
+#else
+INLINE Floats greater(Floats x, Floats y) { return x > y ? x : y; }
+INLINE Floats lesser(Floats x, Floats y) { return x < y ? x : y; }
+#endif
 
 INLINE void add(Doubles &sum, Floats values) {
     HalfFloats halves[2];
@@ -34,34 +46,36 @@ INLINE double across(Doubles values) {
     return sum;
 }
 
-// exp(x) for x <= 0, to an ulp: 2^k exp(r), with |r| <= log(2) / 2 and its minimax polynomial.
-INLINE Floats exp_of_negative(Floats x) {
+// Between these, exp(x) and its reciprocal are normal numbers.
+constexpr float LEAST = -87.f, MOST = 87.f;
+
+// exp(x) for x between them, to an ulp: 2^k exp(r), with |r| <= log(2) / 2 and its minimax
+// polynomial. A fused product is exact before it is subtracted; otherwise log(2) comes in parts.
+INLINE Floats exp_of(Floats x) {
     const float to_integer = 12582912.f;  // added, it leaves the integer in the lowest bits
-    const Floats bounded = x < -87.f ? all(-87.f) : x;
-    const Floats shifted = bounded * 1.44269504f + to_integer;
+    const Floats shifted = x * 1.44269504f + to_integer;
     const Floats k = shifted - to_integer;
-    const Floats r = (bounded - k * 0.693359375f) + k * 2.12194440e-4f;
-    Floats p = 1.394121834e-03f * r + 8.363235072e-03f;
-    p = p * r + 4.166637408e-02f;
-    p = p * r + 1.666657665e-01f;
-    p = p * r + 5.000000027e-01f;
-    p = p * r + 1.f;
-    p = p * r + 1.f;
-    const Floats result = p * (Floats)(((Ints)shifted << 23) + 0x3f800000);
-    return x < -87.f ? Floats{} : result;
+    const Floats r = FUSED ? x - k * 0.693147181f : (x - k * 0.693359375f) + k * 2.12194440e-4f;
+    const Floats r2 = r * r;
+    Floats even = 1.394121834e-03f * r2 + 4.166637408e-02f, odd = 8.363235072e-03f * r2 + 1.666657665e-01f;
+    even = even * r2 + 5.000000027e-01f;
+    const Floats p = (odd * r + even) * r2 + (1.f + r);
+    return p * (Floats)(((Ints)shifted << 23) + 0x3f800000);
 }
 
-// log(1 + t) for t in [0, 1], to 3e-8 of itself.
-INLINE Floats log_of_one_and(Floats t) {
-    Floats p = 5.232694290e-03f * t - 2.950523887e-02f;
-    p = p * t + 7.822595202e-02f;
-    p = p * t - 1.366324581e-01f;
-    p = p * t + 1.910600676e-01f;
-    p = p * t - 2.484298221e-01f;
-    p = p * t + 3.331909681e-01f;
-    p = p * t - 4.999949314e-01f;
-    p = p * t + 9.999999699e-01f;
-    return p * t;
+INLINE Floats exp_of_negative(Floats x) { return x < LEAST ? Floats{} : exp_of(greater(all(LEAST), x)); }
+
+// -log(1 - u) for u in [0, 1/2], to 3e-8 of itself.
+INLINE Floats minus_log_of_rest(Floats u) {
+    const Floats u2 = u * u;
+    Floats even = 1.441107949e+00f * u2 + 1.257669862e+00f, odd = -1.695812048e+00f * u2 - 2.035389878e-01f;
+    even = even * u2 + 2.696127640e-01f;
+    odd = odd * u2 + 2.428050768e-01f;
+    even = even * u2 + 3.337006149e-01f;
+    odd = odd * u2 + 4.999928525e-01f;
+    even = even * u2 + 1.000000023e+00f;
+    const Floats p = odd * u + even;
+    return p * u;
 }
 
 // log(x) for normal x > 0: k log(2) + log(1 + r), with 1 + r in [sqrt(1/2), sqrt(2)).
@@ -205,83 +219,128 @@ INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t fir
 }
 
 struct Sigmoid {
-    Floats p, q, t;  // the sigmoids of x and -x, and exp(-|x|)
+    Floats p, q;  // the sigmoids of x and -x
 };
 
 INLINE Sigmoid sigmoid(Floats x) {
-    const Floats t = exp_of_negative(-magnitude(x));
-    const Floats large = 1.f / (1.f + t), small = t * large;
-    return {x > 0.f ? large : small, x > 0.f ? small : large, t};
+    const Floats odds = exp_of(lesser(all(MOST), greater(all(LEAST), -x)));
+    const Floats p = 1.f / (1.f + odds);
+    return {p, odds * p};
 }
 
-template <bool weighted>
-INLINE void sigmoid_sums(const SigmoidBlock &block, int n, float smoothing, float pos_weight, Doubles *sums) {
+// What a channel's cross-entropy is made of; plain where it is nothing.
+struct Entropy {
+    float smoothing, pos_weight;
+    bool is_plain() const { return smoothing == 0.f && pos_weight == 1.f; }
+};
+
+INLINE Entropy entropy_of(const Batch &batch, const Cell &cell) {
+    return {batch.smoothing, batch.pos_weight ? batch.pos_weight[cell.channel] : 1.f};
+}
+
+template <bool weighted, bool plain>
+INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const Entropy &of, Doubles *sums) {
     Floats hit{}, extra{}, missed{}, actual{}, weight{}, entropy{};
     for (int i = 0; i < n; i += LANES) {
         const Floats x = load(block.x + i), g = load(block.g + i);
-        const Floats w = weighted ? load(block.w + i) : all(1.f);
-        const auto [p, q, t] = sigmoid(x);
-        const Floats positive = w * g, negative = w - positive;
+        const auto [p, q] = sigmoid(x);
+        const Floats log = minus_log_of_rest(lesser(p, q)), above = greater(Floats{}, x);
+        Floats positive = g, negative = 1.f - g, loss = log + (above - x * g);
+        if (!plain) {
+            const Floats h = g * (1.f - of.smoothing) + of.smoothing / 2;
+            loss = of.pos_weight * h * (log + (above - x)) + (1.f - h) * (log + above);
+        }
+        if (weighted) {
+            const Floats w = load(block.w + i);
+            positive *= w;
+            negative *= w;
+            loss *= w;
+            weight += w;
+        }
         hit += positive * p;
         missed += positive * q;
         extra += negative * p;
         actual += positive;
-        weight += w;
-        const Floats log = log_of_one_and(t), h = g * (1.f - smoothing) + smoothing / 2;
-        const Floats above = x > 0.f ? x : Floats{}, below = x > 0.f ? Floats{} : x;
-        entropy += w * (pos_weight * h * (log - below) + (1.f - h) * (log + above));
+        entropy += loss;
     }
     add(sums[TRUE_POSITIVE], hit);
     add(sums[FALSE_POSITIVE], extra);
     add(sums[FALSE_NEGATIVE], missed);
     add(sums[ACTUAL], actual);
-    add(sums[PIXEL_WEIGHT], weight);
     add(sums[ENTROPY], entropy);
+    if (weighted)
+        add(sums[PIXEL_WEIGHT], weight);
+    else
+        sums[PIXEL_WEIGHT][0] += n;
 }
 
 void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
     auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
     const Cell cell = cell_of(batch, task);
-    const float pos_weight = batch.pos_weight ? batch.pos_weight[cell.channel] : 1.f;
+    const Entropy of = entropy_of(batch, cell);
     Doubles sums[SUMS] = {};
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, cell.first + done, n, scratch);
-        if (block.w)
-            sigmoid_sums<true>(block, n, batch.smoothing, pos_weight, sums);
+        if (block.w && of.is_plain())
+            sigmoid_sums<true, true>(block, n, of, sums);
+        else if (block.w)
+            sigmoid_sums<true, false>(block, n, of, sums);
+        else if (of.is_plain())
+            sigmoid_sums<false, true>(block, n, of, sums);
         else
-            sigmoid_sums<false>(block, n, batch.smoothing, pos_weight, sums);
+            sigmoid_sums<false, false>(block, n, of, sums);
     }
     double *out = batch.partial + task * SUMS;
     for (int k = 0; k < SUMS; k++) out[k] = across(sums[k]);
     out[WEIGHT] = out[PIXEL_WEIGHT];
 }
 
+// The slopes of a channel's pixels: by p, where the target is 0 and what a target of 1 adds, and
+// by cross-entropy.
+struct SigmoidSlopes {
+    float of_extra, rise, rate;
+};
+
+INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
+    const int64_t cells = batch.samples * batch.channels;
+    const double *slopes = batch.slopes + cell.sample * batch.channels + cell.channel;
+    const double of_extra = slopes[OF_EXTRA * cells], of_own = slopes[OF_HIT * cells] - slopes[OF_MISSED * cells];
+    const float class_weight = batch.class_weights ? batch.class_weights[cell.channel] : 1.f;
+    return {static_cast<float>(of_extra), static_cast<float>(of_own - of_extra),
+            static_cast<float>(slopes[OF_ENTROPY * cells]) * class_weight};
+}
+
+template <bool plain>
+INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const Entropy &of, const SigmoidSlopes &by, float *out) {
+    for (int i = 0; i < n; i += LANES) {
+        const Floats g = load(block.g + i);
+        const auto [p, q] = sigmoid(load(block.x + i));
+        const Floats h = plain ? g : g * (1.f - of.smoothing) + of.smoothing / 2;
+        const Floats of_entropy = p * (1.f - h) - (plain ? q * h : of.pos_weight * q * h);
+        store(out + i, by.rate * of_entropy + p * q * (by.of_extra + by.rise * g));
+    }
+    if (block.w)
+        for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) * load(block.w + i));
+}
+
 void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
     auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
     const Cell cell = cell_of(batch, task);
-    const int64_t cells = batch.samples * batch.channels;
-    const double *slopes = batch.slopes + cell.sample * batch.channels + cell.channel;
-    const float of_extra = static_cast<float>(slopes[OF_EXTRA * cells]);
-    const float rise = static_cast<float>(slopes[OF_HIT * cells] - slopes[OF_MISSED * cells] - slopes[OF_EXTRA * cells]);
-    const float class_weight = batch.class_weights ? batch.class_weights[cell.channel] : 1.f;
-    const float rate = static_cast<float>(slopes[OF_ENTROPY * cells]) * class_weight;
-    const float pos_weight = batch.pos_weight ? batch.pos_weight[cell.channel] : 1.f;
+    const Entropy of = entropy_of(batch, cell);
+    const SigmoidSlopes by = slopes_of(batch, cell);
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
-        float *slope = direct ? const_cast<float *>(start<float>(batch.gradient, cell.sample, cell.channel, first))
-                              : scratch.slope;
-        for (int i = 0; i < n; i += LANES) {
-            const Floats g = load(block.g + i), h = g * (1.f - batch.smoothing) + batch.smoothing / 2;
-            const auto [p, q, t] = sigmoid(load(block.x + i));
-            const Floats of_entropy = p * (1.f - h) - pos_weight * q * h;
-            const Floats slopes = rate * of_entropy + p * q * (of_extra + rise * g);
-            store(slope + i, block.w ? slopes * load(block.w + i) : slopes);
-        }
-        if (!direct) write(slope, batch.gradient, cell.sample, cell.channel, first, n);
+        float *out = direct ? const_cast<float *>(start<float>(batch.gradient, cell.sample, cell.channel, first))
+                            : scratch.slope;
+        if (of.is_plain())
+            sigmoid_slopes<true>(block, n, of, by, out);
+        else
+            sigmoid_slopes<false>(block, n, of, by, out);
+        if (!direct) write(out, batch.gradient, cell.sample, cell.channel, first, n);
     }
 }
 
@@ -414,9 +473,9 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
             class_weights[i] = batch.class_weights ? batch.class_weights[s.label[i]] : 1.f;
         for (int i = 0; i < n; i += LANES) {
             const Floats logit = load(s.own + i), own = exp_of_negative(logit), rest = load(s.rest + i);
-            const Floats w = load(s.w + i), whole = own + rest, scale = w / whole, odds = rest / own;
+            const Floats whole = own + rest, q = rest / whole, w = load(s.w + i), scale = w / whole;
             const Floats log = log_of(whole), of_class = load(class_weights + i);
-            const Floats surprise = odds < 1.f ? log_of_one_and(odds) : log - logit;
+            const Floats surprise = q < 0.5f ? minus_log_of_rest(q) : log - logit;
             const Floats smoothed = total_factor * log - load(s.mean + i);
             add(entropy, w * (of_class * (1.f - batch.smoothing) * surprise + smoothed));
             add(weight, w * of_class);

@@ -18,6 +18,9 @@
 #ifndef _WIN32
 #include <dlfcn.h>
 #endif
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #include "batch.h"
 #include "overlaps.h"
@@ -52,22 +55,32 @@ typedef _Float16 Half;
 FOR("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #define ISA avx512
 #define BYTES 64
+#define FUSED true
 #include "kernels.h"
 #undef ISA
 #undef BYTES
+#undef FUSED
 END_FOR
 
 FOR("avx2,fma,f16c")
 #define ISA avx2
 #define BYTES 32
+#define FUSED true
 #include "kernels.h"
 #undef ISA
 #undef BYTES
+#undef FUSED
 END_FOR
 #endif
 
+#ifdef __FP_FAST_FMAF
+#define BASELINE_FUSED true
+#else
+#define BASELINE_FUSED false
+#endif
 #define ISA baseline
 #define BYTES 16
+#define FUSED BASELINE_FUSED
 #include "kernels.h"
 
 using Kernel = void (*)(Batch &, int64_t, char *);
