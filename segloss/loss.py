@@ -86,7 +86,7 @@ class Loss(Precise):
         check_flag("normalize", normalize)
         loss, extra_info = self._raw(pred_batch, gt_batch)
         if normalize:
-            loss = (loss / self.norm).to(loss.dtype)
+            loss = loss / self.norm.to(loss.dtype)
         return loss, extra_info
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:

@@ -181,6 +181,12 @@ class SegLoss(Loss):
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
+        self._names = Names(
+            f"pred_batch[{self.pred_key!r}]",
+            f"gt_batch[{self.gt_key!r}]",
+            f"gt_batch[{self.weight_key!r}]",
+            f"gt_batch[{self.annotated_key!r}]",
+        )
         self.merge_unannotated = check_flag("merge_unannotated", merge_unannotated)
         alpha = check_number("mixup_alpha", mixup_alpha, open_low=True)
         self.mixup = MixUp(alpha, gt_key=self.gt_key)
@@ -229,12 +235,7 @@ class SegLoss(Loss):
 
         The cells (N, C), or None, are those of classes that are not annotated.
         """
-        names = Names(
-            f"pred_batch[{self.pred_key!r}]",
-            f"gt_batch[{self.gt_key!r}]",
-            f"gt_batch[{self.weight_key!r}]",
-            f"gt_batch[{self.annotated_key!r}]",
-        )
+        names = self._names
         prediction, target, weights, maps, annotated = self._taken(pred_batch, gt_batch, names)
         pixels = as_pixels(
             prediction,

@@ -22,8 +22,11 @@ try:
 except ImportError:  # no compiler where the package was built
     _native = None  # type: ignore[assignment]
 
+GROUPS = frozenset(("counts", "region", "cross_entropy"))
+"""The groups of sums that it computes."""
+
 SUMS = (*REGION, *COUNTS, *CROSS_ENTROPY)
-"""What it computes, in the order of `Sum` in native/batch.h."""
+"""The sums of these, in the order of `Sum` in native/batch.h."""
 
 SLOPES = (*REGION, "cross_entropy")
 """The sums that depend on predictions, in the order of `Slope` in native/batch.h."""
@@ -62,7 +65,7 @@ def serves_native(pixels: Pixels, groups: Collection[str]) -> bool:
         _native is not None
         and current_path() == "auto"
         and pixels.prediction.dtype in REAL
-        and all(name in SUMS for name in names_of(groups))
+        and GROUPS.issuperset(groups)
         and all(tensor is None or _is_readable(tensor) for tensor in tensors)
     )
 
@@ -85,7 +88,7 @@ class NativeKernel:
 
     def __init__(self, pixels: Pixels, groups: Collection[str]) -> None:
         self.source = pixels
-        self.names = names_of(groups)
+        self.groups = groups
         channels = pixels.prediction.shape[1]
         self.class_weights = _per_channel(pixels.class_weights, channels)
         self.pos_weight = _per_channel(pixels.pos_weight, channels)
@@ -95,7 +98,7 @@ class NativeKernel:
         named = dict(zip(SUMS, self.sums().unbind(), strict=True))
         if self.source.is_exclusive:
             named |= {name: named[name][:, 0] for name in CROSS_ENTROPY}
-        return {name: named[name] for name in self.names}
+        return {name: named[name] for name in names_of(self.groups)}
 
     def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
         """The gradient with respect to the logits, from those with respect to the sums."""
