@@ -193,6 +193,8 @@ struct SigmoidBlock {
 
 struct SigmoidScratch {
     float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
+    float p[BLOCK], q[BLOCK], log_p[BLOCK], log_q[BLOCK], map[BLOCK];  // for further sums
+    // Behind it: these sums.
 };
 
 INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &scratch) {
@@ -226,6 +228,19 @@ INLINE Sigmoid sigmoid(Floats x) {
     const Floats odds = exp_of(lesser(all(MOST), greater(all(LEAST), -x)));
     const Floats p = 1.f / (1.f + odds);
     return {p, odds * p};
+}
+
+// A block's probabilities and their logarithms, negated, for further sums.
+INLINE void read_probabilities(const SigmoidBlock &block, int n, SigmoidScratch &s) {
+    for (int i = 0; i < n; i += LANES) {
+        const Floats x = load(block.x + i), above = greater(Floats{}, x);
+        const auto [p, q] = sigmoid(x);
+        const Floats log = minus_log_of_rest(lesser(p, q));
+        store(s.p + i, p);
+        store(s.q + i, q);
+        store(s.log_p + i, log + (above - x));
+        store(s.log_q + i, log + above);
+    }
 }
 
 // What a channel's cross-entropy is made of; plain where it is nothing.
@@ -274,14 +289,36 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const Entropy &of, Do
         sums[PIXEL_WEIGHT][0] += n;
 }
 
+struct SoftmaxScratch {
+    float most[BLOCK];   // the greatest logit
+    float own[BLOCK];    // the label's own logit less that, then what is made of it
+    float rest[BLOCK];   // the sum of the other classes' exponentials, then the scale of all
+    float mean[BLOCK];   // a sum over classes, weighted by them
+    float w[BLOCK];
+    float x[3][BLOCK];   // of the label's class: what loops over pixels hand to loops over lanes
+    int32_t label[BLOCK];
+    // For further sums: of the label's class, and what makes probabilities of exponentials.
+    float p[BLOCK], q[BLOCK], surprise[BLOCK], inverse[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
+    // Behind it: (channels, BLOCK) of logits, then exponentials; (channels,) of sums; three times
+    // (channels,) of factors; and, for the slopes of further sums, (channels, BLOCK).
+};
+
+INLINE float *classes_of(SoftmaxScratch &scratch) {
+    return reinterpret_cast<float *>(&scratch + 1);
+}
+
+#include "further.h"
+
 void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
     auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
+    auto *sums = reinterpret_cast<Doubles *>(&scratch + 1);
     const Cell cell = cell_of(batch, task);
     const Entropy of = entropy_of(batch, cell);
-    Doubles sums[SUMS] = {};
+    for (int64_t k = 0; k < batch.sums(); k++) sums[k] = Doubles{};
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
+        const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
-        const SigmoidBlock block = read_block(batch, cell, cell.first + done, n, scratch);
+        const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         if (block.w && of.is_plain())
             sigmoid_sums<true, true>(block, n, of, sums);
         else if (block.w)
@@ -290,9 +327,12 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
             sigmoid_sums<false, true>(block, n, of, sums);
         else
             sigmoid_sums<false, false>(block, n, of, sums);
+        if (batch.further.count() == 0) continue;
+        read_probabilities(block, n, scratch);
+        further_sums(batch, cell, first, n, block, scratch, sums + SUMS);
     }
-    double *out = batch.partial + task * SUMS;
-    for (int k = 0; k < SUMS; k++) out[k] = across(sums[k]);
+    double *out = batch.partial + task * batch.sums();
+    for (int64_t k = 0; k < batch.sums(); k++) out[k] = across(sums[k]);
     out[WEIGHT] = out[PIXEL_WEIGHT];
 }
 
@@ -340,26 +380,15 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
             sigmoid_slopes<true>(block, n, of, by, out);
         else
             sigmoid_slopes<false>(block, n, of, by, out);
+        if (batch.further.count() > 0) {
+            read_probabilities(block, n, scratch);
+            add_further_slopes(batch, cell, first, n, block, scratch, out);
+        }
         if (!direct) write(out, batch.gradient, cell.sample, cell.channel, first, n);
     }
 }
 
 // ---- classes that exclude each other ----
-
-struct SoftmaxScratch {
-    float most[BLOCK];   // the greatest logit
-    float own[BLOCK];    // the label's own logit less that, then what is made of it
-    float rest[BLOCK];   // the sum of the other classes' exponentials, then the scale of all
-    float mean[BLOCK];   // a sum over classes, weighted by them
-    float w[BLOCK];
-    float x[3][BLOCK];   // of the label's class: what loops over pixels hand to loops over lanes
-    int32_t label[BLOCK];
-    // Behind it: (channels, BLOCK) of logits, then exponentials, and (channels,) of sums.
-};
-
-INLINE float *classes_of(SoftmaxScratch &scratch) {
-    return reinterpret_cast<float *>(&scratch + 1);
-}
 
 template <class T> INLINE void copy_labels(const T *from, int64_t stride, int n, const Batch &batch, SoftmaxScratch &s) {
     for (int i = 0; i < n; i++) {
@@ -433,6 +462,21 @@ INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float 
     }
 }
 
+// -log p, of q = 1 - p and of what is right where p is small.
+INLINE Floats surprise_of(Floats q, Floats of_small) { return q < 0.5f ? minus_log_of_rest(q) : of_small; }
+
+// Of each pixel's own class, what further sums see.
+INLINE void read_own(int n, SoftmaxScratch &s) {
+    for (int i = 0; i < n; i += LANES) {
+        const Floats logit = load(s.own + i), own = exp_of_negative(logit), rest = load(s.rest + i);
+        const Floats whole = own + rest, q = rest / whole;
+        store(s.inverse + i, 1.f / whole);
+        store(s.p + i, own / whole);
+        store(s.q + i, q);
+        store(s.surprise + i, surprise_of(q, log_of(whole) - logit));
+    }
+}
+
 INLINE Doubles *sums_of(SoftmaxScratch &scratch, int64_t channels) {
     return reinterpret_cast<Doubles *>(classes_of(scratch) + channels * BLOCK);
 }
@@ -451,10 +495,10 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
     const int64_t channels = batch.channels, sample = task / batch.parts;
     const int64_t begin = task % batch.parts * batch.part_pixels;
     const int64_t end = begin + batch.part_pixels < batch.pixels ? begin + batch.part_pixels : batch.pixels;
-    double *out = batch.partial + task * SUMS * channels;
+    double *out = batch.partial + task * batch.sums() * channels;
     double *hit = out + TRUE_POSITIVE * channels, *missed = out + FALSE_NEGATIVE * channels;
     double *actual = out + ACTUAL * channels;
-    memset(out, 0, SUMS * channels * sizeof(double));
+    memset(out, 0, batch.sums() * channels * sizeof(double));
     Doubles *extra = sums_of(s, channels), entropy{}, weight{};
     for (int64_t c = 0; c < channels; c++) extra[c] = Doubles{};
     float *factors = factors_of(s, channels), total_factor = 0.f;
@@ -468,14 +512,15 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
             exponentials<Mean::of_logits>(rows, channels, n, factors, s);
         else
             exponentials<Mean::none>(rows, channels, n, nullptr, s);
+        if (batch.further.count() > 0) read_own(n, s);
         float *hits = s.x[0], *misses = s.x[1], *class_weights = s.x[2];
         for (int i = 0; i < padded(n); i++)
             class_weights[i] = batch.class_weights ? batch.class_weights[s.label[i]] : 1.f;
         for (int i = 0; i < n; i += LANES) {
             const Floats logit = load(s.own + i), own = exp_of_negative(logit), rest = load(s.rest + i);
-            const Floats whole = own + rest, q = rest / whole, w = load(s.w + i), scale = w / whole;
+            const Floats whole = own + rest, w = load(s.w + i), scale = w / whole;
             const Floats log = log_of(whole), of_class = load(class_weights + i);
-            const Floats surprise = q < 0.5f ? minus_log_of_rest(q) : log - logit;
+            const Floats surprise = surprise_of(rest / whole, log - logit);
             const Floats smoothed = total_factor * log - load(s.mean + i);
             add(entropy, w * (of_class * (1.f - batch.smoothing) * surprise + smoothed));
             add(weight, w * of_class);
@@ -483,6 +528,7 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
             store(misses + i, rest * scale);
             store(s.rest + i, scale);
         }
+        if (batch.further.count() > 0) further_sums(batch, sample, first, n, s, out + SUMS * channels);
         for (int i = 0; i < padded(n); i++) {
             const int32_t label = s.label[i];
             hit[label] += hits[i];
@@ -520,7 +566,8 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     const double *slopes = batch.slopes + sample * channels;
     const float of_entropy = static_cast<float>(slopes[OF_ENTROPY * cells]);
     float *of_extra = factors_of(s, channels), *of_own = of_extra + channels, *rates = of_own + channels;
-    float total_rate = 0.f;
+    float *rises = rates + channels, total_rate = 0.f;
+    const bool has_more = batch.further.count() > 0;
     smoothing_factors(batch, rates);
     for (int64_t c = 0; c < channels; c++) {
         of_extra[c] = static_cast<float>(slopes[OF_EXTRA * cells + c]);
@@ -533,6 +580,11 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
         read_labels(batch, sample, first, n, s);
         const Rows rows = read_rows(batch, sample, first, n, s);
         exponentials<Mean::of_exponentials>(rows, channels, n, of_extra, s);
+        if (has_more) {
+            read_own(n, s);
+            focal_slopes(batch, sample, n, s);
+            further_rises(batch, sample, first, n, s, rises);
+        }
         float *change = s.x[0], *of_class = s.x[1], *of_label = s.x[2], *shift = s.most;
         for (int i = 0; i < padded(n); i++) {
             const int32_t label = s.label[i];
@@ -540,14 +592,15 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
             change[i] = of_own[label];
             of_class[i] = of_entropy * class_weight * (1.f - batch.smoothing) + total_rate;
             of_label[i] = total_rate - rates[label];
+            if (has_more) change[i] += rises[label * BLOCK + i];
         }
         for (int i = 0; i < n; i += LANES) {
             const Floats own = exp_of_negative(load(s.own + i)), rest = load(s.rest + i);
             const Floats scale = 1.f / (own + rest), p = own * scale, q = rest * scale;
             const Floats spread = load(s.mean + i) * scale, r = load(change + i), v = load(of_class + i);
-            const Floats w = load(s.w + i);
-            store(shift + i, v - spread - r * p);
-            store(s.own + i, w * (p * (r * q - spread) + (load(of_label + i) - v * q)));
+            const Floats w = load(s.w + i), focal = has_more ? load(s.focal + i) : Floats{};
+            store(shift + i, v - spread - r * p + (q > 0.f ? focal / q : Floats{}));
+            store(s.own + i, w * (p * (r * q - spread) + (load(of_label + i) - v * q) - focal));
             store(s.rest + i, w * scale);
         }
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
@@ -555,7 +608,8 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
             float *e = classes_of(s) + c * BLOCK;
             float *out = direct ? const_cast<float *>(start<float>(batch.gradient, sample, c, first)) : e;
             for (int i = 0; i < n; i += LANES) {
-                const Floats of_p = load(e + i) * load(s.rest + i) * (load(shift + i) + of_extra[c]);
+                const Floats rise = has_more ? of_extra[c] + load(rises + c * BLOCK + i) : all(of_extra[c]);
+                const Floats of_p = load(e + i) * load(s.rest + i) * (load(shift + i) + rise);
                 const Floats slope = of_p - rates[c] * load(s.w + i);
                 store(out + i, load(s.label + i) == static_cast<int32_t>(c) ? load(s.own + i) : slope);
             }
@@ -564,9 +618,12 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     }
 }
 
-INLINE int64_t scratch_bytes(bool softmax, int64_t channels) {
-    if (!softmax) return sizeof(SigmoidScratch);
-    return sizeof(SoftmaxScratch) + channels * (BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float));
+// What a thread needs beside the batch.
+int64_t scratch_bytes(const Batch &batch, bool softmax) {
+    if (!softmax) return sizeof(SigmoidScratch) + batch.sums() * sizeof(Doubles);
+    const int64_t rows = batch.further.count() > 0 ? 2 : 1;
+    const int64_t of_class = rows * BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float);
+    return sizeof(SoftmaxScratch) + batch.channels * of_class;
 }
 
 }  // namespace ISA

@@ -88,7 +88,7 @@ using Kernel = void (*)(Batch &, int64_t, char *);
 struct InstructionSet {
     const char *name;
     Kernel sigmoid_forward, sigmoid_backward, softmax_forward, softmax_backward;
-    int64_t (*scratch_bytes)(bool, int64_t);
+    int64_t (*scratch_bytes)(const Batch &, bool);
 };
 
 #define SET(isa) \
@@ -171,12 +171,12 @@ static void split(Batch &batch, bool softmax) {
 static void join(const Batch &batch, bool softmax, double *out) {
     const int64_t cells = batch.samples * batch.channels, width = softmax ? batch.channels : 1;
     for (int64_t whole = 0; whole < cells / width; whole++)
-        for (int k = 0; k < SUMS; k++)
+        for (int64_t k = 0; k < batch.sums(); k++)
             for (int64_t c = 0; c < width; c++) {
                 double sum = 0;
                 for (int64_t part = 0; part < batch.parts; part++)
-                    sum += batch.partial[((whole * batch.parts + part) * SUMS + k) * width + c];
-                const bool of_channel = !softmax && k >= ENTROPY && batch.class_weights;
+                    sum += batch.partial[((whole * batch.parts + part) * batch.sums() + k) * width + c];
+                const bool of_channel = !softmax && (k == ENTROPY || k == WEIGHT) && batch.class_weights;
                 out[k * cells + whole * width + c] =
                     of_channel ? sum * batch.class_weights[whole % batch.channels] : sum;
             }
@@ -214,16 +214,40 @@ static int to_ignored(PyObject *object, void *address) {
 struct Call {
     Batch batch{};
     int softmax = 0, threads = 1;
-    void *sums = nullptr;  // (SUMS, samples, channels), or the slopes (4, samples, channels)
+    void *sums = nullptr;  // (sums, samples, channels), or the slopes of those that have some
     std::vector<char> scratch;
     std::vector<double> partial;
+    std::vector<Tensor> maps;
 
     bool parse(PyObject *args, bool backward) {
-        const char *format = backward ? "p(LLL)O&O&O&O&O&O&fiO&O&" : "p(LLL)O&O&O&O&O&O&fiO&";
+        const char *format = backward ? "p(LLL)O&O&O&O&O&O&fiO&O&O&" : "p(LLL)O&O&O&O&O&O&fiO&O&";
         return PyArg_ParseTuple(args, format, &softmax, &batch.samples, &batch.channels, &batch.pixels, to_tensor,
                                 &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored,
                                 &batch, to_address, &batch.class_weights, to_address, &batch.pos_weight,
-                                &batch.smoothing, &threads, to_address, &sums, to_tensor, &batch.gradient);
+                                &batch.smoothing, &threads, to_further, this, to_address, &sums, to_tensor,
+                                &batch.gradient);
+    }
+
+    // None, or (squared error?, metric?, gammas, alphas, maps), the gammas and alphas as bytes.
+    static int to_further(PyObject *object, void *address) {
+        Call &call = *static_cast<Call *>(address);
+        Further &further = call.batch.further;
+        if (object == Py_None) return 1;
+        int squared_error, metric;
+        const char *gamma, *alpha;
+        Py_ssize_t gamma_bytes, alpha_bytes;
+        PyObject *maps;
+        if (!PyArg_ParseTuple(object, "ppy#y#O", &squared_error, &metric, &gamma, &gamma_bytes, &alpha, &alpha_bytes,
+                              &maps))
+            return 0;
+        call.maps.resize(PyTuple_Size(maps));
+        for (size_t i = 0; i < call.maps.size(); i++)
+            if (!to_tensor(PyTuple_GetItem(maps, i), &call.maps[i])) return 0;
+        const int64_t sides = call.softmax ? call.batch.channels : 2;
+        further = {squared_error != 0, metric != 0, gamma_bytes / static_cast<int64_t>(sizeof(float)) / sides,
+                   static_cast<int64_t>(call.maps.size()), reinterpret_cast<const float *>(gamma),
+                   reinterpret_cast<const float *>(alpha), call.maps.data()};
+        return 1;
     }
 
     int64_t workers() const {
@@ -234,11 +258,11 @@ struct Call {
 
     void allocate(bool backward) {
         split(batch, softmax);
-        batch.scratch_bytes = (used->scratch_bytes(softmax, batch.channels) + 63) / 64 * 64;
+        batch.scratch_bytes = (used->scratch_bytes(batch, softmax) + 63) / 64 * 64;
         scratch.resize(workers() * batch.scratch_bytes + 64);
         batch.scratch = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64);
         if (backward) return;
-        partial.resize(batch.tasks * SUMS * (softmax ? batch.channels : 1));
+        partial.resize(batch.tasks * batch.sums() * (softmax ? batch.channels : 1));
         batch.partial = partial.data();
     }
 

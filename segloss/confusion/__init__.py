@@ -39,6 +39,7 @@ from segloss.targets import Pixels, as_pixels, resolve_activation
 
 __all__ = ["FocalSum", "MapSum", "SoftConfusion", "confusion_of", "soft_confusion", "use_path"]
 
+
 def confusion_of(pixels: Pixels, sums: Collection[str] = DEFAULT) -> SoftConfusion:
     """Runs the pass over pixels that `as_pixels` has checked, for the groups of sums."""
     if "metric" not in sums or pixels.is_soft:

@@ -1,35 +1,43 @@
 """The pass in machine code, for CPUs: chunks in registers instead of scratch memory.
 
 It is built with the package where there is a compiler (`native/` in the sources); where there was
-none, the kernels in PyTorch's operations serve. It computes the sums of the terms that most losses
-are made of, in float32 for logits of float32 and of half precision, with PyTorch's own threads.
+none, the kernels in PyTorch's operations serve. It reads logits of float32 and of half precision,
+of any strides, and computes in float32, with PyTorch's own threads.
 """
 
 from __future__ import annotations
 
+import functools
+from array import array
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from segloss.confusion.path import current_path
-from segloss.confusion.sums import COUNTS, CROSS_ENTROPY, REGION, names_of
+from segloss.confusion.sums import (
+    COUNTS,
+    CROSS_ENTROPY,
+    METRIC,
+    REGION,
+    focal_sums,
+    is_per_sample,
+    map_sums,
+    names_of,
+)
 from segloss.targets import Pixels
 
 try:
-    from segloss.confusion import _native
+    import segloss.confusion._native as _native
 except ImportError:  # no compiler where the package was built
     _native = None  # type: ignore[assignment]
 
-GROUPS = frozenset(("counts", "region", "cross_entropy"))
-"""The groups of sums that it computes."""
-
 SUMS = (*REGION, *COUNTS, *CROSS_ENTROPY)
-"""The sums of these, in the order of `Sum` in native/batch.h."""
+"""The sums that it always computes, in the order of `Sum` in native/batch.h."""
 
 SLOPES = (*REGION, "cross_entropy")
-"""The sums that depend on predictions, in the order of `Slope` in native/batch.h."""
+"""Those of them that depend on predictions, in the order of `Slope` in native/batch.h."""
 
 TYPES = {
     dtype: index
@@ -60,12 +68,12 @@ def is_built() -> bool:
 
 def serves_native(pixels: Pixels, groups: Collection[str]) -> bool:
     """Whether it computes these groups of sums of these pixels, which the fused pass serves."""
-    tensors = (pixels.prediction, pixels.target, pixels.weight)
+    tensors = (pixels.prediction, pixels.target, pixels.weight, *pixels.maps.values())
     return (
         _native is not None
         and current_path() == "auto"
         and pixels.prediction.dtype in REAL
-        and GROUPS.issuperset(groups)
+        and not (pixels.is_exclusive and "metric" in groups)
         and all(tensor is None or _is_readable(tensor) for tensor in tensors)
     )
 
@@ -78,6 +86,48 @@ def _is_readable(tensor: Tensor) -> bool:
     return plain and tensor.is_cpu and tensor.dtype in TYPES and not tensor.is_neg()
 
 
+class Further(NamedTuple):
+    """Sums beside `SUMS`, in the order of `Further` in native/batch.h.
+
+    Attributes:
+        names: Their names.
+        groups: Whether squared errors and metric counts are among them, and the gammas and alphas
+            of focal losses, of all sides, as bytes.
+        maps: The keys of the maps.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[bool, bool, bytes, bytes]
+    maps: tuple[str, ...]
+
+
+@functools.lru_cache
+def further_of(groups: tuple[str, ...], sides: int) -> Further:
+    """The sums beside `SUMS` among the groups, with so many sides of focal losses."""
+    focals, maps = focal_sums(groups), map_sums(groups)
+    has_error, has_metric = "squared_error" in groups, "metric" in groups
+    names = [
+        *(["squared_error"] if has_error else []),
+        *(METRIC if has_metric else []),
+        *(focal.group for focal in focals),
+        *(name for of_map in maps for name in of_map.names),
+    ]
+    gammas = [side for focal in focals for side in _sides(focal.gamma, sides)]
+    alphas = [side for focal in focals for side in _sides(focal.alpha, sides)]
+    parameters = (
+        has_error,
+        has_metric,
+        array("f", gammas).tobytes(),
+        array("f", alphas).tobytes(),
+    )
+    return Further(tuple(names), parameters, tuple(of_map.key for of_map in maps))
+
+
+def _sides(values: tuple[float, ...], count: int) -> list[float]:
+    """So many values, of which the last holds for all further sides."""
+    return [values[min(side, len(values) - 1)] for side in range(count)]
+
+
 class NativeKernel:
     """Sums and gradient of both kinds of pixels.
 
@@ -88,29 +138,33 @@ class NativeKernel:
 
     def __init__(self, pixels: Pixels, groups: Collection[str]) -> None:
         self.source = pixels
-        self.groups = groups
+        self.groups = tuple(groups)
         channels = pixels.prediction.shape[1]
+        self.further = further_of(self.groups, channels if pixels.is_exclusive else 2)
         self.class_weights = _per_channel(pixels.class_weights, channels)
         self.pos_weight = _per_channel(pixels.pos_weight, channels)
 
     def forward(self) -> dict[str, Tensor]:
-        """The sums by name, (N, C), and (N,) for the cross-entropy of exclusive classes."""
-        named = dict(zip(SUMS, self.sums().unbind(), strict=True))
+        """The sums by name, (N, C), and (N,) for what exclusive classes have in common."""
+        names = (*SUMS, *self.further.names)
+        named = dict(zip(names, self.sums().unbind(), strict=True))
         if self.source.is_exclusive:
-            named |= {name: named[name][:, 0] for name in CROSS_ENTROPY}
+            named |= {name: named[name][:, 0] for name in names if is_per_sample(name)}
         return {name: named[name] for name in names_of(self.groups)}
 
     def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
         """The gradient with respect to the logits, from those with respect to the sums."""
         cells = self.source.prediction.shape[:2]
         none = torch.zeros((), dtype=torch.float64).expand(cells)
-        slopes = [_of_cells(upstream.get(name, none), cells) for name in SLOPES]
+        names = (*SLOPES, *self.further.names)
+        slopes = [_of_cells(upstream.get(name, none), cells) for name in names]
         return self.gradient(torch.stack(slopes))
 
     def sums(self) -> Tensor:
-        """All sums, (S, N, C); those of exclusive classes' cross-entropy are repeated."""
+        """All sums, (S, N, C); those that exclusive classes have in common are repeated."""
         samples, channels, _ = self.source.prediction.shape
-        sums = torch.empty((len(SUMS), samples, channels), dtype=torch.float64)
+        count = len(SUMS) + len(self.further.names)
+        sums = torch.empty((count, samples, channels), dtype=torch.float64)
         if not _native.forward(*self._batch(), sums.data_ptr()):
             raise IndexError(
                 f"The target holds labels of no class: expected 0 to {channels - 1}, or "
@@ -119,7 +173,7 @@ class NativeKernel:
         return sums
 
     def gradient(self, slopes: Tensor) -> Tensor:
-        """The gradient with respect to the logits, from those by the `SLOPES`, (4, N, C)."""
+        """The gradient with respect to the logits, from those by `SLOPES` and further sums."""
         gradient = torch.empty_like(self.source.prediction)
         _native.backward(*self._batch(), slopes.data_ptr(), _described(gradient))
         return gradient
@@ -138,6 +192,14 @@ class NativeKernel:
             None if self.pos_weight is None else self.pos_weight.data_ptr(),
             source.label_smoothing,
             torch.get_num_threads(),
+            self._further(),
+        )
+
+    def _further(self) -> tuple[Any, ...] | None:
+        if not self.further.names:
+            return None
+        return *self.further.groups, tuple(
+            _described(self.source.maps[k]) for k in self.further.maps
         )
 
 

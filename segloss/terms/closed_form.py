@@ -97,9 +97,11 @@ class ClosedForm:
         sizes = (1, 4 * samples * channels, count, count * channels)
         out = torch.empty(sum(sizes), dtype=torch.float64)
         evaluate(sums, exclusive, self._terms, out)
-        loss, slopes, means, per_class = out.split(sizes)
+        loss, slopes, means, per_class = torch.split(out, list(sizes))
         rows = per_class.view(count, channels).unbind()
-        evaluated = Evaluated(loss[0], self._named(means.unbind()), self._per_class(rows, exclusive))
+        evaluated = Evaluated(
+            loss[0], self._named(means.unbind()), self._per_class(rows, exclusive)
+        )
         return evaluated, slopes.view(4, samples, channels)
 
     def _named(self, values: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ from segloss.arguments import check_keys, check_module_name, check_number, neare
 from segloss.confusion import SoftConfusion, confusion_of
 from segloss.confusion.fused import serves
 from segloss.confusion.native import serves_native
-from segloss.precision import Precise, arithmetic_dtype
 from segloss.distributed import RankSum
+from segloss.precision import Precise, arithmetic_dtype
 from segloss.targets import Pixels
 from segloss.terms.closed_form import ClosedForm, Evaluated, has_closed_form
 from segloss.terms.correlation import MCC
@@ -165,9 +165,7 @@ class Compound(Precise):
         """The sum of coefficients times terms, in the precision of the sums."""
         return (self.coefficient_vector.to(means) * means).sum()
 
-    def evaluate(
-        self, pixels: Pixels, add: RankSum, left_out: Tensor | None = None
-    ) -> Evaluated:
+    def evaluate(self, pixels: Pixels, add: RankSum, left_out: Tensor | None = None) -> Evaluated:
         """The loss of pixels, in their arithmetic's dtype, and what else is known of it.
 
         Args:
@@ -176,7 +174,12 @@ class Compound(Precise):
             left_out: Cells (N, C) that the region terms leave out, or None.
         """
         alone = left_out is None and not add.is_active
-        if self.closed_form is not None and alone and serves(pixels) and serves_native(pixels, self.sums):
+        if (
+            self.closed_form is not None
+            and alone
+            and serves(pixels)
+            and serves_native(pixels, self.sums)
+        ):
             return self.closed_form.evaluate(pixels, self.value)
         confusion = confusion_of(pixels, self.sums)
         if left_out is not None:

@@ -11,7 +11,7 @@ import segloss.confusion as confusion
 
 @pytest.fixture(params=["auto", "chunks"])
 def each_its_path(request) -> Iterator[None]:
-    """Each path where it serves, even if the tests are run with one forced; with machine code or not."""
+    """Each path where it serves, whatever is forced, with machine code and without."""
     before = confusion.current_path()
     confusion.use_path(request.param)
     yield

@@ -297,5 +297,7 @@ def test_the_switch_makes_the_reference_path_serve_everything(reference_path, mo
 
 
 def test_the_switch_knows_its_paths() -> None:
-    with pytest.raises(ValueError, match="path must be one of 'auto', 'chunks', 'reference', got 'slow'"):
+    with pytest.raises(
+        ValueError, match="path must be one of 'auto', 'chunks', 'reference', got 'slow'"
+    ):
         confusion.use_path("slow")
