@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -16,9 +17,6 @@ from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.targets import Pixels
 
 LOG2E = 1.4426950408889634
-
-_FACTORS = 64
-"""Values that are multiplied before one logarithm is taken."""
 
 _ROW = 4096
 """Pixels that are summed in the arithmetic's dtype before float64 takes over."""
@@ -93,7 +91,11 @@ class ChunkKernel:
 
     def forward(self) -> dict[str, Tensor]:
         """The sums, in the accumulation's dtype."""
-        return self.joined([self.measure(chunk) for chunk in self.chunks(self.size)])
+        parts: dict[int, list[dict[str, Tensor]]] = {}  # of the same samples
+        for chunk in self.chunks(self.size):
+            parts.setdefault(chunk.samples.start, []).append(self.measure(chunk))
+        whole = [_added(same) for same in parts.values()]
+        return {name: torch.cat([sums[name] for sums in whole]) for name in whole[0]}
 
     def backward(self, upstream: Mapping[str, Tensor]) -> Tensor:
         """The gradient with respect to the logits, from those with respect to the sums."""
@@ -107,16 +109,6 @@ class ChunkKernel:
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """What every chunk's gradient needs of those with respect to the sums, by sample."""
         return upstream
-
-    def joined(self, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The sums of all samples, from those of chunks, which hold samples or parts of one."""
-        if len(parts) == 1:
-            return dict(parts[0])
-        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        samples = len(self.source.prediction)
-        return {
-            name: sums.view(samples, -1, *sums.shape[1:]).sum(1) for name, sums in whole.items()
-        }
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         """All chunks of so many elements, from the first sample and pixel to the last."""
@@ -211,6 +203,11 @@ class ChunkKernel:
         return weight if valid is None else weight.masked_fill(~valid, 0)
 
 
+def _added(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The sums over all pixels of some samples, of those over parts of them."""
+    return {name: functools.reduce(torch.add, [p[name] for p in parts]) for name in parts[0]}
+
+
 def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
     """Some samples and pixels of (N, ..., P), or the tensor itself where these are all."""
     if samples.start > 0 or samples.stop < tensor.shape[0]:
@@ -228,16 +225,6 @@ def _spans(count: int, most: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + length, whole)
     for start in range(whole, count, length):
         yield start, min(start + length, count)
-
-
-def log_total(values: Tensor) -> Tensor:
-    """The sum over the last dimension of logarithms of values in [1/2, 1].
-
-    One logarithm serves a product of 64 values, which is 2**-64 at least.
-    """
-    if values.shape[-1] % _FACTORS:
-        return total(values.log())
-    return _rows(values, _FACTORS).prod(-1).log_().sum(-1, dtype=accumulation_dtype(values.device))
 
 
 def total(values: Tensor) -> Tensor:

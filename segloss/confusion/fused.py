@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.confusion.binary import BinaryKernel, serves_binary
 from segloss.confusion.chunks import ChunkKernel
 from segloss.confusion.native import NativeKernel, serves_native
 from segloss.confusion.reference import reference_confusion
@@ -26,9 +25,6 @@ SETTINGS = ("activation", "from_logits", "ignore_index", "label_smoothing")
 
 Kernel = NativeKernel | ChunkKernel
 """What computes sums and gradient of some pixels."""
-
-KERNELS: tuple[type[Kernel], ...] = (NativeKernel, SigmoidKernel, BinaryKernel, SoftmaxKernel)
-"""All kernels, which an operator names by their places."""
 
 
 def covers(pixels: Pixels) -> bool:
@@ -81,7 +77,7 @@ class _FusedPass(torch.autograd.Function):
         ctx.groups = groups
         ctx.set_materialize_grads(False)
         with without_autocast(pixels.prediction.device):
-            ctx.kernel, sums = measured(pixels, groups)
+            sums = kernel_of(pixels, groups).forward()
         names = names_of(groups)
         ctx.mark_non_differentiable(*(sums[name] for name in names if is_constant(name)))
         return tuple(sums[name] for name in names)
@@ -92,27 +88,23 @@ class _FusedPass(torch.autograd.Function):
         pixels = pixels_of(tensors, ctx.groups, **ctx.settings)
         upstream = zip(names_of(ctx.groups), grads, strict=True)
         given = {name: grad for name, grad in upstream if grad is not None}
-        gradient = _gradient(ctx.kernel, pixels, given, ctx.groups) if given else None
+        gradient = _gradient(pixels, given, ctx.groups) if given else None
         return None, None, gradient, *[None] * (len(tensors) - 1)
 
 
-def _gradient(
-    kernel: type[Kernel], pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]
-) -> Tensor:
+def _gradient(pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]) -> Tensor:
     if torch.is_grad_enabled() or any(map(is_batched, given.values())):
         create_graph = torch.is_grad_enabled()
         return _reference_gradient(pixels, given, groups, create_graph=create_graph)
-    return kernel_gradient(kernel, pixels, given, groups)
+    return kernel_gradient(pixels, given, groups)
 
 
-def kernel_gradient(
-    kernel: type[Kernel], pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]
-) -> Tensor:
+def kernel_gradient(pixels: Pixels, given: Mapping[str, Tensor], groups: Collection[str]) -> Tensor:
     """The gradient in closed form, from upstream gradients of some of the groups' sums."""
     upstream = _completed(given, groups)
     asked = [group for group in groups if any(name in upstream for name in names_of([group]))]
     with without_autocast(pixels.prediction.device):
-        return kernel(pixels, asked).backward(upstream)
+        return kernel_of(pixels, asked).backward(upstream)
 
 
 def _completed(upstream: Mapping[str, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
@@ -148,14 +140,8 @@ def _reference_gradient(
     return gradient
 
 
-def measured(pixels: Pixels, groups: Collection[str]) -> tuple[type[Kernel], dict[str, Tensor]]:
-    """The sums, and the kernel that has taken them, which takes the gradient too."""
+def kernel_of(pixels: Pixels, groups: Collection[str]) -> Kernel:
+    """The kernel for some groups of sums of these pixels."""
     if serves_native(pixels, groups):
-        return NativeKernel, NativeKernel(pixels, groups).forward()
-    if pixels.is_exclusive:
-        return SoftmaxKernel, SoftmaxKernel(pixels, groups).forward()
-    if serves_binary(pixels, groups):
-        sums = BinaryKernel(pixels, groups).attempt()
-        if sums is not None:
-            return BinaryKernel, sums
-    return SigmoidKernel, SigmoidKernel(pixels, groups).forward()
+        return NativeKernel(pixels, groups)
+    return SoftmaxKernel(pixels, groups) if pixels.is_exclusive else SigmoidKernel(pixels, groups)

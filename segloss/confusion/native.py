@@ -66,6 +66,16 @@ def is_built() -> bool:
     return _native is not None
 
 
+def instruction_sets() -> list[str]:
+    """Those that it was compiled for and that run on this machine, from the best, which is used."""
+    return [] if _native is None else _native.instruction_sets()
+
+
+def use_instruction_set(name: str) -> None:
+    """Makes it use another of them; ValueError if there is no such."""
+    _native.use(name)
+
+
 def serves_native(pixels: Pixels, groups: Collection[str]) -> bool:
     """Whether it computes these groups of sums of these pixels, which the fused pass serves."""
     tensors = (pixels.prediction, pixels.target, pixels.weight, *pixels.maps.values())

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from segloss.confusion.fused import (
-    KERNELS,
     TENSORS,
     covers,
     is_dual,
     kernel_gradient,
-    measured,
+    kernel_of,
     pixels_of,
     tensors_of,
 )
@@ -45,7 +44,7 @@ def operator_confusion(pixels: Pixels, sums: Collection[str]) -> SoftConfusion:
     fixed, maps = tensors[: len(TENSORS)], tensors[len(TENSORS) :]
     settings = (pixels.activation, pixels.ignore_index, pixels.label_smoothing)
     values = _confusion(*fixed, maps, *settings, _SEPARATOR.join(sums))
-    named = dict(zip(names_of(sums), values[:-1], strict=True))
+    named = dict(zip(names_of(sums), values, strict=True))
     return SoftConfusion(named, pixels.is_exclusive)
 
 
@@ -62,30 +61,28 @@ def _confusion(
     label_smoothing: float,
     sums: str,
 ) -> List[Tensor]:  # noqa: UP006
-    """The sums, and last the index of the kernel that has taken them."""
+    """The sums."""
     groups = sums.split(_SEPARATOR)
     tensors = (prediction, target, weight, class_weights, pos_weight, *maps)
     pixels = _pixels(tensors, groups, activation, ignore_index, label_smoothing)
     with without_autocast(prediction.device):
         if prediction.numel() == 0:
-            kernel, named = KERNELS[0], dict(reference_confusion(pixels, groups).sums)
+            named = dict(reference_confusion(pixels, groups).sums)
         else:
-            kernel, named = measured(pixels, groups)
-    values = [named[name].clone() for name in names_of(groups)]  # which may share their memory
-    return [*values, torch.tensor(KERNELS.index(kernel))]
+            named = kernel_of(pixels, groups).forward()
+    return [named[name].clone() for name in names_of(groups)]  # which may share their memory
 
 
 @_confusion.register_fake
 def _(prediction: Tensor, *rest: Any) -> List[Tensor]:  # noqa: UP006
     activation, _, _, sums = rest[-4:]
     dtype, cells = accumulation_dtype(prediction.device), prediction.shape[:2]
-    values = [
+    return [
         prediction.new_empty(
             cells[:1] if activation == "softmax" and is_per_sample(name) else cells, dtype=dtype
         )
         for name in names_of(sums.split(_SEPARATOR))
     ]
-    return [*values, torch.empty((), dtype=torch.int64)]
 
 
 @torch.library.custom_op("segloss::confusion_gradient", mutates_args=())
@@ -102,7 +99,6 @@ def _gradient(
     sums: str,
     names: str,
     upstream: Sequence[Tensor],
-    kernel: Tensor,
 ) -> Tensor:
     """The gradient, from the named upstream gradients."""
     groups = sums.split(_SEPARATOR)
@@ -111,7 +107,7 @@ def _gradient(
     if prediction.numel() == 0:
         return torch.empty_like(prediction)
     given = dict(zip(names.split(_SEPARATOR), upstream, strict=True))
-    return kernel_gradient(KERNELS[int(kernel)], pixels, given, groups)
+    return kernel_gradient(pixels, given, groups)
 
 
 @_gradient.register_fake
@@ -121,17 +117,17 @@ def _(prediction: Tensor, *args: Any) -> Tensor:
 
 def _keep_inputs(ctx: Any, inputs: Tuple[Any, ...], output: List[Tensor]) -> None:  # noqa: UP006
     *fixed, maps = inputs[: len(TENSORS) + 1]
-    ctx.save_for_backward(*fixed, *maps, output[-1])
+    ctx.save_for_backward(*fixed, *maps)
     ctx.settings = inputs[len(TENSORS) + 1 :]
 
 
 def _backward(ctx: Any, grads: List[Optional[Tensor]]) -> Tuple[Optional[Tensor], ...]:  # noqa: UP006, UP045
-    *tensors, kernel = ctx.saved_tensors
+    tensors = ctx.saved_tensors
     fixed, maps = tensors[: len(TENSORS)], tensors[len(TENSORS) :]
     names = names_of(ctx.settings[-1].split(_SEPARATOR))
-    given = {n: g for n, g in zip(names, grads[:-1], strict=True) if g is not None}
+    given = {n: g for n, g in zip(names, grads, strict=True) if g is not None}
     named = _SEPARATOR.join(given)
-    gradient = _gradient(*fixed, maps, *ctx.settings, named, list(given.values()), kernel)
+    gradient = _gradient(*fixed, maps, *ctx.settings, named, list(given.values()))
     return gradient, *[None] * (len(TENSORS) - 1), [None] * len(maps), *[None] * len(ctx.settings)
 
 

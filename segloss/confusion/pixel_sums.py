@@ -133,26 +133,15 @@ class Side(NamedTuple):
     gamma: float | Tensor
     alpha: float | Tensor
 
-    def value(self, error: Tensor, surprise: Tensor, out: Tensor | None = None) -> Tensor:
+    def value(self, error: Tensor, surprise: Tensor) -> Tensor:
         """Alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
-        return self._scale(error, out).mul_(surprise)
+        return error.pow(self.gamma).mul_(self.alpha).mul_(surprise)
 
-    def slope(
-        self,
-        error: Tensor,
-        surprise: Tensor,
-        out: Tensor | None = None,
-        spare: Tensor | None = None,
-    ) -> Tensor:
+    def slope(self, error: Tensor, surprise: Tensor) -> Tensor:
         """Its derivative by the logit of e: alpha e^gamma (gamma (1 - e) s + e)."""
-        rise = torch.addcmul(surprise, error, surprise, value=-1, out=spare)
-        return self._scale(error, out).mul_(rise.mul_(self.gamma).add_(error))
-
-    def _scale(self, error: Tensor, out: Tensor | None) -> Tensor:
-        power = _power(error, self.gamma, out)
-        return (
-            power if isinstance(self.alpha, float) and self.alpha == 1 else power.mul_(self.alpha)
-        )
+        rise = torch.addcmul(surprise, error, surprise, value=-1)
+        rise = rise.mul_(self.gamma).add_(error).mul_(self.alpha)
+        return rise.mul_(error.pow(self.gamma))
 
 
 def side_of(focal: FocalSum, index: int) -> Side:
@@ -169,13 +158,3 @@ def _of_labels(values: tuple[float, ...], labels: Tensor, like: Tensor) -> float
     if len(values) == 1:
         return values[0]
     return like.new_tensor(values)[labels.clamp(max=len(values) - 1)]
-
-
-def _power(base: Tensor, exponent: float | Tensor, out: Tensor | None) -> Tensor:
-    """A power in fresh memory, or `out`; the usual exponents need no logarithm."""
-    if isinstance(exponent, float) and exponent in (0, 1, 2):
-        out = torch.empty_like(base) if out is None else out
-        if exponent == 2:
-            return torch.mul(base, base, out=out)
-        return out.copy_(base) if exponent == 1 else out.fill_(1)
-    return torch.pow(base, exponent, out=out)

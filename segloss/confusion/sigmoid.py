@@ -59,7 +59,7 @@ class SigmoidKernel(ChunkKernel):
         p, q = self._probabilities(chunk.prediction)
         slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "rise" in upstream:
-            slope = self.mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
+            slope = self._mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
         for pixel_sum in self.others:
             rise = pixel_sum.slope(upstream, Parts(p, q, chunk.target, chunk.maps))
             slope = rise.mul_(p).mul_(q).add_(slope)
@@ -71,13 +71,7 @@ class SigmoidKernel(ChunkKernel):
             slope.mul_(chunk.weight)
         out.copy_(slope)
 
-    def mean_parts(self, value: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """The sums of cross-entropy, (n, C), with the classes' weights."""
-        if self.class_weights is not None:
-            value, weight = value * self.class_weights, weight * self.class_weights
-        return {"cross_entropy": value, "weight": weight}
-
-    def mixed(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
+    def _mixed(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
         """The gradient with respect to p: f (1 - g) + (t - n) g."""
         return torch.mul(target, upstream["rise"], out=out).add_(upstream["f"])
 
@@ -136,14 +130,17 @@ class SigmoidKernel(ChunkKernel):
 
     def _surprises(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """-log p and -log q."""
-        log = log_part(x, self.buffer("log", x))
+        log = _log_part(x, self.buffer("log", x))
         return log - x.clamp(max=0), log + x.clamp(min=0)
 
     def _mean_entropy(self, chunk: Chunk) -> dict[str, Tensor]:
         entropy = self._entropy(chunk)
         if chunk.weight is not None:
             entropy.mul_(chunk.weight)
-        return self.mean_parts(total(entropy), self._pixel_weight(chunk))
+        value, weight = total(entropy), self._pixel_weight(chunk)
+        if self.class_weights is not None:
+            value, weight = value * self.class_weights, weight * self.class_weights
+        return {"cross_entropy": value, "weight": weight}
 
     def _pixel_weight(self, chunk: Chunk) -> Tensor:
         """The sum of the pixels' weights, (n, C)."""
@@ -158,7 +155,7 @@ class SigmoidKernel(ChunkKernel):
         Large parts cancel first, as x - x h does where h = 1: the logarithm may be tiny.
         """
         x, h = chunk.prediction, self.smoothed(chunk.target)
-        log = log_part(x, self.buffer("p", x))
+        log = _log_part(x, self.buffer("p", x))
         above, spare = torch.clamp(x, min=0, out=self.buffer("q", x)), self.buffer("hit", x)
         if self.pos_weight is None:
             return log.add_(above.sub_(torch.mul(x, h, out=spare)))
@@ -177,6 +174,6 @@ class SigmoidKernel(ChunkKernel):
         return p.sub_(q).mul_(rate)
 
 
-def log_part(x: Tensor, out: Tensor) -> Tensor:
+def _log_part(x: Tensor, out: Tensor) -> Tensor:
     """Log(1 + exp(-|x|)), the part of softplus(x) that is not linear."""
     return torch.abs(x, out=out).mul_(-LOG2E).exp2_().log1p_()

@@ -1,0 +1,101 @@
+"""Random batches of pixels of every kind that the fused path serves, and what comes of them."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from segloss.confusion.sums import SUMS, FocalSum, MapSum
+from segloss.targets import Pixels, as_pixels
+
+MAP_DTYPES = [torch.float32, torch.int8]
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+
+
+@st.composite
+def batches(draw) -> tuple[Pixels, Tensor]:
+    """Pixels of any kind that the fused path serves, and the logits that they view."""
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    activation = draw(st.sampled_from(["sigmoid", "softmax"]))
+    classes = draw(st.integers(1 if activation == "sigmoid" else 2, 6))
+    samples = draw(st.integers(1, 3))
+    spatial = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    dtype = draw(st.sampled_from(list(TOLERANCE)))
+    scale = draw(st.sampled_from([0.1, 1.0, 5.0, 30.0]))
+    layout = draw(st.sampled_from(["contiguous", "channels last", "strided", "expanded"]))
+    logits = (scale * torch.randn(samples, classes, *spatial)).to(dtype)
+
+    if activation == "softmax":
+        target = torch.randint(0, classes, (samples, *spatial))
+        target = target.to(draw(st.sampled_from([torch.int64, torch.uint8, torch.float32])))
+    else:
+        target = torch.rand(samples, classes, *spatial)
+        target = target.round() if draw(st.booleans()) else target
+        margin = draw(st.sampled_from([0.0, 0.0, 12.0, -12.0]))  # confidently right, or wrong
+        logits = logits + (margin * (2 * target - 1)).to(dtype)
+    ignore_index = draw(st.sampled_from([None, None, 255]))
+    if ignore_index is None and activation == "sigmoid" and draw(st.booleans()):
+        target = target > 0.5
+    if ignore_index is not None:
+        target = target.masked_fill(torch.rand(target.shape) < 0.3, ignore_index)
+    weight_channels = draw(st.sampled_from([0, 0, 1, classes if activation == "sigmoid" else 1]))
+    weights = torch.rand(samples, weight_channels, *spatial) if weight_channels else None
+    if weights is not None:
+        weights = weights.masked_fill(torch.rand(weights.shape) < 0.2, 0)
+    positive = activation == "sigmoid" and draw(st.booleans())
+    logits = laid_out(logits, layout).requires_grad_()
+    pixels = as_pixels(
+        logits,
+        target,
+        n_classes=max(2, classes) if activation == "softmax" else 2,
+        activation=activation,
+        from_logits=True,
+        pixel_weights=weights,
+        ignore_index=ignore_index,
+        class_weights=torch.rand(classes).double() + 0.1 if draw(st.booleans()) else None,
+        pos_weight=torch.rand(1).double() + 0.1 if positive else None,
+        label_smoothing=draw(st.sampled_from([0.0, 0.2])),
+        maps={"distance": torch.rand(logits.shape).mul(3).to(draw(st.sampled_from(MAP_DTYPES)))},
+    )
+    return pixels, logits
+
+
+@st.composite
+def batches_and_groups(draw) -> tuple[Pixels, Tensor, tuple[str, ...]]:
+    """Such pixels, and some groups of sums."""
+    pixels, logits = draw(batches())
+    sides = pixels.prediction.shape[1] if pixels.is_exclusive else 2
+    gamma = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.3])
+    focals = [
+        FocalSum((draw(gamma),), (1.0,)),
+        FocalSum((draw(gamma),), tuple(range(1, sides + 1))),
+        FocalSum(tuple(draw(gamma) for _ in range(sides)), tuple([0.3] * sides)),
+    ]
+    fixed = [group for group in SUMS if group != "metric" or pixels.is_soft]  # else it is "region"
+    groups = [*fixed, MapSum("distance").group, *(focal.group for focal in focals)]
+    chosen = draw(st.lists(st.sampled_from(groups), min_size=1, unique=True))
+    chosen = ["region"] if chosen == ["counts"] else chosen  # which has no gradient
+    return pixels, logits, tuple(chosen)
+
+
+def laid_out(tensor: Tensor, layout: str) -> Tensor:
+    if layout == "channels last":
+        return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
+    if layout == "strided":
+        return torch.cat([tensor, tensor], -1)[..., : tensor.shape[-1]]
+    return tensor[:1].expand_as(tensor) if layout == "expanded" else tensor
+
+
+def outcome(run, pixels: Pixels, logits: Tensor, groups) -> tuple[dict[str, Tensor], Tensor]:
+    """The sums, and the gradient of a random combination of them."""
+    logits.grad = None
+    sums = dict(run(pixels, groups).sums)
+    source = torch.Generator().manual_seed(0)
+    total = sum(
+        (value * torch.rand(value.shape, generator=source)).sum()
+        for value in sums.values()
+        if value.requires_grad
+    )
+    (gradient,) = torch.autograd.grad(total, logits)
+    return sums, gradient
