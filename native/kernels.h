@@ -243,6 +243,10 @@ INLINE void read_probabilities(const SigmoidBlock &block, int n, SigmoidScratch 
     }
 }
 
+// The sum of a block's probabilities, or 0 where none of them is more than the least that there is,
+// e^-87, which stands for 0.
+INLINE Floats unless_least(Floats sum) { return sum < 2e-38f * BLOCK / LANES ? Floats{} : sum; }
+
 // What a channel's cross-entropy is made of; plain where it is nothing.
 struct Entropy {
     float smoothing, pos_weight;
@@ -278,9 +282,9 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const Entropy &of, Do
         actual += positive;
         entropy += loss;
     }
-    add(sums[TRUE_POSITIVE], hit);
-    add(sums[FALSE_POSITIVE], extra);
-    add(sums[FALSE_NEGATIVE], missed);
+    add(sums[TRUE_POSITIVE], unless_least(hit));
+    add(sums[FALSE_POSITIVE], unless_least(extra));
+    add(sums[FALSE_NEGATIVE], unless_least(missed));
     add(sums[ACTUAL], actual);
     add(sums[ENTROPY], entropy);
     if (weighted)

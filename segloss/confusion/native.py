@@ -156,8 +156,12 @@ class NativeKernel:
 
     def forward(self) -> dict[str, Tensor]:
         """The sums by name, (N, C), and (N,) for what exclusive classes have in common."""
+        return self.named(self.sums())
+
+    def named(self, sums: Tensor) -> dict[str, Tensor]:
+        """All sums by name, those of them that are wanted."""
         names = (*SUMS, *self.further.names)
-        named = dict(zip(names, self.sums().unbind(), strict=True))
+        named = dict(zip(names, sums.unbind(), strict=True))
         if self.source.is_exclusive:
             named |= {name: named[name][:, 0] for name in names if is_per_sample(name)}
         return {name: named[name] for name in names_of(self.groups)}

@@ -17,10 +17,12 @@ from segloss.confusion.native import serves_native
 from segloss.distributed import RankSum
 from segloss.precision import Precise, arithmetic_dtype
 from segloss.targets import Pixels
-from segloss.terms.closed_form import ClosedForm, Evaluated, has_closed_form
+from segloss.terms.closed_form import ClosedForm, of_closed_form
 from segloss.terms.correlation import MCC
+from segloss.terms.evaluated import Evaluated
 from segloss.terms.generalized_dice import GeneralizedDice
 from segloss.terms.of_maps import Boundary, SkeletonRecall
+from segloss.terms.one_step import OneStep
 from segloss.terms.overlap import (
     Dice,
     FBeta,
@@ -126,9 +128,16 @@ class Compound(Precise):
         self.terms = nn.ModuleDict({name: part for name, _, part in used})
         self.sums = sorted({group for _, _, part in used for group in part.sums})
         self.maps = sorted({key for _, _, part in used for key in part.maps})
-        parts = {name: part for name, _, part in used}
-        known = has_closed_form(parts)
-        self.closed_form = ClosedForm(parts, self.coefficients) if known else None
+        self._step = self._one_step(used)
+
+    def _one_step(self, used: Sequence[tuple[str, float, Term]]) -> OneStep | None:
+        """All terms in one step; None if one has parameters, which must get gradients too."""
+        if next(self.parameters(), None) is not None:
+            return None
+        known = of_closed_form({name: part for name, _, part in used})
+        rest = [Weighted(c, part, name) for name, c, part in used if name not in known]
+        others = Compound(rest).of_sums if rest and known else self.of_sums if rest else None
+        return OneStep(self.sums, ClosedForm(known, self.coefficients), others, self.of_sums)
 
     def check_classes(self, channels: int, activation: str) -> None:
         """Raises ValueError if the terms' parameters do not fit so many channels."""
@@ -174,27 +183,29 @@ class Compound(Precise):
             left_out: Cells (N, C) that the region terms leave out, or None.
         """
         alone = left_out is None and not add.is_active
-        if (
-            self.closed_form is not None
-            and alone
-            and serves(pixels)
-            and serves_native(pixels, self.sums)
-        ):
-            return self.closed_form.evaluate(pixels, self.value)
+        counted = "metric" not in self.sums or pixels.is_soft  # otherwise it is what "region" is
+        if self._step and alone and counted and serves(pixels) and serves_native(pixels, self.sums):
+            return self._step(pixels)
         confusion = confusion_of(pixels, self.sums)
         if left_out is not None:
             confusion = confusion.leave_out(left_out)
+        evaluated = self.of_sums(confusion, add)
+        dtype = arithmetic_dtype(pixels.prediction.dtype)
+        return evaluated._replace(loss=evaluated.loss.to(dtype))
+
+    def of_sums(
+        self, confusion: SoftConfusion, add: Callable[[Added], Added] | None = None
+    ) -> Evaluated:
+        """The loss of the pass's sums, in their precision."""
         ratios = self(confusion, add)
         means = self.means(ratios)
-        return Evaluated(
-            self.total(means).to(arithmetic_dtype(pixels.prediction.dtype)),
-            dict(zip(ratios, means.detach().unbind(), strict=True)),
-            {
-                name: numerator.detach() / denominator
-                for name, (numerator, denominator) in ratios.items()
-                if numerator.ndim > 0
-            },
-        )
+        per_class = {
+            name: numerator.detach() / denominator.detach()
+            for name, (numerator, denominator) in ratios.items()
+            if numerator.ndim > 0
+        }
+        terms = dict(zip(ratios, means.detach().unbind(), strict=True))
+        return Evaluated(self.total(means), terms, per_class)
 
     def value(
         self, confusion: SoftConfusion, add: Callable[[Added], Added] | None = None
