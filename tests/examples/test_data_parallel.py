@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,12 @@ def start(output: Path, processes: int) -> tuple[list[float], subprocess.Complet
 
 
 def finished_bars(text: str) -> int:
-    """Progress bars that end a line at the last step; what they show before is overwritten."""
-    return sum("| 51/51" in line.rsplit("\r", 1)[-1] for line in text.split("\n"))
+    """Progress bars that end a line at the last step; what they show before is overwritten.
+
+    A warning that is printed meanwhile ends the line too, and the bar is drawn again below it.
+    """
+    lines = (line.rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return sum(re.search(r"\| 51/51 \[[^]]*\]$", line) is not None for line in lines)
 
 
 def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
