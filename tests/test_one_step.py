@@ -229,6 +229,12 @@ def test_a_term_that_predictions_do_not_change() -> None:
     assert_same(SegLoss(from_logits=True, extra_terms={Constant(): 0.5}), batch_of(2))
 
 
+def test_such_a_term_of_sums_that_nothing_else_asks_for() -> None:
+    term = Constant()
+    term.sums = ("region", "squared_error")
+    assert_same(SegLoss(from_logits=True, extra_terms={term: 0.5}), batch_of(2))
+
+
 def test_copies_and_pickles_take_steps_of_their_own(steps) -> None:
     loss = SegLoss(from_logits=True, extra_terms={"mcc": 0.3}, **ALL)
     batches = batch_of(2)

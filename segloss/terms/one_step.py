@@ -56,8 +56,12 @@ class OneStep:
             leaf = sums.detach().requires_grad_(with_slopes)
             named = SoftConfusion(kernel.named(leaf), kernel.source.is_exclusive)
             others = self.others(named)
-        if others.loss.requires_grad:
-            [by_all] = torch.autograd.grad(others.loss, leaf)
+        if with_slopes:
+            # Terms that no prediction changes have no graph; the kernel reads a slope of each sum.
+            changes = others.loss.requires_grad
+            by_all = (
+                torch.autograd.grad(others.loss, leaf)[0] if changes else torch.zeros_like(sums)
+            )
             by_all = torch.cat((by_all[_PREDICTED], by_all[len(SUMS) :]))
             by_all[: len(SLOPES)] += slopes
             slopes = by_all
