@@ -229,10 +229,19 @@ def test_a_term_that_predictions_do_not_change() -> None:
     assert_same(SegLoss(from_logits=True, extra_terms={Constant(): 0.5}), batch_of(2))
 
 
-def test_such_a_term_of_sums_that_nothing_else_asks_for() -> None:
+def test_such_a_term_of_sums_that_nothing_else_asks_for(monkeypatch) -> None:
+    counts: list[int] = []
+    gradient = native.NativeKernel.gradient
+
+    def counted(self: native.NativeKernel, slopes: Tensor) -> Tensor:
+        counts.append(len(slopes))
+        return gradient(self, slopes)
+
+    monkeypatch.setattr(native.NativeKernel, "gradient", counted)
     term = Constant()
     term.sums = ("region", "squared_error")
     assert_same(SegLoss(from_logits=True, extra_terms={term: 0.5}), batch_of(2))
+    assert counts == [len(native.SLOPES) + 1]
 
 
 def test_copies_and_pickles_take_steps_of_their_own(steps) -> None:
