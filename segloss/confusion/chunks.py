@@ -58,11 +58,9 @@ class ChunkKernel:
 
     Attributes:
         size: How many elements of the predictions make a chunk on a CPU.
-        slope_size: The same in the backward pass, whose gradient adds to the memory at its peak.
     """
 
     size: ClassVar[int]
-    slope_size: ClassVar[int]
 
     def __init__(self, pixels: Pixels, groups: Collection[str]) -> None:
         self.source = pixels
@@ -92,7 +90,7 @@ class ChunkKernel:
     def forward(self) -> dict[str, Tensor]:
         """The sums, in the accumulation's dtype."""
         parts: dict[int, list[dict[str, Tensor]]] = {}  # of the same samples
-        for chunk in self.chunks(self.size):
+        for chunk in self.chunks():
             parts.setdefault(chunk.samples.start, []).append(self.measure(chunk))
         whole = [_added(same) for same in parts.values()]
         return {name: torch.cat([sums[name] for sums in whole]) for name in whole[0]}
@@ -101,7 +99,7 @@ class ChunkKernel:
         """The gradient with respect to the logits, from those with respect to the sums."""
         gradient = torch.empty_like(self.source.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
-        for chunk in self.chunks(self.slope_size):
+        for chunk in self.chunks():
             part = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
             self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk)
         return gradient
@@ -110,10 +108,10 @@ class ChunkKernel:
         """What every chunk's gradient needs of those with respect to the sums, by sample."""
         return upstream
 
-    def chunks(self, size: int) -> Iterator[Chunk]:
-        """All chunks of so many elements, from the first sample and pixel to the last."""
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks, from the first sample and pixel to the last."""
         samples, classes, count = self.source.prediction.shape
-        size = size if self.on_cpu else samples * classes * count
+        size = self.size if self.on_cpu else samples * classes * count
         together = max(1, size // (classes * count))
         for first in range(0, samples, together):
             for start, stop in _spans(count, max(1, size // classes)):

@@ -24,7 +24,7 @@ from segloss.confusion.sums import REGION, FocalSum
 class SigmoidKernel(ChunkKernel):
     """Sums and gradient for independent channels."""
 
-    size = slope_size = 2**18
+    size = 2**18
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """The gradients of a pixel, each (N, C, 1).

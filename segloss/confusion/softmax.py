@@ -68,7 +68,7 @@ class _Further(NamedTuple):
 class SoftmaxKernel(ChunkKernel):
     """Sums and gradient for classes that exclude each other."""
 
-    size = slope_size = 2**20
+    size = 2**20
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """The sums over a chunk: (n, C), and (n,) for cross-entropy and focal sums."""
