@@ -253,6 +253,15 @@ def test_copies_and_pickles_take_steps_of_their_own(steps) -> None:
     assert len({id(step) for step in steps}) == 3
 
 
+def test_a_term_that_is_changed_later_is_taken_as_it_is() -> None:
+    loss, batches = SegLoss(from_logits=True, **ALL), batch_of(2)
+    before = results(loss, batches, "auto")[0]
+    loss.compound.terms["dice"].smooth = 50.0
+    loss.compound.terms["focal_tversky"].exponent = 2.0
+    assert not torch.isclose(results(loss, batches, "auto")[0], before)
+    assert_same(loss, batches)
+
+
 def test_without_gradients_no_slopes_are_taken(monkeypatch) -> None:
     loss = SegLoss(from_logits=True, extra_terms={"mcc": 0.3}, **ALL)
     monkeypatch.setattr(torch.autograd, "grad", lambda *_: pytest.fail("a gradient was taken"))

@@ -55,30 +55,33 @@ class ClosedForm:
     """
 
     def __init__(self, terms: Mapping[str, Term], coefficients: Mapping[str, float]) -> None:
-        overlaps = {name: term for name, term in terms.items() if isinstance(term, Overlap)}
-        self.overlaps = [*overlaps]
-        self.entropy = next((name for name in terms if name not in overlaps), None)
-        numbers = [
-            (*term.weights(), term.smooth, term.exponent, coefficients[name])
-            for name, term in overlaps.items()
-        ]
-        cells = next(iter(overlaps.values()), Dice())
+        self.overlaps = {name: t for name, t in terms.items() if isinstance(t, Overlap)}
+        self.coefficients = coefficients
+        self.entropy = next((name for name in terms if name not in self.overlaps), None)
+        cells = next(iter(self.overlaps.values()), Dice())
         self.is_micro = cells.region_reduction == "micro"
         self.classes = None if cells.region_classes is None else list(cells.region_classes)
-        self._terms = (
-            0.0 if self.entropy is None else coefficients[self.entropy],
-            array("d", [number for each in numbers for number in each]).tobytes(),
+        self._cells = (
             list(REDUCTIONS).index(cells.region_reduction),
             cells.skip_absent_classes,
             None if self.classes is None else array("q", self.classes).tobytes(),
         )
+
+    def _terms(self) -> tuple[Any, ...]:
+        """What describes the terms, as they are now, to the machine code."""
+        numbers = array("d")
+        for name, term in self.overlaps.items():
+            numbers.extend(term.weights())
+            numbers.extend((term.smooth, term.exponent, self.coefficients[name]))
+        entropy = 0.0 if self.entropy is None else self.coefficients[self.entropy]
+        return entropy, numbers.tobytes(), *self._cells
 
     def of_sums(self, sums: Tensor, exclusive: bool) -> tuple[Evaluated, Tensor]:
         """The loss of the pass's sums, and its slopes by those that depend on predictions."""
         count, (samples, channels) = 1 + len(self.overlaps), sums.shape[1:]
         sizes = (1, 4 * samples * channels, count, count * channels)
         out = torch.empty(sum(sizes), dtype=torch.float64)
-        evaluate(sums, exclusive, self._terms, out)
+        evaluate(sums, exclusive, self._terms(), out)
         loss, slopes, means, per_class = torch.split(out, list(sizes))
         rows = per_class.view(count, channels).unbind()
         evaluated = Evaluated(
