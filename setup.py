@@ -1,13 +1,15 @@
-"""Builds the pass in machine code; without a compiler the package goes without it."""
+"""Compiles the kernel for CPUs; without a compiler the package goes without it."""
+
+from pathlib import Path
 
 from setuptools import Extension, setup
 
 setup(
     ext_modules=[
         Extension(
-            "segloss.confusion._native",
+            "segloss.sums.kernels._cpu",
             ["native/module.cpp"],
-            depends=["native/batch.h", "native/further.h", "native/kernels.h", "native/overlaps.h"],
+            depends=[str(path) for path in Path("native").glob("*.h")],
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=fast", "-g0", "-Wno-psabi"],
             py_limited_api=True,

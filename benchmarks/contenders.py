@@ -50,11 +50,26 @@ def segloss(classes: int) -> LossFunction:
     return lambda logits, target: loss(logits, target)[0]
 
 
+def multi_loss_of_three(classes: int) -> LossFunction:
+    """The same terms as a loss each in a `MultiLoss`, normalised, with scheduled weights."""
+    from segloss import MultiLoss, SegLoss
+
+    coefficients = ("bce_coef", "dice_coef", "tversky_focal_coef")
+    none = dict.fromkeys(coefficients, 0.0)
+    losses = [
+        SegLoss(name, n_classes=classes, from_logits=True, **{**none, name: 1.0})
+        for name in coefficients
+    ]
+    loss = MultiLoss(losses, [[1.0, 0.5], [0.0, 0.5], [0.6, 0.3]], epoch_thresholds=[0, 10])
+    loss.set_epoch(5)
+    return lambda logits, target: loss(logits, target)[0]
+
+
 def segloss_reference(classes: int) -> LossFunction:
     """SegLoss with the reference path forced."""
-    from segloss.confusion import use_path
+    from segloss import use_backend
 
-    use_path("reference")
+    use_backend("reference")
     return segloss(classes)
 
 
@@ -162,6 +177,7 @@ def floor(classes: int) -> LossFunction:
 CONTENDERS: dict[str, Callable[[int], LossFunction]] = {
     "segloss": segloss,
     "segloss compiled": segloss_compiled,
+    "MultiLoss of three": multi_loss_of_three,
     "reference path": segloss_reference,
     "reference path compiled": segloss_reference_compiled,
     "pixel loss alone": pixel_loss,

@@ -88,7 +88,7 @@ def loss_named(name: str) -> Loss:
         topk = TopKCrossEntropyLoss("binary")
         return lambda logits: topk(logits, mask)
     loss = loss_types()[name](**PARAMETERS.get(name, {}))
-    maps = {key: maps_of_mask()[key] for key in loss.compound.maps}
+    maps = {key: maps_of_mask()[key] for key in loss.map_keys}
     return lambda logits: loss(logits, mask, maps=maps)
 
 

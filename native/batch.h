@@ -1,65 +1,101 @@
-// What a kernel reads and writes: a batch of pixels, and the sums or the gradient.
+// A batch of pixels, the plan of its sums, and the memory that its kernels share.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
-// The types of elements, in the order of `TYPES` in segloss/confusion/native.py.
-enum class Type : int { float32, bfloat16, float16, uint8, int8, int16, int32, int64, float64 };
+// The types of elements. Python numbers them in this order.
+enum class Type : int { float32, bfloat16, float16, uint8, int8, int16, int32, int64, float64, boolean };
+constexpr int TYPE_COUNT = 10;
 
-// Pixels that go by together: a multiple of all vectors' lanes.
+// Pixels that a kernel handles together: a multiple of the lanes of every vector.
 constexpr int BLOCK = 256;
 
-// A tensor (samples, channels, pixels), with strides in elements; null where there is none.
+// A tensor (samples, channels, pixels), with strides in elements.
 struct Tensor {
     char *data;
     Type type;
-    int64_t sample, channel, pixel;
+    int64_t sample_stride, channel_stride, pixel_stride;
+    bool given;  // false for None
 };
 
-// The sums of a cell of samples and channels, in the order of `SUMS` in segloss/confusion/native.py.
-enum Sum { TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE, ACTUAL, PIXEL_WEIGHT, ENTROPY, WEIGHT };
-constexpr int SUMS = WEIGHT + 1;
+// The sums over the pixels of a sample and channel. Python lists them in this order; one sum for
+// each focal loss follows, then three for each map: its product with p, that with 1 - p, its total.
+enum Sum {
+    TRUE_POSITIVE,
+    FALSE_POSITIVE,
+    FALSE_NEGATIVE,
+    ACTUAL,
+    PIXEL_WEIGHT,
+    ENTROPY,
+    WEIGHT,
+    SQUARED_ERROR,
+    SEMIMETRIC_TRUE_POSITIVE,
+    SEMIMETRIC_FALSE_POSITIVE,
+    SEMIMETRIC_FALSE_NEGATIVE,
+    FIRST_FOCAL,
+};
 
-// The sums on which a gradient depends come as SUMS does: the first three, then the entropy.
-enum Slope { OF_HIT, OF_EXTRA, OF_MISSED, OF_ENTROPY };
-constexpr int SLOPES = OF_ENTROPY + 1;
+// The sums that are wanted, and where they are: `rows` has the row of each sum, or -1.
+struct Plan {
+    int64_t row_count;
+    std::vector<int32_t> rows;
+    std::vector<float> gammas, alphas;  // (focal losses, sides): background and foreground, or the classes
+    int64_t focal_count, map_count;
 
-// Sums beside these, which follow them, as their slopes do: the squared error, the three of
-// metric counts, one of each focal loss, and three of each map (of which the total has no slope).
-struct Further {
-    bool squared_error, metric;
-    int64_t focals, maps;
-    const float *gamma, *alpha;  // (focals, sides): of background and foreground, or of the channels
-    const Tensor *map;
+    // A group of sums is computed as a whole, or not at all.
+    bool region, entropy, squared_error, semimetric, focal, maps;
 
-    int64_t metric_at() const { return squared_error; }
-    int64_t focal_at() const { return metric_at() + 3 * metric; }
-    int64_t map_at() const { return focal_at() + focals; }
-    int64_t count() const { return map_at() + 3 * maps; }
+    int64_t sum_count() const { return static_cast<int64_t>(rows.size()); }
+    int64_t focal_sum(int64_t focal_index) const { return FIRST_FOCAL + focal_index; }
+    int64_t map_sum(int64_t map_index) const { return FIRST_FOCAL + focal_count + 3 * map_index; }
+    bool wants(int64_t sum) const { return rows[sum] >= 0; }
+    bool wants_any(int64_t first, int64_t count) const {
+        for (int64_t sum = first; sum < first + count; sum++)
+            if (wants(sum)) return true;
+        return false;
+    }
+    bool extra() const { return squared_error || semimetric || focal || maps; }
+    bool reads_prediction() const { return region || entropy || extra(); }
+
+    void find_groups() {
+        region = wants_any(TRUE_POSITIVE, 3);
+        entropy = wants(ENTROPY);
+        squared_error = wants(SQUARED_ERROR);
+        semimetric = wants_any(SEMIMETRIC_TRUE_POSITIVE, 3);
+        focal = wants_any(FIRST_FOCAL, focal_count);
+        maps = wants_any(map_sum(0), 3 * map_count);
+    }
 };
 
 struct Batch {
+    bool exclusive;  // softmax and a label map, or sigmoid and independent channels
     int64_t samples, channels, pixels;
     Tensor prediction, target, weight;
     bool ignores;
     int64_t ignored;
-    const float *class_weights;  // (channels,), or null
-    const float *pos_weight;     // (channels,), or null
+    std::vector<float> class_weights, pos_weight;  // (channels,), or empty
     float smoothing;
-    Further further;
+    std::vector<Tensor> maps;
+    Plan plan;
 
-    // A task is a part of a sample (softmax) or of a cell (sigmoid); who is free takes the next.
+    // A task is a part of a sample (softmax) or of a sample's channel (sigmoid). Idle workers take
+    // the next task.
     int64_t tasks, parts, part_pixels;
     std::atomic<int64_t> next_task{0};
     std::atomic<int64_t> next_worker{0};
-    char *scratch;  // of each worker
+    char *scratch;  // (workers, scratch_bytes)
     int64_t scratch_bytes;
     std::atomic<bool> wrong_label{false};
 
-    double *partial;       // (tasks, sums, channels of a task): the forward pass writes,
-    const double *slopes;  // (slopes, samples, channels): the backward pass reads,
-    Tensor gradient;       // and writes
+    double *partial;       // (tasks, sums, channels of a task), which the forward pass writes
+    const double *slopes;  // (rows, samples, channels), which the backward pass reads
+    Tensor gradient;       // which it writes
 
-    int64_t sums() const { return SUMS + further.count(); }
+    int64_t cells() const { return samples * channels; }
+    double slope(int64_t sum, int64_t sample, int64_t channel) const {
+        const int64_t row = plan.rows[sum];
+        return row < 0 ? 0 : slopes[row * cells() + sample * channels + channel];
+    }
 };

@@ -1,7 +1,8 @@
-// The pass as a module of Python, for processors: which instruction set, which threads, whose memory.
+// The CPU kernels as a Python module: the arguments, the instruction set, the threads, the memory.
 //
 // Nothing here depends on PyTorch's headers: tensors come as addresses, types and strides, and
-// threads are those of the OpenMP that PyTorch has loaded, where there is one.
+// threads are those of the OpenMP library that PyTorch has loaded, if there is one. All that can
+// be checked is checked here, before a kernel reads memory.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,90 +12,49 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <thread>
-#include <type_traits>
 #include <vector>
 
 #ifndef _WIN32
 #include <dlfcn.h>
 #endif
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 #include "batch.h"
-#include "overlaps.h"
+#include "closed_forms.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
-struct Brain {  // bfloat16
+struct BFloat16 {
     uint16_t bits;
+};
+struct Boolean {  // true if the byte is not 0, as in PyTorch
+    uint8_t byte;
 };
 #ifdef __FLT16_MAX__
 #define HAS_HALF
 typedef _Float16 Half;
-#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, Brain) DO(float16, Half)
+#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, BFloat16) DO(float16, Half)
 #else
-#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, Brain)
+#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, BFloat16)
 #endif
 #define EACH_TYPE(DO) \
     EACH_REAL(DO) DO(uint8, uint8_t) DO(int8, int8_t) DO(int16, int16_t) DO(int32, int32_t) DO(int64, int64_t) \
-    DO(float64, double)
+    DO(float64, double) DO(boolean, Boolean)
 
-// The kernels, compiled for each instruction set that a machine may have.
-#if defined(__x86_64__)
-#define PRAGMA(text) _Pragma(#text)
-#if defined(__clang__)
-#define FOR(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
-#define END_FOR PRAGMA(clang attribute pop)
-#else
-#define FOR(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
-#define END_FOR PRAGMA(GCC pop_options)
-#endif
-
-FOR("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
-#define ISA avx512
-#define BYTES 64
-#define FUSED true
-#include "kernels.h"
-#undef ISA
-#undef BYTES
-#undef FUSED
-END_FOR
-
-FOR("avx2,fma,f16c")
-#define ISA avx2
-#define BYTES 32
-#define FUSED true
-#include "kernels.h"
-#undef ISA
-#undef BYTES
-#undef FUSED
-END_FOR
-#endif
-
-#ifdef __FP_FAST_FMAF
-#define BASELINE_FUSED true
-#else
-#define BASELINE_FUSED false
-#endif
-#define ISA baseline
-#define BYTES 16
-#define FUSED BASELINE_FUSED
-#include "kernels.h"
+#define SET_CODE "kernels.h"
+#include "instruction_sets.h"
 
 using Kernel = void (*)(Batch &, int64_t, char *);
 
 struct InstructionSet {
     const char *name;
     Kernel sigmoid_forward, sigmoid_backward, softmax_forward, softmax_backward;
-    int64_t (*scratch_bytes)(const Batch &, bool);
+    int64_t (*scratch_bytes)(const Batch &);
 };
 
 #define SET(isa) \
     {#isa, isa::sigmoid_forward, isa::sigmoid_backward, isa::softmax_forward, isa::softmax_backward, isa::scratch_bytes}
 
-// From the best to what every machine has.
+// From the best to the one that every machine has.
 static const InstructionSet SETS[] = {
 #if defined(__x86_64__)
     SET(avx512),
@@ -103,18 +63,8 @@ static const InstructionSet SETS[] = {
     SET(baseline),
 };
 
-static bool runs_here(const char *name) {
-#if defined(__x86_64__)
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (!strcmp(name, "avx2")) return avx2;
-    if (!strcmp(name, "avx512"))
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#endif
-    return true;
-}
-
-static const InstructionSet *used = nullptr;
+// Another thread may change it at any time: a call reads it once, and keeps to that set.
+static std::atomic<const InstructionSet *> current_set{nullptr};
 
 // ---- threads ----
 
@@ -149,7 +99,7 @@ static void run_on(int64_t workers, Team &team) {
     try {
         for (int64_t i = 1; i < workers; i++) others.emplace_back(work, &team);
     } catch (const std::exception &) {
-        // No more threads can be had: those that there are do the work.
+        // No more threads can be started: those that run do the work.
     }
     work(&team);
     for (std::thread &other : others) other.join();
@@ -157,50 +107,67 @@ static void run_on(int64_t workers, Team &team) {
 
 // ---- tasks ----
 
-constexpr int64_t TASK = 1 << 18;   // elements of a task
-constexpr int64_t ALONE = 1 << 15;  // elements below which a second thread costs more than it does
+constexpr int64_t TASK_ELEMENTS = 1 << 18;
+constexpr int64_t SINGLE_THREAD_ELEMENTS = 1 << 15;  // below which a second thread costs more than it saves
 
-static void split(Batch &batch, bool softmax) {
-    const int64_t most = TASK / (softmax ? batch.channels : 1) / BLOCK * BLOCK;
+static void split(Batch &batch) {
+    const int64_t most = TASK_ELEMENTS / (batch.exclusive ? batch.channels : 1) / BLOCK * BLOCK;
     batch.part_pixels = most > BLOCK ? most : BLOCK;
     batch.parts = (batch.pixels + batch.part_pixels - 1) / batch.part_pixels;
-    batch.tasks = batch.parts * batch.samples * (softmax ? 1 : batch.channels);
+    batch.tasks = batch.parts * batch.samples * (batch.exclusive ? 1 : batch.channels);
 }
 
-// Adds up the parts of each sample or cell, in order, whoever has computed them.
-static void join(const Batch &batch, bool softmax, double *out) {
-    const int64_t cells = batch.samples * batch.channels, width = softmax ? batch.channels : 1;
-    for (int64_t whole = 0; whole < cells / width; whole++)
-        for (int64_t k = 0; k < batch.sums(); k++)
-            for (int64_t c = 0; c < width; c++) {
-                double sum = 0;
-                for (int64_t part = 0; part < batch.parts; part++)
-                    sum += batch.partial[((whole * batch.parts + part) * batch.sums() + k) * width + c];
-                const bool of_channel = !softmax && (k == ENTROPY || k == WEIGHT) && batch.class_weights;
-                out[k * cells + whole * width + c] =
-                    of_channel ? sum * batch.class_weights[whole % batch.channels] : sum;
-            }
-}
-
-// ---- Python ----
-
-static int to_tensor(PyObject *object, void *address) {
-    Tensor &tensor = *static_cast<Tensor *>(address);
-    if (object == Py_None) {
-        tensor = Tensor{};
-        return 1;
+// Adds up the parts of each sample or cell, in order, whichever worker computed them.
+static void join(const Batch &batch, double *out) {
+    const int64_t width = batch.exclusive ? batch.channels : 1, sum_count = batch.plan.sum_count();
+    for (int64_t k = 0; k < sum_count; k++) {
+        if (!batch.plan.wants(k)) continue;
+        double *row = out + batch.plan.rows[k] * batch.cells();
+        for (int64_t i = 0; i < batch.cells(); i++) {
+            const int64_t whole = i / width, c = i % width;
+            double sum = 0;
+            for (int64_t part = 0; part < batch.parts; part++)
+                sum += batch.partial[((whole * batch.parts + part) * sum_count + k) * width + c];
+            const bool by_class = !batch.exclusive && (k == ENTROPY || k == WEIGHT) && !batch.class_weights.empty();
+            row[i] = by_class ? sum * batch.class_weights[i % batch.channels] : sum;
+        }
     }
-    unsigned long long data;
-    int type;
-    long long sample, channel, pixel;
-    if (!PyArg_ParseTuple(object, "KiLLL", &data, &type, &sample, &channel, &pixel)) return 0;
-    tensor = {reinterpret_cast<char *>(data), static_cast<Type>(type), sample, channel, pixel};
-    return 1;
+}
+
+// ---- arguments ----
+
+// Sets an error, and returns false: `return refuse(...)`.
+template <class... Values> static bool refuse(const char *format, Values... values) {
+    PyErr_Format(PyExc_ValueError, format, values...);
+    return false;
+}
+
+static bool is_tuple(PyObject *object, const char *name) {
+    if (PyTuple_Check(object)) return true;
+    PyErr_Format(PyExc_TypeError, "Expected a tuple for the %s.", name);
+    return false;
 }
 
 static int to_address(PyObject *object, void *address) {
     *static_cast<void **>(address) = object == Py_None ? nullptr : PyLong_AsVoidPtr(object);
     return !PyErr_Occurred();
+}
+
+static int to_tensor(PyObject *object, void *address) {
+    Tensor &tensor = *static_cast<Tensor *>(address);
+    tensor = Tensor{};
+    if (object == Py_None) return 1;
+    void *data;
+    int type;
+    long long sample, channel, pixel;
+    if (!is_tuple(object, "tensor") || !PyArg_ParseTuple(object, "O&iLLL", to_address, &data, &type, &sample, &channel, &pixel))
+        return 0;
+    if (type < 0 || type >= TYPE_COUNT) return refuse("There is no type of elements with the number %d.", type);
+    tensor = {static_cast<char *>(data), static_cast<Type>(type), sample, channel, pixel, true};
+#ifndef HAS_HALF
+    if (tensor.type == Type::float16) return refuse("float16 is not supported here.");
+#endif
+    return 1;
 }
 
 static int to_ignored(PyObject *object, void *address) {
@@ -210,59 +177,143 @@ static int to_ignored(PyObject *object, void *address) {
     return !PyErr_Occurred();
 }
 
-// A call of either function: the batch, and all memory that it needs beside the caller's.
-struct Call {
-    Batch batch{};
-    int softmax = 0, threads = 1;
-    void *sums = nullptr;  // (sums, samples, channels), or the slopes of those that have some
-    std::vector<char> scratch;
-    std::vector<double> partial;
-    std::vector<Tensor> maps;
+template <class Number> struct Numbers {
+    const char *bytes = nullptr;
+    Py_ssize_t size = 0;
 
-    bool parse(PyObject *args, bool backward) {
-        const char *format = backward ? "p(LLL)O&O&O&O&O&O&fiO&O&O&" : "p(LLL)O&O&O&O&O&O&fiO&O&";
-        return PyArg_ParseTuple(args, format, &softmax, &batch.samples, &batch.channels, &batch.pixels, to_tensor,
-                                &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored,
-                                &batch, to_address, &batch.class_weights, to_address, &batch.pos_weight,
-                                &batch.smoothing, &threads, to_further, this, to_address, &sums, to_tensor,
-                                &batch.gradient);
+    bool is_whole() const { return size % static_cast<Py_ssize_t>(sizeof(Number)) == 0; }
+    std::vector<Number> copy() const {  // the bytes need not be aligned
+        std::vector<Number> numbers(size / sizeof(Number));
+        if (size > 0) memcpy(numbers.data(), bytes, size);
+        return numbers;
     }
+};
 
-    // None, or (squared error?, metric?, gammas, alphas, maps), the gammas and alphas as bytes.
-    static int to_further(PyObject *object, void *address) {
-        Call &call = *static_cast<Call *>(address);
-        Further &further = call.batch.further;
-        if (object == Py_None) return 1;
-        int squared_error, metric;
-        const char *gamma, *alpha;
-        Py_ssize_t gamma_bytes, alpha_bytes;
-        PyObject *maps;
-        if (!PyArg_ParseTuple(object, "ppy#y#O", &squared_error, &metric, &gamma, &gamma_bytes, &alpha, &alpha_bytes,
-                              &maps))
-            return 0;
-        call.maps.resize(PyTuple_Size(maps));
-        for (size_t i = 0; i < call.maps.size(); i++)
-            if (!to_tensor(PyTuple_GetItem(maps, i), &call.maps[i])) return 0;
-        const int64_t sides = call.softmax ? call.batch.channels : 2;
-        further = {squared_error != 0, metric != 0, gamma_bytes / static_cast<int64_t>(sizeof(float)) / sides,
-                   static_cast<int64_t>(call.maps.size()), reinterpret_cast<const float *>(gamma),
-                   reinterpret_cast<const float *>(alpha), call.maps.data()};
-        return 1;
+// Whether an array of float64 can be read or written.
+static bool check_doubles(const void *address, int64_t count, const char *name) {
+    if (count > 0 && !address) return refuse("The address of the %s is 0, but there are elements.", name);
+    if (reinterpret_cast<uintptr_t>(address) % alignof(double)) return refuse("The memory of the %s is not aligned to 8 bytes.", name);
+    return true;
+}
+
+static bool check_tensor(const Tensor &tensor, int64_t elements, const char *name) {
+    if (elements == 0) return true;
+    if (!tensor.given) return refuse("The %s is missing.", name);
+    if (!tensor.data) return refuse("The address of the %s is 0, but there are elements.", name);
+    return true;
+}
+
+static bool check_real(const Tensor &tensor, const char *name) {
+    if (!tensor.given || tensor.type <= Type::float16) return true;
+    return refuse("The %s is not float32, bfloat16 or float16.", name);
+}
+
+static bool check_shape(int64_t first, int64_t second, int64_t third) {
+    const int64_t limit = int64_t{1} << 56;  // of elements, whose bytes an int64 can count
+    if (first < 0 || second < 0 || third < 0) return refuse("A size is negative.");
+    const int64_t inner = second == 0 ? 0 : third > limit / second ? limit + 1 : second * third;
+    if (inner > limit || (inner > 0 && first > limit / inner)) return refuse("The sizes are too large.");
+    return true;
+}
+
+static bool to_batch(PyObject *object, Batch &batch, int &threads) {
+    int exclusive;
+    long long samples, channels, pixels;
+    Numbers<float> class_weights, pos_weight;
+    PyObject *maps;
+    if (!is_tuple(object, "batch") ||
+        !PyArg_ParseTuple(object, "p(LLL)O&O&O&O&z#z#fiO", &exclusive, &samples, &channels, &pixels, to_tensor,
+                          &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored, &batch,
+                          &class_weights.bytes, &class_weights.size, &pos_weight.bytes, &pos_weight.size,
+                          &batch.smoothing, &threads, &maps))
+        return false;
+    batch.exclusive = exclusive != 0;
+    batch.samples = samples, batch.channels = channels, batch.pixels = pixels;
+    if (!check_shape(samples, channels, pixels)) return false;
+    if (channels < 1 || channels > INT32_MAX) return refuse("Expected 1 channel or more, got %lld.", channels);
+    const Py_ssize_t size = static_cast<Py_ssize_t>(channels * sizeof(float));
+    if (class_weights.bytes && class_weights.size != size)
+        return refuse("Expected %zd bytes of class weights, got %zd.", size, class_weights.size);
+    if (pos_weight.bytes && pos_weight.size != size)
+        return refuse("Expected %zd bytes of pos_weight, got %zd.", size, pos_weight.size);
+    batch.class_weights = class_weights.copy();
+    batch.pos_weight = pos_weight.copy();
+    const int64_t elements = samples * channels * pixels;
+    if (!check_tensor(batch.prediction, elements, "prediction") || !check_real(batch.prediction, "prediction") ||
+        !check_tensor(batch.target, elements, "target"))
+        return false;
+    if (batch.weight.given && !check_tensor(batch.weight, elements, "weight")) return false;
+    if (!is_tuple(maps, "maps")) return false;
+    batch.maps.resize(PyTuple_Size(maps));
+    for (size_t i = 0; i < batch.maps.size(); i++)
+        if (!to_tensor(PyTuple_GetItem(maps, i), &batch.maps[i]) || !check_tensor(batch.maps[i], elements, "map"))
+            return false;
+    return true;
+}
+
+static bool to_plan(PyObject *object, Batch &batch) {
+    Plan &plan = batch.plan;
+    long long row_count;
+    Numbers<int32_t> rows;
+    Numbers<float> gammas, alphas;
+    if (!is_tuple(object, "plan") ||
+        !PyArg_ParseTuple(object, "Ly#y#y#", &row_count, &rows.bytes, &rows.size, &gammas.bytes, &gammas.size,
+                          &alphas.bytes, &alphas.size))
+        return false;
+    if (!check_shape(row_count, batch.samples, batch.channels)) return false;
+    if (!rows.is_whole() || !gammas.is_whole()) return refuse("The plan's rows, gammas and alphas are 4 bytes each.");
+    if (gammas.size != alphas.size)
+        return refuse("Expected as many alphas as gammas, got %zd and %zd bytes.", alphas.size, gammas.size);
+    plan.row_count = row_count;
+    plan.rows = rows.copy();
+    plan.gammas = gammas.copy();
+    plan.alphas = alphas.copy();
+    const int64_t sides = batch.exclusive ? batch.channels : 2, parameters = static_cast<int64_t>(plan.gammas.size());
+    if (parameters % sides)
+        return refuse("Expected %lld gammas for each focal loss, got %lld in all.", static_cast<long long>(sides),
+                      static_cast<long long>(parameters));
+    plan.focal_count = parameters / sides;
+    plan.map_count = static_cast<int64_t>(batch.maps.size());
+    const int64_t expected = plan.map_sum(plan.map_count);
+    if (plan.sum_count() != expected)
+        return refuse("Expected rows for %lld sums, got %lld.", static_cast<long long>(expected),
+                      static_cast<long long>(plan.sum_count()));
+    for (const int32_t row : plan.rows)
+        if (row < -1 || row >= row_count) return refuse("Expected rows from -1 to %lld, got %d.", row_count - 1, int{row});
+    plan.find_groups();
+    if (batch.exclusive && plan.semimetric)
+        return refuse("Semimetric sums are for independent channels, not for classes that exclude each other.");
+    return true;
+}
+
+// ---- the passes over pixels ----
+
+// A call: the batch, and the memory that it needs beside the caller's.
+struct Pass {
+    Batch batch{};
+    int threads = 1;
+    const InstructionSet *set = current_set;
+    std::unique_ptr<char[]> scratch;
+    std::vector<double> partial;
+
+    bool parse(PyObject *batch_object, PyObject *plan_object) {
+        return to_batch(batch_object, batch, threads) && to_plan(plan_object, batch);
     }
 
     int64_t workers() const {
-        const bool alone = batch.samples * batch.channels * batch.pixels < ALONE;
+        const bool alone = batch.cells() * batch.pixels < SINGLE_THREAD_ELEMENTS;
         const int64_t most = alone || threads < 1 ? 1 : threads;
         return most < batch.tasks ? most : batch.tasks;
     }
 
-    void allocate(bool backward) {
-        split(batch, softmax);
-        batch.scratch_bytes = (used->scratch_bytes(batch, softmax) + 63) / 64 * 64;
-        scratch.resize(workers() * batch.scratch_bytes + 64);
-        batch.scratch = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64);
-        if (backward) return;
-        partial.resize(batch.tasks * batch.sums() * (softmax ? batch.channels : 1));
+    void allocate(bool is_forward) {
+        split(batch);
+        constexpr int64_t ALIGNMENT = 64;
+        batch.scratch_bytes = (set->scratch_bytes(batch) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        scratch.reset(new char[workers() * batch.scratch_bytes + ALIGNMENT]);
+        batch.scratch = scratch.get() + (ALIGNMENT - reinterpret_cast<uintptr_t>(scratch.get()) % ALIGNMENT);
+        if (!is_forward) return;
+        partial.resize(batch.tasks * batch.plan.sum_count() * (batch.exclusive ? batch.channels : 1));
         batch.partial = partial.data();
     }
 
@@ -272,95 +323,169 @@ struct Call {
     }
 };
 
-static PyObject *forward(PyObject *, PyObject *args) {
-    Call call;
-    if (!call.parse(args, false)) return nullptr;
+static PyObject *sums(PyObject *, PyObject *args) {
+    PyObject *batch, *plan;
+    void *out;
+    if (!PyArg_ParseTuple(args, "OOO&", &batch, &plan, to_address, &out)) return nullptr;
     try {
-        call.allocate(false);
+        Pass pass;
+        if (!pass.parse(batch, plan) || !check_doubles(out, pass.batch.plan.row_count * pass.batch.cells(), "sums"))
+            return nullptr;
+        pass.allocate(true);
+        Py_BEGIN_ALLOW_THREADS;
+        pass.run(pass.batch.exclusive ? pass.set->softmax_forward : pass.set->sigmoid_forward);
+        join(pass.batch, static_cast<double *>(out));
+        Py_END_ALLOW_THREADS;
+        return PyBool_FromLong(!pass.batch.wrong_label);
     } catch (const std::exception &) {
         return PyErr_NoMemory();
     }
-    Py_BEGIN_ALLOW_THREADS;
-    call.run(call.softmax ? used->softmax_forward : used->sigmoid_forward);
-    join(call.batch, call.softmax, static_cast<double *>(call.sums));
-    Py_END_ALLOW_THREADS;
-    return PyBool_FromLong(!call.batch.wrong_label);
 }
 
-static PyObject *backward(PyObject *, PyObject *args) {
-    Call call;
-    if (!call.parse(args, true)) return nullptr;
+static PyObject *gradient(PyObject *, PyObject *args) {
+    PyObject *batch, *plan;
+    void *slopes;
+    Tensor gradient;
+    if (!PyArg_ParseTuple(args, "OOO&O&", &batch, &plan, to_address, &slopes, to_tensor, &gradient)) return nullptr;
     try {
-        call.allocate(true);
+        Pass pass;
+        if (!pass.parse(batch, plan)) return nullptr;
+        const int64_t cells = pass.batch.cells();
+        if (!check_doubles(slopes, pass.batch.plan.row_count * cells, "slopes") ||
+            !check_tensor(gradient, cells * pass.batch.pixels, "gradient") || !check_real(gradient, "gradient"))
+            return nullptr;
+        pass.batch.slopes = static_cast<const double *>(slopes);
+        pass.batch.gradient = gradient;
+        pass.allocate(false);
+        Py_BEGIN_ALLOW_THREADS;
+        pass.run(pass.batch.exclusive ? pass.set->softmax_backward : pass.set->sigmoid_backward);
+        Py_END_ALLOW_THREADS;
+        Py_RETURN_NONE;
     } catch (const std::exception &) {
         return PyErr_NoMemory();
     }
-    call.batch.slopes = static_cast<const double *>(call.sums);
-    Py_BEGIN_ALLOW_THREADS;
-    call.run(call.softmax ? used->softmax_backward : used->sigmoid_backward);
-    Py_END_ALLOW_THREADS;
-    Py_RETURN_NONE;
 }
 
-static PyObject *evaluate(PyObject *, PyObject *args) {
-    int exclusive, pool, skip_absent;
-    long long samples, channels;
-    unsigned long long sums, out;
-    const char *overlaps, *classes;
-    Py_ssize_t overlap_bytes, class_bytes;
-    double entropy;
-    if (!PyArg_ParseTuple(args, "KLLpdy#ipz#K", &sums, &samples, &channels, &exclusive, &entropy, &overlaps,
-                          &overlap_bytes, &pool, &skip_absent, &classes, &class_bytes, &out))
+// ---- losses of the sums ----
+
+// A form as Python describes it.
+struct FormNumbers {
+    double kind, loss, coefficient, rows[3], actual_row, pixel_weight_row, hit, extra, missed, smooth, exponent, pool,
+        skip_absent, class_weights;
+};
+static_assert(sizeof(FormNumbers) == 16 * sizeof(double), "a form has 16 numbers");
+
+// Converts a whole number from `least` to `most`.
+static bool to_index(double number, int64_t least, int64_t most, const char *name, int64_t &index) {
+    if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != std::floor(number))
+        return refuse("Expected a whole number from %lld to %lld as the %s of a form.", static_cast<long long>(least),
+                      static_cast<long long>(most), name);
+    index = static_cast<int64_t>(number);
+    return true;
+}
+
+static bool to_form(const FormNumbers &numbers, int64_t row_count, int64_t loss_count,
+                    const std::vector<double> &class_weights, int64_t channels, Form &form) {
+    int64_t kind, pool, skip_absent, weights;
+    const int64_t last_row = row_count - 1, set_count = static_cast<int64_t>(class_weights.size()) / channels;
+    if (!to_index(numbers.kind, 0, 1, "kind", kind) || !to_index(numbers.loss, 0, loss_count - 1, "loss", form.loss) ||
+        !to_index(numbers.pool, 0, 2, "pool", pool) || !to_index(numbers.skip_absent, 0, 1, "skip_absent", skip_absent) ||
+        !to_index(numbers.class_weights, -1, set_count - 1, "class weights", weights))
+        return false;
+    form.kind = static_cast<FormKind>(kind);
+    const bool is_ratio = form.kind == FormKind::ratio;
+    for (int k = 0; k < (is_ratio ? 3 : 2); k++)
+        if (!to_index(numbers.rows[k], 0, last_row, "row", form.rows[k])) return false;
+    if (is_ratio && !to_index(numbers.pixel_weight_row, 0, last_row, "pixel weight row", form.pixel_weight_row))
+        return false;
+    if (is_ratio && skip_absent && !to_index(numbers.actual_row, 0, last_row, "actual row", form.actual_row))
+        return false;
+    form.coefficient = numbers.coefficient;
+    form.hit = numbers.hit, form.extra = numbers.extra, form.missed = numbers.missed;
+    form.smooth = numbers.smooth, form.exponent = numbers.exponent;
+    form.pool = static_cast<Pool>(pool);
+    form.skip_absent = skip_absent != 0;
+    form.class_weights = weights < 0 ? nullptr : &class_weights[weights * channels];
+    return true;
+}
+
+static PyObject *losses(PyObject *, PyObject *args) {
+    void *sums_address, *values, *slopes;
+    long long row_count, samples, channels, loss_count;
+    int exclusive;
+    Numbers<FormNumbers> forms;
+    Numbers<double> class_weights;
+    if (!PyArg_ParseTuple(args, "O&(LLL)py#y#LO&O&", to_address, &sums_address, &row_count, &samples, &channels,
+                          &exclusive, &forms.bytes, &forms.size, &class_weights.bytes, &class_weights.size, &loss_count,
+                          to_address, &values, to_address, &slopes))
         return nullptr;
-    const Terms terms{reinterpret_cast<const Overlap *>(overlaps), overlap_bytes / static_cast<Py_ssize_t>(sizeof(Overlap)),
-                      entropy, static_cast<Pool>(pool), skip_absent != 0, reinterpret_cast<const int64_t *>(classes),
-                      classes ? class_bytes / 8 : 0};
-    double *loss = reinterpret_cast<double *>(out), *slopes = loss + 1, *means = slopes + 4 * samples * channels;
-    const Outcome outcome{loss, means, means + 1 + terms.count, slopes};
     try {
-        evaluate(reinterpret_cast<const double *>(sums), samples, channels, exclusive, terms, outcome);
+        if (!check_shape(row_count, samples, channels)) return nullptr;
+        if (channels < 1) return refuse("Expected 1 channel or more, got %lld.", channels), nullptr;
+        if (!forms.is_whole()) return refuse("A form is 16 numbers."), nullptr;
+        const std::vector<FormNumbers> numbers = forms.copy();
+        const int64_t form_count = static_cast<int64_t>(numbers.size());
+        if (!check_shape(loss_count, row_count, samples * channels) || !check_shape(form_count, 1, channels)) return nullptr;
+        if (class_weights.size % static_cast<Py_ssize_t>(channels * sizeof(double)))
+            return refuse("Expected a class weight for each of %lld classes in each set.", channels), nullptr;
+        const int64_t size = row_count * samples * channels;
+        if (!check_doubles(sums_address, size, "sums") || !check_doubles(slopes, 0, "slopes") ||
+            !check_doubles(values, loss_count + form_count * (1 + channels), "values"))
+            return nullptr;
+        const std::vector<double> weights = class_weights.copy();
+        std::vector<Form> converted(form_count);
+        for (int64_t t = 0; t < form_count; t++)
+            if (!to_form(numbers[t], row_count, loss_count, weights, channels, converted[t])) return nullptr;
+        const Sums of_batch{static_cast<const double *>(sums_address), row_count, samples, channels, exclusive != 0};
+        write_losses(of_batch, converted, loss_count, static_cast<double *>(values), static_cast<double *>(slopes));
+        Py_RETURN_NONE;
     } catch (const std::exception &) {
         return PyErr_NoMemory();
     }
-    Py_RETURN_NONE;
 }
+
+// ---- instruction sets ----
 
 static PyObject *instruction_sets(PyObject *, PyObject *) {
     PyObject *names = PyList_New(0);
     for (const InstructionSet &set : SETS) {
-        PyObject *name = runs_here(set.name) ? PyUnicode_FromString(set.name) : nullptr;
-        if (names && name && PyList_Append(names, name) < 0) Py_CLEAR(names);
+        if (!names || !runs_here(set.name)) continue;
+        PyObject *name = PyUnicode_FromString(set.name);
+        if (!name || PyList_Append(names, name) < 0) Py_CLEAR(names);
         Py_XDECREF(name);
     }
     return names;
 }
+
+static PyObject *instruction_set(PyObject *, PyObject *) { return PyUnicode_FromString(current_set.load()->name); }
 
 static PyObject *use(PyObject *, PyObject *args) {
     const char *name;
     if (!PyArg_ParseTuple(args, "s", &name)) return nullptr;
     for (const InstructionSet &set : SETS)
         if (!strcmp(set.name, name) && runs_here(set.name)) {
-            used = &set;
+            current_set = &set;
             Py_RETURN_NONE;
         }
     return PyErr_Format(PyExc_ValueError, "There is no instruction set %s here.", name);
 }
 
 static PyMethodDef METHODS[] = {
-    {"forward", forward, METH_VARARGS, "Writes the sums; whether all labels are in range."},
-    {"backward", backward, METH_VARARGS, "Writes the gradient."},
-    {"evaluate", evaluate, METH_VARARGS, "Writes a loss of the sums, its slopes, its terms, and these by class."},
-    {"instruction_sets", instruction_sets, METH_NOARGS, "The names of those that run here, from the best."},
-    {"use", use, METH_VARARGS, "Makes the kernels those of an instruction set."},
+    {"sums", sums, METH_VARARGS, "Write the sums of a batch; False if a label that counts is out of range."},
+    {"gradient", gradient, METH_VARARGS, "Write the gradient with respect to the predictions."},
+    {"losses", losses, METH_VARARGS, "Write losses of the sums, their terms, these by class, and their slopes."},
+    {"instruction_sets", instruction_sets, METH_NOARGS, "The names of the sets that run here, the best first."},
+    {"instruction_set", instruction_set, METH_NOARGS, "The name of the set in use."},
+    {"use", use, METH_VARARGS, "Use the kernels of an instruction set."},
     {nullptr, nullptr, 0, nullptr},
 };
 
-static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_native", "The pass in machine code.", -1, METHODS,
-                             nullptr, nullptr, nullptr, nullptr};
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_cpu", "The sums and their gradient, in compiled code for CPUs.",
+                             -1, METHODS, nullptr, nullptr, nullptr, nullptr};
 
-PyMODINIT_FUNC PyInit__native() {
+PyMODINIT_FUNC PyInit__cpu() {
     for (const InstructionSet &set : SETS)
-        if (!used && runs_here(set.name)) used = &set;
+        if (!current_set.load() && runs_here(set.name)) current_set = &set;
     PyObject *module = PyModule_Create(&MODULE);
 #ifdef HAS_HALF
     const int has_half = 1;

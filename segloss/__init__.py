@@ -16,7 +16,6 @@ from segloss.batch import MissingKeyError
 from segloss.check import LossReport, assert_loss, check_loss, test_custom_loss
 from segloss.combiners import UncertaintyWeighting
 from segloss.config import build_compound_loss_from_config, build_loss, build_loss_from_config
-from segloss.confusion import SoftConfusion, soft_confusion
 from segloss.deep_supervision import DeepSupervision
 from segloss.dice_loss import DiceBCELoss, DiceLoss
 from segloss.frame_field import (
@@ -31,6 +30,10 @@ from segloss.frame_field import (
 )
 from segloss.loss import Criterion, Loss
 from segloss.loss_wrapper import LossWrapper
+from segloss.losses import term_losses
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.losses.term_losses import *
+from segloss.losses.term_losses import TermLoss
 from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.mixup import MixUp
 from segloss.multi_loss import MultiLoss
@@ -38,32 +41,15 @@ from segloss.no_trace import without_trace
 from segloss.norms import compute_norms
 from segloss.registry import get_loss, list_losses, register_loss
 from segloss.seg_loss import SegLoss
-from segloss.term_losses import (
-    BoundaryLoss,
-    FBetaLoss,
-    FocalLoss,
-    FocalTverskyLoss,
-    GeneralizedDiceLoss,
-    JaccardLoss,
-    LogCoshDiceLoss,
-    LogDiceLoss,
-    MCCLoss,
-    Poly1Loss,
-    RegionSizeKLLoss,
-    RegionSizeL1Loss,
-    SkeletonRecallLoss,
-    SoftDiceLoss,
-    SquaredDiceLoss,
-    TermLoss,
-    TverskyLoss,
-    UnifiedFocalLoss,
-)
+from segloss.sums import SoftConfusion, soft_confusion
+from segloss.sums.kernels.registry import Backend, backends, use_backend
 from segloss.topk import TopKCrossEntropyLoss
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "BoundaryLoss",
+    "Backend",
+    "CompoundLoss",
     "ComputeSegGrads",
     "Criterion",
     "CrossfieldAlign90Loss",
@@ -73,44 +59,29 @@ __all__ = [
     "DiceBCELoss",
     "DiceLoss",
     "EntropyLoss",
-    "FBetaLoss",
     "FiringRateDistLoss",
     "FiringRateLoss",
-    "FocalLoss",
-    "FocalTverskyLoss",
-    "GeneralizedDiceLoss",
     "HebbianLoss",
-    "JaccardLoss",
-    "LogCoshDiceLoss",
-    "LogDiceLoss",
     "Loss",
     "LossReport",
     "LossWrapper",
-    "MCCLoss",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
-    "Poly1Loss",
     "RNNConnectivityLoss",
-    "RegionSizeKLLoss",
-    "RegionSizeL1Loss",
     "SegCrossfieldLoss",
     "SegEdgeInteriorLoss",
     "SegLoss",
     "SegLossWeights",
     "SignedDistanceMap",
     "SkeletonMap",
-    "SkeletonRecallLoss",
     "SoftConfusion",
-    "SoftDiceLoss",
-    "SquaredDiceLoss",
     "StatePredictionLoss",
     "TermLoss",
     "TopKCrossEntropyLoss",
-    "TverskyLoss",
     "UncertaintyWeighting",
-    "UnifiedFocalLoss",
     "assert_loss",
+    "backends",
     "build_compound_loss_from_config",
     "build_loss",
     "build_loss_from_config",
@@ -124,8 +95,10 @@ __all__ = [
     "registry",
     "soft_confusion",
     "test_custom_loss",
+    "use_backend",
     "without_trace",
 ]
+__all__ += [name for name in term_losses.__all__ if name.endswith("Loss")]
 
 _COMPAT = {
     "CombinedLoss": "tutorial",

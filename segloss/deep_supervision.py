@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segloss.arguments import check_weights
 from segloss.batch import Batch, take
-from segloss.loss import Loss
+from segloss.loss import Loss, raw_losses
 from segloss.loss_wrapper import LossWrapper
 from segloss.multi_loss import MultiLoss
 from segloss.precision import accumulation_dtype
@@ -82,21 +82,51 @@ class DeepSupervision(Loss):
 
     def compute(self, pred_batch: Batch | Sequence[Tensor], gt_batch: Batch) -> Tensor:
         """The weighted sum; the value of each scale goes to `extra_info`."""
+        value, [info] = self._compute([self], pred_batch, gt_batch)
+        self.extra_info.update(info)
+        return value.squeeze()
+
+    def sharing_key(self) -> Any:
+        """The inner loss's key, the keys of the batch, and the weights."""
+        inner = self.loss.sharing_key()
+        if inner is None or type(self) is not DeepSupervision:
+            return None
+        return "deep supervision", self.pred_key, self.gt_key, self.weights, self.use_mixup, inner
+
+    def prepare_together(self, losses: Sequence[Loss]) -> None:
+        """Makes ready what the inner losses need."""
+        self.loss.prepare_together(_inner(losses))
+
+    def compute_together(
+        self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """The losses (K,), which share a pass at each scale."""
+        if len(losses) == 1:
+            return super().compute_together(losses, pred_batch, gt_batch)  # type: ignore[arg-type]
+        return self._compute(losses, pred_batch, gt_batch)
+
+    def _compute(
+        self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
         scales = self._scales(pred_batch)
         weights = self._weights(len(scales))
-        parts, values = [], []
+        inner = _inner(losses)
+        infos: list[dict[str, Any]] = [{} for _ in losses]
+        parts, dtype = [], scales[0].dtype
         for index, (prediction, weight) in enumerate(zip(scales, weights, strict=True)):
             if weight == 0:
-                parts.append(prediction[:0].sum())  # 0, whatever the prediction holds
+                parts.append(prediction[:0].sum().expand(len(losses)))  # 0, whatever it holds
                 continue
             truths = _resized(gt_batch, scales[0], prediction.shape[2:])
-            value, info = self.loss(self._at_scale(pred_batch, prediction), truths, normalize=False)
-            if index == 0:
-                self.extra_info.update(info)
-            self.extra_info[f"scale_{index}"] = value
-            values.append(value)
-            parts.append(weight * value.to(accumulation_dtype(value.device)))
-        return torch.stack(parts).sum().to(values[0].dtype)
+            at_scale = self._at_scale(pred_batch, prediction)
+            values, of_scale = raw_losses(inner, at_scale, truths)
+            values, dtype = values.reshape(-1), values.dtype
+            for info, more, value in zip(infos, of_scale, values.detach().unbind(), strict=True):
+                if index == 0:
+                    info.update(more)
+                info[f"scale_{index}"] = value
+            parts.append(weight * values.to(accumulation_dtype(values.device)))
+        return torch.stack(parts).sum(0).to(dtype), infos
 
     def _scales(self, pred_batch: Any) -> Sequence[Tensor]:
         """The predictions, finest first, checked against each other."""
@@ -131,6 +161,10 @@ class DeepSupervision(Loss):
         """The loss's name, whether it takes mixup, and the weights that were given."""
         given = "" if self.weights is None else f", weights={list(self.weights)}"
         return super().extra_repr() + given
+
+
+def _inner(losses: Sequence[Loss]) -> list[Loss]:
+    return [loss.loss for loss in losses if isinstance(loss, DeepSupervision)]
 
 
 def _as_loss(loss: Any) -> Loss:

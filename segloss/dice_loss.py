@@ -6,10 +6,8 @@ from torch import Tensor, nn
 
 from segloss.arguments import check_number
 from segloss.batch import check_same_shape
-from segloss.confusion import SoftConfusion, soft_confusion
-from segloss.confusion.sums import SUMS
-from segloss.precision import arithmetic_dtype
-from segloss.terms import CrossEntropy, Dice, total_mean
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.terms import CrossEntropy, Dice
 
 
 class DiceLoss(nn.Module):
@@ -33,12 +31,12 @@ class DiceLoss(nn.Module):
 
     def __init__(self, smooth: float = 1.0) -> None:
         super().__init__()
-        self.term = Dice(smooth=smooth, region_reduction="micro")
+        term = Dice(smooth=smooth, region_reduction="micro")
+        self.loss = CompoundLoss(term, from_logits=False)
 
     def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The loss of probabilities and a mask of the same shape."""
-        confusion = _confusion(predictions, targets, from_logits=False, sums=("region",))
-        return total_mean(*self.term(confusion)).to(arithmetic_dtype(predictions.dtype))
+        return _of_all_elements(self.loss, predictions, targets)
 
 
 class DiceBCELoss(nn.Module):
@@ -63,25 +61,16 @@ class DiceBCELoss(nn.Module):
         super().__init__()
         self.dice_weight = check_number("dice_weight", dice_weight)
         self.bce_weight = check_number("bce_weight", bce_weight)
-        self.dice = Dice(smooth=smooth, region_reduction="micro")
-        self.bce = CrossEntropy()
+        dice = Dice(smooth=smooth, region_reduction="micro")
+        self.loss = CompoundLoss(self.dice_weight * dice + self.bce_weight * CrossEntropy())
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of logits and a mask of the same shape."""
-        confusion = _confusion(logits, targets, from_logits=True, sums=tuple(SUMS))
-        dice, bce = total_mean(*self.dice(confusion)), total_mean(*self.bce(confusion))
-        total = self.dice_weight * dice + self.bce_weight * bce
-        return total.to(arithmetic_dtype(logits.dtype))
+        return _of_all_elements(self.loss, logits, targets)
 
 
-def _confusion(
-    predictions: Tensor, targets: Tensor, *, from_logits: bool, sums: tuple[str, ...]
-) -> SoftConfusion:
-    """The sums over all elements together."""
+def _of_all_elements(loss: CompoundLoss, predictions: Tensor, targets: Tensor) -> Tensor:
+    """The loss of all elements together, as pixels of one sample and channel."""
     check_same_shape(predictions, targets)
-    return soft_confusion(
-        predictions.reshape(1, 1, -1),
-        targets.reshape(1, 1, -1),
-        from_logits=from_logits,
-        sums=sums,
-    )
+    result: Tensor = loss(predictions.reshape(1, 1, -1), targets.reshape(1, 1, -1))
+    return result

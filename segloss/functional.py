@@ -1,214 +1,32 @@
-"""The losses as plain functions of predictions and targets.
+"""The losses as plain functions of predictions and targets, through the same door as the modules.
 
-Each takes what `soft_confusion` takes, and gives the mean, or with `reduction="none"` the loss of
-each sample and class.
+There is one for each term, such as `jaccard_loss`, made from the table of terms, and the compound
+of them. `functional.pyi` beside this file, which `docs/term_stubs.py` writes, says the same to
+editors and type checkers. What is the same in every call, the terms, is kept between calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice
-from segloss.confusion import soft_confusion
+from segloss.arguments import check_choice, check_mapping, check_weights, nearest
+from segloss.losses.compound_loss import REDUCTIONS, check_cells
 from segloss.precision import arithmetic_dtype
-from segloss.terms import (
-    Compound,
-    CrossEntropy,
-    Dice,
-    FocalTversky,
-    Jaccard,
-    RegionOptions,
-    RegionTerm,
-    Tversky,
-    Weighted,
-    seg_terms,
-)
+from segloss.sums.autograd import run
+from segloss.targets import PixelOptions, as_pixels
+from segloss.terms import TERMS, CrossEntropy, Mixture, Term
+from segloss.terms.evaluate import evaluate
+from segloss.terms.mixture import MixtureGroup
+from segloss.terms.options import documented_mixture, parameters_of
+from segloss.tracing import constant
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-__all__ = [
-    "binary_cross_entropy",
-    "cross_entropy",
-    "dice_loss",
-    "focal_tversky_loss",
-    "jaccard_loss",
-    "seg_loss",
-    "tversky_loss",
-]
-
-
-class RegionLossOptions(RegionOptions, total=False):
-    """What all region losses take, beside the options of `RegionTerm`.
-
-    Args:
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
-        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        reduction: "mean", or "none" for the loss of each cell of samples and classes.
-    """
-
-    activation: str | None
-    pixel_weights: Tensor | None
-    ignore_index: int | None
-    reduction: str
-
-
-def dice_loss(
-    pred: Tensor,
-    target: Tensor,
-    *,
-    n_classes: int = 2,
-    from_logits: bool = True,
-    smooth: float = 1.0,
-    **options: Unpack[RegionLossOptions],
-) -> Tensor:
-    r"""Dice loss, :math:`1 - (2\,TP + s) / (\sum p + \sum g + s)`, in [0, 1).
-
-    Args:
-        pred: Logits or probabilities, (N, C, *spatial).
-        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        smooth: The smoothing s, at least 0.
-        **options: See `RegionLossOptions` and `RegionTerm`.
-
-    Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
-
-    Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
-
-    Example:
-        >>> import torch
-        >>> dice_loss(torch.tensor([[[40., 40., -40., -40.]]]), torch.tensor([[[1, 0, 1, 0]]]))
-        tensor(0.4000)
-    """
-    return _region_loss(Dice, {"smooth": smooth}, pred, target, n_classes, from_logits, **options)
-
-
-def jaccard_loss(
-    pred: Tensor,
-    target: Tensor,
-    *,
-    n_classes: int = 2,
-    from_logits: bool = True,
-    smooth: float = 0.0,
-    **options: Unpack[RegionLossOptions],
-) -> Tensor:
-    r"""Jaccard loss, :math:`1 - (TP + s) / (TP + FP + FN + s)`, in [0, 1].
-
-    Args:
-        pred: Logits or probabilities, (N, C, *spatial).
-        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        smooth: The smoothing s, at least 0.
-        **options: See `RegionLossOptions` and `RegionTerm`.
-
-    Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
-
-    Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
-    segmentation" (2016).
-
-    Example:
-        >>> import torch
-        >>> jaccard_loss(torch.tensor([[[40., 40., -40., -40.]]]), torch.tensor([[[1, 0, 1, 0]]]))
-        tensor(0.6667)
-    """
-    return _region_loss(
-        Jaccard, {"smooth": smooth}, pred, target, n_classes, from_logits, **options
-    )
-
-
-def tversky_loss(
-    pred: Tensor,
-    target: Tensor,
-    *,
-    n_classes: int = 2,
-    from_logits: bool = True,
-    alpha: float = 0.3,
-    beta: float = 0.7,
-    **options: Unpack[RegionLossOptions],
-) -> Tensor:
-    r"""Tversky loss, :math:`1 - TP / (TP + \alpha FP + \beta FN)`, in [0, 1].
-
-    Args:
-        pred: Logits or probabilities, (N, C, *spatial).
-        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        alpha: The weight of false positives.
-        beta: The weight of false negatives.
-        **options: See `RegionLossOptions` and `RegionTerm`.
-
-    Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
-
-    Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
-    fully convolutional deep networks" (2017).
-
-    Example:
-        >>> import torch
-        >>> tversky_loss(torch.tensor([[[40., 40., -40., -40.]]]), torch.tensor([[[1, 1, 1, 0]]]))
-        tensor(0.2593)
-    """
-    parameters = {"alpha": alpha, "beta": beta}
-    return _region_loss(Tversky, parameters, pred, target, n_classes, from_logits, **options)
-
-
-def focal_tversky_loss(
-    pred: Tensor,
-    target: Tensor,
-    *,
-    n_classes: int = 2,
-    from_logits: bool = True,
-    alpha: float = 0.3,
-    beta: float = 0.7,
-    gamma: float = 0.75,
-    **options: Unpack[RegionLossOptions],
-) -> Tensor:
-    r"""Focal Tversky loss, :math:`(1 - TP / (TP + \alpha FP + \beta FN))^\gamma`, in [0, 1].
-
-    Args:
-        pred: Logits or probabilities, (N, C, *spatial).
-        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        alpha: The weight of false positives.
-        beta: The weight of false negatives.
-        gamma: The exponent, above 0.
-        **options: See `RegionLossOptions` and `RegionTerm`.
-
-    Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
-
-    Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
-    lesion segmentation" (2019).
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[[40., 40., -40., -40.]]])
-        >>> focal_tversky_loss(logits, torch.tensor([[[1, 1, 1, 0]]]))
-        tensor(0.3633)
-    """
-    parameters = {"alpha": alpha, "beta": beta, "gamma": gamma}
-    return _region_loss(FocalTversky, parameters, pred, target, n_classes, from_logits, **options)
+__all__ = ["binary_cross_entropy", "cross_entropy", "seg_loss"]
 
 
 def cross_entropy(
@@ -250,7 +68,7 @@ def cross_entropy(
         tensor(1.0986)
     """
     return _loss(
-        Compound([Weighted(1.0, CrossEntropy())]),
+        _group_of(CrossEntropy),
         pred,
         target,
         reduction,
@@ -306,7 +124,7 @@ def binary_cross_entropy(
         tensor(0.6931)
     """
     return _loss(
-        Compound([Weighted(1.0, CrossEntropy())]),
+        _group_of(CrossEntropy),
         pred,
         target,
         reduction,
@@ -341,7 +159,13 @@ def seg_loss(
     pixel_weights: Tensor | None = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
-    **region: Unpack[RegionOptions],
+    maps: Mapping[str, Tensor] | None = None,
+    terms: Mixture | Term | Mapping[Any, Any] | None = None,
+    region_reduction: str = "sample",
+    region_classes: Sequence[int] | None = None,
+    region_class_weights: Any = None,
+    skip_absent_classes: bool = False,
+    soft_labels: str = "product",
 ) -> Tensor:
     """The compound loss: cross-entropy, Dice and focal Tversky, weighted by their coefficients.
 
@@ -368,7 +192,15 @@ def seg_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The target's value that marks pixels to be left out.
         reduction: "mean", or "none" for the sum of the terms' cells.
-        **region: How the region terms are averaged; see `segloss.terms.RegionTerm`.
+        maps: The maps that terms need by name, each (N, C, *spatial).
+        terms: The whole mixture, beside which the coefficients, `extra_terms` and what follows
+            stay at their defaults; see `segloss.SegLoss`.
+        region_reduction: "sample", "batch" or "micro", as all of these in
+            `segloss.terms.RegionTerm`.
+        region_classes: The classes that the region terms look at; None: all.
+        region_class_weights: Their weights in the mean over classes.
+        skip_absent_classes: Whether classes absent from the target are left out.
+        soft_labels: "product" or "metric".
 
     Returns:
         A scalar; with `reduction="none"`, (N, C).
@@ -381,7 +213,8 @@ def seg_loss(
         >>> seg_loss(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.5466)
     """
-    compound = seg_terms(
+    group = _made(
+        _documented_group,
         bce_coef=bce_coef,
         dice_coef=dice_coef,
         tversky_focal_coef=tversky_focal_coef,
@@ -390,10 +223,15 @@ def seg_loss(
         tversky_beta=tversky_beta,
         tversky_gamma=tversky_gamma,
         extra_terms=extra_terms,
-        **region,
+        terms=terms,
+        region_reduction=region_reduction,
+        region_classes=region_classes,
+        region_class_weights=region_class_weights,
+        skip_absent_classes=skip_absent_classes,
+        soft_labels=soft_labels,
     )
     return _loss(
-        compound,
+        group,
         pred,
         target,
         reduction,
@@ -405,69 +243,179 @@ def seg_loss(
         class_weights=class_weights,
         pos_weight=pos_weight,
         label_smoothing=label_smoothing,
+        maps=maps,
     )
 
 
-def _region_loss(
-    term_type: type[RegionTerm],
-    parameters: Mapping[str, float],
+def _term_loss(
     pred: Tensor,
     target: Tensor,
-    n_classes: int,
-    from_logits: bool,
     *,
+    n_classes: int = 2,
+    from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
     ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
     reduction: str = "mean",
-    **region: Unpack[RegionOptions],
 ) -> Tensor:
-    return _loss(
-        Compound([Weighted(1.0, term_type(**parameters, **region))]),
-        pred,
-        target,
-        reduction,
-        n_classes=n_classes,
-        from_logits=from_logits,
-        activation=activation,
-        pixel_weights=pixel_weights,
-        ignore_index=ignore_index,
-    )
+    """A loss of predictions and targets: {summary}.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.{term}`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    raise NotImplementedError  # it is the signature that all functions of terms have in common
+
+
+def signature_of(term_type: type[Term]) -> inspect.Signature:
+    """The signature of a term's function: the common arguments, and the term's parameters."""
+    common = list(inspect.signature(_term_loss).parameters.values())
+    own = list(inspect.signature(term_type).parameters.values())
+    return inspect.Signature([*common, *own], return_annotation="Tensor")
+
+
+def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
+    names = parameters_of(term_type)
+    name = f"{term_type.name}_loss"
+    known = [*list(inspect.signature(_term_loss).parameters)[2:], *names]
+
+    def loss(pred: Tensor, target: Tensor, **arguments: Any) -> Tensor:
+        for key in arguments:
+            if key not in known:
+                raise TypeError(
+                    f"{name}() got an unexpected keyword argument {key!r}{nearest(key, known)}."
+                )
+        parameters = {key: arguments.pop(key) for key in names if key in arguments}
+        reduction = arguments.pop("reduction", "mean")
+        return _loss(_group_of(term_type, **parameters), pred, target, reduction, **arguments)
+
+    summary = (inspect.getdoc(term_type) or "").split("\n\n")[0].rstrip(".")
+    loss.__name__ = loss.__qualname__ = name
+    loss.__doc__ = (_term_loss.__doc__ or "").format(summary=summary, term=term_type.__name__)
+    loss.__signature__ = signature_of(term_type)  # type: ignore[attr-defined]
+    return loss
+
+
+def _group_of(term_type: type[Term], **parameters: Any) -> MixtureGroup:
+    """What a pass must know of one term."""
+    return _made(_term_group, term_type=term_type, **parameters)
+
+
+def _made(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
+    """The group of some parameters, which is kept where they can be compared."""
+    if torch.compiler.is_compiling():
+        return _traced[_traced_key(make, **parameters)]
+    try:
+        hash(tuple(parameters.values()))
+    except TypeError:  # lists, tensors or mappings among them
+        return make(**parameters)
+    return _kept(make, **parameters)
+
+
+def _term_group(term_type: type[Term], **parameters: Any) -> MixtureGroup:
+    return MixtureGroup([Mixture.of(term_type(**parameters))])
+
+
+def _documented_group(**parameters: Any) -> MixtureGroup:
+    return MixtureGroup([documented_mixture(**parameters)])
+
+
+_traced: dict[str, MixtureGroup] = {}
+"""The groups that compiled code has: a compiler can't make one, and finds them here."""
+
+
+@constant
+def _traced_key(make: Callable[..., MixtureGroup], **parameters: Any) -> str:
+    group = make(**parameters)
+    key = repr(group.mixtures)
+    _traced[key] = group
+    return key
+
+
+@functools.lru_cache(maxsize=128, typed=True)
+def _kept(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
+    return make(**parameters)
 
 
 def _loss(
-    compound: Compound,
+    group: MixtureGroup,
     pred: Tensor,
     target: Tensor,
     reduction: str,
-    **reading: Any,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    class_weights: Any = None,
+    pos_weight: Any = None,
+    label_smoothing: float = 0.0,
+    maps: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """The compound of the terms, as a mean or for each cell, rounded once at the end."""
-    check_choice("reduction", reduction, ("mean", "none"))
+    """The loss of a group's one mixture, as a mean or for each cell."""
+    check_choice("reduction", reduction, REDUCTIONS)
+    [mixture] = group.mixtures
     if reduction == "none":
-        _check_cells(compound)
-    confusion = soft_confusion(pred, target, sums=compound.sums, **reading)
-    loss = compound.cells(confusion) if reduction == "none" else compound.value(confusion)
-    return loss.to(arithmetic_dtype(pred.dtype))
+        check_cells(mixture)
+    options = PixelOptions.checked(
+        n_classes,
+        activation,
+        from_logits=from_logits,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+    pixels = as_pixels(
+        pred,
+        target,
+        options,
+        pixel_weights=pixel_weights,
+        class_weights=check_weights("class_weights", class_weights),
+        pos_weight=check_weights("pos_weight", pos_weight),
+        maps=_maps(group, maps),
+    )
+    group.check_classes(pred.shape[1], options.activation)
+    if reduction == "mean":
+        return evaluate(group, pixels)
+    cells = mixture.cells(run(pixels, group.plan).confusion())
+    return cells.to(arithmetic_dtype(pred.dtype))
 
 
-def _check_cells(compound: Compound) -> None:
-    """Raises ValueError if the terms have no cells of samples and classes to hand out."""
-    for term in compound.terms.values():
-        if not isinstance(term, RegionTerm):
-            continue
-        if term.region_reduction != "sample" or term.region_class_weights is not None:
-            raise ValueError(
-                "reduction='none' gives the loss of each sample and class, before any mean: leave "
-                "region_reduction='sample' and region_class_weights=None."
-            )
-        if term.region_classes is not None and len(compound.terms) > 1:
-            raise ValueError(
-                "reduction='none' adds up terms of the same classes: leave region_classes=None, "
-                "and select from the result."
-            )
+def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:
+    given = {} if maps is None else check_mapping("maps", maps)
+    for key in group.plan.map_keys:
+        if key not in given:
+            raise ValueError(f"maps must have {key!r}: pass maps={{{key!r}: ...}}.")
+    return {key: given[key] for key in group.plan.map_keys}
 
 
 def _channels(pred: Any) -> int:
     """The number of channels, or 2 where there are none: `as_pixels` then says what is wrong."""
     return pred.shape[1] if isinstance(pred, Tensor) and pred.ndim > 1 else 2
+
+
+TERM_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    name: _function_of(term_type)
+    for name, term_type in TERMS.items()
+    if term_type is not CrossEntropy
+}
+"""The functions of single terms, by the names of these."""
+
+globals().update({function.__name__: function for function in TERM_FUNCTIONS.values()})
+__all__ += [function.__name__ for function in TERM_FUNCTIONS.values()]

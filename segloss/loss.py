@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -73,6 +73,29 @@ class Loss(Precise):
         """The raw scalar loss of a batch."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
+    def sharing_key(self) -> Any:
+        """What two losses must have equal to be computed together; None: it is computed alone."""
+        return None
+
+    def prepare_together(self, losses: Sequence[Loss]) -> None:
+        """Makes ready what `compute_together` needs of losses that have this one's key."""
+
+    def compute_together(
+        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """The raw losses of a batch, (K,) or () for one, and the extra information of each.
+
+        Args:
+            losses: This loss, and others that have its `sharing_key`, in any order.
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+        """
+        try:
+            value = self._check_scalar(self.compute(pred_batch, gt_batch))
+            return value, [_detached(self.extra_info)]
+        finally:
+            self.extra_info.clear()
+
     def forward(
         self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True
     ) -> tuple[Tensor, dict[str, Any]]:
@@ -83,8 +106,9 @@ class Loss(Precise):
             gt_batch: A mapping with targets, or the target itself.
             normalize: Whether to divide by `norm`.
         """
-        check_flag("normalize", normalize)
-        loss, extra_info = self._raw(pred_batch, gt_batch)
+        if normalize is not True and normalize is not False:
+            check_flag("normalize", normalize)
+        loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
             loss = loss / self.norm.to(loss.dtype)
         return loss, extra_info
@@ -101,14 +125,14 @@ class Loss(Precise):
             ValueError: `nums` is not above 0, or the average would not be finite or not be above
                 1e-9; nothing is changed then.
         """
-        self._set_average(self._updated_average(pred_batch, gt_batch, nums))
+        number = check_number("nums", nums, open_low=True)
+        with torch.no_grad(), local_statistics():
+            loss, _ = raw_losses([self], pred_batch, gt_batch)
+        self._set_average(self._updated_average(loss, number))
 
     @torch.no_grad()
-    def _updated_average(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> RunningAverage:
-        """The running average as `update_norm` would leave it; nothing is changed."""
-        number = check_number("nums", nums, open_low=True)
-        with local_statistics():
-            loss, _ = self._raw(pred_batch, gt_batch)
+    def _updated_average(self, loss: Tensor, number: float) -> RunningAverage:
+        """The running average with one more raw loss, of so many samples; nothing is changed."""
         count = self.norm_count + number
         average = torch.lerp(self.norm, loss.to(self.norm), number / count)
         value = average.item()
@@ -181,29 +205,6 @@ class Loss(Precise):
         """The loss's name, and whether it takes mixup."""
         return f"{self.name!r}" + (", use_mixup=True" if self.use_mixup else "")
 
-    def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """The loss as computed, mixup included, and the extra information, detached."""
-        mixed = split_mixup(gt_batch, self.gt_key)
-        if mixed is None:
-            return self._computed(pred_batch, gt_batch)
-        if not self.use_mixup:
-            raise ValueError(
-                f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {self.name!r} was made "
-                f"without: set use_mixup=True, or leave the keys out."
-            )
-        batch_a, batch_b, lam = mixed
-        loss_a, extra_a = self._computed(pred_batch, batch_a)
-        loss_b, extra_b = self._computed(pred_batch, batch_b)
-        blended = {key: _blend(value, extra_b.get(key), lam) for key, value in extra_a.items()}
-        return _blend(loss_a, loss_b, lam), blended
-
-    def _computed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        try:
-            loss = self._check_scalar(self.compute(pred_batch, gt_batch))
-            return loss, _detached(self.extra_info)
-        finally:
-            self.extra_info.clear()
-
     def _check_scalar(self, loss: Any) -> Tensor:
         if not isinstance(loss, Tensor):
             raise TypeError(f"{self.name!r} must return a tensor, got {type(loss).__name__}.")
@@ -218,6 +219,45 @@ class Loss(Precise):
                 "numbers would be rounded when they are normalised."
             )
         return loss.reshape(())
+
+
+def raw_losses(
+    losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Losses of one `sharing_key` as computed, mixup included: (K,) or () for one, without norms.
+
+    The extra information of each is detached.
+    """
+    first = losses[0]
+    mixed = split_mixup(gt_batch, first.gt_key)
+    if mixed is None:
+        return first.compute_together(losses, pred_batch, gt_batch)
+    if not first.use_mixup:
+        raise ValueError(
+            f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {first.name!r} was made "
+            f"without: set use_mixup=True, or leave the keys out."
+        )
+    batch_a, batch_b, lam = mixed
+    losses_a, infos_a = first.compute_together(losses, pred_batch, batch_a)
+    losses_b, infos_b = first.compute_together(losses, pred_batch, batch_b)
+    blended = [
+        {key: _blend(value, info_b.get(key), lam) for key, value in info_a.items()}
+        for info_a, info_b in zip(infos_a, infos_b, strict=True)
+    ]
+    return _blend(losses_a, losses_b, lam), blended
+
+
+def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
+    """The places of losses that are computed together, in groups."""
+    groups: list[tuple[Any, list[int]]] = []
+    for place, loss in enumerate(losses):
+        key = loss.sharing_key()
+        same = [places for other, places in groups if key is not None and other == key]
+        if same:
+            same[0].append(place)
+        else:
+            groups.append((key, [place]))
+    return [places for _, places in groups]
 
 
 class Criterion(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segloss.arguments import check_text, shown
 from segloss.batch import Batch, take, take_optional
 from segloss.loss import Loss
+from segloss.losses.compound_loss import CompoundLoss
 from segloss.precision import without_autocast
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import (
@@ -21,7 +22,6 @@ from segloss.targets import (
     check_real,
     check_unit_range,
 )
-from segloss.term_losses import TermLoss
 
 _LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which have no channel axis."""
@@ -52,8 +52,8 @@ class LossWrapper(Loss):
         target_dtype: What to convert targets to, a `torch.dtype` or its name ("long", "float32").
         use_mixup: Whether batches may carry the keys of `MixUp`.
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. They, and the maps
-            that a term needs, go to losses of this package (`segloss.TermLoss`) alone: others take
-            a prediction and a target.
+            that a term needs, go to losses of this package (`segloss.CompoundLoss`) alone: others
+            take a prediction and a target.
 
     Predictions in half precision are computed in float32, outside of autocast. Unless
     `target_dtype` says otherwise, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is
@@ -114,7 +114,7 @@ class LossWrapper(Loss):
         target = self._target(gt_batch, prediction)
         if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
             self._check_masks(prediction, target)
-        further = self._further(gt_batch) if isinstance(self.loss_func, TermLoss) else {}
+        further = self._further(gt_batch) if isinstance(self.loss_func, CompoundLoss) else {}
         try:
             with without_autocast(prediction.device):
                 return self.loss_func(prediction, target, **further)
@@ -137,7 +137,7 @@ class LossWrapper(Loss):
     def _further(self, gt_batch: Batch) -> dict[str, Any]:
         """The pixel weights, and the maps that the term needs, of the selected channels."""
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        keys = self.loss_func.compound.maps  # type: ignore[attr-defined]
+        keys: tuple[str, ...] = self.loss_func.map_keys  # type: ignore[attr-defined]
         maps = {key: take(gt_batch, key, "gt_batch") for key in keys}
         if self.gt_channels is None:
             return {"pixel_weights": weights, "maps": maps}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segloss.arguments import check_number, check_text, shown
 from segloss.batch import MissingKeyError, take
-from segloss.targets import is_traced
+from segloss.tracing import is_traced
 
 KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
 """The keys that mixup adds to the batch of targets."""
@@ -121,7 +121,9 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
         MissingKeyError: Some of the keys of mixup are there and others not.
         ValueError: Lambda is no single number in [0, 1].
     """
-    if not isinstance(gt_batch, Mapping) or not any(key in gt_batch for key in KEYS):
+    if isinstance(gt_batch, Tensor) or not isinstance(gt_batch, Mapping):
+        return None
+    if not any(key in gt_batch for key in KEYS):
         return None
     missing = [key for key in KEYS if gt_batch.get(key) is None]
     if missing:

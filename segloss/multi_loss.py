@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segloss.arguments import check_flag, check_same_names, is_list, shown
+from segloss.arguments import check_flag, check_number, check_same_names, is_list, shown
 from segloss.batch import Batch
-from segloss.distributed import rank
-from segloss.loss import Criterion, Loss
+from segloss.constants import on_device
+from segloss.distributed import local_statistics, rank
+from segloss.loss import Criterion, Loss, raw_losses, share_passes
 from segloss.loss_wrapper import LossWrapper
 from segloss.precision import Precise
 from segloss.schedule import Weight, WeightSchedule
@@ -23,11 +24,20 @@ PreProcess = Callable[[Any, Any], tuple[Any, Any]]
 """From (pred_batch, gt_batch) to (pred_batch, gt_batch), with what losses need added."""
 
 
-class _Weighted(NamedTuple):
-    """The weighted losses in float64, and the dtype that they had."""
+class _Results(NamedTuple):
+    """The losses of a batch.
+
+    Attributes:
+        values: The losses, normalised if that was asked, (K,), without a graph.
+        weighted: The same times their weights, in float64, with a graph.
+        dtype: The dtype that losses have.
+        infos: The extra information of each.
+    """
 
     values: Tensor
+    weighted: Tensor
     dtype: torch.dtype
+    infos: list[dict[str, Any]]
 
 
 class MultiLoss(Precise):
@@ -115,6 +125,8 @@ class MultiLoss(Precise):
         self.register_buffer("epoch", torch.tensor(torch.nan, dtype=torch.float64))
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
+        for places in share_passes(losses):
+            losses[places[0]].prepare_together([losses[place] for place in places])
 
     def forward(
         self,
@@ -137,13 +149,14 @@ class MultiLoss(Precise):
             ValueError: A weight is scheduled, and no epoch was ever set.
         """
         results = self._results(pred_batch, gt_batch, normalize, epoch)
-        total = self._combined(self._weighted(results))
+        total = self._combined(results)
         losses: dict[str, Tensor] = {}
-        for name, (value, info) in results.items():
-            losses[name] = value.detach()
-            parts = {key: part for key, part in info.items() if key.startswith(f"{name}.")}
-            losses.update(parts)
-        return total, losses, {name: info for name, (_, info) in results.items()}
+        infos: dict[str, dict[str, Any]] = {}
+        values = results.values.unbind()
+        for loss, value, info in zip(self._losses(), values, results.infos, strict=True):
+            losses[loss.name], infos[loss.name] = value, info
+            losses |= {key: part for key, part in info.items() if key.startswith(f"{loss.name}.")}
+        return total, losses, infos
 
     def losses(
         self,
@@ -156,13 +169,13 @@ class MultiLoss(Precise):
 
         The arguments are those of `forward`, whose total is the sum of this vector.
         """
-        weighted = self._weighted(self._results(pred_batch, gt_batch, normalize, epoch))
-        return weighted.values.to(weighted.dtype)
+        results = self._results(pred_batch, gt_batch, normalize, epoch)
+        return results.weighted.to(results.dtype)
 
     def _results(
         self, pred_batch: Batch, gt_batch: Batch, normalize: bool | None, epoch: float | None
-    ) -> dict[str, tuple[Tensor, dict[str, Any]]]:
-        """The value and the extra information of each loss, by name."""
+    ) -> _Results:
+        """The losses and the extra information of each."""
         normalize = self.normalize_losses if normalize is None else normalize
         check_flag("normalize", normalize)
         if epoch is not None:
@@ -173,19 +186,50 @@ class MultiLoss(Precise):
                 "of each epoch, or pass epoch=."
             )
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
-        results = {loss.name: loss(pred_batch, gt_batch, normalize) for loss in self._losses()}
+        raw, infos = self._raw(pred_batch, gt_batch)
         if epoch is not None:
             self.set_epoch(epoch)  # after what a wrong batch may have raised
+        weights = self.current_weights.to(raw.device)
+        values = raw.detach()
+        if normalize:
+            norms = torch.stack([loss.norm for loss in self._losses()]).to(raw.device)
+            weights, values = weights / norms, (values / norms).to(raw.dtype)
+        results = _Results(values, weights * raw, raw.dtype, infos)
         if self.check_finite and not torch.compiler.is_compiling():
             self._check_finite(results)
         return results
 
-    def _check_finite(self, results: Mapping[str, tuple[Tensor, dict[str, Any]]]) -> None:
-        values = {name: value.detach() for name, (value, _) in results.items()}
-        if torch.stack([value.isfinite() for value in values.values()]).all():
+    def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, list[dict[str, Any]]]:
+        """The losses without norms and weights, (K,), and the extra information of each.
+
+        Losses that look at the same pixels in the same way share one pass.
+        """
+        losses = self._losses()
+        infos: list[dict[str, Any]] = [{}] * len(losses)
+        values, order = [], []
+        for places in share_passes(losses):
+            group = [losses[place] for place in places]
+            raw, of_group = raw_losses(group, pred_batch, gt_batch)
+            values.append(raw.reshape(-1))
+            order += places
+            for place, info in zip(places, of_group, strict=True):
+                infos[place] = info
+        if len(values) == 1:
+            return values[0], infos
+        together = torch.cat(values)
+        if order != sorted(order):
+            back = tuple(order.index(place) for place in range(len(order)))
+            together = together.index_select(0, on_device(back, together.device, torch.int64))
+        return together, infos
+
+    def _check_finite(self, results: _Results) -> None:
+        losses = self._losses()
+        values = dict(zip([loss.name for loss in losses], results.values.unbind(), strict=True))
+        infos = dict(zip(values, results.infos, strict=True))
+        if results.values.isfinite().all():
             return
         wrong = [name for name, value in values.items() if not value.isfinite()]
-        parts = [part for name in wrong for part in _not_finite(name, results[name][1])]
+        parts = [part for name in wrong for part in _not_finite(name, infos[name])]
         where = f" ({', '.join(parts)})" if parts else ""
         norms = {loss.name: loss.norm.item() for loss in self._losses()}
         weights = dict(zip(norms, self.current_weights.tolist(), strict=True))
@@ -196,15 +240,11 @@ class MultiLoss(Precise):
             "that is too high, or half precision that overflows, are the usual causes."
         )
 
-    def _weighted(self, results: Mapping[str, tuple[Tensor, Any]]) -> _Weighted:
-        values = torch.stack([value for value, _ in results.values()])
-        return _Weighted(self.current_weights.to(values.device) * values, values.dtype)
-
-    def _combined(self, weighted: _Weighted) -> Tensor:
+    def _combined(self, results: _Results) -> Tensor:
         """The total; a combiner gets the losses in their own precision."""
         if self.combiner is None:
-            return weighted.values.sum().to(weighted.dtype)
-        total = self.combiner(weighted.values.to(weighted.dtype))
+            return results.weighted.sum().to(results.dtype)
+        total = self.combiner(results.weighted.to(results.dtype))
         if not isinstance(total, Tensor) or total.numel() != 1:
             came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else shown(total)
             raise ValueError(f"combiner must return a scalar tensor, got {came}.")
@@ -224,8 +264,14 @@ class MultiLoss(Precise):
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
         """Takes a batch into the norm of every loss; see `Loss.update_norm`."""
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
+        number = check_number("nums", nums, open_low=True)
         losses = self._losses()
-        averages = [loss._updated_average(pred_batch, gt_batch, nums) for loss in losses]
+        with torch.no_grad(), local_statistics():
+            raw, _ = self._raw(pred_batch, gt_batch)
+        averages = [
+            loss._updated_average(value, number)
+            for loss, value in zip(losses, raw.unbind(), strict=True)
+        ]
         for loss, average in zip(losses, averages, strict=True):
             loss._set_average(average)
 

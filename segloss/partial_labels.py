@@ -11,8 +11,6 @@ multi-organ segmentation" (2021).
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
@@ -23,8 +21,7 @@ def merge_unannotated(pixels: Pixels, annotated: Tensor) -> Pixels:
     """The pixels with classes that are not annotated as background, class 0, for softmax."""
     merged = ~annotated.unsqueeze(-1)
     merged[:, 0] = False
-    return dataclasses.replace(
-        pixels,
+    return pixels.replace(
         prediction=_merged_prediction(pixels, merged),
         target=_merged_labels(pixels, merged)
         if pixels.is_label_map

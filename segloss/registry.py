@@ -26,19 +26,16 @@ from segloss.frame_field import (
     compute_gt_field,
 )
 from segloss.loss_wrapper import LossWrapper
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.losses.term_losses import TERM_LOSSES
 from segloss.multi_loss import MultiLoss
 from segloss.seg_loss import SegLoss
-from segloss.term_losses import TermLoss
 from segloss.topk import TopKCrossEntropyLoss
-
-TERM_LOSSES: dict[str, type[TermLoss]] = {
-    loss.term_type.name: loss for loss in TermLoss.__subclasses__()
-}
-"""The losses of single terms, by the names of these."""
 
 LOSSES: dict[str, type[nn.Module]] = {
     loss.__name__: loss
     for loss in (
+        CompoundLoss,
         CrossfieldAlign90Loss,
         CrossfieldAlignLoss,
         CrossfieldSmoothLoss,

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from segloss.arguments import (
     check_flag,
-    check_integer,
     check_number,
     check_text,
     check_weights,
@@ -22,13 +21,17 @@ from segloss.partial_labels import merge_unannotated
 from segloss.selectors import Selector, optional_selector
 from segloss.targets import (
     Names,
+    PixelOptions,
     Pixels,
     ValueChecks,
     as_pixels,
     check_channel_weights,
-    resolve_activation,
 )
-from segloss.terms import PixelTerm, seg_terms
+from segloss.terms import Mixture, PixelTerm, Term
+from segloss.terms.evaluate import evaluate
+from segloss.terms.mixture import MixtureGroup
+from segloss.terms.options import documented_mixture
+from segloss.tracing import is_traced
 
 _MAKE = (
     "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap), or name yours in "
@@ -84,6 +87,10 @@ class SegLoss(Loss):
             coefficients, such as `{"jaccard": 0.2}`; or names of your own with mappings of the
             coefficient, the term and its parameters, such as
             `{"foreground": {"term": "dice", "coef": 0.5, "region_classes": [1, 2]}}`.
+        terms: The whole mixture, beside which the coefficients, `extra_terms` and the arguments of
+            the region terms stay at their defaults:
+            `0.5 * CrossEntropy() + 0.5 * Dice(region_classes=[1, 2])` of `segloss.terms`, or the
+            same as a mapping, as `extra_terms` takes it.
         merge_unannotated: Whether, with softmax, the probability of classes that are not
             annotated in a sample is added to the background's, class 0 (the marginal loss; see
             `segloss.partial_labels`). Such samples are refused otherwise, unless all terms are
@@ -160,6 +167,7 @@ class SegLoss(Loss):
         tversky_gamma: float = 0.75,
         soft_labels: str = "product",
         extra_terms: Mapping[Any, Any] | None = None,
+        terms: Mixture | Term | Mapping[Any, Any] | None = None,
         merge_unannotated: bool = False,
         sync_statistics: bool = False,
         sync_in_eval: bool = False,
@@ -170,13 +178,15 @@ class SegLoss(Loss):
         annotated_key: str = "annotated",
     ) -> None:
         super().__init__(name, use_mixup=use_mixup)
-        self.activation = resolve_activation(n_classes, activation)
-        self.n_classes = n_classes
-        self.from_logits = _resolve_from_logits(from_logits, n_classes, use_mixed_precision)
-        self.ignore_index = _check_ignore_index(ignore_index)
         check_flag("use_label_smooth", use_label_smooth)
         smoothing = check_number("smooth_factor", smooth_factor, 0, 1)
-        self.label_smoothing = smoothing if use_label_smooth else 0.0
+        self.options = PixelOptions.checked(
+            n_classes,
+            activation,
+            from_logits=_resolve_from_logits(from_logits, n_classes, use_mixed_precision),
+            ignore_index=ignore_index,
+            label_smoothing=smoothing if use_label_smooth else 0.0,
+        )
         self.pred_key = check_text("pred_key", pred_key)
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
@@ -194,7 +204,7 @@ class SegLoss(Loss):
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.register_buffer("class_weights", check_weights("class_weights", class_weights))
         self.register_buffer("pos_weight", check_weights("pos_weight", pos_weight))
-        self.compound = seg_terms(
+        mixture = documented_mixture(
             bce_coef=bce_coef,
             dice_coef=dice_coef,
             tversky_focal_coef=tversky_focal_coef,
@@ -203,73 +213,165 @@ class SegLoss(Loss):
             tversky_beta=tversky_beta,
             tversky_gamma=tversky_gamma,
             extra_terms=extra_terms,
+            terms=terms,
             region_reduction=region_reduction,
             region_classes=region_classes,
             region_class_weights=region_class_weights,
             skip_absent_classes=skip_absent_classes,
             soft_labels=soft_labels,
         )
-        if self.merge_unannotated and self.label_smoothing > 0:
+        if self.merge_unannotated and self.options.label_smoothing > 0:
             raise ValueError(
                 "merge_unannotated=True leaves classes without probability, to which smooth_factor "
                 "would give some: leave one of them out."
             )
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         self._checks = ValueChecks()
-        if self.activation == "softmax":
-            self.compound.check_classes(n_classes, self.activation)
-            check_channel_weights(self.class_weights, self.pos_weight, n_classes, self.activation)
+        if self.options.activation == "softmax":
+            check_channel_weights(self.class_weights, self.pos_weight, n_classes, "softmax")
+        self.mixture = mixture
+
+    @property
+    def mixture(self) -> Mixture:
+        """The terms with their coefficients. To change them, set another mixture."""
+        return self._group.mixtures[0]
+
+    @mixture.setter
+    def mixture(self, mixture: Mixture) -> None:
+        group = MixtureGroup([Mixture.of(mixture)])
+        if self.options.activation == "softmax":
+            group.check_classes(self.options.n_classes, "softmax")
+        self._group = group
+        self._shared: list[MixtureGroup] = []
+        self.term_parameters = group.mixtures[0].parameters()
+
+    @property
+    def map_keys(self) -> tuple[str, ...]:
+        """The keys of the maps in `gt_batch` that the terms need."""
+        return self._group.plan.map_keys
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes."""
+        return self.options.n_classes
+
+    @property
+    def activation(self) -> str:
+        """The activation, "sigmoid" or "softmax"."""
+        return self.options.activation
+
+    @property
+    def from_logits(self) -> bool:
+        """Whether predictions are logits."""
+        return self.options.from_logits
+
+    @property
+    def ignore_index(self) -> int | None:
+        """The target's value that marks pixels to be left out."""
+        return self.options.ignore_index
+
+    @property
+    def label_smoothing(self) -> float:
+        """The smoothing of the cross-entropy's targets."""
+        return self.options.label_smoothing
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """The compound loss of a batch; each term's values go to `extra_info`."""
-        pixels, left_out = self._pixels(pred_batch, gt_batch)
-        evaluated = self.compound.evaluate(pixels, self._add, left_out)
-        for name, value in evaluated.terms.items():
-            self.extra_info[name] = value
-            if name in evaluated.per_class:
-                self.extra_info[f"{name}_per_class"] = evaluated.per_class[name]
-        return evaluated.loss
+        value, [info] = self._evaluated(self._group, pred_batch, gt_batch)
+        self.extra_info.update(info)
+        return value
 
-    def _pixels(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Pixels, Tensor | None]:
+    def sharing_key(self) -> Any:
+        """How it looks at a batch's pixels; None for a subclass, which may do anything."""
+        if type(self) is not SegLoss:
+            return None
+        selectors = [s and s.text for s in (self.pred_channels, self.gt_channels)]
+        keys = (self.pred_key, self.gt_key, self.weight_key, self.annotated_key)
+        weights = [_numbers(w) for w in (self.class_weights, self.pos_weight)]
+        add = (self._add.enabled, self._add.in_eval, self._add.group)
+        return self.options, keys, selectors, weights, self.use_mixup, self.merge_unannotated, add
+
+    def prepare_together(self, losses: Sequence[Loss]) -> None:
+        """Makes ready what one pass for all of the losses needs."""
+        if len(losses) > 1:
+            self._group_of(losses)
+
+    def compute_together(
+        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """The raw losses of a batch from one pass, (K,) or () for one."""
+        if type(self).compute is not SegLoss.compute:
+            return super().compute_together(losses, pred_batch, gt_batch)
+        group = self._group if len(losses) == 1 else self._group_of(losses)
+        return self._evaluated(group, pred_batch, gt_batch)
+
+    def _group_of(self, losses: Sequence[Loss]) -> MixtureGroup:
+        """What a pass must know of the losses' mixtures, as they are now."""
+        mixtures = [loss.mixture for loss in losses if isinstance(loss, SegLoss)]
+        for group in self._shared:
+            if len(group.mixtures) == len(mixtures) and all(map(_is, group.mixtures, mixtures)):
+                return group
+        group = MixtureGroup(mixtures)
+        self._shared = [group, *self._shared[:3]]
+        return group
+
+    def _evaluated(
+        self, group: MixtureGroup, pred_batch: Batch, gt_batch: Batch
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        pixels, left_out = self._pixels(pred_batch, gt_batch, group)
+        infos: list[dict[str, Any]] = list(map(dict, [()] * len(group.mixtures)))
+        return evaluate(group, pixels, self._add, left_out, infos), infos
+
+    def _pixels(
+        self, pred_batch: Batch, gt_batch: Batch, group: MixtureGroup
+    ) -> tuple[Pixels, Tensor | None]:
         """The batch's selected predictions, targets and weights, checked, and cells to leave out.
 
         The cells (N, C), or None, are those of classes that are not annotated.
         """
         names = self._names
-        prediction, target, weights, maps, annotated = self._taken(pred_batch, gt_batch, names)
+        map_keys = group.plan.map_keys
+        taken = self._taken(pred_batch, gt_batch, names, map_keys)
+        prediction, target, weights, maps, annotated = taken
         pixels = as_pixels(
             prediction,
             target,
-            n_classes=self.n_classes,
-            activation=self.activation,
-            from_logits=self.from_logits,
+            self.options,
             pixel_weights=weights,
-            ignore_index=self.ignore_index,
-            class_weights=self.class_weights,
-            pos_weight=self.pos_weight,
-            label_smoothing=self.label_smoothing,
+            class_weights=self._buffers["class_weights"],
+            pos_weight=self._buffers["pos_weight"],
             maps=maps,
             annotated=annotated,
             names=names,
             checks=self._checks,
         )
-        self.compound.check_classes(prediction.shape[1], self.activation)
-        if annotated is None or self.activation == "sigmoid":
+        activation = self.options.activation
+        if group.choosy:
+            group.check_classes(prediction.shape[1], activation)
+        if annotated is None or activation == "sigmoid":
             return pixels, None
         if self.merge_unannotated:
             return merge_unannotated(pixels, annotated), ~annotated
-        self._check_region_terms(names.annotated)
+        _check_region_terms(group, names.annotated)
         return pixels, ~annotated
 
     def _taken(
-        self, pred_batch: Batch, gt_batch: Batch, names: Names
+        self, pred_batch: Batch, gt_batch: Batch, names: Names, map_keys: Sequence[str]
     ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Tensor], Tensor | None]:
         """Prediction, target, weights, maps and annotations, of the selected channels."""
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         target = take(gt_batch, self.gt_key, "gt_batch")
-        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        maps = {key: take(gt_batch, key, "gt_batch", _MAKE) for key in self._map_keys(gt_batch)}
-        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
+        if map_keys and isinstance(gt_batch, Tensor):
+            raise TypeError(
+                f"gt_batch must be a mapping with the maps {', '.join(map_keys)} beside the target "
+                f"{self.gt_key!r}, got a tensor."
+            )
+        weights, annotated, maps = None, None, {}
+        if not isinstance(gt_batch, Tensor):
+            weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+            annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
+        if map_keys:
+            maps = {key: take(gt_batch, key, "gt_batch", _MAKE) for key in map_keys}
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names.pred)
         if self.gt_channels is not None:
@@ -282,14 +384,6 @@ class SegLoss(Loss):
             target = self.gt_channels(target, names.target, prediction.ndim)
         return prediction, target, weights, maps, annotated
 
-    def _map_keys(self, gt_batch: Batch) -> list[str]:
-        if self.compound.maps and isinstance(gt_batch, Tensor):
-            raise TypeError(
-                f"gt_batch must be a mapping with the maps {', '.join(self.compound.maps)} beside "
-                f"the target {self.gt_key!r}, got a tensor."
-            )
-        return self.compound.maps
-
     def _selected(self, values: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
         """Values (N, C, ...), of the selected channels where they have all of the target's."""
         dense = target.ndim == prediction.ndim and values.ndim > 1
@@ -300,14 +394,26 @@ class SegLoss(Loss):
             return values  # of the classes, where label maps are what is selected
         return selected.reshape(*selected.shape[:2], *values.shape[2:])
 
-    def _check_region_terms(self, annotated: str) -> None:
-        for name, term in self.compound.terms.items():
-            if isinstance(term, PixelTerm):
-                raise ValueError(
-                    f"{annotated} says that classes are not annotated, and {name} would learn them "
-                    "as background: set merge_unannotated=True, which adds their probability to "
-                    "the background's, or leave the term out."
-                )
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _numbers(weights: Tensor | None) -> Any:
+    """Weights in a form that can be compared without a wait for an accelerator."""
+    if weights is None or weights.device.type != "cpu" or is_traced():
+        return None if weights is None else id(weights)
+    return weights.tolist()
+
+
+def _check_region_terms(group: MixtureGroup, annotated: str) -> None:
+    for _, part in group.all:
+        if isinstance(part.term, PixelTerm):
+            raise ValueError(
+                f"{annotated} says that classes are not annotated, and {part.name} would learn "
+                "them as background: set merge_unannotated=True, which adds their probability to "
+                "the background's, or leave the term out."
+            )
 
 
 def _check_same_channels(weights: Tensor, target: Tensor, names: Names) -> None:
@@ -330,7 +436,3 @@ def _resolve_from_logits(
             "one of them out."
         )
     return check_flag("from_logits", from_logits)
-
-
-def _check_ignore_index(ignore_index: Any) -> int | None:
-    return None if ignore_index is None else check_integer("ignore_index", ignore_index)

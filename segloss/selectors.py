@@ -42,6 +42,7 @@ class ChannelSelector:
     def __init__(self, selector: Selector, name: str = "channel_selector") -> None:
         self.name = name
         self.index = _parse(selector, name)
+        self.text = repr(self.index)
 
     def __call__(self, tensor: Tensor, key: str, ndim: int | None = None) -> Tensor:
         """Returns the selected channels of `tensor`.

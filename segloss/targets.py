@@ -1,20 +1,20 @@
 """The pass's input: predictions, targets and weights of one batch, checked and brought into shape.
 
 Everything wrong is found here, before a pixel is computed. What is done with the pixels is the
-business of `segloss.confusion`.
+business of `segloss.sums`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_integer
+from segloss.arguments import check_choice, check_flag, check_integer, check_number
+from segloss.tracing import is_traced
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -25,64 +25,149 @@ _ALWAYS_CHECKED = 65_536
 """Up to so many elements, ranges of dense tensors are checked on every batch (on CPU)."""
 
 
-_PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What predictions may be."""
 
 _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 """Integers for which PyTorch lacks most operations."""
 
 
-@dataclass(frozen=True)
+class PixelOptions(NamedTuple):
+    """How pixels are read, whatever batch they are of.
+
+    Attributes:
+        n_classes: The number of classes; 2 also for any number of sigmoid channels.
+        activation: "sigmoid" (channels independent) or "softmax" (channels are classes).
+        from_logits: Whether predictions are logits, and not probabilities.
+        ignore_index: The target's value that marks pixels to be left out, or None.
+        label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
+    """
+
+    n_classes: int
+    activation: str
+    from_logits: bool = True
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+
+    @classmethod
+    def checked(
+        cls,
+        n_classes: Any,
+        activation: Any = None,
+        *,
+        from_logits: Any = True,
+        ignore_index: Any = None,
+        label_smoothing: Any = 0.0,
+    ) -> PixelOptions:
+        """The options, checked under the names that arguments have everywhere.
+
+        Raises:
+            TypeError, ValueError: An option is wrong.
+        """
+        return cls(
+            n_classes,
+            resolve_activation(n_classes, activation),
+            check_flag("from_logits", from_logits),
+            None if ignore_index is None else check_integer("ignore_index", ignore_index),
+            check_number("label_smoothing", label_smoothing, 0, 1),
+        )
+
+
 class Pixels:
     """One batch as the pass reads it, with the spatial dimensions flattened to P pixels.
 
-    Attributes:
+    Args:
         prediction: Logits or probabilities, (N, C, P), in their own floating-point dtype.
         target: A label map (N, P), or dense (N, C, P), in its own dtype.
-        activation: "sigmoid" (channels independent) or "softmax" (channels are classes).
-        from_logits: Whether `prediction` holds logits.
+        options: How they are read.
         weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
-        ignore_index: The target's value that marks pixels to be left out, or None.
         class_weights: One weight per class of the cross-entropy, (C,), or None.
         pos_weight: The weight of the positive class of binary cross-entropy, (1 or C,), or None.
-        label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
         maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
+
+    Attributes:
+        is_exclusive: Whether the classes exclude each other.
+        is_label_map: Whether the target holds class indices, and not one value per class.
+        is_soft: Whether targets may lie between 0 and 1.
     """
 
-    prediction: Tensor
-    target: Tensor
-    activation: str
-    from_logits: bool
-    weight: Tensor | None
-    ignore_index: int | None
-    class_weights: Tensor | None
-    pos_weight: Tensor | None
-    label_smoothing: float
-    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    __slots__ = (
+        "class_weights",
+        "is_exclusive",
+        "is_label_map",
+        "is_soft",
+        "maps",
+        "options",
+        "pos_weight",
+        "prediction",
+        "target",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        options: PixelOptions,
+        weight: Tensor | None = None,
+        class_weights: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.prediction, self.target, self.options = prediction, target, options
+        self.weight, self.class_weights, self.pos_weight = weight, class_weights, pos_weight
+        self.maps = {} if maps is None else maps
+        self.is_exclusive = options.activation == "softmax"
+        self.is_label_map = target.ndim < prediction.ndim
+        self.is_soft = not self.is_label_map and target.is_floating_point()
 
     @property
-    def is_exclusive(self) -> bool:
-        """Whether the classes exclude each other."""
-        return self.activation == "softmax"
+    def activation(self) -> str:
+        """The activation, "sigmoid" or "softmax"."""
+        return self.options.activation
 
     @property
-    def is_soft(self) -> bool:
-        """Whether targets may lie between 0 and 1."""
-        return not self.is_label_map and self.target.is_floating_point()
+    def from_logits(self) -> bool:
+        """Whether predictions are logits."""
+        return self.options.from_logits
 
     @property
-    def is_label_map(self) -> bool:
-        """Whether the target holds class indices, and not one value per class."""
-        return self.target.ndim < self.prediction.ndim
+    def ignore_index(self) -> int | None:
+        """The target's value that marks pixels to be left out."""
+        return self.options.ignore_index
+
+    @property
+    def label_smoothing(self) -> float:
+        """The smoothing of the cross-entropy's targets."""
+        return self.options.label_smoothing
+
+    def replace(self, **tensors: Any) -> Pixels:
+        """The same with other tensors."""
+        names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
+        given = {name: getattr(self, name) for name in names} | tensors
+        return Pixels(options=self.options, **given)
+
+    def tensors(self, map_keys: Sequence[str]) -> list[Tensor | None]:
+        """All tensors: what the pass keeps for the backward pass."""
+        fixed = [self.prediction, self.target, self.weight, self.class_weights, self.pos_weight]
+        return [*fixed, *(self.maps[key] for key in map_keys)] if map_keys else fixed
+
+    @classmethod
+    def of(cls, tensors: Sequence[Any], map_keys: Sequence[str], options: PixelOptions) -> Pixels:
+        """The pixels that these `tensors` were taken of."""
+        prediction, target, weight, class_weights, pos_weight, *maps = tensors
+        named = dict(zip(map_keys, maps, strict=True))
+        return cls(prediction, target, options, weight, class_weights, pos_weight, named)
 
     def kept(self) -> Tensor | None:
         """Which pixels are not ignored, (N, 1 or C, P); None: all.
 
         With softmax a pixel is one unit: ignored in one channel of a dense target, it is ignored.
         """
-        if self.ignore_index is None:
+        ignored = self.options.ignore_index
+        if ignored is None:
             return None
-        kept = self.target != self.ignore_index
+        kept = self.target != ignored
         if self.is_label_map:
             return kept.unsqueeze(1)
         return kept.all(1, keepdim=True) if self.activation == "softmax" else kept
@@ -121,27 +206,20 @@ class ValueChecks:
         if is_traced() or tensor.numel() == 0 or tensor.is_meta:
             return False
         cheap = on_every_batch or tensor.numel() <= _ALWAYS_CHECKED
-        if cheap and tensor.device.type == "cpu":
+        if cheap and tensor.is_cpu:
             return True
         return _occasion(role, tensor) not in self._passed
 
     def passed(self, role: str, tensor: Tensor) -> None:
         """Notes that the values were read, and right."""
-        self._passed.add(_occasion(role, tensor))
+        if tensor.numel() > _ALWAYS_CHECKED or not tensor.is_cpu:
+            self._passed.add(_occasion(role, tensor))
 
 
 def _occasion(role: str, tensor: Tensor) -> tuple[Any, ...]:
     """What is read once: on CPU a role in each shape, elsewhere a role."""
     on_cpu = tensor.device.type == "cpu"
     return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
-
-
-def is_traced() -> bool:
-    """Whether a compiler, an exporter, a tracer or a `torch.func` transform hides the values."""
-    if torch.compiler.is_compiling():
-        return True
-    traced = torch._C._functorch.peek_interpreter_stack() is not None
-    return traced or torch._C._len_torch_dispatch_stack() > 0
 
 
 def resolve_activation(n_classes: int, activation: str | None) -> str:
@@ -164,15 +242,11 @@ def resolve_activation(n_classes: int, activation: str | None) -> str:
 def as_pixels(
     pred: Tensor,
     target: Tensor,
+    options: PixelOptions,
     *,
-    n_classes: int,
-    activation: str,
-    from_logits: bool,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
     class_weights: Tensor | None = None,
     pos_weight: Tensor | None = None,
-    label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
     annotated: Tensor | None = None,
     names: Names | None = None,
@@ -183,14 +257,10 @@ def as_pixels(
     Args:
         pred: Predictions (N, C, *spatial), floating-point.
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; with softmax, of channels.
-        activation: "sigmoid" or "softmax".
-        from_logits: Whether `pred` holds logits, and not probabilities.
+        options: How they are read.
         pixel_weights: Weights (N, *spatial), (N, 1, *spatial) or, for sigmoid, (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
-        label_smoothing: Smoothing of the cross-entropy's targets.
         maps: Further maps by name, each (N, C, *spatial).
         annotated: Which channels are annotated in which samples, (N, C); with sigmoid, the others
             get weight 0.
@@ -198,31 +268,35 @@ def as_pixels(
         checks: Decides when values are read; None: always.
 
     Raises:
-        TypeError: Something is no tensor, of a wrong dtype, or requires grad where it must not.
+        TypeError: Something is not a tensor, of a wrong dtype, or requires grad where it must not.
         ValueError: Shapes or devices do not match, or values are out of range.
     """
     names = Names() if names is None else names
     pred_name, target_name, weight_name, annotated_name = names
-    _check_prediction(pred, pred_name, n_classes, activation)
+    activation = options.activation
+    _check_prediction(pred, pred_name, options.n_classes, activation)
     check_companion(target, target_name, pred, pred_name)
-    check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
+    if class_weights is not None or pos_weight is not None:
+        check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
     pixels = Pixels(
-        prediction=pred.flatten(2),
-        target=_flat_target(target, target_name, pred, pred_name, activation),
-        activation=activation,
-        from_logits=from_logits,
-        weight=_flat_weight(pixel_weights, weight_name, pred, pred_name, activation),
-        ignore_index=ignore_index,
-        class_weights=_on_device(class_weights, pred),
-        pos_weight=_on_device(pos_weight, pred),
-        label_smoothing=label_smoothing,
-        maps={key: _flat_map(values, key, pred, pred_name) for key, values in (maps or {}).items()},
+        pred.flatten(2),
+        _flat_target(target, target_name, pred, pred_name, activation),
+        options,
+        None
+        if pixel_weights is None
+        else _flat_weight(pixel_weights, weight_name, pred, pred_name, activation),
+        None if class_weights is None else class_weights.to(pred.device),
+        None if pos_weight is None else pos_weight.to(pred.device),
+        {key: _flat_map(values, key, pred, pred_name) for key, values in maps.items()}
+        if maps
+        else None,
     )
     if annotated is not None:
         _check_annotated(annotated, annotated_name, pred, pred_name)
         if activation == "sigmoid":
-            pixels = replace(pixels, weight=_annotated_weight(annotated, pixels))
-    _check_ignored_value(pixels, target_name)
+            pixels = pixels.replace(weight=_annotated_weight(annotated, pixels))
+    if options.ignore_index is not None:
+        _check_ignored_value(pixels, target_name)
     _check_values(pixels, names, ValueChecks() if checks is None else checks)
     return pixels
 
@@ -233,8 +307,8 @@ def check_prediction(pred: Any, name: str) -> None:
         raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
     if pred.layout != torch.strided:
         raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")
-    if pred.dtype not in _PREDICTED:
-        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _PREDICTED)
+    if pred.dtype not in PREDICTED:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in PREDICTED)
         raise TypeError(f"{name} must be floating-point ({known}), got {pred.dtype}.")
 
 
@@ -309,10 +383,8 @@ def _flat_target(
 
 
 def _flat_weight(
-    weight: Tensor | None, name: str, pred: Tensor, pred_name: str, activation: str
-) -> Tensor | None:
-    if weight is None:
-        return None
+    weight: Tensor, name: str, pred: Tensor, pred_name: str, activation: str
+) -> Tensor:
     check_companion(weight, name, pred, pred_name)
     samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
     if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
@@ -390,10 +462,6 @@ def check_channel_weights(
         )
 
 
-def _on_device(weights: Tensor | None, pred: Tensor) -> Tensor | None:
-    return None if weights is None else weights.to(pred.device)
-
-
 def _check_values(pixels: Pixels, names: Names, checks: ValueChecks) -> None:
     pred_name, target_name, weight_name, _ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
@@ -406,7 +474,7 @@ def _check_values(pixels: Pixels, names: Names, checks: ValueChecks) -> None:
     if not pixels.is_label_map and checks.due("target", target):
         _check_target_values(pixels, target_name)
         checks.passed("target", target)
-    if not pixels.from_logits and checks.due("prediction", prediction):
+    if not pixels.options.from_logits and checks.due("prediction", prediction):
         _check_probabilities(prediction, pixels.valid(), pred_name)
         checks.passed("prediction", prediction)
     for key, values in pixels.maps.items():

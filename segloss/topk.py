@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segloss.arguments import check_choice, check_integer, check_number, check_weights
 from segloss.precision import Precise, accumulation_dtype, arithmetic_dtype, without_autocast
-from segloss.targets import Names, Pixels, ValueChecks, as_pixels
+from segloss.targets import Names, PixelOptions, Pixels, ValueChecks, as_pixels
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """What each mode makes of the logits."""
@@ -122,15 +122,17 @@ class TopKCrossEntropyLoss(Precise):
 
     def _pixels(self, prediction: Tensor, target: Tensor) -> Pixels:
         activation = MODES[self.mode]
+        n_classes = _channels(prediction) if activation == "softmax" else 2
         return as_pixels(
             prediction,
             target,
-            n_classes=_channels(prediction) if activation == "softmax" else 2,
-            activation=activation,
-            from_logits=True,
-            ignore_index=self.ignore_index,
+            PixelOptions(
+                n_classes,
+                activation,
+                ignore_index=self.ignore_index,
+                label_smoothing=self.label_smoothing,
+            ),
             class_weights=self.class_weights,
-            label_smoothing=self.label_smoothing,
             names=Names("prediction"),
             checks=self._checks,
         )

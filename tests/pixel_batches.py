@@ -6,8 +6,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from segloss.confusion.sums import SUMS, FocalSum, MapSum
-from segloss.targets import Pixels, as_pixels
+from segloss.sums.kernels.base import Kernel
+from segloss.sums.plan import COUNTS, NAMED, SEMIMETRIC, FocalSum, MapSum, Plan, plan_of
+from segloss.targets import PixelOptions, Pixels, as_pixels
 
 MAP_DTYPES = [torch.float32, torch.int8]
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
@@ -48,22 +49,23 @@ def batches(draw) -> tuple[Pixels, Tensor]:
     pixels = as_pixels(
         logits,
         target,
-        n_classes=max(2, classes) if activation == "softmax" else 2,
-        activation=activation,
-        from_logits=True,
+        PixelOptions(
+            max(2, classes) if activation == "softmax" else 2,
+            activation,
+            ignore_index=ignore_index,
+            label_smoothing=draw(st.sampled_from([0.0, 0.2])),
+        ),
         pixel_weights=weights,
-        ignore_index=ignore_index,
         class_weights=torch.rand(classes).double() + 0.1 if draw(st.booleans()) else None,
         pos_weight=torch.rand(1).double() + 0.1 if positive else None,
-        label_smoothing=draw(st.sampled_from([0.0, 0.2])),
         maps={"distance": torch.rand(logits.shape).mul(3).to(draw(st.sampled_from(MAP_DTYPES)))},
     )
     return pixels, logits
 
 
 @st.composite
-def batches_and_groups(draw) -> tuple[Pixels, Tensor, tuple[str, ...]]:
-    """Such pixels, and some groups of sums."""
+def batches_and_plans(draw) -> tuple[Pixels, Tensor, Plan]:
+    """Such pixels, and some sums."""
     pixels, logits = draw(batches())
     sides = pixels.prediction.shape[1] if pixels.is_exclusive else 2
     gamma = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.3])
@@ -72,11 +74,13 @@ def batches_and_groups(draw) -> tuple[Pixels, Tensor, tuple[str, ...]]:
         FocalSum((draw(gamma),), tuple(range(1, sides + 1))),
         FocalSum(tuple(draw(gamma) for _ in range(sides)), tuple([0.3] * sides)),
     ]
-    fixed = [group for group in SUMS if group != "metric" or pixels.is_soft]  # else it is "region"
-    groups = [*fixed, MapSum("distance").group, *(focal.group for focal in focals)]
-    chosen = draw(st.lists(st.sampled_from(groups), min_size=1, unique=True))
-    chosen = ["region"] if chosen == ["counts"] else chosen  # which has no gradient
-    return pixels, logits, tuple(chosen)
+    fixed = [each for each in NAMED.values() if each not in (COUNTS, SEMIMETRIC)]
+    if pixels.is_soft and not pixels.is_exclusive:
+        fixed.append(SEMIMETRIC)
+    chosen = draw(
+        st.lists(st.sampled_from([*fixed, MapSum("distance"), *focals]), min_size=1, unique=True)
+    )
+    return pixels, logits, plan_of(chosen)
 
 
 def laid_out(tensor: Tensor, layout: str) -> Tensor:
@@ -87,15 +91,27 @@ def laid_out(tensor: Tensor, layout: str) -> Tensor:
     return tensor[:1].expand_as(tensor) if layout == "expanded" else tensor
 
 
-def outcome(run, pixels: Pixels, logits: Tensor, groups) -> tuple[dict[str, Tensor], Tensor]:
-    """The sums, and the gradient of a random combination of them."""
-    logits.grad = None
-    sums = dict(run(pixels, groups).sums)
-    source = torch.Generator().manual_seed(0)
-    total = sum(
-        (value * torch.rand(value.shape, generator=source)).sum()
-        for value in sums.values()
-        if value.requires_grad
+def outcome(kernel: Kernel, pixels: Pixels, plan: Plan) -> tuple[dict[str, Tensor], Tensor]:
+    """The sums by their keys, and the gradient of a random combination of them."""
+    with torch.no_grad():
+        sums = kernel.sums(pixels, plan)
+        slopes = torch.rand(sums.shape, generator=torch.Generator().manual_seed(0)).double()
+        gradient = kernel.gradient(pixels, plan, slopes)
+    return {row.key: values for row, values in zip(plan.rows, sums, strict=True)}, gradient
+
+
+def pixels_of(n_classes: int, *shape: int, dtype: torch.dtype = torch.float32) -> Pixels:
+    """Random pixels of one sigmoid channel and masks, or of classes and labels."""
+    samples, *spatial = shape
+    channels = 1 if n_classes == 2 else n_classes
+    return as_pixels(
+        torch.randn(samples, channels, *spatial, dtype=dtype),
+        torch.randint(0, n_classes, shape),
+        PixelOptions(n_classes, "sigmoid" if n_classes == 2 else "softmax"),
     )
-    (gradient,) = torch.autograd.grad(total, logits)
-    return sums, gradient
+
+
+def everything(pixels: Pixels) -> Plan:
+    """All sums without parameters that kernels have for such pixels."""
+    named = NAMED.values()
+    return plan_of(each for each in named if not (pixels.is_exclusive and each == SEMIMETRIC))

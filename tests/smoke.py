@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import segloss
-from segloss.confusion import native
+from segloss.sums.kernels import cpu
 
 CONFIG = """
 loss_params:
@@ -30,14 +30,14 @@ def is_the_installed_package() -> None:
     assert Path(segloss.__file__).is_relative_to(sys.prefix), segloss.__file__
     assert metadata.version("pytorch-segloss") == segloss.__version__
     assert resources.files(segloss).joinpath("py.typed").is_file()
-    for name in ("compat", "confusion", "frame_field", "huggingface", "lightning", "terms"):
+    for name in ("compat", "frame_field", "huggingface", "lightning", "losses", "sums", "terms"):
         assert resources.files(segloss).joinpath(name, "__init__.py").is_file(), name
 
 
-def the_machine_code_is_there() -> None:
+def the_compiled_kernel_is_there() -> None:
     """What is built with the package computes here."""
-    assert native.is_built()
-    assert native.instruction_sets(), "no instruction set of this machine"
+    assert cpu.is_built()
+    assert cpu.instruction_sets(), "no instruction set of this machine"
 
 
 def a_step_lowers_the_loss() -> None:
@@ -77,7 +77,7 @@ def every_public_name_is_there() -> None:
 
 if __name__ == "__main__":
     is_the_installed_package()
-    the_machine_code_is_there()
+    the_compiled_kernel_is_there()
     a_step_lowers_the_loss()
     a_config_builds_a_loss()
     every_public_name_is_there()

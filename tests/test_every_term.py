@@ -20,8 +20,10 @@ from versions import TORCH_2_4
 
 import segloss
 from segloss import SegLoss
-from segloss.confusion import confusion_of, use_path
-from segloss.terms import TERMS, RegionTerm, Term, compound, total_mean
+from segloss.sums.kernels.registry import REFERENCE
+from segloss.sums.plan import check_sums
+from segloss.terms import TERMS, RegionTerm, total_mean
+from segloss.terms.options import parameters_of
 
 inf = math.inf
 
@@ -141,12 +143,8 @@ def test_both_paths_agree(name: str, kind: str, masked: bool) -> None:
     case = Case(kind, masked)
     loss = alone(name, **case.options)
     fast = value_and_gradient(loss, case)
-    before = segloss.confusion.current_path()
-    use_path("reference")
-    try:
+    with segloss.use_backend("reference"):
         slow = value_and_gradient(loss, case)
-    finally:
-        use_path(before)
     torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-13)
 
 
@@ -245,14 +243,22 @@ def test_shards_add_up(name: str, kind: str) -> None:
     ratios = []
     for samples in (slice(0, 1), slice(1, 3)):
         part = case.part(samples)
-        pixels, _ = loss._pixels({"seg": part.logits}, part.batch())
-        ratios.append(loss.compound(confusion_of(pixels, loss.compound.sums)))
-    means = [
-        total_mean(first[0] + second[0], first[1] + second[1])
-        for first, second in zip(ratios[0].values(), ratios[1].values(), strict=True)
-    ]
+        plan = [each for part in loss.mixture.parts for each in check_sums(part.term.sums).sums]
+        confusion = segloss.soft_confusion(
+            part.logits,
+            part.target,
+            pixel_weights=part.weights,
+            sums=plan,
+            maps=part.maps,
+            **case.options,
+        )
+        ratios.append([each.term(confusion) for each in loss.mixture.parts])
+    total = sum(
+        each.coefficient * total_mean(first[0] + second[0], first[1] + second[1])
+        for each, first, second in zip(loss.mixture.parts, *ratios, strict=True)
+    )
     whole = value_of(loss, case.logits, case)
-    torch.testing.assert_close(loss.compound.total(torch.stack(means)), whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(total, whole, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -305,7 +311,9 @@ def test_memory_layout_does_not_matter(name: str) -> None:
     torch.testing.assert_close((value, gradient), (expected, expected_gradient))
 
 
-@pytest.mark.parametrize("name", [name for name in TERMS if TERMS[name].takes_region_options])
+@pytest.mark.parametrize(
+    "name", [name for name in TERMS if "region_classes" in parameters_of(TERMS[name])]
+)
 def test_class_selection(name: str) -> None:
     case, chosen = Case("multilabel"), [1, 3]
     loss = alone(name, **case.options, region_classes=chosen)
@@ -313,7 +321,7 @@ def test_class_selection(name: str) -> None:
     few.logits, few.target = case.logits[:, chosen], case.target[:, chosen]
     few.maps = {key: m[:, chosen] for key, m in case.maps.items()}
     by_region = {
-        key: value for key, value in loss.compound.terms.items() if isinstance(value, RegionTerm)
+        key: value for key, value in loss.mixture.terms.items() if isinstance(value, RegionTerm)
     }
     value_of(loss, case.logits, case)
     _, info = loss({"seg": case.logits}, case.batch())
@@ -344,23 +352,30 @@ def test_copies_and_pickles(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_only_the_sums_that_are_used_are_computed(name: str, monkeypatch) -> None:
-    asked: list[list[str]] = []
+def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, monkeypatch) -> None:
+    plans = []
+    for kernel in type(REFERENCE).__mro__[1].__subclasses__():
 
-    def recorded(pixels: Any, sums: list[str]) -> Any:
-        asked.append(sums)
-        return confusion_of(pixels, sums)
+        def noted(self: Any, pixels: Any, plan: Any, sums: Any = kernel.sums) -> Any:
+            plans.append(plan)
+            return sums(self, pixels, plan)
 
-    monkeypatch.setattr(compound, "confusion_of", recorded)
-    monkeypatch.setattr(compound, "serves_native", lambda *_: False)
+        monkeypatch.setattr(kernel, "sums", noted)
     case = Case("binary")
-    loss = alone(name, **case.options)
-    value_of(loss, case.logits, case)
-    terms = [term for term in loss.compound.terms.values() if isinstance(term, Term)]
-    assert asked == [sorted({group for term in terms for group in term.sums})]
-    assert ("cross_entropy" in asked[0]) == (name in ("cross_entropy", "poly1"))
-    needs_counts_alone = ("boundary", "skeleton_recall", "focal", "cross_entropy")
-    assert ("region" in asked[0]) == (name not in needs_counts_alone)
+    value_of(alone(name, **case.options), case.logits.float(), case)
+    [plan] = plans
+    needed = {"counts"}
+    if name in ("cross_entropy", "poly1"):
+        needed |= {"cross_entropy"}
+    if name == "squared_dice":
+        needed |= {"squared_error"}
+    if name not in ("cross_entropy", "focal", "boundary", "skeleton_recall"):
+        needed |= {"region"}
+    if name == "cross_entropy":
+        needed -= {"counts"}
+    others = {each.name for each in (*plan.focals, *plan.maps)}
+    assert {each.name for each in plan.sums} - others == needed
+    assert len(others) == (name in ("focal", "unified_focal", "boundary", "skeleton_recall"))
 
 
 @pytest.mark.parametrize("name", TERMS)

@@ -58,7 +58,8 @@ from segloss import (
     terms,
 )
 from segloss import functional as F
-from segloss.registry import TERM_LOSSES
+from segloss.losses.term_losses import TERM_LOSSES
+from segloss.sums import MapSum
 
 Words = tuple[str, ...]
 Call = Callable[..., Any]
@@ -916,13 +917,13 @@ WRONG: dict[str, Wrong] = {
         lambda: soft_confusion(P, T, sums=[3]), ValueError, ("sums", "3")
     ),
     "confusion: malformed focal sum": Wrong(
-        lambda: soft_confusion(P, T, sums=["focal(x"]), ValueError, ("sums", "'focal(x'")
+        lambda: soft_confusion(P, T, sums=["focal"]), ValueError, ("sums", "'focal'", "FocalSum")
     ),
     "confusion: no map": Wrong(
-        lambda: soft_confusion(P, T, sums=["map(m)"]), ValueError, ("maps", "'m'", "none")
+        lambda: soft_confusion(P, T, sums=[MapSum("m")]), ValueError, ("maps", "'m'", "none")
     ),
     "confusion: maps of a list": Wrong(
-        lambda: soft_confusion(P, T, sums=["map(m)"], maps=[T]), TypeError, ("maps", "mapping")
+        lambda: soft_confusion(P, T, sums=[MapSum("m")], maps=[T]), TypeError, ("maps", "mapping")
     ),
     "confusion: a sum that is not there": Wrong(
         lambda: soft_confusion(P, T, sums=["region"])["squared_error"],
@@ -955,11 +956,42 @@ WRONG: dict[str, Wrong] = {
     "term object: no sums": Wrong(
         lambda: terms.Dice()(P), TypeError, ("confusion", "SoftConfusion", "Tensor")
     ),
-    "compound: nothing": Wrong(lambda: terms.Compound([]), ValueError, ("no term",)),
-    "compound: twice": Wrong(
-        lambda: terms.Compound([terms.Weighted(1.0, terms.Dice())] * 2),
+    "mixture: nothing": Wrong(
+        lambda: segloss.CompoundLoss(0 * terms.Dice()), ValueError, ("above 0", "0 * Dice()")
+    ),
+    "mixture: twice": Wrong(
+        lambda: terms.Dice() + 0.5 * terms.Dice(), ValueError, ("must not repeat", "dice", "named(")
+    ),
+    "mixture: a coefficient below 0": Wrong(
+        lambda: -1 * terms.Dice(), ValueError, ("coefficient", "at least 0", "-1")
+    ),
+    "mixture: a coefficient that is text": Wrong(
+        lambda: terms.Dice() * "2", TypeError, ("coefficient", "number", "'2'")
+    ),
+    "mixture: a name for two": Wrong(
+        lambda: (terms.Dice() + terms.Jaccard()).named("x"), ValueError, ("one term", "has 2")
+    ),
+    "mixture: a name with a dot": Wrong(
+        lambda: terms.Dice().named("a.b"), ValueError, ("name of a term", "dot", "'a.b'")
+    ),
+    "mixture: no mixture": Wrong(
+        lambda: segloss.CompoundLoss("dice"), TypeError, ("terms", "0.5 * CrossEntropy()", "'dice'")
+    ),
+    "mixture: an unknown term": Wrong(
+        lambda: segloss.CompoundLoss({"dise": 1.0}), ValueError, ("terms", "'dise'", "'dice'")
+    ),
+    "mixture: beside coefficients": Wrong(
+        lambda: segloss.SegLoss(terms=terms.Dice(), dice_coef=1.0),
         ValueError,
-        ("repeat", "dice"),
+        ("terms", "dice_coef", "whole mixture"),
+    ),
+    "mixture: changed in place": Wrong(
+        lambda: setattr(segloss.SegLoss().mixture.terms["dice"], "smooth", 2.0),
+        AttributeError,
+        ("cannot assign", "smooth"),
+    ),
+    "backend: unknown": Wrong(
+        lambda: segloss.use_backend("slow"), ValueError, ("name", "'auto'", "'reference'", "'slow'")
     ),
     # frame fields
     "field missing": Wrong(

@@ -58,7 +58,7 @@ def test_the_switches_build_all_seven_losses_in_order(key: str) -> None:
     assert tuple(loss.name for loss in multi.loss_funcs) == LOSSES
     assert multi.normalization_params == {"max_samples": 100}
     seg = multi.loss_funcs[0]
-    assert seg.compound.coefficients == {"cross_entropy": 1.0, "dice": 0.2, "focal_tversky": 0.1}
+    assert seg.mixture.coefficients == {"cross_entropy": 1.0, "dice": 0.2, "focal_tversky": 0.1}
     names = [getattr(p, "func", type(p)).__name__ for p in multi.pre_processes]
     assert names == ["SegLossWeights", "compute_gt_field", "ComputeSegGrads"]
     assert (multi.pre_processes[0].w0, multi.pre_processes[0].sigma) == (30, 5)

@@ -29,7 +29,7 @@ def batches(pred: Tensor, gt: Tensor, weights: Tensor | None = None) -> tuple[di
 def test_the_defaults_are_the_documents() -> None:
     loss = SegLoss()
     assert loss.name == "seg"
-    assert loss.compound.coefficients == {"cross_entropy": 0.5, "dice": 0.5}
+    assert loss.mixture.coefficients == {"cross_entropy": 0.5, "dice": 0.5}
     assert not loss.from_logits
     assert (loss.activation, loss.label_smoothing, loss.mixup.alpha) == ("sigmoid", 0.0, 0.5)
 

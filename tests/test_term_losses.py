@@ -9,9 +9,10 @@ from torch import Tensor
 from versions import needs_monai_1_6
 
 import segloss
-from segloss import LossWrapper, MultiLoss, term_losses
-from segloss.registry import TERM_LOSSES as LOSSES
-from segloss.term_losses import MODES, TermLoss
+from segloss import LossWrapper, MultiLoss
+from segloss.losses import term_losses
+from segloss.losses.term_losses import MODES, TermLoss
+from segloss.losses.term_losses import TERM_LOSSES as LOSSES
 from segloss.terms import TERMS, Boundary
 
 MODE_OF = {"binary": "binary", "multilabel": "multilabel", "multiclass": "multiclass"}
@@ -27,7 +28,7 @@ def test_every_term_but_cross_entropy_has_a_loss() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_is_its_term(name: str, kind: str) -> None:
     case = Case(kind, masked=True)
-    maps = {key: case.maps[key] for key in LOSSES[name](kind).compound.maps}
+    maps = {key: case.maps[key] for key in LOSSES[name](kind).map_keys}
     value = LOSSES[name](kind)(case.logits, case.target, pixel_weights=case.weights, maps=maps)
     assert torch.equal(value, value_of(alone(name, **case.options), case.logits, case))
 
@@ -36,7 +37,7 @@ def test_a_loss_is_its_term(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_cells_average_to_the_loss(name: str, kind: str) -> None:
     case = Case(kind)
-    maps = {key: case.maps[key] for key in LOSSES[name](kind).compound.maps}
+    maps = {key: case.maps[key] for key in LOSSES[name](kind).map_keys}
     cells = LOSSES[name](kind, reduction="none")(case.logits, case.target, maps=maps)
     assert cells.ndim == 2
     assert len(cells) == len(case.logits)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segloss.confusion import SoftConfusion, soft_confusion
+from segloss import SoftConfusion, soft_confusion
 from segloss.terms import (
     CrossEntropy,
     Dice,

@@ -23,8 +23,8 @@ from segloss.check.subject import Subject, first_line, parts_of
 from segloss.check.trees import described
 from segloss.loss import Loss
 from segloss.loss_wrapper import LossWrapper
+from segloss.losses.compound_loss import CompoundLoss
 from segloss.multi_loss import MultiLoss
-from segloss.term_losses import TermLoss
 
 SPATIAL = (24, 20)
 """The spatial size of examples."""
@@ -229,13 +229,12 @@ def keys_of(loss: Any) -> tuple[str, str]:
 
 def map_keys(loss: Any) -> list[str]:
     """The keys of maps beside the target that terms of this package need."""
-    compounds = [getattr(part, "compound", None) for part in parts_of(loss)]
-    return [key for compound in compounds for key in getattr(compound, "maps", ())]
+    return [key for part in parts_of(loss) for key in getattr(part, "map_keys", ())]
 
 
 def with_maps(loss: Any) -> Any:
     """A term that needs maps takes them from batches; anything else is left as it is."""
-    return LossWrapper(loss) if isinstance(loss, TermLoss) and map_keys(loss) else loss
+    return LossWrapper(loss) if isinstance(loss, CompoundLoss) and map_keys(loss) else loss
 
 
 def _device(loss: Any) -> torch.device:

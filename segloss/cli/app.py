@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import segloss
+from segloss.cli.backends import backends
 from segloss.cli.check import check
 from segloss.cli.explain import explain
 from segloss.cli.list_losses import list_losses
@@ -50,6 +51,7 @@ app.command()(explain)
 app.command()(check)
 app.command()(plot)
 app.command()(suggest)
+app.command()(backends)
 
 
 def _show_version(wanted: bool) -> None:

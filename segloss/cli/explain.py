@@ -118,12 +118,12 @@ def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, Ren
 
 def _terms(loss: object) -> Iterator[tuple[str, Text]]:
     """The terms of a compound loss, with their coefficients."""
-    compound = getattr(loss, "compound", None)
-    if compound is None or (len(compound.terms) < 2 and hasattr(loss, "term_type")):
+    mixture = getattr(loss, "mixture", None)
+    if mixture is None or (len(mixture.parts) < 2 and hasattr(loss, "term_type")):
         return
-    for i, (name, term) in enumerate(compound.terms.items()):
-        formula = formula_of(type(term))
-        text = f"{compound.coefficients[name]:g} {name}"
+    for i, part in enumerate(mixture.parts):
+        formula = formula_of(type(part.term))
+        text = f"{part.coefficient:g} {part.name}"
         yield "terms" if i == 0 else "", Text(f"{text}: {as_text(formula)}" if formula else text)
 
 

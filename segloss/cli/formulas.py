@@ -18,7 +18,7 @@ from pylatexenc.latexwalker import LatexMacroNode
 from pylatexenc.latexwalker import get_default_latex_context_db as get_default_parser_context
 from pylatexenc.macrospec import MacroSpec
 
-from segloss.term_losses import TermLoss
+from segloss.losses.term_losses import TermLoss
 
 _BLOCK = re.compile(
     r"^( *)\.\. math::[ ]*(?P<first>.*)\n(?P<rest>(?:\1 +\S.*\n|[ ]*\n(?=\1 +\S))*)", re.M

@@ -12,7 +12,7 @@ from torch import nn
 
 from segloss import registry
 from segloss.frame_field.losses import FrameFieldLoss
-from segloss.term_losses import TermLoss
+from segloss.losses.term_losses import TermLoss
 
 
 def list_losses() -> None:

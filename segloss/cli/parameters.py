@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from segloss.arguments import is_list
 from segloss.registry import find_target
-from segloss.term_losses import TermLoss
-from segloss.terms import parameters_of as names_of_term
 
 
 class Parameter(NamedTuple):
@@ -75,17 +73,12 @@ def as_config(value: Any) -> str:
 
 
 def _defaults(target: Any) -> dict[str, Any]:
-    """The defaults by the arguments' names; those of a term too, where a loss is of one."""
-    named = {
+    """The defaults by the arguments' names."""
+    return {
         name: parameter.default
         for name, parameter in inspect.signature(target).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
-    if inspect.isclass(target) and issubclass(target, TermLoss):
-        of_term = inspect.signature(target.term_type).parameters
-        own = [name for name in names_of_term(target.term_type) if name in of_term]
-        named.update({name: of_term[name].default for name in own})
-    return named
 
 
 def _has_default(default: Any) -> bool:

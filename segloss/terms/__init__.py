@@ -1,65 +1,64 @@
-"""Terms: small functions of the pass's sums.
+"""Terms: small functions of the pass's sums, and mixtures of them.
 
 A term says which sums it needs and turns a `SoftConfusion` into the numerator and the denominator
 of its mean. Region terms give a loss for each cell of samples and classes, and are averaged as
 their `region_reduction` says. No term ever sees a pixel, so adding one costs next to nothing.
+README.md beside this file says how to write one.
 
-A new term is a class with a name, the groups of `sums` that it needs, and `cell_loss` (of a
-`RegionTerm`), `weights` (of an `Overlap`) or `pixels` (of a `PixelTerm`).
+    0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2]) + 0.2 * FocalTversky()
 """
 
-from segloss.terms.compound import TERMS, Compound, Weighted, parameters_of, seg_terms
-from segloss.terms.correlation import MCC
-from segloss.terms.generalized_dice import GeneralizedDice
-from segloss.terms.of_maps import Boundary, SkeletonRecall
-from segloss.terms.overlap import (
-    Dice,
-    FBeta,
-    FocalTversky,
-    Jaccard,
-    LogCoshDice,
-    LogDice,
-    Overlap,
-    SquaredDice,
-    Tversky,
+from segloss.terms import (
+    correlation,
+    generalized_dice,
+    of_maps,
+    overlap,
+    pixelwise,
+    region_size,
+    unified_focal,
 )
-from segloss.terms.pixelwise import CrossEntropy, Focal, MissedProbability, Poly1
-from segloss.terms.region_size import RegionSizeKL, RegionSizeL1
-from segloss.terms.term import PixelTerm, RegionOptions, RegionTerm, Term, mean, total_mean
-from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky, UnifiedFocal
+from segloss.terms.base import PixelTerm, RegionTerm, Term, mean, total_mean
+from segloss.terms.correlation import *
+from segloss.terms.generalized_dice import *
+from segloss.terms.mixture import Mixture
+from segloss.terms.of_maps import *
+from segloss.terms.overlap import *
+from segloss.terms.overlap import Overlap
+from segloss.terms.pixelwise import *
+from segloss.terms.region_size import *
+from segloss.terms.unified_focal import *
+
+_FAMILIES = (
+    pixelwise,
+    overlap,
+    generalized_dice,
+    correlation,
+    region_size,
+    unified_focal,
+    of_maps,
+)
+
+TERMS: dict[str, type[Term]] = {
+    getattr(family, name).name: getattr(family, name)
+    for family in _FAMILIES
+    for name in family.__all__
+}
+"""All terms by name, as `extra_terms` and configs know them: what the families list as theirs."""
 
 __all__ = [
-    "MCC",
     "TERMS",
-    "AsymmetricFocal",
-    "AsymmetricFocalTversky",
-    "Boundary",
-    "Compound",
-    "CrossEntropy",
-    "Dice",
-    "FBeta",
-    "Focal",
-    "FocalTversky",
-    "GeneralizedDice",
-    "Jaccard",
-    "LogCoshDice",
-    "LogDice",
-    "MissedProbability",
+    "Mixture",
     "Overlap",
     "PixelTerm",
-    "Poly1",
-    "RegionOptions",
-    "RegionSizeKL",
-    "RegionSizeL1",
     "RegionTerm",
-    "SkeletonRecall",
-    "SquaredDice",
     "Term",
-    "Tversky",
-    "UnifiedFocal",
-    "Weighted",
     "mean",
-    "parameters_of",
-    "seg_terms",
     "total_mean",
 ]
+__all__ += correlation.__all__
+__all__ += generalized_dice.__all__
+__all__ += of_maps.__all__
+__all__ += overlap.__all__
+__all__ += pixelwise.__all__
+__all__ += region_size.__all__
+__all__ += unified_focal.__all__

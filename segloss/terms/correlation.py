@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from segloss.arguments import check_number
-from segloss.confusion import SoftConfusion
-from segloss.terms.term import RegionTerm
+from segloss.sums.confusion import SoftConfusion
+from segloss.terms.base import RegionTerm
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from segloss.terms.term import RegionOptions
+__all__ = ["MCC"]
 
 
 class MCC(RegionTerm):
@@ -33,13 +28,20 @@ class MCC(RegionTerm):
 
     Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
     networks" (2021).
+
+    Example:
+        >>> import torch
+        >>> from segloss import MCCLoss
+        >>> MCCLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(1.)
     """
 
     name = "mcc"
+    eps: float = 0.0
 
-    def __init__(self, *, eps: float = 0.0, **region: Unpack[RegionOptions]) -> None:
-        super().__init__(**region)
-        self.eps = check_number("eps", eps)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(eps=check_number("eps", self.eps))
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each cell."""

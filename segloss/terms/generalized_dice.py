@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from segloss.arguments import check_choice, check_number
-from segloss.confusion import SoftConfusion
-from segloss.terms.term import RegionTerm, mean
+from segloss.sums.confusion import SoftConfusion
+from segloss.terms.base import RegionTerm, mean
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from segloss.terms.term import RegionOptions
+__all__ = ["GeneralizedDice"]
 
 _EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
 
@@ -38,20 +33,22 @@ class GeneralizedDice(RegionTerm):
 
     Source: Sudre, Li, Vercauteren, Ourselin, Cardoso, "Generalised Dice overlap as a deep learning
     loss function for highly unbalanced segmentations" (2017).
+
+    Example:
+        >>> import torch
+        >>> from segloss import GeneralizedDiceLoss
+        >>> GeneralizedDiceLoss("multiclass")(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5000)
     """
 
     name = "generalized_dice"
+    weight_type: str = "square"
+    smooth: float = 0.0
 
-    def __init__(
-        self,
-        *,
-        weight_type: str = "square",
-        smooth: float = 0.0,
-        **region: Unpack[RegionOptions],
-    ) -> None:
-        super().__init__(**region)
-        self.weight_type = check_choice("weight_type", weight_type, _EXPONENTS)
-        self.smooth = check_number("smooth", smooth)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("weight_type", self.weight_type, _EXPONENTS)
+        self._set(smooth=check_number("smooth", self.smooth))
 
     def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each sample, (N, 1), and 1, or 0 where all is left out."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import field
 
 from torch import Tensor
 
 from segloss.arguments import check_number, check_text
-from segloss.confusion import MapSum, SoftConfusion
-from segloss.terms.term import RegionTerm, mean
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import MapSum, Sum
+from segloss.terms.base import RegionTerm, mean
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from segloss.terms.term import RegionOptions
+__all__ = ["Boundary", "SkeletonRecall"]
 
 
 class Boundary(RegionTerm):
@@ -33,22 +31,33 @@ class Boundary(RegionTerm):
 
     Source: Kervadec, Bouchtiba, Desrosiers, Granger, Dolz, Ben Ayed, "Boundary loss for highly
     unbalanced segmentation" (2019).
+
+    Example:
+        >>> import torch
+        >>> from segloss import BoundaryLoss
+        >>> distances = torch.tensor([[[1.0, 0.0, -1.0, 0.0]]])
+        >>> loss = BoundaryLoss(map_key="distances")
+        >>> logits = torch.tensor([[[-40.0, 40.0, 40.0, 40.0]]])
+        >>> loss(logits, torch.tensor([[0, 1, 1, 1]]), maps={"distances": distances})
+        tensor(-0.2500)
     """
 
     name = "boundary"
+    map_key: str = "gt_distance_map"
+    sum: MapSum = field(init=False, compare=False)
 
-    def __init__(
-        self, *, map_key: str = "gt_distance_map", **region: Unpack[RegionOptions]
-    ) -> None:
-        super().__init__(**region)
-        self.maps = (check_text("map_key", map_key),)
-        self.sum = MapSum(map_key)
-        self.sums = (self.sum.group, "counts")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(sum=MapSum(check_text("map_key", self.map_key)))
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The map's sums."""
+        return (self.sum,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The mean of p d of each cell."""
-        hit, _, _ = self.sum.names
-        return mean(confusion[hit], confusion.pixel_weight)
+        return mean(confusion[self.sum.hit], confusion.pixel_weight)
 
 
 class SkeletonRecall(RegionTerm):
@@ -68,24 +77,32 @@ class SkeletonRecall(RegionTerm):
     Source: Kirchhoff, Rokuss, Roy, Kovacs, Ulrich, Wald, Zenk, Vollmuth, Kleesiek, Isensee,
     Maier-Hein, "Skeleton recall loss for connectivity conserving and resource efficient
     segmentation of thin tubular structures" (2024).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SkeletonRecallLoss
+        >>> skeleton = torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])
+        >>> loss = SkeletonRecallLoss(map_key="skeleton")
+        >>> logits = torch.tensor([[[0.0, 40.0, 0.0, 0.0]]])
+        >>> loss(logits, torch.tensor([[0, 1, 1, 1]]), maps={"skeleton": skeleton})
+        tensor(0.2500)
     """
 
     name = "skeleton_recall"
+    map_key: str = "gt_skeleton"
+    smooth: float = 0.0
+    sum: MapSum = field(init=False, compare=False)
 
-    def __init__(
-        self,
-        *,
-        map_key: str = "gt_skeleton",
-        smooth: float = 0.0,
-        **region: Unpack[RegionOptions],
-    ) -> None:
-        super().__init__(**region)
-        self.smooth = check_number("smooth", smooth)
-        self.maps = (check_text("map_key", map_key),)
-        self.sum = MapSum(map_key)
-        self.sums = (self.sum.group, "counts")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(smooth=check_number("smooth", self.smooth))
+        self._set(sum=MapSum(check_text("map_key", self.map_key)))
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The map's sums."""
+        return (self.sum,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The missed part of each cell's skeleton."""
-        _, missed, total = self.sum.names
-        return mean(confusion[missed], confusion[total] + self.smooth)
+        return mean(confusion[self.sum.missed], confusion[self.sum.total] + self.smooth)

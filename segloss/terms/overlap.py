@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from segloss.arguments import check_number
-from segloss.confusion import SoftConfusion
-from segloss.terms.term import RegionTerm, mean
+from segloss.sums.closed_forms import OverlapRatio
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import REGION, SQUARED_ERROR
+from segloss.terms.base import RegionTerm, mean, overrides
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from segloss.terms.term import RegionOptions
+__all__ = [
+    "Dice",
+    "FBeta",
+    "FocalTversky",
+    "Jaccard",
+    "LogCoshDice",
+    "LogDice",
+    "SquaredDice",
+    "Tversky",
+]
 
 
 class Weights(NamedTuple):
@@ -39,18 +47,23 @@ class Overlap(RegionTerm):
         **region: How the cells are averaged; see `RegionTerm`.
     """
 
-    exponent: float = 1.0
+    smooth: float = 0.0
 
-    def __init__(self, *, smooth: float = 0.0, **region: Unpack[RegionOptions]) -> None:
-        super().__init__(**region)
-        self.smooth = check_number("smooth", smooth)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(smooth=check_number("smooth", self.smooth))
+
+    @property
+    def exponent(self) -> float:
+        """The exponent of the loss."""
+        return 1.0
 
     @abstractmethod
     def weights(self) -> Weights:
         """The weights of true positives, false positives and false negatives."""
 
     def shape(self, loss: Tensor) -> Tensor:
-        """What becomes of the loss of a cell, 0 for a perfect one: its power."""
+        """The loss of a cell from its ratio, 0 for a perfect one: a power."""
         return power(loss, self.exponent)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
@@ -61,6 +74,28 @@ class Overlap(RegionTerm):
         )
         whole = torch.add(wrong, confusion.true_positive, alpha=hit)
         return self.shape(mean(wrong, whole + self.smooth if self.smooth > 0 else whole))
+
+    def closed_form(self) -> OverlapRatio | None:
+        """The ratio's numbers, unless a subclass has changed what is computed of it."""
+        if overrides(self, Overlap, _FORMULA):
+            return None
+        hit, extra, missed = (row.key for row in self.sums[0].rows)
+        numbers = (self.weights(), self.smooth, self.exponent)
+        return OverlapRatio((hit, extra, missed), *numbers, self.reduction.as_cells())
+
+
+_FORMULA = (
+    "cell_loss",
+    "shape",
+    "sums",
+    "cells",
+    "pooled_cells",
+    "pooled",
+    "cell_weights",
+    "statistics",
+    "__call__",
+)
+"""The methods that say what an overlap is, beside its numbers."""
 
 
 class Dice(Overlap):
@@ -78,12 +113,16 @@ class Dice(Overlap):
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
     `soft_labels="metric"`, Wang, Popordanoska, Bertels, Lemmens, Blaschko, "Dice semimetric
     losses" (2023).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SoftDiceLoss
+        >>> SoftDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.4000)
     """
 
     name = "dice"
-
-    def __init__(self, *, smooth: float = 1.0, **region: Unpack[RegionOptions]) -> None:
-        super().__init__(smooth=smooth, **region)
+    smooth: float = 1.0
 
     def weights(self) -> Weights:
         """2, 1, 1."""
@@ -105,15 +144,21 @@ class LogDice(Dice):
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
     for highly unbalanced object sizes" (2018).
+
+    Example:
+        >>> import torch
+        >>> from segloss import LogDiceLoss
+        >>> LogDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5108)
     """
 
     name = "log_dice"
+    gamma: float = 1.0
 
-    def __init__(
-        self, *, smooth: float = 1.0, gamma: float = 1.0, **region: Unpack[RegionOptions]
-    ) -> None:
-        super().__init__(smooth=check_number("smooth", smooth, open_low=True), **region)
-        self.gamma = check_number("gamma", gamma, open_low=True)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(smooth=check_number("smooth", self.smooth, open_low=True))
+        self._set(gamma=check_number("gamma", self.gamma, open_low=True))
 
     def shape(self, loss: Tensor) -> Tensor:
         """-log(1 - loss), to the power of gamma."""
@@ -132,6 +177,12 @@ class LogCoshDice(Dice):
         **region: How the cells are averaged; see `RegionTerm`.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
+
+    Example:
+        >>> import torch
+        >>> from segloss import LogCoshDiceLoss
+        >>> LogCoshDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.0780)
     """
 
     name = "log_cosh_dice"
@@ -154,14 +205,21 @@ class SquaredDice(RegionTerm):
         **region: How the cells are averaged; see `RegionTerm`.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SquaredDiceLoss
+        >>> SquaredDiceLoss(smooth=0.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.3333)
     """
 
     name = "squared_dice"
+    sums = (REGION, SQUARED_ERROR)
+    smooth: float = 1.0
 
-    def __init__(self, *, smooth: float = 1.0, **region: Unpack[RegionOptions]) -> None:
-        super().__init__(**region)
-        self.smooth = check_number("smooth", smooth)
-        self.sums = ("region", "squared_error")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(smooth=check_number("smooth", self.smooth))
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each cell."""
@@ -183,6 +241,12 @@ class Jaccard(Overlap):
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
     segmentation" (2016); with `soft_labels="metric"`, Wang, Ning, Blaschko, "Jaccard metric
     losses" (2023).
+
+    Example:
+        >>> import torch
+        >>> from segloss import JaccardLoss
+        >>> JaccardLoss("multiclass")(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.6667)
     """
 
     name = "jaccard"
@@ -208,21 +272,21 @@ class Tversky(Overlap):
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
     fully convolutional deep networks" (2017).
+
+    Example:
+        >>> import torch
+        >>> from segloss import TverskyLoss
+        >>> TverskyLoss(alpha=0.5, beta=0.5)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5000)
     """
 
     name = "tversky"
+    alpha: float = 0.3
+    beta: float = 0.7
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        smooth: float = 0.0,
-        **region: Unpack[RegionOptions],
-    ) -> None:
-        super().__init__(smooth=smooth, **region)
-        self.alpha = check_number("alpha", alpha)
-        self.beta = check_number("beta", beta)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(alpha=check_number("alpha", self.alpha), beta=check_number("beta", self.beta))
         if self.alpha == self.beta == 0:
             raise ValueError("Tversky's alpha and beta must not both be 0.")
 
@@ -248,21 +312,25 @@ class FocalTversky(Tversky):
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
     lesion segmentation" (2019), whose gamma of 4/3 is the exponent's inverse, 0.75 here.
+
+    Example:
+        >>> import torch
+        >>> from segloss import FocalTverskyLoss
+        >>> FocalTverskyLoss(gamma=2.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.2500)
     """
 
     name = "focal_tversky"
+    gamma: float = 0.75
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        gamma: float = 0.75,
-        smooth: float = 0.0,
-        **region: Unpack[RegionOptions],
-    ) -> None:
-        super().__init__(alpha=alpha, beta=beta, smooth=smooth, **region)
-        self.exponent = check_number("gamma", gamma, open_low=True)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(gamma=check_number("gamma", self.gamma, open_low=True))
+
+    @property
+    def exponent(self) -> float:
+        """Gamma."""
+        return self.gamma
 
 
 class FBeta(Overlap):
@@ -279,15 +347,20 @@ class FBeta(Overlap):
         **region: How the cells are averaged; see `RegionTerm`.
 
     Source: van Rijsbergen, "Information retrieval" (1979).
+
+    Example:
+        >>> import torch
+        >>> from segloss import FBetaLoss
+        >>> FBetaLoss(beta=2.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 1]]))
+        tensor(0.4643)
     """
 
     name = "f_beta"
+    beta: float = 1.0
 
-    def __init__(
-        self, *, beta: float = 1.0, smooth: float = 0.0, **region: Unpack[RegionOptions]
-    ) -> None:
-        super().__init__(smooth=smooth, **region)
-        self.beta = check_number("beta", beta, open_low=True)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(beta=check_number("beta", self.beta, open_low=True))
 
     def weights(self) -> Weights:
         """1 + beta^2, 1, beta^2."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Any
 
 from torch import Tensor
 
 from segloss.arguments import as_python, check_number, is_list
-from segloss.confusion import FocalSum, SoftConfusion
-from segloss.terms.term import PixelTerm, Term, pixel_count
+from segloss.sums.closed_forms import PixelMean
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import CROSS_ENTROPY, REGION, FocalSum, Sum
+from segloss.terms.base import PixelTerm, Term, overrides, pixel_count
+
+__all__ = ["CrossEntropy", "Focal", "Poly1"]
+
+_FORMULA = ("pixels", "sums", "cells", "statistics", "__call__")
+"""The methods that say what a mean over pixels is."""
 
 
 class CrossEntropy(PixelTerm):
@@ -22,11 +30,17 @@ class CrossEntropy(PixelTerm):
     """
 
     name = "cross_entropy"
-    sums = ("cross_entropy",)
+    sums = (CROSS_ENTROPY,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The cross-entropy, and the normaliser of its mean."""
         return confusion.cross_entropy, confusion.weight
+
+    def closed_form(self) -> PixelMean | None:
+        """The two rows, unless a subclass has changed what is computed of them."""
+        if overrides(self, CrossEntropy, _FORMULA):
+            return None
+        return PixelMean("cross_entropy", "weight")
 
 
 class Focal(PixelTerm):
@@ -46,19 +60,45 @@ class Focal(PixelTerm):
             None: 1 for all.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
+
+    Example:
+        >>> import torch
+        >>> from segloss import FocalLoss
+        >>> FocalLoss("multiclass", gamma=2.0)(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.1733)
     """
 
     name = "focal"
+    gamma: float = 2.0
+    alpha: float | Sequence[float] | None = None
+    sum: FocalSum = field(init=False, compare=False)
 
-    def __init__(self, *, gamma: float = 2.0, alpha: float | Sequence[float] | None = None) -> None:
-        super().__init__()
-        weights = _check_alpha(alpha)
-        self.sum = FocalSum((check_number("gamma", gamma),), weights)
-        self.sums = (self.sum.group,)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        gamma, weights = check_number("gamma", self.gamma), _check_alpha(self.alpha)
+        given = as_python(self.alpha)
+        alpha = tuple(given) if is_list(given) else given
+        self._set(gamma=gamma, alpha=alpha, sum=FocalSum((gamma,), weights))
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The focal sum."""
+        return (self.sum,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The focal losses, and the pixels' weights."""
-        return confusion[self.sum.group], pixel_count(confusion)
+        return confusion[self.sum], pixel_count(confusion)
+
+    def closed_form(self) -> PixelMean | None:
+        """The two rows, unless a subclass has changed what is computed of them."""
+        if overrides(self, Focal, _FORMULA):
+            return None
+        return PixelMean(self.sum.name, "pixel_weight")
+
+    @property
+    def fits_any_classes(self) -> bool:
+        """Whether alpha is the same for all classes."""
+        return len(self.sum.alpha) == 1
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
         """Raises ValueError if alpha does not fit so many channels."""
@@ -83,7 +123,7 @@ class MissedProbability(PixelTerm):
     """
 
     name = "missed_probability"
-    sums = ("region",)
+    sums = (REGION,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """What is missed: of the label with softmax, of either side of a channel with sigmoid."""
@@ -106,13 +146,21 @@ class Poly1(Term):
 
     Source: Leng, Tan, Liu, Cubuk, Shi, Cheng, Anguelov, "PolyLoss: a polynomial expansion
     perspective of classification loss functions" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import Poly1Loss
+        >>> Poly1Loss(epsilon=2.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(1.6931)
     """
 
     name = "poly1"
+    sums = (CROSS_ENTROPY, REGION)
+    epsilon: float = 1.0
 
-    def __init__(self, *, epsilon: float = 1.0) -> None:
-        super().__init__()
-        self.epsilon = check_number("epsilon", epsilon)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(epsilon=check_number("epsilon", self.epsilon))
 
     def parts(self, name: str) -> list[tuple[str, float, Term]]:
         """The two terms."""

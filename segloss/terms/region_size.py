@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segloss.confusion import SoftConfusion
-from segloss.terms.term import RegionTerm, mean
+from segloss.sums.confusion import SoftConfusion
+from segloss.terms.base import RegionTerm, mean
+
+__all__ = ["RegionSizeKL", "RegionSizeL1"]
 
 
 class RegionSizeL1(RegionTerm):
@@ -21,6 +23,12 @@ class RegionSizeL1(RegionTerm):
 
     Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
     biases of segmentation losses" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import RegionSizeL1Loss
+        >>> RegionSizeL1Loss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 0, 0]]))
+        tensor(0.2500)
     """
 
     name = "region_size_l1"
@@ -48,6 +56,12 @@ class RegionSizeKL(RegionTerm):
 
     Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
     biases of segmentation losses" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import RegionSizeKLLoss
+        >>> RegionSizeKLLoss("multiclass")(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 0, 0]]))
+        tensor(0.1308)
     """
 
     name = "region_size_kl"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import field, fields
 
 import torch
 from torch import Tensor
 
 from segloss.arguments import check_number
-from segloss.confusion import FocalSum, SoftConfusion
+from segloss.constants import on_device
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import FocalSum, Sum
+from segloss.terms.base import PixelTerm, RegionTerm, Term, mean, pixel_count
 from segloss.terms.overlap import power
-from segloss.terms.term import PixelTerm, RegionTerm, Term, mean, pixel_count
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from segloss.terms.term import RegionOptions
+__all__ = ["UnifiedFocal"]
 
 
 class AsymmetricFocal(PixelTerm):
@@ -34,16 +33,23 @@ class AsymmetricFocal(PixelTerm):
     """
 
     name = "asymmetric_focal"
+    delta: float = 0.6
+    gamma: float = 0.5
+    sum: FocalSum = field(init=False, compare=False)
 
-    def __init__(self, *, delta: float = 0.6, gamma: float = 0.5) -> None:
-        super().__init__()
-        delta = check_number("delta", delta, 0, 1)
-        self.sum = FocalSum((check_number("gamma", gamma), 0.0), (1 - delta, delta))
-        self.sums = (self.sum.group,)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        delta, gamma = check_number("delta", self.delta, 0, 1), check_number("gamma", self.gamma)
+        self._set(delta=delta, gamma=gamma, sum=FocalSum((gamma, 0.0), (1 - delta, delta)))
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The focal sum."""
+        return (self.sum,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The focal losses, and the pixels' weights."""
-        return confusion[self.sum.group], pixel_count(confusion)
+        return confusion[self.sum], pixel_count(confusion)
 
 
 class AsymmetricFocalTversky(RegionTerm):
@@ -65,13 +71,16 @@ class AsymmetricFocalTversky(RegionTerm):
     """
 
     name = "asymmetric_focal_tversky"
+    delta: float = 0.6
+    gamma: float = 0.5
 
-    def __init__(
-        self, *, delta: float = 0.6, gamma: float = 0.5, **region: Unpack[RegionOptions]
-    ) -> None:
-        super().__init__(**region)
-        self.delta = check_number("delta", delta, 0, 1)
-        self.gamma = check_number("gamma", gamma, 0, 1)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        delta, gamma = (
+            check_number("delta", self.delta, 0, 1),
+            check_number("gamma", self.gamma, 0, 1),
+        )
+        self._set(delta=delta, gamma=gamma)
         if self.gamma == 1:
             raise ValueError("gamma must be below 1, got 1: the exponent is 1 - gamma.")
         if self.region_reduction == "micro":
@@ -88,7 +97,8 @@ class AsymmetricFocalTversky(RegionTerm):
             background = self._tversky(confusion.true_negative, fn, fp)
             return (power(foreground, 1 - self.gamma) + background) / 2
         classes = self.region_classes or range(foreground.shape[1])
-        is_background = torch.tensor([c == 0 for c in classes], device=foreground.device)
+        places = tuple(float(c == 0) for c in classes)
+        is_background = on_device(places, foreground.device, torch.bool)
         return torch.where(is_background, foreground, power(foreground, 1 - self.gamma))
 
     def _tversky(self, tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
@@ -96,7 +106,7 @@ class AsymmetricFocalTversky(RegionTerm):
         return mean(wrong, tp + wrong)
 
 
-class UnifiedFocal(Term):
+class UnifiedFocal(RegionTerm):
     r"""Unified focal loss, in its asymmetric form.
 
     .. math:: \lambda\,\mathrm{AsymmetricFocal} + (1 - \lambda)\,\mathrm{AsymmetricFocalTversky}
@@ -113,27 +123,30 @@ class UnifiedFocal(Term):
 
     Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
     cross-entropy-based losses to handle class imbalanced medical image segmentation" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import UnifiedFocalLoss
+        >>> UnifiedFocalLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.4548)
     """
 
     name = "unified_focal"
-    takes_region_options = True
+    weight: float = 0.5
+    delta: float = 0.6
+    gamma: float = 0.5
 
-    def __init__(
-        self,
-        *,
-        weight: float = 0.5,
-        delta: float = 0.6,
-        gamma: float = 0.5,
-        **region: Unpack[RegionOptions],
-    ) -> None:
-        super().__init__()
-        self.weight = check_number("weight", weight, 0, 1)
-        self.pixelwise = AsymmetricFocal(delta=delta, gamma=gamma)
-        self.tversky = AsymmetricFocalTversky(delta=delta, gamma=gamma, **region)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(weight=check_number("weight", self.weight, 0, 1))
+        self.parts(self.name)  # which check the rest
 
     def parts(self, name: str) -> list[tuple[str, float, Term]]:
         """The two terms."""
+        region = {each.name: getattr(self, each.name) for each in fields(RegionTerm) if each.init}
+        tversky = AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma, **region)
+        pixelwise = AsymmetricFocal(delta=self.delta, gamma=self.gamma)
         return [
-            (f"{name}_pixels", self.weight, self.pixelwise),
-            (f"{name}_tversky", 1 - self.weight, self.tversky),
+            (f"{name}_pixels", self.weight, pixelwise),
+            (f"{name}_tversky", 1 - self.weight, tversky),
         ]

@@ -44,7 +44,7 @@ def test_peers_losses_are_scalars_with_gradients(name: str, classes: int) -> Non
     ],
 )
 def test_a_measurement_is_printed_as_json(what: str, keys: set[str], monkeypatch) -> None:
-    monkeypatch.setenv("SEGLOSS_PATH", "auto")
+    monkeypatch.setenv("SEGLOSS_BACKEND", "auto")
     job = {
         "contender": "segloss",
         "shape": [1, 3, 64, 64],

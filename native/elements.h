@@ -1,0 +1,102 @@
+// Reading and writing of blocks of pixels, from and to elements of each type and stride.
+
+INLINE float as_float(float value) { return value; }
+INLINE float as_float(BFloat16 value) {
+    const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+    float result;
+    memcpy(&result, &bits, 4);
+    return result;
+}
+INLINE float as_float(Boolean value) { return value.byte ? 1.f : 0.f; }
+template <class T> INLINE float as_float(T value) { return static_cast<float>(value); }
+
+// The label that a value stands for; one that is never in range for NaN and numbers too large.
+INLINE int64_t label_of(Boolean value) { return value.byte != 0; }
+template <class T> INLINE int64_t label_of(T value) {
+    if constexpr (std::is_integral<T>::value) {
+        return value;
+    } else if constexpr (std::is_same<T, double>::value) {
+        return value > -0x1p63 && value < 0x1p63 ? static_cast<int64_t>(value) : INT64_MIN;
+    } else {
+        const float label = as_float(value);
+        return label > -0x1p63f && label < 0x1p63f ? static_cast<int64_t>(label) : INT64_MIN;
+    }
+}
+
+INLINE void assign(float &to, float value) { to = value; }
+INLINE void assign(BFloat16 &to, float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    to.bits = value == value ? static_cast<uint16_t>(rounded) : 0x7fc0;
+}
+#ifdef HAS_HALF
+INLINE void assign(Half &to, float value) { to = static_cast<Half>(value); }
+#endif
+
+template <class T> INLINE T *start(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first) {
+    return reinterpret_cast<T *>(tensor.data) + sample * tensor.sample_stride + channel * tensor.channel_stride +
+           first * tensor.pixel_stride;
+}
+
+// An element, which need not be aligned: memory of other libraries comes as tensors, too.
+template <class T> INLINE T element(const T *at) {
+    T value;
+    memcpy(&value, at, sizeof(T));
+    return value;
+}
+
+template <class T> INLINE void copy(const T *from, int64_t stride, int n, float *to) {
+    if (stride == 1)
+        for (int i = 0; i < n; i++) to[i] = as_float(element(from + i));
+    else
+        for (int i = 0; i < n; i++) to[i] = as_float(element(from + i * stride));
+}
+
+INLINE void read(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n, float *to) {
+#define READ(name, T) \
+    case Type::name: copy(start<const T>(tensor, sample, channel, first), tensor.pixel_stride, n, to); break;
+    switch (tensor.type) { EACH_TYPE(READ) }
+#undef READ
+}
+
+template <class T> INLINE void put(const float *from, int n, T *to, int64_t stride) {
+    const auto put_element = [&](T *at, float value) {
+        T converted;
+        assign(converted, value);
+        memcpy(at, &converted, sizeof(T));
+    };
+    if (stride == 1)
+        for (int i = 0; i < n; i++) put_element(to + i, from[i]);
+    else
+        for (int i = 0; i < n; i++) put_element(to + i * stride, from[i]);
+}
+
+INLINE void write(const float *from, const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n) {
+#define WRITE(name, T) \
+    case Type::name: put(from, n, start<T>(tensor, sample, channel, first), tensor.pixel_stride); break;
+    switch (tensor.type) { EACH_REAL(WRITE) default: break; }
+#undef WRITE
+}
+
+// True if vectors of float32 can be read and written where they are.
+INLINE bool is_direct(const Tensor &tensor) {
+    return tensor.type == Type::float32 && tensor.pixel_stride == 1 &&
+           reinterpret_cast<uintptr_t>(tensor.data) % sizeof(float) == 0;
+}
+
+INLINE int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
+
+// The weights of a block: 1 without a tensor of weights, and 0 for the padding.
+INLINE void read_weights(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n, float *weights) {
+    if (batch.weight.given)
+        read(batch.weight, sample, channel, first, n, weights);
+    else
+        for (int i = 0; i < n; i++) weights[i] = 1.f;
+    for (int i = n; i < padded(n); i++) weights[i] = 0.f;
+}
+
+// A value of weight 0 may be anything, NaN too: it is replaced, since a product would keep NaN.
+INLINE void clear_unweighted(float *values, const float *weights, int n) {
+    for (int i = 0; i < padded(n); i++) values[i] = weights[i] > 0.f ? values[i] : 0.f;
+}

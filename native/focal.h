@@ -1,0 +1,22 @@
+// The focal loss of a pixel of one class, and its slope.
+
+// e^gamma, with -log(e) given, which has digits where e has none.
+INLINE Floats power(Floats e, float gamma, Floats minus_log) {
+    if (gamma == 0.f) return broadcast(1.f);
+    if (gamma == 1.f) return e;
+    if (gamma == 2.f) return e * e;
+    return exp_of_negative(-gamma * minus_log);
+}
+INLINE Floats power(Floats e, Floats gamma, Floats minus_log) {
+    return gamma == 0.f ? broadcast(1.f) : gamma == 1.f ? e : gamma == 2.f ? e * e : exp_of_negative(-gamma * minus_log);
+}
+
+// The focal loss of a pixel of one class, alpha e^gamma nll, with e = 1 - p and nll = -log p, ...
+template <class Number> INLINE Floats focal(Number gamma, Number alpha, Floats e, Floats minus_log_e, Floats nll) {
+    return alpha * power(e, gamma, minus_log_e) * nll;
+}
+
+// ... and its slope with respect to the logit of e, alpha e^gamma (gamma (1 - e) nll + e).
+template <class Number> INLINE Floats focal_slope(Number gamma, Number alpha, Floats e, Floats minus_log_e, Floats nll) {
+    return alpha * power(e, gamma, minus_log_e) * (gamma * (1.f - e) * nll + e);
+}

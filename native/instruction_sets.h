@@ -1,0 +1,71 @@
+// Compiles a file, named by the macro `SET_CODE`, for each instruction set that a machine may have.
+//
+// The file sees three macros, and is included once for each set: `ISA`, the set's namespace;
+// `BYTES`, the size of its vectors; `FUSED`, true where it multiplies and adds in one step.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__)
+#define PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define FOR(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define END_FOR PRAGMA(clang attribute pop)
+#else
+#define FOR(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
+#define END_FOR PRAGMA(GCC pop_options)
+#endif
+
+FOR("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+#define ISA avx512
+#define BYTES 64
+#define FUSED true
+#include SET_CODE
+#undef ISA
+#undef BYTES
+#undef FUSED
+END_FOR
+
+FOR("avx2,fma,f16c")
+#define ISA avx2
+#define BYTES 32
+#define FUSED true
+#include SET_CODE
+#undef ISA
+#undef BYTES
+#undef FUSED
+END_FOR
+#endif
+
+#ifdef __FP_FAST_FMAF
+#define FUSED true
+#else
+#define FUSED false
+#endif
+#define ISA baseline
+#define BYTES 16
+#include SET_CODE
+
+static bool runs_here([[maybe_unused]] const char *name) {
+#if defined(__x86_64__)
+    // Not every compiler's __builtin_cpu_supports knows f16c.
+    unsigned a, b, c = 0, d;
+    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+    const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!strcmp(name, "avx2")) return avx2;
+    if (!strcmp(name, "avx512"))
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+    return true;
+}

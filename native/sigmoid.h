@@ -1,0 +1,321 @@
+// Independent channels: the sums of a sample's channel, and their gradient.
+//
+// The formulas are those of the sigmoid kernel in PyTorch's operations. p and q are the sigmoids of
+// x and -x, g is the target, and w the weight of a pixel.
+
+struct Cell {  // a task: `count` pixels of a sample's channel, from `first` on
+    int64_t sample, channel, first, count;
+};
+
+INLINE Cell cell_of(const Batch &batch, int64_t task) {
+    const int64_t cell = task / batch.parts, first = task % batch.parts * batch.part_pixels;
+    const int64_t left = batch.pixels - first;
+    return {cell / batch.channels, cell % batch.channels, first, left < batch.part_pixels ? left : batch.part_pixels};
+}
+
+struct SigmoidBlock {
+    const float *x, *g, *w;  // w is null where all weights are 1
+};
+
+struct SigmoidScratch {
+    float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
+    float p[BLOCK], q[BLOCK], nll_p[BLOCK], nll_q[BLOCK], map[BLOCK];  // for the extra sums
+    // The sums follow.
+};
+
+INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &scratch) {
+    const int64_t sample = cell.sample, channel = cell.channel;
+    const bool weighted = batch.weight.given || batch.ignores || n % LANES;
+    SigmoidBlock block{scratch.x, scratch.g, weighted ? scratch.w : nullptr};
+    if (!weighted && is_direct(batch.prediction))
+        block.x = start<const float>(batch.prediction, sample, channel, first);
+    else
+        read(batch.prediction, sample, channel, first, n, scratch.x);
+    if (!weighted && is_direct(batch.target))
+        block.g = start<const float>(batch.target, sample, channel, first);
+    else
+        read(batch.target, sample, channel, first, n, scratch.g);
+    if (weighted) {
+        read_weights(batch, sample, channel, first, n, scratch.w);
+        if (batch.ignores)
+            for (int i = 0; i < n; i++)
+                if (scratch.g[i] == static_cast<float>(batch.ignored)) scratch.w[i] = 0.f;
+        clear_unweighted(scratch.x, scratch.w, n);
+        clear_unweighted(scratch.g, scratch.w, n);
+    }
+    return block;
+}
+
+// The sum of a block's probabilities, or 0 where none of them is more than e^-87, the smallest
+// probability there is, which stands for 0.
+INLINE Floats zero_if_smallest(Floats sum) { return sum < 2e-38f * BLOCK / LANES ? Floats{} : sum; }
+
+// The options of a channel's cross-entropy.
+struct EntropyOptions {
+    float smoothing, pos_weight;
+    bool is_plain() const { return smoothing == 0.f && pos_weight == 1.f; }
+};
+
+INLINE EntropyOptions entropy_options(const Batch &batch, const Cell &cell) {
+    return {batch.smoothing, batch.pos_weight.empty() ? 1.f : batch.pos_weight[cell.channel]};
+}
+
+// ---- the sums ----
+
+template <bool weighted, bool plain, bool region, bool entropy>
+INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, Doubles *sums) {
+    Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{}, total_loss{};
+    for (int i = 0; i < n; i += LANES) {
+        const Floats g = load(block.g + i);
+        Floats positive = g, negative = 1.f - g, loss{};
+        Sigmoid of_x{};
+        if (region || entropy) of_x = sigmoid(load(block.x + i));
+        if (entropy) {
+            const Floats x = load(block.x + i), above = maximum(Floats{}, x);
+            const Floats log = minus_log_1_minus(minimum(of_x.p, of_x.q));
+            if (plain) {
+                loss = log + (above - x * g);
+            } else {
+                const Floats h = g * (1.f - options.smoothing) + options.smoothing / 2;
+                loss = options.pos_weight * h * (log + (above - x)) + (1.f - h) * (log + above);
+            }
+        }
+        if (weighted) {
+            const Floats w = load(block.w + i);
+            positive *= w;
+            negative *= w;
+            loss *= w;
+            weight += w;
+        }
+        if (region) {
+            true_positive += positive * of_x.p;
+            false_negative += positive * of_x.q;
+            false_positive += negative * of_x.p;
+        }
+        actual += positive;
+        if (entropy) total_loss += loss;
+    }
+    if (region) {
+        add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
+        add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
+        add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
+    }
+    add(sums[ACTUAL], actual);
+    if (entropy) add(sums[ENTROPY], total_loss);
+    if (weighted)
+        add(sums[PIXEL_WEIGHT], weight);
+    else
+        sums[PIXEL_WEIGHT][0] += n;
+}
+
+INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
+                           Doubles *sums) {
+    with_constants(block.w != nullptr, options.is_plain(), [&](auto weighted, auto plain) __attribute__((always_inline)) {
+        with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
+            sigmoid_sums<weighted(), plain(), region(), entropy()>(block, n, options, sums);
+        });
+    });
+}
+
+// ---- the extra sums: functions of the probabilities that a block has ----
+
+// Writes a block's probabilities and, for focal losses, their negative log likelihoods.
+INLINE void read_probabilities(const SigmoidBlock &block, int n, bool focal, SigmoidScratch &s) {
+    for (int i = 0; i < n; i += LANES) {
+        const auto [p, q] = sigmoid(load(block.x + i));
+        store(s.p + i, p);
+        store(s.q + i, q);
+    }
+    if (focal)
+        for (int i = 0; i < n; i += LANES) {
+            const Floats x = load(block.x + i), above = maximum(Floats{}, x);
+            const Floats log = minus_log_1_minus(minimum(load(s.p + i), load(s.q + i)));
+            store(s.nll_p + i, log + (above - x));
+            store(s.nll_q + i, log + above);
+        }
+}
+
+// g - p, with the digits of the smaller of p and 1 - p.
+INLINE Floats missing_of(Floats p, Floats q, Floats g) { return g > 0.5f ? q - (1.f - g) : g - p; }
+
+INLINE Floats weight_of(const SigmoidBlock &block, int i) { return block.w ? load(block.w + i) : broadcast(1.f); }
+
+INLINE const float *read_map(const Batch &batch, int64_t index, const Cell &cell, int64_t first, int n,
+                             const SigmoidBlock &block, SigmoidScratch &s) {
+    read(batch.maps[index], cell.sample, cell.channel, first, n, s.map);
+    if (block.w) clear_unweighted(s.map, s.w, n);
+    return s.map;
+}
+
+INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
+                           SigmoidScratch &s, Doubles *sums) {
+    const Plan &plan = batch.plan;
+    if (plan.squared_error)
+        add_up(n, sums[SQUARED_ERROR], [&](int i) {
+            const Floats g = load(block.g + i), error = load(s.p + i) * (1.f - g) - load(s.q + i) * g;
+            return weight_of(block, i) * error * error;
+        });
+    if (plan.semimetric) {
+        const auto missing = [&](int i) { return missing_of(load(s.p + i), load(s.q + i), load(block.g + i)); };
+        add_up(n, sums[SEMIMETRIC_TRUE_POSITIVE], [&](int i) {
+            return weight_of(block, i) * (missing(i) > 0.f ? load(s.p + i) : load(block.g + i));
+        });
+        add_up(n, sums[SEMIMETRIC_FALSE_POSITIVE],
+               [&](int i) { return weight_of(block, i) * maximum(Floats{}, -missing(i)); });
+        add_up(n, sums[SEMIMETRIC_FALSE_NEGATIVE],
+               [&](int i) { return weight_of(block, i) * maximum(Floats{}, missing(i)); });
+    }
+    for (int64_t f = 0; f < plan.focal_count; f++) {
+        if (!plan.wants(plan.focal_sum(f))) continue;
+        const float *gamma = &plan.gammas[2 * f], *alpha = &plan.alphas[2 * f];
+        add_up(n, sums[plan.focal_sum(f)], [&](int i) {
+            const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
+            const Floats foreground = focal(gamma[1], alpha[1], load(s.q + i), nll_q, nll_p);
+            const Floats background = focal(gamma[0], alpha[0], load(s.p + i), nll_p, nll_q);
+            return weight_of(block, i) * (g * foreground + (1.f - g) * background);
+        });
+    }
+    for (int64_t m = 0; m < plan.map_count; m++) {
+        if (!plan.wants_any(plan.map_sum(m), 3)) continue;
+        const float *map = read_map(batch, m, cell, first, n, block, s);
+        Doubles *of_map = sums + plan.map_sum(m);
+        add_up(n, of_map[0], [&](int i) { return weight_of(block, i) * load(s.p + i) * load(map + i); });
+        add_up(n, of_map[1], [&](int i) { return weight_of(block, i) * load(s.q + i) * load(map + i); });
+        add_up(n, of_map[2], [&](int i) { return weight_of(block, i) * load(map + i); });
+    }
+}
+
+void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
+    auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
+    auto *sums = reinterpret_cast<Doubles *>(&scratch + 1);
+    const Plan &plan = batch.plan;
+    const Cell cell = cell_of(batch, task);
+    const EntropyOptions options = entropy_options(batch, cell);
+    const bool extra = plan.extra();
+    for (int64_t k = 0; k < plan.sum_count(); k++) sums[k] = Doubles{};
+    for (int64_t done = 0; done < cell.count; done += BLOCK) {
+        const int64_t first = cell.first + done;
+        const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
+        const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
+        add_block_sums(plan, block, n, options, sums);
+        if (!extra) continue;
+        read_probabilities(block, n, plan.focal, scratch);
+        add_extra_sums(batch, cell, first, n, block, scratch, sums);
+    }
+    double *out = batch.partial + task * plan.sum_count();
+    for (int64_t k = 0; k < plan.sum_count(); k++) out[k] = sum_of_lanes(sums[k]);
+    out[WEIGHT] = out[PIXEL_WEIGHT];
+}
+
+// ---- the gradient ----
+
+// The slopes of a channel's pixels: with respect to w p where the target is 0, what a target of 1
+// adds to that, and with respect to a pixel's cross-entropy.
+struct SigmoidSlopes {
+    float background, foreground_more, entropy;
+};
+
+INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
+    const auto slope = [&](Sum sum) { return batch.slope(sum, cell.sample, cell.channel); };
+    const double background = slope(FALSE_POSITIVE), foreground = slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE);
+    const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
+    return {static_cast<float>(background), static_cast<float>(foreground - background),
+            static_cast<float>(slope(ENTROPY)) * class_weight};
+}
+
+template <bool plain, bool region, bool entropy>
+INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes &by,
+                           float *out) {
+    for (int i = 0; i < n; i += LANES) {
+        Floats slope{};
+        if (region || entropy) {
+            const Floats g = load(block.g + i);
+            const auto [p, q] = sigmoid(load(block.x + i));
+            if (region) slope = p * q * (by.background + by.foreground_more * g);
+            if (entropy) {
+                const Floats h = plain ? g : g * (1.f - options.smoothing) + options.smoothing / 2;
+                slope += by.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
+            }
+        }
+        store(out + i, slope);
+    }
+    if (block.w && (region || entropy))
+        for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) * load(block.w + i));
+}
+
+INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
+                               const SigmoidSlopes &by, float *out) {
+    with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
+        if (options.is_plain())
+            sigmoid_slopes<true, region(), entropy()>(block, n, options, by, out);
+        else
+            sigmoid_slopes<false, region(), entropy()>(block, n, options, by, out);
+    });
+}
+
+// Adds the slopes of the extra sums to a block's slopes.
+INLINE void add_extra_slopes(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
+                             SigmoidScratch &s, float *out) {
+    const Plan &plan = batch.plan;
+    const auto slope_by = [&](int64_t sum) { return batch.slope(sum, cell.sample, cell.channel); };
+    const auto add_slope = [&](auto &&of) {
+        for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) + weight_of(block, i) * of(i));
+    };
+    const auto add_slope_by_p = [&](auto &&of) {
+        add_slope([&](int i) { return load(s.p + i) * load(s.q + i) * of(i); });
+    };
+    if (plan.squared_error) {
+        const float twice = 2 * static_cast<float>(slope_by(SQUARED_ERROR));
+        add_slope_by_p([&](int i) {
+            const Floats g = load(block.g + i);
+            return twice * (load(s.p + i) * (1.f - g) - load(s.q + i) * g);
+        });
+    }
+    if (plan.semimetric) {
+        const double true_positive = slope_by(SEMIMETRIC_TRUE_POSITIVE);
+        const Floats below = broadcast(static_cast<float>(true_positive - slope_by(SEMIMETRIC_FALSE_NEGATIVE)));
+        const Floats above = broadcast(static_cast<float>(slope_by(SEMIMETRIC_FALSE_POSITIVE)));
+        add_slope_by_p([&](int i) {
+            return missing_of(load(s.p + i), load(s.q + i), load(block.g + i)) > 0.f ? below : above;
+        });
+    }
+    for (int64_t f = 0; f < plan.focal_count; f++) {
+        if (!plan.wants(plan.focal_sum(f))) continue;
+        const float *gamma = &plan.gammas[2 * f], *alpha = &plan.alphas[2 * f];
+        const float by = static_cast<float>(slope_by(plan.focal_sum(f)));
+        add_slope([&](int i) {
+            const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
+            const Floats foreground = focal_slope(gamma[1], alpha[1], load(s.q + i), nll_q, nll_p);
+            const Floats background = focal_slope(gamma[0], alpha[0], load(s.p + i), nll_p, nll_q);
+            return by * ((1.f - g) * background - g * foreground);
+        });
+    }
+    for (int64_t m = 0; m < plan.map_count; m++) {
+        if (!plan.wants_any(plan.map_sum(m), 2)) continue;
+        const float *map = read_map(batch, m, cell, first, n, block, s);
+        const float by = static_cast<float>(slope_by(plan.map_sum(m)) - slope_by(plan.map_sum(m) + 1));
+        add_slope_by_p([&](int i) { return by * load(map + i); });
+    }
+}
+
+void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
+    auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
+    const Plan &plan = batch.plan;
+    const Cell cell = cell_of(batch, task);
+    const EntropyOptions options = entropy_options(batch, cell);
+    const SigmoidSlopes by = slopes_of(batch, cell);
+    const bool extra = plan.extra();
+    for (int64_t done = 0; done < cell.count; done += BLOCK) {
+        const int64_t first = cell.first + done;
+        const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
+        const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
+        const bool direct = is_direct(batch.gradient) && n % LANES == 0;
+        float *out = direct ? start<float>(batch.gradient, cell.sample, cell.channel, first) : scratch.slope;
+        write_block_slopes(plan, block, n, options, by, out);
+        if (extra) {
+            read_probabilities(block, n, plan.focal, scratch);
+            add_extra_slopes(batch, cell, first, n, block, scratch, out);
+        }
+        if (!direct) write(out, batch.gradient, cell.sample, cell.channel, first, n);
+    }
+}

@@ -1,0 +1,421 @@
+// Classes that exclude each other: the sums of a sample, and their gradient.
+//
+// The formulas are those of the softmax kernel in PyTorch's operations. A pixel with the label y has
+// the probabilities p_j, its label's own p_y, and q_y = 1 - p_y, the sum of the other classes'.
+
+struct SoftmaxScratch {
+    float max_logit[BLOCK];  // then, in the backward pass, the shift of the slopes by p
+    float of_label[BLOCK];   // the label's logit less the largest one; then its slope
+    float others[BLOCK];     // the sum of the other classes' exponentials; then the scale of all
+    float class_sum[BLOCK];  // a weighted sum over the classes
+    float w[BLOCK];
+    float x[3][BLOCK];       // values of the label's class, gathered or to be scattered
+    int32_t label[BLOCK];
+    // For the extra sums: values of the label's class, and 1 / the sum of all exponentials.
+    float p[BLOCK], q[BLOCK], nll[BLOCK], inverse_total[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
+    // There follow (channels, BLOCK) logits, then exponentials; (channels,) sums; 3 (channels,)
+    // factors; and, for the slopes of squared errors and maps, (channels, BLOCK).
+};
+
+INLINE float *classes_of(SoftmaxScratch &scratch) { return reinterpret_cast<float *>(&scratch + 1); }
+
+INLINE Doubles *sums_of(SoftmaxScratch &scratch, int64_t channels) {
+    return reinterpret_cast<Doubles *>(classes_of(scratch) + channels * BLOCK);
+}
+
+INLINE float *factors_of(SoftmaxScratch &scratch, int64_t channels) {
+    return reinterpret_cast<float *>(sums_of(scratch, channels) + channels);
+}
+
+// ---- reading ----
+
+template <class T> INLINE void copy_labels(const T *from, int64_t stride, int n, const Batch &batch, SoftmaxScratch &s) {
+    for (int i = 0; i < n; i++) {
+        const int64_t label = label_of(element(from + i * stride));
+        if (batch.ignores && label == batch.ignored) s.w[i] = 0.f;
+        s.label[i] = label >= 0 && label < batch.channels ? static_cast<int32_t>(label) : -1;
+    }
+}
+
+// Reads a block's labels and weights; false where a label that counts is out of range.
+INLINE bool read_labels(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
+    read_weights(batch, sample, 0, first, n, s.w);
+#define LABELS(name, T) \
+    case Type::name: \
+        copy_labels(start<const T>(batch.target, sample, 0, first), batch.target.pixel_stride, n, batch, s); \
+        break;
+    switch (batch.target.type) { EACH_TYPE(LABELS) }
+#undef LABELS
+    bool right = true;
+    for (int i = 0; i < n; i++) right &= s.label[i] >= 0 || !(s.w[i] > 0.f);
+    for (int i = 0; i < padded(n); i++)
+        if (i >= n || s.label[i] < 0) s.label[i] = 0;
+    return right;
+}
+
+struct Rows {
+    const float *first;
+    int64_t stride;
+    const float *operator[](int64_t channel) const { return first + channel * stride; }
+};
+
+// A block's logits: where they are, or copied, with 0 where a pixel does not count.
+INLINE Rows read_rows(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
+    const bool weighted = batch.weight.given || batch.ignores || n % LANES;
+    if (!weighted && is_direct(batch.prediction))
+        return {start<const float>(batch.prediction, sample, 0, first), batch.prediction.channel_stride};
+    float *rows = classes_of(s);
+    for (int64_t c = 0; c < batch.channels; c++) {
+        read(batch.prediction, sample, c, first, n, rows + c * BLOCK);
+        if (weighted) clear_unweighted(rows + c * BLOCK, s.w, n);
+    }
+    return {rows, BLOCK};
+}
+
+INLINE Floats where_label(const SoftmaxScratch &s, int64_t c, int i, Floats of_label, Floats of_other) {
+    return load(s.label + i) == static_cast<int32_t>(c) ? of_label : of_other;
+}
+
+// What `s.class_sum` holds: nothing, the sum of factors times the other classes' exponentials, or
+// that of factors times logits, for smoothed cross-entropy.
+enum class ClassSum { none, of_exponentials, of_logits };
+
+// Writes `s.max_logit`, `s.of_label`, `s.others`, `s.class_sum` and, if they are `kept`, the
+// exponentials of a block, which are 0 at the label's class.
+template <ClassSum class_sum, bool kept>
+INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float *factors, SoftmaxScratch &s) {
+    float *out = classes_of(s);
+    for (int i = 0; i < n; i += LANES) {
+        store(s.max_logit + i, load(rows[0] + i));
+        store(s.others + i, Floats{});
+        store(s.class_sum + i, Floats{});
+    }
+    for (int64_t c = 1; c < channels; c++)
+        for (int i = 0; i < n; i += LANES) {
+            const Floats largest = load(s.max_logit + i), x = load(rows[c] + i);
+            store(s.max_logit + i, largest < x ? x : largest);
+        }
+    for (int i = 0; i < padded(n); i++) s.of_label[i] = rows[s.label[i]][i] - s.max_logit[i];
+    for (int64_t c = 0; c < channels; c++) {
+        const float factor = class_sum == ClassSum::none ? 0.f : factors[c];
+        for (int i = 0; i < n; i += LANES) {
+            const Floats x = load(rows[c] + i) - load(s.max_logit + i);
+            const Floats e = where_label(s, c, i, Floats{}, exp_of_negative(x));
+            store(s.others + i, load(s.others + i) + e);
+            if (class_sum != ClassSum::none)
+                store(s.class_sum + i, load(s.class_sum + i) + factor * (class_sum == ClassSum::of_logits ? x : e));
+            if (kept) store(out + c * BLOCK + i, e);
+        }
+    }
+}
+
+// -log p, from q = 1 - p and from what is right where p is small.
+INLINE Floats nll_of(Floats q, Floats of_small_p) { return q < 0.5f ? minus_log_1_minus(q) : of_small_p; }
+
+// What label smoothing gives each class: e c_j / C.
+INLINE float write_smoothing_factors(const Batch &batch, float *factors) {
+    const float share = batch.smoothing / static_cast<float>(batch.channels);
+    float total = 0.f;
+    for (int64_t c = 0; c < batch.channels; c++) {
+        factors[c] = share * (batch.class_weights.empty() ? 1.f : batch.class_weights[c]);
+        total += factors[c];
+    }
+    return total;
+}
+
+struct Range {
+    int64_t begin, end;
+};
+
+INLINE Range pixels_of(const Batch &batch, int64_t task) {
+    const int64_t begin = task % batch.parts * batch.part_pixels, end = begin + batch.part_pixels;
+    return {begin, end < batch.pixels ? end : batch.pixels};
+}
+
+// ---- the extra sums: functions of the probabilities that a block has ----
+
+// The values of each pixel's label that the extra sums need.
+INLINE void read_probabilities(int n, SoftmaxScratch &s) {
+    for (int i = 0; i < n; i += LANES) {
+        const Floats logit = load(s.of_label + i), of_label = exp_of_negative(logit), others = load(s.others + i);
+        const Floats total = of_label + others, q = others / total;
+        store(s.inverse_total + i, 1.f / total);
+        store(s.p + i, of_label / total);
+        store(s.q + i, q);
+        store(s.nll + i, nll_of(q, log_of(total) - logit));
+    }
+}
+
+// Reads a focal loss's parameters of each pixel's label.
+INLINE void read_focal_parameters(const Batch &batch, int64_t focal_index, int n, SoftmaxScratch &s) {
+    const float *gammas = &batch.plan.gammas[focal_index * batch.channels];
+    const float *alphas = &batch.plan.alphas[focal_index * batch.channels];
+    for (int i = 0; i < padded(n); i++) {
+        s.gamma[i] = gammas[s.label[i]];
+        s.alpha[i] = alphas[s.label[i]];
+    }
+}
+
+INLINE void read_map(const Batch &batch, int64_t index, int64_t sample, int64_t c, int64_t first, int n,
+                     SoftmaxScratch &s) {
+    read(batch.maps[index], sample, c, first, n, s.map);
+    clear_unweighted(s.map, s.w, n);
+}
+
+// The probability of a class other than the label's; 0 at the label's.
+INLINE Floats other_p(SoftmaxScratch &s, int64_t c, int i) {
+    return load(classes_of(s) + c * BLOCK + i) * load(s.inverse_total + i);
+}
+
+// Needs the exponentials and `read_probabilities`; adds to sums (sums, channels).
+INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s, double *sums) {
+    const Plan &plan = batch.plan;
+    const int64_t channels = batch.channels;
+    if (plan.squared_error)
+        for (int64_t c = 0; c < channels; c++) {
+            Doubles sum{};
+            add_up(n, sum, [&](int i) {
+                const Floats error = where_label(s, c, i, load(s.q + i), other_p(s, c, i));
+                return load(s.w + i) * error * error;
+            });
+            sums[SQUARED_ERROR * channels + c] += sum_of_lanes(sum);
+        }
+    for (int64_t f = 0; f < plan.focal_count; f++) {
+        if (!plan.wants(plan.focal_sum(f))) continue;
+        read_focal_parameters(batch, f, n, s);
+        Doubles sum{};
+        add_up(n, sum, [&](int i) {
+            const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
+            return load(s.w + i) * focal(gamma, alpha, q, -log_of(q), load(s.nll + i));
+        });
+        sums[plan.focal_sum(f) * channels] += sum_of_lanes(sum);
+    }
+    for (int64_t m = 0; m < plan.map_count; m++) {
+        if (!plan.wants_any(plan.map_sum(m), 3)) continue;
+        for (int64_t c = 0; c < channels; c++) {
+            read_map(batch, m, sample, c, first, n, s);
+            Doubles of_map[3] = {};
+            const auto p = [&](int i) { return where_label(s, c, i, load(s.p + i), other_p(s, c, i)); };
+            const auto q = [&](int i) { return where_label(s, c, i, load(s.q + i), 1.f - other_p(s, c, i)); };
+            add_up(n, of_map[0], [&](int i) { return load(s.w + i) * p(i) * load(s.map + i); });
+            add_up(n, of_map[1], [&](int i) { return load(s.w + i) * q(i) * load(s.map + i); });
+            add_up(n, of_map[2], [&](int i) { return load(s.w + i) * load(s.map + i); });
+            for (int k = 0; k < 3; k++) sums[(plan.map_sum(m) + k) * channels + c] += sum_of_lanes(of_map[k]);
+        }
+    }
+}
+
+// Writes the slopes of squared errors and maps by the probabilities, (channels, BLOCK), and adds
+// their products with the exponentials to `s.class_sum`.
+INLINE void write_extra_slopes_by_p(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s,
+                                    float *slopes_by_p) {
+    const Plan &plan = batch.plan;
+    for (int64_t c = 0; c < batch.channels; c++) {
+        float *slopes = slopes_by_p + c * BLOCK;
+        const float *e = classes_of(s) + c * BLOCK;
+        const float twice = 2 * static_cast<float>(batch.slope(SQUARED_ERROR, sample, c));
+        for (int i = 0; i < n; i += LANES)
+            store(slopes + i, twice * where_label(s, c, i, -load(s.q + i), other_p(s, c, i)));
+        for (int64_t m = 0; m < plan.map_count; m++) {
+            const int64_t sum = plan.map_sum(m);
+            if (!plan.wants_any(sum, 2)) continue;
+            read_map(batch, m, sample, c, first, n, s);
+            const float by = static_cast<float>(batch.slope(sum, sample, c) - batch.slope(sum + 1, sample, c));
+            for (int i = 0; i < n; i += LANES) store(slopes + i, load(slopes + i) + by * load(s.map + i));
+        }
+        for (int i = 0; i < n; i += LANES) store(s.class_sum + i, load(s.class_sum + i) + load(e + i) * load(slopes + i));
+    }
+}
+
+// Writes the slopes of focal losses by the logit of 1 - p of each pixel's label to `s.focal`.
+INLINE void write_focal_slopes(const Batch &batch, int64_t sample, int n, SoftmaxScratch &s) {
+    const Plan &plan = batch.plan;
+    for (int i = 0; i < n; i += LANES) store(s.focal + i, Floats{});
+    for (int64_t f = 0; f < plan.focal_count; f++) {
+        if (!plan.wants(plan.focal_sum(f))) continue;
+        read_focal_parameters(batch, f, n, s);
+        const float by = static_cast<float>(batch.slope(plan.focal_sum(f), sample, 0));
+        for (int i = 0; i < n; i += LANES) {
+            const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
+            const Floats slope = focal_slope(gamma, alpha, q, -log_of(q), load(s.nll + i));
+            store(s.focal + i, load(s.focal + i) + by * slope);
+        }
+    }
+}
+
+// ---- the sums ----
+
+struct SoftmaxTotals {
+    Doubles pixel_weight, entropy, weight;
+};
+
+// Adds up the cross-entropy of a block, and writes the parts of its true positives and false
+// negatives to `s.x[0]` and `s.x[1]`, and the scale of its probabilities to `s.others`.
+template <bool region, bool entropy>
+INLINE void softmax_sums(int n, float smoothing, float total_factor, SoftmaxScratch &s, SoftmaxTotals &totals) {
+    for (int i = 0; i < n; i += LANES) {
+        const Floats logit = load(s.of_label + i), of_label = exp_of_negative(logit), others = load(s.others + i);
+        const Floats total = of_label + others, w = load(s.w + i), scale = w / total;
+        if (entropy) {
+            const Floats log = log_of(total), class_weight = load(s.x[2] + i);
+            const Floats nll = nll_of(others / total, log - logit);
+            const Floats smoothed = total_factor * log - load(s.class_sum + i);
+            add(totals.entropy, w * (class_weight * (1.f - smoothing) * nll + smoothed));
+        }
+        if (region) {
+            store(s.x[0] + i, of_label * scale);
+            store(s.x[1] + i, others * scale);
+            store(s.others + i, scale);
+        }
+    }
+}
+
+void softmax_forward(Batch &batch, int64_t task, char *memory) {
+    auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
+    const Plan &plan = batch.plan;
+    const int64_t channels = batch.channels, sample = task / batch.parts;
+    const auto [begin, end] = pixels_of(batch, task);
+    const bool region = plan.region, entropy = plan.entropy, extra = plan.extra(), smoothed = batch.smoothing > 0;
+    const bool weighs_classes = !batch.class_weights.empty(), reads_prediction = plan.reads_prediction();
+    const bool wants_actual = plan.wants(ACTUAL);
+    double *out = batch.partial + task * plan.sum_count() * channels;
+    double *true_positive = out + TRUE_POSITIVE * channels, *false_negative = out + FALSE_NEGATIVE * channels;
+    double *actual = out + ACTUAL * channels;
+    memset(out, 0, plan.sum_count() * channels * sizeof(double));
+    Doubles *false_positive = sums_of(s, channels);
+    SoftmaxTotals totals{};
+    for (int64_t c = 0; c < channels; c++) false_positive[c] = Doubles{};
+    float *factors = factors_of(s, channels), *class_weights = s.x[2];
+    const float total_factor = write_smoothing_factors(batch, factors);
+    for (int i = 0; i < BLOCK; i++) class_weights[i] = 1.f;
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        if (!read_labels(batch, sample, first, n, s)) batch.wrong_label = true;
+        if (weighs_classes)
+            for (int i = 0; i < padded(n); i++) class_weights[i] = batch.class_weights[s.label[i]];
+        for (int i = 0; i < n; i += LANES) {
+            add(totals.pixel_weight, load(s.w + i));
+            add(totals.weight, load(s.w + i) * load(class_weights + i));
+        }
+        if (reads_prediction) {
+            const Rows rows = read_rows(batch, sample, first, n, s);
+            with_constants(entropy && smoothed, region || extra, [&](auto smooth, auto kept) __attribute__((always_inline)) {
+                exponentials<smooth() ? ClassSum::of_logits : ClassSum::none, kept()>(rows, channels, n, factors, s);
+            });
+        }
+        if (extra) {
+            read_probabilities(n, s);
+            add_extra_sums(batch, sample, first, n, s, out);
+        }
+        if (region || entropy)
+            with_constants(region, entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
+                softmax_sums<region(), entropy()>(n, batch.smoothing, total_factor, s, totals);
+            });
+        if (region && wants_actual)
+            for (int i = 0; i < padded(n); i++) {
+                const int32_t label = s.label[i];
+                true_positive[label] += s.x[0][i];
+                false_negative[label] += s.x[1][i];
+                actual[label] += s.w[i];
+            }
+        else if (region)
+            for (int i = 0; i < padded(n); i++) {
+                const int32_t label = s.label[i];
+                true_positive[label] += s.x[0][i];
+                false_negative[label] += s.x[1][i];
+            }
+        else if (wants_actual)
+            for (int i = 0; i < padded(n); i++) actual[s.label[i]] += s.w[i];
+        if (region)
+            for (int64_t c = 0; c < channels; c++) {
+                const float *e = classes_of(s) + c * BLOCK;
+                add_up(n, false_positive[c], [&](int i) { return load(e + i) * load(s.others + i); });
+            }
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        out[FALSE_POSITIVE * channels + c] = sum_of_lanes(false_positive[c]);
+        out[PIXEL_WEIGHT * channels + c] = sum_of_lanes(totals.pixel_weight);
+    }
+    out[ENTROPY * channels] = sum_of_lanes(totals.entropy);
+    out[WEIGHT * channels] = sum_of_lanes(totals.weight);
+}
+
+// ---- the gradient ----
+
+// Writes the slopes of a block's class c, from the slopes by p that all classes share, `s.max_logit`,
+// and those of the class: `by_p` for false positives, `extra_by_p` for squared errors and maps.
+template <bool region, bool extra>
+INLINE void write_class_slopes(const float *e, int64_t c, int n, float by_p, const float *extra_by_p, float rate,
+                               const SoftmaxScratch &s, float *out) {
+    for (int i = 0; i < n; i += LANES) {
+        Floats slope_by_p = load(s.max_logit + i);
+        if (region) slope_by_p += by_p;
+        if (extra) slope_by_p += load(extra_by_p + i);
+        const Floats slope = load(e + i) * load(s.others + i) * slope_by_p - rate * load(s.w + i);
+        store(out + i, where_label(s, c, i, load(s.of_label + i), slope));
+    }
+}
+
+// dL/dx_j = w [p_j (f_j - S - r p_y + a V) - rate_j], with f_j of false positives, r of the label's
+// probability, S the sum of f p over the other classes, a of cross-entropy, and V its weights' sum;
+// at the label, w [p_y (r q_y - S) - a V q_y + a V - a v - rate_y].
+void softmax_backward(Batch &batch, int64_t task, char *memory) {
+    auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
+    const Plan &plan = batch.plan;
+    const int64_t channels = batch.channels, sample = task / batch.parts;
+    const auto [begin, end] = pixels_of(batch, task);
+    const bool region = plan.region, extra = plan.extra(), class_extra = plan.squared_error || plan.maps;
+    const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
+    float *by_false_positive = factors_of(s, channels), *by_label_p = by_false_positive + channels;
+    float *rates = by_label_p + channels, *extra_by_p = rates + channels, total_rate = 0.f;
+    write_smoothing_factors(batch, rates);
+    for (int64_t c = 0; c < channels; c++) {
+        const auto slope = [&](Sum sum) { return batch.slope(sum, sample, c); };
+        by_false_positive[c] = static_cast<float>(slope(FALSE_POSITIVE));
+        by_label_p[c] = static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE));
+        rates[c] *= by_entropy;
+        total_rate += rates[c];
+    }
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        read_labels(batch, sample, first, n, s);
+        const Rows rows = read_rows(batch, sample, first, n, s);
+        if (region)
+            exponentials<ClassSum::of_exponentials, true>(rows, channels, n, by_false_positive, s);
+        else
+            exponentials<ClassSum::none, true>(rows, channels, n, nullptr, s);
+        if (extra) {
+            read_probabilities(n, s);
+            write_focal_slopes(batch, sample, n, s);
+        }
+        if (class_extra) write_extra_slopes_by_p(batch, sample, first, n, s, extra_by_p);
+        float *r_of_label = s.x[0], *v_of_label = s.x[1], *rate_less = s.x[2], *shift = s.max_logit;
+        for (int i = 0; i < padded(n); i++) {
+            const int32_t label = s.label[i];
+            const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[label];
+            r_of_label[i] = by_label_p[label];
+            v_of_label[i] = by_entropy * class_weight * (1.f - batch.smoothing) + total_rate;
+            rate_less[i] = total_rate - rates[label];
+            if (class_extra) r_of_label[i] += extra_by_p[label * BLOCK + i];
+        }
+        for (int i = 0; i < n; i += LANES) {
+            const Floats of_label = exp_of_negative(load(s.of_label + i)), others = load(s.others + i);
+            const Floats scale = 1.f / (of_label + others), p = of_label * scale, q = others * scale;
+            const Floats spread = load(s.class_sum + i) * scale, r = load(r_of_label + i), v = load(v_of_label + i);
+            const Floats w = load(s.w + i), focal = extra ? load(s.focal + i) : Floats{};
+            store(shift + i, v - spread - r * p + (q > 0.f ? focal / q : Floats{}));
+            store(s.of_label + i, w * (p * (r * q - spread) + (load(rate_less + i) - v * q) - focal));
+            store(s.others + i, w * scale);
+        }
+        const bool direct = is_direct(batch.gradient) && n % LANES == 0;
+        for (int64_t c = 0; c < channels; c++) {
+            float *e = classes_of(s) + c * BLOCK;
+            float *out = direct ? start<float>(batch.gradient, sample, c, first) : e;
+            with_constants(region, class_extra, [&](auto region, auto extra) __attribute__((always_inline)) {
+                write_class_slopes<region(), extra()>(e, c, n, by_false_positive[c], extra_by_p + c * BLOCK, rates[c], s,
+                                                      out);
+            });
+            if (!direct) write(out, batch.gradient, sample, c, first, n);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""Losses of (prediction, target), for loops that know nothing of batches."""

@@ -1,0 +1,207 @@
+"""A mixture of terms as a loss of (prediction, target)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from segloss.arguments import check_choice, check_mapping, check_weights
+from segloss.distributed import RankSum
+from segloss.precision import Precise, arithmetic_dtype
+from segloss.sums.autograd import run
+from segloss.targets import Names, PixelOptions, ValueChecks, as_pixels, check_channel_weights
+from segloss.terms import Mixture, RegionTerm, Term
+from segloss.terms.evaluate import evaluate
+from segloss.terms.mixture import MixtureGroup
+from segloss.terms.options import mixture_of
+
+MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
+"""What predictions can be, and the activation that goes with each."""
+
+REDUCTIONS = ("mean", "none")
+"""What becomes of the cells of samples and classes."""
+
+
+class CompoundLoss(Precise):
+    r"""Terms with coefficients as a loss of (prediction, target) that returns a tensor.
+
+    .. math:: L = \sum_t c_t\,\mathrm{term}_t
+
+    All terms see the same probabilities, from one pass over the pixels. Inside a `MultiLoss`, a
+    `LossWrapper` gives it batches; for channel selectors and mixup, use `segloss.SegLoss`.
+
+    Args:
+        terms: The mixture, such as `0.5 * CrossEntropy() + 0.5 * Dice()` of `segloss.terms`, a
+            single term, or a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`.
+        mode: "binary": one sigmoid channel; "multilabel": several, independent; "multiclass":
+            softmax over the channels.
+        from_logits: Whether predictions are logits, and not probabilities.
+        ignore_index: The target's value that marks pixels to be left out.
+        class_weights: Weights of the classes in the cross-entropy, (C,).
+        pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
+        label_smoothing: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
+            sigmoid, g (1 - e) + e/C for softmax. The region terms see plain targets.
+        reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), 0 where it
+            is left out, or (N, 1) where no term tells classes apart.
+        sync_statistics: Whether statistics are added up over ranks; see `segloss.SegLoss`.
+        sync_in_eval: Whether that is so without gradients too.
+        process_group: The ranks' group; None: all.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; later, a prediction or target is.
+
+    Example:
+        >>> import torch
+        >>> from segloss.terms import CrossEntropy, Dice
+        >>> terms = 0.5 * CrossEntropy() + 0.5 * Dice(region_classes=[1, 2])
+        >>> loss = CompoundLoss(terms, mode="multiclass", ignore_index=255)
+        >>> loss(torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2, 255]]))
+        tensor(0.7160)
+    """
+
+    class_weights: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        terms: Mixture | Term | Mapping[Any, Any],
+        mode: str = "binary",
+        *,
+        from_logits: bool = True,
+        ignore_index: int | None = None,
+        class_weights: Any = None,
+        pos_weight: Any = None,
+        label_smoothing: float = 0.0,
+        reduction: str = "mean",
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
+    ) -> None:
+        super().__init__()
+        self.mode = check_choice("mode", mode, MODES)
+        self.options = PixelOptions.checked(
+            2,
+            MODES[mode],
+            from_logits=from_logits,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+        )
+        self.register_buffer("class_weights", check_weights("class_weights", class_weights))
+        self.register_buffer("pos_weight", check_weights("pos_weight", pos_weight))
+        if self.pos_weight is not None and mode == "multiclass":
+            check_channel_weights(None, self.pos_weight, 2, "softmax")
+        self.reduction = check_choice("reduction", reduction, REDUCTIONS)
+        self._add = RankSum(sync_statistics, sync_in_eval, process_group)
+        if sync_statistics and reduction == "none":
+            raise ValueError(
+                "sync_statistics=True adds up means, and reduction='none' has none: use 'mean'."
+            )
+        self._checks = ValueChecks()
+        self.mixture = mixture_of(terms)
+
+    @property
+    def mixture(self) -> Mixture:
+        """The terms with their coefficients. To change them, set another mixture."""
+        return self._group.mixtures[0]
+
+    @mixture.setter
+    def mixture(self, mixture: Mixture) -> None:
+        self._group = MixtureGroup([Mixture.of(mixture)])
+        if self.reduction == "none":
+            check_cells(self.mixture)
+        self.term_parameters = self.mixture.parameters()
+
+    @property
+    def map_keys(self) -> tuple[str, ...]:
+        """The names of the maps that the terms need."""
+        return self._group.plan.map_keys
+
+    def forward(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        pixel_weights: Tensor | None = None,
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions.
+            target: Dense, of that shape, or a label map or, for one channel, a mask, (N, *spatial)
+                or (N, 1, *spatial).
+            pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
+                sigmoid.
+            maps: The maps that the terms need by name, each (N, C, *spatial).
+        """
+        channels = self._check_channels(prediction)
+        options = self.options
+        if options.activation == "softmax":
+            options = options._replace(n_classes=channels)
+        pixels = as_pixels(
+            prediction,
+            target,
+            options,
+            pixel_weights=pixel_weights,
+            class_weights=self.class_weights,
+            pos_weight=self.pos_weight,
+            maps=self._maps(maps),
+            names=_NAMES,
+            checks=self._checks,
+        )
+        self._group.check_classes(channels, options.activation)
+        if self.reduction == "mean":
+            return evaluate(self._group, pixels, self._add)
+        confusion = run(pixels, self._group.plan).confusion()
+        return self.mixture.cells(confusion).to(arithmetic_dtype(prediction.dtype))
+
+    def extra_repr(self) -> str:
+        """The terms, the mode, and whether predictions are logits."""
+        return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
+
+    def _check_channels(self, prediction: Any) -> int:
+        """The number of channels, which must fit the mode."""
+        if not isinstance(prediction, Tensor):
+            raise TypeError(f"prediction must be a tensor, got {type(prediction).__name__}.")
+        channels = prediction.shape[1] if prediction.ndim > 1 else 0
+        fits = channels == 1 if self.mode == "binary" else channels > 1 or self.mode != "multiclass"
+        if prediction.ndim > 2 and not fits:
+            other = "mode='multiclass' or 'multilabel'" if channels > 1 else "mode='binary'"
+            raise ValueError(
+                f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
+                f"does not fit mode={self.mode!r}: set {other}."
+            )
+        return max(channels, 2) if prediction.ndim < 3 else channels
+
+    def _maps(self, maps: Any) -> dict[str, Tensor]:
+        given = {} if maps is None else check_mapping("maps", maps)
+        for key in self.map_keys:
+            if key not in given:
+                raise ValueError(
+                    f"maps must have {key!r} for {type(self).__name__}: pass "
+                    f"loss(prediction, target, maps={{{key!r}: ...}})."
+                )
+        return {key: given[key] for key in self.map_keys}
+
+
+_NAMES = Names("prediction")
+
+
+def check_cells(mixture: Mixture) -> None:
+    """Raises ValueError if the terms have no cells of samples and classes to hand out."""
+    for part in mixture.parts:
+        term = part.term
+        if not isinstance(term, RegionTerm):
+            continue
+        if term.region_reduction != "sample" or term.region_class_weights is not None:
+            raise ValueError(
+                "reduction='none' gives the loss of each sample and class, before any mean: leave "
+                "region_reduction='sample' and region_class_weights=None."
+            )
+        if term.region_classes is not None and len(mixture.parts) > 1:
+            raise ValueError(
+                "reduction='none' adds up terms of the same classes: leave region_classes=None, "
+                "and select from the result."
+            )

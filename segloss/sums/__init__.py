@@ -1,0 +1,111 @@
+"""The pass: from pixels to a few sums per sample and class, of which every term is a function.
+
+`soft_confusion` takes them, and `autograd.run` is the door for losses. A kernel, chosen in
+`kernels/registry.py`, computes them; nothing above can tell which one ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.arguments import check_mapping, check_weights
+from segloss.sums.autograd import run
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import FocalSum, MapSum, Plan, Sum, check_sums
+from segloss.targets import PixelOptions, as_pixels
+from segloss.tracing import constant
+
+__all__ = ["FocalSum", "MapSum", "SoftConfusion", "Sum", "soft_confusion"]
+
+
+def soft_confusion(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    class_weights: Any = None,
+    pos_weight: Any = None,
+    label_smoothing: float = 0.0,
+    sums: Collection[str | Sum] = ("region", "cross_entropy"),
+    maps: Mapping[str, Tensor] | None = None,
+) -> SoftConfusion:
+    r"""Computes soft confusion counts and cross-entropy of a batch in one pass.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial), with 1 to 3 spatial dimensions.
+        target: Dense, of the shape of `pred`, with values in [0, 1]; or, for softmax and for a
+            single sigmoid channel, a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        class_weights: Weights of the classes in the cross-entropy, (C,).
+        pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
+        label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
+        sums: Which sums to take: "counts", "region", "cross_entropy", "squared_error", "metric"
+            (those of the semimetric), or a `FocalSum` or `MapSum`.
+        maps: The maps of `MapSum` by name, each (N, C, *spatial).
+
+    Returns:
+        The sums, per sample and class.
+
+    Raises:
+        TypeError: An argument has a wrong type, or a target or weight requires grad.
+        ValueError: Shapes or devices do not match, or values are out of range.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[0., 0., 100., -100.]]])
+        >>> mask = torch.tensor([[[1, 0, 1, 0]]])
+        >>> confusion = soft_confusion(logits, mask)
+        >>> confusion.true_positive, confusion.false_positive
+        (tensor([[1.5000]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
+    """
+    plan = _traced[_traced_key(sums)] if torch.compiler.is_compiling() else check_sums(sums)
+    _check_maps({} if maps is None else check_mapping("maps", maps), plan)
+    options = PixelOptions.checked(
+        n_classes,
+        activation,
+        from_logits=from_logits,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+    pixels = as_pixels(
+        pred,
+        target,
+        options,
+        pixel_weights=pixel_weights,
+        class_weights=check_weights("class_weights", class_weights),
+        pos_weight=check_weights("pos_weight", pos_weight),
+        maps=maps,
+    )
+    return run(pixels, plan).confusion()
+
+
+_traced: dict[str, Plan] = {}
+"""The plans that compiled code has: a compiler can't make one, and finds them here."""
+
+
+@constant
+def _traced_key(sums: Any) -> str:
+    plan = check_sums(sums)
+    _traced[plan.text] = plan
+    return plan.text
+
+
+def _check_maps(maps: Mapping[str, Tensor], plan: Plan) -> None:
+    for key in plan.map_keys:
+        if key not in maps:
+            raise ValueError(
+                f"maps must have the map {key!r}, which sums asks for; the maps that there are: "
+                f"{', '.join(maps) or 'none'}."
+            )

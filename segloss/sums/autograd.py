@@ -1,0 +1,144 @@
+"""The pass as autograd sees it: one function, which keeps its inputs and the slopes, and no more.
+
+`run` takes sums over a batch's pixels, and losses of closed form with them where the kernel can.
+Second derivatives, and batches of gradients, come from the reference kernel's operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.precision import arithmetic_dtype
+from segloss.sums import compiled
+from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.kernels.base import Kernel
+from segloss.sums.kernels.registry import REFERENCE, kernel_for, operator_for
+from segloss.sums.plan import Plan
+from segloss.targets import Pixels
+from segloss.tracing import is_batched, is_exporting
+
+
+class Outcome(NamedTuple):
+    """What comes of a pass.
+
+    Attributes:
+        rows: The sums, (S, N, C).
+        plan: The plan that ran.
+        exclusive: Whether classes exclude each other.
+        losses: The losses of closed form, (K,), or () where there is one, in the pixels'
+            arithmetic; None where the kernel takes none.
+        values: The value of each closed form, (T,), without a graph, or None.
+        per_class: Its means of each class, (T, C), without a graph, or None.
+    """
+
+    rows: Tensor
+    plan: Plan
+    exclusive: bool
+    losses: Tensor | None = None
+    values: Tensor | None = None
+    per_class: Tensor | None = None
+
+    def confusion(self) -> SoftConfusion:
+        """The sums by their names."""
+        return SoftConfusion.of_rows(self.rows, self.plan, exclusive=self.exclusive)
+
+
+def run(pixels: Pixels, plan: Plan, forms: ClosedForms | None = None) -> Outcome:
+    """Takes the sums of a plan over pixels that `as_pixels` has checked.
+
+    Args:
+        pixels: The pixels.
+        plan: The sums.
+        forms: Losses to be taken with them, if the kernel can.
+    """
+    plan = plan if pixels.is_soft else plan.of_hard_targets
+    kernel = kernel_for(pixels, plan)
+    if kernel is REFERENCE:
+        return _traced(pixels, plan, forms)
+    forms = forms if kernel.has_closed_forms else None
+    results = _Pass.apply(kernel, pixels, plan, forms, *pixels.tensors(plan.map_keys))
+    rows, losses, details = results
+    return Outcome(rows, plan, pixels.is_exclusive, losses, *details)
+
+
+def _traced(pixels: Pixels, plan: Plan, forms: ClosedForms | None) -> Outcome:
+    """The pass in operations that anybody can follow, or as an operator for a compiler."""
+    if torch.compiler.is_compiling() and not is_exporting():
+        operator = operator_for(pixels, plan)
+        if operator is not None:
+            forms = forms if operator.has_closed_forms else None
+            return Outcome(*compiled.run(pixels, plan, forms))
+    return Outcome(REFERENCE.sums(pixels, plan), plan, pixels.is_exclusive)
+
+
+class _Pass(torch.autograd.Function):
+    """From the tensors of `Pixels` to sums, and to losses of these."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernel: Kernel,
+        pixels: Pixels,
+        plan: Plan,
+        forms: ClosedForms | None,
+        prediction: Tensor,
+        *others: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor | None, Tensor | None]]:
+        ctx.kernel, ctx.plan, ctx.forms, ctx.options = kernel, plan, forms, pixels.options
+        ctx.set_materialize_grads(False)
+        rows = kernel.sums(pixels, plan)
+        if forms is None:
+            ctx.save_for_backward(prediction, *others, None)
+            return rows, None, (None, None)
+        wanted = ctx.needs_input_grad[4]
+        found = kernel.losses(rows, pixels.is_exclusive, forms, plan, with_slopes=wanted)
+        ctx.save_for_backward(prediction, *others, found.slopes)
+        losses = found.losses.to(arithmetic_dtype(prediction.dtype), copy=True)
+        losses = losses[0] if forms.count == 1 else losses
+        return rows, losses, (found.values, found.per_class)  # a tuple of these has no graph
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        *tensors, slopes = ctx.saved_tensors
+        pixels = Pixels.of(tensors, ctx.plan.map_keys, ctx.options)
+        of_rows, of_losses = grads[:2]
+        given = [grad for grad in (of_rows, of_losses) if grad is not None]
+        gradient: Tensor | None = None
+        if torch.is_grad_enabled() or any(map(is_batched, given)):
+            gradient = _by_reference(pixels, ctx.plan, ctx.forms, of_rows, of_losses)
+        elif given:
+            upstream = compiled.upstream_of(of_rows, of_losses, slopes)
+            gradient = ctx.kernel.gradient(pixels, ctx.plan, upstream)
+        return None, None, None, None, gradient, *[None] * (len(tensors) - 1)
+
+
+def _by_reference(
+    pixels: Pixels,
+    plan: Plan,
+    forms: ClosedForms | None,
+    of_rows: Tensor | None,
+    of_losses: Tensor | None,
+) -> Tensor | None:
+    """The gradient by way of the reference: for second derivatives, and batches of gradients."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        rows = REFERENCE.sums(pixels, plan)
+        outputs = [] if of_rows is None else [(rows, of_rows)]
+        if of_losses is not None and forms is not None and forms.by_autograd is not None:
+            confusion = SoftConfusion.of_rows(rows, plan, exclusive=pixels.is_exclusive)
+            losses = forms.by_autograd(confusion).to(of_losses.dtype)
+            losses = losses.reshape(of_losses.shape)
+            outputs.append((losses, of_losses))
+        if not outputs:
+            return None
+        [gradient] = torch.autograd.grad(
+            [output for output, _ in outputs],
+            pixels.prediction,
+            [grad for _, grad in outputs],
+            create_graph=create_graph,
+        )
+    return gradient

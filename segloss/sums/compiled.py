@@ -1,0 +1,152 @@
+"""The pass as an operator, which a compiler takes as it is.
+
+An operator's arguments are tensors, numbers and texts, so a plan and closed forms go as texts, of
+which each call makes the same values again. Terms without a closed form, and everything else, are
+compiled around the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.precision import accumulation_dtype, arithmetic_dtype
+from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.kernels.registry import KERNELS, kernel_for
+from segloss.sums.plan import Plan
+from segloss.targets import PixelOptions, Pixels
+
+_BATCH = (
+    "Tensor prediction, Tensor target, Tensor? weight, Tensor? class_weights, Tensor? pos_weight, "
+    "Tensor[] maps, int n_classes, str activation, bool from_logits, int? ignore_index, "
+    "float label_smoothing, str plan"
+)
+_TENSORS = 5
+"""The tensors of a batch, maps aside."""
+
+_LIBRARY: Any = torch.library.Library("segloss", "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY.define(
+    f"run({_BATCH}, str forms) -> (Tensor rows, Tensor losses, Tensor values, Tensor per_class, "
+    "Tensor slopes)"
+)
+_LIBRARY.define(f"gradient({_BATCH}, Tensor? of_rows, Tensor? of_losses, Tensor slopes) -> Tensor")
+
+_NO_FORMS = ClosedForms((), 0)
+
+
+def run(pixels: Pixels, plan: Plan, forms: ClosedForms | None) -> tuple[Any, ...]:
+    """The fields of an `Outcome`, of pixels that a compiler looks at."""
+    maps = [pixels.maps[key] for key in plan.map_keys]
+    text = _NO_FORMS.text if forms is None else forms.text
+    rows, losses, values, per_class, _ = torch.ops.segloss.run(
+        *pixels.tensors(()), maps, *pixels.options, plan.text, text
+    )
+    if forms is None:
+        return rows, plan, pixels.is_exclusive
+    losses = losses[0] if forms.count == 1 else losses
+    return rows, plan, pixels.is_exclusive, losses, values, per_class
+
+
+def _run(*arguments: Any) -> tuple[Tensor, ...]:
+    """The operator: sums, losses of closed form, and the slopes of these."""
+    *batch, text = arguments
+    pixels, plan = _read(batch)
+    kernel = kernel_for(pixels, plan)
+    rows = kernel.sums(pixels, plan)
+    forms = ClosedForms.read(text)
+    if forms.count == 0:
+        return rows, *(rows.new_empty(0) for _ in range(4))
+    if not kernel.has_closed_forms:  # of a batch without pixels: any kernel takes rows
+        kernel = next(each for each in KERNELS if each.has_closed_forms)
+    found = kernel.losses(rows, pixels.is_exclusive, forms, plan, with_slopes=True)
+    losses = found.losses.to(arithmetic_dtype(pixels.prediction.dtype), copy=True)
+    # What an operator returns must not share memory
+    return rows, losses, found.values.clone(), found.per_class.clone(), _given(found.slopes)
+
+
+def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    *_, plan_text, text = others
+    plan, forms = Plan.read(plan_text), ClosedForms.read(text)
+    samples, channels, _ = prediction.shape
+    new = prediction.new_empty
+    dtype = accumulation_dtype(prediction.device)
+    rows = new((len(plan.rows), samples, channels), dtype=dtype)
+    if forms.count == 0:
+        return rows, *(new(0, dtype=dtype) for _ in range(4))
+    count = len(forms.addends)
+    return (
+        rows,
+        new(forms.count, dtype=arithmetic_dtype(prediction.dtype)),
+        new(count, dtype=dtype),
+        new((count, channels), dtype=dtype),
+        new((forms.count, *rows.shape), dtype=dtype),
+    )
+
+
+def _gradient(*arguments: Any) -> Tensor:
+    """The operator of the gradient."""
+    *batch, of_rows, of_losses, slopes = arguments
+    pixels, plan = _read(batch)
+    if pixels.prediction.numel() == 0:
+        return torch.empty_like(pixels.prediction)
+    upstream = upstream_of(of_rows, of_losses, slopes)
+    return kernel_for(pixels, plan).gradient(pixels, plan, upstream)
+
+
+def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor) -> Tensor:
+    """The slopes of everything by the sums, (S, N, C), from those of rows and of losses.
+
+    Args:
+        of_rows: Upstream gradients of the rows, (S, N, C), or None.
+        of_losses: Those of the losses, (K,) or (), or None.
+        slopes: The slopes of the losses by the rows, (K, S, N, C).
+    """
+    if of_losses is None or of_losses.numel() == 0:
+        return _given(of_rows)
+    by_losses = slopes * of_losses.reshape(-1, 1, 1, 1)
+    total = by_losses[0] if len(by_losses) == 1 else by_losses.sum(0)
+    return total if of_rows is None else of_rows + total
+
+
+def _given(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None
+    return tensor
+
+
+def _gradient_fake(prediction: Tensor, *others: Any) -> Tensor:
+    return torch.empty_like(prediction)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, maps = inputs[: _TENSORS + 1]
+    ctx.save_for_backward(*tensors, *maps, output[-1])
+    ctx.numbers = inputs[_TENSORS + 1 : -1]
+    ctx.mark_non_differentiable(*output[2:])
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    *tensors, slopes = ctx.saved_tensors
+    fixed, maps = tensors[:_TENSORS], tensors[_TENSORS:]
+    gradient = torch.ops.segloss.gradient(*fixed, maps, *ctx.numbers, *grads[:2], slopes)
+    none = [None] * (_TENSORS - 1)
+    return gradient, *none, [None] * len(maps), *[None] * (len(ctx.numbers) + 1)
+
+
+def _read(arguments: Sequence[Any]) -> tuple[Pixels, Plan]:
+    *batch, text = arguments
+    tensors, maps, options = batch[:_TENSORS], batch[_TENSORS], batch[_TENSORS + 1 :]
+    plan = Plan.read(text)
+    return Pixels.of([*tensors, *maps], plan.map_keys, PixelOptions(*options)), plan
+
+
+for _name, _operator, _fake in (
+    ("run", _run, _run_fake),
+    ("gradient", _gradient, _gradient_fake),
+):
+    _LIBRARY.impl(_name, _operator, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"segloss::{_name}", _fake, lib=_LIBRARY)
+torch.library.register_autograd("segloss::run", _backward, setup_context=_keep, lib=_LIBRARY)

@@ -1,0 +1,141 @@
+"""The sums by their names: all that the terms ever see of the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segloss.constants import on_device
+from segloss.sums.plan import REGION, SEMIMETRIC, FocalSum, Plan
+
+
+@dataclass(frozen=True, eq=False)
+class SoftConfusion:
+    r"""Soft confusion counts and cross-entropy, per sample and class.
+
+    With pixel weights :math:`w`, probabilities :math:`p` and targets :math:`g`, summed over the
+    pixels of a sample:
+
+    - `true_positive` :math:`\sum w p g`, `false_positive` :math:`\sum w p (1 - g)` and
+      `false_negative` :math:`\sum w (1 - p) g`, each summed by itself, so that no digits are lost
+      where predictions are confident;
+    - `predicted` :math:`\sum w p`, `actual` :math:`\sum w g`, `pixel_weight` :math:`\sum w`;
+    - `cross_entropy`, the sum of :math:`w` times the pixel's (binary) cross-entropy, class
+      weights, `pos_weight` and label smoothing included, and `weight`, the normaliser of its mean;
+    - where asked for, `confusion["squared_error"]` :math:`\sum w (p - g)^2`, the sum of a
+      `FocalSum` as `confusion[focal]`, those of a `MapSum` as `confusion[of_map.hit]` (and
+      `missed`, `total`), and those of `semimetric`.
+
+    They are float64 where the device has it. Shapes are (N, C); those of the cross-entropy and of
+    focal sums are (N,) for softmax.
+
+    Attributes:
+        sums: The sums by name.
+        exclusive: Whether classes exclude each other (softmax).
+    """
+
+    sums: Mapping[str, Tensor]
+    exclusive: bool = False
+
+    @classmethod
+    def of_rows(cls, rows: Tensor, plan: Plan, *, exclusive: bool) -> SoftConfusion:
+        """Names the rows (S, N, C) of a plan that a kernel has computed."""
+        values = rows.unbind()
+        named = {
+            key: values[place][:, 0]
+            if exclusive and plan.rows[place].is_per_sample
+            else values[place]
+            for key, place in plan.index.items()
+        }
+        return cls(named, exclusive)
+
+    def __getitem__(self, key: str | FocalSum) -> Tensor:
+        """The sum of that name; KeyError if the pass was not asked for it."""
+        key = key if isinstance(key, str) else key.name
+        if key not in self.sums:
+            raise KeyError(
+                f"{key!r} was not computed. Computed were: {', '.join(self.sums)}. Ask for more "
+                "with soft_confusion(..., sums=[...])."
+            )
+        return self.sums[key]
+
+    @property
+    def true_positive(self) -> Tensor:
+        """The sum of w p g."""
+        return self["true_positive"]
+
+    @property
+    def false_positive(self) -> Tensor:
+        """The sum of w p (1 - g)."""
+        return self["false_positive"]
+
+    @property
+    def false_negative(self) -> Tensor:
+        """The sum of w (1 - p) g."""
+        return self["false_negative"]
+
+    @property
+    def true_negative(self) -> Tensor:
+        """The sum of w (1 - p) (1 - g)."""
+        return (self.pixel_weight - self.actual - self.false_positive).clamp(min=0)
+
+    @property
+    def predicted(self) -> Tensor:
+        """The sum of w p."""
+        return self.true_positive + self.false_positive
+
+    @property
+    def actual(self) -> Tensor:
+        """The sum of w g."""
+        return self["actual"]
+
+    @property
+    def pixel_weight(self) -> Tensor:
+        """The sum of w: 0 where all pixels of a cell are left out."""
+        return self["pixel_weight"]
+
+    @property
+    def cross_entropy(self) -> Tensor:
+        """The sum of w times the pixel's cross-entropy."""
+        return self["cross_entropy"]
+
+    @property
+    def weight(self) -> Tensor:
+        """The normaliser of the cross-entropy's mean."""
+        return self["weight"]
+
+    def semimetric(self) -> SoftConfusion:
+        r"""The counts with min(p, g) for p g: a perfect prediction of a soft target has no errors.
+
+        True positives are :math:`\sum w \min(p, g)`, which is half of
+        :math:`\sum w (p + g - |p - g|)`, and false ones :math:`\sum w (p - g)^+` and
+        :math:`\sum w (g - p)^+`. For targets of 0 and 1 they are the counts.
+        """
+        counts = zip(REGION.rows, SEMIMETRIC.rows, strict=True)
+        renamed = {row.key: self[of_semimetric.key] for row, of_semimetric in counts}
+        return SoftConfusion({**self.sums, **renamed}, self.exclusive)
+
+    def select(self, classes: Sequence[int]) -> SoftConfusion:
+        """The sums (N, C) of some classes; sums per sample are left out."""
+        index = on_device(tuple(classes), self.pixel_weight.device, torch.int64)
+        return self._of_cells(lambda values: values.index_select(1, index))
+
+    def pool(self, dims: tuple[int, ...]) -> SoftConfusion:
+        """The sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
+        return self._of_cells(lambda values: values.sum(dims, keepdim=True))
+
+    def only(self, keys: Collection[str]) -> SoftConfusion:
+        """Some of the sums."""
+        return SoftConfusion({key: self[key] for key in keys}, self.exclusive)
+
+    def leave_out(self, cells: Tensor) -> SoftConfusion:
+        """The sums with 0 in some of the region terms' cells (N, C), which are left out so."""
+        masked = self._of_cells(lambda values: values.masked_fill(cells, 0))
+        return SoftConfusion({**self.sums, **masked.sums}, self.exclusive)
+
+    def _of_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
+        changed = {key: change(values) for key, values in self.sums.items() if values.ndim == 2}
+        return SoftConfusion(changed, self.exclusive)

@@ -1,0 +1,125 @@
+r"""What a kernel is: two methods over one layout of rows, and when they can be asked.
+
+A kernel reads a batch of `Pixels` and gives the sums of a `Plan`, (S, N, C), in the order of
+`plan.rows`; and, for slopes in the same rows, the gradient with respect to the predictions. It
+keeps nothing between the two. README.md beside this file says how to write one.
+
+The formulas, for a pixel with weight :math:`w`, logits :math:`x`, target :math:`g`, probability
+:math:`p` and :math:`q = 1 - p`, which is never taken as a difference where p is close to 1:
+
+- true positives :math:`w p g`, false positives :math:`w p (1 - g)`, false negatives
+  :math:`w q g`; the actual ones :math:`w g`, and the pixel's weight :math:`w`.
+- binary cross-entropy :math:`-w c (\pi h \log p + (1 - h) \log q)`, with the channel's class
+  weight c, its `pos_weight` :math:`\pi`, and :math:`h = g (1 - e) + e / 2` for the smoothing e;
+- cross-entropy of the label y :math:`-w ((1 - e) c_y \log p_y + \frac{e}{C} \sum_j c_j \log p_j)`;
+- the squared error :math:`w (p - g)^2`; the semimetric's counts, with :math:`\min(p, g)` for
+  :math:`p g`; the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`; and for a map m
+  :math:`w p m`, :math:`w q m` and :math:`w m`.
+
+With the slopes t, f, n of true positives, false positives and false negatives, and a of the
+cross-entropy, the gradient of a sigmoid channel is
+
+.. math:: w\,[a c (p (1 - h) - \pi q h) + p q (f (1 - g) + (t - n) g)]
+
+and with softmax, for :math:`v = c_y (1 - e) + \frac{e}{C} \sum_j c_j`, and the mean
+:math:`m = \sum_{k \ne y} f_k p_k` over the classes other than the label,
+
+.. math::
+    w\,[p_j (f_j - m - (t_y - n_y) p_y + a v) - a e c_j / C] \quad (j \ne y)
+
+    w\,[p_y ((t_y - n_y) q_y - m) - a v q_y + \tfrac{a e}{C} (\textstyle\sum_j c_j - c_y)]
+    \quad (j = y)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.plan import SEMIMETRIC, Plan
+from segloss.targets import Pixels
+
+
+class ClosedLosses(NamedTuple):
+    """Losses of the sums, as a kernel takes them in one go.
+
+    Attributes:
+        losses: Their values (K,), float64.
+        slopes: Their slopes by the sums, (K, S, N, C), float64; None where none were wanted.
+        values: The value of each closed form, (T,).
+        per_class: Its means of each class, (T, C).
+    """
+
+    losses: Tensor
+    slopes: Tensor | None
+    values: Tensor
+    per_class: Tensor
+
+
+class Kernel(ABC):
+    """Computes sums over pixels, and their gradient.
+
+    Attributes:
+        name: What `use_backend` and `backends` call it.
+        has_closed_forms: Whether it has `losses`.
+    """
+
+    name: ClassVar[str]
+    has_closed_forms: ClassVar[bool] = False
+
+    def why_not_here(self) -> str:
+        """The reason why it can't run on this machine at all; empty where it can."""
+        return ""
+
+    @abstractmethod
+    def supports(self, pixels: Pixels, plan: Plan) -> str:
+        """The reason why it does not take this batch and plan; empty where it does.
+
+        It looks at no values. The batch has at least one pixel.
+        """
+
+    @abstractmethod
+    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+        """The sums, (S, N, C), in the order of `plan.rows`, float64 where the device has it."""
+
+    @abstractmethod
+    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+        """The gradient with respect to the predictions, in their shape, dtype and layout.
+
+        Args:
+            pixels: The batch.
+            plan: The plan.
+            slopes: Those of a loss by the sums, (S, N, C). Rows without a slope are not read.
+        """
+
+    def losses(
+        self, sums: Tensor, exclusive: bool, forms: ClosedForms, plan: Plan, *, with_slopes: bool
+    ) -> ClosedLosses:
+        """Losses of closed form, of sums that it has computed, with their slopes by these.
+
+        Args:
+            sums: The sums, (S, N, C).
+            exclusive: Whether classes exclude each other.
+            forms: The losses.
+            plan: The plan of the sums.
+            with_slopes: Whether slopes are wanted.
+        """
+        raise NotImplementedError(f"{self.name} has no closed forms.")
+
+    def is_opaque(self, pixels: Pixels) -> bool:
+        """Whether a compiler takes it as one operator, and not the reference's operations."""
+        return True
+
+
+def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool) -> str:
+    """The reason why a kernel with some sums, all focal sums and all maps can't serve a plan.
+
+    It is empty where it can. Dense targets alone can be soft, so label maps need no semimetric.
+    """
+    if exclusive and SEMIMETRIC.name in plan.names:
+        return "it has no semimetric with softmax"
+    unknown = plan.names - names
+    return f"it does not have the sums {', '.join(sorted(unknown))}" if unknown else ""

@@ -1,0 +1,284 @@
+"""The kernel for CPUs in C++: pixels in registers instead of scratch memory.
+
+It is compiled with the package where there is a compiler (`native/` in the sources). It reads
+logits of float32 and of half precision, of any strides, and computes in float32, with PyTorch's
+own threads. This module hands over tensors, and checks them where it does: `_described` is the one
+place where a tensor becomes an address.
+"""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.sums.closed_forms import Cells, ClosedForms, PixelMean
+from segloss.sums.kernels.base import ClosedLosses, Kernel, lacking
+from segloss.sums.kernels.memory import check_memory
+from segloss.sums.plan import (
+    COUNTS,
+    CROSS_ENTROPY,
+    REGION,
+    SEMIMETRIC,
+    SQUARED_ERROR,
+    Plan,
+)
+from segloss.targets import Pixels
+
+try:
+    import segloss.sums.kernels._cpu as _cpu
+except ImportError:  # no compiler where the package was built
+    _cpu = None  # type: ignore[assignment]
+
+TYPES = {
+    torch.float32: 0,
+    torch.bfloat16: 1,
+    torch.float16: 2,
+    torch.uint8: 3,
+    torch.int8: 4,
+    torch.int16: 5,
+    torch.int32: 6,
+    torch.int64: 7,
+    torch.float64: 8,
+    torch.bool: 9,
+}
+"""The types of elements that it reads, as `Type` in native/batch.h numbers them."""
+
+LOGITS = (torch.float32, torch.bfloat16, torch.float16)
+"""The types of logits."""
+
+_FIXED = (*REGION.rows, *COUNTS.rows, *CROSS_ENTROPY.rows, *SQUARED_ERROR.rows, *SEMIMETRIC.rows)
+"""The rows that it knows by their places, as `Sum` in native/batch.h numbers them."""
+
+_NAMES = frozenset(each.name for each in (REGION, COUNTS, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
+"""The sums without parameters that it has."""
+
+
+def is_built() -> bool:
+    """Whether the compiled module is there."""
+    return _cpu is not None
+
+
+def instruction_sets() -> list[str]:
+    """The sets that it was compiled for and that run on this machine, the best one first."""
+    return [] if _cpu is None else _cpu.instruction_sets()
+
+
+def use_instruction_set(name: str) -> None:
+    """Makes it use another of `instruction_sets`; ValueError if there is no such set."""
+    _cpu.use(name)
+
+
+class CpuKernel(Kernel):
+    """Sums and gradient of logits, of sigmoid channels or with label maps."""
+
+    name = "cpu"
+    has_closed_forms = True
+
+    def why_not_here(self) -> str:
+        """The reason why it can't run: the package was built without a compiler."""
+        return "" if is_built() else "it was not compiled: no C++ compiler at installation"
+
+    def supports(self, pixels: Pixels, plan: Plan) -> str:
+        """The reason why it does not take this batch and plan; empty where it does."""
+        prediction, options = pixels.prediction, pixels.options
+        if _cpu is None:
+            return self.why_not_here()
+        if not prediction.is_cpu:
+            return f"it is for CPUs, and the batch is on {prediction.device}"
+        if not options.from_logits:
+            return "it takes logits, and these are probabilities"
+        if pixels.is_exclusive and not pixels.is_label_map:
+            return "it takes label maps with softmax, and the target is dense"
+        if prediction.dtype not in LOGITS:
+            return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
+        reason = lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
+        if reason or torch.compiler.is_compiling():  # which shows no more of a tensor
+            return reason
+        for each in (prediction, pixels.target, pixels.weight, *pixels.maps.values()):
+            if each is not None and not _is_readable(each):
+                return _unreadable(each)
+        return ""
+
+    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+        """The sums, (S, N, C)."""
+        samples, channels, _ = pixels.prediction.shape
+        out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
+        layout = _layout(plan, channels if pixels.is_exclusive else 2)
+        if not _cpu.sums(_batch(pixels, plan), layout, out.data_ptr()):
+            raise IndexError(
+                f"The target holds labels of no class: expected 0 to {channels - 1}, or "
+                f"ignore_index={pixels.options.ignore_index}."
+            )
+        return out
+
+    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+        """The gradient with respect to the logits."""
+        samples, channels, _ = pixels.prediction.shape
+        slopes = slopes.to("cpu", torch.float64).contiguous()
+        _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
+        gradient = torch.empty_like(pixels.prediction)
+        layout = _layout(plan, channels if pixels.is_exclusive else 2)
+        _cpu.gradient(_batch(pixels, plan), layout, slopes.data_ptr(), _described(gradient))
+        return gradient
+
+    def losses(
+        self, sums: Tensor, exclusive: bool, forms: ClosedForms, plan: Plan, *, with_slopes: bool
+    ) -> ClosedLosses:
+        """Losses of closed form, with their slopes."""
+        channels = sums.shape[2]
+        table = _table(forms, plan, channels)
+        count = len(forms.addends)
+        out = torch.empty(forms.count + count * (1 + channels), dtype=torch.float64)
+        slopes = sums.new_empty((forms.count, *sums.shape)) if with_slopes else None
+        _cpu.losses(
+            sums.data_ptr(),
+            tuple(sums.shape),
+            exclusive,
+            *table,
+            forms.count,
+            out.data_ptr(),
+            0 if slopes is None else slopes.data_ptr(),
+        )
+        losses, values, per_class = out.split_with_sizes((forms.count, count, count * channels))
+        return ClosedLosses(losses, slopes, values, per_class.view(count, channels))
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    """Whether a tensor is plain memory of a CPU, of a type that is read."""
+    plain = type(tensor) is Tensor or type(tensor).__torch_dispatch__ is _PLAIN
+    return plain and tensor.is_cpu and tensor.dtype in _READ and not tensor.is_neg()
+
+
+_PLAIN = Tensor.__torch_dispatch__
+_READ = {dtype for dtype in TYPES if dtype != torch.float16 or (_cpu and _cpu.HAS_HALF)}
+
+
+def _unreadable(tensor: Tensor) -> str:
+    """The reason why a tensor is not readable."""
+    if tensor.dtype not in _READ:
+        return f"it does not read {tensor.dtype}"
+    return f"it reads plain memory of a CPU, and not a {type(tensor).__name__} as this one"
+
+
+class _Layout(NamedTuple):
+    """Where the sums of a plan stand, and their parameters, in the bytes of native/batch.h."""
+
+    row_count: int
+    rows: bytes
+    gammas: bytes
+    alphas: bytes
+
+
+@functools.lru_cache
+def _layout(plan: Plan, sides: int) -> _Layout:
+    """The layout of a plan, with so many classes of focal sums."""
+    rows = [*_FIXED, *(row for each in (*plan.focals, *plan.maps) for row in each.rows)]
+    return _Layout(
+        len(plan.rows),
+        array("i", [plan.index.get(row.key, -1) for row in rows]).tobytes(),
+        array("f", [each for f in plan.focals for each in _sides(f.gamma, sides)]).tobytes(),
+        array("f", [each for f in plan.focals for each in _sides(f.alpha, sides)]).tobytes(),
+    )
+
+
+def _sides(values: tuple[float, ...], count: int) -> list[float]:
+    """So many values, of which the last holds for all further classes."""
+    return [values[min(side, len(values) - 1)] for side in range(count)]
+
+
+def _batch(pixels: Pixels, plan: Plan) -> tuple[Any, ...]:
+    """The batch in the form of native/batch.h, with all that it points to checked."""
+    prediction, target, weight = pixels.prediction, pixels.target, pixels.weight
+    samples, channels, count = shape = tuple(prediction.shape)
+    _check_shape("target", target, (samples, count) if pixels.is_label_map else shape)
+    if weight is not None:
+        _check_shape("weight", weight, (samples, 1 if weight.shape[1] == 1 else channels, count))
+    maps: tuple[Any, ...] = ()
+    if plan.maps:
+        for key in plan.map_keys:
+            _check_shape("map", pixels.maps[key], shape)
+        maps = tuple(_described(pixels.maps[key]) for key in plan.map_keys)
+    class_weights, pos_weight = pixels.class_weights, pixels.pos_weight
+    return (
+        pixels.is_exclusive,
+        shape,
+        _described(prediction),
+        _described(target),
+        None if weight is None else _described(weight),
+        pixels.options.ignore_index,
+        None if class_weights is None else _float_bytes(class_weights, channels),
+        None if pos_weight is None else _float_bytes(pos_weight, channels),
+        pixels.options.label_smoothing,
+        torch.get_num_threads(),
+        maps,
+    )
+
+
+def _float_bytes(weights: Tensor, channels: int) -> bytes:
+    numbers = weights.tolist()
+    return array("f", numbers * channels if len(numbers) == 1 else numbers).tobytes()
+
+
+def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != expected:
+        raise RuntimeError(
+            f"The {name} that the backward pass kept must have the shape {expected}, got "
+            f"{tuple(tensor.shape)}: a hook for saved tensors must give back what it was given."
+        )
+
+
+def _described(tensor: Tensor) -> tuple[int, ...]:
+    """Address, type and strides of a tensor (N, C or 1, P) or (N, P), which is checked.
+
+    Raises:
+        RuntimeError: Its memory is not a CPU's, was freed, or is smaller than the tensor says.
+    """
+    if not _is_readable(tensor):
+        raise RuntimeError(f"A tensor changed after it was checked: {_unreadable(tensor)}.")
+    check_memory(tensor)
+    strides = tensor.stride()
+    if len(strides) == 2:
+        return tensor.data_ptr(), TYPES[tensor.dtype], strides[0], 0, strides[1]
+    channel = strides[1] if tensor.shape[1] > 1 else 0
+    return tensor.data_ptr(), TYPES[tensor.dtype], strides[0], channel, strides[2]
+
+
+_POOLS = ("sample", "batch", "micro")
+
+
+@functools.lru_cache
+def _table(forms: ClosedForms, plan: Plan, channels: int) -> tuple[bytes, bytes]:
+    """The forms as records of 16 numbers, and their classes' weights (native/closed_forms.h)."""
+    records, weights = array("d"), array("d")
+    for loss, coefficient, form in forms.addends:
+        if isinstance(form, PixelMean):
+            mean = (plan.index[form.numerator], plan.index[form.denominator], -1, -1, -1)
+            records.extend((0, loss, coefficient, *mean, *[0] * 7, -1))
+            continue
+        cells, which = form.cells, -1
+        if cells.classes is not None or cells.weights is not None:
+            which = len(weights) // channels
+            weights.extend(_class_weights(cells, channels))
+        rows = (*(plan.index[key] for key in form.keys), *_count_rows(plan))
+        numbers = (*form.weights, form.smooth, form.exponent)
+        how = (_POOLS.index(cells.pooled), cells.skip_absent, which)
+        records.extend((1, loss, coefficient, *rows, *numbers, *how))
+    return records.tobytes(), weights.tobytes()
+
+
+def _count_rows(plan: Plan) -> tuple[int, ...]:
+    return tuple(plan.index[row.key] for row in COUNTS.rows)
+
+
+def _class_weights(cells: Cells, channels: int) -> list[float]:
+    """The weight of each class in the mean, -1 where it is not looked at."""
+    classes = range(channels) if cells.classes is None else cells.classes
+    given = [1.0] * len(classes) if cells.weights is None else cells.weights
+    weights = [-1.0] * channels
+    for place, weight in zip(classes, given, strict=True):
+        weights[place] = weight
+    return weights

@@ -1,0 +1,28 @@
+"""Whether a tensor's memory is still there: FSDP, offloading and hooks free it by resizing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+
+def check_memory(tensor: Tensor) -> None:
+    """Raises RuntimeError if the storage is smaller than the tensor says."""
+    last = tensor.storage_offset()
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        last += (size - 1) * stride
+    needed, held = (last + 1) * tensor.itemsize, tensor.untyped_storage().nbytes()
+    if needed > held:
+        raise RuntimeError(
+            f"A tensor of shape {tuple(tensor.shape)} needs {needed} bytes, and its storage has "
+            f"{held}: it was freed or resized before the loss, or its backward pass, was done with "
+            "it. Keep predictions, targets and weights until then."
+        )
+
+
+def check_all(tensors: Iterable[Tensor | None]) -> None:
+    """Raises RuntimeError for any of the tensors whose storage is too small."""
+    for tensor in tensors:
+        if tensor is not None and tensor.numel() > 0:
+            check_memory(tensor)

@@ -1,0 +1,195 @@
+"""The kernels in order, and the one place where one is chosen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+import torch
+
+from segloss.arguments import check_choice
+from segloss.sums.kernels.base import Kernel
+from segloss.sums.kernels.cpu import CpuKernel
+from segloss.sums.kernels.reference import ReferenceKernel
+from segloss.sums.kernels.torch_ops import TorchKernel
+from segloss.sums.plan import CROSS_ENTROPY, REGION, Plan, plan_of
+from segloss.targets import PREDICTED, PixelOptions, Pixels
+from segloss.tracing import is_dual, is_traced
+
+REFERENCE = ReferenceKernel()
+
+KERNELS: tuple[Kernel, ...] = (
+    CpuKernel(),
+    TorchKernel(),
+    REFERENCE,
+)
+"""All kernels. The first one that takes a batch serves it; the last one takes everything."""
+
+AUTO = "auto"
+
+
+def kernel_for(pixels: Pixels, plan: Plan) -> Kernel:
+    """The kernel that serves a batch and a plan.
+
+    Who looks at operations instead of values, as tracers do, and forward-mode differentiation
+    get the reference. So does a batch without pixels.
+    """
+    prediction = pixels.prediction
+    if is_traced() or is_dual() or prediction.is_meta or prediction.numel() == 0:
+        return REFERENCE
+    for kernel in _candidates:
+        if not kernel.supports(pixels, plan):
+            return kernel
+    return REFERENCE
+
+
+def operator_for(pixels: Pixels, plan: Plan) -> Kernel | None:
+    """The kernel that a compiler gets as one operator; None: the reference's operations."""
+    if is_dual():
+        return None
+    for kernel in _candidates:
+        if not kernel.supports(pixels, plan):
+            return kernel if kernel.is_opaque(pixels) else None
+    return None
+
+
+def backend_names() -> list[str]:
+    """What `use_backend` takes."""
+    return [AUTO, *(kernel.name for kernel in KERNELS)]
+
+
+class use_backend:  # noqa: N801  # it is called as a function
+    """Chooses the kernels that compute the sums, for all threads: a call, or a context manager.
+
+    Args:
+        name: "auto": the first kernel that takes a batch; or the name of a kernel, with which the
+            choice begins: what it does not take, the kernels after it do. `segloss.backends()`
+            lists them. The environment variable `SEGLOSS_BACKEND` has the same effect at the
+            start of a process.
+
+    Raises:
+        ValueError: There is no such kernel, or it can't run on this machine.
+
+    Example:
+        >>> with use_backend("reference"):
+        ...     current_backend()
+        'reference'
+        >>> current_backend()
+        'auto'
+    """
+
+    def __init__(self, name: str) -> None:
+        self._before = _name
+        _choose("name", name)
+
+    def __enter__(self) -> None:
+        """The choice was made when the object was."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Chooses what was chosen before."""
+        _choose("name", self._before)
+
+
+class Backend(NamedTuple):
+    """A kernel, and what it serves on this machine.
+
+    Attributes:
+        name: What `use_backend` calls it.
+        serves: The devices and dtypes of logits that it serves, such as "cpu float32".
+        reasons: For the others that there are, why it does not.
+    """
+
+    name: str
+    serves: tuple[str, ...]
+    reasons: Mapping[str, str]
+
+    def __str__(self) -> str:
+        serves = f"serves {', '.join(self.serves)}" if self.serves else "serves nothing here"
+        return "\n".join(
+            [f"{self.name}: {serves}", *(f"  not {k}: {why}" for k, why in self.reasons.items())]
+        )
+
+
+def backends() -> tuple[Backend, ...]:
+    """The kernels in order: what each serves on this machine, and why not the rest.
+
+    It asks with logits of one sigmoid channel and a mask, of each dtype, on each device that
+    PyTorch has here. Other batches, such as dense softmax targets, may get a later kernel.
+
+    Example:
+        >>> for backend in backends():
+        ...     print(backend.name, "cpu float64" in backend.serves)
+        cpu False
+        torch True
+        reference False
+    """
+    first: dict[str, str] = {}
+    found = []
+    for kernel in _candidates:
+        serves, reasons = [], {}
+        for what, pixels in _probes().items():
+            reason = kernel.why_not_here() or kernel.supports(pixels, _PROBED)
+            if not reason and what in first:
+                reason = f"{first[what]} serves it first"
+            if reason:
+                reasons[what] = reason
+            else:
+                first[what] = kernel.name
+                serves.append(what)
+        found.append(Backend(kernel.name, tuple(serves), reasons))
+    return tuple(found)
+
+
+_PROBED = plan_of([REGION, CROSS_ENTROPY])
+
+
+def _probes() -> dict[str, Pixels]:
+    """A small batch of each device and dtype."""
+    options = PixelOptions(2, "sigmoid")
+    return {
+        f"{device} {str(dtype).removeprefix('torch.')}": Pixels(
+            torch.zeros(1, 1, 1, dtype=dtype, device=device),
+            torch.zeros(1, 1, 1, dtype=torch.float32, device=device),
+            options,
+        )
+        for device in _devices()
+        for dtype in PREDICTED
+        if not (device == "mps" and dtype == torch.float64)
+    }
+
+
+def _devices() -> list[str]:
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
+    }
+    return [name for name, here in available.items() if here]
+
+
+def current_backend() -> str:
+    """The name that is chosen."""
+    return _name
+
+
+def _choose(argument: str, name: str) -> None:
+    global _name, _candidates
+    check_choice(argument, name, backend_names())
+    first = 0 if name == AUTO else backend_names().index(name) - 1
+    reason = KERNELS[first].why_not_here() if name != AUTO else ""
+    if reason:
+        raise ValueError(f"The backend {name!r} can't be used here: {reason}.")
+    _name, _candidates = name, KERNELS[first:]
+
+
+_name = AUTO
+_candidates: Sequence[Kernel] = KERNELS
+_choose("SEGLOSS_BACKEND", os.environ.get("SEGLOSS_BACKEND", AUTO))

@@ -1,0 +1,65 @@
+"""The kernel in PyTorch's operations: in chunks, through scratch memory, on any device.
+
+It serves where no kernel is compiled, in closed form as these do, and keeps nothing for the
+backward pass either.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segloss.precision import without_autocast
+from segloss.sums.kernels.base import Kernel, lacking
+from segloss.sums.kernels.memory import check_all
+from segloss.sums.kernels.torch_ops.chunks import Chunks
+from segloss.sums.kernels.torch_ops.sigmoid import SigmoidChunks
+from segloss.sums.kernels.torch_ops.softmax import SoftmaxChunks
+from segloss.sums.plan import NAMED, Plan
+from segloss.targets import Pixels
+
+
+class TorchKernel(Kernel):
+    """Sums and gradient of logits, of sigmoid channels or with label maps."""
+
+    name = "torch"
+
+    def supports(self, pixels: Pixels, plan: Plan) -> str:
+        """The reason why it does not take this batch and plan; empty where it does."""
+        if not pixels.from_logits:
+            return "it takes logits, and these are probabilities"
+        if pixels.is_exclusive and not pixels.is_label_map:
+            return "it takes label maps with softmax, and the target is dense"
+        return lacking(plan, frozenset(NAMED), exclusive=pixels.is_exclusive)
+
+    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+        """The sums, (S, N, C)."""
+        with without_autocast(pixels.prediction.device):
+            named = _chunks(pixels, plan).sums()
+            return torch.stack([_row(named[row.key], pixels) for row in plan.rows])
+
+    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+        """The gradient with respect to the logits."""
+        upstream = {
+            row.key: by_row[:, 0] if pixels.is_exclusive and row.is_per_sample else by_row
+            for row, by_row in zip(plan.rows, slopes.unbind(), strict=True)
+            if row.has_slope
+        }
+        with without_autocast(pixels.prediction.device):
+            return _chunks(pixels, plan).gradient(upstream)
+
+    def is_opaque(self, pixels: Pixels) -> bool:
+        """Whether chunks are faster than what a compiler makes of the reference: on CPUs."""
+        return pixels.prediction.device.type == "cpu"
+
+
+def _chunks(pixels: Pixels, plan: Plan) -> Chunks:
+    check_all(pixels.tensors(plan.map_keys))
+    return (SoftmaxChunks if pixels.is_exclusive else SigmoidChunks)(pixels, plan)
+
+
+def _row(values: Tensor, pixels: Pixels) -> Tensor:
+    """A row (N, C); what is one number per sample stands at class 0, with 0 at the others."""
+    if values.ndim == 2:
+        return values
+    return torch.nn.functional.pad(values.unsqueeze(1), (0, pixels.prediction.shape[1] - 1))

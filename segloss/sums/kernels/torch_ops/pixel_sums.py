@@ -1,0 +1,163 @@
+r"""What is summed over pixels beside the counts, and its slope: one definition for every path.
+
+Each sum of :math:`w f(p, q, g)` has its values f and the derivative df/dp, where q = 1 - p is
+given with digits of its own. The reference path differentiates the values; the kernels use the
+slopes. With label maps g is the number 0 or 1, for a class that a pixel does not have or has.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.constants import on_device
+from segloss.sums.plan import SEMIMETRIC, SQUARED_ERROR, FocalSum, MapSum, Plan
+
+
+class Parts(NamedTuple):
+    """What a sum is a function of, all of one shape.
+
+    Attributes:
+        p: The probabilities.
+        q: 1 - p, with digits of its own.
+        g: The target; a number where it is the same for all.
+        maps: The maps beside the target, by name.
+    """
+
+    p: Tensor
+    q: Tensor
+    g: Tensor | float
+    maps: Mapping[str, Tensor]
+
+
+class PixelSum:
+    """A sum over pixels of a function of their probability.
+
+    Attributes:
+        names: The names of the sums that depend on the predictions.
+    """
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def values(self, parts: Parts) -> dict[str, Tensor]:
+        """What is summed, pixel weights aside, by name."""
+
+    @abstractmethod
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """The derivative with respect to p of the sum of `upstream` times `values`."""
+
+
+class SquaredError(PixelSum):
+    """The sum of (p - g)^2, where p - g = p (1 - g) - q g loses no digits."""
+
+    names = ("squared_error",)
+
+    def values(self, parts: Parts) -> dict[str, Tensor]:
+        """The squared error."""
+        return {"squared_error": _error(parts).square()}
+
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """Twice the error, times `upstream`."""
+        return _error(parts) * (2 * upstream["squared_error"])
+
+
+class Semimetric(PixelSum):
+    """The sums of min(p, g), (p - g)^+ and (g - p)^+, whose slopes at p = g are those above."""
+
+    names = tuple(row.key for row in SEMIMETRIC.rows)
+
+    def values(self, parts: Parts) -> dict[str, Tensor]:
+        """The true positives, false positives and false negatives of a pixel."""
+        p, g = parts.p, torch.as_tensor(parts.g).to(parts.p)
+        missing, none = _missing(parts), torch.zeros_like(p)
+        below = missing > 0
+        counts = (
+            torch.where(below, p, g),
+            torch.where(below, none, p - g),
+            torch.where(below, missing, none),
+        )
+        return dict(zip(self.names, counts, strict=True))
+
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """That of false positives above g, and below that of true positives less the missed."""
+        hit, extra, missed = (upstream[name] for name in self.names)
+        return torch.where(_missing(parts) > 0, hit - missed, extra)
+
+
+class OfMap(PixelSum):
+    """The sums of p m and q m, for a map m."""
+
+    def __init__(self, of_map: MapSum) -> None:
+        self.map_key = of_map.map_key
+        self.names = (of_map.hit, of_map.missed)
+
+    def values(self, parts: Parts) -> dict[str, Tensor]:
+        """The map where it is predicted, and where it is not."""
+        (hit, missed), of_map = self.names, parts.maps[self.map_key]
+        return {hit: parts.p * of_map, missed: parts.q * of_map}
+
+    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """The map, times the difference of both in `upstream`."""
+        hit, missed = (upstream[name] for name in self.names)
+        return (hit - missed) * parts.maps[self.map_key]
+
+
+def _missing(parts: Parts) -> Tensor:
+    """The difference g - p, in the digits of the smaller of p and 1 - p."""
+    g = torch.as_tensor(parts.g).to(parts.p)
+    return torch.where(g > 0.5, parts.q - (1 - g), g - parts.p)
+
+
+def _error(parts: Parts) -> Tensor:
+    """The difference p - g."""
+    p, q, g, _ = parts
+    if isinstance(g, Tensor):
+        return p * (1 - g) - q * g
+    return p if g == 0 else -q
+
+
+def pixel_sums(plan: Plan) -> list[PixelSum]:
+    """The sums of functions of the probability in a plan."""
+    known = {SQUARED_ERROR: SquaredError, SEMIMETRIC: Semimetric}
+    fixed = [known[each]() for each in plan.sums if each in known]
+    return [*fixed, *map(OfMap, plan.maps)]
+
+
+class Side(NamedTuple):
+    """A class's part of a `FocalSum`: its exponent and weight."""
+
+    gamma: float | Tensor
+    alpha: float | Tensor
+
+    def value(self, error: Tensor, surprise: Tensor) -> Tensor:
+        """Alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
+        return error.pow(self.gamma).mul_(self.alpha).mul_(surprise)
+
+    def slope(self, error: Tensor, surprise: Tensor) -> Tensor:
+        """Its derivative by the logit of e: alpha e^gamma (gamma (1 - e) s + e)."""
+        rise = torch.addcmul(surprise, error, surprise, value=-1)
+        rise = rise.mul_(self.gamma).add_(error).mul_(self.alpha)
+        return rise.mul_(error.pow(self.gamma))
+
+
+def side_of(focal: FocalSum, index: int) -> Side:
+    """The part of one class of all."""
+    parameters = (focal.gamma, focal.alpha)
+    return Side(*(values[min(index, len(values) - 1)] for values in parameters))
+
+
+def sides_of(focal: FocalSum, labels: Tensor, like: Tensor) -> Side:
+    """The parts of each pixel's class, where they differ."""
+    return Side(*(_of_labels(values, labels, like) for values in (focal.gamma, focal.alpha)))
+
+
+def _of_labels(values: tuple[float, ...], labels: Tensor, like: Tensor) -> float | Tensor:
+    if len(values) == 1:
+        return values[0]
+    table = on_device(values, like.device, like.dtype)
+    return table[labels.clamp(max=len(values) - 1)]

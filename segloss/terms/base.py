@@ -1,0 +1,347 @@
+"""What a term is: a small function of the pass's sums, as a mean over pixels or over cells.
+
+Terms are values: frozen dataclasses, equal if their fields are, which numbers multiply and `+`
+joins into a `Mixture`. A subclass becomes a dataclass by itself; its annotated attributes are its
+parameters, by keyword. README.md beside this file says how to write one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import dataclass_transform
+
+from segloss.arguments import (
+    as_python,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_weights,
+    is_list,
+    shown,
+)
+from segloss.sums.closed_forms import Form
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import COUNTS, REGION, SEMIMETRIC, Sum, check_sums
+from segloss.terms.reduction import POOLED_DIMS, Reduction
+
+if TYPE_CHECKING:
+    from segloss.terms.mixture import Mixture
+
+SOFT_LABELS = ("product", "metric")
+"""What a true positive is where targets lie between 0 and 1."""
+
+
+def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Numerator over denominator; 0, with a gradient of 0, where there is nothing to average."""
+    return numerator / denominator.masked_fill(denominator <= 0, torch.inf)
+
+
+def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The mean over all classes, of the numerators and denominators of each."""
+    return mean(numerator.sum(), denominator.sum())
+
+
+def _as_ratio(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    numerator, denominator = tensors
+    return numerator, denominator
+
+
+class Statistics(NamedTuple):
+    """What of a term adds up over samples, and what makes its ratio of the sums.
+
+    Attributes:
+        tensors: The statistics: their sums over all samples are those of the whole batch.
+        finish: From these to the numerator and denominator of each class's mean.
+    """
+
+    tensors: list[Tensor]
+    finish: Callable[[Sequence[Tensor]], tuple[Tensor, Tensor]] = _as_ratio
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Term:
+    """A term of a compound loss: from the pass's sums to (numerator, denominator) of its mean.
+
+    Attributes:
+        name: What `extra_info` calls it.
+        sums: The sums that it needs: names such as "region" and "squared_error", a `FocalSum` or
+            a `MapSum`. It may be a property.
+    """
+
+    name: ClassVar[str]
+    sums: ClassVar[Sequence[Sum]]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if is_list(cls.__dict__.get("sums")):
+            cls.sums = check_sums(cls.sums).sums
+        dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
+        signature = inspect.signature(cls.__init__)
+        order = [signature.parameters[each.name] for each in parameter_fields(cls)]
+        cls.__signature__ = signature.replace(parameters=order)
+
+    def __post_init__(self) -> None:
+        """Checks the parameters; a subclass calls it first."""
+
+    def _set(self, **parameters: Any) -> None:
+        """Sets parameters as checked, while the term is made."""
+        for name, value in parameters.items():
+            object.__setattr__(self, name, value)
+
+    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The loss of each cell of samples and classes, and the cell's weight in the mean."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no cells of its own: define cells(), cell_loss() of a "
+            "RegionTerm, pixels() of a PixelTerm, or parts()."
+        )
+
+    def statistics(self, confusion: SoftConfusion) -> Statistics:
+        """What of the term adds up over samples, on whichever rank they are."""
+        losses, weights = self.cells(confusion)
+        return Statistics([(weights * losses).sum(0), weights.sum(0)])
+
+    def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """Numerator and denominator of each class's mean; the ratio of their sums is the term.
+
+        They are vectors (C,), or scalars where classes can't be told apart.
+        """
+        if not isinstance(confusion, SoftConfusion):
+            raise TypeError(
+                f"confusion must be a SoftConfusion, got {type(confusion).__name__}: make one with "
+                "segloss.soft_confusion(pred, target)."
+            )
+        tensors, finish = self.statistics(confusion)
+        return finish(tensors)
+
+    def kept_cells(self, confusion: SoftConfusion) -> Tensor:
+        """The loss of each cell, (N, C or 1), and 0 where it is left out."""
+        losses, weights = self.cells(confusion)
+        kept = torch.where(weights > 0, losses, torch.zeros_like(losses))
+        return kept if kept.ndim == 2 else kept.unsqueeze(1)
+
+    @property
+    def fits_any_classes(self) -> bool:
+        """Whether `check_classes` has nothing to check."""
+        return type(self).check_classes is Term.check_classes
+
+    def check_classes(self, channels: int, activation: str = "softmax") -> None:
+        """Raises ValueError if the term's parameters do not fit so many channels."""
+
+    def closed_form(self) -> Form | None:
+        """The term in numbers that a kernel can read, where it has such a form."""
+        return None
+
+    def parts(self, name: str) -> list[tuple[str, float, Term]]:
+        """The terms that it is made of, with names and coefficients: itself, for most."""
+        return [(name, 1.0, self)]
+
+    def named(self, name: str) -> Mixture:
+        """The term under a name of its own, for mixtures that have two of a kind."""
+        return self._alone().named(name)
+
+    def __mul__(self, coefficient: float) -> Mixture:
+        return self._alone() * coefficient
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Term | Mixture) -> Mixture:
+        return self._alone() + other
+
+    def _alone(self) -> Mixture:
+        from segloss.terms.mixture import Mixture  # which is made of terms
+
+        return Mixture.of(self)
+
+    def __repr__(self) -> str:
+        fields = parameter_fields(type(self))
+        given = {each.name: getattr(self, each.name) for each in fields}
+        changed = [each.name for each in fields if not is_same(given[each.name], each.default)]
+        written = ", ".join(f"{name}={_as_written(given[name])}" for name in changed)
+        return f"{type(self).__name__}({written})"
+
+
+def parameter_fields(term_type: type[Term]) -> list[dataclasses.Field[Any]]:
+    """A term's parameters, its own before those that it has from its bases."""
+    fields = {each.name: each for each in dataclasses.fields(term_type) if each.init}  # type: ignore[arg-type]
+    names = [name for base in term_type.__mro__ for name in inspect.get_annotations(base)]
+    return [fields[name] for name in dict.fromkeys(names) if name in fields]
+
+
+def is_same(value: Any, default: Any) -> bool:
+    """Whether a parameter has its default, whatever it holds."""
+    numbers = (int, float)
+    comparable = type(value) is type(default) or (
+        isinstance(value, numbers) and isinstance(default, numbers)
+    )
+    return value is default or (comparable and bool(value == default))
+
+
+def _as_written(value: Any) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
+def overrides(term: Term, base: type[Term], names: Sequence[str]) -> bool:
+    """Whether a term's class has one of these methods of its own, and not the base's."""
+    return any(getattr(type(term), name) is not getattr(base, name) for name in names)
+
+
+class PixelTerm(Term):
+    """A weighted mean over all pixels of the batch, of what the pass has summed."""
+
+    @abstractmethod
+    def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The sums of losses and weights, of each sample, (N,), or with its channels, (N, C)."""
+
+    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The mean of each sample (and channel, for sigmoid), and its weight."""
+        losses, weights = self.pixels(confusion)
+        return mean(losses, weights), weights
+
+    def statistics(self, confusion: SoftConfusion) -> Statistics:
+        """The sums over the samples, of each channel for sigmoid, of all classes for softmax."""
+        losses, weights = self.pixels(confusion)
+        return Statistics([losses.sum(0), weights.sum(0)])
+
+
+def pixel_count(confusion: SoftConfusion) -> Tensor:
+    """The sum of the pixels' weights, (N, C), or (N,) where all classes share a pixel."""
+    return confusion.pixel_weight[:, 0] if confusion.exclusive else confusion.pixel_weight
+
+
+class RegionTerm(Term):
+    """A loss of overlap, computed for each cell of samples and classes.
+
+    Args:
+        region_reduction: "sample": the mean over all (sample, class) cells; "batch": the sums are
+            pooled over the batch first, and the mean goes over classes; "micro": everything is
+            pooled into one cell.
+        region_classes: The classes to look at (None: all), such as `[1, 2]` for all but the
+            background.
+        region_class_weights: Their weights in the mean, one for each, or None.
+        skip_absent_classes: Whether to leave out cells whose class does not occur in the target.
+        soft_labels: "product": true positives are sums of p g, whose best p for a g of 1/2 is 1;
+            "metric": of min(p, g), whose best p is g itself (Wang et al. 2023), which is what soft
+            targets should get. For targets of 0 and 1 both are the same.
+
+    Cells whose pixels are all left out are left out too.
+
+    Raises:
+        TypeError, ValueError: An argument has a wrong type or value.
+    """
+
+    region_reduction: str = "sample"
+    region_classes: Sequence[int] | None = None
+    region_class_weights: Any = None
+    skip_absent_classes: bool = False
+    soft_labels: str = "product"
+    reduction: Reduction = dataclasses.field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("soft_labels", self.soft_labels, SOFT_LABELS)
+        check_choice("region_reduction", self.region_reduction, POOLED_DIMS)
+        check_flag("skip_absent_classes", self.skip_absent_classes)
+        classes = _check_classes(self.region_classes)
+        weights = check_weights("region_class_weights", self.region_class_weights)
+        _check_class_weights(weights, self.region_reduction)
+        reduction = Reduction(
+            self.region_reduction,
+            classes,
+            None if weights is None else tuple(weights.tolist()),
+            self.skip_absent_classes,
+        )
+        self._set(
+            region_classes=classes, region_class_weights=reduction.weights, reduction=reduction
+        )
+        if classes is not None:
+            reduction.check_classes(max(classes) + 1)
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The soft confusion counts, or the semimetric's."""
+        return (SEMIMETRIC if self.soft_labels == "metric" else REGION,)
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The loss of each cell, of the shape of the confusion's sums."""
+        raise NotImplementedError(f"{type(self).__name__} must define cell_loss().")
+
+    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The loss of each cell that is left after pooling, and its weight in the mean."""
+        return self.pooled_cells(self.pooled(confusion))
+
+    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """The same, of the sums as pooled."""
+        return self.cell_loss(pooled), self.cell_weights(pooled)
+
+    def statistics(self, confusion: SoftConfusion) -> Statistics:
+        """The ratio of each class over its samples, or what is pooled before the term."""
+        pooled = self.pooled(confusion)
+        if self.region_reduction == "sample":
+            return Statistics(list(self._ratio(pooled)))
+
+        def finish(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+            sums = dict(zip(pooled.sums, tensors, strict=True))
+            return self._ratio(SoftConfusion(sums, pooled.exclusive))
+
+        return Statistics(list(pooled.sums.values()), finish)
+
+    def _ratio(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """Numerators and denominators of each class, or of all where the term has pooled them."""
+        losses, weights = self.pooled_cells(pooled)
+        numerator, denominator = (weights * losses).sum(0), weights.sum(0)
+        if self.region_reduction == "micro" or len(numerator) < pooled.actual.shape[1]:
+            return numerator.sum(), denominator.sum()
+        return numerator, denominator
+
+    @property
+    def fits_any_classes(self) -> bool:
+        """Whether `check_classes` has nothing to check."""
+        own = type(self).check_classes is RegionTerm.check_classes
+        return own and self.reduction.fits_any_classes
+
+    def check_classes(self, channels: int, activation: str = "softmax") -> None:
+        """Raises ValueError if the classes and their weights do not fit so many channels."""
+        self.reduction.check_classes(channels)
+
+    def pooled(self, confusion: SoftConfusion) -> SoftConfusion:
+        """The sums of the selected classes, pooled as the reduction says."""
+        if not (self.reduction.pooled == "sample" and self.region_classes is None):
+            rows = [row for each in (COUNTS, *self.sums) for row in each.rows]
+            confusion = confusion.only([row.key for row in rows])
+        if self.soft_labels == "metric":
+            confusion = confusion.semimetric()
+        return self.reduction.pool(confusion)
+
+    def cell_weights(self, confusion: SoftConfusion) -> Tensor:
+        """The weight of each cell that is left after pooling: 0 where it is left out."""
+        return self.reduction.cell_weights(confusion)
+
+
+def _check_classes(classes: Any) -> tuple[int, ...] | None:
+    classes = as_python(classes)
+    if classes is None:
+        return None
+    if not is_list(classes):
+        raise TypeError(f"region_classes must be a list of class indices, got {shown(classes)}.")
+    checked = tuple(check_integer("region_classes", entry, 0) for entry in classes)
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(
+            f"region_classes must name at least one class, and none twice, got {list(checked)}."
+        )
+    return checked
+
+
+def _check_class_weights(weights: Tensor | None, reduction: str) -> None:
+    if weights is not None and reduction == "micro":
+        raise ValueError(
+            "region_class_weights needs a mean over classes, and region_reduction='micro' pools "
+            "them into one cell: use 'sample' or 'batch'."
+        )

@@ -1,0 +1,96 @@
+"""From pixels to losses: the one door through which functions and modules go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from segloss.constants import on_device
+from segloss.distributed import RankSum
+from segloss.precision import arithmetic_dtype
+from segloss.sums.autograd import Outcome, run
+from segloss.sums.closed_forms import OverlapRatio
+from segloss.targets import Pixels
+from segloss.terms.mixture import Entry, MixtureGroup, means_of
+
+Info = dict[str, Tensor]
+"""A loss's terms by name, and their means of each class, (C,), as "name_per_class"."""
+
+
+def evaluate(
+    group: MixtureGroup,
+    pixels: Pixels,
+    add: RankSum | None = None,
+    left_out: Tensor | None = None,
+    infos: Sequence[Info] | None = None,
+) -> Tensor:
+    """The losses of a group, (K,) or () for one, in the pixels' arithmetic.
+
+    Args:
+        group: The losses.
+        pixels: The pixels, as `as_pixels` has checked them.
+        add: What adds up the terms' statistics over ranks, or None.
+        left_out: Cells (N, C) that the region terms leave out, or None.
+        infos: Where the values of the terms go, without a graph: a dictionary for each loss.
+    """
+    is_local = add is None or not (add.enabled and add.is_active)
+    outcome = run(pixels, group.plan, group.forms if is_local and left_out is None else None)
+    if outcome.losses is None:
+        return _by_autograd(
+            group, group.all, outcome, pixels, None if is_local else add, left_out, infos
+        )
+    if infos is not None:
+        _write_closed(infos, group, outcome)
+    if not group.others:
+        return outcome.losses
+    return outcome.losses + _by_autograd(group, group.others, outcome, pixels, None, None, infos)
+
+
+def _by_autograd(
+    group: MixtureGroup,
+    parts: Sequence[tuple[int, Entry]],
+    outcome: Outcome,
+    pixels: Pixels,
+    add: RankSum | None,
+    left_out: Tensor | None,
+    infos: Sequence[Info] | None,
+) -> Tensor:
+    """The losses of some of the terms, in operations on the sums that autograd follows."""
+    confusion = outcome.confusion()
+    if left_out is not None:
+        confusion = confusion.leave_out(left_out)
+    statistics = [part.term.statistics(confusion) for _, part in parts]
+    tensors = [each.tensors for each in statistics]
+    if add is not None:
+        tensors = list(add({str(place): each for place, each in enumerate(tensors)}).values())
+    ratios = [each.finish(of) for each, of in zip(statistics, tensors, strict=True)]
+    means = means_of(ratios)
+    if infos is not None:
+        for (loss, part), ratio, value in zip(parts, ratios, means.detach().unbind(), strict=True):
+            infos[loss][part.name] = value
+            numerator, denominator = ratio
+            if numerator.ndim > 0:
+                infos[loss][f"{part.name}_per_class"] = numerator.detach() / denominator.detach()
+    losses = group.total(parts, means).to(arithmetic_dtype(pixels.prediction.dtype))
+    return losses.squeeze(0) if len(group.mixtures) == 1 else losses
+
+
+def _write_closed(infos: Sequence[Info], group: MixtureGroup, outcome: Outcome) -> None:
+    """Writes the values of terms that a kernel has taken in closed form."""
+    assert outcome.values is not None
+    assert outcome.per_class is not None
+    values, per_class = outcome.values.unbind(), outcome.per_class.unbind()
+    for place, (loss, part, form) in enumerate(group.closed):
+        infos[loss][part.name] = values[place]
+        if isinstance(form, OverlapRatio):
+            if form.cells.pooled == "micro":
+                continue
+            of_classes = per_class[place]
+            if form.cells.classes is not None:
+                index = on_device(form.cells.classes, of_classes.device, torch.int64)
+                of_classes = of_classes[index]
+            infos[loss][f"{part.name}_per_class"] = of_classes
+        elif not outcome.exclusive:
+            infos[loss][f"{part.name}_per_class"] = per_class[place]

@@ -1,0 +1,42 @@
+"""Whether somebody looks at operations instead of values: compilers, exporters, `torch.func`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+"""Whether an exporter is at work. PyTorch before 2.7 can't tell."""
+
+
+def constant(function: Function) -> Function:
+    """Makes a compiler take what the function returns as a constant, and not look into it.
+
+    It is `torch.compiler.assume_constant_result` without its import of the compiler.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def is_traced() -> bool:
+    """Whether a compiler, an exporter, a tracer or a `torch.func` transform hides the values."""
+    if torch.compiler.is_compiling():
+        return True
+    traced = torch._C._functorch.peek_interpreter_stack() is not None
+    return traced or torch._C._len_torch_dispatch_stack() > 0
+
+
+def is_dual() -> bool:
+    """Whether forward-mode differentiation is on."""
+    return torch.autograd.forward_ad._current_level >= 0
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether the tensor is a batch of gradients, of `autograd.grad(is_grads_batched=True)`."""
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)

@@ -1,0 +1,164 @@
+"""CompoundLoss, and what is made from the table of terms: losses, functions, signatures, stubs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import term_stubs
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import segloss
+from segloss import CompoundLoss, SegLoss, functional
+from segloss.losses.term_losses import TERM_LOSSES
+from segloss.terms import MCC, TERMS, Boundary, CrossEntropy, Dice, Jaccard
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "masked": {"ignore_index": 255},
+    "weighted": {"class_weights": [1.0, 2.0, 0.5]},
+    "smoothed": {"label_smoothing": 0.1},
+    "everything": {"ignore_index": 255, "class_weights": [1.0, 2.0, 0.5], "label_smoothing": 0.1},
+}
+
+
+def batch_of(mode: str) -> tuple[torch.Tensor, torch.Tensor]:
+    channels = 1 if mode == "binary" else 3
+    logits = torch.randn(2, channels, 9, 8)
+    target = torch.randint(0, 3, (2, 9, 8)) if mode == "multiclass" else (logits > 0.3).long()
+    target[0, ..., :2] = 255
+    return logits, target
+
+
+@pytest.mark.parametrize("mode", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_is_seg_loss_of_the_same_terms(mode: str, name: str) -> None:
+    logits, target = batch_of(mode)
+    options = dict(OPTIONS[name])
+    if "ignore_index" not in options:
+        target = target.masked_fill(target == 255, 0)
+    mixture = 0.4 * CrossEntropy() + 0.6 * Dice() + 0.1 * MCC()
+    weights = torch.rand(2, 1, 9, 8)
+    value = CompoundLoss(mixture, mode, **options)(logits, target, pixel_weights=weights)
+    smoothing = options.pop("label_smoothing", 0.0)
+    loss = SegLoss(
+        n_classes=3,
+        activation="softmax" if mode == "multiclass" else "sigmoid",
+        from_logits=True,
+        terms=mixture,
+        use_label_smooth=True,
+        smooth_factor=smoothing,
+        **options,
+    )
+    batch = {"gt_polygons_image": target, "seg_loss_weights": weights}
+    assert torch.equal(value, loss({"seg": logits}, batch)[0])
+
+
+def test_cross_entropy_is_pytorchs() -> None:
+    logits, target = batch_of("multiclass")
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    loss = CompoundLoss(
+        CrossEntropy(), "multiclass", ignore_index=255, class_weights=weights, label_smoothing=0.1
+    )
+    expected = F.cross_entropy(logits, target, weights, ignore_index=255, label_smoothing=0.1)
+    torch.testing.assert_close(loss(logits, target), expected)
+
+
+def test_it_is_a_module_like_any() -> None:
+    loss = CompoundLoss(Dice() + CrossEntropy(), class_weights=[2.0])
+    assert dict(loss.named_buffers()).keys() == {"class_weights"}
+    assert str(loss) == "CompoundLoss(Dice() + CrossEntropy(), 'binary', from_logits=True)"
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
+    value = loss(model(torch.randn(1, 1, 8, 8)), torch.ones(1, 1, 8, 8))
+    value.backward()
+    assert model[0].weight.grad is not None
+
+
+def test_maps_go_along() -> None:
+    logits, target = batch_of("binary")
+    target = target.clamp(max=1)
+    distance = torch.randn(2, 1, 9, 8)
+    loss = CompoundLoss(Boundary(map_key="d") + Dice())
+    assert loss.map_keys == ("d",)
+    value = loss(logits, target, maps={"d": distance})
+    expected = (logits.sigmoid() * distance).mean() + CompoundLoss(Dice())(logits, target)
+    torch.testing.assert_close(value, expected)
+    with pytest.raises(ValueError, match="maps must have 'd'"):
+        loss(logits, target)
+
+
+def test_cells_of_several_terms() -> None:
+    logits, target = batch_of("multiclass")
+    loss = CompoundLoss(
+        0.5 * Dice() + 2 * Jaccard(), "multiclass", ignore_index=255, reduction="none"
+    )
+    cells = loss(logits, target)
+    assert cells.shape == (2, 3)
+    whole = CompoundLoss(0.5 * Dice() + 2 * Jaccard(), "multiclass", ignore_index=255)
+    torch.testing.assert_close(cells.mean(), whole(logits, target))
+    with pytest.raises(ValueError, match="reduction='none' gives"):
+        CompoundLoss(Dice(region_reduction="batch"), reduction="none")
+
+
+@pytest.mark.parametrize("name", TERM_LOSSES)
+def test_signatures_are_real(name: str) -> None:
+    loss, function = TERM_LOSSES[name], getattr(functional, f"{name}_loss")
+    assert getattr(segloss, loss.__name__) is loss
+    own = inspect.signature(TERMS[name]).parameters
+    for made in (inspect.signature(loss), inspect.signature(function)):
+        for parameter in own.values():
+            assert made.parameters[parameter.name].default == parameter.default
+        kinds = {parameter.kind for parameter in made.parameters.values()}
+        assert inspect.Parameter.VAR_KEYWORD not in kinds
+    defaults = {key: each.default for key, each in inspect.signature(loss).parameters.items()}
+    mode = defaults.pop("mode")
+    assert isinstance(loss(mode, **defaults), loss)
+
+
+@pytest.mark.parametrize("path", term_stubs.STUBS)
+def test_stubs_are_those_of_the_table(path) -> None:
+    assert path.read_text() == term_stubs.STUBS[path](), "run python docs/term_stubs.py"
+
+
+@pytest.mark.parametrize("mode", ["binary", "multilabel", "multiclass"])
+@pytest.mark.parametrize("name", TERM_LOSSES)
+def test_a_function_is_the_loss_of_its_term(name: str, mode: str) -> None:
+    logits, target = batch_of(mode)
+    maps = {key: torch.rand(logits.shape) for key in TERM_LOSSES[name](mode).map_keys}
+    expected = TERM_LOSSES[name](mode, ignore_index=255)(logits, target, maps=maps)
+    options = {"n_classes": 3} if mode == "multiclass" else {}
+    function = getattr(functional, f"{name}_loss")
+    value = function(logits, target, ignore_index=255, maps=maps, **options)
+    assert torch.equal(value, expected)
+    again = function(logits, target, ignore_index=255, maps=maps, **options)
+    assert torch.equal(again, expected)
+
+
+def test_functions_take_lists_and_tensors_too() -> None:
+    logits, target = batch_of("multiclass")
+    options = {"n_classes": 3, "ignore_index": 255}
+    one = functional.dice_loss(logits, target, region_classes=[1, 2], **options)
+    two = functional.dice_loss(logits, target, region_classes=(1, 2), **options)
+    weights = torch.tensor([1.0, 1.0])
+    three = functional.dice_loss(
+        logits, target, region_classes=[1, 2], region_class_weights=weights, **options
+    )
+    assert one == two == three
+    assert one != functional.dice_loss(logits, target, region_classes=[0, 2], **options)
+
+
+def test_functions_compile_without_a_break() -> None:
+    logits, target = batch_of("multiclass")
+    logits.requires_grad_()
+    for name in ("dice", "mcc", "focal"):
+        function = getattr(functional, f"{name}_loss")
+
+        def loss(x, function=function):
+            return function(x, target, n_classes=3, ignore_index=255)
+
+        torch._dynamo.reset()
+        value = torch.compile(loss, fullgraph=True, backend="aot_eager")(logits)
+        torch.testing.assert_close(value, loss(logits))

@@ -1,0 +1,17 @@
+"""The kernels that can be chosen on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kernels import BACKENDS
+
+import segloss
+
+
+@pytest.fixture(params=BACKENDS)
+def each_backend(request) -> Iterator[str]:
+    """Each kernel in turn, wherever it serves, whatever is forced."""
+    with segloss.use_backend(request.param):
+        yield request.param
