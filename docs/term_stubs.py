@@ -1,4 +1,4 @@
-"""Writes the stubs of the losses and functions that are made from the table of terms.
+"""Writes what is made from the table of terms: stubs of losses and functions, lists of the API.
 
     python docs/term_stubs.py
 
@@ -8,10 +8,14 @@ Editors and type checkers read them; a test compares them with what is made.
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from segloss import functional
 from segloss.losses import term_losses
+from segloss.terms import TERMS
 
 ROOT = Path(__file__).parents[1] / "segloss"
 HEADER = "# Written by docs/term_stubs.py, from the table of terms.\n"
@@ -32,48 +36,114 @@ def arguments_of(signature: inspect.Signature, first: str = "") -> str:
     return "".join(f"        {line},\n" for line in lines)
 
 
+def documented(made: Any, indent: str) -> str:
+    """The docstring of a class or function, as its first statement."""
+    lines = (inspect.getdoc(made) or "").splitlines()
+    text = "\n".join(f"{indent}{line}".rstrip() for line in lines)
+    return f'{indent}r"""{text.lstrip()}\n{indent}"""\n'
+
+
+def names(module: Any) -> str:
+    """A module's `__all__` as a stub has it."""
+    listed = "".join(f'    "{name}",\n' for name in module.__all__)
+    return f"__all__ = [\n{listed}]\n"
+
+
 def losses_stub() -> str:
     """The stub of `segloss.losses.term_losses`."""
-    parts = [
-        HEADER,
-        "import inspect\nfrom collections.abc import Sequence\nfrom typing import Any, ClassVar\n\n"
-        "from segloss.losses.compound_loss import MODES as MODES\n"
-        "from segloss.losses.compound_loss import CompoundLoss\nfrom segloss.terms import Term\n\n"
-        "__all__: list[str]\n\nTERM_LOSSES: dict[str, type[TermLoss]]\n\n"
-        "def signature_of(term_type: type[Term]) -> inspect.Signature: ...\n"
-        "def name_of(term_type: type[Term]) -> str: ...\n\n"
-        "class TermLoss(CompoundLoss):\n    term_type: ClassVar[type[Term]]\n\n"
-        "    def __init__(\n        self,\n        mode: str = 'binary',\n        *,\n"
-        "        classes: Sequence[int] | None = None,\n        **parameters: Any,\n"
-        "    ) -> None: ...\n",
-    ]
+    parts = [HEADER, LOSSES_HEAD, names(term_losses), LOSSES_BASE]
     for loss in term_losses.TERM_LOSSES.values():
         arguments = arguments_of(inspect.signature(loss), "self")
         parts.append(
-            f"class {loss.__name__}(TermLoss):\n    def __init__(\n{arguments}    ) -> None: ...\n"
+            f"class {loss.__name__}(TermLoss):\n{documented(loss, '    ')}\n"
+            f"    def __init__(\n{arguments}    ) -> None: ...\n"
         )
     return "\n".join(parts)
 
 
 def functions_stub() -> str:
     """The stub of `segloss.functional`."""
-    parts = [
-        HEADER,
-        "from collections.abc import Callable, Mapping, Sequence\nfrom typing import Any\n\n"
-        "from torch import Tensor\n\nfrom segloss.terms import Mixture, Term\n\n"
-        "__all__: list[str]\n\nTERM_FUNCTIONS: dict[str, Callable[..., Tensor]]\n",
-    ]
+    parts = [HEADER, FUNCTIONS_HEAD, names(functional), FUNCTIONS_BASE]
     for name in functional.__all__:
-        arguments = arguments_of(inspect.signature(getattr(functional, name)))
-        parts.append(f"def {name}(\n{arguments}) -> Tensor: ...\n".replace("        ", "    "))
+        function = getattr(functional, name)
+        arguments = arguments_of(inspect.signature(function)).replace("        ", "    ")
+        parts.append(
+            f"def {name}(\n{arguments}) -> Tensor:\n{documented(function, '    ')}    ...\n"
+        )
     return "\n".join(parts)
 
 
-STUBS = {
+LOSSES_HEAD = """\
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from segloss.losses.compound_loss import MODES as MODES
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.terms import Term
+"""
+
+LOSSES_BASE = f"""\
+TERM_LOSSES: dict[str, type[TermLoss]]
+
+def signature_of(term_type: type[Term]) -> inspect.Signature: ...
+def name_of(term_type: type[Term]) -> str: ...
+
+class TermLoss(CompoundLoss):
+{documented(term_losses.TermLoss, "    ")}
+    term_type: ClassVar[type[Term]]
+
+    def __init__(
+        self,
+        mode: str = "binary",
+        *,
+        classes: Sequence[int] | None = None,
+        **parameters: Any,
+    ) -> None: ...
+"""
+
+FUNCTIONS_HEAD = """\
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from segloss.terms import Mixture, Term
+"""
+
+FUNCTIONS_BASE = """\
+TERM_FUNCTIONS: dict[str, Callable[..., Tensor]]
+"""
+
+API = ROOT.parent / "docs" / "api"
+LISTED = re.compile(r"(<!-- made from the table of terms -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def listed(page: Path, names: Iterable[str]) -> str:
+    """A page of the API with the list of some names renewed."""
+    entries = "".join(f"::: {name}\n\n" for name in names)
+    return LISTED.sub(lambda found: f"{found[1]}{entries}{found[2]}", page.read_text())
+
+
+def terms_page() -> str:
+    """The API's page of terms."""
+    names = [f"segloss.terms.{term.__name__}" for term in TERMS.values()]
+    return listed(API / "terms.md", names)
+
+
+def losses_page() -> str:
+    """The API's page of losses."""
+    losses = term_losses.TERM_LOSSES.values()
+    return listed(API / "losses.md", [f"segloss.{loss.__name__}" for loss in losses])
+
+
+MADE = {
+    API / "terms.md": terms_page,
+    API / "losses.md": losses_page,
     ROOT / "losses" / "term_losses.pyi": losses_stub,
     ROOT / "functional.pyi": functions_stub,
 }
 
 if __name__ == "__main__":
-    for path, stub in STUBS.items():
-        path.write_text(stub())
+    for path, made in MADE.items():
+        path.write_text(made())

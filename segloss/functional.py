@@ -259,7 +259,7 @@ def _term_loss(
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """A loss of predictions and targets: {summary}.
+    """{summary}
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
@@ -279,7 +279,7 @@ def _term_loss(
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
-    """
+    """  # noqa: D415
     raise NotImplementedError  # it is the signature that all functions of terms have in common
 
 
@@ -305,7 +305,7 @@ def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
         reduction = arguments.pop("reduction", "mean")
         return _loss(_group_of(term_type, **parameters), pred, target, reduction, **arguments)
 
-    summary = (inspect.getdoc(term_type) or "").split("\n\n")[0].rstrip(".")
+    summary = (inspect.getdoc(term_type) or "").split("\n\n")[0]
     loss.__name__ = loss.__qualname__ = name
     loss.__doc__ = (_term_loss.__doc__ or "").format(summary=summary, term=term_type.__name__)
     loss.__signature__ = signature_of(term_type)  # type: ignore[attr-defined]

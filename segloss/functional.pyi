@@ -7,7 +7,28 @@ from torch import Tensor
 
 from segloss.terms import Mixture, Term
 
-__all__: list[str]
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "seg_loss",
+    "focal_loss",
+    "poly1_loss",
+    "dice_loss",
+    "f_beta_loss",
+    "focal_tversky_loss",
+    "jaccard_loss",
+    "log_cosh_dice_loss",
+    "log_dice_loss",
+    "squared_dice_loss",
+    "tversky_loss",
+    "generalized_dice_loss",
+    "mcc_loss",
+    "region_size_kl_loss",
+    "region_size_l1_loss",
+    "unified_focal_loss",
+    "boundary_loss",
+    "skeleton_recall_loss",
+]
 
 TERM_FUNCTIONS: dict[str, Callable[..., Tensor]]
 
@@ -22,7 +43,37 @@ def binary_cross_entropy(
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
     reduction: str = 'mean',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Binary cross-entropy of independent channels, a weighted mean over pixels and channels.
+
+    .. math:: -\frac{\sum w\,(q\,h \log p + (1 - h) \log(1 - p))}{\sum w}
+
+    with `pos_weight` q and smoothed targets :math:`h = g (1 - e) + e / 2`. The weights' sum is the
+    denominator; `torch.nn.functional.binary_cross_entropy` divides by the number of elements.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
+        ignore_index: The target's value that marks elements to be left out.
+        class_weights: Weights of the channels, (C,).
+        pos_weight: Weights of the positive class, a number or (C,).
+        label_smoothing: Smoothing e of the targets, in [0, 1].
+        reduction: "mean", or "none" for the mean of each sample and channel.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C).
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
+
+    Example:
+        >>> import torch
+        >>> binary_cross_entropy(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.6931)
+    """
+    ...
 
 def cross_entropy(
     pred: Tensor,
@@ -35,7 +86,34 @@ def cross_entropy(
     class_weights: Any = None,
     label_smoothing: float = 0.0,
     reduction: str = 'mean',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Softmax cross-entropy, :math:`-\sum w \log p_y / \sum w`, in [0, inf).
+
+    Class weights and label smoothing mean what they mean in `torch.nn.functional.cross_entropy`.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial), one channel per class.
+        target: A label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial).
+        n_classes: The number of classes; None: that of the channels.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        class_weights: Weights of the classes, (C,).
+        label_smoothing: Smoothing of the targets, in [0, 1].
+        reduction: "mean" over the pixels of the batch, or "none" for that of each sample.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, 1).
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
+
+    Example:
+        >>> import torch
+        >>> cross_entropy(torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2, 255]]), ignore_index=255)
+        tensor(1.0986)
+    """
+    ...
 
 def seg_loss(
     pred: Tensor,
@@ -65,7 +143,54 @@ def seg_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""The compound loss: cross-entropy, Dice and focal Tversky, weighted by their coefficients.
+
+    Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
+    `pixel_weights` for what it takes from the batch.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        bce_coef: Coefficient of the (binary) cross-entropy.
+        dice_coef: Coefficient of the Dice loss.
+        tversky_focal_coef: Coefficient of the focal Tversky loss.
+        smooth: Smoothing of the Dice loss.
+        tversky_alpha: Weight of false positives.
+        tversky_beta: Weight of false negatives.
+        tversky_gamma: Exponent of the focal Tversky loss.
+        extra_terms: More terms, or their names, with coefficients.
+        class_weights: Weights of the classes in the cross-entropy.
+        pos_weight: Weights of the positive class in binary cross-entropy.
+        label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        reduction: "mean", or "none" for the sum of the terms' cells.
+        maps: The maps that terms need by name, each (N, C, *spatial).
+        terms: The whole mixture, beside which the coefficients, `extra_terms` and what follows
+            stay at their defaults; see `segloss.SegLoss`.
+        region_reduction: "sample", "batch" or "micro", as all of these in
+            `segloss.terms.RegionTerm`.
+        region_classes: The classes that the region terms look at; None: all.
+        region_class_weights: Their weights in the mean over classes.
+        skip_absent_classes: Whether classes absent from the target are left out.
+        soft_labels: "product" or "metric".
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C).
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `soft_confusion`.
+
+    Example:
+        >>> import torch
+        >>> seg_loss(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5466)
+    """
+    ...
 
 def focal_loss(
     pred: Tensor,
@@ -80,7 +205,29 @@ def focal_loss(
     reduction: str = 'mean',
     gamma: float = 2.0,
     alpha: float | Sequence[float] | None = None,
-) -> Tensor: ...
+) -> Tensor:
+    r"""Focal loss: cross-entropy in which pixels count the less, the better they are predicted.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.Focal`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def poly1_loss(
     pred: Tensor,
@@ -94,7 +241,29 @@ def poly1_loss(
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     epsilon: float = 1.0,
-) -> Tensor: ...
+) -> Tensor:
+    r"""Poly-1 loss: cross-entropy with another weight for the first term of its series.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.Poly1`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def dice_loss(
     pred: Tensor,
@@ -113,7 +282,29 @@ def dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Dice loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.Dice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def f_beta_loss(
     pred: Tensor,
@@ -133,7 +324,29 @@ def f_beta_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""F-beta loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.FBeta`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def focal_tversky_loss(
     pred: Tensor,
@@ -155,7 +368,29 @@ def focal_tversky_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Focal Tversky loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.FocalTversky`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def jaccard_loss(
     pred: Tensor,
@@ -174,7 +409,29 @@ def jaccard_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Jaccard (intersection over union) loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.Jaccard`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def log_cosh_dice_loss(
     pred: Tensor,
@@ -193,7 +450,29 @@ def log_cosh_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Log-cosh Dice loss: smooth where the Dice loss is 0.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.LogCoshDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def log_dice_loss(
     pred: Tensor,
@@ -213,7 +492,29 @@ def log_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Logarithm of the Dice score, negated, to a power.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.LogDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def squared_dice_loss(
     pred: Tensor,
@@ -232,7 +533,29 @@ def squared_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Dice loss with squares in the denominator.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.SquaredDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def tversky_loss(
     pred: Tensor,
@@ -253,7 +576,29 @@ def tversky_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Tversky loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.Tversky`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def generalized_dice_loss(
     pred: Tensor,
@@ -273,7 +618,29 @@ def generalized_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Generalised Dice loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.GeneralizedDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def mcc_loss(
     pred: Tensor,
@@ -292,7 +659,29 @@ def mcc_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Matthews' correlation coefficient as a loss.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.MCC`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def region_size_kl_loss(
     pred: Tensor,
@@ -310,7 +699,29 @@ def region_size_kl_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Divergence of the predicted shares of the classes from the true ones.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.RegionSizeKL`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def region_size_l1_loss(
     pred: Tensor,
@@ -328,7 +739,29 @@ def region_size_l1_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Absolute difference of predicted and true size, as shares of the image.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.RegionSizeL1`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def unified_focal_loss(
     pred: Tensor,
@@ -349,7 +782,29 @@ def unified_focal_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Unified focal loss, in its asymmetric form.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.UnifiedFocal`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def boundary_loss(
     pred: Tensor,
@@ -368,7 +823,29 @@ def boundary_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Boundary loss: the mean of the probability times a signed distance to the boundary.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.Boundary`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
 
 def skeleton_recall_loss(
     pred: Tensor,
@@ -388,4 +865,26 @@ def skeleton_recall_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-) -> Tensor: ...
+) -> Tensor:
+    r"""Skeleton recall loss: the part of the true region's skeleton that is not predicted.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
+        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The target's value that marks pixels to be left out.
+        maps: The maps that the term needs by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: Those of `segloss.terms.SkeletonRecall`.
+
+    Returns:
+        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
+        term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...

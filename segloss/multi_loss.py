@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from segloss.arguments import check_flag, check_number, check_same_names, is_list, shown
 from segloss.batch import Batch
@@ -125,6 +127,7 @@ class MultiLoss(Precise):
         self.register_buffer("epoch", torch.tensor(torch.nan, dtype=torch.float64))
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
+        self._listeners: dict[int, Any] = OrderedDict()
         for places in share_passes(losses):
             losses[places[0]].prepare_together([losses[place] for place in places])
 
@@ -150,13 +153,35 @@ class MultiLoss(Precise):
         """
         results = self._results(pred_batch, gt_batch, normalize, epoch)
         total = self._combined(results)
+        infos = dict(zip(self._names(), results.infos, strict=True))
+        return total, self._named(results), infos
+
+    def register_listener(
+        self, listener: Callable[[dict[str, Tensor], list[dict[str, Any]]], None]
+    ) -> RemovableHandle:
+        """Calls `listener` with ({name: loss, detached}, [extra information]) of every batch.
+
+        It is for what watches a training, since losses that share a pass are not called one by
+        one, and so have no forward hooks of their own.
+
+        Returns:
+            A handle, whose `remove()` ends it.
+        """
+        handle = RemovableHandle(self._listeners)
+        self._listeners[handle.id] = listener
+        return handle
+
+    def _names(self) -> list[str]:
+        return [loss.name for loss in self._losses()]
+
+    def _named(self, results: _Results) -> dict[str, Tensor]:
+        """The losses by name, and their parts as "name.part"."""
         losses: dict[str, Tensor] = {}
-        infos: dict[str, dict[str, Any]] = {}
         values = results.values.unbind()
-        for loss, value, info in zip(self._losses(), values, results.infos, strict=True):
-            losses[loss.name], infos[loss.name] = value, info
-            losses |= {key: part for key, part in info.items() if key.startswith(f"{loss.name}.")}
-        return total, losses, infos
+        for name, value, info in zip(self._names(), values, results.infos, strict=True):
+            losses[name] = value
+            losses |= {key: part for key, part in info.items() if key.startswith(f"{name}.")}
+        return losses
 
     def losses(
         self,
@@ -195,6 +220,8 @@ class MultiLoss(Precise):
             norms = torch.stack([loss.norm for loss in self._losses()]).to(raw.device)
             weights, values = weights / norms, (values / norms).to(raw.dtype)
         results = _Results(values, weights * raw, raw.dtype, infos)
+        for listener in self._listeners.values():
+            listener(self._named(results), infos)
         if self.check_finite and not torch.compiler.is_compiling():
             self._check_finite(results)
         return results

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segloss.arguments import (
     check_flag,
+    check_integer,
     check_number,
     check_text,
     check_weights,
@@ -178,6 +179,7 @@ class SegLoss(Loss):
         annotated_key: str = "annotated",
     ) -> None:
         super().__init__(name, use_mixup=use_mixup)
+        check_integer("n_classes", n_classes)
         check_flag("use_label_smooth", use_label_smooth)
         smoothing = check_number("smooth_factor", smooth_factor, 0, 1)
         self.options = PixelOptions.checked(

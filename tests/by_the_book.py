@@ -184,30 +184,59 @@ def poly1(p, c, epsilon=1.0):
     return -np.log(p) + epsilon * (1 - p)
 
 
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": over_pixels(cross_entropy),
-    "dice": over_cells(dice),
-    "jaccard": over_cells(jaccard),
-    "tversky": over_cells(tversky),
-    "focal_tversky": over_cells(lambda p, g, w: tversky(p, g, w) ** 0.75),
-    "f_beta": over_cells(f_beta),
-    "log_dice": over_cells(lambda p, g, w: -np.log(1 - dice(p, g, w))),
-    "log_cosh_dice": over_cells(lambda p, g, w: np.log(np.cosh(dice(p, g, w)))),
-    "squared_dice": over_cells(squared_dice),
-    "generalized_dice": generalized_dice,
-    "mcc": over_cells(mcc),
-    "region_size_l1": over_cells(lambda p, g, w: abs((w * p).sum() - (w * g).sum()) / w.sum()),
-    "region_size_kl": region_size_kl,
-    "focal": over_pixels(focal),
-    "poly1": over_pixels(poly1),
-    "unified_focal": unified_focal,
-    "boundary": lambda batch: of_map(
-        batch, "gt_distance_map", lambda p, m, w: (w * p * m).sum() / w.sum()
+class Entry(NamedTuple):
+    """A term: its loss, its least and greatest values, and the worst of a mask of half the pixels.
+
+    An infinite worst grows with the logits, or the image.
+    """
+
+    loss: Loss
+    least: float
+    greatest: float
+    worst: float
+
+
+inf = float("inf")
+
+BOOK: dict[str, Entry] = {
+    "cross_entropy": Entry(over_pixels(cross_entropy), 0, inf, inf),
+    "dice": Entry(over_cells(dice), 0, 1, 1),
+    "jaccard": Entry(over_cells(jaccard), 0, 1, 1),
+    "tversky": Entry(over_cells(tversky), 0, 1, 1),
+    "focal_tversky": Entry(over_cells(lambda p, g, w: tversky(p, g, w) ** 0.75), 0, 1, 1),
+    "f_beta": Entry(over_cells(f_beta), 0, 1, 1),
+    "log_dice": Entry(over_cells(lambda p, g, w: -np.log(1 - dice(p, g, w))), 0, inf, inf),
+    "log_cosh_dice": Entry(
+        over_cells(lambda p, g, w: np.log(np.cosh(dice(p, g, w)))),
+        0,
+        np.log(np.cosh(1)),
+        np.log(np.cosh(1)),
     ),
-    "skeleton_recall": lambda batch: of_map(
-        batch,
-        "gt_skeleton",
-        lambda p, m, w: 1 - (w * p * m).sum() / (w * m).sum() if (w * m).any() else 0.0,
+    "squared_dice": Entry(over_cells(squared_dice), 0, 1, 1),
+    "generalized_dice": Entry(generalized_dice, 0, 1, 1),
+    "mcc": Entry(over_cells(mcc), 0, 2, 2),
+    "region_size_l1": Entry(
+        over_cells(lambda p, g, w: abs((w * p).sum() - (w * g).sum()) / w.sum()), 0, 1, 0
+    ),
+    "region_size_kl": Entry(region_size_kl, 0, inf, 0),
+    "focal": Entry(over_pixels(focal), 0, inf, inf),
+    "poly1": Entry(over_pixels(poly1), 0, inf, inf),
+    "unified_focal": Entry(unified_focal, 0, inf, inf),
+    "boundary": Entry(
+        lambda batch: of_map(batch, "gt_distance_map", lambda p, m, w: (w * p * m).sum() / w.sum()),
+        -inf,
+        inf,
+        inf,
+    ),
+    "skeleton_recall": Entry(
+        lambda batch: of_map(
+            batch,
+            "gt_skeleton",
+            lambda p, m, w: 1 - (w * p * m).sum() / (w * m).sum() if (w * m).any() else 0.0,
+        ),
+        0,
+        1,
+        1,
     ),
 }
-"""What each term is, at its defaults."""
+"""Each term at its defaults."""

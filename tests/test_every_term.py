@@ -1,6 +1,6 @@
 """All terms at once: each is what its source says, however it is computed, read or split.
 
-A new term is one line in `RANGES`, and its formula in `by_the_book`.
+A new term is one entry of `by_the_book.BOOK`: its formula and its range.
 """
 
 from __future__ import annotations
@@ -24,31 +24,6 @@ from segloss.sums.kernels.registry import REFERENCE
 from segloss.sums.plan import check_sums
 from segloss.terms import TERMS, RegionTerm, total_mean
 from segloss.terms.options import parameters_of
-
-inf = math.inf
-
-RANGES: dict[str, tuple[float, float, float]] = {
-    "cross_entropy": (0, inf, inf),
-    "dice": (0, 1, 1),
-    "jaccard": (0, 1, 1),
-    "tversky": (0, 1, 1),
-    "focal_tversky": (0, 1, 1),
-    "f_beta": (0, 1, 1),
-    "log_dice": (0, inf, inf),
-    "log_cosh_dice": (0, math.log(math.cosh(1)), math.log(math.cosh(1))),
-    "squared_dice": (0, 1, 1),
-    "generalized_dice": (0, 1, 1),
-    "mcc": (0, 2, 2),
-    "region_size_l1": (0, 1, 0),
-    "region_size_kl": (0, inf, 0),
-    "focal": (0, inf, inf),
-    "poly1": (0, inf, inf),
-    "unified_focal": (0, inf, inf),
-    "boundary": (-inf, inf, inf),
-    "skeleton_recall": (0, 1, 1),
-}
-"""Each term's least value, its greatest, and the worst of a mask of half of the pixels (inf: that
-grows with the logits, or the image)."""
 
 KINDS = ("binary", "multilabel", "multiclass", "soft masks", "soft classes", "two classes")
 
@@ -123,7 +98,7 @@ def value_and_gradient(loss: SegLoss, case: Case) -> tuple[Tensor, Tensor]:
 
 
 def test_every_term_is_here() -> None:
-    assert set(RANGES) == set(TERMS) == set(by_the_book.LOSSES)
+    assert set(TERMS) == set(by_the_book.BOOK)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -131,7 +106,7 @@ def test_every_term_is_here() -> None:
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_is_what_its_source_says(name: str, kind: str, masked: bool) -> None:
     case = Case(kind, masked)
-    expected = by_the_book.LOSSES[name](case.book())
+    expected = by_the_book.BOOK[name].loss(case.book())
     value = value_of(alone(name, **case.options), case.logits, case)
     assert value.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
@@ -160,7 +135,7 @@ def test_gradients_are_those_of_differences(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
 @pytest.mark.parametrize("name", TERMS)
 def test_values_stay_in_the_range(name: str, kind: str) -> None:
-    low, high, _ = RANGES[name]
+    _, low, high, _ = by_the_book.BOOK[name]
     for scale in (0.1, 3.0, 30.0, 1e4):
         case = Case(kind)
         value = value_of(alone(name, **case.options), scale * case.logits, case).item()
@@ -182,7 +157,7 @@ def half(kind: str, confident: float) -> Case:
 @pytest.mark.parametrize("kind", ["binary", "two classes"])
 @pytest.mark.parametrize("name", TERMS)
 def test_the_limits_of_perfect_and_worst_predictions(name: str, kind: str) -> None:
-    least, _, worst = RANGES[name]
+    _, least, _, worst = by_the_book.BOOK[name]
     perfect = value_and_gradient(alone(name, **half(kind, 40.0).options), half(kind, 40.0))
     expected = -0.5 if name == "boundary" else least
     assert perfect[0].item() == pytest.approx(expected, abs=1e-7)

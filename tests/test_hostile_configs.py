@@ -447,6 +447,7 @@ VALUES = {
 
 NEEDED = {
     "LossWrapper": {"loss_func": nn.L1Loss()},
+    "CompoundLoss": {"terms": {"dice": 1.0}},
     "MultiLoss": {"loss_funcs": [nn.L1Loss()], "weights": [1.0]},
     "DeepSupervision": {"loss": nn.L1Loss()},
     "UncertaintyWeighting": {"num_losses": 2},
@@ -476,7 +477,7 @@ VALID = {
         "activation alpha class_weights classes combiner epoch_thresholds extra_terms from_logits "
         "gt_channel_selector ignore_index layers name normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
-        "spacing target_dtype weights"
+        "spacing target_dtype terms weights"
     ),
     "True": words(
         "check_finite from_logits merge_unannotated normalize_losses skip_absent_classes "
@@ -491,7 +492,7 @@ VALID = {
 
 
 def public_classes() -> dict[str, type]:
-    abstract = ("Loss", "LossReport", "TermLoss", "SoftConfusion", "MissingKeyError")
+    abstract = ("Backend", "Loss", "LossReport", "TermLoss", "SoftConfusion", "MissingKeyError")
     names = [*segloss.__all__, "CombinedLoss", "CompositeLoss", "GradWeightedLoss"]
     names += ["UncertaintyWeightedLoss", "WeightedMSELoss"]
     found = {name: getattr(segloss, name) for name in names if name not in abstract}

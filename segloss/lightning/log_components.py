@@ -12,6 +12,7 @@ from segloss.arguments import check_flag, check_text
 from segloss.lightning.callback import Callback
 from segloss.lightning.find import find_losses, members
 from segloss.loss import Loss
+from segloss.multi_loss import MultiLoss
 
 
 class LogLossComponents(Callback):
@@ -61,9 +62,15 @@ class LogLossComponents(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Begins to listen to the losses."""
         self._release()
-        for name, loss in _named(pl_module).items():
-            self._values[name] = torch.tensor(torch.nan)
-            self._handles.append(loss.register_forward_hook(partial(self._remember, name)))
+        names = {loss: name for name, loss in _named(pl_module).items()}
+        self._values = {name: torch.tensor(torch.nan) for name in names.values()}
+        for loss in find_losses(pl_module).values():
+            paths = {each.name: names[each].removesuffix(each.name) for each in members(loss)}
+            if isinstance(loss, MultiLoss):
+                listen = loss.register_listener(partial(self._remember, paths))
+            else:
+                listen = loss.register_forward_hook(partial(self._remember_one, paths))
+            self._handles.append(listen)
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
@@ -87,14 +94,20 @@ class LogLossComponents(Callback):
         """Stops listening."""
         self._release()
 
-    def _remember(self, name: str, loss: Loss, inputs: Any, output: tuple[Tensor, Any]) -> None:
+    def _remember(self, paths: dict[str, str], losses: dict[str, Tensor], infos: Any) -> None:
+        """Takes losses by name, and parts of losses, whose names begin with a loss's."""
         if not self._listens:
             return
+        for key, value in losses.items():
+            path = next(path for name, path in paths.items() if f"{key}.".startswith(f"{name}."))
+            self._values[f"{path}{key}"] = value
+
+    def _remember_one(
+        self, paths: dict[str, str], loss: Loss, inputs: Any, output: tuple[Tensor, Any]
+    ) -> None:
         value, info = output
-        self._values[name] = value.detach()
         parts = {key: part for key, part in info.items() if key.startswith(f"{loss.name}.")}
-        path = name.removesuffix(loss.name)
-        self._values.update({f"{path}{key}": part.detach() for key, part in parts.items()})
+        self._remember(paths, {loss.name: value.detach(), **parts}, [info])
 
     def _components(self, pl_module: Any) -> dict[str, Tensor]:
         values = {f"{self.prefix}/{name}": value for name, value in self._values.items()}

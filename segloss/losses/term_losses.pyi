@@ -8,7 +8,28 @@ from segloss.losses.compound_loss import MODES as MODES
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.terms import Term
 
-__all__: list[str]
+__all__ = [
+    "MODES",
+    "TERM_LOSSES",
+    "TermLoss",
+    "FocalLoss",
+    "Poly1Loss",
+    "SoftDiceLoss",
+    "FBetaLoss",
+    "FocalTverskyLoss",
+    "JaccardLoss",
+    "LogCoshDiceLoss",
+    "LogDiceLoss",
+    "SquaredDiceLoss",
+    "TverskyLoss",
+    "GeneralizedDiceLoss",
+    "MCCLoss",
+    "RegionSizeKLLoss",
+    "RegionSizeL1Loss",
+    "UnifiedFocalLoss",
+    "BoundaryLoss",
+    "SkeletonRecallLoss",
+]
 
 TERM_LOSSES: dict[str, type[TermLoss]]
 
@@ -16,17 +37,56 @@ def signature_of(term_type: type[Term]) -> inspect.Signature: ...
 def name_of(term_type: type[Term]) -> str: ...
 
 class TermLoss(CompoundLoss):
+    r"""A term as a loss of (prediction, target): a `CompoundLoss` of one term.
+
+    A subclass names its `term_type`.
+
+    Args:
+        mode: "binary": one sigmoid channel; "multilabel": several, independent; "multiclass":
+            softmax over the channels.
+        classes: The classes that a region term looks at; None: all. It is `region_classes`.
+        **parameters: The term's own parameters, for region terms those of
+            `segloss.terms.RegionTerm`, and the options of `CompoundLoss`.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong or unknown; later, a prediction or target is.
+    """
+
     term_type: ClassVar[type[Term]]
 
     def __init__(
         self,
-        mode: str = 'binary',
+        mode: str = "binary",
         *,
         classes: Sequence[int] | None = None,
         **parameters: Any,
     ) -> None: ...
 
 class FocalLoss(TermLoss):
+    r"""Focal loss: cross-entropy in which pixels count the less, the better they are predicted.
+
+    .. math:: \frac{\sum w\,\alpha_y (1 - p_y)^\gamma (-\log p_y)}{\sum w}
+
+    in [0, inf): 0 for a perfect prediction; the cross-entropy for gamma = 0. y is the class of a
+    pixel: with softmax its label, with sigmoid foreground or background of each channel. Soft
+    targets count as a mean of both. Class weights and label smoothing are the cross-entropy's
+    alone.
+
+    Args:
+        gamma: The exponent, at least 0.
+        alpha: The weights. For sigmoid a number in [0, 1], the foreground's (the background gets
+            1 - alpha), or both as [background, foreground]; for softmax one weight per class.
+            None: 1 for all.
+
+    Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
+
+    Example:
+        >>> import torch
+        >>> from segloss import FocalLoss
+        >>> FocalLoss("multiclass", gamma=2.0)(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.1733)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -45,6 +105,26 @@ class FocalLoss(TermLoss):
     ) -> None: ...
 
 class Poly1Loss(TermLoss):
+    r"""Poly-1 loss: cross-entropy with another weight for the first term of its series.
+
+    .. math:: \overline{\mathrm{CE}} + \epsilon\,\overline{1 - p_y}
+
+    in [0, inf) for epsilon of at least 0: 0 for a perfect prediction. It is made of two terms,
+    "poly1_cross_entropy" and "poly1_missed_probability".
+
+    Args:
+        epsilon: The weight of the second term, at least 0.
+
+    Source: Leng, Tan, Liu, Cubuk, Shi, Cheng, Anguelov, "PolyLoss: a polynomial expansion
+    perspective of classification loss functions" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import Poly1Loss
+        >>> Poly1Loss(epsilon=2.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(1.6931)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -62,6 +142,28 @@ class Poly1Loss(TermLoss):
     ) -> None: ...
 
 class SoftDiceLoss(TermLoss):
+    r"""Dice loss.
+
+    .. math:: 1 - \frac{2\,TP + s}{\sum p + \sum g + s} = \frac{FP + FN}{2\,TP + FP + FN + s}
+
+    in [0, 1): 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+
+    Args:
+        smooth: The smoothing s, at least 0. With 0, a cell with neither prediction nor target
+            is perfect.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
+    `soft_labels="metric"`, Wang, Popordanoska, Bertels, Lemmens, Blaschko, "Dice semimetric
+    losses" (2023).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SoftDiceLoss
+        >>> SoftDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.4000)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -85,6 +187,27 @@ class SoftDiceLoss(TermLoss):
     ) -> None: ...
 
 class FBetaLoss(TermLoss):
+    r"""F-beta loss.
+
+    .. math:: 1 - \frac{(1 + \beta^2) TP + s}{(1 + \beta^2) TP + FP + \beta^2 FN + s}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. It is the Dice loss
+    for beta = 1, and the Tversky loss with alpha = 1 / (1 + beta^2) and beta = 1 - alpha.
+
+    Args:
+        beta: How much more recall counts than precision, above 0.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: van Rijsbergen, "Information retrieval" (1979).
+
+    Example:
+        >>> import torch
+        >>> from segloss import FBetaLoss
+        >>> FBetaLoss(beta=2.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 1]]))
+        tensor(0.4643)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -109,6 +232,30 @@ class FBetaLoss(TermLoss):
     ) -> None: ...
 
 class FocalTverskyLoss(TermLoss):
+    r"""Focal Tversky loss.
+
+    .. math:: \left(1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}\right)^\gamma
+
+    in [0, 1]: 1 where nothing is hit, and s is 0. Where the Tversky loss is exactly 0, value and
+    gradient are 0.
+
+    Args:
+        gamma: The exponent, above 0. Below 1 it steepens the loss near a perfect prediction.
+        alpha: The weight of false positives, at least 0.
+        beta: The weight of false negatives, at least 0.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
+    lesion segmentation" (2019), whose gamma of 4/3 is the exponent's inverse, 0.75 here.
+
+    Example:
+        >>> import torch
+        >>> from segloss import FocalTverskyLoss
+        >>> FocalTverskyLoss(gamma=2.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.2500)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -135,6 +282,27 @@ class FocalTverskyLoss(TermLoss):
     ) -> None: ...
 
 class JaccardLoss(TermLoss):
+    r"""Jaccard (intersection over union) loss.
+
+    .. math:: 1 - \frac{TP + s}{TP + FP + FN + s} = \frac{FP + FN}{TP + FP + FN + s}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+
+    Args:
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
+    segmentation" (2016); with `soft_labels="metric"`, Wang, Ning, Blaschko, "Jaccard metric
+    losses" (2023).
+
+    Example:
+        >>> import torch
+        >>> from segloss import JaccardLoss
+        >>> JaccardLoss("multiclass")(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.6667)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -158,6 +326,25 @@ class JaccardLoss(TermLoss):
     ) -> None: ...
 
 class LogCoshDiceLoss(TermLoss):
+    r"""Log-cosh Dice loss: smooth where the Dice loss is 0.
+
+    .. math:: \log \cosh(\mathrm{Dice})
+
+    in [0, 0.434): 0 for a perfect prediction.
+
+    Args:
+        smooth: The Dice loss's smoothing, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
+
+    Example:
+        >>> import torch
+        >>> from segloss import LogCoshDiceLoss
+        >>> LogCoshDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.0780)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -181,6 +368,28 @@ class LogCoshDiceLoss(TermLoss):
     ) -> None: ...
 
 class LogDiceLoss(TermLoss):
+    r"""Logarithm of the Dice score, negated, to a power.
+
+    .. math:: \left(-\log \frac{2\,TP + s}{\sum p + \sum g + s}\right)^\gamma
+
+    in [0, inf): 0 for a perfect prediction. Small structures that are missed cost more than with
+    `Dice`; nothing hit costs :math:`\log(1 + (FP + FN) / s)`, which is infinite without smoothing.
+
+    Args:
+        smooth: The smoothing s, above 0.
+        gamma: The exponent, above 0; 0.3 in the source.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
+    for highly unbalanced object sizes" (2018).
+
+    Example:
+        >>> import torch
+        >>> from segloss import LogDiceLoss
+        >>> LogDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5108)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -205,6 +414,26 @@ class LogDiceLoss(TermLoss):
     ) -> None: ...
 
 class SquaredDiceLoss(TermLoss):
+    r"""Dice loss with squares in the denominator.
+
+    .. math:: 1 - \frac{2\,TP + s}{\sum p^2 + \sum g^2 + s}
+        = \frac{\sum (p - g)^2}{2\,TP + \sum (p - g)^2 + s}
+
+    in [0, 1): 0 for a perfect prediction, of soft targets too, whatever `soft_labels` says.
+
+    Args:
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SquaredDiceLoss
+        >>> SquaredDiceLoss(smooth=0.0)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.3333)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -228,6 +457,29 @@ class SquaredDiceLoss(TermLoss):
     ) -> None: ...
 
 class TverskyLoss(TermLoss):
+    r"""Tversky loss.
+
+    .. math:: 1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}
+        = \frac{\alpha FP + \beta FN}{TP + \alpha FP + \beta FN + s}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+
+    Args:
+        alpha: The weight of false positives, at least 0.
+        beta: The weight of false negatives, at least 0. A larger beta favours recall.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
+    fully convolutional deep networks" (2017).
+
+    Example:
+        >>> import torch
+        >>> from segloss import TverskyLoss
+        >>> TverskyLoss(alpha=0.5, beta=0.5)(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5000)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -253,6 +505,32 @@ class TverskyLoss(TermLoss):
     ) -> None: ...
 
 class GeneralizedDiceLoss(TermLoss):
+    r"""Generalised Dice loss.
+
+    .. math:: 1 - \frac{2 \sum_c v_c\,TP_c + s}{\sum_c v_c (\sum p_c + \sum g_c) + s}
+        = \frac{\sum_c v_c (FP_c + FN_c)}{\sum_c v_c (2\,TP_c + FP_c + FN_c) + s},
+        \quad v_c = \left(\sum g_c\right)^{-2}
+
+    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. There is one value
+    for each sample, or for the batch where it is pooled. A class that is absent gets the largest
+    weight of those present, and no infinite one.
+
+    Args:
+        weight_type: "square" for the weights above, "simple" for their roots, or "uniform".
+        smooth: The smoothing s, at least 0, on the scale of the weighted sums.
+        **region: How the cells are averaged; see `RegionTerm`. `region_class_weights` multiply
+            the weights.
+
+    Source: Sudre, Li, Vercauteren, Ourselin, Cardoso, "Generalised Dice overlap as a deep learning
+    loss function for highly unbalanced segmentations" (2017).
+
+    Example:
+        >>> import torch
+        >>> from segloss import GeneralizedDiceLoss
+        >>> GeneralizedDiceLoss("multiclass")(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.5000)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -277,6 +555,29 @@ class GeneralizedDiceLoss(TermLoss):
     ) -> None: ...
 
 class MCCLoss(TermLoss):
+    r"""Matthews' correlation coefficient as a loss.
+
+    .. math:: 1 - \frac{TP\,TN - FP\,FN}{\sqrt{(TP + FP)(TP + FN)(TN + FP)(TN + FN)}}
+
+    in [0, 2]: 0 for a perfect prediction, 1 for one that says nothing, 2 for the inverse. Where the
+    denominator is 0, as for a class that is absent, or everywhere, there is no correlation to
+    improve: 0 without an error and 1 with one, without a gradient; `skip_absent_classes` leaves
+    absent ones out.
+
+    Args:
+        eps: What is added to each of the four counts, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
+    networks" (2021).
+
+    Example:
+        >>> import torch
+        >>> from segloss import MCCLoss
+        >>> MCCLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(1.)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -300,6 +601,30 @@ class MCCLoss(TermLoss):
     ) -> None: ...
 
 class RegionSizeKLLoss(TermLoss):
+    r"""Divergence of the predicted shares of the classes from the true ones.
+
+    .. math:: \sum_c y_c \log \frac{y_c}{\hat y_c}, \quad y_c = \frac{\sum g_c}{\sum 1},
+        \quad \hat y_c = \frac{\sum p_c}{\sum 1}
+
+    in [0, inf): 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy. With
+    softmax there is one value for each sample, a sum over its classes (where some are selected,
+    :math:`\hat y_c - y_c` is added to each, which keeps it at least 0); with sigmoid one for each
+    channel, against its background.
+
+    Args:
+        **region: How the cells are averaged; see `RegionTerm`. With softmax,
+            `region_class_weights` weight the sum.
+
+    Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
+    biases of segmentation losses" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import RegionSizeKLLoss
+        >>> RegionSizeKLLoss("multiclass")(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 0, 0]]))
+        tensor(0.1308)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -322,6 +647,25 @@ class RegionSizeKLLoss(TermLoss):
     ) -> None: ...
 
 class RegionSizeL1Loss(TermLoss):
+    r"""Absolute difference of predicted and true size, as shares of the image.
+
+    .. math:: \left| \frac{\sum p}{\sum 1} - \frac{\sum g}{\sum 1} \right|
+
+    in [0, 1]: 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy.
+
+    Args:
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
+    biases of segmentation losses" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import RegionSizeL1Loss
+        >>> RegionSizeL1Loss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 0, 0]]))
+        tensor(0.2500)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -344,6 +688,30 @@ class RegionSizeL1Loss(TermLoss):
     ) -> None: ...
 
 class UnifiedFocalLoss(TermLoss):
+    r"""Unified focal loss, in its asymmetric form.
+
+    .. math:: \lambda\,\mathrm{AsymmetricFocal} + (1 - \lambda)\,\mathrm{AsymmetricFocalTversky}
+
+    in [0, inf): 0 for a perfect prediction. It is made of these two terms, named
+    "unified_focal_pixels" and "unified_focal_tversky".
+
+    Args:
+        weight: Lambda, in [0, 1].
+        delta: The weight of the foreground's pixels, and of false negatives, in [0, 1].
+        gamma: How far background pixels are suppressed, and the foreground's regions enhanced, in
+            [0, 1].
+        **region: How the cells of the second term are averaged; see `RegionTerm`.
+
+    Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
+    cross-entropy-based losses to handle class imbalanced medical image segmentation" (2022).
+
+    Example:
+        >>> import torch
+        >>> from segloss import UnifiedFocalLoss
+        >>> UnifiedFocalLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        tensor(0.4548)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -369,6 +737,33 @@ class UnifiedFocalLoss(TermLoss):
     ) -> None: ...
 
 class BoundaryLoss(TermLoss):
+    r"""Boundary loss: the mean of the probability times a signed distance to the boundary.
+
+    .. math:: \frac{\sum w\,p\,d}{\sum w}
+
+    where d is negative inside of the true region, so the loss is too for good predictions: its
+    least value is the mean of the negative distances. It knows no classes that are absent, whose
+    map is 0. Beside another region term, with a coefficient that grows over the epochs, it moves
+    the boundary.
+
+    Args:
+        map_key: The key of the map in `gt_batch`, (N, C, *spatial), which
+            `segloss.maps.SignedDistanceMap` makes.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Kervadec, Bouchtiba, Desrosiers, Granger, Dolz, Ben Ayed, "Boundary loss for highly
+    unbalanced segmentation" (2019).
+
+    Example:
+        >>> import torch
+        >>> from segloss import BoundaryLoss
+        >>> distances = torch.tensor([[[1.0, 0.0, -1.0, 0.0]]])
+        >>> loss = BoundaryLoss(map_key="distances")
+        >>> logits = torch.tensor([[[-40.0, 40.0, 40.0, 40.0]]])
+        >>> loss(logits, torch.tensor([[0, 1, 1, 1]]), maps={"distances": distances})
+        tensor(-0.2500)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
@@ -392,6 +787,33 @@ class BoundaryLoss(TermLoss):
     ) -> None: ...
 
 class SkeletonRecallLoss(TermLoss):
+    r"""Skeleton recall loss: the part of the true region's skeleton that is not predicted.
+
+    .. math:: 1 - \frac{\sum w\,p\,k + s}{\sum w\,k + s} = \frac{\sum w (1 - p) k}{\sum w\,k + s}
+
+    in [0, 1]: 0 where all of the skeleton k is predicted, and where there is none. It keeps thin
+    structures connected, and goes beside a loss that punishes false positives.
+
+    Args:
+        map_key: The key of the skeletons in `gt_batch`, (N, C, *spatial), which
+            `segloss.maps.SkeletonMap` makes.
+        smooth: The smoothing s, at least 0.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Kirchhoff, Rokuss, Roy, Kovacs, Ulrich, Wald, Zenk, Vollmuth, Kleesiek, Isensee,
+    Maier-Hein, "Skeleton recall loss for connectivity conserving and resource efficient
+    segmentation of thin tubular structures" (2024).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SkeletonRecallLoss
+        >>> skeleton = torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])
+        >>> loss = SkeletonRecallLoss(map_key="skeleton")
+        >>> logits = torch.tensor([[[0.0, 40.0, 0.0, 0.0]]])
+        >>> loss(logits, torch.tensor([[0, 1, 1, 1]]), maps={"skeleton": skeleton})
+        tensor(0.2500)
+    """
+
     def __init__(
         self,
         mode: str = 'binary',
