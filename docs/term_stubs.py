@@ -134,7 +134,7 @@ def terms_page() -> str:
 def losses_page() -> str:
     """The API's page of losses."""
     losses = term_losses.TERM_LOSSES.values()
-    return listed(API / "losses.md", [f"segloss.{loss.__name__}" for loss in losses])
+    return listed(API / "losses.md", [f"{loss.__module__}.{loss.__name__}" for loss in losses])
 
 
 MADE = {

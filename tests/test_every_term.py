@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import by_the_book
@@ -15,14 +16,15 @@ import naive
 import numpy as np
 import pytest
 import torch
+from kernels import BACKENDS
 from torch import Tensor
 from versions import TORCH_2_4
 
 import segloss
 from segloss import SegLoss
-from segloss.sums.kernels.registry import REFERENCE
-from segloss.sums.plan import check_sums
-from segloss.terms import TERMS, RegionTerm, total_mean
+from segloss.sums.kernels.registry import KERNELS
+from segloss.sums.plan import Plan, check_sums
+from segloss.terms import TERMS, Dice, Focal, RegionTerm, total_mean
 from segloss.terms.options import parameters_of
 
 KINDS = ("binary", "multilabel", "multiclass", "soft masks", "soft classes", "two classes")
@@ -326,16 +328,22 @@ def test_copies_and_pickles(name: str) -> None:
         assert torch.equal(value_of(twin, case.logits, case), expected)
 
 
-@pytest.mark.parametrize("name", TERMS)
-def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, monkeypatch) -> None:
-    plans = []
-    for kernel in type(REFERENCE).__mro__[1].__subclasses__():
+@pytest.fixture
+def plans(monkeypatch) -> list[Plan]:
+    """The plans that kernels are asked for."""
+    asked: list[Plan] = []
+    for kernel in {type(kernel) for kernel in KERNELS}:
 
-        def noted(self: Any, pixels: Any, plan: Any, sums: Any = kernel.sums) -> Any:
-            plans.append(plan)
+        def noted(self: Any, pixels: Any, plan: Plan, sums: Any = kernel.sums) -> Tensor:
+            asked.append(plan)
             return sums(self, pixels, plan)
 
         monkeypatch.setattr(kernel, "sums", noted)
+    return asked
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, plans) -> None:
     case = Case("binary")
     value_of(alone(name, **case.options), case.logits.float(), case)
     [plan] = plans
@@ -351,6 +359,41 @@ def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, monkeypatch
     others = {each.name for each in (*plan.focals, *plan.maps)}
     assert {each.name for each in plan.sums} - others == needed
     assert len(others) == (name in ("focal", "unified_focal", "boundary", "skeleton_recall"))
+
+
+P, G = torch.rand(2, 1, 8), torch.ones(2, 1, 8)
+
+LOSSES: dict[str, tuple[Callable[[], Any], set[str]]] = {
+    "SegLoss": (lambda: segloss.SegLoss()(P, G), {"counts", "region", "cross_entropy"}),
+    "DiceLoss": (lambda: segloss.DiceLoss()(P, G), {"counts", "region"}),
+    "DiceBCELoss": (lambda: segloss.DiceBCELoss()(P, G), {"counts", "region", "cross_entropy"}),
+    "CompoundLoss": (lambda: segloss.CompoundLoss(Focal() + Dice())(P, G), {"counts", "region"}),
+    "a function": (lambda: segloss.functional.jaccard_loss(P, G), {"counts", "region"}),
+    "another": (lambda: segloss.functional.binary_cross_entropy(P, G), {"cross_entropy"}),
+    "wrapped": (
+        lambda: segloss.LossWrapper(segloss.SoftDiceLoss())(P, G),
+        {"counts", "region"},
+    ),
+    "MultiLoss": (
+        lambda: segloss.MultiLoss([segloss.SegLoss(dice_coef=0)], [1.0])(P, G),
+        {"cross_entropy"},
+    ),
+    "DeepSupervision": (
+        lambda: segloss.DeepSupervision(segloss.SegLoss(bce_coef=0))(P, G),
+        {"counts", "region"},
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_loss_asks_for_more(name: str, backend: str, plans) -> None:
+    run, needed = LOSSES[name]
+    with segloss.use_backend(backend):
+        run()
+    [plan] = plans
+    focal = {each.name for each in plan.focals}
+    assert {each.name for each in plan.sums} - focal == needed
 
 
 @pytest.mark.parametrize("name", TERMS)

@@ -1632,7 +1632,24 @@ def test_an_empty_batch_is_a_loss_of_nothing() -> None:
 def test_every_public_name_has_a_row() -> None:
     source = inspect.getsource(inspect.getmodule(Wrong)) + " ".join(WRONG)
     entries = [*F.__all__, *segloss.__all__, *segloss.lightning.__all__, *huggingface.__all__]
-    assert [name for name in entries if name not in source] == []
+    made = [f"{name}_loss" for name in F.TERM_FUNCTIONS]
+    others = ["Backend", "backends"]  # which take nothing
+    assert [n for n in entries if n not in source and n not in (*made, *others)] == []
+
+
+@pytest.mark.parametrize("name", F.TERM_FUNCTIONS)
+def test_every_function_of_a_term_refuses_what_is_wrong(name: str) -> None:
+    function = F.TERM_FUNCTIONS[name]
+    logits, mask = torch.zeros(1, 1, 4), torch.zeros(1, 1, 4)
+    maps = {"gt_distance_map": logits, "gt_skeleton": logits}
+    with pytest.raises(TypeError, match=rf"{name}_loss\(\) got an unexpected .* 'regoin_classes'"):
+        function(logits, mask, regoin_classes=[1])
+    with pytest.raises(ValueError, match="target must match pred"):
+        function(logits, torch.zeros(1, 2, 5), maps=maps)
+    with pytest.raises(TypeError, match="pred must be a tensor"):
+        function([0.0], mask, maps=maps)
+    with pytest.raises(ValueError, match="reduction must be one of"):
+        function(logits, mask, maps=maps, reduction="sum")
 
 
 def test_there_are_rows_enough() -> None:

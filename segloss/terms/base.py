@@ -40,7 +40,9 @@ SOFT_LABELS = ("product", "metric")
 
 def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Numerator over denominator; 0, with a gradient of 0, where there is nothing to average."""
-    return numerator / denominator.masked_fill(denominator <= 0, torch.inf)
+    # Added, not filled in: autograd then keeps no mask, which hooks for saved tensors may convert
+    endless = torch.zeros_like(denominator).masked_fill_(denominator.detach() <= 0, torch.inf)
+    return numerator / (denominator + endless)
 
 
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -81,6 +83,12 @@ class Term:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            raise TypeError(
+                f"{cls.__name__} must not define __init__: a term is a frozen dataclass. Write its "
+                "parameters as annotated attributes, such as factor: float = 2.0, and check them "
+                "in __post_init__."
+            )
         if is_list(cls.__dict__.get("sums")):
             cls.sums = check_sums(cls.sums).sums
         dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)

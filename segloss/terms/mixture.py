@@ -80,7 +80,13 @@ class Mixture:
         if isinstance(term, Mixture):
             return term
         if not isinstance(term, Term):
-            raise TypeError(f"A mixture is made of terms, got {shown(term)}.")
+            hint = f" Make one: {term.__name__}()." if isinstance(term, type) else ""
+            raise TypeError(f"A mixture is made of terms, got {shown(term)}.{hint}")
+        if not hasattr(term, "name"):
+            raise TypeError(
+                f"{type(term).__name__} must have a name, by which extra_info calls it: write "
+                'name = "..." into the class.'
+            )
         return cls((Entry(1.0, term, term.name),), repr(term))
 
     def __mul__(self, coefficient: Any) -> Mixture:

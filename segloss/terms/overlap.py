@@ -371,8 +371,8 @@ def power(loss: Tensor, gamma: float) -> Tensor:
     """A power of a loss of at least 0; where it is 0, whose power may have no slope, 0 with 0."""
     if gamma == 1:
         return loss
-    perfect = loss <= 0
-    return (loss.masked_fill(perfect, 1) ** gamma).masked_fill(perfect, 0)
+    perfect = (loss.detach() <= 0).to(loss.dtype)
+    return (loss + perfect) ** gamma * (1 - perfect)
 
 
 def _times(tensor: Tensor, factor: float) -> Tensor:

@@ -65,6 +65,19 @@ def test_saved_tensors_may_come_back_in_another_dtype(n_classes: int, dtype) -> 
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
+def test_labels_and_slopes_too(n_classes: int, each_backend) -> None:
+    if each_backend == "reference" and n_classes == 4:
+        pytest.skip("PyTorch's scatter takes no other labels")
+    logits, target = batch_of(n_classes)
+    loss = SegLoss(n_classes=n_classes, **ALL)
+    expected = gradient_of(loss, logits, target)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.bfloat16(), lambda t: t.float()):
+        value = loss(logits, target)[0]
+    [gradient] = torch.autograd.grad(value, logits)
+    torch.testing.assert_close(gradient, expected, rtol=0.1, atol=0.02 * expected.abs().max())
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
 def test_saved_tensors_may_be_kept_elsewhere(n_classes: int) -> None:
     logits, target = batch_of(n_classes)
     loss = SegLoss(n_classes=n_classes, **ALL)

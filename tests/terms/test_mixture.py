@@ -173,7 +173,7 @@ def test_parameters_of_ones_own_are_fields() -> None:
         def shape(self, loss: torch.Tensor) -> torch.Tensor:
             return self.factor * loss
 
-    assert parameters_of(Scaled)[-1] == "factor"
+    assert parameters_of(Scaled)[0] == "factor"
     assert repr(Scaled(factor=3.0)) == "Scaled(factor=3.0)"
     logits, mask = torch.randn(2, 1, 8), torch.ones(2, 8).long()
     plain, scaled = (CompoundLoss(t)(logits, mask) for t in (Dice(), Scaled(factor=3.0)))
