@@ -98,7 +98,6 @@ class _Pass(torch.autograd.Function):
         found = kernel.losses(rows, pixels.is_exclusive, forms, plan, with_slopes=wanted)
         ctx.save_for_backward(prediction, *others, found.slopes)
         losses = found.losses.to(arithmetic_dtype(prediction.dtype), copy=True)
-        losses = losses[0] if forms.count == 1 else losses
         return rows, losses, (found.values, found.per_class)  # a tuple of these has no graph
 
     @staticmethod

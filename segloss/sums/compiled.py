@@ -46,7 +46,6 @@ def run(pixels: Pixels, plan: Plan, forms: ClosedForms | None) -> tuple[Any, ...
     )
     if forms is None:
         return rows, plan, pixels.is_exclusive
-    losses = losses[0] if forms.count == 1 else losses
     return rows, plan, pixels.is_exclusive, losses, values, per_class
 
 
@@ -76,13 +75,13 @@ def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
     rows = new((len(plan.rows), samples, channels), dtype=dtype)
     if forms.count == 0:
         return rows, *(new(0, dtype=dtype) for _ in range(4))
-    count = len(forms.addends)
+    count, losses = len(forms.addends), () if forms.count == 1 else (forms.count,)
     return (
         rows,
-        new(forms.count, dtype=arithmetic_dtype(prediction.dtype)),
+        new(losses, dtype=arithmetic_dtype(prediction.dtype)),
         new(count, dtype=dtype),
         new((count, channels), dtype=dtype),
-        new((forms.count, *rows.shape), dtype=dtype),
+        new((*losses, *rows.shape), dtype=dtype),
     )
 
 
@@ -102,12 +101,14 @@ def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor
     Args:
         of_rows: Upstream gradients of the rows, (S, N, C), or None.
         of_losses: Those of the losses, (K,) or (), or None.
-        slopes: The slopes of the losses by the rows, (K, S, N, C).
+        slopes: The slopes of the losses by the rows, (K, S, N, C), or (S, N, C) where there is one.
     """
-    if of_losses is None or of_losses.numel() == 0:
+    if of_losses is None or slopes.numel() == 0:
         return _given(of_rows)
-    by_losses = slopes * of_losses.reshape(-1, 1, 1, 1)
-    total = by_losses[0] if len(by_losses) == 1 else by_losses.sum(0)
+    if slopes.ndim == 3:
+        total = slopes * of_losses
+    else:
+        total = (slopes * of_losses.view(-1, 1, 1, 1)).sum(0)
     return total if of_rows is None else of_rows + total
 
 

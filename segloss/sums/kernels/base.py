@@ -47,8 +47,9 @@ class ClosedLosses(NamedTuple):
     """Losses of the sums, as a kernel takes them in one go.
 
     Attributes:
-        losses: Their values (K,), float64.
-        slopes: Their slopes by the sums, (K, S, N, C), float64; None where none were wanted.
+        losses: Their values, float64, (K,), or () where there is one.
+        slopes: Their slopes by the sums, float64, (K, S, N, C), or (S, N, C) where there is one
+            loss; None where none were wanted.
         values: The value of each closed form, (T,).
         per_class: Its means of each class, (T, C).
     """

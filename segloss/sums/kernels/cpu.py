@@ -133,7 +133,8 @@ class CpuKernel(Kernel):
         table = _table(forms, plan, channels)
         count = len(forms.addends)
         out = torch.empty(forms.count + count * (1 + channels), dtype=torch.float64)
-        slopes = sums.new_empty((forms.count, *sums.shape)) if with_slopes else None
+        shape = sums.shape if forms.count == 1 else (forms.count, *sums.shape)
+        slopes = torch.empty(shape, dtype=torch.float64) if with_slopes else None
         _cpu.losses(
             sums.data_ptr(),
             tuple(sums.shape),
@@ -144,6 +145,7 @@ class CpuKernel(Kernel):
             0 if slopes is None else slopes.data_ptr(),
         )
         losses, values, per_class = out.split_with_sizes((forms.count, count, count * channels))
+        losses = losses[0] if forms.count == 1 else losses
         return ClosedLosses(losses, slopes, values, per_class.view(count, channels))
 
 
