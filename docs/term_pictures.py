@@ -37,14 +37,14 @@ from segloss.plots.disc import (
     true_mask,
 )
 from segloss.plots.landscape import curve, draw_sweep, name_errors, share_limits
-from segloss.terms import CrossEntropy
+from segloss.terms import TERMS, CrossEntropy
 
 Loss = Callable[[Tensor], Tensor]
 """From logits (1, 1, SIDE, SIDE) to a scalar."""
 
 IMAGES = Path(__file__).parent / "images" / "terms"
 
-NAMES = {
+TITLES = {
     "cross_entropy": "Cross-entropy",
     "dice": "Dice",
     "focal_tversky": "Focal Tversky",
@@ -66,6 +66,9 @@ NAMES = {
     "topk_cross_entropy": "Top-k cross-entropy",
 }
 """What the terms, and the one loss that is none, are called in the figures."""
+
+NAMES = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in TITLES | TERMS}
+"""What pictures are drawn, with their titles."""
 
 PARAMETERS: dict[str, dict[str, Any]] = {"f_beta": {"beta": 2.0}}
 """Those that are not the defaults: with its own, F-beta is Dice."""

@@ -185,7 +185,7 @@ def poly1(p, c, epsilon=1.0):
 
 
 class Entry(NamedTuple):
-    """A term: its loss, its least and greatest values, and the worst of a mask of half the pixels.
+    """A term: its loss, its least and greatest values, and that of an inverted mask of half the pixels.
 
     An infinite worst grows with the logits, or the image.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -111,7 +113,17 @@ def pixels_of(n_classes: int, *shape: int, dtype: torch.dtype = torch.float32) -
     )
 
 
-def everything(pixels: Pixels) -> Plan:
-    """All sums without parameters that kernels have for such pixels."""
-    named = NAMED.values()
-    return plan_of(each for each in named if not (pixels.is_exclusive and each == SEMIMETRIC))
+def everything(pixels: Pixels, kernel: Kernel) -> Plan:
+    """All sums without parameters that a kernel has for such pixels; it may be none."""
+    served = [each for each in NAMED.values() if not kernel.supports(pixels, plan_of([each]))]
+    return plan_of(served)
+
+
+def asked(kernel: Kernel, n_classes: int, *shape: int) -> Iterator[tuple[Pixels, Plan]]:
+    """Random pixels that a kernel takes, with all sums that it has of them; it may take none."""
+    for dtype in (torch.float32, torch.float64):
+        pixels = pixels_of(n_classes, *shape, dtype=dtype)
+        plan = everything(pixels, kernel)
+        if len(plan.sums) > 1 and not kernel.supports(pixels, plan):
+            yield pixels, plan
+            return

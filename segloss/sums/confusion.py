@@ -57,8 +57,8 @@ class SoftConfusion:
         key = key if isinstance(key, str) else key.name
         if key not in self.sums:
             raise KeyError(
-                f"{key!r} was not computed. Computed were: {', '.join(self.sums)}. Ask for more "
-                "with soft_confusion(..., sums=[...])."
+                f"{key!r} was not computed. Computed were: {', '.join(self.sums)}. Ask for more: "
+                "a term in its `sums`, and soft_confusion in sums=[...]."
             )
         return self.sums[key]
 

@@ -89,9 +89,16 @@ class Term:
                 "parameters as annotated attributes, such as factor: float = 2.0, and check them "
                 "in __post_init__."
             )
+        bare = [name for name, value in vars(cls).items() if _is_bare(cls, name, value)]
+        if bare:
+            raise TypeError(
+                f"{cls.__name__}.{bare[0]} must be annotated to be a parameter: write "
+                f"{bare[0]}: {type(vars(cls)[bare[0]]).__name__} = {vars(cls)[bare[0]]!r}."
+            )
         if is_list(cls.__dict__.get("sums")):
             cls.sums = check_sums(cls.sums).sums
         dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
+        cls.__setattr__ = _refuse  # type: ignore[assignment, method-assign]
         signature = inspect.signature(cls.__init__)
         order = [signature.parameters[each.name] for each in parameter_fields(cls)]
         cls.__signature__ = signature.replace(parameters=order)
@@ -192,6 +199,20 @@ def is_same(value: Any, default: Any) -> bool:
     return value is default or (comparable and bool(value == default))
 
 
+def _is_bare(term_type: type[Term], name: str, value: Any) -> bool:
+    """Whether a class has a number or text without an annotation, beside its name and sums."""
+    plain = isinstance(value, (bool, int, float, str, list, tuple)) and name not in ("name", "sums")
+    own = inspect.get_annotations(term_type)
+    return plain and not name.startswith("_") and name not in own
+
+
+def _refuse(term: Term, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(
+        f"cannot assign to {name!r}: a term is a value. Make another one, as in "
+        f"dataclasses.replace(term, {name}={value!r}), and a mixture of it."
+    )
+
+
 def _as_written(value: Any) -> str:
     return repr(list(value) if isinstance(value, tuple) else value)
 
@@ -287,7 +308,13 @@ class RegionTerm(Term):
 
     def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The same, of the sums as pooled."""
-        return self.cell_loss(pooled), self.cell_weights(pooled)
+        losses = self.cell_loss(pooled)
+        if losses.ndim != 2:
+            raise ValueError(
+                f"{type(self).__name__}.cell_loss() must return the loss of each cell, (N, C), got "
+                f"the shape {tuple(losses.shape)}: means over cells are taken afterwards."
+            )
+        return losses, self.cell_weights(pooled)
 
     def statistics(self, confusion: SoftConfusion) -> Statistics:
         """The ratio of each class over its samples, or what is pooled before the term."""

@@ -12,6 +12,8 @@ The formulas, for a pixel with weight :math:`w`, logits :math:`x`, target :math:
 - binary cross-entropy :math:`-w c (\pi h \log p + (1 - h) \log q)`, with the channel's class
   weight c, its `pos_weight` :math:`\pi`, and :math:`h = g (1 - e) + e / 2` for the smoothing e;
 - cross-entropy of the label y :math:`-w ((1 - e) c_y \log p_y + \frac{e}{C} \sum_j c_j \log p_j)`;
+- beside the cross-entropy, `weight`, the normaliser of its mean: the sum of :math:`w c` for a
+  sigmoid channel, of :math:`w c_y` for labels, and of :math:`w` for dense softmax targets;
 - the squared error :math:`w (p - g)^2`; the semimetric's counts, with :math:`\min(p, g)` for
   :math:`p g`; the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`; and for a map m
   :math:`w p m`, :math:`w q m` and :math:`w m`.

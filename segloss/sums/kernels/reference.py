@@ -74,7 +74,7 @@ def _sums(pixels: Pixels, plan: Plan) -> dict[str, Tensor]:
     weight = _weight(pixels, valid)
     target = _target(pixels, valid)
     prediction = _select(valid, pixels.prediction).to(arithmetic_dtype(pixels.prediction.dtype))
-    likely = _likely(prediction, target, pixels, logs=CROSS_ENTROPY in plan.sums or plan.focals)
+    likely = _likely(prediction, target, pixels)
     result = _counts(likely, target, weight)
     if REGION in plan.sums:
         region = _label_region if pixels.is_label_map else _dense_region
@@ -100,10 +100,29 @@ class _Likely(NamedTuple):
     log_q: Tensor
 
 
-def _likely(prediction: Tensor, target: Tensor, pixels: Pixels, *, logs: object) -> _Likely:
-    """The probabilities, and their logarithms if these are wanted."""
+class _Given:
+    """The same of probabilities that were given, with logarithms that are taken when needed."""
+
+    def __init__(self, prediction: Tensor) -> None:
+        # rounded into [0, 1] with a slope of 1
+        self.p = prediction + (prediction.clamp(0, 1) - prediction).detach()
+        self.q = 1 - self.p
+
+    @property
+    def log_p(self) -> Tensor:
+        """The logarithm of p, bounded."""
+        return _bounded_log(self.p, self.q)
+
+    @property
+    def log_q(self) -> Tensor:
+        """The logarithm of q, bounded."""
+        return _bounded_log(self.q, self.p)
+
+
+def _likely(prediction: Tensor, target: Tensor, pixels: Pixels) -> _Likely | _Given:
+    """The probabilities, and their logarithms."""
     if not pixels.from_logits:
-        return _given(prediction) if logs else _given_without_logs(prediction)
+        return _Given(prediction)
     if pixels.activation == "sigmoid":
         log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
         return _Likely(log_p.exp(), log_q.exp(), log_p, log_q)
@@ -131,17 +150,6 @@ def _target(pixels: Pixels, valid: Tensor | None) -> Tensor:
 
 def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
     return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
-
-
-def _given(prediction: Tensor) -> _Likely:
-    p, q, *_ = _given_without_logs(prediction)
-    return _Likely(p, q, _bounded_log(p, q), _bounded_log(q, p))
-
-
-def _given_without_logs(prediction: Tensor) -> _Likely:
-    """Probabilities that were given, rounded into [0, 1] with a slope of 1."""
-    p = prediction + (prediction.clamp(0, 1) - prediction).detach()
-    return _Likely(p, 1 - p, torch.zeros_like(p), torch.zeros_like(p))
 
 
 def _pivoted(logits: Tensor, pivot: Tensor) -> _Likely:
@@ -184,7 +192,7 @@ def _total_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     return totals.scatter_add(1, labels, values.squeeze(1).to(dtype))
 
 
-def _counts(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def _counts(likely: _Likely | _Given, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
     classes = likely.p.shape[1]
     if target.ndim < likely.p.ndim:
         actual = _total_by_label(weight, target, classes)
@@ -192,7 +200,7 @@ def _counts(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor
     return {"actual": _total(weight * target), "pixel_weight": _total(weight.expand_as(likely.p))}
 
 
-def _dense_region(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def _dense_region(likely: _Likely | _Given, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
     positive, negative = weight * target, weight * (1 - target)
     return {
         "true_positive": _total(positive * likely.p),
@@ -201,7 +209,7 @@ def _dense_region(likely: _Likely, target: Tensor, weight: Tensor) -> dict[str, 
     }
 
 
-def _label_region(likely: _Likely, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def _label_region(likely: _Likely | _Given, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
     classes, index = likely.p.shape[1], labels.unsqueeze(1)
     hit, miss = weight * likely.p.gather(1, index), weight * likely.q.gather(1, index)
     return {
@@ -212,7 +220,7 @@ def _label_region(likely: _Likely, labels: Tensor, weight: Tensor) -> dict[str, 
 
 
 def _pixel_sums(
-    likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels, plan: Plan
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels, plan: Plan
 ) -> dict[str, Tensor]:
     """The sums of functions of the probability."""
     wanted = pixel_sums(plan)
@@ -232,7 +240,7 @@ def _pixel_sums(
 
 
 def _focal(
-    focal: FocalSum, likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels
+    focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
 ) -> Tensor:
     """The focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
     if pixels.is_label_map:
@@ -252,7 +260,7 @@ def _focal(
 
 
 def _binary_entropy(
-    likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
 ) -> dict[str, Tensor]:
     smoothing = pixels.label_smoothing
     smooth_target = target * (1 - smoothing) + smoothing / 2
@@ -266,7 +274,7 @@ def _binary_entropy(
 
 
 def _softmax_entropy(
-    likely: _Likely, target: Tensor, weight: Tensor, pixels: Pixels
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
 ) -> dict[str, Tensor]:
     class_weights = _per_class(pixels.class_weights, likely.log_p)
     weighted = -class_weights * likely.log_p

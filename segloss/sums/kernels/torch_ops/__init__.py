@@ -15,8 +15,18 @@ from segloss.sums.kernels.memory import check_all
 from segloss.sums.kernels.torch_ops.chunks import Chunks
 from segloss.sums.kernels.torch_ops.sigmoid import SigmoidChunks
 from segloss.sums.kernels.torch_ops.softmax import SoftmaxChunks
-from segloss.sums.plan import NAMED, Plan
+from segloss.sums.plan import (
+    COUNTS,
+    CROSS_ENTROPY,
+    REGION,
+    SEMIMETRIC,
+    SQUARED_ERROR,
+    Plan,
+)
 from segloss.targets import Pixels
+
+_NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
+"""The sums without parameters that it has."""
 
 
 class TorchKernel(Kernel):
@@ -30,7 +40,7 @@ class TorchKernel(Kernel):
             return "it takes logits, and these are probabilities"
         if pixels.is_exclusive and not pixels.is_label_map:
             return "it takes label maps with softmax, and the target is dense"
-        return lacking(plan, frozenset(NAMED), exclusive=pixels.is_exclusive)
+        return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
 
     def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
         """The sums, (S, N, C)."""
