@@ -185,7 +185,7 @@ def poly1(p, c, epsilon=1.0):
 
 
 class Entry(NamedTuple):
-    """A term: its loss, its least and greatest values, and that of an inverted mask of half the pixels.
+    """A term: its loss, the least and greatest values, and the value of half a mask, inverted.
 
     An infinite worst grows with the logits, or the image.
     """

@@ -103,8 +103,8 @@ def test_sums_and_gradients_are_the_references(name: str, batch) -> None:
 
 
 def test_a_plan_of_one_sum_computes_no_other(kernel: Kernel) -> None:
-    for pixels, everything in (*asked(kernel, 2, 2, 9, 8), *asked(kernel, 4, 2, 9, 8)):
-        for each in everything.sums:
+    for pixels, served in (*asked(kernel, 2, 2, 9, 8), *asked(kernel, 4, 2, 9, 8)):
+        for each in served.sums:
             plan = plan_of([each])
             sums = kernel.sums(pixels, plan)
             assert sums.shape == (len(plan.rows), *pixels.prediction.shape[:2])
@@ -238,11 +238,11 @@ def test_gradients_have_the_layout_of_the_logits(kernel: Kernel, memory_format) 
 
 
 def test_slopes_of_rows_that_have_none_are_not_read(kernel: Kernel) -> None:
-    for pixels, everything in (*asked(kernel, 2, 2, 6, 5), *asked(kernel, 4, 2, 6, 5)):
+    for pixels, served in (*asked(kernel, 2, 2, 6, 5), *asked(kernel, 4, 2, 6, 5)):
         pixels = pixels.replace(maps={"m": torch.rand(pixels.prediction.shape)})
         more = [MapSum("m"), FocalSum((2.0,), (1.0,))]
         more = [each for each in more if not kernel.supports(pixels, plan_of([each]))]
-        plan = plan_of([*everything.sums, *more])
+        plan = plan_of([*served.sums, *more])
         slopes = torch.rand(len(plan.rows), *pixels.prediction.shape[:2]).double()
         expected = kernel.gradient(pixels, plan, slopes.clone())
         for place, row in enumerate(plan.rows):
