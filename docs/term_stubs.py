@@ -137,7 +137,37 @@ def losses_page() -> str:
     return listed(API / "losses.md", [f"{loss.__module__}.{loss.__name__}" for loss in losses])
 
 
+TERMS_PAGE = ROOT.parent / "docs" / "losses.md"
+OVERVIEW = re.compile(r"(\| name \| term [^\n]*\n\|[-|]+\n).*?(\| \[no term\])", re.DOTALL)
+
+
+def overview_page() -> str:
+    """The page of terms with its overview renewed: a row for each section."""
+    page = TERMS_PAGE.read_text()
+    sections = re.findall(r"^### ([^\n]+)\n\n`(\w+)`", page, re.MULTILINE)
+    rows = "".join(_row(title, name) for title, name in sections if name in TERMS)
+    return OVERVIEW.sub(lambda found: f"{found[1]}{rows}{found[2]}", page)
+
+
+def _row(title: str, name: str) -> str:
+    anchor = title.lower().replace(",", "").replace(" ", "-")
+    term = TERMS[name]
+    loss = term_losses.TERM_LOSSES.get(name)
+    written = "PyTorch's" if loss is None else f"`{loss.__name__}`"
+    sums = sorted({_kind(each.name) for _, _, part in term().parts(name) for each in part.sums})
+    needs = ", ".join(kind for kind in sums if kind != "counts")
+    found = re.search(r"^in (\[.*?[\])])", inspect.getdoc(term) or "", re.MULTILINE)
+    values = found[1].replace("inf", "∞") if found else "any"
+    return f"| [`{name}`](#{anchor}) | `{term.__name__}` | {written} | {needs} | {values} |\n"
+
+
+def _kind(name: str) -> str:
+    """What a sum is called in the overview."""
+    return {"cross_entropy": "cross-entropy"}.get(name, name.split()[0].replace("_", " "))
+
+
 MADE = {
+    TERMS_PAGE: overview_page,
     API / "terms.md": terms_page,
     API / "losses.md": losses_page,
     ROOT / "losses" / "term_losses.pyi": losses_stub,
