@@ -1,7 +1,8 @@
 // The pass over a batch's pixels, forward and backward, for one instruction set.
 //
-// instruction_sets.h includes this file once for each set. No sum and no slope is a difference of
-// nearly equal numbers. Pixels are handled in blocks: lanes add up at most a block in float32, and
+// instruction_sets.h includes this file once for each set. No sum is a difference of nearly equal
+// numbers, and no slope but one: that of a wrong class with p near 1, which softmax takes to 1e-6 of
+// the largest. Pixels are handled in blocks: lanes add up at most a block in float32, and
 // float64 takes over. The parts of a batch are fixed, so the number of threads changes no bit.
 
 namespace ISA {

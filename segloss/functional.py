@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_mapping, check_weights, nearest
+from segloss.arguments import check_choice, check_mapping, nearest
 from segloss.losses.compound_loss import REDUCTIONS, check_cells
 from segloss.precision import arithmetic_dtype
 from segloss.sums.autograd import run
-from segloss.targets import PixelOptions, as_pixels
+from segloss.targets import pixels_of_arguments
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
 from segloss.terms.evaluate import evaluate
 from segloss.terms.mixture import MixtureGroup
@@ -358,39 +358,16 @@ def _loss(
     pred: Tensor,
     target: Tensor,
     reduction: str,
-    *,
-    n_classes: int = 2,
-    from_logits: bool = True,
-    activation: str | None = None,
-    pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
-    class_weights: Any = None,
-    pos_weight: Any = None,
-    label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
+    **arguments: Any,
 ) -> Tensor:
     """The loss of a group's one mixture, as a mean or for each cell."""
     check_choice("reduction", reduction, REDUCTIONS)
     [mixture] = group.mixtures
     if reduction == "none":
         check_cells(mixture)
-    options = PixelOptions.checked(
-        n_classes,
-        activation,
-        from_logits=from_logits,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-    )
-    pixels = as_pixels(
-        pred,
-        target,
-        options,
-        pixel_weights=pixel_weights,
-        class_weights=check_weights("class_weights", class_weights),
-        pos_weight=check_weights("pos_weight", pos_weight),
-        maps=_maps(group, maps),
-    )
-    group.check_classes(pred.shape[1], options.activation)
+    pixels = pixels_of_arguments(pred, target, maps=_maps(group, maps), **arguments)
+    group.check_classes(pred.shape[1], pixels.options.activation)
     if reduction == "mean":
         return evaluate(group, pixels)
     cells = mixture.cells(run(pixels, group.plan).confusion())

@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_flag, check_integer, check_number
+from segloss.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_weights,
+)
 from segloss.tracing import is_traced
 
 ACTIVATIONS = ("sigmoid", "softmax")
@@ -299,6 +305,39 @@ def as_pixels(
         _check_ignored_value(pixels, target_name)
     _check_values(pixels, names, ValueChecks() if checks is None else checks)
     return pixels
+
+
+def pixels_of_arguments(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    class_weights: Any = None,
+    pos_weight: Any = None,
+    label_smoothing: float = 0.0,
+    maps: Mapping[str, Tensor] | None = None,
+) -> Pixels:
+    """The pixels that a function's arguments describe, all of them checked."""
+    options = PixelOptions.checked(
+        n_classes,
+        activation,
+        from_logits=from_logits,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+    return as_pixels(
+        pred,
+        target,
+        options,
+        pixel_weights=pixel_weights,
+        class_weights=check_weights("class_weights", class_weights),
+        pos_weight=check_weights("pos_weight", pos_weight),
+        maps=maps,
+    )
 
 
 def check_prediction(pred: Any, name: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_mapping, check_weights
+from segloss.arguments import check_mapping
 from segloss.sums.autograd import run
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import FocalSum, MapSum, Plan, Sum, check_sums
-from segloss.targets import PixelOptions, as_pixels
+from segloss.targets import pixels_of_arguments
 from segloss.tracing import constant
 
 __all__ = ["FocalSum", "MapSum", "SoftConfusion", "Sum", "soft_confusion"]
@@ -72,20 +72,17 @@ def soft_confusion(
     """
     plan = _traced[_traced_key(sums)] if torch.compiler.is_compiling() else check_sums(sums)
     _check_maps({} if maps is None else check_mapping("maps", maps), plan)
-    options = PixelOptions.checked(
-        n_classes,
-        activation,
-        from_logits=from_logits,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-    )
-    pixels = as_pixels(
+    pixels = pixels_of_arguments(
         pred,
         target,
-        options,
+        n_classes=n_classes,
+        from_logits=from_logits,
+        activation=activation,
         pixel_weights=pixel_weights,
-        class_weights=check_weights("class_weights", class_weights),
-        pos_weight=check_weights("pos_weight", pos_weight),
+        ignore_index=ignore_index,
+        class_weights=class_weights,
+        pos_weight=pos_weight,
+        label_smoothing=label_smoothing,
         maps=maps,
     )
     return run(pixels, plan).confusion()
