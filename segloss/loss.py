@@ -247,11 +247,17 @@ def raw_losses(
     return _blend(losses_a, losses_b, lam), blended
 
 
+def is_watched(loss: Loss) -> bool:
+    """Whether somebody wants the loss to be called: by a hook, or a `forward` of its own."""
+    hooks = loss._forward_hooks or loss._forward_pre_hooks
+    return bool(hooks) or type(loss).forward is not Loss.forward
+
+
 def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
     """The places of losses that are computed together, in groups."""
     groups: list[tuple[Any, list[int]]] = []
     for place, loss in enumerate(losses):
-        key = loss.sharing_key()
+        key = None if is_watched(loss) else loss.sharing_key()
         same = [places for other, places in groups if key is not None and other == key]
         if same:
             same[0].append(place)

@@ -14,7 +14,7 @@ from segloss.arguments import check_flag, check_number, check_same_names, is_lis
 from segloss.batch import Batch
 from segloss.constants import on_device
 from segloss.distributed import local_statistics, rank
-from segloss.loss import Criterion, Loss, raw_losses, share_passes
+from segloss.loss import Criterion, Loss, is_watched, raw_losses, share_passes
 from segloss.loss_wrapper import LossWrapper
 from segloss.precision import Precise
 from segloss.schedule import Weight, WeightSchedule
@@ -236,7 +236,11 @@ class MultiLoss(Precise):
         values, order = [], []
         for places in share_passes(losses):
             group = [losses[place] for place in places]
-            raw, of_group = raw_losses(group, pred_batch, gt_batch)
+            if is_watched(group[0]):
+                raw, info = group[0](pred_batch, gt_batch, normalize=False)
+                of_group = [info]
+            else:
+                raw, of_group = raw_losses(group, pred_batch, gt_batch)
             values.append(raw.reshape(-1))
             order += places
             for place, info in zip(places, of_group, strict=True):

@@ -152,6 +152,31 @@ def test_other_losses_are_as_they_are() -> None:
     torch.testing.assert_close(total, sum(values.values()))
 
 
+def test_a_loss_with_a_hook_or_a_forward_of_its_own_is_called() -> None:
+    pred, gt = batch_of(4)
+    losses = one_term_losses(4)
+    seen = []
+    handle = losses[1].register_forward_hook(lambda *call: seen.append(call[2][0].item()))
+
+    class Doubled(SegLoss):
+        def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+            value, info = super().forward(*args, **kwargs)
+            return 2 * value, info
+
+    losses[2] = Doubled("tversky", n_classes=4, terms=1.0 * FocalTversky())
+    multi_loss = multi(losses)
+    total, values, _ = multi_loss(pred, gt, epoch=5)
+    assert len(seen) == 1
+    assert passes(lambda: multi_loss(pred, gt, epoch=5), pred["seg"]) == 3
+    assert_as_alone(losses, pred, gt, pred["seg"], 5)
+    handle.remove()
+    assert passes(lambda: multi_loss(pred, gt, epoch=5), pred["seg"]) == 2
+    again, _, _ = multi_loss(pred, gt, epoch=5)
+    torch.testing.assert_close(again, total)
+    expected = SegLoss(n_classes=4, terms=1.0 * FocalTversky())(pred, gt)[0]
+    torch.testing.assert_close(values["tversky"], 2 * expected / losses[2].norm.float())
+
+
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_mixup_takes_two_passes_for_all(n_classes: int) -> None:
     losses = one_term_losses(n_classes, use_mixup=True)

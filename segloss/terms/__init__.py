@@ -25,8 +25,10 @@ from segloss.terms.of_maps import *
 from segloss.terms.overlap import *
 from segloss.terms.overlap import Overlap
 from segloss.terms.pixelwise import *
+from segloss.terms.pixelwise import MissedProbability
 from segloss.terms.region_size import *
 from segloss.terms.unified_focal import *
+from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky
 
 _FAMILIES = (
     pixelwise,
@@ -47,6 +49,9 @@ TERMS: dict[str, type[Term]] = {
 
 __all__ = [
     "TERMS",
+    "AsymmetricFocal",
+    "AsymmetricFocalTversky",
+    "MissedProbability",
     "Mixture",
     "Overlap",
     "PixelTerm",
