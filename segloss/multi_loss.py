@@ -180,7 +180,8 @@ class MultiLoss(Precise):
         values = results.values.unbind()
         for name, value, info in zip(self._names(), values, results.infos, strict=True):
             losses[name] = value
-            losses |= {key: part for key, part in info.items() if key.startswith(f"{name}.")}
+            parts = [key for key in info if key.startswith(f"{name}.")]
+            losses.update({key: info[key] for key in parts})
         return losses
 
     def losses(

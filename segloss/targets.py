@@ -92,23 +92,11 @@ class Pixels:
         maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
 
     Attributes:
+        activation, from_logits, ignore_index, label_smoothing: Those of the options.
         is_exclusive: Whether the classes exclude each other.
         is_label_map: Whether the target holds class indices, and not one value per class.
         is_soft: Whether targets may lie between 0 and 1.
     """
-
-    __slots__ = (
-        "class_weights",
-        "is_exclusive",
-        "is_label_map",
-        "is_soft",
-        "maps",
-        "options",
-        "pos_weight",
-        "prediction",
-        "target",
-        "weight",
-    )
 
     def __init__(
         self,
@@ -123,29 +111,11 @@ class Pixels:
         self.prediction, self.target, self.options = prediction, target, options
         self.weight, self.class_weights, self.pos_weight = weight, class_weights, pos_weight
         self.maps = {} if maps is None else maps
+        self.activation, self.from_logits = options.activation, options.from_logits
+        self.ignore_index, self.label_smoothing = options.ignore_index, options.label_smoothing
         self.is_exclusive = options.activation == "softmax"
         self.is_label_map = target.ndim < prediction.ndim
         self.is_soft = not self.is_label_map and target.is_floating_point()
-
-    @property
-    def activation(self) -> str:
-        """The activation, "sigmoid" or "softmax"."""
-        return self.options.activation
-
-    @property
-    def from_logits(self) -> bool:
-        """Whether predictions are logits."""
-        return self.options.from_logits
-
-    @property
-    def ignore_index(self) -> int | None:
-        """The target's value that marks pixels to be left out."""
-        return self.options.ignore_index
-
-    @property
-    def label_smoothing(self) -> float:
-        """The smoothing of the cross-entropy's targets."""
-        return self.options.label_smoothing
 
     def replace(self, **tensors: Any) -> Pixels:
         """The same with other tensors."""
