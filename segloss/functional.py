@@ -320,7 +320,8 @@ def _group_of(term_type: type[Term], **parameters: Any) -> MixtureGroup:
 def _made(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
     """The group of some parameters, which is kept where they can be compared."""
     if torch.compiler.is_compiling():
-        return _traced[_traced_key(make, **parameters)]
+        key = _traced_key(make, **parameters)  # first: it puts the group there
+        return _traced[key]
     try:
         hash(tuple(parameters.values()))
     except TypeError:  # lists, tensors or mappings among them

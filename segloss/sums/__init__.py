@@ -70,7 +70,7 @@ def soft_confusion(
         >>> confusion.true_positive, confusion.false_positive
         (tensor([[1.5000]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
     """
-    plan = _traced[_traced_key(sums)] if torch.compiler.is_compiling() else check_sums(sums)
+    plan = _traced_plan(sums) if torch.compiler.is_compiling() else check_sums(sums)
     _check_maps({} if maps is None else check_mapping("maps", maps), plan)
     pixels = pixels_of_arguments(
         pred,
@@ -90,6 +90,11 @@ def soft_confusion(
 
 _traced: dict[str, Plan] = {}
 """The plans that compiled code has: a compiler can't make one, and finds them here."""
+
+
+def _traced_plan(sums: Any) -> Plan:
+    key = _traced_key(sums)  # first: it puts the plan there
+    return _traced[key]
 
 
 @constant

@@ -27,16 +27,15 @@ PLAIN = [  # no mean but what is exact over processes, and no optimiser that amp
 ]
 
 
-def start(output: Path, processes: int) -> tuple[list[float], subprocess.CompletedProcess[str]]:
+def start(output: Path, processes: int) -> tuple[list[float], subprocess.CompletedProcess[bytes]]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(  # noqa: S603
         [sys.executable, *launch * (processes > 1), EXAMPLE, "--output", output, *PLAIN],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
-        text=True,
-        check=False,
+        check=False,  # and no text: that takes carriage returns for ends of lines
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-2000:].decode()
     checkpoint = torch.load(output / "checkpoint.pt", weights_only=True)
     return [record["total"] for record in checkpoint["history"]], done
 
@@ -56,8 +55,8 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
     assert len(one) == len(two) > 50
     assert one[0] - min(one) > 0.3
     assert max(abs(a - b) for a, b in zip(one[:50], two[:50], strict=True)) < 1e-4
-    assert together.stdout.count("Dice on the test slab") == 1
-    assert [finished_bars(done.stderr) for done in (alone, together)] == [1, 1]
+    assert together.stdout.count(b"Dice on the test slab") == 1
+    assert [finished_bars(done.stderr.decode()) for done in (alone, together)] == [1, 1]
 
 
 @pytest.mark.parametrize(("samples", "batches"), [(12, 3), (13, 3), (14, 4)])

@@ -123,8 +123,8 @@ def _error(parts: Parts) -> Tensor:
 
 def pixel_sums(plan: Plan) -> list[PixelSum]:
     """The sums of functions of the probability in a plan."""
-    known = {SQUARED_ERROR: SquaredError, SEMIMETRIC: Semimetric}
-    fixed = [known[each]() for each in plan.sums if each in known]
+    known = {SQUARED_ERROR.name: SquaredError, SEMIMETRIC.name: Semimetric}
+    fixed = [known[each.name]() for each in plan.sums if each.name in known]
     return [*fixed, *map(OfMap, plan.maps)]
 
 
