@@ -10,6 +10,7 @@ import pytest
 import torch
 from ranks import on_ranks
 from torch import Tensor, nn
+from versions import TORCH_2_4
 
 from segloss import CompoundLoss, DeepSupervision, Loss, LossWrapper, MultiLoss, SegLoss
 from segloss.terms import MCC, CrossEntropy, Dice, Focal, FocalTversky
@@ -217,7 +218,8 @@ def test_a_compiled_one_takes_one_pass_too(n_classes: int) -> None:
     compiled = torch.compile(lambda p, g: multi_loss(p, g)[0], fullgraph=True, backend=backend)
     value = compiled(pred, gt)
     torch.testing.assert_close(value, multi_loss(pred, gt)[0])
-    assert len([name for name in found if "segloss.run" in name]) == 1
+    if not TORCH_2_4:  # whose compiler takes each for a loss with a forward of its own
+        assert len([name for name in found if "segloss.run" in name]) == 1
     torch._dynamo.reset()
     compiled = torch.compile(lambda p, g: multi_loss(p, g)[0], fullgraph=True, backend="aot_eager")
     [gradient] = torch.autograd.grad(compiled(pred, gt), pred["seg"])
