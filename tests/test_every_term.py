@@ -18,7 +18,6 @@ import pytest
 import torch
 from kernels import BACKENDS
 from torch import Tensor
-from versions import TORCH_2_4
 
 import segloss
 from segloss import SegLoss
@@ -258,15 +257,9 @@ def test_lower_precision(name: str, kind: str, dtype: torch.dtype) -> None:
         torch.testing.assert_close(value_of(loss, case.logits, case), value, rtol=1e-6, atol=0)
 
 
-UNCOMPILED = ("focal", "unified_focal", "boundary", "skeleton_recall")
-"""The terms that break the graph of PyTorch 2.4's compiler."""
-
-
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
 @pytest.mark.parametrize("name", TERMS)
 def test_compiled_without_a_break(name: str, kind: str) -> None:
-    if TORCH_2_4 and name in UNCOMPILED:
-        pytest.skip("the compiler of PyTorch 2.4 follows no properties of named tuples")
     case = Case(kind)
     loss = alone(name, **case.options)
     torch._dynamo.reset()

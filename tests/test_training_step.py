@@ -9,7 +9,6 @@ import torch
 from frame_field.frame_fields import batches
 from ranks import on_ranks
 from torch import Tensor, nn
-from versions import needs_a_newer_compiler
 
 import segloss
 from segloss import ComputeSegGrads, MultiLoss, SegLoss
@@ -105,7 +104,6 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.randn(2, 2, 8, 8), torch.randint(0, 3, (2, 8, 8))
 
 
-@needs_a_newer_compiler
 def test_a_step_compiles_whole_and_once() -> None:
     step = Step()
     torch._dynamo.reset()
