@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from typing_extensions import dataclass_transform
+from typing_extensions import Self, dataclass_transform
 
 from segloss.arguments import (
     as_python,
@@ -24,6 +24,7 @@ from segloss.arguments import (
     check_integer,
     check_weights,
     is_list,
+    nearest,
     shown,
 )
 from segloss.sums.closed_forms import Form
@@ -103,6 +104,17 @@ class Term:
         order = [signature.parameters[each.name] for each in parameter_fields(cls)]
         cls.__signature__ = signature.replace(parameters=order)
 
+    def __new__(cls, *values: Any, **parameters: Any) -> Self:
+        """Says which parameters there are, where the dataclass would only say that one is not."""
+        known = [each.name for each in parameter_fields(cls)]
+        takes = f"{cls.__name__} takes {_keywords(known)}"
+        if values:
+            raise TypeError(f"{takes}; got {shown(values[0])} without a keyword.")
+        for name in parameters:
+            if name not in known:
+                raise TypeError(f"{takes}; got {name!r}{nearest(name, known)}.")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         """Checks the parameters; a subclass calls it first."""
 
@@ -181,6 +193,10 @@ class Term:
         changed = [each.name for each in fields if not is_same(given[each.name], each.default)]
         written = ", ".join(f"{name}={_as_written(given[name])}" for name in changed)
         return f"{type(self).__name__}({written})"
+
+
+def _keywords(names: Sequence[str]) -> str:
+    return f"keyword arguments only, of {', '.join(names)}" if names else "no arguments"
 
 
 def parameter_fields(term_type: type[Term]) -> list[dataclasses.Field[Any]]:

@@ -161,8 +161,19 @@ def test_values_of_a_term_are_checked_when_it_is_made() -> None:
     ):
         with pytest.raises(ValueError, match="must"):
             make()
-    with pytest.raises(TypeError, match="unexpected keyword"):
-        Dice(smoth=1.0)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("term", [*terms.TERMS.values()])
+def test_a_term_says_which_parameters_it_takes(term: Any) -> None:
+    names = parameters_of(term)
+    expected = f"of {', '.join(names)}; got" if names else "takes no arguments; got"
+    with pytest.raises(TypeError, match=expected):
+        term(unheard_of=1)
+    with pytest.raises(TypeError, match=expected):
+        term(1.0)
+    for name in names:
+        with pytest.raises(TypeError, match=rf"{name}x' \(did you mean '{name}'"):
+            term(**{f"{name}x": 1})
 
 
 def test_parameters_of_ones_own_are_fields() -> None:
