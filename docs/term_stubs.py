@@ -119,16 +119,15 @@ API = ROOT.parent / "docs" / "api"
 LISTED = re.compile(r"(<!-- made from the table of terms -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def listed(page: Path, names: Iterable[str]) -> str:
+def listed(page: Path, paths: Iterable[str]) -> str:
     """A page of the API with the list of some names renewed."""
-    entries = "".join(f"::: {name}\n\n" for name in names)
+    entries = "".join(f"::: {name}\n\n" for name in paths)
     return LISTED.sub(lambda found: f"{found[1]}{entries}{found[2]}", page.read_text())
 
 
 def terms_page() -> str:
     """The API's page of terms."""
-    names = [f"segloss.terms.{term.__name__}" for term in TERMS.values()]
-    return listed(API / "terms.md", names)
+    return listed(API / "terms.md", [f"segloss.terms.{t.__name__}" for t in TERMS.values()])
 
 
 def losses_page() -> str:

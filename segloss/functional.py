@@ -15,16 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_mapping, nearest
+from segloss.arguments import check_choice, nearest
 from segloss.losses.compound_loss import REDUCTIONS, check_cells
 from segloss.precision import arithmetic_dtype
 from segloss.sums.autograd import run
-from segloss.targets import pixels_of_arguments
+from segloss.targets import check_maps, pixels_of_arguments
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
+from segloss.terms.base import parameters_of
 from segloss.terms.evaluate import evaluate
 from segloss.terms.mixture import MixtureGroup
-from segloss.terms.options import documented_mixture, parameters_of
-from segloss.tracing import constant
+from segloss.terms.options import documented_mixture
+from segloss.tracing import constant_of
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "seg_loss"]
 
@@ -320,8 +321,7 @@ def _group_of(term_type: type[Term], **parameters: Any) -> MixtureGroup:
 def _made(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
     """The group of some parameters, which is kept where they can be compared."""
     if torch.compiler.is_compiling():
-        key = _traced_key(make, **parameters)  # first: it puts the group there
-        return _traced[key]
+        return constant_of(make, **parameters)
     try:
         hash(tuple(parameters.values()))
     except TypeError:  # lists, tensors or mappings among them
@@ -335,18 +335,6 @@ def _term_group(term_type: type[Term], **parameters: Any) -> MixtureGroup:
 
 def _documented_group(**parameters: Any) -> MixtureGroup:
     return MixtureGroup([documented_mixture(**parameters)])
-
-
-_traced: dict[str, MixtureGroup] = {}
-"""The groups that compiled code has: a compiler can't make one, and finds them here."""
-
-
-@constant
-def _traced_key(make: Callable[..., MixtureGroup], **parameters: Any) -> str:
-    group = make(**parameters)
-    key = repr(group.mixtures)
-    _traced[key] = group
-    return key
 
 
 @functools.lru_cache(maxsize=128, typed=True)
@@ -376,10 +364,7 @@ def _loss(
 
 
 def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:
-    given = {} if maps is None else check_mapping("maps", maps)
-    for key in group.plan.map_keys:
-        if key not in given:
-            raise ValueError(f"maps must have {key!r}: pass maps={{{key!r}: ...}}.")
+    given = check_maps(maps, group.plan.map_keys)
     return {key: given[key] for key in group.plan.map_keys}
 
 

@@ -255,11 +255,10 @@ class MultiLoss(Precise):
         return together, infos
 
     def _check_finite(self, results: _Results) -> None:
-        losses = self._losses()
-        values = dict(zip([loss.name for loss in losses], results.values.unbind(), strict=True))
-        infos = dict(zip(values, results.infos, strict=True))
         if results.values.isfinite().all():
             return
+        values = dict(zip(self._names(), results.values.unbind(), strict=True))
+        infos = dict(zip(values, results.infos, strict=True))
         wrong = [name for name, value in values.items() if not value.isfinite()]
         parts = [part for name in wrong for part in _not_finite(name, infos[name])]
         where = f" ({', '.join(parts)})" if parts else ""

@@ -33,9 +33,9 @@ def _merged_prediction(pixels: Pixels, merged: Tensor) -> Tensor:
     prediction, valid = pixels.prediction, pixels.valid()
     if valid is not None:
         prediction = torch.where(valid, prediction, 0)  # of which NaN would stay in the gradient
-    gone = -torch.inf if pixels.from_logits else 0.0
+    gone = -torch.inf if pixels.options.from_logits else 0.0
     joined = prediction.masked_fill(~_with_background(merged), gone)
-    background = joined.logsumexp(1) if pixels.from_logits else joined.sum(1)
+    background = joined.logsumexp(1) if pixels.options.from_logits else joined.sum(1)
     rest = prediction.masked_fill(merged, gone)
     return torch.cat([background.unsqueeze(1), rest[:, 1:]], 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any
 
 from torch import Tensor
@@ -311,7 +312,7 @@ class SegLoss(Loss):
         """What a pass must know of the losses' mixtures, as they are now."""
         mixtures = [loss.mixture for loss in losses if isinstance(loss, SegLoss)]
         for group in self._shared:
-            if len(group.mixtures) == len(mixtures) and all(map(_is, group.mixtures, mixtures)):
+            if len(group.mixtures) == len(mixtures) and all(map(is_, group.mixtures, mixtures)):
                 return group
         group = MixtureGroup(mixtures)
         self._shared = [group, *self._shared[:3]]
@@ -395,10 +396,6 @@ class SegLoss(Loss):
         if selected.shape[1] != prediction.shape[1]:
             return values  # of the classes, where label maps are what is selected
         return selected.reshape(*selected.shape[:2], *values.shape[2:])
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
 
 
 def _numbers(weights: Tensor | None) -> Any:

@@ -7,7 +7,7 @@ business of `segloss.sums`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from segloss.arguments import (
     check_choice,
     check_flag,
     check_integer,
+    check_mapping,
     check_number,
     check_weights,
 )
@@ -92,7 +93,6 @@ class Pixels:
         maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
 
     Attributes:
-        activation, from_logits, ignore_index, label_smoothing: Those of the options.
         is_exclusive: Whether the classes exclude each other.
         is_label_map: Whether the target holds class indices, and not one value per class.
         is_soft: Whether targets may lie between 0 and 1.
@@ -111,8 +111,6 @@ class Pixels:
         self.prediction, self.target, self.options = prediction, target, options
         self.weight, self.class_weights, self.pos_weight = weight, class_weights, pos_weight
         self.maps = {} if maps is None else maps
-        self.activation, self.from_logits = options.activation, options.from_logits
-        self.ignore_index, self.label_smoothing = options.ignore_index, options.label_smoothing
         self.is_exclusive = options.activation == "softmax"
         self.is_label_map = target.ndim < prediction.ndim
         self.is_soft = not self.is_label_map and target.is_floating_point()
@@ -146,7 +144,7 @@ class Pixels:
         kept = self.target != ignored
         if self.is_label_map:
             return kept.unsqueeze(1)
-        return kept.all(1, keepdim=True) if self.activation == "softmax" else kept
+        return kept.all(1, keepdim=True) if self.is_exclusive else kept
 
     def valid(self) -> Tensor | None:
         """Which pixels count, (N, 1 or C, P): those neither ignored nor of weight 0; None: all."""
@@ -310,6 +308,23 @@ def pixels_of_arguments(
     )
 
 
+def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, Tensor]:
+    """The maps of an argument.
+
+    Raises:
+        TypeError: They are no mapping.
+        ValueError: One of `keys` is not there.
+    """
+    given = {} if maps is None else check_mapping("maps", maps)
+    for key in keys:
+        if key not in given:
+            raise ValueError(
+                f"maps must have {key!r}{whose}: pass maps={{{key!r}: ...}}. The maps that there "
+                f"are: {', '.join(map(str, given)) or 'none'}."
+            )
+    return given
+
+
 def check_prediction(pred: Any, name: str) -> None:
     """Checks what predictions of all kinds have in common."""
     if not isinstance(pred, Tensor):
@@ -440,10 +455,10 @@ def _flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor
 
 
 def _check_ignored_value(pixels: Pixels, name: str) -> None:
-    dense_softmax = pixels.activation == "softmax" and not pixels.is_label_map
-    if dense_softmax and pixels.ignore_index in (0, 1):
+    ignored = pixels.options.ignore_index
+    if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
         raise ValueError(
-            f"ignore_index={pixels.ignore_index} would leave out every pixel of {name}, which is "
+            f"ignore_index={ignored} would leave out every pixel of {name}, which is "
             "dense: pass a label map to ignore a class, or leave it out with region_classes and "
             "class_weights."
         )
@@ -548,7 +563,7 @@ def _check_target_values(pixels: Pixels, name: str) -> None:
     if not (low >= 0 and high <= 1):
         raise ValueError(
             f"{name} must hold values in [0, 1], got values from {low:g} to {high:g}."
-            f"{_ignore_hint(pixels.ignore_index, low, high)}"
+            f"{_ignore_hint(pixels.options.ignore_index, low, high)}"
         )
 
 
@@ -601,7 +616,7 @@ def _check_labels(pixels: Pixels, name: str) -> None:
     valid = pixels.valid()
     valid = None if valid is None else valid.squeeze(1)
     low, high = _extremes(target, valid)
-    _check_extremes(low, high, name, classes, pixels.ignore_index)
+    _check_extremes(low, high, name, classes, pixels.options.ignore_index)
     if target.is_floating_point():
         kept = target if valid is None else target[valid]
         if not torch.equal(kept, kept.round()):

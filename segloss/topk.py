@@ -13,11 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segloss.arguments import check_choice, check_integer, check_number, check_weights
+from segloss.losses.compound_loss import MODES
 from segloss.precision import Precise, accumulation_dtype, arithmetic_dtype, without_autocast
 from segloss.targets import Names, PixelOptions, Pixels, ValueChecks, as_pixels
-
-MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
-"""What each mode makes of the logits."""
 
 
 class _Places(NamedTuple):
@@ -185,7 +183,7 @@ def _inputs(pixels: Pixels, valid: Tensor | None) -> _Inputs:
         target = _selected(target.unsqueeze(1), valid).long()
     else:
         target = target.to(logits.dtype)
-    return _Inputs(logits, target, _class_weights(pixels, logits), pixels.activation)
+    return _Inputs(logits, target, _class_weights(pixels, logits), pixels.options.activation)
 
 
 def _inputs_at(pixels: Pixels, places: _Places, counts: Tensor) -> _Inputs:
@@ -194,18 +192,18 @@ def _inputs_at(pixels: Pixels, places: _Places, counts: Tensor) -> _Inputs:
     For sigmoid each channel is a pixel of its own.
     """
     sample, channel, pixel = places
-    channels = slice(None) if pixels.activation == "softmax" else channel
+    channels = slice(None) if pixels.is_exclusive else channel
     kept = counts.reshape(-1, 1, 1)
     logits = _column(pixels.prediction[sample, channels, pixel])
     logits = _selected(logits, kept).to(arithmetic_dtype(pixels.prediction.dtype))
     weights = _class_weights(pixels, logits)
-    if pixels.activation == "sigmoid":
+    if not pixels.is_exclusive:
         weights = weights.expand(1, pixels.prediction.shape[1], 1)[0, channel].unsqueeze(1)
     if pixels.is_label_map:
         target = _selected(_column(pixels.target[sample, pixel]), kept).long()
     else:
         target = _selected(_column(pixels.target[sample, channels, pixel]), kept).to(logits.dtype)
-    return _Inputs(logits, target, weights, pixels.activation)
+    return _Inputs(logits, target, weights, pixels.options.activation)
 
 
 def _column(values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+Made = TypeVar("Made")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -21,6 +22,26 @@ def constant(function: Function) -> Function:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def constant_of(make: Callable[..., Made], *values: Any, **parameters: Any) -> Made:
+    """What `make` returns, where a compiler can't look into it: `repr` must say all of it.
+
+    A compiler takes only numbers and texts as constants, so it takes the text, and finds the rest.
+    """
+    text = _text_of(make, *values, **parameters)  # first: it puts there what is found
+    found: Made = _made[text]
+    return found
+
+
+_made: dict[str, Any] = {}
+
+
+@constant
+def _text_of(make: Callable[..., Any], *values: Any, **parameters: Any) -> str:
+    made = make(*values, **parameters)
+    _made[repr(made)] = made
+    return repr(made)
 
 
 def is_traced() -> bool:

@@ -24,7 +24,7 @@ from segloss import SegLoss
 from segloss.sums.kernels.registry import KERNELS
 from segloss.sums.plan import Plan, check_sums
 from segloss.terms import TERMS, Dice, Focal, RegionTerm, total_mean
-from segloss.terms.options import parameters_of
+from segloss.terms.base import parameters_of
 
 KINDS = ("binary", "multilabel", "multiclass", "soft masks", "soft classes", "two classes")
 

@@ -20,7 +20,7 @@ import segloss
 from segloss import build_compound_loss_from_config, build_loss
 from segloss.config_size import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
 from segloss.frame_field.losses import FrameFieldLoss
-from segloss.losses.term_losses import parameters_of
+from segloss.terms.base import parameters_of
 
 SEG = {"_target_": "segloss.SegLoss"}
 LOSS = "loss: {_target_: segloss.SegLoss}\n"

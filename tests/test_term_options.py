@@ -25,7 +25,7 @@ from segloss.terms import (
     Term,
     mean,
 )
-from segloss.terms.options import parameters_of
+from segloss.terms.base import parameters_of
 from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky
 
 

@@ -7,11 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_mapping, check_weights
+from segloss.arguments import check_choice, check_weights
 from segloss.distributed import RankSum
 from segloss.precision import Precise, arithmetic_dtype
 from segloss.sums.autograd import run
-from segloss.targets import Names, PixelOptions, ValueChecks, as_pixels, check_channel_weights
+from segloss.targets import (
+    Names,
+    PixelOptions,
+    ValueChecks,
+    as_pixels,
+    check_channel_weights,
+    check_maps,
+)
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.evaluate import evaluate
 from segloss.terms.mixture import MixtureGroup
@@ -176,13 +183,7 @@ class CompoundLoss(Precise):
         return max(channels, 2) if prediction.ndim < 3 else channels
 
     def _maps(self, maps: Any) -> dict[str, Tensor]:
-        given = {} if maps is None else check_mapping("maps", maps)
-        for key in self.map_keys:
-            if key not in given:
-                raise ValueError(
-                    f"maps must have {key!r} for {type(self).__name__}: pass "
-                    f"loss(prediction, target, maps={{{key!r}: ...}})."
-                )
+        given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         return {key: given[key] for key in self.map_keys}
 
 

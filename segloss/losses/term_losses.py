@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from segloss.arguments import check_keys, shown
 from segloss.losses.compound_loss import MODES, CompoundLoss
 from segloss.terms import TERMS, Term
-from segloss.terms.options import parameters_of
+from segloss.terms.base import parameters_of
 
 __all__ = ["MODES", "TERM_LOSSES", "TermLoss"]
 

@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_mapping
 from segloss.sums.autograd import run
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import FocalSum, MapSum, Plan, Sum, check_sums
-from segloss.targets import pixels_of_arguments
-from segloss.tracing import constant
+from segloss.sums.plan import FocalSum, MapSum, Sum, check_sums
+from segloss.targets import check_maps, pixels_of_arguments
+from segloss.tracing import constant_of
 
 __all__ = ["FocalSum", "MapSum", "SoftConfusion", "Sum", "soft_confusion"]
 
@@ -70,8 +69,8 @@ def soft_confusion(
         >>> confusion.true_positive, confusion.false_positive
         (tensor([[1.5000]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
     """
-    plan = _traced_plan(sums) if torch.compiler.is_compiling() else check_sums(sums)
-    _check_maps({} if maps is None else check_mapping("maps", maps), plan)
+    plan = constant_of(check_sums, sums) if torch.compiler.is_compiling() else check_sums(sums)
+    check_maps(maps, plan.map_keys, ", which sums asks for")
     pixels = pixels_of_arguments(
         pred,
         target,
@@ -86,28 +85,3 @@ def soft_confusion(
         maps=maps,
     )
     return run(pixels, plan).confusion()
-
-
-_traced: dict[str, Plan] = {}
-"""The plans that compiled code has: a compiler can't make one, and finds them here."""
-
-
-def _traced_plan(sums: Any) -> Plan:
-    key = _traced_key(sums)  # first: it puts the plan there
-    return _traced[key]
-
-
-@constant
-def _traced_key(sums: Any) -> str:
-    plan = check_sums(sums)
-    _traced[plan.text] = plan
-    return plan.text
-
-
-def _check_maps(maps: Mapping[str, Tensor], plan: Plan) -> None:
-    for key in plan.map_keys:
-        if key not in maps:
-            raise ValueError(
-                f"maps must have the map {key!r}, which sums asks for; the maps that there are: "
-                f"{', '.join(maps) or 'none'}."
-            )

@@ -15,7 +15,7 @@ from segloss.precision import arithmetic_dtype
 from segloss.sums import compiled
 from segloss.sums.closed_forms import ClosedForms
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.kernels.base import Kernel
+from segloss.sums.kernels.base import Kernel, upstream_of
 from segloss.sums.kernels.registry import REFERENCE, kernel_for, operator_for
 from segloss.sums.plan import Plan
 from segloss.targets import Pixels
@@ -110,7 +110,7 @@ class _Pass(torch.autograd.Function):
         if torch.is_grad_enabled() or any(map(is_batched, given)):
             gradient = _by_reference(pixels, ctx.plan, ctx.forms, of_rows, of_losses)
         elif given:
-            upstream = compiled.upstream_of(of_rows, of_losses, slopes)
+            upstream = upstream_of(of_rows, of_losses, slopes)
             gradient = ctx.kernel.gradient(pixels, ctx.plan, upstream)
         return None, None, None, None, gradient, *[None] * (len(tensors) - 1)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segloss.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.kernels.base import upstream_of
 from segloss.sums.kernels.registry import KERNELS, kernel_for
 from segloss.sums.plan import Plan
 from segloss.targets import PixelOptions, Pixels
@@ -93,23 +94,6 @@ def _gradient(*arguments: Any) -> Tensor:
         return torch.empty_like(pixels.prediction)
     upstream = upstream_of(of_rows, of_losses, slopes)
     return kernel_for(pixels, plan).gradient(pixels, plan, upstream)
-
-
-def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor) -> Tensor:
-    """The slopes of everything by the sums, (S, N, C), from those of rows and of losses.
-
-    Args:
-        of_rows: Upstream gradients of the rows, (S, N, C), or None.
-        of_losses: Those of the losses, (K,) or (), or None.
-        slopes: The slopes of the losses by the rows, (K, S, N, C), or (S, N, C) where there is one.
-    """
-    if of_losses is None or slopes.numel() == 0:
-        return _given(of_rows)
-    if slopes.ndim == 3:
-        total = slopes * of_losses
-    else:
-        total = (slopes * of_losses.view(-1, 1, 1, 1)).sum(0)
-    return total if of_rows is None else of_rows + total
 
 
 def _given(tensor: Tensor | None) -> Tensor:

@@ -101,12 +101,12 @@ class Term:
         dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
         cls.__setattr__ = _refuse  # type: ignore[assignment, method-assign]
         signature = inspect.signature(cls.__init__)
-        order = [signature.parameters[each.name] for each in parameter_fields(cls)]
+        order = [signature.parameters[name] for name in parameters_of(cls)]
         cls.__signature__ = signature.replace(parameters=order)
 
     def __new__(cls, *values: Any, **parameters: Any) -> Self:
         """Says which parameters there are, where the dataclass would only say that one is not."""
-        known = [each.name for each in parameter_fields(cls)]
+        known = parameters_of(cls)
         takes = f"{cls.__name__} takes {_keywords(known)}"
         if values:
             raise TypeError(f"{takes}; got {shown(values[0])} without a keyword.")
@@ -204,6 +204,11 @@ def parameter_fields(term_type: type[Term]) -> list[dataclasses.Field[Any]]:
     fields = {each.name: each for each in dataclasses.fields(term_type) if each.init}  # type: ignore[arg-type]
     names = [name for base in term_type.__mro__ for name in inspect.get_annotations(base)]
     return [fields[name] for name in dict.fromkeys(names) if name in fields]
+
+
+def parameters_of(term_type: type[Term]) -> list[str]:
+    """The names of the keyword arguments that a term takes."""
+    return [each.name for each in parameter_fields(term_type)]
 
 
 def is_same(value: Any, default: Any) -> bool:

@@ -212,6 +212,9 @@ class MixtureGroup:
             )
         self.choosy = tuple(part.term for _, part in self.all if not part.term.fits_any_classes)
 
+    def __repr__(self) -> str:
+        return f"MixtureGroup({list(self.mixtures)})"
+
     def check_classes(self, channels: int, activation: str) -> None:
         """Raises ValueError if the terms' parameters do not fit so many channels."""
         for term in self.choosy:

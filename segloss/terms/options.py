@@ -8,7 +8,7 @@ from typing import Any
 
 from segloss.arguments import check_keys, check_module_name, check_number, nearest, shown
 from segloss.terms import TERMS, Mixture, RegionTerm, Term
-from segloss.terms.base import is_same, parameter_fields
+from segloss.terms.base import is_same, parameter_fields, parameters_of
 from segloss.terms.mixture import Entry
 
 Make = Callable[..., Term]
@@ -113,11 +113,6 @@ def _check_defaults(arguments: Mapping[str, Any]) -> None:
             f"terms is the whole mixture, and {', '.join(changed)} can't stand beside it: write "
             "them into its terms, as in 0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2])."
         )
-
-
-def parameters_of(term_type: type[Term]) -> list[str]:
-    """The names of the keyword arguments that a term takes."""
-    return [each.name for each in parameter_fields(term_type)]
 
 
 def _mixed(entries: list[Entry]) -> Mixture:

@@ -23,7 +23,7 @@ from segloss.terms import (
     Tversky,
     UnifiedFocal,
 )
-from segloss.terms.options import parameters_of
+from segloss.terms.base import parameters_of
 
 WRITTEN = [
     "0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2]) + 0.2 * FocalTversky()",

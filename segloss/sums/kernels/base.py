@@ -62,6 +62,24 @@ class ClosedLosses(NamedTuple):
     per_class: Tensor
 
 
+def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor) -> Tensor:
+    """The slopes of everything by the sums, (S, N, C), from those of rows and of losses.
+
+    Args:
+        of_rows: Upstream gradients of the rows, (S, N, C), or None.
+        of_losses: Those of the losses, (K,) or (), or None.
+        slopes: The slopes of the losses by the rows, (K, S, N, C), or (S, N, C) where there is one.
+    """
+    if of_losses is None or slopes.numel() == 0:
+        assert of_rows is not None
+        return of_rows
+    if slopes.ndim == 3:
+        total = slopes * of_losses
+    else:
+        total = (slopes * of_losses.view(-1, 1, 1, 1)).sum(0)
+    return total if of_rows is None else of_rows + total
+
+
 class Kernel(ABC):
     """Computes sums over pixels, and their gradient.
 

@@ -80,7 +80,7 @@ def _sums(pixels: Pixels, plan: Plan) -> dict[str, Tensor]:
         region = _label_region if pixels.is_label_map else _dense_region
         result.update(region(likely, target, weight))
     if CROSS_ENTROPY in plan.sums:
-        entropy = _binary_entropy if pixels.activation == "sigmoid" else _softmax_entropy
+        entropy = _binary_entropy if not pixels.is_exclusive else _softmax_entropy
         result.update(entropy(likely, target, weight, pixels))
     result.update(_pixel_sums(likely, target, weight, pixels, plan))
     for focal in plan.focals:
@@ -121,9 +121,9 @@ class _Given:
 
 def _likely(prediction: Tensor, target: Tensor, pixels: Pixels) -> _Likely | _Given:
     """The probabilities, and their logarithms."""
-    if not pixels.from_logits:
+    if not pixels.options.from_logits:
         return _Given(prediction)
-    if pixels.activation == "sigmoid":
+    if not pixels.is_exclusive:
         log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
         return _Likely(log_p.exp(), log_q.exp(), log_p, log_q)
     pivot = target if pixels.is_label_map else prediction.argmax(1)
@@ -248,7 +248,7 @@ def _focal(
         gamma, alpha = sides_of(focal, index, likely.p)
         log_p, log_q = likely.log_p.gather(1, index), likely.log_q.gather(1, index)
         return _total((weight * (-alpha * (gamma * log_q).exp() * log_p)).squeeze(1))
-    if pixels.activation == "softmax":
+    if pixels.is_exclusive:
         classes = torch.arange(likely.p.shape[1], device=likely.p.device).reshape(1, -1, 1)
         gamma, alpha = sides_of(focal, classes, likely.p)
         losses = -alpha * target * (gamma * likely.log_q).exp() * likely.log_p
@@ -262,7 +262,7 @@ def _focal(
 def _binary_entropy(
     likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
 ) -> dict[str, Tensor]:
-    smoothing = pixels.label_smoothing
+    smoothing = pixels.options.label_smoothing
     smooth_target = target * (1 - smoothing) + smoothing / 2
     positive = _per_class(pixels.pos_weight, target) * smooth_target
     entropy = -positive * likely.log_p - (1 - smooth_target) * likely.log_q
@@ -286,8 +286,8 @@ def _softmax_entropy(
     else:
         entropy = (target * weighted).sum(1)
         normaliser = pixel_weight
-    if pixels.label_smoothing > 0:
-        entropy = torch.lerp(entropy, weighted.mean(1), pixels.label_smoothing)
+    if pixels.options.label_smoothing > 0:
+        entropy = torch.lerp(entropy, weighted.mean(1), pixels.options.label_smoothing)
     return {"cross_entropy": _total(pixel_weight * entropy), "weight": _total(normaliser)}
 
 

@@ -36,7 +36,7 @@ class TorchKernel(Kernel):
 
     def supports(self, pixels: Pixels, plan: Plan) -> str:
         """The reason why it does not take this batch and plan; empty where it does."""
-        if not pixels.from_logits:
+        if not pixels.options.from_logits:
             return "it takes logits, and these are probabilities"
         if pixels.is_exclusive and not pixels.is_label_map:
             return "it takes label maps with softmax, and the target is dense"

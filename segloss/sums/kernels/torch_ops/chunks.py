@@ -139,7 +139,7 @@ class Chunks:
 
     def smoothed(self, target: Tensor) -> Tensor:
         """The target of binary cross-entropy, g (1 - e) + e / 2, in scratch of its own."""
-        e = self.source.label_smoothing
+        e = self.source.options.label_smoothing
         if e == 0:
             return target
         return torch.mul(target, 1 - e, out=self.buffer("smoothed", target)).add_(e / 2)

@@ -165,9 +165,9 @@ class SoftmaxChunks(Chunks):
             of_labels = self.class_weights[chunk.target]
             entropy = entropy * of_labels
             weight = of_labels if weight is None else of_labels * weight.squeeze(1)
-        if self.source.label_smoothing > 0:
+        if self.source.options.label_smoothing > 0:
             mean = self._mean_surprise(chunk.prediction, exponentials)
-            entropy = torch.lerp(entropy, mean, self.source.label_smoothing)
+            entropy = torch.lerp(entropy, mean, self.source.options.label_smoothing)
         if chunk.weight is not None:
             entropy = entropy * chunk.weight.squeeze(1)
         samples, pixels = chunk.target.shape
@@ -228,7 +228,7 @@ class SoftmaxChunks(Chunks):
             torch.mul(p, shift.unsqueeze(1), out=slope)
         else:
             torch.add(rises, shift.unsqueeze(1), out=slope).mul_(p)
-        if "cross_entropy" in upstream and self.source.label_smoothing > 0:
+        if "cross_entropy" in upstream and self.source.options.label_smoothing > 0:
             slope.sub_(self._smoothing_rate(upstream["cross_entropy"]).unsqueeze(-1))
         slope.scatter_(1, labels.unsqueeze(1), own_slope.unsqueeze(1))
         if chunk.weight is not None:
@@ -294,7 +294,7 @@ class SoftmaxChunks(Chunks):
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The product a v, and the smoothing's part of the label's own slope, (n, l) or (n, 1)."""
-        a, e = upstream.unsqueeze(1), self.source.label_smoothing
+        a, e = upstream.unsqueeze(1), self.source.options.label_smoothing
         v = a if self.class_weights is None else a * self.class_weights[labels]
         if e == 0:
             return v, torch.zeros_like(a)
@@ -306,7 +306,7 @@ class SoftmaxChunks(Chunks):
         """What smoothing takes from every class: a e c_j / C, (n, C)."""
         classes = self.source.prediction.shape[1]
         weights = upstream.new_ones(classes) if self.class_weights is None else self.class_weights
-        return (self.source.label_smoothing / classes) * upstream.unsqueeze(1) * weights
+        return (self.source.options.label_smoothing / classes) * upstream.unsqueeze(1) * weights
 
     def _classes(self, like: Tensor) -> Tensor:
         """The classes' weights, (C,)."""
