@@ -322,5 +322,7 @@ def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
     """The values weighted by lambda; what is no number of both is taken from the first."""
     if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
         return value_a
-    lam = torch.as_tensor(lam).to(value_a)  # before 1 - lam, which float32 would round
+    lam = torch.as_tensor(lam)
+    # Before 1 - lam, which float32 would round. A number of the CPU goes with any device's.
+    lam = lam.to(value_a.dtype) if lam.is_cpu else lam.to(value_a)
     return lam * value_a + (1 - lam) * value_b

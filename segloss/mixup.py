@@ -92,10 +92,10 @@ class MixUp:
                 f"images and gt_batch[{self.gt_key!r}] must be of the same number, got "
                 f"{len(images)} and {len(targets)}."
             )
-        lam = torch.tensor(self._draw_lambda(generator), device=images.device)
+        lam = torch.full((), self._draw_lambda(generator), device=images.device)
         order = _permutation(len(images), generator)
-        blended = lam * images + (1 - lam) * images[order.to(images.device)]
-        partners = targets[order.to(targets.device)]
+        blended = lam * images + (1 - lam) * _in_order(images, order)
+        partners = _in_order(targets, order)
         mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": lam, _INDEX: order}
         return blended, {**gt_batch, **mixed}
 
@@ -143,11 +143,21 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
 def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
     """The batch with each sample's partner in its place."""
     return {
-        key: value[index.to(value.device)]
+        key: _in_order(value, index)
         if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
         else value
         for key, value in batch.items()
     }
+
+
+def _in_order(values: Tensor, index: Tensor) -> Tensor:
+    """Returns the samples of a batch in another order.
+
+    An order on the CPU does not travel, for which a GPU would wait: samples are copied one by one.
+    """
+    if values.device == index.device or not index.is_cpu or len(index) == 0 or is_traced():
+        return values[index.to(values.device)]
+    return torch.stack([values[sample] for sample in index.tolist()])
 
 
 def _check_index(index: Any, target: Any) -> Tensor:

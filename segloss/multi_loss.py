@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from segloss.arguments import check_flag, check_number, check_same_names, is_list, shown
 from segloss.batch import Batch
-from segloss.constants import on_device
+from segloss.constants import moved, on_device, written
 from segloss.distributed import local_statistics, rank
 from segloss.loss import Criterion, Loss, is_watched, raw_losses, share_passes
 from segloss.loss_wrapper import LossWrapper
@@ -215,10 +215,10 @@ class MultiLoss(Precise):
         raw, infos = self._raw(pred_batch, gt_batch)
         if epoch is not None:
             self.set_epoch(epoch)  # after what a wrong batch may have raised
-        weights = self.current_weights.to(raw.device)
+        weights = written(self.current_weights, raw.device)
         values = raw.detach()
         if normalize:
-            norms = torch.stack([loss.norm for loss in self._losses()]).to(raw.device)
+            norms = moved(torch.stack([loss.norm for loss in self._losses()]), raw.device)
             weights, values = weights / norms, (values / norms).to(raw.dtype)
         results = _Results(values, weights * raw, raw.dtype, infos)
         for listener in self._listeners.values():
@@ -287,8 +287,8 @@ class MultiLoss(Precise):
         Raises:
             TypeError, ValueError: `epoch` is no finite number.
         """
-        weights = self.schedule.at(epoch)
-        self.current_weights.copy_(torch.tensor(weights, dtype=self.current_weights.dtype))
+        for place, weight in enumerate(self.schedule.at(epoch)):
+            self.current_weights[place].fill_(weight)  # to be copied, it would wait for a GPU
         self.epoch.fill_(epoch)
         self._knows_weights = True
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.arguments import as_python, check_integer, is_list, shown
+from segloss.constants import on_device
 
 Selector = int | slice | str | Mapping[str, Any] | Sequence[int] | Sequence[bool] | Tensor
 
@@ -65,7 +66,7 @@ class ChannelSelector:
         first, count = channels[0], len(channels)
         if channels == list(range(first, first + count)):
             return tensor.narrow(1, first, count)
-        return tensor.index_select(1, torch.tensor(channels, device=tensor.device))
+        return tensor.index_select(1, on_device(tuple(channels), tensor.device, torch.int64))
 
     def _channels(self, count: int, key: str) -> list[int]:
         if isinstance(self.index, slice):

@@ -6,6 +6,7 @@ business of `segloss.sums`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from segloss.arguments import (
     check_number,
     check_weights,
 )
+from segloss.constants import moved
 from segloss.tracing import is_traced
 
 ACTIVATIONS = ("sigmoid", "softmax")
@@ -190,6 +192,21 @@ class ValueChecks:
             self._passed.add(_occasion(role, tensor))
 
 
+class _ChecksOfCalls(ValueChecks):
+    """Those of functions, for which any batch on the CPU may be the first."""
+
+    def passed(self, role: str, tensor: Tensor) -> None:
+        """Notes that the values were read, and right, unless they are on the CPU."""
+        if not tensor.is_cpu:
+            super().passed(role, tensor)
+
+
+@functools.lru_cache(maxsize=128)
+def _kept_checks(options: PixelOptions) -> ValueChecks:
+    """The checks that all calls with the same options share."""
+    return _ChecksOfCalls()
+
+
 def _occasion(role: str, tensor: Tensor) -> tuple[Any, ...]:
     """What is read once: on CPU a role in each shape, elsewhere a role."""
     on_cpu = tensor.device.type == "cpu"
@@ -259,8 +276,8 @@ def as_pixels(
         None
         if pixel_weights is None
         else _flat_weight(pixel_weights, weight_name, pred, pred_name, activation),
-        None if class_weights is None else class_weights.to(pred.device),
-        None if pos_weight is None else pos_weight.to(pred.device),
+        None if class_weights is None else moved(class_weights, pred.device),
+        None if pos_weight is None else moved(pos_weight, pred.device),
         {key: _flat_map(values, key, pred, pred_name) for key, values in maps.items()}
         if maps
         else None,
@@ -289,7 +306,11 @@ def pixels_of_arguments(
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
 ) -> Pixels:
-    """The pixels that a function's arguments describe, all of them checked."""
+    """The pixels that a function's arguments describe, all of them checked.
+
+    On the CPU values are read in every call; on an accelerator, in the first call with the same
+    options alone, by whichever function.
+    """
     options = PixelOptions.checked(
         n_classes,
         activation,
@@ -305,6 +326,7 @@ def pixels_of_arguments(
         class_weights=check_weights("class_weights", class_weights),
         pos_weight=check_weights("pos_weight", pos_weight),
         maps=maps,
+        checks=None if is_traced() else _kept_checks(options),
     )
 
 

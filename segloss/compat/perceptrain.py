@@ -243,7 +243,7 @@ class GradWeightedLoss(nn.Module):
         greatest = gradients[self.fixed_metric].abs().max()
         targets = torch.stack([greatest / gradients[k].abs().mean() for k in self.metric_names])
         known = targets.isfinite() & (targets > 0)
-        known[self.metric_names.index(self.fixed_metric)] = False
+        known[self.metric_names.index(self.fixed_metric)].fill_(False)
         moved = torch.lerp(self.weights, targets.to(self.weights), self.alpha)
         self.weights = torch.where(known, moved, self.weights)
 

@@ -6,10 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segloss.constants import on_device
+
 _SCHARR = (47.0, 162.0, 47.0)
 """Weights across a derivative that make it nearly independent of the direction."""
 
-_LAPLACIAN = ((0.5, 1.0, 0.5), (1.0, -6.0, 1.0), (0.5, 1.0, 0.5))
+_LAPLACIAN = (0.5, 1.0, 0.5, 1.0, -6.0, 1.0, 0.5, 1.0, 0.5)
+"""Its kernel of 3 by 3, row by row."""
 
 
 def alignment_error(z: Tensor, crossfield: Tensor) -> Tensor:
@@ -92,8 +95,8 @@ def image_gradient(image: Tensor) -> Tensor:
         >>> image_gradient(ramp)[0, 0, :, 1, 1]
         tensor([0., 1.])
     """
-    across = image.new_tensor(_SCHARR)
-    kernel = image.new_tensor([-1.0, 0.0, 1.0]).unsqueeze(1) * across
+    across = on_device(_SCHARR, image.device, image.dtype)
+    kernel = on_device((-1.0, 0.0, 1.0), image.device, image.dtype).unsqueeze(1) * across
     kernel = kernel / kernel.abs().sum()
     kernels = torch.stack([kernel, kernel.T]).unsqueeze(1)
     padded = F.pad(image.flatten(0, 1).unsqueeze(1), (1, 1, 1, 1), mode="replicate")
@@ -102,6 +105,6 @@ def image_gradient(image: Tensor) -> Tensor:
 
 def laplacian(image: Tensor) -> Tensor:
     """The Laplacian of each channel, (N, C, H, W), divided by 12; zeros outside of the image."""
-    kernel = image.new_tensor(_LAPLACIAN) / 12
+    kernel = on_device(_LAPLACIAN, image.device, image.dtype).view(3, 3) / 12
     channels = image.flatten(0, 1).unsqueeze(1)
     return F.conv2d(channels, kernel[None, None], padding=1).reshape(image.shape)

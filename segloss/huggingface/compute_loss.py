@@ -132,5 +132,5 @@ def _share(labels: Tensor, items: Tensor | int) -> Tensor:
             "counts them where its `compute_loss_func` is this."
         )
     mine = labels.ne(_UNCOUNTED).sum()
-    whole = torch.as_tensor(items, device=mine.device).flatten()[0].clamp(min=1)
-    return mine / whole
+    whole = torch.as_tensor(items).flatten()[0].clamp(min=1)
+    return mine / (whole if whole.is_cpu else whole.to(mine.device))  # a CPU's number goes with any

@@ -63,7 +63,8 @@ class LogLossComponents(Callback):
         """Begins to listen to the losses."""
         self._release()
         names = {loss: name for name, loss in _named(pl_module).items()}
-        self._values = {name: torch.tensor(torch.nan) for name in names.values()}
+        missing = torch.full((), torch.nan, device=pl_module.device)
+        self._values = dict.fromkeys(names.values(), missing)
         for loss in find_losses(pl_module).values():
             paths = {each.name: names[each].removesuffix(each.name) for each in members(loss)}
             if isinstance(loss, MultiLoss):
