@@ -46,7 +46,7 @@ def batch(kind: str) -> Batch:
 def waits_of(make: Make, call: Call, kind: str = "binary", *, to_gpu: bool = False) -> list[str]:
     """The waits of the second and third steps of a training."""
     loss, found = make(), []
-    with a_gpu(*[loss] if isinstance(loss, nn.Module) else [], moved=to_gpu):
+    with a_gpu(*[loss] if to_gpu else []):
         for step in range(3):
             taken = batch(kind)
             with Waits() as waits:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 import segloss
@@ -42,7 +42,9 @@ _PACKAGE = Path(segloss.__file__).parent
 
 
 class Waits(TorchDispatchMode):
-    """Notes each wait as "why at file:line"; values that are read are made up.
+    """Notes each wait as "why at file:line"; values that are read from the GPU are made up.
+
+    What is computed on the CPU alone has its values.
 
     Attributes:
         found: The waits.
@@ -58,12 +60,13 @@ class Waits(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
         given = _tensors((args, kwargs))
-        on_gpu = any(tensor.is_cuda for tensor in given)
+        if not _is_of_gpu(given, kwargs):
+            with _disable_current_modes():
+                return func(*args, **kwargs)
         if name in _READ:
-            if on_gpu:
-                self._note(f"{name} reads a value")
+            self._note(f"{name} reads a value")
             return _number(args[0]) if name == "_local_scalar_dense" else name == "equal"
-        if on_gpu and (name in _COUNTED or _is_masked(name, args)):
+        if name in _COUNTED or _is_masked(name, args):
             self._note(f"{name} counts values")
             return args[0].new_empty(1)
         result = func(*args, **kwargs)
@@ -85,25 +88,22 @@ class Waits(TorchDispatchMode):
 
 
 @contextmanager
-def a_gpu(*modules: nn.Module, moved: bool = False) -> Iterator[None]:
+def a_gpu(*modules: nn.Module) -> Iterator[None]:
     """A context with a GPU that computes nothing, in which losses work as they do eagerly.
 
     The fake tensors are made by a mode, in which the package would work as for a tracer. What it
     keeps between steps is new in here, and forgotten afterwards.
 
     Args:
-        modules: Modules whose buffers become fake tensors too.
-        moved: Whether they are moved to the GPU.
+        modules: Modules that are moved to the GPU.
     """
     with pytest.MonkeyPatch.context() as patch, segloss.use_backend("torch"), _forgetting():
         for name, module in list(sys.modules.items()):
             if name.startswith("segloss") and hasattr(module, "is_traced"):
                 patch.setattr(module, "is_traced", lambda: False)
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        with FakeTensorMode(allow_non_fake_inputs=True):
             for module in modules:
-                module._apply(mode.from_tensor)
-                if moved:
-                    module.to("cuda")
+                module.to("cuda")
             yield
 
 
@@ -173,6 +173,12 @@ def _fitted(gradient: Tensor, metadata: Any) -> Tensor:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _is_of_gpu(given: list[Tensor], options: Any) -> bool:
+    """Whether an operation has to do with a GPU."""
+    is_fake = any(isinstance(tensor, FakeTensor) for tensor in given)
+    return is_fake or torch.device(options.get("device") or "cpu").type == "cuda"
 
 
 def _is_masked(name: str, args: tuple[Any, ...]) -> bool:
