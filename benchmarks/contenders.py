@@ -23,14 +23,18 @@ class Workload(NamedTuple):
     shape: tuple[int, ...]
     classes: int
 
-    def batch(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Logits that require grad, and a target."""
+    def batch(
+        self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, Tensor]:
+        """Logits that require grad, and a target: the same numbers on every device."""
         generator = torch.Generator().manual_seed(0)
-        logits = torch.randn(self.shape, generator=generator).to(dtype).requires_grad_()
+        logits = torch.randn(self.shape, generator=generator).to(device, dtype).requires_grad_()
         if self.classes == 2:
-            return logits, torch.randint(0, 2, self.shape, generator=generator).to(dtype)
+            target = torch.randint(0, 2, self.shape, generator=generator)
+            return logits, target.to(device, dtype)
         samples, _, *spatial = self.shape
-        return logits, torch.randint(0, self.classes, (samples, *spatial), generator=generator)
+        target = torch.randint(0, self.classes, (samples, *spatial), generator=generator)
+        return logits, target.to(device)
 
 
 WORKLOADS = {

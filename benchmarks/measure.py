@@ -110,11 +110,24 @@ def measure_error(
     logits, target = workload.batch(dtype)
     if margin > 0:
         logits = confident(logits, target, margin)
+        # The textbook itself loses digits there, in float64 too.
+        precise = loss
+    else:
+        precise = precise_loss(name, loss, workload.classes)
+    return errors(loss, precise, logits, target)
+
+
+def precise_loss(name: str, loss: LossFunction, classes: int) -> LossFunction:
+    """The loss that gives a contender's exact value, for logits in float64."""
+    return textbook(classes) if name.startswith(OURS) else loss
+
+
+def errors(
+    loss: LossFunction, precise: LossFunction, logits: Tensor, target: Tensor
+) -> dict[str, Any]:
+    """Errors of a step against those of a precise loss in float64, of the same logits."""
     value = step(loss, logits, target).item()
     gradient = logits.grad
-    precise = textbook(workload.classes) if name.startswith(OURS) else loss
-    if margin > 0 and name.startswith(OURS):
-        precise = loss  # the textbook itself loses digits there, in float64 too
     logits = logits.detach().double().requires_grad_()
     target = target.double() if target.is_floating_point() else target
     exact = step(precise, logits, target).item()
