@@ -2,8 +2,9 @@
 
     pip install -e ".[bench]" && python benchmarks/compound.py
 
-Every figure comes from a process of its own, the rounds take turns, and what is not installed is
-left out. Prints a table for each workload; `--write` puts them and a plot into the documentation.
+On a CPU every figure comes from a process of its own, and the rounds take turns. `--device cuda`
+measures a GPU instead, in one process and within a budget. What is not installed is left out.
+Prints a table for each workload; `--write` puts them and a plot into the documentation.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import compound_cuda
+import torch
 import typer
 from contenders import CONTENDERS, PEERS, WORKLOADS, Workload
-from report import plot_scaling, print_tables, write_documents
+from devices import Cuda, Device, StandIn
+from report import plot_scaling, print_tables, renew, write_documents
+from report_cuda import cuda_report
 from rich.progress import track
 
 MEASURE = Path(__file__).with_name("measure.py")
@@ -39,23 +45,62 @@ class Job(NamedTuple):
     seconds: float = 0.0
 
 
+class Where(str, Enum):
+    """What to measure."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 def main(
-    rounds: Annotated[int, typer.Option(help="Processes that time each contender.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Seconds of timing in a process.")] = 1.5,
+    device: Annotated[Where, typer.Option(help="What to measure.")] = Where.CPU,
+    rounds: Annotated[int, typer.Option(help="CPU: processes that time each contender.")] = 3,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Seconds of timing: 1.5 in each process, or 0.3 on a GPU."),
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(help="GPU: seconds after which no further figure is begun.")
+    ] = 200.0,
     workloads: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
     contenders: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
-    scaling: Annotated[bool, typer.Option(help="Time by pixels and by classes too.")] = True,
-    results: Annotated[Path, typer.Option(help="Where the raw results go.")] = Path(
-        "compound.json"
-    ),
+    scaling: Annotated[bool, typer.Option(help="CPU: time by pixels and by classes too.")] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option(help="GPU: a CPU stands in, with tiny batches; the figures mean nothing."),
+    ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Where the raw results go: compound.json, or compound_cuda.json."),
+    ] = None,
     write: Annotated[bool, typer.Option(help="Renew the tables and the plot in docs.")] = False,
 ) -> None:
     """Measures time, memory and accuracy, and prints them side by side."""
     chosen = chosen_names("workloads", workloads, list(WORKLOADS))
     compared = chosen_names("contenders", contenders, list(CONTENDERS))
-    jobs = [*workload_jobs(chosen, compared, rounds, seconds)]
+    if dry_run and (device is Where.CPU or write):
+        raise typer.BadParameter("--dry-run goes with --device cuda, and without --write.")
+    if device is Where.CPU:
+        raw = results or Path("compound.json")
+        on_cpu(chosen, compared, rounds, seconds or 1.5, scaling, raw, write)
+    else:
+        raw = results or Path("compound_cuda.json")
+        on_gpu(chosen, compared, seconds or 0.3, budget, dry_run, raw, write)
+
+
+def on_cpu(
+    workloads: list[str],
+    contenders: list[str],
+    rounds: int,
+    seconds: float,
+    scaling: bool,
+    results: Path,
+    write: bool,
+) -> None:
+    """Measures in processes, one figure each."""
+    jobs = [*workload_jobs(workloads, contenders, rounds, seconds)]
     if scaling:
-        jobs += scaling_jobs([name for name in compared if name in PLOTTED], seconds / 5)
+        jobs += scaling_jobs([name for name in contenders if name in PLOTTED], seconds / 5)
     measured = []
     for job in track(jobs, "measuring"):
         measured.append(job._asdict() | run(job))
@@ -64,6 +109,33 @@ def main(
     if write:
         plot_scaling(measured)
         write_documents(measured)
+
+
+def on_gpu(
+    workloads: list[str],
+    contenders: list[str],
+    seconds: float,
+    budget: float,
+    dry_run: bool,
+    results: Path,
+    write: bool,
+) -> None:
+    """Measures in this process, what fits the budget."""
+    if not dry_run and not torch.cuda.is_available():
+        raise typer.BadParameter("PyTorch has no GPU here; --dry-run does without.")
+    device: Device = StandIn() if dry_run else Cuda()
+    measured = compound_cuda.measure_all(
+        [*compound_cuda.jobs(workloads, contenders)],
+        compound_cuda.TINY if dry_run else WORKLOADS,
+        device,
+        seconds,
+        budget,
+        results,
+    )
+    report = cuda_report(measured)
+    print(report)
+    if write:
+        renew("cuda", report)
 
 
 def chosen_names(option: str, text: str, known: list[str]) -> list[str]:

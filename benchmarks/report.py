@@ -228,6 +228,16 @@ def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def machine() -> str:
     """What it was measured on."""
+    processor = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[0]
+    return (
+        f"{processor}, {torch.backends.cpu.get_cpu_capability()}, 2 threads; Python "
+        f"{platform.python_version()} on {sys.platform}, PyTorch {torch.__version__}, "
+        f"{', '.join(f'{name} {number}' for name, number in library_versions().items())}."
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the other libraries."""
     packages = {
         "segmentation-models-pytorch": "segmentation-models-pytorch",
         "MONAI": "monai",
@@ -235,13 +245,7 @@ def machine() -> str:
         "kornia": "kornia",
         "nnU-Net": "nnunetv2",
     }
-    versions = [f"{name} {installed(package)}" for name, package in packages.items()]
-    processor = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[0]
-    return (
-        f"{processor}, {torch.backends.cpu.get_cpu_capability()}, 2 threads; Python "
-        f"{platform.python_version()} on {sys.platform}, PyTorch {torch.__version__}, "
-        f"{', '.join(versions)}."
-    )
+    return {name: installed(package) for name, package in packages.items()}
 
 
 def installed(package: str) -> str:
