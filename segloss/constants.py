@@ -8,9 +8,11 @@ another constant. Numbers that change from step to step are written by the devic
 from __future__ import annotations
 
 import functools
+from collections.abc import MutableMapping
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from segloss.tracing import is_traced
 
@@ -19,7 +21,10 @@ def on_device(numbers: tuple[float, ...], device: torch.device, dtype: torch.dty
     """The numbers as a vector, which nobody may change in place."""
     if is_traced():  # a tensor of a tracer must not outlive it
         return torch.tensor(numbers, dtype=dtype, device=device)
-    return _kept(numbers, device, dtype)
+    kept = _kept(numbers, device, dtype)
+    if device.type == "cuda" and _is_capturing():
+        _captured[id(kept)] = kept
+    return kept
 
 
 def moved(numbers: Tensor, device: torch.device) -> Tensor:
@@ -45,6 +50,37 @@ def written(numbers: Tensor, device: torch.device) -> Tensor:
         return numbers.to(device)
     each = (torch.full((), n, dtype=numbers.dtype, device=device) for n in numbers.tolist())
     return torch.stack([*each])
+
+
+def _is_capturing() -> bool:
+    """Whether a CUDA graph is recorded."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
+def known(number: Tensor) -> float | None:
+    """Returns the value of a module's number (), which is read when it has changed; None: unknown.
+
+    A GPU waits for the read, so a step after the first does not. What changes a tensor through its
+    `data` is not seen, as autograd does not see it.
+    """
+    if is_traced():
+        return None
+    if number.is_cpu:
+        return number.item()
+    if number.is_inference():  # it counts no changes
+        return None
+    version, value = _known.get(number, (-1, 0.0))
+    if version != number._version:
+        value = number.item()
+        _known[number] = (number._version, value)
+    return value
+
+
+_known: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
+"""The version and the value of numbers on a GPU."""
+
+_captured: dict[int, Tensor] = {}
+"""The constants that CUDA graphs read, which must live as long as these: for good."""
 
 
 @functools.lru_cache(maxsize=256)

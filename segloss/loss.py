@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segloss.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.batch import Batch
+from segloss.constants import known
 from segloss.distributed import all_reduce_sum, local_statistics, world_size
 from segloss.mixup import KEYS, split_mixup
 from segloss.precision import Precise
@@ -110,7 +111,7 @@ class Loss(Precise):
             check_flag("normalize", normalize)
         loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
-            loss = loss / self.norm.to(loss.dtype)
+            loss = _divided(loss, self.norm)
         return loss, extra_info
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
@@ -308,6 +309,13 @@ def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float
     if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta:
         return default
     return float(value)
+
+
+def _divided(loss: Tensor, norm: Tensor) -> Tensor:
+    value = known(norm)
+    if value == 1:
+        return loss
+    return loss / (norm.to(loss.dtype) if value is None else value)
 
 
 def _detached(value: Any) -> Any:

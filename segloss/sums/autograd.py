@@ -59,7 +59,7 @@ def run(pixels: Pixels, plan: Plan, forms: ClosedForms | None = None) -> Outcome
     kernel = kernel_for(pixels, plan)
     if kernel is REFERENCE:
         return _traced(pixels, plan, forms)
-    forms = forms if kernel.has_closed_forms else None
+    forms = forms if kernel.takes_forms(pixels) else None
     results = _Pass.apply(kernel, pixels, plan, forms, *pixels.tensors(plan.map_keys))
     rows, losses, details = results
     return Outcome(rows, plan, pixels.is_exclusive, losses, *details)
@@ -70,7 +70,7 @@ def _traced(pixels: Pixels, plan: Plan, forms: ClosedForms | None) -> Outcome:
     if torch.compiler.is_compiling() and not is_exporting():
         operator = operator_for(pixels, plan)
         if operator is not None:
-            forms = forms if operator.has_closed_forms else None
+            forms = forms if operator.takes_forms(pixels) else None
             return Outcome(*compiled.run(pixels, plan, forms))
     return Outcome(REFERENCE.sums(pixels, plan), plan, pixels.is_exclusive)
 
@@ -95,10 +95,10 @@ class _Pass(torch.autograd.Function):
             ctx.save_for_backward(prediction, *others, None)
             return rows, None, (None, None)
         wanted = ctx.needs_input_grad[4]
-        found = kernel.losses(rows, pixels.is_exclusive, forms, plan, with_slopes=wanted)
+        dtype = arithmetic_dtype(prediction.dtype)
+        found = kernel.losses(rows, pixels.is_exclusive, forms, plan, dtype, with_slopes=wanted)
         ctx.save_for_backward(prediction, *others, found.slopes)
-        losses = found.losses.to(arithmetic_dtype(prediction.dtype), copy=True)
-        return rows, losses, (found.values, found.per_class)  # a tuple of these has no graph
+        return rows, found.losses, (found.values, found.per_class)  # a tuple of these has no graph
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:

@@ -34,6 +34,15 @@ class Cells(NamedTuple):
     weights: tuple[float, ...] | None
     skip_absent: bool
 
+    def class_weights(self, channels: int) -> list[float]:
+        """The weight of each class in the mean, -1 where it is not looked at."""
+        classes = range(channels) if self.classes is None else self.classes
+        given = [1.0] * len(classes) if self.weights is None else self.weights
+        weights = [-1.0] * channels
+        for place, weight in zip(classes, given, strict=True):
+            weights[place] = weight
+        return weights
+
 
 class PixelMean(NamedTuple):
     """The mean over pixels: the total of one row over that of another.

@@ -59,12 +59,10 @@ def _run(*arguments: Any) -> tuple[Tensor, ...]:
     forms = ClosedForms.read(text)
     if forms.count == 0:
         return rows, *(rows.new_empty(0) for _ in range(4))
-    if not kernel.has_closed_forms:  # of a batch without pixels: any kernel takes rows
-        kernel = next(each for each in KERNELS if each.has_closed_forms)
-    found = kernel.losses(rows, pixels.is_exclusive, forms, plan, with_slopes=True)
-    losses = found.losses.to(arithmetic_dtype(pixels.prediction.dtype), copy=True)
-    # What an operator returns must not share memory
-    return rows, losses, found.values.clone(), found.per_class.clone(), _given(found.slopes)
+    kernel = next(each for each in KERNELS if each.takes_forms(pixels))  # of any kernel's rows
+    dtype = arithmetic_dtype(pixels.prediction.dtype)
+    found = kernel.losses(rows, pixels.is_exclusive, forms, plan, dtype, with_slopes=True)
+    return rows, found.losses, _own(found.values), _own(found.per_class), _given(found.slopes)
 
 
 def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
@@ -94,6 +92,12 @@ def _gradient(*arguments: Any) -> Tensor:
         return torch.empty_like(pixels.prediction)
     upstream = upstream_of(of_rows, of_losses, slopes)
     return kernel_for(pixels, plan).gradient(pixels, plan, upstream)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The tensor in memory of its own: what an operator returns must not share any."""
+    is_own = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if is_own else tensor.clone()
 
 
 def _given(tensor: Tensor | None) -> Tensor:

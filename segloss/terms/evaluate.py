@@ -87,10 +87,15 @@ def _write_closed(infos: Sequence[Info], group: MixtureGroup, outcome: Outcome) 
         if isinstance(form, OverlapRatio):
             if form.cells.pooled == "micro":
                 continue
-            of_classes = per_class[place]
-            if form.cells.classes is not None:
-                index = on_device(form.cells.classes, of_classes.device, torch.int64)
-                of_classes = of_classes[index]
-            infos[loss][f"{part.name}_per_class"] = of_classes
+            infos[loss][f"{part.name}_per_class"] = _chosen(per_class[place], form.cells.classes)
         elif not outcome.exclusive:
             infos[loss][f"{part.name}_per_class"] = per_class[place]
+
+
+def _chosen(of_classes: Tensor, classes: tuple[int, ...] | None) -> Tensor:
+    """The values (C,) of some classes: a view where they follow each other."""
+    if classes is None:
+        return of_classes
+    if classes == tuple(range(classes[0], classes[0] + len(classes))):
+        return of_classes[classes[0] : classes[0] + len(classes)]
+    return of_classes[on_device(classes, of_classes.device, torch.int64)]

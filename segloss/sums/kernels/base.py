@@ -38,6 +38,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from segloss.sums.closed_forms import ClosedForms
@@ -49,7 +50,7 @@ class ClosedLosses(NamedTuple):
     """Losses of the sums, as a kernel takes them in one go.
 
     Attributes:
-        losses: Their values, float64, (K,), or () where there is one.
+        losses: Their values, (K,), or () where there is one, in memory of their own.
         slopes: Their slopes by the sums, float64, (K, S, N, C), or (S, N, C) where there is one
             loss; None where none were wanted.
         values: The value of each closed form, (T,).
@@ -85,11 +86,9 @@ class Kernel(ABC):
 
     Attributes:
         name: What `use_backend` and `backends` call it.
-        has_closed_forms: Whether it has `losses`.
     """
 
     name: ClassVar[str]
-    has_closed_forms: ClassVar[bool] = False
 
     def why_not_here(self) -> str:
         """The reason why it can't run on this machine at all; empty where it can."""
@@ -116,16 +115,28 @@ class Kernel(ABC):
             slopes: Those of a loss by the sums, (S, N, C). Rows without a slope are not read.
         """
 
+    def takes_forms(self, pixels: Pixels) -> bool:
+        """Whether it has `losses`, of the sums of such a batch."""
+        return False
+
     def losses(
-        self, sums: Tensor, exclusive: bool, forms: ClosedForms, plan: Plan, *, with_slopes: bool
+        self,
+        sums: Tensor,
+        exclusive: bool,
+        forms: ClosedForms,
+        plan: Plan,
+        dtype: torch.dtype,
+        *,
+        with_slopes: bool,
     ) -> ClosedLosses:
-        """Losses of closed form, of sums that it has computed, with their slopes by these.
+        """Losses of closed form of sums, with their slopes by these.
 
         Args:
-            sums: The sums, (S, N, C).
+            sums: The sums, (S, N, C), which any kernel may have computed.
             exclusive: Whether classes exclude each other.
             forms: The losses.
             plan: The plan of the sums.
+            dtype: That of the losses.
             with_slopes: Whether slopes are wanted.
         """
         raise NotImplementedError(f"{self.name} has no closed forms.")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.sums.closed_forms import Cells, ClosedForms, PixelMean
+from segloss.sums.closed_forms import ClosedForms, PixelMean
 from segloss.sums.kernels.base import ClosedLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_memory
 from segloss.sums.plan import (
@@ -76,7 +76,6 @@ class CpuKernel(Kernel):
     """Sums and gradient of logits, of sigmoid channels or with label maps."""
 
     name = "cpu"
-    has_closed_forms = True
 
     def why_not_here(self) -> str:
         """The reason why it can't run: the package was built without a compiler."""
@@ -125,8 +124,19 @@ class CpuKernel(Kernel):
         _cpu.gradient(_batch(pixels, plan), layout, slopes.data_ptr(), _described(gradient))
         return gradient
 
+    def takes_forms(self, pixels: Pixels) -> bool:
+        """Whether the sums are on a CPU."""
+        return _cpu is not None and pixels.prediction.is_cpu
+
     def losses(
-        self, sums: Tensor, exclusive: bool, forms: ClosedForms, plan: Plan, *, with_slopes: bool
+        self,
+        sums: Tensor,
+        exclusive: bool,
+        forms: ClosedForms,
+        plan: Plan,
+        dtype: torch.dtype,
+        *,
+        with_slopes: bool,
     ) -> ClosedLosses:
         """Losses of closed form, with their slopes."""
         channels = sums.shape[2]
@@ -145,7 +155,7 @@ class CpuKernel(Kernel):
             0 if slopes is None else slopes.data_ptr(),
         )
         losses, values, per_class = out.split_with_sizes((forms.count, count, count * channels))
-        losses = losses[0] if forms.count == 1 else losses
+        losses = (losses[0] if forms.count == 1 else losses).to(dtype, copy=True)
         return ClosedLosses(losses, slopes, values, per_class.view(count, channels))
 
 
@@ -264,7 +274,7 @@ def _table(forms: ClosedForms, plan: Plan, channels: int) -> tuple[bytes, bytes]
         cells, which = form.cells, -1
         if cells.classes is not None or cells.weights is not None:
             which = len(weights) // channels
-            weights.extend(_class_weights(cells, channels))
+            weights.extend(cells.class_weights(channels))
         rows = (*(plan.index[key] for key in form.keys), *_count_rows(plan))
         numbers = (*form.weights, form.smooth, form.exponent)
         how = (_POOLS.index(cells.pooled), cells.skip_absent, which)
@@ -274,13 +284,3 @@ def _table(forms: ClosedForms, plan: Plan, channels: int) -> tuple[bytes, bytes]
 
 def _count_rows(plan: Plan) -> tuple[int, ...]:
     return tuple(plan.index[row.key] for row in COUNTS.rows)
-
-
-def _class_weights(cells: Cells, channels: int) -> list[float]:
-    """The weight of each class in the mean, -1 where it is not looked at."""
-    classes = range(channels) if cells.classes is None else cells.classes
-    given = [1.0] * len(classes) if cells.weights is None else cells.weights
-    weights = [-1.0] * channels
-    for place, weight in zip(classes, given, strict=True):
-        weights[place] = weight
-    return weights

@@ -14,6 +14,7 @@ from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.cpu import CpuKernel
 from segloss.sums.kernels.reference import ReferenceKernel
 from segloss.sums.kernels.torch_ops import TorchKernel
+from segloss.sums.kernels.triton_ops import TritonKernel
 from segloss.sums.plan import CROSS_ENTROPY, REGION, Plan, plan_of
 from segloss.targets import PREDICTED, PixelOptions, Pixels
 from segloss.tracing import is_dual, is_traced
@@ -22,6 +23,7 @@ REFERENCE = ReferenceKernel()
 
 KERNELS: tuple[Kernel, ...] = (
     CpuKernel(),
+    TritonKernel(),
     TorchKernel(),
     REFERENCE,
 )

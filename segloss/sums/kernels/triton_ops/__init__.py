@@ -1,0 +1,136 @@
+"""The kernel for GPUs, in Triton: four launches from logits to the gradient, without atomics.
+
+The logits are read once forward and once backward, and the same batch gives the same bits in every
+run. Forward, each program adds up a part of a sample's pixels in float32 (`softmax.py`,
+`sigmoid.py`), one launch adds up the parts in float64 (`parts.py`), and one program takes losses of
+closed form with their slopes (`forms.py`); backward, one launch writes the gradient.
+
+A label of no class spoils its sample's sums with NaN, and nothing else. With TRITON_INTERPRET=1 in
+the environment the kernels run on CPU tensors, slowly, through Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.kernels.base import ClosedLosses, Kernel, lacking
+from segloss.sums.kernels.memory import check_all
+from segloss.sums.kernels.triton_ops.layout import CELLS
+from segloss.sums.plan import (
+    COUNTS,
+    CROSS_ENTROPY,
+    REGION,
+    SEMIMETRIC,
+    SQUARED_ERROR,
+    Plan,
+)
+from segloss.targets import Pixels
+
+LOGITS = (torch.float32, torch.bfloat16, torch.float16)
+"""The types of logits."""
+
+_NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
+"""The sums without parameters that it has."""
+
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether the kernels serve tensors of CPUs, through the interpreter."""
+
+_OLDEST = (3, 3)
+"""The first Triton with tuples of blocks."""
+
+
+def _installed() -> tuple[int, ...]:
+    """The version of Triton, or ()."""
+    try:
+        return tuple(int(part) for part in version("triton").split(".")[:2])
+    except (PackageNotFoundError, ValueError):
+        return ()
+
+
+_VERSION = _installed()
+
+
+def is_installed() -> bool:
+    """Whether there is a Triton that can compile the kernels."""
+    return _VERSION >= _OLDEST
+
+
+_DEVICE = "cpu" if _INTERPRETED else "cuda"
+
+
+class TritonKernel(Kernel):
+    """Sums and gradient of logits, of sigmoid channels or with label maps."""
+
+    name = "triton"
+
+    def why_not_here(self) -> str:
+        """The reason why it can't run: there is no Triton, or no GPU."""
+        if not is_installed():
+            found = ".".join(map(str, _VERSION)) or "none"
+            return (
+                f"it needs Triton 3.3, which PyTorch's wheels for GPUs bring, and there is {found}"
+            )
+        if not _INTERPRETED and not torch.cuda.is_available():
+            return "there is no GPU, and TRITON_INTERPRET=1 is not set, which runs it without one"
+        return ""
+
+    def supports(self, pixels: Pixels, plan: Plan) -> str:
+        """The reason why it does not take this batch and plan; empty where it does."""
+        prediction, options = pixels.prediction, pixels.options
+        if prediction.device.type != _DEVICE:
+            return f"it is for {_DEVICE} tensors, and the batch is on {prediction.device}"
+        if not is_installed():
+            return self.why_not_here()
+        if not options.from_logits:
+            return "it takes logits, and these are probabilities"
+        if pixels.is_exclusive and not pixels.is_label_map:
+            return "it takes label maps with softmax, and the target is dense"
+        if prediction.dtype not in LOGITS:
+            return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
+        return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
+
+    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+        """The sums, (S, N, C)."""
+        check_all(pixels.tensors(plan.map_keys))
+        sums: Tensor = _launch().sums(pixels, plan)
+        return sums
+
+    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+        """The gradient with respect to the logits."""
+        check_all(pixels.tensors(plan.map_keys))
+        gradient: Tensor = _launch().gradient(pixels, plan, slopes)
+        return gradient
+
+    def takes_forms(self, pixels: Pixels) -> bool:
+        """Whether one program holds all cells of samples and channels."""
+        samples, channels, _ = pixels.prediction.shape
+        is_here = pixels.prediction.device.type == _DEVICE and is_installed()
+        return is_here and samples * channels <= CELLS
+
+    def losses(
+        self,
+        sums: Tensor,
+        exclusive: bool,
+        forms: ClosedForms,
+        plan: Plan,
+        dtype: torch.dtype,
+        *,
+        with_slopes: bool,
+    ) -> ClosedLosses:
+        """Losses of closed form, with their slopes."""
+        closed: ClosedLosses = _launch().losses(
+            sums, exclusive, forms, plan, dtype, with_slopes=with_slopes
+        )
+        return closed
+
+
+def _launch() -> Any:
+    """The module of the launches, which imports Triton: at the first batch, and not before."""
+    return importlib.import_module("segloss.sums.kernels.triton_ops.launch")

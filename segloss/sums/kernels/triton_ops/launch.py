@@ -1,0 +1,235 @@
+"""Launches of the kernels: sums, gradient and losses of a batch. Importing it imports Triton."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.constants import on_device
+from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.kernels.base import ClosedLosses
+from segloss.sums.kernels.triton_ops import forms as form_kernels
+from segloss.sums.kernels.triton_ops import parts as part_kernels
+from segloss.sums.kernels.triton_ops import sigmoid, softmax
+from segloss.sums.kernels.triton_ops.layout import (
+    Cut,
+    ceil_div,
+    cut_channels,
+    cut_classes,
+    focal_table,
+    form_table,
+    power_of_2,
+    rows_of,
+)
+from segloss.sums.plan import COUNTS, Plan
+from segloss.targets import Pixels
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether Triton interprets kernels: it does where this was set when it was imported."""
+
+
+def sums(pixels: Pixels, plan: Plan) -> Tensor:
+    """The sums (S, N, C) in float64."""
+    x = pixels.prediction
+    samples, channels, _ = x.shape
+    cut = _cut(pixels, plan)
+    partial = x.new_empty((len(plan.rows), samples, cut.parts, channels), dtype=torch.float32)
+    total = x.new_empty((len(plan.rows), samples, channels), dtype=torch.float64)
+    with _device_of(x):
+        if pixels.is_exclusive:
+            programs = samples * cut.parts * cut.class_tiles
+            common = _common(pixels, plan, cut, None)
+            inputs, sizes, settings = _exclusive(pixels, plan, cut)
+            softmax.softmax_forward[(programs,)](
+                *inputs, _focal(pixels, plan), common, partial, *_shape(x), cut.parts, cut.tiles,
+                cut.class_tiles, *sizes, **settings,
+            )  # fmt: skip
+        else:
+            inputs, sizes, settings = _independent(pixels, plan, cut)
+            sigmoid.sigmoid_forward[(samples * channels * cut.parts,)](
+                *inputs, _focal(pixels, plan), partial, *_shape(x), cut.parts, cut.tiles, *sizes,
+                **settings,
+            )  # fmt: skip
+        width = min(32, power_of_2(channels))
+        class_blocks = ceil_div(channels, width)
+        part_kernels.add_parts[(len(plan.rows) * samples * class_blocks,)](
+            partial, total, cut.parts, channels, class_blocks,
+            PARTS=min(1024 // width, power_of_2(cut.parts)), CLASSES=width, num_warps=4,
+        )  # fmt: skip
+    return total
+
+
+def gradient(pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+    """The gradient with respect to the logits, of slopes (S, N, C)."""
+    x = pixels.prediction
+    samples, channels, _ = x.shape
+    cut = _cut(pixels, plan)
+    out = torch.empty_like(x)
+    slopes = slopes.to(x.device, torch.float64).contiguous()
+    rounding = {"BY_HAND": INTERPRETED and x.dtype == torch.bfloat16}
+    with _device_of(x):
+        if pixels.is_exclusive:
+            common = _common(pixels, plan, cut, slopes)
+            inputs, sizes, settings = _exclusive(pixels, plan, cut, out)
+            softmax.softmax_backward[(samples * cut.blocks * cut.class_tiles,)](
+                *inputs, _focal(pixels, plan), common, slopes, out, *_shape(x), cut.blocks,
+                cut.class_tiles, *sizes, **settings, **rounding,
+            )  # fmt: skip
+        else:
+            inputs, sizes, settings = _independent(pixels, plan, cut, out)
+            sigmoid.sigmoid_backward[(samples * channels * cut.blocks,)](
+                *inputs, _focal(pixels, plan), slopes, out, *_shape(x), cut.blocks, *sizes,
+                **settings, **rounding,
+            )  # fmt: skip
+    return out
+
+
+def losses(
+    rows: Tensor,
+    exclusive: bool,
+    forms: ClosedForms,
+    plan: Plan,
+    dtype: torch.dtype,
+    *,
+    with_slopes: bool,
+) -> ClosedLosses:
+    """Losses of closed form of sums (S, N, C), with their slopes."""
+    _, samples, channels = rows.shape
+    table = form_table(forms, plan, channels)
+    values = rows.new_empty(len(table.forms))
+    per_class = rows.new_empty((len(table.forms), channels))
+    one = forms.count == 1
+    taken = rows.new_empty(() if one else forms.count, dtype=dtype)
+    slopes = None
+    if with_slopes:
+        slopes = rows.new_empty(rows.shape if one else (forms.count, *rows.shape))
+    weights = None
+    if table.class_weights:
+        weights = on_device(table.class_weights, rows.device, torch.float64)
+    cells = (power_of_2(samples), power_of_2(channels))
+    counts = [plan.index.get(row.key, -1) for row in COUNTS.rows]
+    with _device_of(rows):
+        form_kernels.losses_and_slopes[(1,)](
+            rows, on_device(table.numbers, rows.device, torch.float64), weights,
+            taken, values, per_class, slopes, samples, channels,
+            FORMS=table.forms, LOSSES=forms.count, ROWS=len(plan.rows), ACTUAL=counts[0],
+            PIXEL_WEIGHT=counts[1], EXCLUSIVE=exclusive, SAMPLES=cells[0], CLASSES=cells[1],
+            num_warps=max(1, min(16, cells[0] * cells[1] // 128)),
+        )  # fmt: skip
+    return ClosedLosses(taken, slopes, values, per_class)
+
+
+def _device_of(tensor: Tensor) -> Any:
+    """Makes a tensor's GPU the current one, on which Triton launches."""
+    return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
+
+
+def _cut(pixels: Pixels, plan: Plan) -> Cut:
+    samples, channels, count = pixels.prediction.shape
+    if pixels.is_exclusive:
+        return cut_classes(count, samples, channels, rows_of(plan))
+    return cut_channels(count, samples * channels)
+
+
+def _shape(x: Tensor) -> tuple[int, int, int]:
+    samples, channels, count = x.shape
+    return samples, channels, count
+
+
+def _common(pixels: Pixels, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
+    """What all classes of a pixel have in common, where a program does not have all of them."""
+    if cut.class_tiles == 1:
+        return None
+    x = pixels.prediction
+    samples, channels, count = x.shape
+    common = x.new_empty((3, samples, count), dtype=torch.float32)
+    inputs, sizes, settings = _exclusive(pixels, plan, cut)
+    softmax.softmax_tiles[(samples * cut.blocks,)](
+        *inputs, slopes, common, samples, channels, count, cut.blocks, cut.class_tiles, *sizes,
+        **settings,
+    )  # fmt: skip
+    return common
+
+
+def _exclusive(
+    pixels: Pixels, plan: Plan, cut: Cut, out: Tensor | None = None
+) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
+    """Tensors, numbers and settings of the kernels of softmax."""
+    x, y, w = pixels.prediction, pixels.target, pixels.weight
+    class_weights, options = _dense(pixels.class_weights), pixels.options
+    maps, map_strides = _maps(pixels, plan)
+    w_n, _, w_p = _strides(w)
+    numbers = (
+        _ignored(pixels), float(options.label_smoothing), *x.stride(), *y.stride(), w_n, w_p,
+        *(() if out is None else out.stride()), map_strides,
+    )  # fmt: skip
+    settings = {
+        "CLASS_WEIGHTS": class_weights is not None,
+        "SLICES": cut.slices,
+        "CLASSES": cut.classes,
+        **_settings(pixels, plan, cut),
+    }
+    return (x, y, w, class_weights, maps), numbers, settings
+
+
+def _independent(
+    pixels: Pixels, plan: Plan, cut: Cut, out: Tensor | None = None
+) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
+    """Tensors, numbers and settings of the kernels of sigmoid."""
+    x, g, w = pixels.prediction, pixels.target, pixels.weight
+    class_weights, pos_weight = _dense(pixels.class_weights), _dense(pixels.pos_weight)
+    maps, map_strides = _maps(pixels, plan)
+    pos_c = 0 if pos_weight is None or len(pos_weight) == 1 else 1
+    numbers = (
+        _ignored(pixels), float(pixels.options.label_smoothing), *x.stride(), *_strides(g),
+        *_strides(w), *(() if out is None else out.stride()), pos_c, map_strides,
+    )  # fmt: skip
+    settings = {
+        "CLASS_WEIGHTS": class_weights is not None,
+        "POS_WEIGHT": pos_weight is not None,
+        **_settings(pixels, plan, cut),
+    }
+    return (x, g, w, class_weights, pos_weight, maps), numbers, settings
+
+
+def _settings(pixels: Pixels, plan: Plan, cut: Cut) -> dict[str, Any]:
+    return {
+        "R": rows_of(plan),
+        "IGNORES": pixels.options.ignore_index is not None,
+        "WEIGHTED": pixels.weight is not None,
+        "SMOOTH": pixels.options.label_smoothing > 0,
+        "BLOCK": cut.block,
+        "num_warps": cut.warps,
+    }
+
+
+def _ignored(pixels: Pixels) -> int:
+    return 0 if pixels.options.ignore_index is None else pixels.options.ignore_index
+
+
+def _dense(weights: Tensor | None) -> Tensor | None:
+    return None if weights is None else weights.contiguous()
+
+
+def _focal(pixels: Pixels, plan: Plan) -> Tensor | None:
+    if not plan.focals:
+        return None
+    x = pixels.prediction
+    numbers = focal_table(plan, x.shape[1] if pixels.is_exclusive else 2)
+    return on_device(numbers, x.device, torch.float32)
+
+
+def _maps(pixels: Pixels, plan: Plan) -> tuple[tuple[Tensor, ...], tuple[tuple[int, ...], ...]]:
+    maps = tuple(pixels.maps[key] for key in plan.map_keys)
+    return maps, tuple(map(_strides, maps))
+
+
+def _strides(tensor: Tensor | None) -> tuple[int, int, int]:
+    """Strides (N, C, P), 0 where one channel stands for all."""
+    if tensor is None:
+        return 0, 0, 0
+    n, c, p = tensor.stride()
+    return n, c if tensor.shape[1] > 1 else 0, p
