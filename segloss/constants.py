@@ -54,7 +54,8 @@ def written(numbers: Tensor, device: torch.device) -> Tensor:
 
 def _is_capturing() -> bool:
     """Whether a CUDA graph is recorded."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return is_initialized and torch.cuda.is_current_stream_capturing()
 
 
 def known(number: Tensor) -> float | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -42,16 +43,19 @@ _NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether the kernels serve tensors of CPUs, through the interpreter."""
 
-_OLDEST = (3, 3)
-"""The first Triton with tuples of blocks."""
+_OLDEST = (3, 5)
+"""The oldest Triton that the kernels were compiled with, that of PyTorch 2.9."""
+
+_PACKAGES = ("triton", "pytorch-triton", "triton-rocm", "pytorch-triton-rocm", "triton-windows")
+"""The packages that bring Triton."""
 
 
 def _installed() -> tuple[int, ...]:
-    """The version of Triton, or ()."""
-    try:
-        return tuple(int(part) for part in version("triton").split(".")[:2])
-    except (PackageNotFoundError, ValueError):
-        return ()
+    """The version of Triton, or (): it is not imported for that."""
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError, ValueError):
+            return tuple(int(part) for part in version(package).split(".")[:2])
+    return ()
 
 
 _VERSION = _installed()

@@ -20,13 +20,13 @@ def _sum(cells):
 
 
 @triton.jit
-def _pooled(values, POOL: tl.constexpr):
-    """Sums that stand for all samples, or for all samples and classes."""
-    if POOL == "sample":
+def _pooled(values, DIMS: tl.constexpr):
+    """Sums that stand for all samples (1 dimension), or for all samples and classes (2)."""
+    if DIMS == 0:
         return values
     else:
         over_samples = tl.sum(values, 0, keep_dims=True)
-        if POOL == "batch":
+        if DIMS == 1:
             return over_samples
         else:
             return tl.sum(over_samples, 1, keep_dims=True)
@@ -70,24 +70,29 @@ def _mean_over_pixels(
 @triton.jit
 def _mean_of_ratios(
     sums, numbers, class_weights, coefficient, cells, at, n, c, there, C,
-    F: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr, CLASSES: tl.constexpr,
+    FORMS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
+    CLASSES: tl.constexpr,
 ):  # fmt: skip
     """The mean, its mean of each class, and its slopes by hits, extra and missed ones."""
     looked = there
     weight = tl.full((1, CLASSES), 1.0, tl.float64)
-    if F.class_weights >= 0:
-        weight = tl.load(class_weights + F.class_weights * C + c, mask=c < C, other=-1.0)[None, :]
+    if FORMS.class_weights[T] >= 0:
+        weight = tl.load(class_weights + FORMS.class_weights[T] * C + c, mask=c < C, other=-1.0)[
+            None, :
+        ]
         looked = there & (weight >= 0)
-    hit = _pooled(_load(sums, F.rows[0], cells, at, looked), F.pooled)
-    extra = _pooled(_load(sums, F.rows[1], cells, at, looked), F.pooled)
-    missed = _pooled(_load(sums, F.rows[2], cells, at, looked), F.pooled)
-    counted = _pooled(_load(sums, PIXEL_WEIGHT, cells, at, looked), F.pooled) > 0
-    if F.skip_absent:
-        counted = counted & (_pooled(_load(sums, ACTUAL, cells, at, looked), F.pooled) > 0)
+    hit = _pooled(_load(sums, FORMS.first[T], cells, at, looked), FORMS.pooled_dims[T])
+    extra = _pooled(_load(sums, FORMS.second[T], cells, at, looked), FORMS.pooled_dims[T])
+    missed = _pooled(_load(sums, FORMS.third[T], cells, at, looked), FORMS.pooled_dims[T])
+    counted = _pooled(_load(sums, PIXEL_WEIGHT, cells, at, looked), FORMS.pooled_dims[T]) > 0
+    if FORMS.skip_absent[T] > 0:
+        counted = counted & (
+            _pooled(_load(sums, ACTUAL, cells, at, looked), FORMS.pooled_dims[T]) > 0
+        )
     once = looked  # one cell for all that were pooled
-    if F.pooled == "batch":
+    if FORMS.pooled_dims[T] == 1:
         once = looked & (n == 0)
-    if F.pooled == "micro":
+    if FORMS.pooled_dims[T] == 2:
         once = (n == 0) & (c == 0)[None, :]
         weight = tl.full((1, CLASSES), 1.0, tl.float64)
     weights = tl.where(once & counted, weight, 0.0)
@@ -110,16 +115,50 @@ def _mean_of_ratios(
     shares = _divide(weights, whole_weight)
     of_class = tl.sum(shares * power, 0)
     right, of_class_share = rate * (1.0 - ratio), tl.sum(shares, 0)
-    slopes = (-rate * ratio * hit_weight, right * extra_weight, right * missed_weight)
-    return tl.sum(of_class, 0), of_class / of_class_share, slopes
+    value, by_class = tl.sum(of_class, 0), of_class / of_class_share
+    return value, by_class, -rate * ratio * hit_weight, right * extra_weight, right * missed_weight
+
+
+@triton.jit
+def _form(
+    sums, numbers, class_weights, cells, at, n, c, there, C,
+    FORMS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
+    EXCLUSIVE: tl.constexpr, CLASSES: tl.constexpr,
+):  # fmt: skip
+    """A form's value, its mean of each class, and its slopes, times its coefficient."""
+    coefficient = tl.load(numbers)
+    if FORMS.pooled_dims[T] < 0:
+        value, of_class, slope = _mean_over_pixels(
+            sums, coefficient, cells, at, c, there, FORMS.first[T], FORMS.second[T], EXCLUSIVE
+        )
+        return value, of_class, slope, slope, slope
+    else:
+        return _mean_of_ratios(
+            sums, numbers, class_weights, coefficient, cells, at, n, c, there, C,
+            FORMS, T, ACTUAL, PIXEL_WEIGHT, CLASSES,
+        )  # fmt: skip
+
+
+@triton.jit
+def _add_form(
+    total, of_rows, numbers, taken, FORMS: tl.constexpr, T: tl.constexpr, LOSS: tl.constexpr
+):
+    """Adds a form to a loss and its slopes, if it belongs to it."""
+    if FORMS.loss[T] == LOSS:
+        total += tl.load(numbers) * taken[0]
+        of_rows = _add_at(of_rows, FORMS.first[T], taken[2])
+        if FORMS.third[T] >= 0:
+            of_rows = _add_at(of_rows, FORMS.second[T], taken[3])
+            of_rows = _add_at(of_rows, FORMS.third[T], taken[4])
+    return total, of_rows
 
 
 @triton.jit(do_not_specialize=["N", "C"])
 def losses_and_slopes(
     sums, numbers, class_weights, losses, values, per_class, slopes, N, C,
-    FORMS: tl.constexpr, LOSSES: tl.constexpr, ROWS: tl.constexpr, ACTUAL: tl.constexpr,
-    PIXEL_WEIGHT: tl.constexpr, EXCLUSIVE: tl.constexpr, SAMPLES: tl.constexpr,
-    CLASSES: tl.constexpr,
+    FORMS: tl.constexpr, COUNT: tl.constexpr, LOSSES: tl.constexpr, ROWS: tl.constexpr,
+    ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr, EXCLUSIVE: tl.constexpr,
+    SAMPLES: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     """Takes losses of closed form of sums (S, N, C), and their slopes (K, S, N, C).
 
@@ -131,34 +170,23 @@ def losses_and_slopes(
     there = (n < N) & (c < C)[None, :]
     cells, at = N * C, n * C + c[None, :]
     of_forms = ()
-    for t in tl.static_range(len(FORMS)):
-        coefficient = tl.load(numbers + 6 * t)
-        if FORMS[t].pooled == "mean":
-            value, of_class, slope = _mean_over_pixels(
-                sums, coefficient, cells, at, c, there, FORMS[t].rows[0], FORMS[t].rows[1],
-                EXCLUSIVE,
-            )  # fmt: skip
-            of_forms = of_forms + ((coefficient * value, value, of_class, (slope,)),)
-        else:
-            value, of_class, of_counts = _mean_of_ratios(
-                sums, numbers + 6 * t, class_weights, coefficient, cells, at, n, c, there, C,
-                FORMS[t], ACTUAL, PIXEL_WEIGHT, CLASSES,
-            )  # fmt: skip
-            of_forms = of_forms + ((coefficient * value, value, of_class, of_counts),)
+    for t in tl.static_range(COUNT):
+        taken = _form(
+            sums, numbers + 6 * t, class_weights, cells, at, n, c, there, C,
+            FORMS, t, ACTUAL, PIXEL_WEIGHT, EXCLUSIVE, CLASSES,
+        )  # fmt: skip
+        of_forms = of_forms + (taken,)
     # Stored after all loads: one that follows a store is not shared with those before it
-    for t in tl.static_range(len(FORMS)):
-        tl.store(values + t, of_forms[t][1])
-        tl.store(per_class + t * C + c, of_forms[t][2], mask=c < C)
+    for t in tl.static_range(COUNT):
+        tl.store(values + t, of_forms[t][0])
+        tl.store(per_class + t * C + c, of_forms[t][1], mask=c < C)
     for loss in tl.static_range(LOSSES):
         total = tl.full((), 0.0, tl.float64)
         of_rows = ()
         for _ in tl.static_range(ROWS):
             of_rows = of_rows + (tl.zeros((SAMPLES, CLASSES), tl.float64),)
-        for t in tl.static_range(len(FORMS)):
-            if FORMS[t].loss == loss:
-                total += of_forms[t][0]
-                for k in tl.static_range(len(of_forms[t][3])):
-                    of_rows = _add_at(of_rows, FORMS[t].rows[k], of_forms[t][3][k])
+        for t in tl.static_range(COUNT):
+            total, of_rows = _add_form(total, of_rows, numbers + 6 * t, of_forms[t], FORMS, t, loss)
         tl.store(losses + loss, total.to(losses.dtype.element_ty))
         if slopes is not None:
             for s in tl.static_range(ROWS):

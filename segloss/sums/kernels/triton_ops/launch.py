@@ -99,8 +99,8 @@ def losses(
     """Losses of closed form of sums (S, N, C), with their slopes."""
     _, samples, channels = rows.shape
     table = form_table(forms, plan, channels)
-    values = rows.new_empty(len(table.forms))
-    per_class = rows.new_empty((len(table.forms), channels))
+    values = rows.new_empty(len(forms.addends))
+    per_class = rows.new_empty((len(forms.addends), channels))
     one = forms.count == 1
     taken = rows.new_empty(() if one else forms.count, dtype=dtype)
     slopes = None
@@ -115,8 +115,9 @@ def losses(
         form_kernels.losses_and_slopes[(1,)](
             rows, on_device(table.numbers, rows.device, torch.float64), weights,
             taken, values, per_class, slopes, samples, channels,
-            FORMS=table.forms, LOSSES=forms.count, ROWS=len(plan.rows), ACTUAL=counts[0],
-            PIXEL_WEIGHT=counts[1], EXCLUSIVE=exclusive, SAMPLES=cells[0], CLASSES=cells[1],
+            FORMS=table.forms, COUNT=len(forms.addends), LOSSES=forms.count, ROWS=len(plan.rows),
+            ACTUAL=counts[0], PIXEL_WEIGHT=counts[1], EXCLUSIVE=exclusive, SAMPLES=cells[0],
+            CLASSES=cells[1],
             num_warps=max(1, min(16, cells[0] * cells[1] // 128)),
         )  # fmt: skip
     return ClosedLosses(taken, slopes, values, per_class)

@@ -136,28 +136,34 @@ def ceil_div(number: int, divisor: int) -> int:
     return -(-number // divisor)
 
 
-class FormLayout(NamedTuple):
-    """A closed form as the kernel is compiled for it.
+_POOLED = ("sample", "batch", "micro")
+"""The ways of pooling, by the number of dimensions that they add up."""
+
+
+class Forms(NamedTuple):
+    """Closed forms as the kernel is compiled for them, (T,) each: integers, which any Triton takes.
 
     Attributes:
-        loss: The loss that it belongs to.
-        rows: The places of its sums.
-        pooled: "mean" for a mean over pixels, else how a ratio's cells are pooled.
-        skip_absent: Whether cells of absent classes are left out.
+        loss: The loss that each belongs to.
+        first, second, third: The places of its sums; -1 for the third of a mean, which has two.
+        pooled_dims: How many dimensions of cells are pooled before a ratio; -1: it is a mean.
+        skip_absent: 1 where cells of absent classes are left out.
         class_weights: Its row in the table of class weights, -1 for 1 everywhere.
     """
 
-    loss: int
-    rows: tuple[int, ...]
-    pooled: str
-    skip_absent: bool
-    class_weights: int
+    loss: tuple[int, ...]
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    third: tuple[int, ...]
+    pooled_dims: tuple[int, ...]
+    skip_absent: tuple[int, ...]
+    class_weights: tuple[int, ...]
 
 
 class FormTable(NamedTuple):
     """Closed forms: what a kernel is compiled for, and the numbers that it reads."""
 
-    forms: tuple[FormLayout, ...]
+    forms: Forms
     numbers: tuple[float, ...]
     class_weights: tuple[float, ...]
 
@@ -165,20 +171,22 @@ class FormTable(NamedTuple):
 @functools.lru_cache
 def form_table(forms: ClosedForms, plan: Plan, channels: int) -> FormTable:
     """The table of some closed forms."""
-    layouts: list[FormLayout] = []
+    layouts: list[tuple[int, ...]] = []
     numbers: list[float] = []
     class_weights: list[float] = []
     for loss, coefficient, form in forms.addends:
         if isinstance(form, PixelMean):
-            rows: tuple[int, ...] = (plan.index[form.numerator], plan.index[form.denominator])
-            layouts.append(FormLayout(loss, rows, "mean", False, -1))
+            rows = (plan.index[form.numerator], plan.index[form.denominator], -1)
+            layouts.append((loss, *rows, -1, 0, -1))
             numbers.extend((coefficient, 0, 0, 0, 0, 0))
             continue
         cells, which = form.cells, -1
         if cells.classes is not None or cells.weights is not None:
             which = len(class_weights) // channels
             class_weights.extend(cells.class_weights(channels))
-        rows = tuple(plan.index[key] for key in form.keys)
-        layouts.append(FormLayout(loss, rows, cells.pooled, cells.skip_absent, which))
+        places = (plan.index[key] for key in form.keys)
+        pooled_dims = _POOLED.index(cells.pooled)
+        layouts.append((loss, *places, pooled_dims, int(cells.skip_absent), which))
         numbers.extend((coefficient, *form.weights, form.smooth, form.exponent))
-    return FormTable(tuple(layouts), tuple(numbers), tuple(class_weights))
+    columns = Forms._make(zip(*layouts, strict=True))
+    return FormTable(columns, tuple(numbers), tuple(class_weights))

@@ -78,6 +78,7 @@ def sigmoid_forward(
     `focal` holds the exponents and weights of focal sums, of background and foreground,
     (focals, 2, 2).
     """
+    FOCALS: tl.constexpr = R.focals
     part, cell = tl.program_id(0) % parts, tl.program_id(0) // parts
     n, channel = (cell // C).to(tl.int64), (cell % C).to(tl.int64)
     zeros = tl.zeros((BLOCK,), tl.float32)
@@ -87,7 +88,7 @@ def sigmoid_forward(
     of_maps, of_focals = (), ()
     for k in tl.static_range(len(maps)):
         of_maps = of_maps + ((zeros, zeros, zeros),)
-    for k in tl.static_range(R.focals):
+    for k in tl.static_range(FOCALS):
         of_focals = of_focals + (zeros,)
     positive = 1.0
     if POS_WEIGHT:
@@ -131,7 +132,7 @@ def sigmoid_forward(
             of_maps = added
         if R.focals > 0:
             focals = ()
-            for k in tl.static_range(R.focals):
+            for k in tl.static_range(FOCALS):
                 gamma, gamma1 = tl.load(focal + 4 * k), tl.load(focal + 4 * k + 1)
                 alpha, alpha1 = tl.load(focal + 4 * k + 2), tl.load(focal + 4 * k + 3)
                 value = alpha1 * target * exp(-gamma1 * minus_log_q) * minus_log_p
@@ -158,7 +159,7 @@ def sigmoid_forward(
     for k in tl.static_range(len(maps)):
         for j in tl.static_range(3):
             _store(out, R.first_map + 3 * k + j, stride, at, of_maps[k][j])
-    for k in tl.static_range(R.focals):
+    for k in tl.static_range(FOCALS):
         _store(out, R.first_focal + k, stride, at, of_focals[k])
 
 
@@ -180,6 +181,7 @@ def sigmoid_backward(
     POS_WEIGHT: tl.constexpr, SMOOTH: tl.constexpr, BLOCK: tl.constexpr, BY_HAND: tl.constexpr,
 ):  # fmt: skip
     """Writes the gradient of a block of a channel's pixels, of slopes (S, N, C) in float64."""
+    FOCALS: tl.constexpr = R.focals
     block, cell = tl.program_id(0) % blocks, tl.program_id(0) // blocks
     n, channel = (cell // C).to(tl.int64), (cell % C).to(tl.int64)
     cells = N.to(tl.int64) * C
@@ -220,7 +222,7 @@ def sigmoid_backward(
         if POS_WEIGHT:
             pull *= tl.load(pos_weight + channel * pos_c).to(tl.float32)
         slope += rate * (p * (1.0 - share) - pull)
-    for k in tl.static_range(R.focals):
+    for k in tl.static_range(FOCALS):
         rate = _load_slope(slopes, R.first_focal + k, cells, cell)
         gamma, gamma1 = tl.load(focal + 4 * k), tl.load(focal + 4 * k + 1)
         alpha, alpha1 = tl.load(focal + 4 * k + 2), tl.load(focal + 4 * k + 3)

@@ -32,12 +32,17 @@ def _classes(first, SLICES: tl.constexpr):
 
 
 @triton.jit
+def _zero_block(HEIGHT: tl.constexpr, BLOCK: tl.constexpr):
+    return tl.zeros((HEIGHT, BLOCK), tl.float32)
+
+
+@triton.jit
 def _zeros(SLICES: tl.constexpr, BLOCK: tl.constexpr, WANTED: tl.constexpr):
     """Accumulators; none where none are wanted, and what is done with them then costs nothing."""
     zeros = ()
     if WANTED:
         for i in tl.static_range(len(SLICES)):
-            zeros = zeros + (tl.zeros((SLICES[i][1], BLOCK), tl.float32),)
+            zeros = zeros + (_zero_block(SLICES[i][1], BLOCK),)
     return zeros
 
 
@@ -245,6 +250,7 @@ def softmax_forward(
     `focal` holds the exponents and weights of focal sums by class, (focals, 2, C). `common` holds
     what all classes of a pixel have in common, (3, N, P), where a program has a tile of them.
     """
+    FOCALS: tl.constexpr = R.focals
     index = tl.program_id(0)
     class_tile, part = index % class_tiles, (index // class_tiles) % parts
     n = (index // class_tiles // parts).to(tl.int64)
@@ -260,7 +266,7 @@ def softmax_forward(
     for k in tl.static_range(len(maps)):
         zeros = _zeros(SLICES, BLOCK, True)
         of_maps = of_maps + ((zeros, zeros, zeros),)
-    for k in tl.static_range(R.focals):
+    for k in tl.static_range(FOCALS):
         of_focals = of_focals + (tl.zeros((BLOCK,), tl.float32),)
     entropy = tl.zeros((BLOCK,), tl.float32)
     label_weight = tl.zeros((BLOCK,), tl.float32)
@@ -309,7 +315,7 @@ def softmax_forward(
             of_maps = added
         if R.focals > 0:
             focals = ()
-            for k in tl.static_range(R.focals):
+            for k in tl.static_range(FOCALS):
                 gamma, alpha = (
                     tl.load(focal + 2 * k * C + label),
                     tl.load(focal + (2 * k + 1) * C + label),
@@ -346,7 +352,7 @@ def softmax_forward(
     for k in tl.static_range(len(maps)):
         for j in tl.static_range(3):
             _store_row(out, cell, stride, R.first_map + 3 * k + j, of_maps[k][j], classes, C)
-    for k in tl.static_range(R.focals):
+    for k in tl.static_range(FOCALS):
         _store_number(
             out, cell, stride, R.first_focal + k, tl.sum(of_focals[k], 0), classes, C, False
         )
@@ -421,6 +427,7 @@ def softmax_backward(
     BY_HAND: tl.constexpr,
 ):  # fmt: skip
     """Writes the gradient of a block of a sample's pixels, of slopes (S, N, C) in float64."""
+    FOCALS: tl.constexpr = R.focals
     index = tl.program_id(0)
     class_tile, block = index % class_tiles, (index // class_tiles) % blocks
     n = (index // class_tiles // blocks).to(tl.int64)
@@ -471,7 +478,7 @@ def softmax_backward(
         surprise = tl.where(q < 0.5, minus_log_of_rest(q), -tl.log(inverse) - margin)
         ratio = tl.where(q > 0.0, surprise / tl.where(q > 0.0, q, 1.0), 1.0)
         steep = tl.where(p > 0.0, p * ratio, 0.0)
-        for k in tl.static_range(R.focals):
+        for k in tl.static_range(FOCALS):
             gamma, alpha = (
                 tl.load(focal + 2 * k * C + label),
                 tl.load(focal + (2 * k + 1) * C + label),
