@@ -89,11 +89,33 @@ class Cut(NamedTuple):
     class_tiles: int = 1
 
 
+class Block(NamedTuple):
+    """The pixels that a program has in registers at a time, and its warps."""
+
+    pixels: int
+    warps: int
+
+
+def block_of_channel(pixels: int) -> Block:
+    """The block of a channel of so many pixels. Chosen by a model: no GPU has timed it yet."""
+    block = min(1024, max(128, power_of_2(pixels)))
+    return Block(block, max(1, block // 256))
+
+
+def block_of_classes(height: int, rows: Rows) -> Block:
+    """The block of so many rows of classes. Chosen by a model: no GPU has timed it yet."""
+    block = max(16 if height > 256 else 32, min(256, 2048 // power_of_2(height)))
+    warps = max(1, min(8, power_of_2(height * block) // 1024))
+    if rows.maps or rows.squared_error >= 0:  # more accumulators than registers hold
+        block = max(16, block // 2)
+    return Block(block, warps)
+
+
 @functools.lru_cache
 def cut_channels(pixels: int, cells: int) -> Cut:
     """Cuts channels: so many pixels in each cell of samples and channels."""
-    block = min(1024, max(128, power_of_2(pixels)))
-    return Cut(block, max(1, block // 256), *_parts(pixels, block, cells))
+    block = block_of_channel(pixels)
+    return Cut(*block, *_parts(pixels, block.pixels, cells))
 
 
 @functools.lru_cache
@@ -101,14 +123,10 @@ def cut_classes(pixels: int, samples: int, classes: int, rows: Rows) -> Cut:
     """Cuts samples whose classes exclude each other, for some rows of sums."""
     tile = classes if classes <= REGISTERED else CLASS_TILE
     slices = slices_of(tile)
-    height = sum(size for _, size in slices)
-    block = max(16 if height > 256 else 32, min(256, 2048 // power_of_2(height)))
-    warps = max(1, min(8, power_of_2(height * block) // 1024))
-    if rows.maps or rows.squared_error >= 0:  # more accumulators than registers hold
-        block = max(16, block // 2)
+    block = block_of_classes(sum(size for _, size in slices), rows)
     class_tiles = ceil_div(classes, tile)
-    parts = _parts(pixels, block, samples * class_tiles)
-    return Cut(block, warps, *parts, slices, power_of_2(tile), class_tiles)
+    parts = _parts(pixels, block.pixels, samples * class_tiles)
+    return Cut(*block, *parts, slices, power_of_2(tile), class_tiles)
 
 
 def _parts(pixels: int, block: int, cells: int) -> tuple[int, int, int]:
