@@ -288,9 +288,8 @@ def softmax_forward(
             largest = tl.load(common + n * P + px, mask=inside, other=0.0)
         else:
             largest = tl.where(inside, _largest(logits), 0.0)
-        own_at = (
-            x + n * x_n + label.to(tl.int64) * x_c + px * x_p
-        )  # one more load a pixel, from the cache
+        # One more load for each pixel, from the cache, costs less than a selection for each logit
+        own_at = x + n * x_n + label.to(tl.int64) * x_c + px * x_p
         margin = tl.load(own_at, mask=kept, other=0.0).to(tl.float32) - largest
         at_label, others, rest = _split(logits, largest, classes, label)
         if TILED:
@@ -316,10 +315,8 @@ def softmax_forward(
         if R.focals > 0:
             focals = ()
             for k in tl.static_range(FOCALS):
-                gamma, alpha = (
-                    tl.load(focal + 2 * k * C + label),
-                    tl.load(focal + (2 * k + 1) * C + label),
-                )
+                gamma = tl.load(focal + 2 * k * C + label)
+                alpha = tl.load(focal + (2 * k + 1) * C + label)
                 value = alpha * _power(q, gamma) * surprise
                 focals = focals + (of_focals[k] + tl.where(kept, weight * value, 0.0),)
             of_focals = focals
@@ -401,11 +398,8 @@ def _label_by_p(slopes, maps, map_strides, n, label, px, kept, q, N, C, R: tl.co
     cells = N.to(tl.int64) * C
     slope = tl.zeros_like(q)
     if R.true_positive >= 0:
-        hit, missed = (
-            tl.load(row + R.true_positive * cells),
-            tl.load(row + R.false_negative * cells),
-        )
-        slope += (hit - missed).to(tl.float32)
+        hit = tl.load(row + R.true_positive * cells)
+        slope += (hit - tl.load(row + R.false_negative * cells)).to(tl.float32)
     if R.squared_error >= 0:
         slope -= 2.0 * q * tl.load(row + R.squared_error * cells).to(tl.float32)
     for k in tl.static_range(len(maps)):
@@ -479,10 +473,8 @@ def softmax_backward(
         ratio = tl.where(q > 0.0, surprise / tl.where(q > 0.0, q, 1.0), 1.0)
         steep = tl.where(p > 0.0, p * ratio, 0.0)
         for k in tl.static_range(FOCALS):
-            gamma, alpha = (
-                tl.load(focal + 2 * k * C + label),
-                tl.load(focal + (2 * k + 1) * C + label),
-            )
+            gamma = tl.load(focal + 2 * k * C + label)
+            alpha = tl.load(focal + (2 * k + 1) * C + label)
             slope = tl.load(slopes + ((R.first_focal + k) * N + n) * C).to(tl.float32)
             pull += slope * alpha * _power(q, gamma) * (1.0 + gamma * steep)
     if SMOOTH and R.cross_entropy >= 0:
@@ -564,5 +556,6 @@ def softmax_tiles(
         third = whole_factor * (-tl.log(inverse) - (own - largest)) - linear
     at = common + n * P + px
     tl.store(at, largest, mask=inside)
-    tl.store(at + N * P, rest, mask=inside)
-    tl.store(at + 2 * N * P, third, mask=inside)
+    pixels = N.to(tl.int64) * P
+    tl.store(at + pixels, rest, mask=inside)
+    tl.store(at + 2 * pixels, third, mask=inside)
