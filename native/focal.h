@@ -16,7 +16,9 @@ template <class Number> INLINE Floats focal(Number gamma, Number alpha, Floats e
     return alpha * power(e, gamma, minus_log_e) * nll;
 }
 
-// ... and its slope with respect to the logit of e, alpha e^gamma (gamma (1 - e) nll + e).
-template <class Number> INLINE Floats focal_slope(Number gamma, Number alpha, Floats e, Floats minus_log_e, Floats nll) {
-    return alpha * power(e, gamma, minus_log_e) * (gamma * (1.f - e) * nll + e);
+// ... and its slope with respect to the logit of e, alpha e^gamma (gamma p nll + e). Where e is close
+// to 1, p must have digits of its own: nll is large there.
+template <class Number>
+INLINE Floats focal_slope(Number gamma, Number alpha, Floats p, Floats e, Floats minus_log_e, Floats nll) {
+    return alpha * power(e, gamma, minus_log_e) * (gamma * p * nll + e);
 }

@@ -285,8 +285,9 @@ INLINE void add_extra_slopes(const Batch &batch, const Cell &cell, int64_t first
         const float by = static_cast<float>(slope_by(plan.focal_sum(f)));
         add_slope([&](int i) {
             const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
-            const Floats foreground = focal_slope(gamma[1], alpha[1], load(s.q + i), nll_q, nll_p);
-            const Floats background = focal_slope(gamma[0], alpha[0], load(s.p + i), nll_p, nll_q);
+            const Floats p = load(s.p + i), q = load(s.q + i);
+            const Floats foreground = focal_slope(gamma[1], alpha[1], p, q, nll_q, nll_p);
+            const Floats background = focal_slope(gamma[0], alpha[0], q, p, nll_p, nll_q);
             return by * ((1.f - g) * background - g * foreground);
         });
     }

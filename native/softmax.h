@@ -237,7 +237,7 @@ INLINE void write_focal_slopes(const Batch &batch, int64_t sample, int n, Softma
         const float by = static_cast<float>(batch.slope(plan.focal_sum(f), sample, 0));
         for (int i = 0; i < n; i += LANES) {
             const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
-            const Floats slope = focal_slope(gamma, alpha, q, -log_of(q), load(s.nll + i));
+            const Floats slope = focal_slope(gamma, alpha, load(s.p + i), q, -log_of(q), load(s.nll + i));
             store(s.focal + i, load(s.focal + i) + by * slope);
         }
     }

@@ -138,10 +138,12 @@ class Side(NamedTuple):
         """Alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
         return error.pow(self.gamma).mul_(self.alpha).mul_(surprise)
 
-    def slope(self, error: Tensor, surprise: Tensor) -> Tensor:
-        """Its derivative by the logit of e: alpha e^gamma (gamma (1 - e) s + e)."""
-        rise = torch.addcmul(surprise, error, surprise, value=-1)
-        rise = rise.mul_(self.gamma).add_(error).mul_(self.alpha)
+    def slope(self, p: Tensor, error: Tensor, surprise: Tensor) -> Tensor:
+        """Its derivative by the logit of e: alpha e^gamma (gamma p s + e).
+
+        Where e is close to 1, p must have digits of its own, since s is large there.
+        """
+        rise = (p * surprise).mul_(self.gamma).add_(error).mul_(self.alpha)
         return rise.mul_(error.pow(self.gamma))
 
 

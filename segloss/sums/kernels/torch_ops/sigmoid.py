@@ -124,8 +124,8 @@ class SigmoidChunks(Chunks):
         self, focal: FocalSum, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, chunk: Chunk
     ) -> Tensor:
         positive, negative = self._surprises(chunk.prediction)
-        foreground = side_of(focal, 1).slope(q, positive).neg_()
-        background = side_of(focal, 0).slope(p, negative)
+        foreground = side_of(focal, 1).slope(p, q, positive).neg_()
+        background = side_of(focal, 0).slope(q, p, negative)
         return torch.lerp(background, foreground, chunk.target).mul_(upstream[focal.name])
 
     def _surprises(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -251,8 +251,9 @@ class SoftmaxChunks(Chunks):
             own = functools.reduce(torch.add, [s.slope(of_own, own_parts) for s in self.others])
         for focal in self.plan.focals:
             error = exponentials.rest_total / exponentials.whole
+            p = exponentials.own / exponentials.whole
             side = sides_of(focal, labels, error)
-            slope = side.slope(error, self._surprise(chunk, exponentials))
+            slope = side.slope(p, error, self._surprise(chunk, exponentials))
             slope = slope * upstream[focal.name].unsqueeze(1)
             surprise = slope if surprise is None else surprise + slope
         return _Further(rest, own, surprise)
