@@ -150,3 +150,14 @@ def test_an_exported_loss_takes_any_number_of_samples() -> None:
     for count in (2, 4, 7):
         x, y = torch.randn(count, 3, 6, 5), torch.randint(0, 3, (count, 6, 5))
         torch.testing.assert_close(program.module()(x, y), loss(x, y)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_backends_say_which_kinds_of_batches_a_kernel_leaves_to_the_next() -> None:
+    found = {backend.name: backend for backend in backends()}
+    kinds = {"softmax with label maps", "softmax with dense targets", "given probabilities"}
+    for name, backend in found.items():
+        refused = kinds & set(backend.reasons)
+        if backend.serves and name != "reference":
+            assert refused == {"softmax with dense targets", "given probabilities"}
+        else:
+            assert not refused

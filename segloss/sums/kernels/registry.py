@@ -123,7 +123,8 @@ def backends() -> tuple[Backend, ...]:
     """The kernels in order: what each serves on this machine, and why not the rest.
 
     It asks with logits of one sigmoid channel and a mask, of each dtype, on each device that
-    PyTorch has here. Other batches, such as dense softmax targets, may get a later kernel.
+    PyTorch has here; and of a kernel that serves some of these, whether it takes softmax, with
+    label maps and with dense targets, and given probabilities.
 
     Example:
         >>> serving = [backend for backend in backends() if "cpu float64" in backend.serves]
@@ -143,6 +144,10 @@ def backends() -> tuple[Backend, ...]:
             else:
                 first[what] = kernel.name
                 serves.append(what)
+        if serves:
+            asked = _kinds(_probes()[serves[0]])
+            refused = {what: kernel.supports(pixels, _PROBED) for what, pixels in asked.items()}
+            reasons |= {what: reason for what, reason in refused.items() if reason}
         found.append(Backend(kernel.name, tuple(serves), reasons))
     return tuple(found)
 
@@ -162,6 +167,18 @@ def _probes() -> dict[str, Pixels]:
         for device in _devices()
         for dtype in PREDICTED
         if not (device == "mps" and dtype == torch.float64)
+    }
+
+
+def _kinds(mask: Pixels) -> dict[str, Pixels]:
+    """Small batches of other kinds, on the device and in the dtype of one."""
+    logits, softmax = mask.prediction.expand(1, 2, 1), PixelOptions(2, "softmax")
+    return {
+        "softmax with label maps": Pixels(logits, mask.target[:, 0], softmax),
+        "softmax with dense targets": Pixels(logits, mask.target.expand(1, 2, 1), softmax),
+        "given probabilities": Pixels(
+            mask.prediction, mask.target, mask.options._replace(from_logits=False)
+        ),
     }
 
 
