@@ -223,7 +223,10 @@ def _focal(pixels: Pixels, plan: Plan) -> Tensor | None:
     return on_device(numbers, x.device, torch.float32)
 
 
-def _maps(pixels: Pixels, plan: Plan) -> tuple[tuple[Tensor, ...], tuple[tuple[int, ...], ...]]:
+def _maps(pixels: Pixels, plan: Plan) -> tuple[Any, Any]:
+    """The maps with their strides, in tuples; None where there are none."""
+    if not plan.maps:
+        return None, None
     maps = tuple(pixels.maps[key] for key in plan.map_keys)
     return maps, tuple(map(_strides, maps))
 

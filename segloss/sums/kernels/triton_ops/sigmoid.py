@@ -78,6 +78,7 @@ def sigmoid_forward(
     `focal` holds the exponents and weights of focal sums, of background and foreground,
     (focals, 2, 2).
     """
+    MAPS: tl.constexpr = R.maps
     FOCALS: tl.constexpr = R.focals
     part, cell = tl.program_id(0) % parts, tl.program_id(0) // parts
     n, channel = (cell // C).to(tl.int64), (cell % C).to(tl.int64)
@@ -86,7 +87,7 @@ def sigmoid_forward(
     near_hit, near_extra, near_missed = zeros, zeros, zeros
     actual, pixel_weight = zeros, zeros
     of_maps, of_focals = (), ()
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         of_maps = of_maps + ((zeros, zeros, zeros),)
     for k in tl.static_range(FOCALS):
         of_focals = of_focals + (zeros,)
@@ -123,9 +124,9 @@ def sigmoid_forward(
             near_hit += weight * tl.where(missing > 0, p, target)
             near_extra += weight * tl.where(missing > 0, 0.0, p - target)
             near_missed += weight * tl.where(missing > 0, missing, 0.0)
-        if R.maps > 0:
+        if MAPS > 0:
             added = ()
-            for k in tl.static_range(len(maps)):
+            for k in tl.static_range(MAPS):
                 m = weight * _load_map(maps[k], n, channel, px, kept, map_strides[k])
                 a = of_maps[k]
                 added = added + ((a[0] + m * p, a[1] + m * q, a[2] + m),)
@@ -156,7 +157,7 @@ def sigmoid_forward(
     _store(out, R.metric_true_positive, stride, at, near_hit)
     _store(out, R.metric_false_positive, stride, at, near_extra)
     _store(out, R.metric_false_negative, stride, at, near_missed)
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         for j in tl.static_range(3):
             _store(out, R.first_map + 3 * k + j, stride, at, of_maps[k][j])
     for k in tl.static_range(FOCALS):
@@ -181,6 +182,7 @@ def sigmoid_backward(
     POS_WEIGHT: tl.constexpr, SMOOTH: tl.constexpr, BLOCK: tl.constexpr, BY_HAND: tl.constexpr,
 ):  # fmt: skip
     """Writes the gradient of a block of a channel's pixels, of slopes (S, N, C) in float64."""
+    MAPS: tl.constexpr = R.maps
     FOCALS: tl.constexpr = R.focals
     block, cell = tl.program_id(0) % blocks, tl.program_id(0) // blocks
     n, channel = (cell // C).to(tl.int64), (cell % C).to(tl.int64)
@@ -206,7 +208,7 @@ def sigmoid_backward(
         below -= _load_slope(slopes, R.metric_false_negative, cells, cell)
         above = _load_slope(slopes, R.metric_false_positive, cells, cell)
         by_p += tl.where(_missing(p, q, target) > 0, below, above)
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         of_map = _load_slope(slopes, R.first_map + 3 * k, cells, cell)
         of_map -= _load_slope(slopes, R.first_map + 3 * k + 1, cells, cell)
         by_p += of_map * _load_map(maps[k], n, channel, px, kept, map_strides[k])

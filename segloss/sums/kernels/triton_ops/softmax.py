@@ -250,6 +250,7 @@ def softmax_forward(
     `focal` holds the exponents and weights of focal sums by class, (focals, 2, C). `common` holds
     what all classes of a pixel have in common, (3, N, P), where a program has a tile of them.
     """
+    MAPS: tl.constexpr = R.maps
     FOCALS: tl.constexpr = R.focals
     index = tl.program_id(0)
     class_tile, part = index % class_tiles, (index // class_tiles) % parts
@@ -263,7 +264,7 @@ def softmax_forward(
     actual = _zeros(SLICES, BLOCK, R.actual >= 0 and R.true_positive < 0)
     squared = _zeros(SLICES, BLOCK, R.squared_error >= 0)
     of_maps, of_focals = (), ()
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         zeros = _zeros(SLICES, BLOCK, True)
         of_maps = of_maps + ((zeros, zeros, zeros),)
     for k in tl.static_range(FOCALS):
@@ -305,9 +306,9 @@ def softmax_forward(
         actual = _add(actual, at_label, weight)
         squared = _add(squared, at_label, weight * q * q)
         squared = _add_products(squared, others, others, weight * inverse * inverse)
-        if R.maps > 0:
+        if MAPS > 0:
             added = ()
-            for k in tl.static_range(len(maps)):
+            for k in tl.static_range(MAPS):
                 m_n, m_c, m_p = map_strides[k]
                 m = _load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
                 added = added + (_add_map(of_maps[k], m, at_label, others, weight, inverse, p, q),)
@@ -346,7 +347,7 @@ def softmax_forward(
             tl.store(at, tl.sum(hit[i], 1) + tl.sum(missed[i], 1), mask=classes[i] < C)
     _store_row(out, cell, stride, R.actual, actual, classes, C)
     _store_row(out, cell, stride, R.squared_error, squared, classes, C)
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         for j in tl.static_range(3):
             _store_row(out, cell, stride, R.first_map + 3 * k + j, of_maps[k][j], classes, C)
     for k in tl.static_range(FOCALS):
@@ -376,10 +377,11 @@ def _spread(others, by_p, by_square, maps_by_p, like):
 @triton.jit
 def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R: tl.constexpr):
     """The derivatives by p that maps give to each class."""
+    MAPS: tl.constexpr = R.maps
     total = ()
     for i in tl.static_range(len(classes)):
         total = total + (tl.zeros((1, 1), tl.float32),)
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         m_n, m_c, m_p = map_strides[k]
         m = _load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
         hit = _load_slope(slopes, classes, n, N, C, R.first_map + 3 * k)
@@ -394,6 +396,7 @@ def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R:
 @triton.jit
 def _label_by_p(slopes, maps, map_strides, n, label, px, kept, q, N, C, R: tl.constexpr):
     """The derivative by the label's p, cross-entropy and focal sums aside."""
+    MAPS: tl.constexpr = R.maps
     row = slopes + n * C + label
     cells = N.to(tl.int64) * C
     slope = tl.zeros_like(q)
@@ -402,7 +405,7 @@ def _label_by_p(slopes, maps, map_strides, n, label, px, kept, q, N, C, R: tl.co
         slope += (hit - tl.load(row + R.false_negative * cells)).to(tl.float32)
     if R.squared_error >= 0:
         slope -= 2.0 * q * tl.load(row + R.squared_error * cells).to(tl.float32)
-    for k in tl.static_range(len(maps)):
+    for k in tl.static_range(MAPS):
         m_n, m_c, m_p = map_strides[k]
         m = tl.load(maps[k] + n * m_n + label.to(tl.int64) * m_c + px * m_p, mask=kept, other=0)
         hit = tl.load(row + (R.first_map + 3 * k) * cells)
