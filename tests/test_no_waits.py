@@ -495,3 +495,17 @@ def test_numbers_of_a_module_travel_when_they_have_changed() -> None:
     weights[0] = 3.0
     assert moved(weights, device) is not there
     assert moved(there, device) is there
+
+
+def test_a_norm_on_the_gpu_is_read_when_it_has_changed() -> None:
+    loss, found = SegLoss(), []
+    with a_gpu(loss):
+        for has_changed in (False, False, True, False):
+            if has_changed:
+                loss.norm.fill_(2.0)
+            with Waits() as waits:
+                as_loss(loss, batch("binary"))
+            found.append(len(waits.found))
+    first, *later = found
+    assert first > 0
+    assert later == [0, 1, 0]
