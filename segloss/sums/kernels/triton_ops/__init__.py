@@ -77,9 +77,10 @@ class TritonKernel(Kernel):
     def why_not_here(self) -> str:
         """The reason why it can't run: there is no Triton, or no GPU."""
         if not is_installed():
-            found = ".".join(map(str, _VERSION)) or "none"
+            oldest, found = (".".join(map(str, each)) for each in (_OLDEST, _VERSION))
             return (
-                f"it needs Triton 3.3, which PyTorch's wheels for GPUs bring, and there is {found}"
+                f"it needs Triton {oldest}, which PyTorch 2.9 for GPUs brings, and there is "
+                f"{found or 'none'}: upgrade PyTorch"
             )
         if not _INTERPRETED and not torch.cuda.is_available():
             return "there is no GPU, and TRITON_INTERPRET=1 is not set, which runs it without one"
