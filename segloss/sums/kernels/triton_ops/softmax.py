@@ -1,9 +1,8 @@
 """Softmax with label maps, in Triton: all classes of a block of pixels in registers.
 
-Logits are read once. A program holds the classes in slices whose sizes are powers of 2: 19 classes
-are 16 + 4 rows and not 32, 150 are 128 + 32 and not 256. Blocks (classes, pixels) of all slices
-travel as a tuple. More classes than registers hold are cut into tiles: `softmax_tiles` then reads
-the logits first, for what all classes of a pixel have in common.
+Logits are read once, in slices of the classes (`slices.py`). More classes than registers hold are
+cut into tiles: `softmax_tiles` then reads the logits first, for what all classes of a pixel have in
+common.
 
 A pixel's label is held apart from the other classes: its exponential is taken out of the slices
 (`others`, exactly 0 there), so that q = 1 - p is a sum and no difference.
@@ -15,114 +14,19 @@ import triton
 import triton.language as tl
 
 from segloss.sums.kernels.triton_ops.pixel import exp, minus_log_of_rest, rounded, selected_weight
+from segloss.sums.kernels.triton_ops.slices import (
+    add,
+    add_products,
+    classes_of,
+    load_blocks,
+    load_slope,
+    store_number,
+    store_row,
+    zeros,
+)
 
 _SIZES = ["N", "C", "parts", "blocks", "tiles", "class_tiles", "ignored"]
 """Numbers of which no variant of a kernel is compiled."""
-
-# ---- tuples of blocks, one for each slice ----
-
-
-@triton.jit
-def _classes(first, SLICES: tl.constexpr):
-    """The classes of each slice."""
-    classes = ()
-    for i in tl.static_range(len(SLICES)):
-        classes = classes + (first + SLICES[i][0] + tl.arange(0, SLICES[i][1]),)
-    return classes
-
-
-@triton.jit
-def _zero_block(HEIGHT: tl.constexpr, BLOCK: tl.constexpr):
-    return tl.zeros((HEIGHT, BLOCK), tl.float32)
-
-
-@triton.jit
-def _zeros(SLICES: tl.constexpr, BLOCK: tl.constexpr, WANTED: tl.constexpr):
-    """Accumulators; none where none are wanted, and what is done with them then costs nothing."""
-    zeros = ()
-    if WANTED:
-        for i in tl.static_range(len(SLICES)):
-            zeros = zeros + (_zero_block(SLICES[i][1], BLOCK),)
-    return zeros
-
-
-@triton.jit
-def _add(totals, blocks, factors):
-    """Adds blocks times a factor for each pixel."""
-    sums = ()
-    for i in tl.static_range(len(totals)):
-        sums = sums + (tl.fma(blocks[i], factors[None, :], totals[i]),)
-    return sums
-
-
-@triton.jit
-def _add_products(totals, blocks, others, factors):
-    """Adds products of two blocks, times a factor for each pixel."""
-    sums = ()
-    for i in tl.static_range(len(totals)):
-        sums = sums + (tl.fma(blocks[i] * others[i], factors[None, :], totals[i]),)
-    return sums
-
-
-@triton.jit
-def _load_row(row, classes, C):
-    """A number for each class, in float32; 0 beyond the last."""
-    values = ()
-    for i in tl.static_range(len(classes)):
-        loaded = tl.load(row + classes[i], mask=classes[i] < C, other=0.0)
-        values = values + (loaded.to(tl.float32),)
-    return values
-
-
-@triton.jit
-def _load_slope(slopes, classes, n, N, C, PLACE: tl.constexpr):
-    """The slopes of a row by class; 0 where there is none."""
-    if PLACE >= 0:
-        return _load_row(slopes + (PLACE * N + n) * C, classes, C)
-    else:
-        zeros = ()
-        for i in tl.static_range(len(classes)):
-            zeros = zeros + (tl.zeros_like(classes[i]).to(tl.float32),)
-        return zeros
-
-
-@triton.jit
-def _load_blocks(
-    x, n, classes, px, inside, kept, C, x_n, x_c, x_p, NONE: tl.constexpr, SELECT: tl.constexpr
-):
-    """Blocks of a tensor (N, C, P): NONE where there is nothing, 0 where a pixel does not count.
-
-    What does not count is read and replaced: a mask of single pixels would end wide loads.
-    """
-    blocks = ()
-    for i in tl.static_range(len(classes)):
-        at = x + n * x_n + classes[i].to(tl.int64)[:, None] * x_c + (px * x_p)[None, :]
-        mask = (classes[i] < C)[:, None] & inside[None, :]
-        values = tl.load(at, mask=mask, other=NONE).to(tl.float32)
-        if SELECT:
-            values = tl.where(kept[None, :], values, 0.0)
-        blocks = blocks + (values,)
-    return blocks
-
-
-@triton.jit
-def _store_row(out, cell, stride, PLACE: tl.constexpr, blocks, classes, C):
-    """Stores the sum over pixels of accumulators by class, if there are any."""
-    for i in tl.static_range(len(blocks)):
-        at = out + PLACE * stride + cell * C + classes[i]
-        tl.store(at, tl.sum(blocks[i], 1), mask=classes[i] < C)
-
-
-@triton.jit
-def _store_number(
-    out, cell, stride, PLACE: tl.constexpr, number, classes, C, EVERYWHERE: tl.constexpr
-):
-    """Stores one number of a sample: at class 0, with 0 at the others, or at all classes."""
-    for i in tl.static_range(len(classes)):
-        at = out + PLACE * stride + cell * C + classes[i]
-        values = tl.where((classes[i] == 0) | EVERYWHERE, number, 0.0)
-        tl.store(at, values, mask=classes[i] < C)
-
 
 # ---- a pixel's classes ----
 
@@ -257,16 +161,16 @@ def softmax_forward(
     n = (index // class_tiles // parts).to(tl.int64)
     TILED: tl.constexpr = common is not None
     SELECT: tl.constexpr = IGNORES or WEIGHTED
-    classes = _classes(class_tile * CLASSES, SLICES)
-    hit = _zeros(SLICES, BLOCK, R.true_positive >= 0)
-    extra = _zeros(SLICES, BLOCK, R.true_positive >= 0)
-    missed = _zeros(SLICES, BLOCK, R.true_positive >= 0)
-    actual = _zeros(SLICES, BLOCK, R.actual >= 0 and R.true_positive < 0)
-    squared = _zeros(SLICES, BLOCK, R.squared_error >= 0)
+    classes = classes_of(class_tile * CLASSES, SLICES)
+    hit = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    extra = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    missed = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    actual = zeros(SLICES, BLOCK, R.actual >= 0 and R.true_positive < 0)
+    squared = zeros(SLICES, BLOCK, R.squared_error >= 0)
     of_maps, of_focals = (), ()
     for k in tl.static_range(MAPS):
-        zeros = _zeros(SLICES, BLOCK, True)
-        of_maps = of_maps + ((zeros, zeros, zeros),)
+        none = zeros(SLICES, BLOCK, True)
+        of_maps = of_maps + ((none, none, none),)
     for k in tl.static_range(FOCALS):
         of_focals = of_focals + (tl.zeros((BLOCK,), tl.float32),)
     entropy = tl.zeros((BLOCK,), tl.float32)
@@ -282,7 +186,7 @@ def softmax_forward(
             y, w, n, px, inside, C, y_n, y_p, w_n, w_p, ignored, IGNORES, WEIGHTED
         )
         kept = inside & (weight != 0.0)
-        logits = _load_blocks(
+        logits = load_blocks(
             x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT
         )
         if TILED:
@@ -300,17 +204,17 @@ def softmax_forward(
         p, q = exp(margin) * inverse, rest * inverse
         log_whole = tl.log(whole)
         surprise = tl.where(q < 0.5, minus_log_of_rest(q), log_whole - margin)  # -log p
-        hit = _add(hit, at_label, weight * p)
-        missed = _add(missed, at_label, weight * q)
-        extra = _add(extra, others, weight * inverse)
-        actual = _add(actual, at_label, weight)
-        squared = _add(squared, at_label, weight * q * q)
-        squared = _add_products(squared, others, others, weight * inverse * inverse)
+        hit = add(hit, at_label, weight * p)
+        missed = add(missed, at_label, weight * q)
+        extra = add(extra, others, weight * inverse)
+        actual = add(actual, at_label, weight)
+        squared = add(squared, at_label, weight * q * q)
+        squared = add_products(squared, others, others, weight * inverse * inverse)
         if MAPS > 0:
             added = ()
             for k in tl.static_range(MAPS):
                 m_n, m_c, m_p = map_strides[k]
-                m = _load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
+                m = load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
                 added = added + (_add_map(of_maps[k], m, at_label, others, weight, inverse, p, q),)
             of_maps = added
         if R.focals > 0:
@@ -338,27 +242,27 @@ def softmax_forward(
             label_weight += weight * of_label
         pixel_weight += weight
     cell, stride = n * parts + part, N.to(tl.int64) * parts * C
-    _store_row(out, cell, stride, R.true_positive, hit, classes, C)
-    _store_row(out, cell, stride, R.false_positive, extra, classes, C)
-    _store_row(out, cell, stride, R.false_negative, missed, classes, C)
+    store_row(out, cell, stride, R.true_positive, hit, classes, C)
+    store_row(out, cell, stride, R.false_positive, extra, classes, C)
+    store_row(out, cell, stride, R.false_negative, missed, classes, C)
     if R.true_positive >= 0:  # no accumulator of its own
         for i in tl.static_range(len(classes)):
             at = out + R.actual * stride + cell * C + classes[i]
             tl.store(at, tl.sum(hit[i], 1) + tl.sum(missed[i], 1), mask=classes[i] < C)
-    _store_row(out, cell, stride, R.actual, actual, classes, C)
-    _store_row(out, cell, stride, R.squared_error, squared, classes, C)
+    store_row(out, cell, stride, R.actual, actual, classes, C)
+    store_row(out, cell, stride, R.squared_error, squared, classes, C)
     for k in tl.static_range(MAPS):
         for j in tl.static_range(3):
-            _store_row(out, cell, stride, R.first_map + 3 * k + j, of_maps[k][j], classes, C)
+            store_row(out, cell, stride, R.first_map + 3 * k + j, of_maps[k][j], classes, C)
     for k in tl.static_range(FOCALS):
-        _store_number(
+        store_number(
             out, cell, stride, R.first_focal + k, tl.sum(of_focals[k], 0), classes, C, False
         )
     if R.pixel_weight >= 0:
-        _store_number(out, cell, stride, R.pixel_weight, tl.sum(pixel_weight, 0), classes, C, True)
+        store_number(out, cell, stride, R.pixel_weight, tl.sum(pixel_weight, 0), classes, C, True)
     if R.cross_entropy >= 0:
-        _store_number(out, cell, stride, R.cross_entropy, tl.sum(entropy, 0), classes, C, False)
-        _store_number(out, cell, stride, R.weight, tl.sum(label_weight, 0), classes, C, False)
+        store_number(out, cell, stride, R.cross_entropy, tl.sum(entropy, 0), classes, C, False)
+        store_number(out, cell, stride, R.weight, tl.sum(label_weight, 0), classes, C, False)
 
 
 # ---- the gradient ----
@@ -383,9 +287,9 @@ def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R:
         total = total + (tl.zeros((1, 1), tl.float32),)
     for k in tl.static_range(MAPS):
         m_n, m_c, m_p = map_strides[k]
-        m = _load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
-        hit = _load_slope(slopes, classes, n, N, C, R.first_map + 3 * k)
-        missed = _load_slope(slopes, classes, n, N, C, R.first_map + 3 * k + 1)
+        m = load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
+        hit = load_slope(slopes, classes, n, N, C, R.first_map + 3 * k)
+        missed = load_slope(slopes, classes, n, N, C, R.first_map + 3 * k + 1)
         added = ()
         for i in tl.static_range(len(classes)):
             added = added + (total[i] + m[i] * (hit[i] - missed[i])[:, None],)
@@ -430,17 +334,17 @@ def softmax_backward(
     n = (index // class_tiles // blocks).to(tl.int64)
     TILED: tl.constexpr = common is not None
     SELECT: tl.constexpr = IGNORES or WEIGHTED
-    classes = _classes(class_tile * CLASSES, SLICES)
+    classes = classes_of(class_tile * CLASSES, SLICES)
     px = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = px < P
     label, weight = _load_labels(
         y, w, n, px, inside, C, y_n, y_p, w_n, w_p, ignored, IGNORES, WEIGHTED
     )
     kept = inside & (weight != 0.0)
-    by_p = _load_slope(slopes, classes, n, N, C, R.false_positive)
-    by_square = _load_slope(slopes, classes, n, N, C, R.squared_error)
+    by_p = load_slope(slopes, classes, n, N, C, R.false_positive)
+    by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
     maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
-    logits = _load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT)
+    logits = load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT)
     if TILED:
         largest = tl.load(common + n * P + px, mask=inside, other=0.0)
     else:
@@ -531,17 +435,15 @@ def softmax_tiles(
     largest = tl.full((BLOCK,), float("-inf"), tl.float32)
     rest, linear, square = tl.zeros_like(own), tl.zeros_like(own), tl.zeros_like(own)
     for class_tile in range(class_tiles):
-        classes = _classes(class_tile * CLASSES, SLICES)
-        logits = _load_blocks(
-            x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), True
-        )
+        classes = classes_of(class_tile * CLASSES, SLICES)
+        logits = load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), True)
         larger = tl.maximum(largest, _largest(logits))
         shrink = tl.where(larger == largest, 1.0, exp(largest - larger))
         _, others, more = _split(logits, larger, classes, label)
         rest = rest * shrink + more
         if BACKWARD:
-            by_p = _load_slope(slopes, classes, n, N, C, R.false_positive)
-            by_square = _load_slope(slopes, classes, n, N, C, R.squared_error)
+            by_p = load_slope(slopes, classes, n, N, C, R.false_positive)
+            by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
             maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
             more_linear, more_square = _spread(others, by_p, by_square, maps_by_p, own)
             linear = linear * shrink + more_linear
