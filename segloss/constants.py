@@ -32,9 +32,7 @@ def moved(numbers: Tensor, device: torch.device) -> Tensor:
 
     They are read on the CPU in each call, so any change is seen, and the module can stay there.
     """
-    if numbers.device == device:
-        return numbers
-    if not numbers.is_cpu or is_traced():
+    if not _travels(numbers, device):
         return numbers.to(device)
     return on_device(tuple(numbers.tolist()), device, numbers.dtype)
 
@@ -44,12 +42,15 @@ def written(numbers: Tensor, device: torch.device) -> Tensor:
 
     It is for numbers that change from step to step.
     """
-    if numbers.device == device:
-        return numbers
-    if not numbers.is_cpu or is_traced():
+    if not _travels(numbers, device):
         return numbers.to(device)
     each = (torch.full((), n, dtype=numbers.dtype, device=device) for n in numbers.tolist())
     return torch.stack([*each])
+
+
+def _travels(numbers: Tensor, device: torch.device) -> bool:
+    """Whether eager code on an accelerator needs numbers of the CPU."""
+    return numbers.is_cpu and device.type != "cpu" and not is_traced()
 
 
 def _is_capturing() -> bool:

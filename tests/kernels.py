@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -10,14 +9,12 @@ from torch import Tensor
 
 from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.registry import KERNELS, current_backend
+from segloss.sums.kernels.triton_ops import INTERPRETED
 from segloss.sums.plan import Plan
 from segloss.targets import Pixels
 
 BACKENDS = [kernel.name for kernel in KERNELS if not kernel.why_not_here()]
 """What `use_backend` takes here, beside "auto"."""
-
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton's kernels run on CPUs, a thousand times as slowly."""
 
 DEVICE = "cuda" if current_backend() == "triton" and not INTERPRETED else "cpu"
 """Where the backend computes that this process was started with."""

@@ -132,10 +132,10 @@ def backends() -> tuple[Backend, ...]:
         1
     """
     first: dict[str, str] = {}
-    found = []
+    found, probes = [], _probes()
     for kernel in _candidates:
         serves, reasons = [], {}
-        for what, pixels in _probes().items():
+        for what, pixels in probes.items():
             reason = kernel.why_not_here() or kernel.supports(pixels, _PROBED)
             if not reason and what in first:
                 reason = f"{first[what]} serves it first"
@@ -145,7 +145,7 @@ def backends() -> tuple[Backend, ...]:
                 first[what] = kernel.name
                 serves.append(what)
         if serves:
-            asked = _kinds(_probes()[serves[0]])
+            asked = _kinds(probes[serves[0]])
             refused = {what: kernel.supports(pixels, _PROBED) for what, pixels in asked.items()}
             reasons |= {what: reason for what, reason in refused.items() if reason}
         found.append(Backend(kernel.name, tuple(serves), reasons))

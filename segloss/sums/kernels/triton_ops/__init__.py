@@ -40,7 +40,7 @@ LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 _NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
 """The sums without parameters that it has."""
 
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether the kernels serve tensors of CPUs, through the interpreter."""
 
 _OLDEST = (3, 5)
@@ -66,7 +66,7 @@ def is_installed() -> bool:
     return _VERSION >= _OLDEST
 
 
-_DEVICE = "cpu" if _INTERPRETED else "cuda"
+_DEVICE = "cpu" if INTERPRETED else "cuda"
 
 
 class TritonKernel(Kernel):
@@ -82,7 +82,7 @@ class TritonKernel(Kernel):
                 f"it needs Triton {oldest}, which PyTorch 2.9 for GPUs brings, and there is "
                 f"{found or 'none'}: upgrade PyTorch"
             )
-        if not _INTERPRETED and not torch.cuda.is_available():
+        if not INTERPRETED and not torch.cuda.is_available():
             return "there is no GPU, and TRITON_INTERPRET=1 is not set, which runs it without one"
         return ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor
 from segloss.constants import on_device
 from segloss.sums.closed_forms import ClosedForms
 from segloss.sums.kernels.base import ClosedLosses
+from segloss.sums.kernels.triton_ops import INTERPRETED, sigmoid, softmax
 from segloss.sums.kernels.triton_ops import forms as form_kernels
 from segloss.sums.kernels.triton_ops import parts as part_kernels
-from segloss.sums.kernels.triton_ops import sigmoid, softmax
 from segloss.sums.kernels.triton_ops.layout import (
     Cut,
     ceil_div,
@@ -24,11 +23,8 @@ from segloss.sums.kernels.triton_ops.layout import (
     power_of_2,
     rows_of,
 )
-from segloss.sums.plan import COUNTS, Plan
+from segloss.sums.plan import Plan
 from segloss.targets import Pixels
-
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton interprets kernels: it does where this was set when it was imported."""
 
 
 def sums(pixels: Pixels, plan: Plan) -> Tensor:
@@ -110,14 +106,14 @@ def losses(
     if table.class_weights:
         weights = on_device(table.class_weights, rows.device, torch.float64)
     cells = (power_of_2(samples), power_of_2(channels))
-    counts = [plan.index.get(row.key, -1) for row in COUNTS.rows]
+    places = rows_of(plan)
     with _device_of(rows):
         form_kernels.losses_and_slopes[(1,)](
             rows, on_device(table.numbers, rows.device, torch.float64), weights,
             taken, values, per_class, slopes, samples, channels,
             FORMS=table.forms, COUNT=len(forms.addends), LOSSES=forms.count, ROWS=len(plan.rows),
-            ACTUAL=counts[0], PIXEL_WEIGHT=counts[1], EXCLUSIVE=exclusive, SAMPLES=cells[0],
-            CLASSES=cells[1],
+            ACTUAL=places.actual, PIXEL_WEIGHT=places.pixel_weight, EXCLUSIVE=exclusive,
+            SAMPLES=cells[0], CLASSES=cells[1],
             num_warps=max(1, min(16, cells[0] * cells[1] // 128)),
         )  # fmt: skip
     return ClosedLosses(taken, slopes, values, per_class)

@@ -56,6 +56,13 @@ def _load_labels(
 
 
 @triton.jit
+def _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p):
+    """Loads the labels' logits: once more, from the cache, costs less than a selection of each."""
+    at = x + n * x_n + label.to(tl.int64) * x_c + px * x_p
+    return tl.load(at, mask=kept, other=0.0).to(tl.float32)
+
+
+@triton.jit
 def _largest(logits):
     """The largest logit of each pixel."""
     largest = tl.max(logits[0], 0)
@@ -79,6 +86,20 @@ def _split(logits, largest, classes, label):
         at_label, others = at_label + (one,), others + (e,)
         rest += tl.sum(e, 0)
     return at_label, others, rest
+
+
+@triton.jit
+def _against_largest(logits, common, n, classes, label, px, inside, N, P):
+    """The largest logits, and what `_split` gives; of all classes, also where there is a tile."""
+    TILED: tl.constexpr = common is not None
+    if TILED:
+        largest = tl.load(common + n * P + px, mask=inside, other=0.0)
+    else:
+        largest = tl.where(inside, _largest(logits), 0.0)
+    at_label, others, rest = _split(logits, largest, classes, label)
+    if TILED:
+        rest = tl.load(common + (N + n) * P + px, mask=inside, other=1.0)
+    return largest, at_label, others, rest
 
 
 @triton.jit
@@ -189,16 +210,11 @@ def softmax_forward(
         logits = load_blocks(
             x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT
         )
-        if TILED:
-            largest = tl.load(common + n * P + px, mask=inside, other=0.0)
-        else:
-            largest = tl.where(inside, _largest(logits), 0.0)
-        # One more load for each pixel, from the cache, costs less than a selection for each logit
-        own_at = x + n * x_n + label.to(tl.int64) * x_c + px * x_p
-        margin = tl.load(own_at, mask=kept, other=0.0).to(tl.float32) - largest
-        at_label, others, rest = _split(logits, largest, classes, label)
-        if TILED:
-            rest = tl.load(common + (N + n) * P + px, mask=inside, other=1.0)
+        own = _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p)
+        largest, at_label, others, rest = _against_largest(
+            logits, common, n, classes, label, px, inside, N, P
+        )
+        margin = own - largest
         whole = exp(margin) + rest
         inverse = 1.0 / whole
         p, q = exp(margin) * inverse, rest * inverse
@@ -345,18 +361,13 @@ def softmax_backward(
     by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
     maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
     logits = load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT)
-    if TILED:
-        largest = tl.load(common + n * P + px, mask=inside, other=0.0)
-    else:
-        largest = tl.where(inside, _largest(logits), 0.0)
-    own_at = x + n * x_n + label.to(tl.int64) * x_c + px * x_p
-    margin = tl.load(own_at, mask=kept, other=0.0).to(tl.float32) - largest
-    at_label, others, rest = _split(logits, largest, classes, label)
-    if TILED:
-        rest = tl.load(common + (N + n) * P + px, mask=inside, other=1.0)
-    own = exp(margin)
-    inverse = 1.0 / (own + rest)
-    p, q = own * inverse, rest * inverse
+    own = _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p)
+    largest, at_label, others, rest = _against_largest(
+        logits, common, n, classes, label, px, inside, N, P
+    )
+    margin = own - largest
+    inverse = 1.0 / (exp(margin) + rest)
+    p, q = exp(margin) * inverse, rest * inverse
     if TILED:
         spread = tl.load(common + (2 * N + n) * P + px, mask=inside, other=0.0)
     else:
@@ -430,8 +441,7 @@ def softmax_tiles(
         y, w, n, px, inside, C, y_n, y_p, w_n, w_p, ignored, IGNORES, WEIGHTED
     )
     kept = inside & (weight != 0.0)
-    own_at = x + n * x_n + label.to(tl.int64) * x_c + px * x_p
-    own = tl.load(own_at, mask=kept, other=0.0).to(tl.float32)
+    own = _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p)
     largest = tl.full((BLOCK,), float("-inf"), tl.float32)
     rest, linear, square = tl.zeros_like(own), tl.zeros_like(own), tl.zeros_like(own)
     for class_tile in range(class_tiles):
