@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import typer
 from compound import Job, chosen_names, run
-from contenders import CONTENDERS, PEERS, WORKLOADS
-from report import markdown, print_table, renew
+from harness.contenders import CONTENDERS, PEERS, WORKLOADS
+from harness.report import markdown, print_table, renew
 from rich.progress import track
 
 COMPARED = ("segloss", "pixel loss alone", "textbook", *PEERS)

@@ -17,16 +17,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import compound_cuda
 import torch
 import typer
-from contenders import CONTENDERS, PEERS, WORKLOADS, Workload
-from devices import Cuda, Device, StandIn
-from report import plot_scaling, print_tables, renew, write_documents
-from report_cuda import cuda_report
+from harness import compound_cuda
+from harness.contenders import CONTENDERS, PEERS, WORKLOADS, Workload
+from harness.devices import Cuda, Device, StandIn
+from harness.report import plot_scaling, print_tables, renew, write_documents
+from harness.report_cuda import cuda_report
 from rich.progress import track
 
-MEASURE = Path(__file__).with_name("measure.py")
+HERE = Path(__file__).parent
 PLOTTED = ("segloss", "pixel loss alone", "textbook", *PEERS)
 PIXELS = {4**k: Workload((1, 1, 2**k, 2**k), 2) for k in range(6, 13)}
 CLASSES = {2: Workload((1, 2, 128, 128), 2)} | {
@@ -167,8 +167,8 @@ def scaling_jobs(contenders: list[str], seconds: float) -> Iterator[Job]:
 
 def run(job: Job) -> dict[str, Any]:
     """Runs a job in a process of its own."""
-    command = [sys.executable, str(MEASURE), json.dumps(job._asdict())]
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+    command = [sys.executable, "-m", "harness.measure", json.dumps(job._asdict())]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE)  # noqa: S603
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {"missing": f"exit code {done.returncode}: {reason}"}

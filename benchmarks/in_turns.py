@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 from compound import Job, chosen_names, run
-from contenders import CONTENDERS, WORKLOADS
+from harness.contenders import CONTENDERS, WORKLOADS
 from rich import box
 from rich.console import Console
 from rich.progress import track

@@ -19,16 +19,17 @@ from unittest import mock
 
 import torch
 import typer
-from contenders import WORKLOADS, Workload
-from devices import Cuda, Device, StandIn
-from measure_cuda import reason, timed
+from harness.contenders import WORKLOADS, Workload
+from harness.devices import Cuda, Device, StandIn
+from harness.measure_cuda import reason, timed
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels.triton_ops import launch, layout
 from segloss.sums.plan import CROSS_ENTROPY, REGION, plan_of
-from segloss.targets import PixelOptions, Pixels
 
 SWEPT = {
     "city19": [layout.Block(pixels, warps) for pixels in (32, 64, 128) for warps in (1, 2, 4, 8)],
@@ -85,7 +86,9 @@ def figures(
     logits, target = workload.batch(dtype, device.where)
     flat = target.flatten(2) if workload.classes == 2 else target.flatten(1)
     activation = "sigmoid" if workload.classes == 2 else "softmax"
-    pixels = Pixels(logits.detach().flatten(2), flat, PixelOptions(workload.classes, activation))
+    pixels = PixelBatch(
+        logits.detach().flatten(2), flat, PixelOptions(workload.classes, activation)
+    )
     with blocks_of(block):
         try:
             slopes = torch.ones_like(launch.sums(pixels, PLAN))

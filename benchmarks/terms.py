@@ -14,8 +14,8 @@ from typing import Annotated
 
 import torch
 import typer
-from contenders import Workload
-from measure import THREADS, LossFunction, step
+from harness.contenders import Workload
+from harness.measure import THREADS, LossFunction, step
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from networks import ModelSettings, build_unet
-from shapes import CLASSES, Shapes
+from example_parts.networks import ModelSettings, build_unet
+from example_parts.shapes import CLASSES, Shapes
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segloss import LossWrapper, MultiLoss, SegLoss
-from segloss.no_trace import without_trace
-from segloss.norms import compute_norms
+from segloss.training.norms import compute_norms
+from segloss.training.without_trace import without_trace
 
 Batches = DataLoader[dict[str, Tensor]]
 

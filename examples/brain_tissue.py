@@ -28,15 +28,11 @@ import albumentations as A
 import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
-from configuration import command_line, load_config, mistakes_as_messages
-from data_parallel import Ranks, processes
-from networks import ModelSettings, build_unet
-from nilearn import datasets
-from numpy.typing import NDArray
-from pictures import Example, plot_curves, plot_examples
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
-from training import (
+from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.data_parallel import Ranks, processes
+from example_parts.networks import ModelSettings, build_unet
+from example_parts.pictures import Example, plot_curves, plot_examples
+from example_parts.training import (
     Batch,
     Run,
     TrainingSettings,
@@ -48,6 +44,10 @@ from training import (
     to_device,
     train,
 )
+from nilearn import datasets
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 HERE = Path(__file__).parent
 

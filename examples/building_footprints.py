@@ -21,15 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from configuration import command_line, load_config, mistakes_as_messages
-from networks import ModelSettings, build_unet
-from numpy.typing import NDArray
-from pictures import Footprint, plot_curves, plot_footprints
-from scenes import Scene, make_scene
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
-from training import (
+from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.networks import ModelSettings, build_unet
+from example_parts.pictures import Footprint, plot_curves, plot_footprints
+from example_parts.scenes import Scene, make_scene
+from example_parts.training import (
     Batch,
     Run,
     TrainingSettings,
@@ -42,8 +38,12 @@ from training import (
     to_device,
     train,
 )
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
-from segloss.frame_field.fields import directions
+from segloss.frame_field.arithmetic import directions
 
 HERE = Path(__file__).parent
 

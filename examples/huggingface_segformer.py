@@ -10,7 +10,7 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 
-from shapes import CLASSES, Shapes
+from example_parts.shapes import CLASSES, Shapes
 from transformers import (
     SegformerConfig,
     SegformerForSemanticSegmentation,
@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from segloss import SegLoss
-from segloss.huggingface import as_compute_loss_func
+from segloss.training.huggingface import as_compute_loss_func
 
 
 def main(arguments: Sequence[str] | None = None) -> list[float]:

@@ -24,17 +24,21 @@ from brain_tissue import (
     split,
     transforms,
 )
-from configuration import command_line, load_config, mistakes_as_messages
+from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.networks import build_unet
+from example_parts.training import seed_of
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from networks import build_unet
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
-from training import seed_of
 
 from segloss import build_loss
-from segloss.lightning import ComputeWeightNormLossesCallback, LogLossComponents, LossSchedule
+from segloss.training.lightning import (
+    ComputeWeightNormLossesCallback,
+    LogLossComponents,
+    LossSchedule,
+)
 
 Batch = dict[str, Tensor]
 

@@ -28,15 +28,9 @@ import torch
 import typer
 import yaml
 from brain_tissue import BrainDataset, BrainSettings
-from configuration import load_config
-from networks import build_unet
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from training import (
+from example_parts.configuration import load_config
+from example_parts.networks import build_unet
+from example_parts.training import (
     Batch,
     TrainingSettings,
     new_run,
@@ -46,6 +40,12 @@ from training import (
     to_device,
     train_epoch,
 )
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 import segloss
 

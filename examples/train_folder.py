@@ -30,17 +30,12 @@ import albumentations as A
 import cv2
 import numpy as np
 import torch
-from configuration import command_line, load_config
-from expected import expected_by
-from folders import Pair, read_folders, read_image
-from networks import ModelSettings, build_unet
-from numpy.typing import NDArray
-from pictures import Example, plot_curves, plot_examples
-from rich.console import Console
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
-from training import (
+from example_parts.configuration import command_line, load_config
+from example_parts.expected import expected_by
+from example_parts.folders import Pair, read_folders, read_image
+from example_parts.networks import ModelSettings, build_unet
+from example_parts.pictures import Example, plot_curves, plot_examples
+from example_parts.training import (
     Batch,
     Run,
     TrainingSettings,
@@ -52,11 +47,16 @@ from training import (
     take_norms,
     train,
 )
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from segloss import suggest
-from segloss.suggestion.classes import Classes
-from segloss.suggestion.picture import colours
-from segloss.suggestion.sources import LAYOUTS
+from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.picture import colours
+from segloss.tools.suggest.sources import LAYOUTS
 
 HERE = Path(__file__).parent
 MULTIPLE = 16

@@ -1,129 +1,115 @@
 """Segmentation losses for PyTorch: many terms in one pass, composed, normalised, scheduled."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from segloss import functional, registry
-from segloss.activity import (
-    EntropyLoss,
-    FiringRateDistLoss,
-    FiringRateLoss,
-    HebbianLoss,
-    RNNConnectivityLoss,
-    StatePredictionLoss,
-)
-from segloss.batch import MissingKeyError
-from segloss.check import LossReport, assert_loss, check_loss, test_custom_loss
-from segloss.combiners import UncertaintyWeighting
-from segloss.config import build_compound_loss_from_config, build_loss, build_loss_from_config
-from segloss.deep_supervision import DeepSupervision
-from segloss.dice_loss import DiceBCELoss, DiceLoss
-from segloss.frame_field import (
-    ComputeSegGrads,
-    CrossfieldAlign90Loss,
-    CrossfieldAlignLoss,
-    CrossfieldSmoothLoss,
-    SegCrossfieldLoss,
-    SegEdgeInteriorLoss,
-    SegLossWeights,
-    compute_gt_field,
-)
-from segloss.loss import Criterion, Loss
-from segloss.loss_wrapper import LossWrapper
+from segloss import functional
+from segloss.batch.keys import MissingKeyError
+from segloss.batch.mixup import MixUp
 from segloss.losses import term_losses
+from segloss.losses.combiners import UncertaintyWeighting
 from segloss.losses.compound_loss import CompoundLoss
+from segloss.losses.deep_supervision import DeepSupervision
+from segloss.losses.loss import Loss
+from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.multi_loss import MultiLoss
+from segloss.losses.seg_loss import SegLoss
 from segloss.losses.term_losses import *
-from segloss.losses.term_losses import TermLoss
+from segloss.losses.topk import TopKCrossEntropyLoss
 from segloss.maps import SignedDistanceMap, SkeletonMap
-from segloss.mixup import MixUp
-from segloss.multi_loss import MultiLoss
-from segloss.no_trace import without_trace
-from segloss.norms import compute_norms
-from segloss.registry import get_loss, list_losses, register_loss
-from segloss.seg_loss import SegLoss
 from segloss.sums import SoftConfusion, soft_confusion
-from segloss.sums.kernels.registry import Backend, backends, use_backend
-from segloss.topk import TopKCrossEntropyLoss
+from segloss.sums.kernels.registry import backends, use_backend
+
+if TYPE_CHECKING:  # what is loaded when it is asked for
+    from segloss.config import (
+        build_compound_loss_from_config,
+        build_loss,
+        build_loss_from_config,
+        get_loss,
+        list_losses,
+        register_loss,
+    )
+    from segloss.frame_field import (
+        ComputeSegGrads,
+        CrossfieldAlign90Loss,
+        CrossfieldAlignLoss,
+        CrossfieldSmoothLoss,
+        SegCrossfieldLoss,
+        SegEdgeInteriorLoss,
+        SegLossWeights,
+        compute_gt_field,
+    )
+    from segloss.tools.check import assert_loss, check_loss
+    from segloss.tools.suggest import suggest
+    from segloss.training.norms import compute_norms
+    from segloss.training.without_trace import without_trace
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Backend",
     "CompoundLoss",
-    "ComputeSegGrads",
-    "Criterion",
-    "CrossfieldAlign90Loss",
-    "CrossfieldAlignLoss",
-    "CrossfieldSmoothLoss",
     "DeepSupervision",
-    "DiceBCELoss",
-    "DiceLoss",
-    "EntropyLoss",
-    "FiringRateDistLoss",
-    "FiringRateLoss",
-    "HebbianLoss",
     "Loss",
-    "LossReport",
     "LossWrapper",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
-    "RNNConnectivityLoss",
-    "SegCrossfieldLoss",
-    "SegEdgeInteriorLoss",
     "SegLoss",
-    "SegLossWeights",
     "SignedDistanceMap",
     "SkeletonMap",
     "SoftConfusion",
-    "StatePredictionLoss",
-    "TermLoss",
     "TopKCrossEntropyLoss",
     "UncertaintyWeighting",
     "assert_loss",
     "backends",
-    "build_compound_loss_from_config",
     "build_loss",
-    "build_loss_from_config",
     "check_loss",
-    "compute_gt_field",
     "compute_norms",
     "functional",
     "get_loss",
     "list_losses",
     "register_loss",
-    "registry",
     "soft_confusion",
-    "test_custom_loss",
+    "suggest",
     "use_backend",
     "without_trace",
 ]
-__all__ += [name for name in term_losses.__all__ if name.endswith("Loss")]
+__all__ += term_losses.__all__
 
-_COMPAT = {
-    "CombinedLoss": "tutorial",
-    "CompositeLoss": "composite_loss",
-    "GradWeightedLoss": "perceptrain",
-    "UncertaintyWeightedLoss": "tutorial",
-    "WeightedMSELoss": "tutorial",
-    "as_loss_fn": "perceptrain",
-    "cross_entropy_loss": "perceptrain",
-    "get_loss_fn": "perceptrain",
-    "mse_loss": "perceptrain",
+_LOADED_WHEN_ASKED_FOR = {
+    "segloss.config": (
+        "build_compound_loss_from_config",
+        "build_loss",
+        "build_loss_from_config",
+        "get_loss",
+        "list_losses",
+        "register_loss",
+    ),
+    "segloss.frame_field": (
+        "ComputeSegGrads",
+        "CrossfieldAlign90Loss",
+        "CrossfieldAlignLoss",
+        "CrossfieldSmoothLoss",
+        "SegCrossfieldLoss",
+        "SegEdgeInteriorLoss",
+        "SegLossWeights",
+        "compute_gt_field",
+    ),
+    "segloss.tools.check": ("assert_loss", "check_loss"),
+    "segloss.tools.suggest": ("suggest",),
+    "segloss.training.norms": ("compute_norms",),
+    "segloss.training.without_trace": ("without_trace",),
 }
-"""Names of other systems' interfaces, and the module of `segloss.compat` that each is in."""
+"""Modules that `import segloss` does not load, and their names that it has."""
 
-_SUGGESTION = ("Suggestion", "suggest")
-"""Names of `segloss.suggestion`, which is imported when it is asked for."""
+_MODULE_OF = {name: module for module, names in _LOADED_WHEN_ASKED_FOR.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUGGESTION:
-        return getattr(import_module("segloss.suggestion"), name)
-    if name not in _COMPAT:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'segloss' has no attribute {name!r}")
-    return getattr(import_module(f"segloss.compat.{_COMPAT[name]}"), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_COMPAT, *_SUGGESTION})
+    return sorted({*globals(), *_MODULE_OF})

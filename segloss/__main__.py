@@ -1,6 +1,6 @@
 """`python -m segloss`: the same as the command `segloss`."""
 
-from segloss.cli import main
+from segloss.tools.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """The losses as plain functions of predictions and targets, through the same door as the modules.
 
 There is one for each term, such as `jaccard_loss`, made from the table of terms, and the compound
-of them. `functional.pyi` beside this file, which `docs/term_stubs.py` writes, says the same to
+of them. `functional.pyi` beside this file, which `scripts/term_stubs.py` writes, says the same to
 editors and type checkers. What is the same in every call, the terms, is kept between calls.
 """
 
@@ -15,17 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice, nearest
-from segloss.losses.compound_loss import REDUCTIONS, check_cells
-from segloss.precision import arithmetic_dtype
+from segloss.batch.assemble import pixel_batch_of_arguments
+from segloss.batch.shape_checks import check_maps
+from segloss.foundation.arguments import check_choice, nearest
+from segloss.foundation.precision import arithmetic_dtype
+from segloss.foundation.tracing import constant_of
+from segloss.losses.compound_loss import REDUCTIONS, check_unreduced
 from segloss.sums.autograd import run
-from segloss.targets import check_maps, pixels_of_arguments
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
 from segloss.terms.base import parameters_of
-from segloss.terms.evaluate import evaluate
-from segloss.terms.mixture import MixtureGroup
-from segloss.terms.options import documented_mixture
-from segloss.tracing import constant_of
+from segloss.terms.mixture.evaluate import evaluate
+from segloss.terms.mixture.group import MixtureGroup
+from segloss.terms.mixture.spellings import documented_mixture
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "seg_loss"]
 
@@ -354,13 +355,13 @@ def _loss(
     check_choice("reduction", reduction, REDUCTIONS)
     [mixture] = group.mixtures
     if reduction == "none":
-        check_cells(mixture)
-    pixels = pixels_of_arguments(pred, target, maps=_maps(group, maps), **arguments)
+        check_unreduced(mixture)
+    pixels = pixel_batch_of_arguments(pred, target, maps=_maps(group, maps), **arguments)
     group.check_classes(pred.shape[1], pixels.options.activation)
     if reduction == "mean":
         return evaluate(group, pixels)
-    cells = mixture.cells(run(pixels, group.plan).confusion())
-    return cells.to(arithmetic_dtype(pred.dtype))
+    unreduced = mixture.unreduced(run(pixels, group.plan).confusion())
+    return unreduced.to(arithmetic_dtype(pred.dtype))
 
 
 def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:
@@ -369,7 +370,7 @@ def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:
 
 
 def _channels(pred: Any) -> int:
-    """The number of channels, or 2 where there are none: `as_pixels` then says what is wrong."""
+    """The number of channels, or 2 where there are none: `as_pixel_batch` then says what is wrong."""
     return pred.shape[1] if isinstance(pred, Tensor) and pred.ndim > 1 else 2
 
 

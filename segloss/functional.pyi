@@ -1,4 +1,4 @@
-# Written by docs/term_stubs.py, from the table of terms.
+# Written by scripts/term_stubs.py, from the table of terms.
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import as_python, check_integer, check_number, check_text, is_list
-from segloss.batch import MissingKeyError
-from segloss.targets import check_real
+from segloss.batch.keys import MissingKeyError
+from segloss.batch.shape_checks import check_real
+from segloss.foundation.arguments import as_python, check_integer, check_number, check_text, is_list
 
 Array = Any
 """A NumPy array."""
@@ -98,7 +98,7 @@ class SignedDistanceMap(MaskMap):
             is positive. Where pixels are not cubes, the border is therefore 0 along the finest axis
             alone, and below 0 by the difference along the others.
 
-    Pixels of a label that is no class are outside of each class.
+    PixelBatch of a label that is no class are outside of each class.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is no label map, or of another
@@ -164,7 +164,7 @@ class SkeletonMap(MaskMap):
         radius: By how many steps from pixel to pixel, along the axes, the skeleton is dilated;
             0: not at all. The paper's is 2.
 
-    Pixels of a label that is no class are no foreground. A blob of a few pixels may have no
+    PixelBatch of a label that is no class are no foreground. A blob of a few pixels may have no
     skeleton.
 
     Raises:

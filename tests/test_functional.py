@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import monai.losses
-import naive
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segloss import functional as S
+from tests.support import naive
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 REGION = [S.dice_loss, S.jaccard_loss, S.tversky_loss, S.focal_tversky_loss]

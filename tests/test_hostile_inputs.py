@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-import segloss.lightning
+import segloss.training.lightning
 from segloss import (
     BoundaryLoss,
     ComputeSegGrads,
@@ -23,11 +23,9 @@ from segloss import (
     CrossfieldAlignLoss,
     CrossfieldSmoothLoss,
     DeepSupervision,
-    DiceBCELoss,
     DiceLoss,
     FocalLoss,
     Loss,
-    LossReport,
     LossWrapper,
     MissingKeyError,
     MixUp,
@@ -39,8 +37,6 @@ from segloss import (
     SignedDistanceMap,
     SkeletonMap,
     SkeletonRecallLoss,
-    SoftDiceLoss,
-    TermLoss,
     TopKCrossEntropyLoss,
     UncertaintyWeighting,
     assert_loss,
@@ -51,15 +47,19 @@ from segloss import (
     compute_gt_field,
     compute_norms,
     get_loss,
-    huggingface,
     list_losses,
     register_loss,
     soft_confusion,
     terms,
 )
 from segloss import functional as F
-from segloss.losses.term_losses import TERM_LOSSES
+from segloss.compat import nn4n, perceptrain, tutorial
+from segloss.compat.tutorial import DiceBCELoss
+from segloss.losses.loss import Criterion
+from segloss.losses.term_losses import TERM_LOSSES, TermLoss
 from segloss.sums import MapSum
+from segloss.tools.check import LossReport
+from segloss.training import huggingface
 
 Words = tuple[str, ...]
 Call = Callable[..., Any]
@@ -439,12 +439,12 @@ def frequent(gt: dict[str, Any], **options: Any) -> Call:
 
 
 def composite(inputs: Any, **entry: Any) -> Call:
-    return lambda: segloss.CompositeLoss({"a": {"type": "mse", **entry}})(inputs)
+    return lambda: nn4n.CompositeLoss({"a": {"type": "mse", **entry}})(inputs)
 
 
 def grad_weighted(metrics: Any) -> Call:
     model = nn.Linear(1, 1)
-    loss = segloss.GradWeightedLoss({"a": 1}, returning((None, metrics)), None, {"a": 1.0}, "a")
+    loss = perceptrain.GradWeightedLoss({"a": 1}, returning((None, metrics)), None, {"a": 1.0}, "a")
     return lambda: loss({"a": 1}, model)
 
 
@@ -596,7 +596,7 @@ WRONG: dict[str, Wrong] = {
         lambda: SegLoss()(P, T, normalize="no"), TypeError, ("normalize", "'no'")
     ),
     "criterion of a module": Wrong(
-        lambda: segloss.Criterion(nn.L1Loss()), TypeError, ("loss", "MultiLoss", "L1Loss()")
+        lambda: Criterion(nn.L1Loss()), TypeError, ("loss", "MultiLoss", "L1Loss()")
     ),
     "criterion without a target": Wrong(
         lambda: SegLoss().as_criterion()(P, None), TypeError, ("gt_batch", "NoneType")
@@ -802,10 +802,10 @@ WRONG: dict[str, Wrong] = {
     ),
     # losses of single terms
     "term: no tensor": Wrong(
-        lambda: SoftDiceLoss()(np.zeros((1, 1, 4)), T), TypeError, ("prediction", "ndarray")
+        lambda: DiceLoss()(np.zeros((1, 1, 4)), T), TypeError, ("prediction", "ndarray")
     ),
     "term: another mode": Wrong(
-        lambda: SoftDiceLoss()(logits(), labels()),
+        lambda: DiceLoss()(logits(), labels()),
         ValueError,
         ("prediction", "3 channels", "mode="),
     ),
@@ -818,10 +818,10 @@ WRONG: dict[str, Wrong] = {
         ("target", "label 5"),
     ),
     "term: weights": Wrong(
-        lambda: SoftDiceLoss()(P, T, pixel_weights=-T), ValueError, ("pixel_weights", "at least 0")
+        lambda: DiceLoss()(P, T, pixel_weights=-T), ValueError, ("pixel_weights", "at least 0")
     ),
     "term: weights of a list": Wrong(
-        lambda: SoftDiceLoss()(P, T, pixel_weights=[1.0]), TypeError, ("pixel_weights", "list")
+        lambda: DiceLoss()(P, T, pixel_weights=[1.0]), TypeError, ("pixel_weights", "list")
     ),
     "term: no maps": Wrong(
         lambda: BoundaryLoss()(P, T), ValueError, ("maps", "'gt_distance_map'", "BoundaryLoss")
@@ -1213,66 +1213,66 @@ WRONG: dict[str, Wrong] = {
     ),
     "registry: arguments": Wrong(lambda: list_losses("all"), TypeError, ("list_losses",)),
     # activity
-    "activity: list": Wrong(lambda: segloss.FiringRateLoss()([1]), TypeError, ("state", "list")),
+    "activity: list": Wrong(lambda: nn4n.FiringRateLoss()([1]), TypeError, ("state", "list")),
     "activity: whole numbers": Wrong(
-        lambda: segloss.FiringRateLoss()(labels()), TypeError, ("state", "floating-point", "int64")
+        lambda: nn4n.FiringRateLoss()(labels()), TypeError, ("state", "floating-point", "int64")
     ),
     "activity: one unit": Wrong(
-        lambda: segloss.FiringRateDistLoss()(P[..., :1]), ValueError, ("state", "at least 2 units")
+        lambda: nn4n.FiringRateDistLoss()(P[..., :1]), ValueError, ("state", "at least 2 units")
     ),
     "activity: empty": Wrong(
-        lambda: segloss.FiringRateLoss()(P[:0]), ValueError, ("state", "empty", "(0, 1, 4, 4)")
+        lambda: nn4n.FiringRateLoss()(P[:0]), ValueError, ("state", "empty", "(0, 1, 4, 4)")
     ),
     "activity: steps": Wrong(
-        lambda: segloss.StatePredictionLoss(5)(P[:, 0]), ValueError, ("state", "tau=5")
+        lambda: nn4n.StatePredictionLoss(5)(P[:, 0]), ValueError, ("state", "tau=5")
     ),
     "activity: weights": Wrong(
-        lambda: segloss.HebbianLoss()(P, P), ValueError, ("weights", "(4, 4)", "(2, 1, 4, 4)")
+        lambda: nn4n.HebbianLoss()(P, P), ValueError, ("weights", "(4, 4)", "(2, 1, 4, 4)")
     ),
     "activity: weights of a list": Wrong(
-        lambda: segloss.HebbianLoss()(P, [[1]]), TypeError, ("weights", "tensor", "list")
+        lambda: nn4n.HebbianLoss()(P, [[1]]), TypeError, ("weights", "tensor", "list")
     ),
     "activity: entropy of a scalar": Wrong(
-        lambda: segloss.EntropyLoss()(torch.tensor(1.0)),
+        lambda: nn4n.EntropyLoss()(torch.tensor(1.0)),
         ValueError,
         ("state", "1 dimensions", "()"),
     ),
     "activity: no layer": Wrong(
-        lambda: segloss.RNNConnectivityLoss()(nn.Linear(1, 1)), ValueError, ("model", "'input'")
+        lambda: nn4n.RNNConnectivityLoss()(nn.Linear(1, 1)), ValueError, ("model", "'input'")
     ),
     # interfaces of other packages
     "combined: other shapes": Wrong(
-        lambda: segloss.CombinedLoss()(P, T[:1]), ValueError, ("targets", "(1, 1, 4, 4)")
+        lambda: tutorial.CombinedLoss()(P, T[:1]), ValueError, ("targets", "(1, 1, 4, 4)")
     ),
     "combined: lists": Wrong(
-        lambda: segloss.CombinedLoss()([1.0], [1.0]), TypeError, ("predictions", "tensor", "list")
+        lambda: tutorial.CombinedLoss()([1.0], [1.0]), TypeError, ("predictions", "tensor", "list")
     ),
     "weighted error: weights": Wrong(
-        lambda: segloss.WeightedMSELoss()(P, T, torch.ones(3)), ValueError, ("weights", "(3,)")
+        lambda: tutorial.WeightedMSELoss()(P, T, torch.ones(3)), ValueError, ("weights", "(3,)")
     ),
     "weighted error: weights of a list": Wrong(
-        lambda: segloss.WeightedMSELoss()(P, T, [1.0]), TypeError, ("weights", "tensor", "list")
+        lambda: tutorial.WeightedMSELoss()(P, T, [1.0]), TypeError, ("weights", "tensor", "list")
     ),
     "weighted error: NaN weights": Wrong(
-        lambda: segloss.WeightedMSELoss()(P, T, torch.tensor(NAN)), ValueError, ("weights", "nan")
+        lambda: tutorial.WeightedMSELoss()(P, T, torch.tensor(NAN)), ValueError, ("weights", "nan")
     ),
     "tasks: another number": Wrong(
-        lambda: segloss.UncertaintyWeightedLoss(2)([torch.tensor(1.0)]),
+        lambda: tutorial.UncertaintyWeightedLoss(2)([torch.tensor(1.0)]),
         ValueError,
         ("losses", "num_tasks=2", "1"),
     ),
     "tasks: numbers": Wrong(
-        lambda: segloss.UncertaintyWeightedLoss(1)([1.0]),
+        lambda: tutorial.UncertaintyWeightedLoss(1)([1.0]),
         TypeError,
         ("losses[0]", "tensor", "float"),
     ),
     "tasks: vectors": Wrong(
-        lambda: segloss.UncertaintyWeightedLoss(1)([torch.ones(2)]),
+        lambda: tutorial.UncertaintyWeightedLoss(1)([torch.ones(2)]),
         ValueError,
         ("losses[0]", "scalar", "(2,)"),
     ),
     "tasks: no list": Wrong(
-        lambda: segloss.UncertaintyWeightedLoss(1)(3), TypeError, ("losses", "list", "3")
+        lambda: tutorial.UncertaintyWeightedLoss(1)(3), TypeError, ("losses", "list", "3")
     ),
     "combiner: list": Wrong(
         lambda: UncertaintyWeighting(1)([1.0]), TypeError, ("losses", "tensor", "list")
@@ -1292,12 +1292,12 @@ WRONG: dict[str, Wrong] = {
         composite({}, **{"lambda": -1}), ValueError, ("loss_cfg['a']['lambda']", "-1")
     ),
     "composite: name with a dot": Wrong(
-        lambda: segloss.CompositeLoss({"a.b": {"type": "fr"}}),
+        lambda: nn4n.CompositeLoss({"a.b": {"type": "fr"}}),
         ValueError,
         ("loss_cfg", "'a.b'", "dot"),
     ),
     "composite: name of a number": Wrong(
-        lambda: segloss.CompositeLoss({3: {"type": "fr"}}), TypeError, ("loss_cfg", "str", "3")
+        lambda: nn4n.CompositeLoss({3: {"type": "fr"}}), TypeError, ("loss_cfg", "str", "3")
     ),
     "composite: no scalar": Wrong(
         composite({"a": {"input": P, "target": T}}, params={"reduction": "none"}),
@@ -1305,32 +1305,40 @@ WRONG: dict[str, Wrong] = {
         ("'a'", "scalar", "(2, 1, 4, 4)"),
     ),
     "loss function: batch": Wrong(
-        lambda: segloss.mse_loss(3, nn.Identity()), TypeError, ("batch", "(input, target)", "int")
+        lambda: perceptrain.mse_loss(3, nn.Identity()),
+        TypeError,
+        ("batch", "(input, target)", "int"),
     ),
     "loss function: unpack": Wrong(
-        lambda: segloss.as_loss_fn(nn.L1Loss(), unpack=returning(1))(P, nn.Identity()),
+        lambda: perceptrain.as_loss_fn(nn.L1Loss(), unpack=returning(1))(P, nn.Identity()),
         TypeError,
         ("unpack", "(input, target)", "int"),
     ),
     "loss function: unpack that can't be called": Wrong(
-        lambda: segloss.as_loss_fn(nn.L1Loss(), unpack=3), TypeError, ("unpack", "function", "3")
+        lambda: perceptrain.as_loss_fn(nn.L1Loss(), unpack=3),
+        TypeError,
+        ("unpack", "function", "3"),
     ),
     "loss function: a class": Wrong(
-        lambda: segloss.as_loss_fn(nn.L1Loss), TypeError, ("loss", "L1Loss()")
+        lambda: perceptrain.as_loss_fn(nn.L1Loss), TypeError, ("loss", "L1Loss()")
     ),
     "loss function: residuals": Wrong(
-        lambda: segloss.mse_loss({}, returning({})), ValueError, ("model", "residual", "empty")
+        lambda: perceptrain.mse_loss({}, returning({})), ValueError, ("model", "residual", "empty")
     ),
     "loss function: other shapes": Wrong(
-        lambda: segloss.mse_loss((P, T[:1]), nn.Identity()),
+        lambda: perceptrain.mse_loss((P, T[:1]), nn.Identity()),
         ValueError,
         ("(1, 1, 4, 4)", "broadcast"),
     ),
     "loss function: name": Wrong(
-        lambda: segloss.get_loss_fn("msee"), ValueError, ("loss_fn", "'mse'", "'msee'")
+        lambda: perceptrain.get_loss_fn("msee"), ValueError, ("loss_fn", "'mse'", "'msee'")
     ),
-    "loss function: number": Wrong(lambda: segloss.get_loss_fn(3), ValueError, ("loss_fn", "3")),
-    "loss function: list": Wrong(lambda: segloss.get_loss_fn([]), ValueError, ("loss_fn", "[]")),
+    "loss function: number": Wrong(
+        lambda: perceptrain.get_loss_fn(3), ValueError, ("loss_fn", "3")
+    ),
+    "loss function: list": Wrong(
+        lambda: perceptrain.get_loss_fn([]), ValueError, ("loss_fn", "[]")
+    ),
     "gradient weights: other metrics": Wrong(
         grad_weighted({"b": P.mean()}), ValueError, ("unweighted_loss_function", "'a'", "'b'")
     ),
@@ -1341,7 +1349,7 @@ WRONG: dict[str, Wrong] = {
         grad_weighted({"a": P}), ValueError, ("metrics['a']", "scalar", "(2, 1, 4, 4)")
     ),
     "gradient weights: text": Wrong(
-        lambda: segloss.GradWeightedLoss({}, len, None, {"a": "x"}, "a"),
+        lambda: perceptrain.GradWeightedLoss({}, len, None, {"a": "x"}, "a"),
         TypeError,
         ("metric_weights['a']", "'x'"),
     ),
@@ -1427,20 +1435,26 @@ WRONG: dict[str, Wrong] = {
         lambda: segloss.without_trace(None).__enter__(), TypeError, ("model", "nn.Module", "None")
     ),
     "norms callback: none": Wrong(
-        lambda: segloss.lightning.ComputeWeightNormLossesCallback(max_samples=0),
+        lambda: segloss.training.lightning.ComputeWeightNormLossesCallback(max_samples=0),
         ValueError,
         ("max_samples", "at least 1", "0"),
     ),
     "norms callback: text": Wrong(
-        lambda: segloss.lightning.FrameFieldComputeWeightNormLossesCallback(min_samples="a"),
+        lambda: segloss.training.lightning.FrameFieldComputeWeightNormLossesCallback(
+            min_samples="a"
+        ),
         TypeError,
         ("min_samples", "int", "'a'"),
     ),
     "schedule callback: model": Wrong(
-        lambda: segloss.lightning.LossSchedule(nn.L1Loss()), TypeError, ("fractional", "L1Loss")
+        lambda: segloss.training.lightning.LossSchedule(nn.L1Loss()),
+        TypeError,
+        ("fractional", "L1Loss"),
     ),
     "log callback: prefix": Wrong(
-        lambda: segloss.lightning.LogLossComponents(prefix=""), ValueError, ("prefix", "empty")
+        lambda: segloss.training.lightning.LogLossComponents(prefix=""),
+        ValueError,
+        ("prefix", "empty"),
     ),
     "trainer: a class": Wrong(
         lambda: huggingface.as_compute_loss_func(nn.L1Loss), TypeError, ("loss", "L1Loss")
@@ -1480,10 +1494,10 @@ WRONG: dict[str, Wrong] = {
         lambda: assert_loss(nn.L1Loss(), checks=["scaler"]), ValueError, ("'scaler'", "'scalar'")
     ),
     "custom loss: shape": Wrong(
-        lambda: segloss.test_custom_loss(nn.L1Loss(), "a"), TypeError, ("input_shape", "'a'")
+        lambda: tutorial.test_custom_loss(nn.L1Loss(), "a"), TypeError, ("input_shape", "'a'")
     ),
     "custom loss: negative": Wrong(
-        lambda: segloss.test_custom_loss(nn.L1Loss(), (-1,)), ValueError, ("input_shape[0]", "-1")
+        lambda: tutorial.test_custom_loss(nn.L1Loss(), (-1,)), ValueError, ("input_shape[0]", "-1")
     ),
     # the examples' command lines
     "example: no such field": Wrong(
@@ -1631,7 +1645,12 @@ def test_an_empty_batch_is_a_loss_of_nothing() -> None:
 
 def test_every_public_name_has_a_row() -> None:
     source = inspect.getsource(inspect.getmodule(Wrong)) + " ".join(WRONG)
-    entries = [*F.__all__, *segloss.__all__, *segloss.lightning.__all__, *huggingface.__all__]
+    entries = [
+        *F.__all__,
+        *segloss.__all__,
+        *segloss.training.lightning.__all__,
+        *huggingface.__all__,
+    ]
     made = [f"{name}_loss" for name in F.TERM_FUNCTIONS]
     others = ["Backend", "backends"]  # which take nothing
     assert [n for n in entries if n not in source and n not in (*made, *others)] == []

@@ -1,4 +1,4 @@
-"""Interfaces of other systems, one file each, thin over the package's own losses.
+"""Other systems' interfaces, thin over the package's own losses: a module or folder each.
 
-Their names are importable from `segloss` itself; `docs/migrating.md` tells what becomes what.
+Their names are here and only here; `docs/migrating.md` says what becomes what.
 """

@@ -1,55 +1,18 @@
-"""MMF's interface: losses of (sample_list, model_output) that may return several values."""
+"""MMF's names: `@registry.register_loss`, as in its tutorial on losses.
 
-from __future__ import annotations
+A config's `model_config.<model>.losses` finds what is registered here.
 
-import inspect
-from collections.abc import Mapping
-from typing import Any
+Example:
+    >>> from torch import nn
+    >>> @registry.register_loss("scaled_mean")
+    ... class ScaledMean(nn.Module):
+    ...     def forward(self, sample_list, model_output):
+    ...         return 2 * model_output["scores"].mean()
+    >>> registry.get_loss("scaled_mean").__name__
+    'ScaledMean'
+"""
 
-import torch
-from torch import Tensor, nn
+from segloss.config import registry
+from segloss.config.dialects.mmf import SampleListLoss
 
-from segloss.batch import Batch
-from segloss.loss import Loss
-
-_PARAMETERS = ("sample_list", "model_output")
-
-
-def takes_sample_lists(loss: nn.Module) -> bool:
-    """Whether the loss's forward is called with (sample_list, model_output)."""
-    parameters = inspect.signature(loss.forward).parameters
-    return tuple(parameters)[:2] == _PARAMETERS
-
-
-class SampleListLoss(Loss):
-    """A loss of (sample_list, model_output) as a `Loss`: `pred_batch` is the model's output.
-
-    Where it returns a mapping of tensors, their sum is the loss, and each is reported as
-    "name.part" in `extra_info`, and among the losses of a `MultiLoss`.
-
-    Args:
-        loss_func: The loss.
-        name: The name for logging.
-
-    Example:
-        >>> class Twice(nn.Module):
-        ...     def forward(self, sample_list, model_output):
-        ...         return {"one": model_output["scores"], "two": 2 * model_output["scores"]}
-        >>> SampleListLoss(Twice(), "twice")({"scores": torch.tensor(1.0)}, {})
-        (tensor(3.), {'twice.one': tensor(1.), 'twice.two': tensor(2.)})
-    """
-
-    def __init__(self, loss_func: nn.Module, name: str) -> None:
-        super().__init__(name)
-        self.loss_func = loss_func
-
-    def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
-        """The loss of the model's output and the sample list."""
-        value: Any = self.loss_func(gt_batch, pred_batch)
-        if not isinstance(value, Mapping):
-            return value  # type: ignore[no-any-return]
-        if not value:
-            raise ValueError(f"{self.name!r} must return a tensor or some, got an empty mapping.")
-        parts = {key: self._check_scalar(part) for key, part in value.items()}
-        self.extra_info.update({f"{self.name}.{key}": part for key, part in parts.items()})
-        return torch.stack(list(parts.values())).sum()
+__all__ = ["SampleListLoss", "registry"]

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss.arguments import (
+from segloss.batch.keys import check_same_shape
+from segloss.foundation.arguments import (
     as_python,
     check_mapping,
     check_number,
@@ -17,9 +18,10 @@ from segloss.arguments import (
     nearest,
     shown,
 )
-from segloss.batch import check_same_shape
-from segloss.loss import Loss
-from segloss.multi_loss import MultiLoss
+from segloss.losses.loss import Loss
+from segloss.losses.multi_loss import MultiLoss
+
+__all__ = ["GradWeightedLoss", "as_loss_fn", "cross_entropy_loss", "get_loss_fn", "mse_loss"]
 
 Metrics = dict[str, Tensor]
 LossFunction = Callable[[Any, nn.Module], tuple[Tensor, Metrics]]

@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.batch import MissingKeyError, take, take_optional
-from segloss.precision import arithmetic_dtype
-from segloss.targets import (
-    ValueChecks,
-    check_companion,
-    check_finite_values,
-    check_prediction,
-    check_real,
-    check_unit_range,
-)
+from segloss.batch.keys import MissingKeyError, take, take_optional
+from segloss.batch.shape_checks import check_companion, check_prediction, check_real
+from segloss.batch.value_checks import ValueChecks, check_finite_values, check_unit_range
+from segloss.foundation.precision import arithmetic_dtype
 
 EDGE, VERTEX = 1, 2
 """Channels of the masks: interior, edge, vertex."""

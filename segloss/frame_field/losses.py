@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_integer, check_text
-from segloss.batch import Batch
+from segloss.batch.keys import Batch
+from segloss.batch.value_checks import ValueChecks, check_unit_range
+from segloss.foundation.arguments import check_integer, check_text
+from segloss.foundation.precision import without_autocast
+from segloss.frame_field.arithmetic import alignment_error, laplacian, turned
 from segloss.frame_field.batches import (
     EDGE,
     VERTEX,
@@ -19,10 +22,7 @@ from segloss.frame_field.batches import (
     take_map,
     take_masks,
 )
-from segloss.frame_field.fields import alignment_error, laplacian, turned
-from segloss.loss import Loss
-from segloss.precision import without_autocast
-from segloss.targets import ValueChecks, check_unit_range
+from segloss.losses.loss import Loss
 
 
 class FrameFieldLoss(Loss):

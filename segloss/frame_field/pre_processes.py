@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_flag, check_number, check_text
-from segloss.batch import take
+from segloss.batch.keys import take
+from segloss.batch.shape_checks import check_real
+from segloss.batch.value_checks import ValueChecks, check_finite_values, check_unit_range
+from segloss.foundation.arguments import check_flag, check_number, check_text
+from segloss.foundation.precision import without_autocast
+from segloss.frame_field.arithmetic import image_gradient
 from segloss.frame_field.batches import check_is_mapping, field_of, take_map
-from segloss.frame_field.fields import image_gradient
-from segloss.precision import without_autocast
-from segloss.targets import ValueChecks, check_finite_values, check_real, check_unit_range
 
 _FIELD_CHECKS = ValueChecks()
 """Those of `compute_gt_field`, which has no object to keep them."""

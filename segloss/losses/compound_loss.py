@@ -7,22 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_weights
-from segloss.distributed import RankSum
-from segloss.precision import Precise, arithmetic_dtype
+from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import BatchNames
+from segloss.batch.shape_checks import check_channel_weights, check_maps
+from segloss.batch.value_checks import ValueChecks
+from segloss.foundation.arguments import check_choice, check_weights
+from segloss.foundation.distributed import RankSum
+from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.sums.autograd import run
-from segloss.targets import (
-    Names,
-    PixelOptions,
-    ValueChecks,
-    as_pixels,
-    check_channel_weights,
-    check_maps,
-)
 from segloss.terms import Mixture, RegionTerm, Term
-from segloss.terms.evaluate import evaluate
-from segloss.terms.mixture import MixtureGroup
-from segloss.terms.options import mixture_of
+from segloss.terms.mixture.evaluate import evaluate
+from segloss.terms.mixture.group import MixtureGroup
+from segloss.terms.mixture.spellings import mixture_of
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """What predictions can be, and the activation that goes with each."""
@@ -117,7 +114,7 @@ class CompoundLoss(Precise):
     def mixture(self, mixture: Mixture) -> None:
         self._group = MixtureGroup([Mixture.of(mixture)])
         if self.reduction == "none":
-            check_cells(self.mixture)
+            check_unreduced(self.mixture)
         self.term_parameters = self.mixture.parameters()
 
     @property
@@ -147,7 +144,7 @@ class CompoundLoss(Precise):
         options = self.options
         if options.activation == "softmax":
             options = options._replace(n_classes=channels)
-        pixels = as_pixels(
+        pixels = as_pixel_batch(
             prediction,
             target,
             options,
@@ -162,7 +159,7 @@ class CompoundLoss(Precise):
         if self.reduction == "mean":
             return evaluate(self._group, pixels, self._add)
         confusion = run(pixels, self._group.plan).confusion()
-        return self.mixture.cells(confusion).to(arithmetic_dtype(prediction.dtype))
+        return self.mixture.unreduced(confusion).to(arithmetic_dtype(prediction.dtype))
 
     def extra_repr(self) -> str:
         """The terms, the mode, and whether predictions are logits."""
@@ -187,12 +184,12 @@ class CompoundLoss(Precise):
         return {key: given[key] for key in self.map_keys}
 
 
-_NAMES = Names("prediction")
+_NAMES = BatchNames("prediction")
 
 
-def check_cells(mixture: Mixture) -> None:
+def check_unreduced(mixture: Mixture) -> None:
     """Raises ValueError if the terms have no cells of samples and classes to hand out."""
-    for part in mixture.parts:
+    for part in mixture.components:
         term = part.term
         if not isinstance(term, RegionTerm):
             continue
@@ -201,7 +198,7 @@ def check_cells(mixture: Mixture) -> None:
                 "reduction='none' gives the loss of each sample and class, before any mean: leave "
                 "region_reduction='sample' and region_class_weights=None."
             )
-        if term.region_classes is not None and len(mixture.parts) > 1:
+        if term.region_classes is not None and len(mixture.components) > 1:
             raise ValueError(
                 "reduction='none' adds up terms of the same classes: leave region_classes=None, "
                 "and select from the result."

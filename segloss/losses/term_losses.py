@@ -2,7 +2,7 @@
 
 `segloss.JaccardLoss("multiclass", smooth=1.0)` is a `CompoundLoss` of one term, whose parameters
 it takes itself. The classes are made when this module is imported; `term_losses.pyi` beside it,
-which `docs/term_stubs.py` writes, says the same to editors and type checkers.
+which `scripts/term_stubs.py` writes, says the same to editors and type checkers.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from segloss.arguments import check_keys, shown
-from segloss.losses.compound_loss import MODES, CompoundLoss
+from segloss.foundation.arguments import check_keys, shown
+from segloss.losses.compound_loss import CompoundLoss
 from segloss.terms import TERMS, Term
 from segloss.terms.base import parameters_of
-
-__all__ = ["MODES", "TERM_LOSSES", "TermLoss"]
 
 _OPTIONS = [
     name
@@ -77,8 +75,8 @@ def signature_of(term_type: type[Term]) -> inspect.Signature:
 
 
 def name_of(term_type: type[Term]) -> str:
-    """The name of a term's loss; `DiceLoss` is taken by the one of all elements together."""
-    return "SoftDiceLoss" if term_type.name == "dice" else f"{term_type.__name__}Loss"
+    """The name of a term's loss, such as `JaccardLoss`."""
+    return f"{term_type.__name__}Loss"
 
 
 def _loss_of(term_type: type[Term]) -> type[TermLoss]:
@@ -97,4 +95,4 @@ TERM_LOSSES: dict[str, type[TermLoss]] = {
 """The losses of single terms, by the names of these. `nn.CrossEntropyLoss` is PyTorch's."""
 
 globals().update({loss.__name__: loss for loss in TERM_LOSSES.values()})
-__all__ += [loss.__name__ for loss in TERM_LOSSES.values()]
+__all__ = [loss.__name__ for loss in TERM_LOSSES.values()]

@@ -1,4 +1,4 @@
-# Written by docs/term_stubs.py, from the table of terms.
+# Written by scripts/term_stubs.py, from the table of terms.
 
 import inspect
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = [
     "TermLoss",
     "FocalLoss",
     "Poly1Loss",
-    "SoftDiceLoss",
+    "DiceLoss",
     "FBetaLoss",
     "FocalTverskyLoss",
     "JaccardLoss",
@@ -141,7 +141,7 @@ class Poly1Loss(TermLoss):
         process_group: Any = None,
     ) -> None: ...
 
-class SoftDiceLoss(TermLoss):
+class DiceLoss(TermLoss):
     r"""Dice loss.
 
     .. math:: 1 - \frac{2\,TP + s}{\sum p + \sum g + s} = \frac{FP + FN}{2\,TP + FP + FN + s}
@@ -159,8 +159,8 @@ class SoftDiceLoss(TermLoss):
 
     Example:
         >>> import torch
-        >>> from segloss import SoftDiceLoss
-        >>> SoftDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        >>> from segloss import DiceLoss
+        >>> DiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.4000)
     """
 

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.batch.assemble import pixel_batch_of_arguments
+from segloss.batch.shape_checks import check_maps
+from segloss.foundation.tracing import constant_of
 from segloss.sums.autograd import run
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import FocalSum, MapSum, Sum, check_sums
-from segloss.targets import check_maps, pixels_of_arguments
-from segloss.tracing import constant_of
 
 __all__ = ["FocalSum", "MapSum", "SoftConfusion", "Sum", "soft_confusion"]
 
@@ -71,7 +72,7 @@ def soft_confusion(
     """
     plan = constant_of(check_sums, sums) if torch.compiler.is_compiling() else check_sums(sums)
     check_maps(maps, plan.map_keys, ", which sums asks for")
-    pixels = pixels_of_arguments(
+    pixels = pixel_batch_of_arguments(
         pred,
         target,
         n_classes=n_classes,

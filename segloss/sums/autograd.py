@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.precision import arithmetic_dtype
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.precision import arithmetic_dtype
+from segloss.foundation.tracing import is_batched, is_exporting
 from segloss.sums import compiled
-from segloss.sums.closed_forms import ClosedForms
+from segloss.sums.analytic import AnalyticTerms
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.kernels.base import Kernel, upstream_of
 from segloss.sums.kernels.registry import REFERENCE, kernel_for, operator_for
 from segloss.sums.plan import Plan
-from segloss.targets import Pixels
-from segloss.tracing import is_batched, is_exporting
 
 
-class Outcome(NamedTuple):
+class PassResult(NamedTuple):
     """What comes of a pass.
 
     Attributes:
@@ -47,68 +47,68 @@ class Outcome(NamedTuple):
         return SoftConfusion.of_rows(self.rows, self.plan, exclusive=self.exclusive)
 
 
-def run(pixels: Pixels, plan: Plan, forms: ClosedForms | None = None) -> Outcome:
-    """Takes the sums of a plan over pixels that `as_pixels` has checked.
+def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) -> PassResult:
+    """Takes the sums of a plan over pixels that `as_pixel_batch` has checked.
 
     Args:
         pixels: The pixels.
         plan: The sums.
-        forms: Losses to be taken with them, if the kernel can.
+        analytic: Losses to be taken with them, if the kernel can.
     """
     plan = plan if pixels.is_soft else plan.of_hard_targets
     kernel = kernel_for(pixels, plan)
     if kernel is REFERENCE:
-        return _traced(pixels, plan, forms)
-    forms = forms if kernel.takes_forms(pixels) else None
-    results = _Pass.apply(kernel, pixels, plan, forms, *pixels.tensors(plan.map_keys))
+        return _traced(pixels, plan, analytic)
+    analytic = analytic if kernel.takes_analytic_terms(pixels) else None
+    results = _Pass.apply(kernel, pixels, plan, analytic, *pixels.tensors(plan.map_keys))
     rows, losses, details = results
-    return Outcome(rows, plan, pixels.is_exclusive, losses, *details)
+    return PassResult(rows, plan, pixels.is_exclusive, losses, *details)
 
 
-def _traced(pixels: Pixels, plan: Plan, forms: ClosedForms | None) -> Outcome:
+def _traced(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> PassResult:
     """The pass in operations that anybody can follow, or as an operator for a compiler."""
     if torch.compiler.is_compiling() and not is_exporting():
         operator = operator_for(pixels, plan)
         if operator is not None:
-            forms = forms if operator.takes_forms(pixels) else None
-            return Outcome(*compiled.run(pixels, plan, forms))
-    return Outcome(REFERENCE.sums(pixels, plan), plan, pixels.is_exclusive)
+            analytic = analytic if operator.takes_analytic_terms(pixels) else None
+            return PassResult(*compiled.run(pixels, plan, analytic))
+    return PassResult(REFERENCE.sums(pixels, plan), plan, pixels.is_exclusive)
 
 
 class _Pass(torch.autograd.Function):
-    """From the tensors of `Pixels` to sums, and to losses of these."""
+    """From the tensors of `PixelBatch` to sums, and to losses of these."""
 
     @staticmethod
     def forward(
         ctx: Any,
         kernel: Kernel,
-        pixels: Pixels,
+        pixels: PixelBatch,
         plan: Plan,
-        forms: ClosedForms | None,
+        analytic: AnalyticTerms | None,
         prediction: Tensor,
         *others: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor | None, Tensor | None]]:
-        ctx.kernel, ctx.plan, ctx.forms, ctx.options = kernel, plan, forms, pixels.options
+        ctx.kernel, ctx.plan, ctx.analytic, ctx.options = kernel, plan, analytic, pixels.options
         ctx.set_materialize_grads(False)
         rows = kernel.sums(pixels, plan)
-        if forms is None:
+        if analytic is None:
             ctx.save_for_backward(prediction, *others, None)
             return rows, None, (None, None)
         wanted = ctx.needs_input_grad[4]
         dtype = arithmetic_dtype(prediction.dtype)
-        found = kernel.losses(rows, pixels.is_exclusive, forms, plan, dtype, with_slopes=wanted)
+        found = kernel.losses(rows, pixels.is_exclusive, analytic, plan, dtype, with_slopes=wanted)
         ctx.save_for_backward(prediction, *others, found.slopes)
         return rows, found.losses, (found.values, found.per_class)  # a tuple of these has no graph
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         *tensors, slopes = ctx.saved_tensors
-        pixels = Pixels.of(tensors, ctx.plan.map_keys, ctx.options)
+        pixels = PixelBatch.of(tensors, ctx.plan.map_keys, ctx.options)
         of_rows, of_losses = grads[:2]
         given = [grad for grad in (of_rows, of_losses) if grad is not None]
         gradient: Tensor | None = None
         if torch.is_grad_enabled() or any(map(is_batched, given)):
-            gradient = _by_reference(pixels, ctx.plan, ctx.forms, of_rows, of_losses)
+            gradient = _by_reference(pixels, ctx.plan, ctx.analytic, of_rows, of_losses)
         elif given:
             upstream = upstream_of(of_rows, of_losses, slopes)
             gradient = ctx.kernel.gradient(pixels, ctx.plan, upstream)
@@ -116,9 +116,9 @@ class _Pass(torch.autograd.Function):
 
 
 def _by_reference(
-    pixels: Pixels,
+    pixels: PixelBatch,
     plan: Plan,
-    forms: ClosedForms | None,
+    analytic: AnalyticTerms | None,
     of_rows: Tensor | None,
     of_losses: Tensor | None,
 ) -> Tensor | None:
@@ -127,9 +127,9 @@ def _by_reference(
     with torch.enable_grad():
         rows = REFERENCE.sums(pixels, plan)
         outputs = [] if of_rows is None else [(rows, of_rows)]
-        if of_losses is not None and forms is not None and forms.by_autograd is not None:
+        if of_losses is not None and analytic is not None and analytic.by_autograd is not None:
             confusion = SoftConfusion.of_rows(rows, plan, exclusive=pixels.is_exclusive)
-            losses = forms.by_autograd(confusion).to(of_losses.dtype)
+            losses = analytic.by_autograd(confusion).to(of_losses.dtype)
             losses = losses.reshape(of_losses.shape)
             outputs.append((losses, of_losses))
         if not outputs:

@@ -1,6 +1,6 @@
 """The pass as an operator, which a compiler takes as it is.
 
-An operator's arguments are tensors, numbers and texts, so a plan and closed forms go as texts, of
+An operator's arguments are tensors, numbers and texts, so a plan and closed analytic go as texts, of
 which each call makes the same values again. Terms without a closed form, and everything else, are
 compiled around the operator.
 """
@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.precision import accumulation_dtype, arithmetic_dtype
-from segloss.sums.closed_forms import ClosedForms
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
+from segloss.sums.analytic import AnalyticTerms
 from segloss.sums.kernels.base import upstream_of
 from segloss.sums.kernels.registry import KERNELS, kernel_for
 from segloss.sums.plan import Plan
-from segloss.targets import PixelOptions, Pixels
 
 _BATCH = (
     "Tensor prediction, Tensor target, Tensor? weight, Tensor? class_weights, Tensor? pos_weight, "
@@ -30,22 +31,22 @@ _TENSORS = 5
 
 _LIBRARY: Any = torch.library.Library("segloss", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define(
-    f"run({_BATCH}, str forms) -> (Tensor rows, Tensor losses, Tensor values, Tensor per_class, "
+    f"run({_BATCH}, str analytic) -> (Tensor rows, Tensor losses, Tensor values, Tensor per_class, "
     "Tensor slopes)"
 )
 _LIBRARY.define(f"gradient({_BATCH}, Tensor? of_rows, Tensor? of_losses, Tensor slopes) -> Tensor")
 
-_NO_FORMS = ClosedForms((), 0)
+_NO_FORMS = AnalyticTerms((), 0)
 
 
-def run(pixels: Pixels, plan: Plan, forms: ClosedForms | None) -> tuple[Any, ...]:
-    """The fields of an `Outcome`, of pixels that a compiler looks at."""
+def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple[Any, ...]:
+    """The fields of an `PassResult`, of pixels that a compiler looks at."""
     maps = [pixels.maps[key] for key in plan.map_keys]
-    text = _NO_FORMS.text if forms is None else forms.text
+    text = _NO_FORMS.text if analytic is None else analytic.text
     rows, losses, values, per_class, _ = torch.ops.segloss.run(
         *pixels.tensors(()), maps, *pixels.options, plan.text, text
     )
-    if forms is None:
+    if analytic is None:
         return rows, plan, pixels.is_exclusive
     return rows, plan, pixels.is_exclusive, losses, values, per_class
 
@@ -56,25 +57,27 @@ def _run(*arguments: Any) -> tuple[Tensor, ...]:
     pixels, plan = _read(batch)
     kernel = kernel_for(pixels, plan)
     rows = kernel.sums(pixels, plan)
-    forms = ClosedForms.read(text)
-    if forms.count == 0:
+    analytic = AnalyticTerms.read(text)
+    if analytic.count == 0:
         return rows, *(rows.new_empty(0) for _ in range(4))
-    kernel = next(each for each in KERNELS if each.takes_forms(pixels))  # of any kernel's rows
+    kernel = next(
+        each for each in KERNELS if each.takes_analytic_terms(pixels)
+    )  # of any kernel's rows
     dtype = arithmetic_dtype(pixels.prediction.dtype)
-    found = kernel.losses(rows, pixels.is_exclusive, forms, plan, dtype, with_slopes=True)
+    found = kernel.losses(rows, pixels.is_exclusive, analytic, plan, dtype, with_slopes=True)
     return rows, found.losses, _own(found.values), _own(found.per_class), _given(found.slopes)
 
 
 def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
     *_, plan_text, text = others
-    plan, forms = Plan.read(plan_text), ClosedForms.read(text)
+    plan, analytic = Plan.read(plan_text), AnalyticTerms.read(text)
     samples, channels, _ = prediction.shape
     new = prediction.new_empty
     dtype = accumulation_dtype(prediction.device)
     rows = new((len(plan.rows), samples, channels), dtype=dtype)
-    if forms.count == 0:
+    if analytic.count == 0:
         return rows, *(new(0, dtype=dtype) for _ in range(4))
-    count, losses = len(forms.addends), () if forms.count == 1 else (forms.count,)
+    count, losses = len(analytic.addends), () if analytic.count == 1 else (analytic.count,)
     return (
         rows,
         new(losses, dtype=arithmetic_dtype(prediction.dtype)),
@@ -125,11 +128,11 @@ def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     return gradient, *none, [None] * len(maps), *[None] * (len(ctx.numbers) + 1)
 
 
-def _read(arguments: Sequence[Any]) -> tuple[Pixels, Plan]:
+def _read(arguments: Sequence[Any]) -> tuple[PixelBatch, Plan]:
     *batch, text = arguments
     tensors, maps, options = batch[:_TENSORS], batch[_TENSORS], batch[_TENSORS + 1 :]
     plan = Plan.read(text)
-    return Pixels.of([*tensors, *maps], plan.map_keys, PixelOptions(*options)), plan
+    return PixelBatch.of([*tensors, *maps], plan.map_keys, PixelOptions(*options)), plan
 
 
 for _name, _operator, _fake in (

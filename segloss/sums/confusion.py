@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segloss.constants import on_device
+from segloss.foundation.device_constants import on_device
 from segloss.sums.plan import REGION, SEMIMETRIC, FocalSum, Plan
 
 

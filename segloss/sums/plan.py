@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from segloss.arguments import nearest, shown
+from segloss.foundation.arguments import nearest, shown
 
 
 class Row(NamedTuple):

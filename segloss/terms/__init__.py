@@ -9,24 +9,26 @@ README.md beside this file says how to write one.
 """
 
 from segloss.terms import (
-    correlation,
+    boundary,
     generalized_dice,
-    of_maps,
+    mcc,
     overlap,
     pixelwise,
     region_size,
+    skeleton_recall,
     unified_focal,
 )
 from segloss.terms.base import PixelTerm, RegionTerm, Term, mean, total_mean
-from segloss.terms.correlation import *
+from segloss.terms.boundary import *
 from segloss.terms.generalized_dice import *
+from segloss.terms.mcc import *
 from segloss.terms.mixture import Mixture
-from segloss.terms.of_maps import *
 from segloss.terms.overlap import *
 from segloss.terms.overlap import Overlap
 from segloss.terms.pixelwise import *
 from segloss.terms.pixelwise import MissedProbability
 from segloss.terms.region_size import *
+from segloss.terms.skeleton_recall import *
 from segloss.terms.unified_focal import *
 from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky
 
@@ -34,10 +36,11 @@ _FAMILIES = (
     pixelwise,
     overlap,
     generalized_dice,
-    correlation,
+    mcc,
     region_size,
     unified_focal,
-    of_maps,
+    boundary,
+    skeleton_recall,
 )
 
 TERMS: dict[str, type[Term]] = {
@@ -60,10 +63,11 @@ __all__ = [
     "mean",
     "total_mean",
 ]
-__all__ += correlation.__all__
+__all__ += boundary.__all__
 __all__ += generalized_dice.__all__
-__all__ += of_maps.__all__
+__all__ += mcc.__all__
 __all__ += overlap.__all__
 __all__ += pixelwise.__all__
 __all__ += region_size.__all__
+__all__ += skeleton_recall.__all__
 __all__ += unified_focal.__all__

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, dataclass_transform
 
-from segloss.arguments import (
+from segloss.foundation.arguments import (
     as_python,
     check_choice,
     check_flag,
@@ -27,10 +27,10 @@ from segloss.arguments import (
     nearest,
     shown,
 )
-from segloss.sums.closed_forms import Form
+from segloss.sums.analytic import AnalyticForm
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import COUNTS, REGION, SEMIMETRIC, Sum, check_sums
-from segloss.terms.reduction import POOLED_DIMS, Reduction
+from segloss.sums.reduction import POOLED_DIMS, Reduction
 
 if TYPE_CHECKING:
     from segloss.terms.mixture import Mixture
@@ -56,7 +56,7 @@ def _as_ratio(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return numerator, denominator
 
 
-class Statistics(NamedTuple):
+class AdditiveStatistics(NamedTuple):
     """What of a term adds up over samples, and what makes its ratio of the sums.
 
     Attributes:
@@ -123,17 +123,17 @@ class Term:
         for name, value in parameters.items():
             object.__setattr__(self, name, value)
 
-    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each cell of samples and classes, and the cell's weight in the mean."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no cells of its own: define cells(), cell_loss() of a "
-            "RegionTerm, pixels() of a PixelTerm, or parts()."
+            f"{type(self).__name__} has no cells of its own: define losses_and_weights(), cell_loss() of a "
+            "RegionTerm, pixels() of a PixelTerm, or components()."
         )
 
-    def statistics(self, confusion: SoftConfusion) -> Statistics:
+    def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """What of the term adds up over samples, on whichever rank they are."""
-        losses, weights = self.cells(confusion)
-        return Statistics([(weights * losses).sum(0), weights.sum(0)])
+        losses, weights = self.losses_and_weights(confusion)
+        return AdditiveStatistics([(weights * losses).sum(0), weights.sum(0)])
 
     def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Numerator and denominator of each class's mean; the ratio of their sums is the term.
@@ -148,9 +148,9 @@ class Term:
         tensors, finish = self.statistics(confusion)
         return finish(tensors)
 
-    def kept_cells(self, confusion: SoftConfusion) -> Tensor:
+    def unreduced(self, confusion: SoftConfusion) -> Tensor:
         """The loss of each cell, (N, C or 1), and 0 where it is left out."""
-        losses, weights = self.cells(confusion)
+        losses, weights = self.losses_and_weights(confusion)
         kept = torch.where(weights > 0, losses, torch.zeros_like(losses))
         return kept if kept.ndim == 2 else kept.unsqueeze(1)
 
@@ -162,11 +162,11 @@ class Term:
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
         """Raises ValueError if the term's parameters do not fit so many channels."""
 
-    def closed_form(self) -> Form | None:
+    def analytic_form(self) -> AnalyticForm | None:
         """The term in numbers that a kernel can read, where it has such a form."""
         return None
 
-    def parts(self, name: str) -> list[tuple[str, float, Term]]:
+    def components(self, name: str) -> list[tuple[str, float, Term]]:
         """The terms that it is made of, with names and coefficients: itself, for most."""
         return [(name, 1.0, self)]
 
@@ -250,15 +250,15 @@ class PixelTerm(Term):
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The sums of losses and weights, of each sample, (N,), or with its channels, (N, C)."""
 
-    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The mean of each sample (and channel, for sigmoid), and its weight."""
         losses, weights = self.pixels(confusion)
         return mean(losses, weights), weights
 
-    def statistics(self, confusion: SoftConfusion) -> Statistics:
+    def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """The sums over the samples, of each channel for sigmoid, of all classes for softmax."""
         losses, weights = self.pixels(confusion)
-        return Statistics([losses.sum(0), weights.sum(0)])
+        return AdditiveStatistics([losses.sum(0), weights.sum(0)])
 
 
 def pixel_count(confusion: SoftConfusion) -> Tensor:
@@ -323,11 +323,11 @@ class RegionTerm(Term):
         """The loss of each cell, of the shape of the confusion's sums."""
         raise NotImplementedError(f"{type(self).__name__} must define cell_loss().")
 
-    def cells(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each cell that is left after pooling, and its weight in the mean."""
-        return self.pooled_cells(self.pooled(confusion))
+        return self.pooled_losses_and_weights(self.pooled(confusion))
 
-    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The same, of the sums as pooled."""
         losses = self.cell_loss(pooled)
         if losses.ndim != 2:
@@ -337,21 +337,21 @@ class RegionTerm(Term):
             )
         return losses, self.cell_weights(pooled)
 
-    def statistics(self, confusion: SoftConfusion) -> Statistics:
+    def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """The ratio of each class over its samples, or what is pooled before the term."""
         pooled = self.pooled(confusion)
         if self.region_reduction == "sample":
-            return Statistics(list(self._ratio(pooled)))
+            return AdditiveStatistics(list(self._ratio(pooled)))
 
         def finish(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
             sums = dict(zip(pooled.sums, tensors, strict=True))
             return self._ratio(SoftConfusion(sums, pooled.exclusive))
 
-        return Statistics(list(pooled.sums.values()), finish)
+        return AdditiveStatistics(list(pooled.sums.values()), finish)
 
     def _ratio(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Numerators and denominators of each class, or of all where the term has pooled them."""
-        losses, weights = self.pooled_cells(pooled)
+        losses, weights = self.pooled_losses_and_weights(pooled)
         numerator, denominator = (weights * losses).sum(0), weights.sum(0)
         if self.region_reduction == "micro" or len(numerator) < pooled.actual.shape[1]:
             return numerator.sum(), denominator.sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_choice, check_number
+from segloss.foundation.arguments import check_choice, check_number
 from segloss.sums.confusion import SoftConfusion
 from segloss.terms.base import RegionTerm, mean
 
@@ -50,7 +50,7 @@ class GeneralizedDice(RegionTerm):
         check_choice("weight_type", self.weight_type, _EXPONENTS)
         self._set(smooth=check_number("smooth", self.smooth))
 
-    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The loss of each sample, (N, 1), and 1, or 0 where all is left out."""
         kept = (self.cell_weights(pooled) > 0).any(1, keepdim=True)
         return self.cell_loss(pooled), kept.to(pooled.actual)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_number
-from segloss.sums.closed_forms import OverlapRatio
+from segloss.foundation.arguments import check_number
+from segloss.sums.analytic import OverlapRatio
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import REGION, SQUARED_ERROR
 from segloss.terms.base import RegionTerm, mean, overrides
@@ -75,21 +75,21 @@ class Overlap(RegionTerm):
         whole = torch.add(wrong, confusion.true_positive, alpha=hit)
         return self.shape(mean(wrong, whole + self.smooth if self.smooth > 0 else whole))
 
-    def closed_form(self) -> OverlapRatio | None:
+    def analytic_form(self) -> OverlapRatio | None:
         """The ratio's numbers, unless a subclass has changed what is computed of it."""
         if overrides(self, Overlap, _FORMULA):
             return None
         hit, extra, missed = (row.key for row in self.sums[0].rows)
         numbers = (self.weights(), self.smooth, self.exponent)
-        return OverlapRatio((hit, extra, missed), *numbers, self.reduction.as_cells())
+        return OverlapRatio((hit, extra, missed), *numbers, self.reduction)
 
 
 _FORMULA = (
     "cell_loss",
     "shape",
     "sums",
-    "cells",
-    "pooled_cells",
+    "losses_and_weights",
+    "pooled_losses_and_weights",
     "pooled",
     "cell_weights",
     "statistics",
@@ -116,8 +116,8 @@ class Dice(Overlap):
 
     Example:
         >>> import torch
-        >>> from segloss import SoftDiceLoss
-        >>> SoftDiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
+        >>> from segloss import DiceLoss
+        >>> DiceLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.4000)
     """
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from segloss.arguments import as_python, check_number, is_list
-from segloss.sums.closed_forms import PixelMean
+from segloss.foundation.arguments import as_python, check_number, is_list
+from segloss.sums.analytic import PixelMean
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import CROSS_ENTROPY, REGION, FocalSum, Sum
 from segloss.terms.base import PixelTerm, Term, overrides, pixel_count
 
 __all__ = ["CrossEntropy", "Focal", "Poly1"]
 
-_FORMULA = ("pixels", "sums", "cells", "statistics", "__call__")
+_FORMULA = ("pixels", "sums", "losses_and_weights", "statistics", "__call__")
 """The methods that say what a mean over pixels is."""
 
 
@@ -36,7 +36,7 @@ class CrossEntropy(PixelTerm):
         """The cross-entropy, and the normaliser of its mean."""
         return confusion.cross_entropy, confusion.weight
 
-    def closed_form(self) -> PixelMean | None:
+    def analytic_form(self) -> PixelMean | None:
         """The two rows, unless a subclass has changed what is computed of them."""
         if overrides(self, CrossEntropy, _FORMULA):
             return None
@@ -89,7 +89,7 @@ class Focal(PixelTerm):
         """The focal losses, and the pixels' weights."""
         return confusion[self.sum], pixel_count(confusion)
 
-    def closed_form(self) -> PixelMean | None:
+    def analytic_form(self) -> PixelMean | None:
         """The two rows, unless a subclass has changed what is computed of them."""
         if overrides(self, Focal, _FORMULA):
             return None
@@ -162,7 +162,7 @@ class Poly1(Term):
         super().__post_init__()
         self._set(epsilon=check_number("epsilon", self.epsilon))
 
-    def parts(self, name: str) -> list[tuple[str, float, Term]]:
+    def components(self, name: str) -> list[tuple[str, float, Term]]:
         """The two terms."""
         return [
             (f"{name}_cross_entropy", 1.0, CrossEntropy()),

@@ -66,9 +66,9 @@ class RegionSizeKL(RegionTerm):
 
     name = "region_size_kl"
 
-    def pooled_cells(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """The divergences of samples, (N, 1), with softmax, of channels with sigmoid."""
-        losses, weights = super().pooled_cells(pooled)
+        losses, weights = super().pooled_losses_and_weights(pooled)
         if not pooled.exclusive:
             return losses, weights
         kept = (weights > 0).any(1, keepdim=True)

@@ -7,8 +7,8 @@ from dataclasses import field, fields
 import torch
 from torch import Tensor
 
-from segloss.arguments import check_number
-from segloss.constants import on_device
+from segloss.foundation.arguments import check_number
+from segloss.foundation.device_constants import on_device
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import FocalSum, Sum
 from segloss.terms.base import PixelTerm, RegionTerm, Term, mean, pixel_count
@@ -139,9 +139,9 @@ class UnifiedFocal(RegionTerm):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set(weight=check_number("weight", self.weight, 0, 1))
-        self.parts(self.name)  # which check the rest
+        self.components(self.name)  # which check the rest
 
-    def parts(self, name: str) -> list[tuple[str, float, Term]]:
+    def components(self, name: str) -> list[tuple[str, float, Term]]:
         """The two terms."""
         region = {each.name: getattr(self, each.name) for each in fields(RegionTerm) if each.init}
         tversky = AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma, **region)

@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 import compound
-import contenders
 import pytest
-import report
 import torch
 import typer
-from contenders import CONTENDERS, Workload
+from harness import contenders, report
+from harness.contenders import CONTENDERS, Workload
 
-MEASURE = Path(contenders.__file__).with_name("measure.py")
+BENCHMARKS = Path(contenders.__file__).parents[1]
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -53,7 +52,11 @@ def test_a_measurement_is_printed_as_json(what: str, keys: set[str], monkeypatch
         "seconds": 0,
     }
     done = subprocess.run(  # noqa: S603
-        [sys.executable, str(MEASURE), json.dumps(job)], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "harness.measure", json.dumps(job)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=BENCHMARKS,
     )
     result = json.loads(done.stdout)
     assert set(result) == keys

@@ -11,15 +11,12 @@ import warnings
 from pathlib import Path
 
 import compound
-import compound_cuda
-import measure_cuda
 import pytest
-import report
-import report_cuda
 import torch
-from contenders import WORKLOADS, Workload
-from devices import Sample, StandIn
-from measure_cuda import Subject
+from harness import compound_cuda, measure_cuda, report, report_cuda
+from harness.contenders import WORKLOADS, Workload
+from harness.devices import Sample, StandIn
+from harness.measure_cuda import Subject
 from torch import Tensor
 from typer.testing import CliRunner
 

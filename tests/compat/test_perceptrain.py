@@ -12,11 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss import (
+from segloss import LossWrapper, MultiLoss, SegLoss
+from segloss.compat.perceptrain import (
     GradWeightedLoss,
-    LossWrapper,
-    MultiLoss,
-    SegLoss,
     as_loss_fn,
     cross_entropy_loss,
     get_loss_fn,

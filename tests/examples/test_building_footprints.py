@@ -10,9 +10,9 @@ import building_footprints
 import numpy as np
 import pytest
 import torch
-from scenes import distance_to_wall, is_inside, make_scene
+from example_parts.scenes import distance_to_wall, is_inside, make_scene
 
-from segloss.frame_field.fields import image_gradient
+from segloss.frame_field.arithmetic import image_gradient
 
 SHORT = [
     "data.side=96",

@@ -11,7 +11,7 @@ from pathlib import Path
 import brain_tissue
 import pytest
 import torch
-from data_parallel import Ranks, ShareOfBatches
+from example_parts.data_parallel import Ranks, ShareOfBatches
 
 EXAMPLE = Path(brain_tissue.__file__)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import suggestion_study
 import torch
-from networks import ModelSettings
+from example_parts.networks import ModelSettings
+from example_parts.training import Batch, TrainingSettings
 from suggestion_study import CONTENDERS, Task, dice_scores, rarest, rows, train_and_test
 from torch.utils.data import Dataset
-from training import Batch, TrainingSettings
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from frame_field.frame_fields import alignment, batches, laplacian, seg_gradient, tangent
 from torch import Tensor
 
 from segloss import (
@@ -24,6 +23,7 @@ from segloss import (
     SegEdgeInteriorLoss,
     compute_gt_field,
 )
+from tests.frame_field.frame_fields import alignment, batches, laplacian, seg_gradient, tangent
 
 
 def losses() -> list[Loss]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from frame_field.frame_fields import batches, seg_gradient
 from torch import Tensor
 
 from segloss import ComputeSegGrads, SegLoss, SegLossWeights, compute_gt_field
+from tests.frame_field.frame_fields import batches, seg_gradient
 
 
 def test_gradients_of_masks_are_those_of_the_textbook() -> None:

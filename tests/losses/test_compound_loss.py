@@ -120,7 +120,7 @@ def test_signatures_are_real(name: str) -> None:
 
 @pytest.mark.parametrize("path", term_stubs.MADE, ids=lambda path: path.name)
 def test_what_is_made_from_the_table_is_of_this_table(path) -> None:
-    assert path.read_text() == term_stubs.MADE[path](), "run python docs/term_stubs.py"
+    assert path.read_text() == term_stubs.MADE[path](), "run python scripts/term_stubs.py"
 
 
 @pytest.mark.parametrize("mode", ["binary", "multilabel", "multiclass"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from kernels import BACKENDS
 
 import segloss
+from tests.support.kernels import BACKENDS
 
 
 @pytest.fixture(params=BACKENDS)

@@ -8,13 +8,14 @@ import sys
 
 import pytest
 import torch
-from kernels import BACKENDS
 
 import segloss
 from segloss import SegLoss, backends, use_backend
+from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.options import PixelOptions
 from segloss.sums.kernels.registry import KERNELS, current_backend, kernel_for
 from segloss.sums.plan import REGION, plan_of
-from segloss.targets import PixelOptions, as_pixels
+from tests.support.kernels import BACKENDS
 
 
 def test_it_is_a_call_and_a_context_manager() -> None:
@@ -46,8 +47,8 @@ def test_an_unknown_one_is_refused_and_changes_nothing() -> None:
 
 def test_the_choice_begins_with_the_one_that_is_named() -> None:
     options = PixelOptions(3, "softmax")
-    labels = as_pixels(torch.randn(1, 3, 8), torch.zeros(1, 8).long(), options)
-    dense = as_pixels(torch.randn(1, 3, 8), torch.rand(1, 3, 8), options)
+    labels = as_pixel_batch(torch.randn(1, 3, 8), torch.zeros(1, 8).long(), options)
+    dense = as_pixel_batch(torch.randn(1, 3, 8), torch.rand(1, 3, 8), options)
     for name in BACKENDS:
         with use_backend(name):
             chosen = kernel_for(labels, plan_of([REGION])).name
@@ -109,7 +110,7 @@ segloss.use_backend("cpu")
 
 
 def test_the_command_shows_them(capsys) -> None:
-    from segloss.cli.app import run as run_command
+    from segloss.tools.cli.app import run as run_command
 
     assert run_command(["backends"]) == 0
     shown = capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import naive
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from segloss import soft_confusion
+from tests.support import naive
 
 SPATIAL = [(9,), (4, 5), (3, 2, 4)]
 REGION = ("true_positive", "false_positive", "false_negative", "actual", "pixel_weight")

@@ -1,6 +1,6 @@
 r"""What a kernel is: two methods over one layout of rows, and when they can be asked.
 
-A kernel reads a batch of `Pixels` and gives the sums of a `Plan`, (S, N, C), in the order of
+A kernel reads a batch of `PixelBatch` and gives the sums of a `Plan`, (S, N, C), in the order of
 `plan.rows`; and, for slopes in the same rows, the gradient with respect to the predictions. It
 keeps nothing between the two. README.md beside this file says how to write one.
 
@@ -41,12 +41,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.sums.closed_forms import ClosedForms
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.sums.analytic import AnalyticTerms
 from segloss.sums.plan import SEMIMETRIC, Plan
-from segloss.targets import Pixels
 
 
-class ClosedLosses(NamedTuple):
+class AnalyticLosses(NamedTuple):
     """Losses of the sums, as a kernel takes them in one go.
 
     Attributes:
@@ -95,18 +95,18 @@ class Kernel(ABC):
         return ""
 
     @abstractmethod
-    def supports(self, pixels: Pixels, plan: Plan) -> str:
+    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
         """The reason why it does not take this batch and plan; empty where it does.
 
         It looks at no values. The batch has at least one pixel.
         """
 
     @abstractmethod
-    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
         """The sums, (S, N, C), in the order of `plan.rows`, float64 where the device has it."""
 
     @abstractmethod
-    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """The gradient with respect to the predictions, in their shape, dtype and layout.
 
         Args:
@@ -115,7 +115,7 @@ class Kernel(ABC):
             slopes: Those of a loss by the sums, (S, N, C). Rows without a slope are not read.
         """
 
-    def takes_forms(self, pixels: Pixels) -> bool:
+    def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
         """Whether it has `losses`, of the sums of such a batch."""
         return False
 
@@ -123,25 +123,25 @@ class Kernel(ABC):
         self,
         sums: Tensor,
         exclusive: bool,
-        forms: ClosedForms,
+        analytic: AnalyticTerms,
         plan: Plan,
         dtype: torch.dtype,
         *,
         with_slopes: bool,
-    ) -> ClosedLosses:
+    ) -> AnalyticLosses:
         """Losses of closed form of sums, with their slopes by these.
 
         Args:
             sums: The sums, (S, N, C), which any kernel may have computed.
             exclusive: Whether classes exclude each other.
-            forms: The losses.
+            analytic: The losses.
             plan: The plan of the sums.
             dtype: That of the losses.
             with_slopes: Whether slopes are wanted.
         """
-        raise NotImplementedError(f"{self.name} has no closed forms.")
+        raise NotImplementedError(f"{self.name} has no closed analytic.")
 
-    def is_opaque(self, pixels: Pixels) -> bool:
+    def is_opaque(self, pixels: PixelBatch) -> bool:
         """Whether a compiler takes it as one operator, and not the reference's operations."""
         return True
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.sums.closed_forms import ClosedForms, PixelMean
-from segloss.sums.kernels.base import ClosedLosses, Kernel, lacking
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.sums.analytic import AnalyticTerms, PixelMean
+from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_memory
 from segloss.sums.plan import (
     COUNTS,
@@ -26,7 +27,6 @@ from segloss.sums.plan import (
     SQUARED_ERROR,
     Plan,
 )
-from segloss.targets import Pixels
 
 try:
     import segloss.sums.kernels._cpu as _cpu
@@ -81,7 +81,7 @@ class CpuKernel(Kernel):
         """The reason why it can't run: the package was built without a compiler."""
         return "" if is_built() else "it was not compiled: no C++ compiler at installation"
 
-    def supports(self, pixels: Pixels, plan: Plan) -> str:
+    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
         """The reason why it does not take this batch and plan; empty where it does."""
         prediction, options = pixels.prediction, pixels.options
         if _cpu is None:
@@ -102,7 +102,7 @@ class CpuKernel(Kernel):
                 return _unreadable(each)
         return ""
 
-    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
         """The sums, (S, N, C)."""
         samples, channels, _ = pixels.prediction.shape
         out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
@@ -114,7 +114,7 @@ class CpuKernel(Kernel):
             )
         return out
 
-    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """The gradient with respect to the logits."""
         samples, channels, _ = pixels.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
@@ -124,7 +124,7 @@ class CpuKernel(Kernel):
         _cpu.gradient(_batch(pixels, plan), layout, slopes.data_ptr(), _described(gradient))
         return gradient
 
-    def takes_forms(self, pixels: Pixels) -> bool:
+    def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
         """Whether the sums are on a CPU."""
         return _cpu is not None and pixels.prediction.is_cpu
 
@@ -132,31 +132,31 @@ class CpuKernel(Kernel):
         self,
         sums: Tensor,
         exclusive: bool,
-        forms: ClosedForms,
+        analytic: AnalyticTerms,
         plan: Plan,
         dtype: torch.dtype,
         *,
         with_slopes: bool,
-    ) -> ClosedLosses:
+    ) -> AnalyticLosses:
         """Losses of closed form, with their slopes."""
         channels = sums.shape[2]
-        table = _table(forms, plan, channels)
-        count = len(forms.addends)
-        out = torch.empty(forms.count + count * (1 + channels), dtype=torch.float64)
-        shape = sums.shape if forms.count == 1 else (forms.count, *sums.shape)
+        table = _table(analytic, plan, channels)
+        count = len(analytic.addends)
+        out = torch.empty(analytic.count + count * (1 + channels), dtype=torch.float64)
+        shape = sums.shape if analytic.count == 1 else (analytic.count, *sums.shape)
         slopes = torch.empty(shape, dtype=torch.float64) if with_slopes else None
         _cpu.losses(
             sums.data_ptr(),
             tuple(sums.shape),
             exclusive,
             *table,
-            forms.count,
+            analytic.count,
             out.data_ptr(),
             0 if slopes is None else slopes.data_ptr(),
         )
-        losses, values, per_class = out.split_with_sizes((forms.count, count, count * channels))
-        losses = (losses[0] if forms.count == 1 else losses).to(dtype, copy=True)
-        return ClosedLosses(losses, slopes, values, per_class.view(count, channels))
+        losses, values, per_class = out.split_with_sizes((analytic.count, count, count * channels))
+        losses = (losses[0] if analytic.count == 1 else losses).to(dtype, copy=True)
+        return AnalyticLosses(losses, slopes, values, per_class.view(count, channels))
 
 
 def _is_readable(tensor: Tensor) -> bool:
@@ -202,7 +202,7 @@ def _sides(values: tuple[float, ...], count: int) -> list[float]:
     return [values[min(side, len(values) - 1)] for side in range(count)]
 
 
-def _batch(pixels: Pixels, plan: Plan) -> tuple[Any, ...]:
+def _batch(pixels: PixelBatch, plan: Plan) -> tuple[Any, ...]:
     """The batch in the form of native/batch.h, with all that it points to checked."""
     prediction, target, weight = pixels.prediction, pixels.target, pixels.weight
     samples, channels, count = shape = tuple(prediction.shape)
@@ -263,21 +263,21 @@ _POOLS = ("sample", "batch", "micro")
 
 
 @functools.lru_cache
-def _table(forms: ClosedForms, plan: Plan, channels: int) -> tuple[bytes, bytes]:
-    """The forms as records of 16 numbers, and their classes' weights (native/closed_forms.h)."""
+def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, bytes]:
+    """The analytic as records of 16 numbers, and their classes' weights (native/closed_forms.h)."""
     records, weights = array("d"), array("d")
-    for loss, coefficient, form in forms.addends:
+    for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):
             mean = (plan.index[form.numerator], plan.index[form.denominator], -1, -1, -1)
             records.extend((0, loss, coefficient, *mean, *[0] * 7, -1))
             continue
-        cells, which = form.cells, -1
-        if cells.classes is not None or cells.weights is not None:
+        reduction, which = form.reduction, -1
+        if reduction.classes is not None or reduction.weights is not None:
             which = len(weights) // channels
-            weights.extend(cells.class_weights(channels))
+            weights.extend(reduction.class_weights(channels))
         rows = (*(plan.index[key] for key in form.keys), *_count_rows(plan))
         numbers = (*form.weights, form.smooth, form.exponent)
-        how = (_POOLS.index(cells.pooled), cells.skip_absent, which)
+        how = (_POOLS.index(reduction.pooled), reduction.skip_absent, which)
         records.extend((1, loss, coefficient, *rows, *numbers, *how))
     return records.tobytes(), weights.tobytes()
 

@@ -10,7 +10,7 @@ close to 1. A well-trained model's errors live in those last digits, and float32
   m = x_pivot - logsumexp(x_rest), it has p = sigmoid(m) and 1 - p = sigmoid(-m). The pivot is the
   labelled class, or the likeliest where targets are dense: no other class can be close to 1.
 
-Pixels that don't count are replaced on entry, by selection, so they may hold NaN.
+PixelBatch that don't count are replaced on entry, by selection, so they may hold NaN.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segloss.precision import accumulation_dtype, arithmetic_dtype
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.kernels.base import Kernel
-from segloss.sums.kernels.torch_ops.pixel_sums import Parts, pixel_sums, side_of, sides_of
+from segloss.sums.kernels.torch_ops.pixel_sums import (
+    PixelValues,
+    focal_of_class,
+    focal_of_labels,
+    pixel_sums,
+)
 from segloss.sums.plan import CROSS_ENTROPY, REGION, FocalSum, Plan
-from segloss.targets import Pixels
 
 _LOG_FLOOR = -100.0
 """Least value of the logarithm of a given probability, as in `F.binary_cross_entropy`."""
@@ -39,24 +44,24 @@ class ReferenceKernel(Kernel):
 
     name = "reference"
 
-    def supports(self, pixels: Pixels, plan: Plan) -> str:
+    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
         """Nothing: it takes every batch, and every sum."""
         return ""
 
-    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
         """The sums, (S, N, C), with a graph if the predictions have one."""
         named = _sums(pixels, plan)
         cells = pixels.prediction.shape[:2]
         return torch.stack([_row(named[row.key], cells) for row in plan.rows])
 
-    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """The gradient with respect to the predictions."""
         with torch.enable_grad():
             prediction = pixels.prediction.detach().requires_grad_()
             sums = self.sums(pixels.replace(prediction=prediction), plan)
         return torch.autograd.grad(sums, prediction, slopes)[0]
 
-    def is_opaque(self, pixels: Pixels) -> bool:
+    def is_opaque(self, pixels: PixelBatch) -> bool:
         """False: a compiler takes its operations one by one."""
         return False
 
@@ -68,7 +73,7 @@ def _row(values: Tensor, cells: torch.Size) -> Tensor:
     return F.pad(values.unsqueeze(1), (0, cells[1] - 1))
 
 
-def _sums(pixels: Pixels, plan: Plan) -> dict[str, Tensor]:
+def _sums(pixels: PixelBatch, plan: Plan) -> dict[str, Tensor]:
     """The plan's sums by their keys, and some that it may not ask for."""
     valid = pixels.valid()
     weight = _weight(pixels, valid)
@@ -119,7 +124,7 @@ class _Given:
         return _bounded_log(self.q, self.p)
 
 
-def _likely(prediction: Tensor, target: Tensor, pixels: Pixels) -> _Likely | _Given:
+def _likely(prediction: Tensor, target: Tensor, pixels: PixelBatch) -> _Likely | _Given:
     """The probabilities, and their logarithms."""
     if not pixels.options.from_logits:
         return _Given(prediction)
@@ -130,7 +135,7 @@ def _likely(prediction: Tensor, target: Tensor, pixels: Pixels) -> _Likely | _Gi
     return _pivoted(prediction, pivot.unsqueeze(1))
 
 
-def _weight(pixels: Pixels, valid: Tensor | None) -> Tensor:
+def _weight(pixels: PixelBatch, valid: Tensor | None) -> Tensor:
     """The weight of each pixel, (N, 1 or C, P): 0 where it does not count."""
     dtype = arithmetic_dtype(pixels.prediction.dtype)
     if pixels.weight is None:
@@ -140,7 +145,7 @@ def _weight(pixels: Pixels, valid: Tensor | None) -> Tensor:
     return _select(valid, pixels.weight.to(dtype))
 
 
-def _target(pixels: Pixels, valid: Tensor | None) -> Tensor:
+def _target(pixels: PixelBatch, valid: Tensor | None) -> Tensor:
     """Class indices (N, P), or values (N, C, P) in the arithmetic's dtype."""
     if pixels.is_label_map:
         label_valid = None if valid is None else valid.squeeze(1)
@@ -220,7 +225,7 @@ def _label_region(likely: _Likely | _Given, labels: Tensor, weight: Tensor) -> d
 
 
 def _pixel_sums(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels, plan: Plan
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch, plan: Plan
 ) -> dict[str, Tensor]:
     """The sums of functions of the probability."""
     wanted = pixel_sums(plan)
@@ -232,7 +237,7 @@ def _pixel_sums(
     if pixels.is_label_map:
         target = torch.zeros_like(likely.p).scatter(1, target.unsqueeze(1), 1.0)
     result = {each.total: _total(weight * maps[each.map_key]) for each in plan.maps}
-    parts = Parts(likely.p, likely.q, target, maps)
+    parts = PixelValues(likely.p, likely.q, target, maps)
     for pixel_sum in wanted:
         values = pixel_sum.values(parts)
         result.update({name: _total(weight * value) for name, value in values.items()})
@@ -240,27 +245,27 @@ def _pixel_sums(
 
 
 def _focal(
-    focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
+    focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
 ) -> Tensor:
     """The focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
     if pixels.is_label_map:
         index = target.unsqueeze(1)
-        gamma, alpha = sides_of(focal, index, likely.p)
+        gamma, alpha = focal_of_labels(focal, index, likely.p)
         log_p, log_q = likely.log_p.gather(1, index), likely.log_q.gather(1, index)
         return _total((weight * (-alpha * (gamma * log_q).exp() * log_p)).squeeze(1))
     if pixels.is_exclusive:
         classes = torch.arange(likely.p.shape[1], device=likely.p.device).reshape(1, -1, 1)
-        gamma, alpha = sides_of(focal, classes, likely.p)
+        gamma, alpha = focal_of_labels(focal, classes, likely.p)
         losses = -alpha * target * (gamma * likely.log_q).exp() * likely.log_p
         return _total(weight.squeeze(1) * losses.sum(1))
-    background, foreground = side_of(focal, 0), side_of(focal, 1)
+    background, foreground = focal_of_class(focal, 0), focal_of_class(focal, 1)
     positive = foreground.alpha * target * (foreground.gamma * likely.log_q).exp() * likely.log_p
     negative = background.alpha * (1 - target) * (background.gamma * likely.log_p).exp()
     return _total(weight * -(positive + negative * likely.log_q))
 
 
 def _binary_entropy(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
 ) -> dict[str, Tensor]:
     smoothing = pixels.options.label_smoothing
     smooth_target = target * (1 - smoothing) + smoothing / 2
@@ -274,7 +279,7 @@ def _binary_entropy(
 
 
 def _softmax_entropy(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: Pixels
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
 ) -> dict[str, Tensor]:
     class_weights = _per_class(pixels.class_weights, likely.log_p)
     weighted = -class_weights * likely.log_p

@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 import torch
 
-from segloss.arguments import check_choice
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.batch.shape_checks import PREDICTED
+from segloss.foundation.arguments import check_choice
+from segloss.foundation.tracing import is_dual, is_traced
 from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.cpu import CpuKernel
 from segloss.sums.kernels.reference import ReferenceKernel
 from segloss.sums.kernels.torch_ops import TorchKernel
 from segloss.sums.kernels.triton_ops import TritonKernel
 from segloss.sums.plan import CROSS_ENTROPY, REGION, Plan, plan_of
-from segloss.targets import PREDICTED, PixelOptions, Pixels
-from segloss.tracing import is_dual, is_traced
 
 REFERENCE = ReferenceKernel()
 
@@ -32,7 +34,7 @@ KERNELS: tuple[Kernel, ...] = (
 AUTO = "auto"
 
 
-def kernel_for(pixels: Pixels, plan: Plan) -> Kernel:
+def kernel_for(pixels: PixelBatch, plan: Plan) -> Kernel:
     """The kernel that serves a batch and a plan.
 
     Who looks at operations instead of values, as tracers do, and forward-mode differentiation
@@ -47,7 +49,7 @@ def kernel_for(pixels: Pixels, plan: Plan) -> Kernel:
     return REFERENCE
 
 
-def operator_for(pixels: Pixels, plan: Plan) -> Kernel | None:
+def operator_for(pixels: PixelBatch, plan: Plan) -> Kernel | None:
     """The kernel that a compiler gets as one operator; None: the reference's operations."""
     if is_dual():
         return None
@@ -155,11 +157,11 @@ def backends() -> tuple[Backend, ...]:
 _PROBED = plan_of([REGION, CROSS_ENTROPY])
 
 
-def _probes() -> dict[str, Pixels]:
+def _probes() -> dict[str, PixelBatch]:
     """A small batch of each device and dtype."""
     options = PixelOptions(2, "sigmoid")
     return {
-        f"{device} {str(dtype).removeprefix('torch.')}": Pixels(
+        f"{device} {str(dtype).removeprefix('torch.')}": PixelBatch(
             torch.zeros(1, 1, 1, dtype=dtype, device=device),
             torch.zeros(1, 1, 1, dtype=torch.float32, device=device),
             options,
@@ -170,13 +172,13 @@ def _probes() -> dict[str, Pixels]:
     }
 
 
-def _kinds(mask: Pixels) -> dict[str, Pixels]:
+def _kinds(mask: PixelBatch) -> dict[str, PixelBatch]:
     """Small batches of other kinds, on the device and in the dtype of one."""
     logits, softmax = mask.prediction.expand(1, 2, 1), PixelOptions(2, "softmax")
     return {
-        "softmax with label maps": Pixels(logits, mask.target[:, 0], softmax),
-        "softmax with dense targets": Pixels(logits, mask.target.expand(1, 2, 1), softmax),
-        "given probabilities": Pixels(
+        "softmax with label maps": PixelBatch(logits, mask.target[:, 0], softmax),
+        "softmax with dense targets": PixelBatch(logits, mask.target.expand(1, 2, 1), softmax),
+        "given probabilities": PixelBatch(
             mask.prediction, mask.target, mask.options._replace(from_logits=False)
         ),
     }

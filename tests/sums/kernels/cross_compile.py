@@ -24,6 +24,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels.triton_ops import launch
 from segloss.sums.plan import (
     CROSS_ENTROPY,
@@ -34,9 +36,8 @@ from segloss.sums.plan import (
     Sum,
     plan_of,
 )
-from segloss.targets import PixelOptions, Pixels
 from segloss.terms import CrossEntropy, Dice, FocalTversky
-from segloss.terms.mixture import MixtureGroup
+from segloss.terms.mixture.group import MixtureGroup
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -122,7 +123,9 @@ def compiled(target: GPUTarget, cases: list[Case]) -> Iterator[tuple[str, Any]]:
     for samples, classes in ((8, 1), (4, 19), (1, 150)):
         group = MixtureGroup([0.5 * CrossEntropy() + 0.5 * Dice() + 0.3 * FocalTversky()])
         rows = torch.empty(len(group.plan.rows), samples, classes, dtype=torch.float64)
-        launch.losses(rows, classes > 2, group.forms, group.plan, torch.float32, with_slopes=True)
+        launch.losses(
+            rows, classes > 2, group.analytic, group.plan, torch.float32, with_slopes=True
+        )
         yield from ((f"{name}: {samples} x {classes}", kernel) for name, kernel in found)
         found.clear()
 
@@ -133,7 +136,7 @@ def step(case: Case) -> None:
     logits = torch.empty(2, channels, 4096, dtype=case.dtype)
     target = torch.zeros(2, 1, 4096) if case.classes == 2 else torch.zeros(2, 4096).long()
     activation = "sigmoid" if case.classes == 2 else "softmax"
-    pixels = Pixels(
+    pixels = PixelBatch(
         logits,
         target,
         PixelOptions(case.classes, activation, **case.options),

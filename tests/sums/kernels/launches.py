@@ -59,7 +59,7 @@ def counting(monkeypatch) -> Iterator[Counting]:
     monkeypatch.setattr(GridExecutor, "__call__", call)
     for module in ("tracing", "targets", "constants", "sums.kernels.registry"):
         monkeypatch.setattr(f"segloss.{module}.is_traced", lambda: False)  # counting is no tracing
-    monkeypatch.setattr("segloss.targets.ValueChecks.due", lambda *args, **kwargs: False)
+    monkeypatch.setattr("segloss.batch.pixel_batch.ValueChecks.due", lambda *args, **kwargs: False)
     return count
 
 

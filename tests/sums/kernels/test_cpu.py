@@ -9,14 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from pixel_batches import everything, outcome, pixels_of
 from torch import Tensor
 
 from segloss import SegLoss, use_backend
+from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels import cpu
 from segloss.sums.kernels.registry import KERNELS, kernel_for
 from segloss.sums.plan import REGION, MapSum, plan_of
-from segloss.targets import PixelOptions, Pixels, as_pixels
+from tests.support.pixel_batches import everything, outcome, pixels_of
 
 if not cpu.is_built():
     pytest.skip("there was no compiler where the package was built", allow_module_level=True)
@@ -75,7 +77,7 @@ def test_the_instruction_set_can_change_while_others_compute() -> None:
 def test_a_label_of_no_class_is_an_error_that_reads_no_memory_of_others() -> None:
     logits = torch.randn(1, 3, 8)
     labels = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 10**15]])
-    pixels = Pixels(logits, labels, PixelOptions(3, "softmax"))
+    pixels = PixelBatch(logits, labels, PixelOptions(3, "softmax"))
     with pytest.raises(IndexError, match="labels of no class: expected 0 to 2"):
         KERNEL.sums(pixels, plan_of([REGION]))
 
@@ -85,7 +87,7 @@ def test_what_it_does_not_read_takes_other_kernels() -> None:
     plan = plan_of([REGION])
 
     def name(prediction: Tensor) -> str:
-        return kernel_for(as_pixels(prediction, mask, options), plan).name
+        return kernel_for(as_pixel_batch(prediction, mask, options), plan).name
 
     assert name(logits) == "cpu"
     assert name(logits.double()) != "cpu"
@@ -114,7 +116,7 @@ def test_memory_that_is_gone_is_an_error_in_both_directions(n_classes, name, siz
         "weight": torch.rand(2, 1, shape[2]),
         "map": torch.rand(shape),
     }
-    pixels = Pixels(
+    pixels = PixelBatch(
         tensors["prediction"],
         tensors["target"],
         pixels.options,

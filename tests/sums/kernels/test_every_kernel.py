@@ -9,8 +9,17 @@ from typing import NamedTuple
 import pytest
 import torch
 from hypothesis import given, settings
-from kernels import INTERPRETED, at_home
-from pixel_batches import (
+from torch import Tensor
+
+from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.sums.kernels import cpu
+from segloss.sums.kernels.base import Kernel
+from segloss.sums.kernels.registry import KERNELS, REFERENCE
+from segloss.sums.plan import NAMED, FocalSum, MapSum, Plan, Row, Sum, plan_of
+from tests.support.kernels import INTERPRETED, at_home
+from tests.support.pixel_batches import (
     TOLERANCE,
     asked,
     batches_and_plans,
@@ -18,13 +27,6 @@ from pixel_batches import (
     outcome,
     pixels_of,
 )
-from torch import Tensor
-
-from segloss.sums.kernels import cpu
-from segloss.sums.kernels.base import Kernel
-from segloss.sums.kernels.registry import KERNELS, REFERENCE
-from segloss.sums.plan import NAMED, FocalSum, MapSum, Plan, Row, Sum, plan_of
-from segloss.targets import PixelOptions, Pixels, as_pixels
 
 
 class Variant(NamedTuple):
@@ -68,7 +70,7 @@ class using:  # noqa: N801
             cpu.use_instruction_set(cpu.instruction_sets()[0])
 
 
-def assert_same(kernel: Kernel, pixels: Pixels, plan: Plan, rtol: float, atol: float) -> None:
+def assert_same(kernel: Kernel, pixels: PixelBatch, plan: Plan, rtol: float, atol: float) -> None:
     """Sums to `rtol`; gradients to ten times that, and to `atol` of the largest."""
     sums, gradient = outcome(kernel, pixels, plan)
     expected, expected_gradient = outcome(REFERENCE, pixels, plan)
@@ -78,7 +80,7 @@ def assert_same(kernel: Kernel, pixels: Pixels, plan: Plan, rtol: float, atol: f
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=atol * scale)
 
 
-def in_float64(pixels: Pixels) -> Pixels:
+def in_float64(pixels: PixelBatch) -> PixelBatch:
     return pixels.replace(prediction=pixels.prediction.double())
 
 
@@ -147,7 +149,7 @@ def test_one_soft_value_among_zeros_and_ones_is_seen(kernel: Kernel) -> None:
     mask = torch.rand(2, 1, ROWS, 900).round()
     mask[1, 0, -1, -1] = 0.25
     for pixels, plan in asked(kernel, 2, 2, ROWS, 900):
-        pixels = as_pixels(pixels.prediction, mask.flatten(2), pixels.options)
+        pixels = as_pixel_batch(pixels.prediction, mask.flatten(2), pixels.options)
         assert outcome(kernel, pixels, plan)[0]["actual"][1] % 1 == 0.25
         assert_same(kernel, pixels, plan, rtol=1e-7, atol=1e-6)
 
@@ -158,7 +160,7 @@ def test_extreme_logits(kernel: Kernel, size: float, activation: str) -> None:
     logits = size * torch.tensor([[[1.0, -1, 1, 0], [-1, 1, 1, 0], [0, 0, 1, 1]]])
     target = torch.tensor([[0, 0, 1, 2]])
     target = target if activation == "softmax" else torch.tensor([[[1.0, 0, 1, 0]] * 3])
-    pixels = as_pixels(logits, target, PixelOptions(3, activation))
+    pixels = as_pixel_batch(logits, target, PixelOptions(3, activation))
     plan = everything(pixels, kernel)
     if kernel.supports(pixels, plan):
         return
@@ -185,9 +187,9 @@ def test_the_slope_of_a_focal_sum_keeps_its_digits_where_a_label_is_missed(kerne
     # It has p (-log p), of which 1 - (1 - p) would be a rounding error times the logit
     plan = plan_of([FocalSum((gamma,), (1.0,))])
     margins = torch.linspace(1, 88, 400)
-    sigmoid = Pixels(-margins.view(1, 1, -1), torch.ones(1, 1, 400), PixelOptions(2, "sigmoid"))
+    sigmoid = PixelBatch(-margins.view(1, 1, -1), torch.ones(1, 1, 400), PixelOptions(2, "sigmoid"))
     logits = torch.stack([torch.zeros(400), margins]).unsqueeze(0)
-    softmax = Pixels(logits, torch.zeros(1, 400).long(), PixelOptions(2, "softmax"))
+    softmax = PixelBatch(logits, torch.zeros(1, 400).long(), PixelOptions(2, "softmax"))
     for pixels in (sigmoid, softmax):
         if not kernel.supports(pixels, plan):
             _, gradient = outcome(kernel, pixels, plan)
@@ -211,7 +213,7 @@ def test_all_ignored_pixels_leave_nothing(kernel: Kernel, n_classes: int) -> Non
         options = pixels.options._replace(ignore_index=255)
         target = torch.full_like(pixels.target, 255)
         sums, gradient = outcome(
-            kernel, Pixels(pixels.prediction * torch.nan, target, options), plan
+            kernel, PixelBatch(pixels.prediction * torch.nan, target, options), plan
         )
         assert not any(value.any() for value in sums.values())
         assert not gradient.any()
@@ -232,10 +234,10 @@ def test_any_byte_of_a_boolean_that_is_not_0_is_true(kernel: Kernel, name: str) 
     if name == "map":
         maps = {"m": flags.reshape(2, 1, 72)}
         plan = plan_of([MapSum("m")])
-    read = Pixels(pixels.prediction, target, pixels.options, weight, maps=maps)
+    read = PixelBatch(pixels.prediction, target, pixels.options, weight, maps=maps)
     if kernel.supports(read, plan):
         return
-    as_float = Pixels(
+    as_float = PixelBatch(
         pixels.prediction,
         target.to(torch.uint8).ne(0).long() if name != "mask" else target.ne(0).float(),
         pixels.options,

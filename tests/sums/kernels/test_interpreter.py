@@ -26,7 +26,7 @@ pytestmark = [
         (["sums/kernels/test_every_kernel.py"], "triton"),
         (["sums/kernels/test_triton.py"], ""),
         (["sums/test_autograd.py", "sums/test_compiled.py", "sums/test_backends.py"], "triton"),
-        (["terms/test_closed_forms.py"], "averages or weights or several or ignored or perfect"),
+        (["terms/test_analytic.py"], "averages or weights or several or ignored or perfect"),
         (["sums/kernels/launches.py"], ""),
     ],
     ids=lambda value: Path(value[0]).stem if isinstance(value, list) else "",

@@ -11,16 +11,18 @@ from itertools import product
 
 import pytest
 import torch
-from kernels import INTERPRETED, at_home
-from pixel_batches import MAP_DTYPES, laid_out, outcome
 from torch import Tensor
 
 import segloss
 from segloss import SegLoss, use_backend
+from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels.registry import KERNELS, REFERENCE
 from segloss.sums.kernels.triton_ops import layout
 from segloss.sums.plan import CROSS_ENTROPY, NAMED, SEMIMETRIC, FocalSum, MapSum, Plan, plan_of
-from segloss.targets import PixelOptions, Pixels, as_pixels
+from tests.support.kernels import INTERPRETED, at_home
+from tests.support.pixel_batches import MAP_DTYPES, laid_out, outcome
 
 [TRITON] = [kernel for kernel in KERNELS if kernel.name == "triton"]
 
@@ -32,10 +34,10 @@ GRADIENT = {torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 1e-3}
 """The largest error of a gradient, over its largest entry: half precision is that of rounding."""
 
 
-def softmax_batch(classes: int, *shape: int, **options: object) -> Pixels:
+def softmax_batch(classes: int, *shape: int, **options: object) -> PixelBatch:
     samples, *spatial = shape
     logits = 2 * torch.randn(samples, classes, *spatial)
-    return as_pixels(
+    return as_pixel_batch(
         logits,
         torch.randint(0, classes, shape),
         PixelOptions(classes, "softmax", **options),
@@ -43,10 +45,10 @@ def softmax_batch(classes: int, *shape: int, **options: object) -> Pixels:
     )
 
 
-def sigmoid_batch(channels: int, *shape: int, **options: object) -> Pixels:
+def sigmoid_batch(channels: int, *shape: int, **options: object) -> PixelBatch:
     samples, *spatial = shape
     logits = 2 * torch.randn(samples, channels, *spatial)
-    return as_pixels(
+    return as_pixel_batch(
         logits,
         torch.rand(logits.shape),
         PixelOptions(2, "sigmoid", **options),
@@ -54,14 +56,14 @@ def sigmoid_batch(channels: int, *shape: int, **options: object) -> Pixels:
     )
 
 
-def everything(pixels: Pixels) -> Plan:
+def everything(pixels: PixelBatch) -> Plan:
     """All sums that the kernel has, with two focal sums and a map."""
     fixed = [each for each in NAMED.values() if each != SEMIMETRIC or not pixels.is_exclusive]
     focals = [FocalSum((2.0,), (1.0,)), FocalSum((0.0, 1.5), (0.3, 0.7))]
     return plan_of([*fixed, *focals, MapSum("m")])
 
 
-def assert_exact(pixels: Pixels, slack: float = 1.0) -> None:
+def assert_exact(pixels: PixelBatch, slack: float = 1.0) -> None:
     """Compares with the reference in float64."""
     plan = everything(pixels)
     assert not KERNEL.supports(pixels, plan)
@@ -109,7 +111,7 @@ def test_options_in_all_combinations(ignores: bool, weighted: int, smoothing: fl
         target = pixels.target
         if ignores:
             target = target.masked_fill(torch.rand(target.shape) < 0.3, 255)
-        pixels = Pixels(
+        pixels = PixelBatch(
             pixels.prediction,
             target,
             pixels.options._replace(ignore_index=255 if ignores else None),
@@ -237,9 +239,11 @@ def test_what_it_refuses_another_kernel_serves() -> None:
     options = PixelOptions(3, "softmax")
     plan = plan_of([CROSS_ENTROPY])
     cases = {
-        "float64": as_pixels(logits.double(), labels, options),
-        "dense": as_pixels(logits, dense, options),
-        "probabilities": as_pixels(logits.softmax(1), labels, options._replace(from_logits=False)),
+        "float64": as_pixel_batch(logits.double(), labels, options),
+        "dense": as_pixel_batch(logits, dense, options),
+        "probabilities": as_pixel_batch(
+            logits.softmax(1), labels, options._replace(from_logits=False)
+        ),
     }
     for reason, pixels in cases.items():
         assert reason in TRITON.supports(pixels, plan)
@@ -345,7 +349,7 @@ def test_more_than_2_31_elements() -> None:
         logits = torch.zeros(samples, 1, size, size, dtype=torch.float16, device="cuda")
         logits[-1] = 3.0
         target = torch.ones(samples, 1, size, size, dtype=torch.uint8, device="cuda")
-        pixels = as_pixels(logits, target, PixelOptions(2, "sigmoid"))
+        pixels = as_pixel_batch(logits, target, PixelOptions(2, "sigmoid"))
         plan = plan_of([NAMED["region"]])
         sums = TRITON.sums(pixels, plan)
     hits = sums[plan.index["true_positive"], :, 0] / size**2

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segloss.precision import without_autocast
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.precision import without_autocast
 from segloss.sums.kernels.base import Kernel, lacking
 from segloss.sums.kernels.memory import check_all
 from segloss.sums.kernels.torch_ops.chunks import Chunks
@@ -23,7 +24,6 @@ from segloss.sums.plan import (
     SQUARED_ERROR,
     Plan,
 )
-from segloss.targets import Pixels
 
 _NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
 """The sums without parameters that it has."""
@@ -34,7 +34,7 @@ class TorchKernel(Kernel):
 
     name = "torch"
 
-    def supports(self, pixels: Pixels, plan: Plan) -> str:
+    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
         """The reason why it does not take this batch and plan; empty where it does."""
         if not pixels.options.from_logits:
             return "it takes logits, and these are probabilities"
@@ -42,13 +42,13 @@ class TorchKernel(Kernel):
             return "it takes label maps with softmax, and the target is dense"
         return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
 
-    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
         """The sums, (S, N, C)."""
         with without_autocast(pixels.prediction.device):
             named = _chunks(pixels, plan).sums()
             return torch.stack([_row(named[row.key], pixels) for row in plan.rows])
 
-    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """The gradient with respect to the logits."""
         upstream = {
             row.key: by_row[:, 0] if pixels.is_exclusive and row.is_per_sample else by_row
@@ -58,17 +58,17 @@ class TorchKernel(Kernel):
         with without_autocast(pixels.prediction.device):
             return _chunks(pixels, plan).gradient(upstream)
 
-    def is_opaque(self, pixels: Pixels) -> bool:
+    def is_opaque(self, pixels: PixelBatch) -> bool:
         """Whether chunks are faster than what a compiler makes of the reference: on CPUs."""
         return pixels.prediction.device.type == "cpu"
 
 
-def _chunks(pixels: Pixels, plan: Plan) -> Chunks:
+def _chunks(pixels: PixelBatch, plan: Plan) -> Chunks:
     check_all(pixels.tensors(plan.map_keys))
     return (SoftmaxChunks if pixels.is_exclusive else SigmoidChunks)(pixels, plan)
 
 
-def _row(values: Tensor, pixels: Pixels) -> Tensor:
+def _row(values: Tensor, pixels: PixelBatch) -> Tensor:
     """A row (N, C); what is one number per sample stands at class 0, with 0 at the others."""
     if values.ndim == 2:
         return values

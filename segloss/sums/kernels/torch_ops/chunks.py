@@ -10,15 +10,15 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.precision import accumulation_dtype, arithmetic_dtype
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.kernels.torch_ops.pixel_sums import pixel_sums
 from segloss.sums.plan import Plan
-from segloss.targets import Pixels
 
 LOG2E = 1.4426950408889634
 
 _ROW = 4096
-"""Pixels that are summed in the arithmetic's dtype before float64 takes over."""
+"""PixelBatch that are summed in the arithmetic's dtype before float64 takes over."""
 
 
 class Chunk(NamedTuple):
@@ -61,7 +61,7 @@ class Chunks:
 
     size: ClassVar[int]
 
-    def __init__(self, pixels: Pixels, plan: Plan) -> None:
+    def __init__(self, pixels: PixelBatch, plan: Plan) -> None:
         self.source = pixels
         self.plan = plan
         self.others = pixel_sums(plan)
@@ -159,7 +159,7 @@ class Chunks:
             {key: self._loaded(f"map {key}", m, valid) for key, m in part.maps.items()},
         )
 
-    def _part(self, samples: slice, pixels: slice) -> Pixels:
+    def _part(self, samples: slice, pixels: slice) -> PixelBatch:
         source = self.source
         prediction = _cut(source.prediction, samples, pixels)
         if prediction is source.prediction:
@@ -182,13 +182,13 @@ class Chunks:
         """The sums of the maps themselves."""
         return {m.total: total(chunk.weighted(chunk.maps[m.map_key])) for m in self.plan.maps}
 
-    def _loaded_target(self, part: Pixels, valid: Tensor | None) -> Tensor:
+    def _loaded_target(self, part: PixelBatch, valid: Tensor | None) -> Tensor:
         if not part.is_label_map:
             return self._loaded("target", part.target, valid)
         labels = part.target if valid is None else part.target.masked_fill(~valid.squeeze(1), 0)
         return labels.long()
 
-    def _weight(self, part: Pixels, valid: Tensor | None) -> Tensor | None:
+    def _weight(self, part: PixelBatch, valid: Tensor | None) -> Tensor | None:
         if part.weight is None:
             return None if valid is None else valid.to(self.dtype)
         weight = part.weight.to(self.dtype)
@@ -210,7 +210,7 @@ def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
 
 
 def _spans(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """Parts of a range of pixels, of whole rows or of less than one."""
+    """PixelValues of a range of pixels, of whole rows or of less than one."""
     length = most - most % _ROW if most > _ROW else most
     whole = count - count % _ROW
     for start in range(0, whole, length):

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.constants import on_device
+from segloss.foundation.device_constants import on_device
 from segloss.sums.plan import SEMIMETRIC, SQUARED_ERROR, FocalSum, MapSum, Plan
 
 
-class Parts(NamedTuple):
+class PixelValues(NamedTuple):
     """What a sum is a function of, all of one shape.
 
     Attributes:
@@ -44,11 +44,11 @@ class PixelSum:
     names: tuple[str, ...]
 
     @abstractmethod
-    def values(self, parts: Parts) -> dict[str, Tensor]:
+    def values(self, parts: PixelValues) -> dict[str, Tensor]:
         """What is summed, pixel weights aside, by name."""
 
     @abstractmethod
-    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
         """The derivative with respect to p of the sum of `upstream` times `values`."""
 
 
@@ -57,11 +57,11 @@ class SquaredError(PixelSum):
 
     names = ("squared_error",)
 
-    def values(self, parts: Parts) -> dict[str, Tensor]:
+    def values(self, parts: PixelValues) -> dict[str, Tensor]:
         """The squared error."""
         return {"squared_error": _error(parts).square()}
 
-    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
         """Twice the error, times `upstream`."""
         return _error(parts) * (2 * upstream["squared_error"])
 
@@ -71,7 +71,7 @@ class Semimetric(PixelSum):
 
     names = tuple(row.key for row in SEMIMETRIC.rows)
 
-    def values(self, parts: Parts) -> dict[str, Tensor]:
+    def values(self, parts: PixelValues) -> dict[str, Tensor]:
         """The true positives, false positives and false negatives of a pixel."""
         p, g = parts.p, torch.as_tensor(parts.g).to(parts.p)
         missing, none = _missing(parts), torch.zeros_like(p)
@@ -83,7 +83,7 @@ class Semimetric(PixelSum):
         )
         return dict(zip(self.names, counts, strict=True))
 
-    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
         """That of false positives above g, and below that of true positives less the missed."""
         hit, extra, missed = (upstream[name] for name in self.names)
         return torch.where(_missing(parts) > 0, hit - missed, extra)
@@ -96,24 +96,24 @@ class OfMap(PixelSum):
         self.map_key = of_map.map_key
         self.names = (of_map.hit, of_map.missed)
 
-    def values(self, parts: Parts) -> dict[str, Tensor]:
+    def values(self, parts: PixelValues) -> dict[str, Tensor]:
         """The map where it is predicted, and where it is not."""
         (hit, missed), of_map = self.names, parts.maps[self.map_key]
         return {hit: parts.p * of_map, missed: parts.q * of_map}
 
-    def slope(self, upstream: Mapping[str, Tensor], parts: Parts) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
         """The map, times the difference of both in `upstream`."""
         hit, missed = (upstream[name] for name in self.names)
         return (hit - missed) * parts.maps[self.map_key]
 
 
-def _missing(parts: Parts) -> Tensor:
+def _missing(parts: PixelValues) -> Tensor:
     """The difference g - p, in the digits of the smaller of p and 1 - p."""
     g = torch.as_tensor(parts.g).to(parts.p)
     return torch.where(g > 0.5, parts.q - (1 - g), g - parts.p)
 
 
-def _error(parts: Parts) -> Tensor:
+def _error(parts: PixelValues) -> Tensor:
     """The difference p - g."""
     p, q, g, _ = parts
     if isinstance(g, Tensor):
@@ -128,7 +128,7 @@ def pixel_sums(plan: Plan) -> list[PixelSum]:
     return [*fixed, *map(OfMap, plan.maps)]
 
 
-class Side(NamedTuple):
+class FocalParameters(NamedTuple):
     """A class's part of a `FocalSum`: its exponent and weight."""
 
     gamma: float | Tensor
@@ -147,15 +147,17 @@ class Side(NamedTuple):
         return rise.mul_(error.pow(self.gamma))
 
 
-def side_of(focal: FocalSum, index: int) -> Side:
+def focal_of_class(focal: FocalSum, index: int) -> FocalParameters:
     """The part of one class of all."""
     parameters = (focal.gamma, focal.alpha)
-    return Side(*(values[min(index, len(values) - 1)] for values in parameters))
+    return FocalParameters(*(values[min(index, len(values) - 1)] for values in parameters))
 
 
-def sides_of(focal: FocalSum, labels: Tensor, like: Tensor) -> Side:
+def focal_of_labels(focal: FocalSum, labels: Tensor, like: Tensor) -> FocalParameters:
     """The parts of each pixel's class, where they differ."""
-    return Side(*(_of_labels(values, labels, like) for values in (focal.gamma, focal.alpha)))
+    return FocalParameters(
+        *(_of_labels(values, labels, like) for values in (focal.gamma, focal.alpha))
+    )
 
 
 def _of_labels(values: tuple[float, ...], labels: Tensor, like: Tensor) -> float | Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
-from segloss.sums.kernels.torch_ops.pixel_sums import Parts, side_of
+from segloss.sums.kernels.torch_ops.pixel_sums import PixelValues, focal_of_class
 from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, FocalSum
 
 
@@ -61,7 +61,7 @@ class SigmoidChunks(Chunks):
         if "rise" in upstream:
             slope = self._mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
         for pixel_sum in self.others:
-            rise = pixel_sum.slope(upstream, Parts(p, q, chunk.target, chunk.maps))
+            rise = pixel_sum.slope(upstream, PixelValues(p, q, chunk.target, chunk.maps))
             slope = rise.mul_(p).mul_(q).add_(slope)
         for focal in self.plan.focals:
             slope = self._focal_slope(focal, upstream, p, q, chunk).add_(slope)
@@ -107,7 +107,7 @@ class SigmoidChunks(Chunks):
         sums = self.map_totals(chunk)
         p, q = self._probabilities(chunk.prediction)
         for pixel_sum in self.others:
-            values = pixel_sum.values(Parts(p, q, chunk.target, chunk.maps))
+            values = pixel_sum.values(PixelValues(p, q, chunk.target, chunk.maps))
             sums |= {name: total(chunk.weighted(value)) for name, value in values.items()}
         for focal in self.plan.focals:
             sums[focal.name] = total(chunk.weighted(self._focal(focal, p, q, chunk)))
@@ -116,16 +116,16 @@ class SigmoidChunks(Chunks):
     def _focal(self, focal: FocalSum, p: Tensor, q: Tensor, chunk: Chunk) -> Tensor:
         """The focal loss of each pixel, which is of both classes where targets are soft."""
         positive, negative = self._surprises(chunk.prediction)
-        foreground = side_of(focal, 1).value(q, positive)
-        background = side_of(focal, 0).value(p, negative)
+        foreground = focal_of_class(focal, 1).value(q, positive)
+        background = focal_of_class(focal, 0).value(p, negative)
         return torch.lerp(background, foreground, chunk.target)
 
     def _focal_slope(
         self, focal: FocalSum, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, chunk: Chunk
     ) -> Tensor:
         positive, negative = self._surprises(chunk.prediction)
-        foreground = side_of(focal, 1).slope(p, q, positive).neg_()
-        background = side_of(focal, 0).slope(q, p, negative)
+        foreground = focal_of_class(focal, 1).slope(p, q, positive).neg_()
+        background = focal_of_class(focal, 0).slope(q, p, negative)
         return torch.lerp(background, foreground, chunk.target).mul_(upstream[focal.name])
 
     def _surprises(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.precision import accumulation_dtype
+from segloss.foundation.precision import accumulation_dtype
 from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
-from segloss.sums.kernels.torch_ops.pixel_sums import Parts, sides_of
+from segloss.sums.kernels.torch_ops.pixel_sums import PixelValues, focal_of_labels
 from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, FocalSum
 
 _LEAST, _GREATEST = 1e-19, 1e18
@@ -102,7 +102,7 @@ class SoftmaxChunks(Chunks):
         self, focal: FocalSum, surprise: Tensor, chunk: Chunk, exponentials: _Exponentials
     ) -> Tensor:
         error = exponentials.rest_total / exponentials.whole
-        losses = sides_of(focal, chunk.target, error).value(error, surprise)
+        losses = focal_of_labels(focal, chunk.target, error).value(error, surprise)
         return total(losses if chunk.weight is None else losses * chunk.weight.squeeze(1))
 
     def _further(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
@@ -121,7 +121,7 @@ class SoftmaxChunks(Chunks):
                 sums[name] = total(chunk.weighted(values)) + _by_label(of_labels, labels, classes)
         return sums
 
-    def _parts(self, chunk: Chunk, exponentials: _Exponentials) -> tuple[Parts, Parts]:
+    def _parts(self, chunk: Chunk, exponentials: _Exponentials) -> tuple[PixelValues, PixelValues]:
         """What sums see of the classes that a pixel has not, (n, C, l), and has, (n, l).
 
         Of the former, p and q are 0 at the class that it has.
@@ -134,8 +134,8 @@ class SoftmaxChunks(Chunks):
             q = torch.sub(1, p, out=self.buffer("rest q", p)).scatter_(1, index, 0)
         own_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
         return (
-            Parts(p, q, 0.0, chunk.maps),
-            Parts(own / whole, rest_total / whole, 1.0, own_maps),
+            PixelValues(p, q, 0.0, chunk.maps),
+            PixelValues(own / whole, rest_total / whole, 1.0, own_maps),
         )
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
@@ -252,7 +252,7 @@ class SoftmaxChunks(Chunks):
         for focal in self.plan.focals:
             error = exponentials.rest_total / exponentials.whole
             p = exponentials.own / exponentials.whole
-            side = sides_of(focal, labels, error)
+            side = focal_of_labels(focal, labels, error)
             slope = side.slope(p, error, self._surprise(chunk, exponentials))
             slope = slope * upstream[focal.name].unsqueeze(1)
             surprise = slope if surprise is None else surprise + slope

@@ -3,7 +3,7 @@
 The logits are read once forward and once backward, and the same batch gives the same bits in every
 run. Forward, each program adds up a part of a sample's pixels in float32 (`softmax.py`,
 `sigmoid.py`), one launch adds up the parts in float64 (`parts.py`), and one program takes losses of
-closed form with their slopes (`forms.py`); backward, one launch writes the gradient.
+closed form with their slopes (`analytic.py`); backward, one launch writes the gradient.
 
 A label of no class spoils its sample's sums with NaN, and nothing else. With TRITON_INTERPRET=1 in
 the environment the kernels run on CPU tensors, slowly, through Triton's interpreter.
@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.sums.closed_forms import ClosedForms
-from segloss.sums.kernels.base import ClosedLosses, Kernel, lacking
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.sums.analytic import AnalyticTerms
+from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_all
 from segloss.sums.kernels.triton_ops.layout import CELLS
 from segloss.sums.plan import (
@@ -32,7 +33,6 @@ from segloss.sums.plan import (
     SQUARED_ERROR,
     Plan,
 )
-from segloss.targets import Pixels
 
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 """The types of logits."""
@@ -86,7 +86,7 @@ class TritonKernel(Kernel):
             return "there is no GPU, and TRITON_INTERPRET=1 is not set, which runs it without one"
         return ""
 
-    def supports(self, pixels: Pixels, plan: Plan) -> str:
+    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
         """The reason why it does not take this batch and plan; empty where it does."""
         prediction, options = pixels.prediction, pixels.options
         if prediction.device.type != _DEVICE:
@@ -101,19 +101,19 @@ class TritonKernel(Kernel):
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
         return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
 
-    def sums(self, pixels: Pixels, plan: Plan) -> Tensor:
+    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
         """The sums, (S, N, C)."""
         check_all(pixels.tensors(plan.map_keys))
         sums: Tensor = _launch().sums(pixels, plan)
         return sums
 
-    def gradient(self, pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """The gradient with respect to the logits."""
         check_all(pixels.tensors(plan.map_keys))
         gradient: Tensor = _launch().gradient(pixels, plan, slopes)
         return gradient
 
-    def takes_forms(self, pixels: Pixels) -> bool:
+    def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
         """Whether one program holds all cells of samples and channels."""
         samples, channels, _ = pixels.prediction.shape
         is_here = pixels.prediction.device.type == _DEVICE and is_installed()
@@ -123,15 +123,15 @@ class TritonKernel(Kernel):
         self,
         sums: Tensor,
         exclusive: bool,
-        forms: ClosedForms,
+        analytic: AnalyticTerms,
         plan: Plan,
         dtype: torch.dtype,
         *,
         with_slopes: bool,
-    ) -> ClosedLosses:
+    ) -> AnalyticLosses:
         """Losses of closed form, with their slopes."""
-        closed: ClosedLosses = _launch().losses(
-            sums, exclusive, forms, plan, dtype, with_slopes=with_slopes
+        closed: AnalyticLosses = _launch().losses(
+            sums, exclusive, analytic, plan, dtype, with_slopes=with_slopes
         )
         return closed
 

@@ -7,27 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.constants import on_device
-from segloss.sums.closed_forms import ClosedForms
-from segloss.sums.kernels.base import ClosedLosses
-from segloss.sums.kernels.triton_ops import INTERPRETED, sigmoid, softmax
-from segloss.sums.kernels.triton_ops import forms as form_kernels
-from segloss.sums.kernels.triton_ops import parts as part_kernels
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.device_constants import on_device
+from segloss.sums.analytic import AnalyticTerms
+from segloss.sums.kernels.base import AnalyticLosses
+from segloss.sums.kernels.triton_ops import INTERPRETED, partial_sums, sigmoid, softmax
+from segloss.sums.kernels.triton_ops import analytic as analytic_kernels
 from segloss.sums.kernels.triton_ops.layout import (
     Cut,
+    analytic_table,
     ceil_div,
     cut_channels,
     cut_classes,
     focal_table,
-    form_table,
     power_of_2,
     rows_of,
 )
 from segloss.sums.plan import Plan
-from segloss.targets import Pixels
 
 
-def sums(pixels: Pixels, plan: Plan) -> Tensor:
+def sums(pixels: PixelBatch, plan: Plan) -> Tensor:
     """The sums (S, N, C) in float64."""
     x = pixels.prediction
     samples, channels, _ = x.shape
@@ -51,14 +50,14 @@ def sums(pixels: Pixels, plan: Plan) -> Tensor:
             )  # fmt: skip
         width = min(32, power_of_2(channels))
         class_blocks = ceil_div(channels, width)
-        part_kernels.add_parts[(len(plan.rows) * samples * class_blocks,)](
+        partial_sums.add_parts[(len(plan.rows) * samples * class_blocks,)](
             partial, total, cut.parts, channels, class_blocks,
             PARTS=min(1024 // width, power_of_2(cut.parts)), CLASSES=width, num_warps=4,
         )  # fmt: skip
     return total
 
 
-def gradient(pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
+def gradient(pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
     """The gradient with respect to the logits, of slopes (S, N, C)."""
     x = pixels.prediction
     samples, channels, _ = x.shape
@@ -86,37 +85,37 @@ def gradient(pixels: Pixels, plan: Plan, slopes: Tensor) -> Tensor:
 def losses(
     rows: Tensor,
     exclusive: bool,
-    forms: ClosedForms,
+    analytic: AnalyticTerms,
     plan: Plan,
     dtype: torch.dtype,
     *,
     with_slopes: bool,
-) -> ClosedLosses:
+) -> AnalyticLosses:
     """Losses of closed form of sums (S, N, C), with their slopes."""
     _, samples, channels = rows.shape
-    table = form_table(forms, plan, channels)
-    values = rows.new_empty(len(forms.addends))
-    per_class = rows.new_empty((len(forms.addends), channels))
-    one = forms.count == 1
-    taken = rows.new_empty(() if one else forms.count, dtype=dtype)
+    table = analytic_table(analytic, plan, channels)
+    values = rows.new_empty(len(analytic.addends))
+    per_class = rows.new_empty((len(analytic.addends), channels))
+    one = analytic.count == 1
+    taken = rows.new_empty(() if one else analytic.count, dtype=dtype)
     slopes = None
     if with_slopes:
-        slopes = rows.new_empty(rows.shape if one else (forms.count, *rows.shape))
+        slopes = rows.new_empty(rows.shape if one else (analytic.count, *rows.shape))
     weights = None
     if table.class_weights:
         weights = on_device(table.class_weights, rows.device, torch.float64)
     cells = (power_of_2(samples), power_of_2(channels))
     places = rows_of(plan)
     with _device_of(rows):
-        form_kernels.losses_and_slopes[(1,)](
+        analytic_kernels.losses_and_slopes[(1,)](
             rows, on_device(table.numbers, rows.device, torch.float64), weights,
             taken, values, per_class, slopes, samples, channels,
-            FORMS=table.forms, COUNT=len(forms.addends), LOSSES=forms.count, ROWS=len(plan.rows),
+            FORMS=table.analytic, COUNT=len(analytic.addends), LOSSES=analytic.count, ROWS=len(plan.rows),
             ACTUAL=places.actual, PIXEL_WEIGHT=places.pixel_weight, EXCLUSIVE=exclusive,
             SAMPLES=cells[0], CLASSES=cells[1],
             num_warps=max(1, min(16, cells[0] * cells[1] // 128)),
         )  # fmt: skip
-    return ClosedLosses(taken, slopes, values, per_class)
+    return AnalyticLosses(taken, slopes, values, per_class)
 
 
 def _device_of(tensor: Tensor) -> Any:
@@ -124,7 +123,7 @@ def _device_of(tensor: Tensor) -> Any:
     return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
 
 
-def _cut(pixels: Pixels, plan: Plan) -> Cut:
+def _cut(pixels: PixelBatch, plan: Plan) -> Cut:
     samples, channels, count = pixels.prediction.shape
     if pixels.is_exclusive:
         return cut_classes(count, samples, channels, rows_of(plan))
@@ -136,7 +135,7 @@ def _shape(x: Tensor) -> tuple[int, int, int]:
     return samples, channels, count
 
 
-def _common(pixels: Pixels, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
+def _common(pixels: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
     """What all classes of a pixel have in common, where a program does not have all of them."""
     if cut.class_tiles == 1:
         return None
@@ -152,7 +151,7 @@ def _common(pixels: Pixels, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tens
 
 
 def _exclusive(
-    pixels: Pixels, plan: Plan, cut: Cut, out: Tensor | None = None
+    pixels: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
     """Tensors, numbers and settings of the kernels of softmax."""
     x, y, w = pixels.prediction, pixels.target, pixels.weight
@@ -173,7 +172,7 @@ def _exclusive(
 
 
 def _independent(
-    pixels: Pixels, plan: Plan, cut: Cut, out: Tensor | None = None
+    pixels: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
     """Tensors, numbers and settings of the kernels of sigmoid."""
     x, g, w = pixels.prediction, pixels.target, pixels.weight
@@ -192,7 +191,7 @@ def _independent(
     return (x, g, w, class_weights, pos_weight, maps), numbers, settings
 
 
-def _settings(pixels: Pixels, plan: Plan, cut: Cut) -> dict[str, Any]:
+def _settings(pixels: PixelBatch, plan: Plan, cut: Cut) -> dict[str, Any]:
     return {
         "R": rows_of(plan),
         "IGNORES": pixels.options.ignore_index is not None,
@@ -203,7 +202,7 @@ def _settings(pixels: Pixels, plan: Plan, cut: Cut) -> dict[str, Any]:
     }
 
 
-def _ignored(pixels: Pixels) -> int:
+def _ignored(pixels: PixelBatch) -> int:
     return 0 if pixels.options.ignore_index is None else pixels.options.ignore_index
 
 
@@ -211,7 +210,7 @@ def _dense(weights: Tensor | None) -> Tensor | None:
     return None if weights is None else weights.contiguous()
 
 
-def _focal(pixels: Pixels, plan: Plan) -> Tensor | None:
+def _focal(pixels: PixelBatch, plan: Plan) -> Tensor | None:
     if not plan.focals:
         return None
     x = pixels.prediction
@@ -219,7 +218,7 @@ def _focal(pixels: Pixels, plan: Plan) -> Tensor | None:
     return on_device(numbers, x.device, torch.float32)
 
 
-def _maps(pixels: Pixels, plan: Plan) -> tuple[Any, Any]:
+def _maps(pixels: PixelBatch, plan: Plan) -> tuple[Any, Any]:
     """The maps with their strides, in tuples; None where there are none."""
     if not plan.maps:
         return None, None

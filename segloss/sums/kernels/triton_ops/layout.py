@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from segloss.sums.closed_forms import ClosedForms, PixelMean
+from segloss.sums.analytic import AnalyticTerms, PixelMean
 from segloss.sums.plan import Plan
 
 MOST_TILES = 32
@@ -21,7 +21,7 @@ CLASS_TILE = 128
 """Classes of a tile."""
 
 CELLS = 4096
-"""Samples times classes that the one program of closed forms takes."""
+"""Samples times classes that the one program of closed analytic takes."""
 
 
 class Rows(NamedTuple):
@@ -158,8 +158,8 @@ _POOLED = ("sample", "batch", "micro")
 """The ways of pooling, by the number of dimensions that they add up."""
 
 
-class Forms(NamedTuple):
-    """Closed forms as the kernel is compiled for them, (T,) each: integers, which any Triton takes.
+class AnalyticColumns(NamedTuple):
+    """Closed analytic as the kernel is compiled for them, (T,) each: integers, which any Triton takes.
 
     Attributes:
         loss: The loss that each belongs to.
@@ -179,32 +179,32 @@ class Forms(NamedTuple):
 
 
 class FormTable(NamedTuple):
-    """Closed forms: what a kernel is compiled for, and the numbers that it reads."""
+    """Closed analytic: what a kernel is compiled for, and the numbers that it reads."""
 
-    forms: Forms
+    analytic: AnalyticColumns
     numbers: tuple[float, ...]
     class_weights: tuple[float, ...]
 
 
 @functools.lru_cache
-def form_table(forms: ClosedForms, plan: Plan, channels: int) -> FormTable:
-    """The table of some closed forms."""
+def analytic_table(analytic: AnalyticTerms, plan: Plan, channels: int) -> FormTable:
+    """The table of some closed analytic."""
     layouts: list[tuple[int, ...]] = []
     numbers: list[float] = []
     class_weights: list[float] = []
-    for loss, coefficient, form in forms.addends:
+    for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):
             rows = (plan.index[form.numerator], plan.index[form.denominator], -1)
             layouts.append((loss, *rows, -1, 0, -1))
             numbers.extend((coefficient, 0, 0, 0, 0, 0))
             continue
-        cells, which = form.cells, -1
-        if cells.classes is not None or cells.weights is not None:
+        reduction, which = form.reduction, -1
+        if reduction.classes is not None or reduction.weights is not None:
             which = len(class_weights) // channels
-            class_weights.extend(cells.class_weights(channels))
+            class_weights.extend(reduction.class_weights(channels))
         places = (plan.index[key] for key in form.keys)
-        pooled_dims = _POOLED.index(cells.pooled)
-        layouts.append((loss, *places, pooled_dims, int(cells.skip_absent), which))
+        pooled_dims = _POOLED.index(reduction.pooled)
+        layouts.append((loss, *places, pooled_dims, int(reduction.skip_absent), which))
         numbers.extend((coefficient, *form.weights, form.smooth, form.exponent))
-    columns = Forms._make(zip(*layouts, strict=True))
+    columns = AnalyticColumns._make(zip(*layouts, strict=True))
     return FormTable(columns, tuple(numbers), tuple(class_weights))

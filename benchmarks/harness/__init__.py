@@ -1,0 +1,1 @@
+"""Parts that the benchmarks share: contenders, measurements on each device, reports."""

@@ -1,0 +1,257 @@
+"""Tables and the plot of a benchmark's results."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from harness.contenders import CONTENDERS, PEERS, WORKLOADS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+PLOT = ROOT / "docs" / "images" / "performance_scaling.png"
+COLUMNS = (
+    "ms, min.",
+    "ms, median",
+    "ratio, min.",
+    "ratio, median",
+    "peak",
+    "kept",
+    "value's error",
+    "gradient's error",
+)
+"""Ratios are to the pixel loss alone; peak and kept memory are in multiples of the logits."""
+
+Result = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """What was measured of a contender on a workload."""
+
+    contender: str
+    minimum: float
+    middle: float
+    memory: Result
+    error: Result
+
+
+def rows_of(results: Sequence[Result], workload: str) -> list[Row]:
+    """The contenders that were measured on a workload."""
+    rows = []
+    for contender in CONTENDERS:
+        own = [r for r in results if (r["workload"], r["contender"]) == (workload, contender)]
+        times = [1e3 * seconds for r in own for seconds in r.get("times", ())]
+        if times:
+            memory = next((r for r in own if "peak" in r), {})
+            error = next((r for r in own if "value_error" in r), {})
+            rows.append(Row(contender, min(times), median(times), memory, error))
+    return rows
+
+
+def cells_of(row: Row, pixel: Row | None) -> list[str]:
+    """A row's figures as they are printed."""
+    return [
+        f"{row.minimum:.3g}",
+        f"{row.middle:.3g}",
+        f"{row.minimum / pixel.minimum:.2f}" if pixel else "",
+        f"{row.middle / pixel.middle:.2f}" if pixel else "",
+        *(f"{row.memory[key]:.2f}" if key in row.memory else "" for key in ("peak", "kept")),
+        *(
+            f"{row.error[key]:.1e}" if key in row.error else ""
+            for key in ("value_error", "gradient_error")
+        ),
+    ]
+
+
+def pixel_row(rows: Iterable[Row]) -> Row | None:
+    """The pixel loss alone, in a fresh process."""
+    return next((row for row in rows if row.contender == "pixel loss alone"), None)
+
+
+def print_tables(results: Sequence[Result]) -> None:
+    """Prints a table for each workload, the bar's ratios, the growth, and what was left out."""
+    console = Console(width=130)
+    for workload in WORKLOADS:
+        rows = rows_of(results, workload)
+        if not rows:
+            continue
+        table = Table("", *COLUMNS, title=f"{workload} {WORKLOADS[workload].shape}")
+        for row in rows:
+            table.add_row(row.contender, *cells_of(row, pixel_row(rows)))
+        console.print(table)
+        console.print(summary_of(rows))
+    for line in growth_lines(results):
+        console.print(line)
+    missing = {(r["contender"], r["workload"], r["missing"]) for r in results if "missing" in r}
+    for contender, workload, reason in sorted(missing):
+        console.print(f"left out: {contender} on {workload}: {reason}")
+
+
+def summary_of(rows: Sequence[Row]) -> str:
+    """SegLoss's time over that of the fastest of some others, by minimum."""
+    by_name = {row.contender: row for row in rows}
+    if "segloss" not in by_name:
+        return ""
+    own = by_name["segloss"].minimum
+    peers = [by_name[name] for name in PEERS if name in by_name]
+    parts = []
+    if peers:
+        fastest = min(peers, key=lambda row: row.minimum)
+        parts.append(f"{own / fastest.minimum:.2f} of {fastest.contender}, the fastest peer")
+    parts += [
+        f"{own / by_name[name].minimum:.2f} of {name}"
+        for name in ("textbook", "floor")
+        if name in by_name
+    ]
+    return f"segloss takes {', '.join(parts)}" if parts else ""
+
+
+def scaling_of(results: Sequence[Result], axis: str) -> dict[str, list[tuple[int, float]]]:
+    """For each contender, (size, milliseconds) along an axis."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for result in results:
+        if result["workload"].startswith(f"{axis}=") and "times" in result:
+            size = int(result["workload"].split("=")[1])
+            curves.setdefault(result["contender"], []).append((size, 1e3 * min(result["times"])))
+    return curves
+
+
+def growth_lines(results: Sequence[Result]) -> list[str]:
+    """The exponents of SegLoss's growth: over the whole range, and the largest of a step."""
+    lines = []
+    for axis in ("pixels", "classes"):
+        points = scaling_of(results, axis).get("segloss", [])
+        if len(points) > 1:
+            steps = [exponent(*pair) for pair in pairwise(points)]
+            lines.append(
+                f"time grows with {axis} to the power {exponent(points[0], points[-1]):.2f} from "
+                f"{points[0][0]} to {points[-1][0]}, {max(steps):.2f} at the steepest step"
+            )
+    return lines
+
+
+def exponent(first: tuple[int, float], last: tuple[int, float]) -> float:
+    """The slope between two points in a log-log plot."""
+    return math.log(last[1] / first[1]) / math.log(last[0] / first[0])
+
+
+def plot_scaling(results: Sequence[Result]) -> None:
+    """Draws time by pixels and by classes, log-log."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    for axes, axis in zip(figure.subplots(1, 2), ("pixels", "classes"), strict=True):
+        for name, points in scaling_of(results, axis).items():
+            own = name == "segloss"
+            style = {"color": "#d1495b", "linewidth": 3, "zorder": 3} if own else {"linewidth": 1.2}
+            dashes = "--" if name == "pixel loss alone" else "-"
+            axes.loglog(*zip(*points, strict=True), dashes, marker="o", ms=3, label=name, **style)
+        axes.set_xlabel(axis)
+        axes.set_ylabel("ms, forward and backward")
+        axes.grid(which="major", color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_title("One sigmoid channel, by pixels", fontsize=10)
+    figure.axes[1].set_title("128 x 128 pixels, softmax, by classes", fontsize=10)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(PLOT, dpi=150)
+
+
+def write_documents(results: Sequence[Result]) -> None:
+    """Renews what stands between the markers in the documents: their first lines say what."""
+    texts = {"bar": bar_table(results), "tables": full_tables(results), "machine": machine()}
+    for name, content in texts.items():
+        renew(name, content)
+
+
+def renew(name: str, content: str) -> None:
+    """Renews what stands between the markers of that name in the documents."""
+    marked = rf"(<!-- benchmark: {name} -->\n).*?(<!-- end -->)"
+    for document in DOCUMENTS:
+        text = document.read_text()
+        text = re.sub(marked, lambda m: m[1] + content + "\n" + m[2], text, flags=re.DOTALL)
+        document.write_text(text)
+
+
+def print_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Prints a table of texts."""
+    table = Table(*heads, title=title)
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)
+
+
+def full_tables(results: Sequence[Result]) -> str:
+    """All figures of all workloads, in Markdown."""
+    parts = []
+    for workload, (shape, _) in WORKLOADS.items():
+        rows = rows_of(results, workload)
+        lines = [[row.contender, *cells_of(row, pixel_row(rows))] for row in rows]
+        parts.append(f"**{workload}** {shape}\n\n{markdown(['', *COLUMNS], lines)}")
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in growth_lines(results))])
+
+
+def bar_table(results: Sequence[Result]) -> str:
+    """One line for each workload: times of all contenders as multiples of SegLoss's."""
+    names = ("pixel loss alone", "textbook", "textbook compiled", *PEERS)
+    lines = []
+    for workload, (shape, _) in WORKLOADS.items():
+        by_name = {row.contender: row for row in rows_of(results, workload)}
+        own = by_name["segloss"]
+        others = [by_name.get(name) for name in names]
+        lines.append(
+            [
+                f"{workload} {shape}",
+                f"{own.minimum:.3g} ms",
+                *(f"{row.minimum / own.minimum:.2g}" if row else "-" for row in others),
+                f"{own.memory['peak']:.2f}",
+            ]
+        )
+    heads = ["forward + backward", "SegLoss", *(f"x {name}" for name in names), "peak memory"]
+    return markdown(heads, lines)
+
+
+def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = ["---"] * len(heads)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
+
+
+def machine() -> str:
+    """What it was measured on."""
+    processor = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[0]
+    return (
+        f"{processor}, {torch.backends.cpu.get_cpu_capability()}, 2 threads; Python "
+        f"{platform.python_version()} on {sys.platform}, PyTorch {torch.__version__}, "
+        f"{', '.join(f'{name} {number}' for name, number in library_versions().items())}."
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the other libraries."""
+    packages = {
+        "segmentation-models-pytorch": "segmentation-models-pytorch",
+        "MONAI": "monai",
+        "pytorch-toolbelt": "pytorch-toolbelt",
+        "kornia": "kornia",
+        "nnU-Net": "nnunetv2",
+    }
+    return {name: installed(package) for name, package in packages.items()}
+
+
+def installed(package: str) -> str:
+    """The version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,1 @@
+"""Parts that the examples share: folders, networks, training, configuration, pictures."""

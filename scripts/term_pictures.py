@@ -1,0 +1,217 @@
+"""Draws how each term answers to three kinds of errors, for docs/losses.md.
+
+    python scripts/term_pictures.py
+
+The truth is a disc. Its prediction, confident inside and soft at the edge, is moved sideways, grown
+or shrunk, and blurred. A figure for each term has the loss over these, and its gradient by the
+logits at one setting of each; the overview has all terms side by side. It takes half a minute, and
+needs Matplotlib, tqdm, SciPy and scikit-image beside segloss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+import segloss
+from segloss import TopKCrossEntropyLoss
+from segloss.losses.term_losses import TermLoss
+from segloss.terms import TERMS, CrossEntropy
+from segloss.tools.plots.landscape import curve, draw_sweep, name_errors, share_limits
+from segloss.tools.plots.reference_shape import (
+    STRETCHES,
+    SWEEPS,
+    Array,
+    Setting,
+    Sweep,
+    logits_of,
+    maps_of_mask,
+    true_mask,
+)
+
+Loss = Callable[[Tensor], Tensor]
+"""From logits (1, 1, SIDE, SIDE) to a scalar."""
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images" / "terms"
+
+TITLES = {
+    "cross_entropy": "Cross-entropy",
+    "dice": "Dice",
+    "focal_tversky": "Focal Tversky",
+    "jaccard": "Jaccard",
+    "tversky": "Tversky",
+    "f_beta": "F-beta, beta = 2",
+    "log_dice": "Log Dice",
+    "log_cosh_dice": "Log-cosh Dice",
+    "squared_dice": "Squared Dice",
+    "generalized_dice": "Generalised Dice",
+    "mcc": "Matthews correlation",
+    "region_size_l1": "Region size, L1",
+    "region_size_kl": "Region size, KL",
+    "focal": "Focal",
+    "poly1": "Poly-1",
+    "unified_focal": "Unified focal",
+    "boundary": "Boundary",
+    "skeleton_recall": "Skeleton recall",
+    "topk_cross_entropy": "Top-k cross-entropy",
+}
+"""What the terms, and the one loss that is none, are called in the figures."""
+
+NAMES = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in TITLES | TERMS}
+"""What pictures are drawn, with their titles."""
+
+PARAMETERS: dict[str, dict[str, Any]] = {"f_beta": {"beta": 2.0}}
+"""Those that are not the defaults: with its own, F-beta is Dice."""
+
+
+class CrossEntropyLoss(TermLoss):
+    """The one term that has no loss of its own in segloss, since PyTorch has it."""
+
+    term_type = CrossEntropy
+
+
+CHOSEN = {"shift": (12.0, "12 pixels"), "factor": (1.4, "1.4 times"), "softness": (4.0, "4 pixels")}
+"""The setting of each sweep whose gradient is shown, and the same in words."""
+
+
+def loss_named(name: str) -> Loss:
+    """The loss of a prediction of the disc: its logits are the only argument."""
+    mask = true_mask()
+    if name == "topk_cross_entropy":
+        topk = TopKCrossEntropyLoss("binary")
+        return lambda logits: topk(logits, mask)
+    loss = loss_types()[name](**PARAMETERS.get(name, {}))
+    maps = {key: maps_of_mask()[key] for key in loss.map_keys}
+    return lambda logits: loss(logits, mask, maps=maps)
+
+
+def loss_types() -> dict[str, type[TermLoss]]:
+    """The losses of single terms, by the names of these."""
+    public = [value for value in vars(segloss).values() if isinstance(value, type)]
+    losses = [value for value in public if issubclass(value, TermLoss) and value is not TermLoss]
+    return {loss.term_type.name: loss for loss in (CrossEntropyLoss, *losses)}
+
+
+def over_settings(loss: Loss) -> Callable[[Setting], float]:
+    """The loss by settings, in place of logits."""
+    return lambda setting: loss(logits_of(setting)).item()
+
+
+def gradient(loss: Loss, setting: Setting) -> Array:
+    """The gradient by the logits, (SIDE, SIDE)."""
+    logits = logits_of(setting).requires_grad_()
+    (by_logits,) = torch.autograd.grad(loss(logits), logits)
+    return by_logits[0, 0].numpy()
+
+
+def term_figure(name: str) -> Figure:
+    """Draws the loss over each sweep, and below its gradient at one setting of it."""
+    loss = loss_named(name)
+    figure = Figure(figsize=(6.67, 4.9), layout="constrained")
+    figure.suptitle(NAMES[name], fontsize=13, fontweight="bold")
+    above, below = figure.subplots(2, 3, height_ratios=[1, 1.15])
+    for axes, sweep in zip(above, SWEEPS, strict=True):
+        draw_curve(axes, sweep, curve(over_settings(loss), sweep))
+    share_limits(above)
+    above[0].set_ylabel("loss", fontsize=10)
+    settings = [sweep.at(CHOSEN[sweep.field][0]) for sweep in SWEEPS]
+    gradients = [gradient(loss, setting) for setting in settings]
+    limit = np.abs(gradients).max()
+    for axes, sweep, setting, by_logits in zip(below, SWEEPS, settings, gradients, strict=True):
+        draw_gradient(axes, by_logits, limit, logits_of(setting)[0, 0].numpy())
+        axes.set_title(f"gradient at {CHOSEN[sweep.field][1]}", fontsize=10, color=sweep.colour)
+    figure.supxlabel(
+        f"blue: pushed up, red: pushed down, darkest: {in_words(limit)} per pixel\n"
+        "line: the true disc, dashes: the prediction",
+        fontsize=9,
+    )
+    return figure
+
+
+def in_words(number: float) -> str:
+    """A number with two digits and a power of ten, as Matplotlib sets formulas."""
+    digits, exponent = f"{number:.1e}".split("e")
+    return rf"${digits} \times 10^{{{int(exponent)}}}$"
+
+
+def draw_curve(axes: Axes, sweep: Sweep, losses: Array) -> None:
+    """Draws the loss over a sweep, with a dot where the gradient is shown."""
+    draw_sweep(axes, sweep, losses)
+    value, _ = CHOSEN[sweep.field]
+    height = np.interp(value, sweep.values, losses)
+    axes.plot(value, height, "o", color=sweep.colour, markersize=7)
+
+
+def draw_gradient(axes: Axes, by_logits: Array, limit: float, logits: Array) -> None:
+    """Draws a gradient with the outlines of the disc, and of its prediction in dashes."""
+    axes.imshow(by_logits, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.contour(true_mask()[0, 0].numpy(), [0.5], colors="black", linewidths=1.0)
+    axes.contour(logits, [0.0], colors="#555555", linewidths=0.9, linestyles="dashed")
+    axes.set(xticks=[], yticks=[])
+
+
+def rises(name: str) -> list[Array]:
+    """What each error adds to the loss, over the largest that any of them adds."""
+    loss = over_settings(loss_named(name))
+    right = loss(Setting())
+    added = [curve(loss, stretch.sweep, stretch.values) - right for stretch in STRETCHES]
+    return [values / max(rise.max() for rise in added) for values in added]
+
+
+def overview_figure() -> Figure:
+    """Draws all terms side by side, each as a share of its largest rise, and a legend last."""
+    figure = Figure(figsize=(6.67, 8.2), layout="constrained")
+    figure.supylabel(
+        "what an error adds to the loss (1: the most that any of them adds)", fontsize=10
+    )
+    panels = figure.subplots(5, 4, sharex=True, sharey=True)
+    for name, axes in zip(tqdm(NAMES, "overview"), panels.flat, strict=False):
+        for stretch, values in zip(STRETCHES, rises(name), strict=True):
+            places = np.linspace(0, 1, len(values))
+            axes.plot(places, values, color=stretch.colour, linewidth=1.8, label=stretch.label)
+        axes.set_title(NAMES[name], fontsize=9, fontweight="bold")
+        name_errors(axes)
+        axes.set(yticks=[0, 0.5, 1], ylim=(-0.12, 1.08))
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    panels[-1, -1].axis("off")
+    panels[-1, -1].legend(handles, labels, loc="center", frameon=False, fontsize=9)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a small PNG, of 128 colours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150)
+    picture = Image.open(drawn).convert("RGB")
+    few = picture.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draws the figures of the terms that are named, or of all, and then the overview."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("terms", nargs="*", metavar="term", help="the terms to draw; none: all")
+    parser.add_argument("--output", type=Path, default=IMAGES, help="the folder for the figures")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.terms if name not in NAMES]:
+        parser.error(f"unknown terms {unknown}; expected some of {list(NAMES)}")
+    for name in tqdm(options.terms or list(NAMES), "terms"):
+        save(term_figure(name), options.output / f"{name}.png")
+    if not options.terms:
+        save(overview_figure(), options.output / "overview.png")
+
+
+if __name__ == "__main__":
+    main()

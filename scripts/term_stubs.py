@@ -1,0 +1,178 @@
+"""Writes what is made from the table of terms: stubs of losses and functions, lists of the API.
+
+    python scripts/term_stubs.py
+
+Editors and type checkers read them; a test compares them with what is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from segloss import functional
+from segloss.losses import term_losses
+from segloss.terms import TERMS
+
+ROOT = Path(__file__).parents[1] / "segloss"
+HEADER = "# Written by scripts/term_stubs.py, from the table of terms.\n"
+
+
+def arguments_of(signature: inspect.Signature, first: str = "") -> str:
+    """A signature's parameters as a stub has them, one a line."""
+    lines = [first] if first else []
+    keyword_only = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+            lines.append("*")
+            keyword_only = True
+        annotation = parameter.annotation
+        written = annotation if isinstance(annotation, str) else annotation.__name__
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        lines.append(f"{parameter.name}: {written}{default}")
+    return "".join(f"        {line},\n" for line in lines)
+
+
+def documented(made: Any, indent: str) -> str:
+    """The docstring of a class or function, as its first statement."""
+    lines = (inspect.getdoc(made) or "").splitlines()
+    text = "\n".join(f"{indent}{line}".rstrip() for line in lines)
+    return f'{indent}r"""{text.lstrip()}\n{indent}"""\n'
+
+
+def names(module: Any) -> str:
+    """A module's `__all__` as a stub has it."""
+    listed = "".join(f'    "{name}",\n' for name in module.__all__)
+    return f"__all__ = [\n{listed}]\n"
+
+
+def losses_stub() -> str:
+    """The stub of `segloss.losses.term_losses`."""
+    parts = [HEADER, LOSSES_HEAD, names(term_losses), LOSSES_BASE]
+    for loss in term_losses.TERM_LOSSES.values():
+        arguments = arguments_of(inspect.signature(loss), "self")
+        parts.append(
+            f"class {loss.__name__}(TermLoss):\n{documented(loss, '    ')}\n"
+            f"    def __init__(\n{arguments}    ) -> None: ...\n"
+        )
+    return "\n".join(parts)
+
+
+def functions_stub() -> str:
+    """The stub of `segloss.functional`."""
+    parts = [HEADER, FUNCTIONS_HEAD, names(functional), FUNCTIONS_BASE]
+    for name in functional.__all__:
+        function = getattr(functional, name)
+        arguments = arguments_of(inspect.signature(function)).replace("        ", "    ")
+        parts.append(
+            f"def {name}(\n{arguments}) -> Tensor:\n{documented(function, '    ')}    ...\n"
+        )
+    return "\n".join(parts)
+
+
+LOSSES_HEAD = """\
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from segloss.losses.compound_loss import MODES as MODES
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.terms import Term
+"""
+
+LOSSES_BASE = f"""\
+TERM_LOSSES: dict[str, type[TermLoss]]
+
+def signature_of(term_type: type[Term]) -> inspect.Signature: ...
+def name_of(term_type: type[Term]) -> str: ...
+
+class TermLoss(CompoundLoss):
+{documented(term_losses.TermLoss, "    ")}
+    term_type: ClassVar[type[Term]]
+
+    def __init__(
+        self,
+        mode: str = "binary",
+        *,
+        classes: Sequence[int] | None = None,
+        **parameters: Any,
+    ) -> None: ...
+"""
+
+FUNCTIONS_HEAD = """\
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from segloss.terms import Mixture, Term
+"""
+
+FUNCTIONS_BASE = """\
+TERM_FUNCTIONS: dict[str, Callable[..., Tensor]]
+"""
+
+API = ROOT.parent / "docs" / "api"
+LISTED = re.compile(r"(<!-- made from the table of terms -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def listed(page: Path, paths: Iterable[str]) -> str:
+    """A page of the API with the list of some names renewed."""
+    entries = "".join(f"::: {name}\n\n" for name in paths)
+    return LISTED.sub(lambda found: f"{found[1]}{entries}{found[2]}", page.read_text())
+
+
+def terms_page() -> str:
+    """The API's page of terms."""
+    return listed(API / "terms.md", [f"segloss.terms.{t.__name__}" for t in TERMS.values()])
+
+
+def losses_page() -> str:
+    """The API's page of losses."""
+    losses = term_losses.TERM_LOSSES.values()
+    return listed(API / "losses.md", [f"{loss.__module__}.{loss.__name__}" for loss in losses])
+
+
+TERMS_PAGE = ROOT.parent / "docs" / "losses.md"
+OVERVIEW = re.compile(r"(\| name \| term [^\n]*\n\|[-|]+\n).*?(\| \[no term\])", re.DOTALL)
+
+
+def overview_page() -> str:
+    """The page of terms with its overview renewed: a row for each section."""
+    page = TERMS_PAGE.read_text()
+    sections = re.findall(r"^### ([^\n]+)\n\n`(\w+)`", page, re.MULTILINE)
+    rows = "".join(_row(title, name) for title, name in sections if name in TERMS)
+    return OVERVIEW.sub(lambda found: f"{found[1]}{rows}{found[2]}", page)
+
+
+def _row(title: str, name: str) -> str:
+    anchor = title.lower().replace(",", "").replace(" ", "-")
+    term = TERMS[name]
+    loss = term_losses.TERM_LOSSES.get(name)
+    written = "PyTorch's" if loss is None else f"`{loss.__name__}`"
+    sums = sorted({_kind(each.name) for _, _, part in term().parts(name) for each in part.sums})
+    needs = ", ".join(kind for kind in sums if kind != "counts")
+    found = re.search(r"^in (\[.*?[\])])", inspect.getdoc(term) or "", re.MULTILINE)
+    values = found[1].replace("inf", "∞") if found else "any"
+    return f"| [`{name}`](#{anchor}) | `{term.__name__}` | {written} | {needs} | {values} |\n"
+
+
+def _kind(name: str) -> str:
+    """What a sum is called in the overview."""
+    return {"cross_entropy": "cross-entropy"}.get(name, name.split()[0].replace("_", " "))
+
+
+MADE = {
+    TERMS_PAGE: overview_page,
+    API / "terms.md": terms_page,
+    API / "losses.md": losses_page,
+    ROOT / "losses" / "term_losses.pyi": losses_stub,
+    ROOT / "functional.pyi": functions_stub,
+}
+
+if __name__ == "__main__":
+    for path, made in MADE.items():
+        path.write_text(made())

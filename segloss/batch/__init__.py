@@ -1,0 +1,1 @@
+"""From the user's batch to pixels: keys, selectors, mixup, partial labels, shapes, checks."""

@@ -1,0 +1,197 @@
+"""Mixup: blending images in the data loop, and reading the blended batch in a loss."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.batch.keys import MissingKeyError, take
+from segloss.foundation.arguments import check_number, check_text, shown
+from segloss.foundation.tracing import is_traced
+
+KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
+"""The keys that mixup adds to the batch of targets."""
+
+_INDEX = "mixup_index"
+"""The permutation by which each sample found its partner: it holds for all that a batch has."""
+
+
+class MixUp:
+    r"""Blends each image of a batch with another one.
+
+    .. math:: x = \lambda x_a + (1 - \lambda) x_b, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
+
+    with one lambda for the batch, and :math:`x_b` a random permutation of :math:`x_a`. The
+    targets are not blended: both are handed on, label maps as they are, and the loss is
+    :math:`\lambda L(p, y_a) + (1 - \lambda) L(p, y_b)`.
+
+    Args:
+        alpha: The parameter of the Beta distribution, above 0; small values blend little.
+        gt_key: The key of the targets.
+
+    The permutation goes into the batch too, as "mixup_index": by it, losses of other targets find
+    their partners, and pixel weights follow their targets.
+
+    Raises:
+        TypeError, ValueError: `alpha` is no finite number above 0.
+
+    Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond empirical risk minimization" (2018).
+
+    Example:
+        >>> mixup = MixUp(alpha=0.5)
+        >>> batch = {"gt_polygons_image": torch.tensor([[[0]], [[1]]])}
+        >>> images, batch = mixup(torch.rand(2, 3, 8), batch, torch.Generator().manual_seed(0))
+        >>> sorted(batch)
+        ['gt_polygons_image', 'mixup_index', 'mixup_lam', 'mixup_y_a', 'mixup_y_b']
+    """
+
+    def __init__(self, alpha: float = 0.5, *, gt_key: str = "gt_polygons_image") -> None:
+        self.alpha = check_number("alpha", alpha, open_low=True)
+        self.gt_key = check_text("gt_key", gt_key)
+
+    def __call__(
+        self,
+        images: Tensor,
+        gt_batch: Mapping[str, Any],
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the blended images, and a copy of the batch with the keys of mixup added.
+
+        Args:
+            images: (N, ...), floating-point, on any device.
+            gt_batch: A mapping with targets (N, ...) under `gt_key`.
+            generator: Where the random numbers come from; None: PyTorch's global one.
+
+        Raises:
+            MissingKeyError: The batch has no targets.
+            TypeError: The images are not floating-point, or `gt_batch` is no mapping.
+            ValueError: Images and targets are of different number.
+        """
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(f"images must be a floating-point tensor to be blended, got {kind}.")
+        if not isinstance(gt_batch, Mapping):
+            raise TypeError(f"gt_batch must be a mapping, got {type(gt_batch).__name__}.")
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(
+                f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
+                "pass torch.Generator().manual_seed(seed)."
+            )
+        targets = take(gt_batch, self.gt_key, "gt_batch")
+        if images.ndim == 0 or targets.ndim == 0:
+            raise ValueError(
+                f"images and gt_batch[{self.gt_key!r}] must have the shape (N, ...), got "
+                f"{tuple(images.shape)} and {tuple(targets.shape)}."
+            )
+        if len(targets) != len(images):
+            raise ValueError(
+                f"images and gt_batch[{self.gt_key!r}] must be of the same number, got "
+                f"{len(images)} and {len(targets)}."
+            )
+        lam = torch.full((), self._draw_lambda(generator), device=images.device)
+        order = _permutation(len(images), generator)
+        blended = lam * images + (1 - lam) * _in_order(images, order)
+        partners = _in_order(targets, order)
+        mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": lam, _INDEX: order}
+        return blended, {**gt_batch, **mixed}
+
+    def _draw_lambda(self, generator: torch.Generator | None) -> float:
+        """Draws from Beta(alpha, alpha): PyTorch's own sampler takes no generator."""
+        device = "cpu" if generator is None else generator.device
+        seed = torch.randint(2**62, (), generator=generator, device=device)
+        return random.Random(int(seed)).betavariate(self.alpha, self.alpha)  # noqa: S311
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(alpha={self.alpha:g})"
+
+
+def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
+    device = "cpu" if generator is None else generator.device
+    return torch.randperm(count, generator=generator, device=device)
+
+
+def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
+    """The batch as seen with each of the two targets, and lambda; None if it was not mixed.
+
+    Raises:
+        MissingKeyError: Some of the keys of mixup are there and others not.
+        ValueError: Lambda is no single number in [0, 1].
+    """
+    if isinstance(gt_batch, Tensor) or not isinstance(gt_batch, Mapping):
+        return None
+    if not any(key in gt_batch for key in KEYS):
+        return None
+    missing = [key for key in KEYS if gt_batch.get(key) is None]
+    if missing:
+        present = ", ".join(repr(key) for key in gt_batch)
+        raise MissingKeyError(
+            f"gt_batch must have all the keys of mixup or none: {', '.join(missing)} missing; the "
+            f"keys that there are: {present}."
+        )
+    rest = {key: value for key, value in gt_batch.items() if key not in (*KEYS, _INDEX)}
+    lam = _check_lambda(gt_batch["mixup_lam"])
+    if _INDEX in gt_batch and gt_key in gt_batch:
+        return rest, _permuted(rest, _check_index(gt_batch[_INDEX], gt_batch[gt_key])), lam
+    batch_a = {**rest, gt_key: gt_batch["mixup_y_a"]}
+    return batch_a, {**rest, gt_key: gt_batch["mixup_y_b"]}, lam
+
+
+def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
+    """The batch with each sample's partner in its place."""
+    return {
+        key: _in_order(value, index)
+        if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
+        else value
+        for key, value in batch.items()
+    }
+
+
+def _in_order(values: Tensor, index: Tensor) -> Tensor:
+    """Returns the samples of a batch in another order.
+
+    An order on the CPU does not travel, for which a GPU would wait: samples are copied one by one.
+    """
+    if values.device == index.device or not index.is_cpu or len(index) == 0 or is_traced():
+        return values[index.to(values.device)]
+    return torch.stack([values[sample] for sample in index.tolist()])
+
+
+def _check_index(index: Any, target: Any) -> Tensor:
+    """The permutation of a batch, if it is one; its values are read on the CPU alone."""
+    name = f"gt_batch[{_INDEX!r}]"
+    if not isinstance(index, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(index).__name__}.")
+    if index.dtype != torch.int64:
+        raise TypeError(f"{name} must hold integers of 64 bits, got {index.dtype}.")
+    samples = len(target) if isinstance(target, Tensor) and target.ndim > 0 else len(index)
+    if index.shape != (samples,):
+        raise ValueError(
+            f"{name} must have one entry per sample: expected ({samples},), got "
+            f"{tuple(index.shape)}."
+        )
+    if index.device.type == "cpu" and not is_traced() and samples > 0:
+        low, high = (int(edge) for edge in torch.aminmax(index))
+        if low < 0 or high >= samples:
+            raise ValueError(
+                f"{name} must hold the positions 0 to {samples - 1}, got {low} to {high}."
+            )
+    return index
+
+
+def _check_lambda(lam: Any) -> Any:
+    if not isinstance(lam, Tensor):
+        return check_number("gt_batch['mixup_lam']", lam, 0, 1)
+    if lam.numel() != 1:
+        raise ValueError(
+            f"gt_batch['mixup_lam'] must be a single number, got a tensor of shape "
+            f"{tuple(lam.shape)}."
+        )
+    if lam.is_complex():
+        raise TypeError(f"gt_batch['mixup_lam'] must be a real number, got {lam.dtype}.")
+    if lam.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_number("gt_batch['mixup_lam']", lam.item(), 0, 1)
+    return lam.reshape(())

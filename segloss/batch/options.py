@@ -1,0 +1,72 @@
+"""How pixels are read: classes, activation, ignored value, smoothing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from segloss.foundation.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+)
+
+ACTIVATIONS = ("sigmoid", "softmax")
+
+
+class PixelOptions(NamedTuple):
+    """How pixels are read, whatever batch they are of.
+
+    Attributes:
+        n_classes: The number of classes; 2 also for any number of sigmoid channels.
+        activation: "sigmoid" (channels independent) or "softmax" (channels are classes).
+        from_logits: Whether predictions are logits, and not probabilities.
+        ignore_index: The target's value that marks pixels to be left out, or None.
+        label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
+    """
+
+    n_classes: int
+    activation: str
+    from_logits: bool = True
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+
+    @classmethod
+    def checked(
+        cls,
+        n_classes: Any,
+        activation: Any = None,
+        *,
+        from_logits: Any = True,
+        ignore_index: Any = None,
+        label_smoothing: Any = 0.0,
+    ) -> PixelOptions:
+        """The options, checked under the names that arguments have everywhere.
+
+        Raises:
+            TypeError, ValueError: An option is wrong.
+        """
+        return cls(
+            n_classes,
+            resolve_activation(n_classes, activation),
+            check_flag("from_logits", from_logits),
+            None if ignore_index is None else check_integer("ignore_index", ignore_index),
+            check_number("label_smoothing", label_smoothing, 0, 1),
+        )
+
+
+def resolve_activation(n_classes: int, activation: str | None) -> str:
+    """The activation that `n_classes` implies, or the one that is asked for.
+
+    Raises:
+        TypeError, ValueError: `n_classes` is no int of at least 2, or `activation` is unknown.
+    """
+    check_integer("n_classes", n_classes)
+    if n_classes < 2:
+        raise ValueError(
+            f"n_classes must be at least 2, got {n_classes}: one foreground class against the "
+            "background is n_classes=2, predicted in one sigmoid channel."
+        )
+    if activation is None:
+        return "sigmoid" if n_classes == 2 else "softmax"
+    return check_choice("activation", activation, ACTIVATIONS)

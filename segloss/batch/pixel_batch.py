@@ -1,0 +1,99 @@
+"""One batch as the pass reads it.
+
+What is done with its pixels is the business of `segloss.sums`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from segloss.batch.options import PixelOptions
+
+
+class PixelBatch:
+    """One batch as the pass reads it, with the spatial dimensions flattened to P pixels.
+
+    Args:
+        prediction: Logits or probabilities, (N, C, P), in their own floating-point dtype.
+        target: A label map (N, P), or dense (N, C, P), in its own dtype.
+        options: How they are read.
+        weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
+        class_weights: One weight per class of the cross-entropy, (C,), or None.
+        pos_weight: The weight of the positive class of binary cross-entropy, (1 or C,), or None.
+        maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
+
+    Attributes:
+        is_exclusive: Whether the classes exclude each other.
+        is_label_map: Whether the target holds class indices, and not one value per class.
+        is_soft: Whether targets may lie between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        options: PixelOptions,
+        weight: Tensor | None = None,
+        class_weights: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.prediction, self.target, self.options = prediction, target, options
+        self.weight, self.class_weights, self.pos_weight = weight, class_weights, pos_weight
+        self.maps = {} if maps is None else maps
+        self.is_exclusive = options.activation == "softmax"
+        self.is_label_map = target.ndim < prediction.ndim
+        self.is_soft = not self.is_label_map and target.is_floating_point()
+
+    def replace(self, **tensors: Any) -> PixelBatch:
+        """The same with other tensors."""
+        names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
+        given = {name: getattr(self, name) for name in names} | tensors
+        return PixelBatch(options=self.options, **given)
+
+    def tensors(self, map_keys: Sequence[str]) -> list[Tensor | None]:
+        """All tensors: what the pass keeps for the backward pass."""
+        fixed = [self.prediction, self.target, self.weight, self.class_weights, self.pos_weight]
+        return [*fixed, *(self.maps[key] for key in map_keys)] if map_keys else fixed
+
+    @classmethod
+    def of(
+        cls, tensors: Sequence[Any], map_keys: Sequence[str], options: PixelOptions
+    ) -> PixelBatch:
+        """The pixels that these `tensors` were taken of."""
+        prediction, target, weight, class_weights, pos_weight, *maps = tensors
+        named = dict(zip(map_keys, maps, strict=True))
+        return cls(prediction, target, options, weight, class_weights, pos_weight, named)
+
+    def kept(self) -> Tensor | None:
+        """Which pixels are not ignored, (N, 1 or C, P); None: all.
+
+        With softmax a pixel is one unit: ignored in one channel of a dense target, it is ignored.
+        """
+        ignored = self.options.ignore_index
+        if ignored is None:
+            return None
+        kept = self.target != ignored
+        if self.is_label_map:
+            return kept.unsqueeze(1)
+        return kept.all(1, keepdim=True) if self.is_exclusive else kept
+
+    def valid(self) -> Tensor | None:
+        """Which pixels count, (N, 1 or C, P): those neither ignored nor of weight 0; None: all."""
+        kept = self.kept()
+        if self.weight is None:
+            return kept
+        weighted = self.weight != 0
+        return weighted if kept is None else weighted & kept
+
+
+class BatchNames(NamedTuple):
+    """What messages call the parts of a batch."""
+
+    pred: str = "pred"
+    target: str = "target"
+    pixel_weights: str = "pixel_weights"
+    annotated: str = "annotated"

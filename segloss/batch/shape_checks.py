@@ -1,0 +1,176 @@
+"""Checks of tensors that read no values: types, dtypes, devices and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.foundation.arguments import (
+    check_mapping,
+)
+
+PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What predictions may be."""
+
+
+_HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
+"""Integers for which PyTorch lacks most operations."""
+
+
+def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, Tensor]:
+    """The maps of an argument.
+
+    Raises:
+        TypeError: They are no mapping.
+        ValueError: One of `keys` is not there.
+    """
+    given = {} if maps is None else check_mapping("maps", maps)
+    for key in keys:
+        if key not in given:
+            raise ValueError(
+                f"maps must have {key!r}{whose}: pass maps={{{key!r}: ...}}. The maps that there "
+                f"are: {', '.join(map(str, given)) or 'none'}."
+            )
+    return given
+
+
+def check_prediction(pred: Any, name: str) -> None:
+    """Checks what predictions of all kinds have in common."""
+    if not isinstance(pred, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
+    if pred.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")
+    if pred.dtype not in PREDICTED:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in PREDICTED)
+        raise TypeError(f"{name} must be floating-point ({known}), got {pred.dtype}.")
+
+
+def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str) -> None:
+    check_prediction(pred, name)
+    if not 3 <= pred.ndim <= 5:
+        raise ValueError(
+            f"{name} must have the shape (N, C, *spatial) with 1 to 3 spatial dimensions, got "
+            f"{tuple(pred.shape)}."
+        )
+    channels = pred.shape[1]
+    if channels != n_classes and (activation == "softmax" or n_classes > 2):
+        single = " Softmax over one channel is always 1: use activation='sigmoid'."
+        raise ValueError(
+            f"{name} must have one channel per class with {activation}: expected {n_classes} "
+            f"channels (n_classes), got {channels} in the shape {tuple(pred.shape)}."
+            f"{single if channels == 1 and activation == 'softmax' else ''}"
+        )
+    if channels == 0:
+        raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
+
+
+def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Checks what targets, weights and all other truths have in common."""
+    check_real(tensor, name)
+    if tensor.requires_grad:
+        raise TypeError(
+            f"{name} must not require grad: no gradient flows into it. Pass {name}.detach()."
+        )
+    check_device(tensor, name, pred, pred_name)
+
+
+def check_real(tensor: Any, name: str) -> None:
+    """Raises TypeError for what is no dense tensor of real numbers."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
+    if tensor.is_complex() or tensor.layout != torch.strided:
+        raise TypeError(f"{name} must be real and dense, got {tensor.dtype}, {tensor.layout}.")
+
+
+def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> None:
+    """Raises ValueError for a tensor that is not where the predictions are."""
+    if tensor.device != pred.device:
+        raise ValueError(
+            f"{name} must be on the device of {pred_name} ({pred.device}), got {tensor.device}: "
+            f"move it with .to({str(pred.device)!r})."
+        )
+
+
+def flat_target(target: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
+    """The target as (N, C, P) where it is dense, as (N, P) where it is a label map."""
+    samples, spatial = pred.shape[0], pred.shape[2:]
+    if target.dtype in _HARDLY_SUPPORTED:
+        target = target.long()
+    if target.shape == pred.shape:
+        return target.flatten(2)
+    if target.shape in ((samples, *spatial), (samples, 1, *spatial)):
+        if activation == "softmax":
+            return target.reshape(samples, spatial.numel())
+        if pred.shape[1] == 1:
+            return target.reshape(samples, 1, spatial.numel())
+    label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
+    has_labels = activation == "softmax" or pred.shape[1] == 1
+    hint = "" if has_labels else " Channels are independent with sigmoid: one mask per channel."
+    raise ValueError(
+        f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
+        f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}.{hint} "
+        "Use the channel selectors to pick channels."
+    )
+
+
+def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
+    check_companion(weight, name, pred, pred_name)
+    samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
+    if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
+        return weight.reshape(samples, 1, spatial.numel())
+    if weight.shape == pred.shape and activation == "sigmoid":
+        return weight.flatten(2)
+    each = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""
+    raise ValueError(
+        f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
+        f"{(samples, 1, *spatial)}{each}, got {tuple(weight.shape)}."
+    )
+
+
+def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    check_companion(annotated, name, pred, pred_name)
+    if annotated.dtype != torch.bool:
+        raise TypeError(
+            f"{name} must be booleans, whether a class was annotated in a sample, got "
+            f"{annotated.dtype}: pass {name}.bool()."
+        )
+    if annotated.shape != pred.shape[:2]:
+        raise ValueError(
+            f"{name} must have one entry for each sample and class of {pred_name}: expected "
+            f"{tuple(pred.shape[:2])}, got {tuple(annotated.shape)}."
+        )
+
+
+def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
+    check_companion(values, name, pred, pred_name)
+    if values.shape != pred.shape:
+        raise ValueError(
+            f"{name} must have the shape of {pred_name}, one map for each channel: expected "
+            f"{tuple(pred.shape)}, got {tuple(values.shape)}."
+        )
+    return values.flatten(2)
+
+
+def check_channel_weights(
+    class_weights: Tensor | None, pos_weight: Tensor | None, channels: int, activation: str
+) -> None:
+    """Raises ValueError if the weights do not fit so many channels, or the activation."""
+    if pos_weight is not None and activation == "softmax":
+        raise ValueError(
+            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "
+            "class_weights."
+        )
+    if pos_weight is not None and len(pos_weight) not in (1, channels):
+        raise ValueError(
+            f"pos_weight must be one number or have one weight per channel: expected {channels}, "
+            f"got {len(pos_weight)}."
+        )
+    if class_weights is not None and len(class_weights) != channels:
+        hint = " To weight the positive class, use pos_weight." if channels == 1 else ""
+        raise ValueError(
+            f"class_weights must have one weight per class: expected {channels}, got "
+            f"{len(class_weights)}.{hint}"
+        )

@@ -1,0 +1,165 @@
+"""The interface of nn4n's `CompositeLoss`: losses by type, each with inputs of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segloss.batch.keys import MissingKeyError
+from segloss.compat.nn4n.penalties import (
+    EntropyLoss,
+    FiringRateDistLoss,
+    FiringRateLoss,
+    HebbianLoss,
+    RNNConnectivityLoss,
+    StatePredictionLoss,
+)
+from segloss.config.registry import get_loss, list_losses
+from segloss.foundation.arguments import (
+    check_keys,
+    check_mapping,
+    check_module_name,
+    check_number,
+    nearest,
+    shown,
+)
+
+_TYPES: dict[str, type[nn.Module]] = {
+    "fr": FiringRateLoss,
+    "fr_dist": FiringRateDistLoss,
+    "rnn_conn": RNNConnectivityLoss,
+    "state_pred": StatePredictionLoss,
+    "entropy": EntropyLoss,
+    "mse": nn.MSELoss,
+    "cross_entropy": nn.CrossEntropyLoss,
+    "hebbian": HebbianLoss,
+}
+
+_INPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "rnn_conn": (("model",),),
+    "hebbian": (("state", "states"), ("weights",)),
+    **dict.fromkeys(("fr", "fr_dist", "state_pred", "entropy"), (("state", "states"),)),
+}
+"""The inputs of a type in the order of its arguments, each by any of its names."""
+
+_PREDICTION_AND_TARGET = (("input", "pred"), ("target",))
+"""The inputs of all other types."""
+
+
+class CompositeLoss(nn.Module):
+    r"""Weighted sum of losses that are named by their type and have inputs of their own.
+
+    .. math:: \sum_i \lambda_i L_i
+
+    Args:
+        loss_cfg: For each loss, under a name of your own, `{"type": ..., "params": {...},
+            "lambda": 1.0}`; `params` are the loss's arguments, and may be left out. Types: "fr",
+            "fr_dist", "rnn_conn", "state_pred", "entropy", "mse", "cross_entropy", "hebbian", and
+            every loss that `list_losses` lists, such as "dice" and "seg".
+
+    Raises:
+        TypeError, ValueError: The config is wrong; an unknown type is told those that there are.
+        KeyError: `forward` is not given the inputs of a loss.
+
+    Example:
+        >>> loss = CompositeLoss({
+        ...     "rates": {"type": "fr", "params": {"metric": "l1"}, "lambda": 2.0},
+        ...     "error": {"type": "mse"},
+        ... })
+        >>> total, parts = loss({
+        ...     "rates": {"states": torch.ones(10, 4)},
+        ...     "error": {"input": torch.zeros(3), "target": torch.ones(3)},
+        ... })
+        >>> total, parts
+        (tensor(3.), {'rates': tensor(2.), 'error': tensor(1.)})
+    """
+
+    def __init__(self, loss_cfg: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__()
+        if not check_mapping("loss_cfg", loss_cfg):
+            raise ValueError("loss_cfg must name at least one loss, got an empty mapping.")
+        self.types: dict[str, str] = {}
+        self.weights: dict[str, float] = {}
+        self.losses = nn.ModuleDict()
+        for name, entry in loss_cfg.items():
+            path = f"loss_cfg[{check_module_name('A name in loss_cfg', name)!r}]"
+            check_keys(path, check_mapping(path, entry), ("type", "params", "lambda"))
+            kind = _check_type(entry.get("type"), path)
+            self.types[name] = kind
+            self.weights[name] = check_number(f"{path}['lambda']", entry.get("lambda", 1.0))
+            self.losses[name] = _make(kind, entry.get("params") or {}, path)
+
+    def forward(
+        self, loss_input_dict: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and the weighted value of each loss.
+
+        Args:
+            loss_input_dict: For each loss, under its name, its inputs: "input" (or "pred") and
+                "target"; "states" (or "state") for activity, with "weights" for "hebbian"; "model"
+                for "rnn_conn".
+        """
+        check_mapping("loss_input_dict", loss_input_dict)
+        values = {
+            name: self.weights[name] * _value(loss(*self._inputs(name, loss_input_dict)), name)
+            for name, loss in self.losses.items()
+        }
+        return torch.stack(list(values.values())).sum(), values
+
+    def _inputs(self, name: str, loss_input_dict: Mapping[str, Any]) -> list[Any]:
+        path = f"loss_input_dict[{name!r}]"
+        if name not in loss_input_dict:
+            raise MissingKeyError(
+                f"{path} is missing: every configured loss needs its inputs; the names that there "
+                f"are: {', '.join(map(repr, loss_input_dict)) or 'none'}."
+            )
+        given = check_mapping(path, loss_input_dict[name])
+        return [
+            _input(given, names, path)
+            for names in _INPUTS.get(self.types[name], _PREDICTION_AND_TARGET)
+        ]
+
+
+def _value(result: Any, name: str) -> Tensor:
+    """The loss in what a loss returns: a `Loss` adds extra information."""
+    value = result[0] if isinstance(result, tuple) else result
+    if not isinstance(value, Tensor):
+        raise TypeError(f"The loss {name!r} must return a tensor, got {type(value).__name__}.")
+    if value.numel() != 1:
+        raise ValueError(
+            f"The loss {name!r} must return a scalar, got a tensor of shape "
+            f"{tuple(value.shape)}: set its reduction to 'mean' or 'sum'."
+        )
+    return value.reshape(())
+
+
+def _check_type(kind: Any, path: str) -> str:
+    known = sorted({*_TYPES, *list_losses()})
+    if not isinstance(kind, str) or kind not in known:
+        hint = nearest(kind, known) if isinstance(kind, str) else ""
+        raise ValueError(
+            f"{path}['type'] must be one of {', '.join(map(repr, known))}, got {shown(kind)}{hint}."
+        )
+    return kind
+
+
+def _make(kind: str, params: Any, path: str) -> nn.Module:
+    check_mapping(f"{path}['params']", params)
+    made = _TYPES[kind] if kind in _TYPES else get_loss(kind)
+    try:
+        return made(**params)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}['params']: {error}") from error
+
+
+def _input(given: Mapping[str, Any], names: tuple[str, ...], path: str) -> Any:
+    for name in names:
+        if name in given:
+            return given[name]
+    raise MissingKeyError(
+        f"{path} must have {' or '.join(map(repr, names))}; the inputs that there are: "
+        f"{', '.join(map(repr, given)) or 'none'}."
+    )

@@ -1,0 +1,120 @@
+"""Losses from configs: every dialect is read into one list of specs, and one builder makes losses.
+
+Paths in error messages are those of the config, such as `loss_params.compound_loss.loss_list[1]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segloss.config.dialects.compound import compound_spec
+from segloss.config.dialects.mmf import SampleListLoss, takes_sample_lists
+from segloss.config.find import check_allow, read_loss
+from segloss.config.instantiate import accepts, build_pre_process, instantiate, target_of
+from segloss.config.read import as_source, error_path, plain_mapping
+from segloss.config.specs import CompoundSpec
+from segloss.foundation.arguments import (
+    is_list,
+    shown,
+)
+from segloss.losses.loss import Loss
+from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.multi_loss import MultiLoss
+from segloss.losses.schedule import WeightSchedule
+
+
+def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
+    """Builds the loss that a training config describes.
+
+    The first of these keys that is there decides: `loss_params.compound_loss`,
+    `loss_params.multi_loss` (or `multiloss`), `loss`, `losses`, `model_config.<model>.losses`. All
+    give a `MultiLoss`, but for `loss`, which gives a `Loss`. The rest of the config is left alone.
+
+    Args:
+        cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.
+        allow: Prefixes ("my_package.") of classes that may be instantiated beside segloss's and
+            PyTorch's losses and those of segmentation-models-pytorch, MONAI, kornia and
+            pytorch-toolbelt; and names of OmegaConf's resolvers ("oc.env") that may run.
+
+    Raises:
+        FileNotFoundError: There is no file at the path.
+        ImportError: A loss's library is not installed.
+        TypeError, ValueError: The config is wrong; the message has the path in it.
+
+    Example:
+        >>> build_loss('''
+        ... loss:
+        ...   _target_: segloss.SegLoss
+        ...   n_classes: 4
+        ... ''').n_classes
+        4
+    """
+    allow = check_allow(allow)
+    spec = read_loss(cfg, allow)
+    if isinstance(spec, CompoundSpec):
+        return _build_multi_loss(spec, allow)
+    return _build_loss(spec.block, spec.path, allow)
+
+
+def build_compound_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> MultiLoss:
+    """Builds the `MultiLoss` of a `compound_loss` block.
+
+    Args:
+        cfg: The block: a mapping, an OmegaConf config, the path of a YAML file, or YAML text.
+        allow: Prefixes of further classes that may be instantiated; see `build_loss`.
+
+    Raises:
+        TypeError, ValueError: The block is wrong; the message has the path in it.
+    """
+    allow = check_allow(allow)
+    config = as_source(cfg, allow)
+    block = plain_mapping(config, config.nodes, "compound_loss", "")
+    return _build_multi_loss(compound_spec(block, "compound_loss"), allow)
+
+
+def build_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
+    """Builds the loss of a whole training config: `build_loss` under its older name."""
+    return build_loss(cfg, allow)
+
+
+def _build_multi_loss(spec: CompoundSpec, allow: tuple[str, ...]) -> MultiLoss:
+    weights = [loss.weight for loss in spec.losses]
+    for loss in spec.losses:
+        if is_list(loss.weight) and spec.thresholds is None:
+            raise ValueError(
+                f"{loss.weight_path} is a schedule, {loss.weight}, and needs epoch_thresholds. If "
+                "it is an argument of the loss itself, write the entry under losses: instead, as "
+                "{loss: {_target_: ..., weight: [...]}, weight: 1.0}."
+            )
+    with error_path(spec.path):
+        WeightSchedule([], spec.thresholds)
+    WeightSchedule(weights, spec.thresholds, [loss.weight_path for loss in spec.losses])
+    losses = [_build_loss(loss.block, loss.path, allow) for loss in spec.losses]
+    processes = _build_pre_processes(spec.pre_processes, f"{spec.path}.pre_processes", allow)
+    with error_path(spec.path):
+        return MultiLoss(losses, weights, spec.thresholds, processes, **spec.options)
+
+
+def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Loss | MultiLoss:
+    """The loss of a block; `name` names a plain module that has no such argument."""
+    target = target_of(block, path, allow)
+    name = None
+    if not accepts(target, "name"):
+        block = dict(block)
+        name = block.pop("name", None)
+    loss = instantiate(target, block, path, allow)
+    if isinstance(loss, (Loss, MultiLoss)):
+        return loss
+    with error_path(path):
+        if takes_sample_lists(loss):
+            return SampleListLoss(loss, name or type(loss).__name__)
+        return LossWrapper(loss, name=name)
+
+
+def _build_pre_processes(entries: Any, path: str, allow: tuple[str, ...]) -> list[Any]:
+    if entries is None:
+        return []
+    if not is_list(entries):
+        raise TypeError(f"{path} must be a list of mappings with _target_, got {shown(entries)}.")
+    return [build_pre_process(entry, f"{path}[{i}]", allow) for i, entry in enumerate(entries)]

@@ -1,0 +1,1 @@
+"""The dialects of loss configs, a file each: they read plain values into specs."""

@@ -1,0 +1,129 @@
+"""The legacy dialect of configs: switches ask for frame-field losses, `coefs` has their weights.
+
+See `docs/configuration.md`, "Frame fields, the legacy dialect".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from segloss.config.specs import CompoundSpec, LossSpec
+from segloss.foundation.arguments import check_flag, check_keys, check_mapping
+
+ROOT_KEYS = ("compute_seg", "compute_crossfield", "seg_params", "loss_params.seg_loss_params")
+"""The keys of the whole config that the dialect reads, beside its own block."""
+
+MASKS = ("interior", "edge", "vertex")
+"""The masks, in the order of the target's channels."""
+
+LOSSES = (
+    "seg",
+    "crossfield_align",
+    "crossfield_align90",
+    "crossfield_smooth",
+    "seg_interior_crossfield",
+    "seg_edge_crossfield",
+    "seg_edge_interior",
+)
+"""The names of the losses, in order, which are those of their coefficients."""
+
+_BLOCK_KEYS = ("coefs", "normalization_params", "normalize_losses")
+_WEIGHT_KEYS = ("use_dist", "use_size", "w0", "sigma")
+"""What of `seg_loss_params` is for the pixel weights; the rest is for `SegLoss`."""
+
+
+def is_frame_field(block: Mapping[str, Any]) -> bool:
+    """Whether a `multi_loss` block is in this dialect."""
+    return "coefs" in block
+
+
+def frame_field_spec(block: Mapping[str, Any], root: Mapping[str, Any], path: str) -> CompoundSpec:
+    """Reads the block, and the rest of the config in `root`, whose keys are `ROOT_KEYS`.
+
+    Raises:
+        TypeError, ValueError: A switch or coefficient is missing, unknown or of a wrong type.
+    """
+    check_keys(path, block, _BLOCK_KEYS)
+    coefs = check_mapping(f"{path}.coefs", block["coefs"])
+    check_keys(f"{path}.coefs", coefs, ("epoch_thresholds", *LOSSES))
+    blocks = dict(_loss_blocks(root))
+    if not blocks:
+        raise ValueError(
+            f"{path} asks for no loss: set compute_seg or compute_crossfield to true, beside "
+            "loss_params."
+        )
+    return CompoundSpec(
+        path,
+        [_spec(name, blocks[name], coefs, f"{path}.coefs") for name in LOSSES if name in blocks],
+        coefs.get("epoch_thresholds"),
+        list(_pre_processes(root, blocks)),
+        {key: block[key] for key in _BLOCK_KEYS[1:] if block.get(key) is not None},
+    )
+
+
+def _spec(name: str, block: Mapping[str, Any], coefs: Mapping[str, Any], path: str) -> LossSpec:
+    if coefs.get(name) is None:
+        raise ValueError(f"{path}.{name} is missing: the config's switches ask for this loss.")
+    origin = "loss_params.seg_loss_params" if name == "seg" else path
+    return LossSpec(coefs[name], f"{path}.{name}", {**block, "name": name}, origin)
+
+
+def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The blocks of the losses that the switches ask for."""
+    seg, crossfield = _switch(root, "compute_seg"), _switch(root, "compute_crossfield")
+    masks = _masks(root) if seg else []
+    if seg:
+        params = {k: v for k, v in _seg_params(root).items() if k not in _WEIGHT_KEYS}
+        channels = [MASKS.index(mask) for mask in masks]
+        yield "seg", {"_target_": "segloss.SegLoss", "gt_channel_selector": channels, **params}
+    if crossfield:
+        yield "crossfield_align", {"_target_": "segloss.CrossfieldAlignLoss"}
+        yield "crossfield_align90", {"_target_": "segloss.CrossfieldAlign90Loss"}
+        yield "crossfield_smooth", {"_target_": "segloss.CrossfieldSmoothLoss"}
+    for mask in ("interior", "edge"):
+        if crossfield and mask in masks:
+            channel = {"pred_channel": masks.index(mask)}
+            yield f"seg_{mask}_crossfield", {"_target_": "segloss.SegCrossfieldLoss", **channel}
+    if {"interior", "edge"} <= set(masks):
+        yield "seg_edge_interior", {"_target_": "segloss.SegEdgeInteriorLoss"}
+
+
+def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The blocks of the pre-processes that the losses need."""
+    params = _seg_params(root)
+    if "seg" in losses and (params.get("use_dist") or params.get("use_size")):
+        weighting = {"use_dist": False, "use_size": False} | {
+            key: params[key] for key in _WEIGHT_KEYS if key in params
+        }
+        yield {"_target_": "segloss.SegLossWeights", **weighting}
+    if "crossfield_align" in losses:
+        yield {"_target_": "segloss.compute_gt_field"}
+    if any(name.startswith("seg_") for name in losses):
+        yield {"_target_": "segloss.ComputeSegGrads"}
+
+
+def _masks(root: Mapping[str, Any]) -> list[str]:
+    """The masks that are predicted, one channel each."""
+    params = check_mapping("seg_params", root.get("seg_params") or {})
+    masks = [
+        mask
+        for mask in MASKS
+        if check_flag(f"seg_params.compute_{mask}", params.get(f"compute_{mask}", False))
+    ]
+    if not masks:
+        raise ValueError(
+            "seg_params must set at least one of compute_interior, compute_edge and "
+            "compute_vertex to true, since compute_seg is."
+        )
+    return masks
+
+
+def _seg_params(root: Mapping[str, Any]) -> Mapping[str, Any]:
+    path = "loss_params.seg_loss_params"
+    return check_mapping(path, root.get(path) or {})
+
+
+def _switch(root: Mapping[str, Any], key: str) -> bool:
+    value = root.get(key)
+    return False if value is None else check_flag(key, value)

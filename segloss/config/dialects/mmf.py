@@ -1,0 +1,75 @@
+"""MMF's dialect: a list of names, or of `{type, params}`, and losses of (sample_list, model_output)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segloss.batch.keys import Batch
+from segloss.config.read import ConfigSource, plain_list
+from segloss.config.specs import CompoundSpec, LossSpec, check_block
+from segloss.foundation.arguments import check_keys, shown
+from segloss.losses.loss import Loss
+
+_PARAMETERS = ("sample_list", "model_output")
+
+
+def named_spec(config: ConfigSource, node: Any, path: str) -> CompoundSpec:
+    """The spec of a list of names, or of `{type, params, weight}`."""
+    entries = plain_list(config, node, path)
+    return CompoundSpec(path, [_named_loss(e, f"{path}[{i}]") for i, e in enumerate(entries)])
+
+
+def _named_loss(entry: Any, path: str) -> LossSpec:
+    if isinstance(entry, str):
+        entry = {"type": entry}
+    check_keys(path, check_block(entry, path), ("type", "params", "weight", "name"))
+    if not isinstance(entry.get("type"), str):
+        raise ValueError(f"{path}.type must be the name of a loss, got {shown(entry.get('type'))}.")
+    params = check_block(entry.get("params") or {}, f"{path}.params")
+    block = {"name": entry.get("name", entry["type"]), **params, "_target_": entry["type"]}
+    return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, path)
+
+
+def takes_sample_lists(loss: nn.Module) -> bool:
+    """Whether the loss's forward is called with (sample_list, model_output)."""
+    parameters = inspect.signature(loss.forward).parameters
+    return tuple(parameters)[:2] == _PARAMETERS
+
+
+class SampleListLoss(Loss):
+    """A loss of (sample_list, model_output) as a `Loss`: `pred_batch` is the model's output.
+
+    Where it returns a mapping of tensors, their sum is the loss, and each is reported as
+    "name.part" in `extra_info`, and among the losses of a `MultiLoss`.
+
+    Args:
+        loss_func: The loss.
+        name: The name for logging.
+
+    Example:
+        >>> class Twice(nn.Module):
+        ...     def forward(self, sample_list, model_output):
+        ...         return {"one": model_output["scores"], "two": 2 * model_output["scores"]}
+        >>> SampleListLoss(Twice(), "twice")({"scores": torch.tensor(1.0)}, {})
+        (tensor(3.), {'twice.one': tensor(1.), 'twice.two': tensor(2.)})
+    """
+
+    def __init__(self, loss_func: nn.Module, name: str) -> None:
+        super().__init__(name)
+        self.loss_func = loss_func
+
+    def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
+        """The loss of the model's output and the sample list."""
+        value: Any = self.loss_func(gt_batch, pred_batch)
+        if not isinstance(value, Mapping):
+            return value  # type: ignore[no-any-return]
+        if not value:
+            raise ValueError(f"{self.name!r} must return a tensor or some, got an empty mapping.")
+        parts = {key: self._check_scalar(part) for key, part in value.items()}
+        self.extra_info.update({f"{self.name}.{key}": part for key, part in parts.items()})
+        return torch.stack(list(parts.values())).sum()

@@ -1,0 +1,166 @@
+"""Making an object of a block with `_target_`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.config.read import error_path
+from segloss.config.registry import resolve_target
+from segloss.config.specs import check_block
+from segloss.foundation.arguments import (
+    check_choice,
+    check_flag,
+    is_list,
+    nearest,
+    shown,
+)
+
+_CONVERSIONS = ("none", "partial", "object", "all")
+"""Hydra's values of `_convert_`, which all mean the same here: lists and mappings are plain."""
+
+
+_HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
+
+
+def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
+    """A pre-process: an instance of a class, or a function, with its arguments bound."""
+    block = check_block(entry, path)
+    target = target_of(block, path, allow)
+    if inspect.isclass(target):
+        return instantiate(target, block, path, allow)
+    args, kwargs = _arguments(block, path, allow)
+    _check_keywords(target, kwargs, path)
+    return functools.partial(target, *args, **kwargs)
+
+
+def target_of(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Callable[..., Any]:
+    """What the `_target_` of a block names."""
+    target = block.get("_target_")
+    if not isinstance(target, str):
+        keys = ", ".join(map(str, block)) or "none"
+        raise ValueError(
+            f"{path} must have a _target_, such as 'segloss.SegLoss'; the keys that there are: "
+            f"{keys}."
+        )
+    with error_path(f"{path}._target_"):
+        return resolve_target(target, allow)
+
+
+def instantiate(
+    target: Callable[..., Any], block: Mapping[str, Any], path: str, allow: tuple[str, ...]
+) -> Any:
+    """Calls the target with the block's arguments, after checking that it takes them."""
+    args, kwargs = _arguments(block, path, allow)
+    _check_keywords(target, kwargs, path)
+    positional, keywords = _with_tensors(target, args, kwargs, path)
+    with error_path(path):
+        return target(*positional, **keywords)
+
+
+def _arguments(
+    block: Mapping[str, Any], path: str, allow: tuple[str, ...]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and keyword arguments of a block, nested targets instantiated."""
+    _check_hydra_keys(block, path)
+    args = block.get("_args_", [])
+    kwargs = {key: value for key, value in block.items() if key not in _HYDRA_KEYS}
+    if block.get("_recursive_", True):
+        args = [_instantiated(arg, f"{path}._args_[{i}]", allow) for i, arg in enumerate(args)]
+        kwargs = {key: _instantiated(kwargs[key], f"{path}.{key}", allow) for key in kwargs}
+    return list(args), kwargs
+
+
+def _check_hydra_keys(block: Mapping[str, Any], path: str) -> None:
+    for key in block:
+        if str(key).startswith("_") and str(key).endswith("_") and key not in _HYDRA_KEYS:
+            raise ValueError(
+                f"{path}.{key} is not supported; of Hydra's keys these are: "
+                f"{', '.join(_HYDRA_KEYS)}."
+            )
+    if not is_list(block.get("_args_", [])):
+        raise TypeError(f"{path}._args_ must be a list, got {shown(block['_args_'])}.")
+    with error_path(path):
+        check_flag("_recursive_", block.get("_recursive_", True))
+        check_choice("_convert_", block.get("_convert_", "none"), _CONVERSIONS)
+
+
+def _instantiated(value: Any, path: str, allow: tuple[str, ...]) -> Any:
+    """The value, with all blocks in it that have a `_target_` instantiated."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return instantiate(target_of(value, path, allow), value, path, allow)
+    if isinstance(value, Mapping):
+        return {key: _instantiated(item, f"{path}.{key}", allow) for key, item in value.items()}
+    if is_list(value):
+        return [_instantiated(item, f"{path}[{i}]", allow) for i, item in enumerate(value)]
+    return value
+
+
+def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of the target, or None where Python doesn't know it (of `slice`)."""
+    try:
+        return inspect.signature(target)
+    except ValueError:
+        return None
+
+
+def accepts(target: Callable[..., Any], name: str) -> bool:
+    signature = _signature(target)
+    return signature is not None and name in signature.parameters
+
+
+def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str) -> None:
+    signature = _signature(target)
+    if signature is None:
+        return
+    parameters = signature.parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for key in kwargs:
+        if key not in parameters and not takes_any:
+            raise ValueError(
+                f"{path}.{key} is unknown to {target.__name__}{nearest(key, parameters)}; it "
+                f"takes: {', '.join(parameters) or 'no arguments'}."
+            )
+
+
+def _with_tensors(
+    target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], path: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, with lists of numbers made tensors where only a tensor will do."""
+    signature = _signature(target)
+    if signature is None:
+        return tuple(args), kwargs
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{path}: {target.__name__} has {error}.") from error
+    hints = _hints(target)
+    for key, value in bound.arguments.items():
+        if is_list(value) and _wants_tensor(hints.get(key)):
+            bound.arguments[key] = _as_tensor(value, f"{path}.{key}")
+    return bound.args, bound.kwargs
+
+
+def _as_tensor(values: Sequence[Any], path: str) -> Tensor:
+    try:
+        return torch.tensor(values, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{path} must be a list of numbers, got {shown(values)}.") from error
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (AttributeError, NameError, TypeError):
+        return {}
+
+
+def _wants_tensor(hint: Any) -> bool:
+    members = typing.get_args(hint) or (hint,)
+    return Tensor in members and set(members) <= {Tensor, type(None), float, int}

@@ -1,0 +1,169 @@
+"""What a config's interpolations may do: point at other values of it, a bounded number of times.
+
+OmegaConf's resolvers (`${oc.env:HOME}`, and all that a program registers) run code, so a config
+may use those alone that are allowed. Whatever OmegaConf is asked to resolve is followed here
+first, without running anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from segloss.config.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
+from segloss.foundation.arguments import is_allowed, shown
+
+_REFERENCE = re.compile(r"\$\{([^${}:]*)\}")
+"""An interpolation of another value, with no further one in it."""
+
+_RESOLVER = re.compile(r"\$\{\s*([^:${}\s]*)\s*:")
+"""The beginning of a resolver's call."""
+
+Path = tuple[Any, ...]
+"""Keys and positions, from the config's root."""
+
+
+class _Place(NamedTuple):
+    value: Any
+    path: Path
+
+
+class Interpolations:
+    """Checks what OmegaConf is about to resolve.
+
+    Args:
+        config: The config, or a part of a larger one.
+        allow: Names or prefixes of the resolvers that may run.
+    """
+
+    def __init__(self, config: DictConfig, allow: Sequence[str]) -> None:
+        self._root = OmegaConf.to_container(config._get_root(), resolve=False)
+        self._start = _path_of(config)
+        self._allow = allow
+        self._values, self._characters = 0, 0
+
+    def check(self, path: str, *, of: str, whole: bool = False) -> None:
+        """Checks the value at a dotted path, if there is one.
+
+        Args:
+            path: The path; empty: the config itself.
+            of: What messages call it.
+            whole: Whether all that is in the value is to be resolved too.
+
+        Raises:
+            ValueError: It takes a resolver that is not allowed, points at nothing, or in a circle,
+                or becomes too large.
+        """
+        self._values, self._characters = 0, 0
+        try:
+            place = self._descend(_Place(self._root, ()), (*self._start, *_keys(path)), 0)
+            place = place and self._resolved(place, 0)
+            if place and whole:
+                self._visit(place, 0)
+        except _ResolutionError as error:
+            raise ValueError(f"{of} can't be resolved: {error}") from None
+
+    def _visit(self, place: _Place, depth: int) -> None:
+        """Resolves all that is in a value."""
+        self._spend(depth)
+        value, path = self._resolved(place, depth)
+        if isinstance(value, (Mapping, list)):
+            entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+            for key, entry in entries:
+                self._visit(_Place(entry, (*path, key)), depth + 1)
+
+    def _resolved(self, place: _Place, depth: int) -> _Place:
+        """What an interpolation stands for; any other value as it is."""
+        text = place.value
+        if not (isinstance(text, str) and "${" in text):
+            return place
+        replaced = 1
+        while replaced:
+            self._spend(depth, len(text))
+            reference = _REFERENCE.fullmatch(text)
+            if reference is not None:
+                return self._target(reference[1], place.path, depth + 1)
+            text, replaced = _REFERENCE.subn(
+                lambda match: self._as_text(match[1], place.path, depth + 1), text
+            )
+        rest = _RESOLVER.sub(self._permitted, text)
+        if "${" in rest:
+            raise _ResolutionError(f"{shown(place.value)} is no interpolation that is understood.")
+        return _Place(rest, place.path)
+
+    def _as_text(self, reference: str, path: Path, depth: int) -> str:
+        """What stands in a text for a reference, without what would be taken for another one."""
+        text = re.sub(r"[${}]", "", str(self._target(reference, path, depth).value))
+        self._spend(depth, len(text))
+        return text
+
+    def _target(self, reference: str, path: Path, depth: int) -> _Place:
+        """What a reference leads to; one that begins with dots counts from where it stands."""
+        self._spend(depth)
+        keys = reference.strip().lstrip(".")
+        dots = len(reference.strip()) - len(keys)
+        base = path[: max(len(path) - dots, 0)] if dots else ()
+        start = self._descend(_Place(self._root, ()), base, depth)
+        found = start and self._descend(start, _keys(keys), depth)
+        if found is None:
+            raise _ResolutionError(f"there is nothing at {shown('${' + reference + '}')}.")
+        return self._resolved(found, depth)
+
+    def _descend(self, place: _Place, keys: Sequence[Any], depth: int) -> _Place | None:
+        """What is at the keys, counted from a place; None if nothing is."""
+        for key in keys:
+            value, path = self._resolved(place, depth)
+            names: Any = {}
+            if isinstance(value, Mapping):
+                names = {str(name): name for name in value}
+            elif isinstance(value, list):
+                names = {str(i): i for i in range(-len(value), len(value))}
+            if str(key) not in names:
+                return None
+            name = names[str(key)]
+            place = _Place(value[name], (*path, name))
+        return place
+
+    def _permitted(self, call: re.Match[str]) -> str:
+        name = call[1]
+        if not is_allowed(name, self._allow):
+            raise _ResolutionError(
+                f"the resolver {shown(name)} runs code. Write the value itself, resolve the config "
+                f"before, or, if you trust it, allow it: build_loss(cfg, allow=({name!r},))."
+            )
+        return ""
+
+    def _spend(self, depth: int, characters: int = 0) -> None:
+        self._values += 1
+        self._characters += characters
+        if depth > MAX_DEPTH:
+            raise _ResolutionError(
+                f"its interpolations lead through more than {MAX_DEPTH} levels, or in a circle."
+            )
+        if self._values > MAX_VALUES or self._characters > MAX_CHARACTERS:
+            raise _ResolutionError(
+                f"its interpolations stand for more than {MAX_VALUES} values or {MAX_CHARACTERS} "
+                "characters."
+            )
+
+
+class _ResolutionError(ValueError):
+    """A value can't, or must not, be resolved."""
+
+
+def _path_of(config: DictConfig) -> Path:
+    """Where a part of a larger config stands."""
+    node: Any = config
+    keys: list[Any] = []
+    while node._get_parent() is not None:
+        keys.insert(0, node._key())
+        node = node._get_parent()
+    return tuple(keys)
+
+
+def _keys(reference: str) -> list[str]:
+    """The keys of a reference such as "a.b[0]"."""
+    return [key for key in re.split(r"[.\[\]]", reference) if key]

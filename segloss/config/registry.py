@@ -1,0 +1,116 @@
+"""Losses by name: those of the package and of PyTorch, and those that are registered here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from torch import nn
+
+from segloss.config.targets import find_target
+from segloss.foundation.arguments import check_flag, check_text, nearest, shown
+from segloss.losses.term_losses import TERM_LOSSES
+
+_BUILT_IN: dict[str, str] = {
+    **{name: f"segloss.{loss.__name__}" for name, loss in TERM_LOSSES.items()},
+    "bce": "torch.nn.BCELoss",
+    "bce_with_logits": "torch.nn.BCEWithLogitsLoss",
+    "cross_entropy": "torch.nn.CrossEntropyLoss",
+    "crossfield_align": "segloss.CrossfieldAlignLoss",
+    "crossfield_align90": "segloss.CrossfieldAlign90Loss",
+    "crossfield_smooth": "segloss.CrossfieldSmoothLoss",
+    "dice": "segloss.compat.tutorial.DiceLoss",  # by this name since before there were modes
+    "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
+    "l1": "torch.nn.L1Loss",
+    "mse": "torch.nn.MSELoss",
+    "nll": "torch.nn.NLLLoss",
+    "seg": "segloss.SegLoss",
+    "seg_crossfield": "segloss.SegCrossfieldLoss",
+    "seg_edge_interior": "segloss.SegEdgeInteriorLoss",
+    "smooth_l1": "torch.nn.SmoothL1Loss",
+    "soft_dice": "segloss.DiceLoss",
+    "topk_cross_entropy": "segloss.TopKCrossEntropyLoss",
+}
+"""The targets of the losses that have a name from the start. They are imported when asked for."""
+
+_registered: dict[str, type[nn.Module]] = {}
+
+Registered = TypeVar("Registered", bound=type[nn.Module])
+
+
+def register_loss(name: str, *, override: bool = False) -> Callable[[Registered], Registered]:
+    """Registers a loss under a name, which configs then know: a decorator of its class.
+
+    A class of your own may take the name of a built-in loss, which it then stands for. The same
+    class again, as when a notebook's cell is run again, replaces itself.
+
+    Args:
+        name: The name.
+        override: Whether another class that was registered under the name is replaced.
+
+    Raises:
+        TypeError: What is decorated is no class of an `nn.Module`.
+        ValueError: The name is taken.
+
+    Example:
+        >>> @register_loss("brightness")
+        ... class Brightness(nn.Module):
+        ...     def forward(self, prediction, target):
+        ...         return (prediction.mean() - target.mean()).abs()
+        >>> get_loss("brightness").__name__
+        'Brightness'
+    """
+    check_text("name", name)
+    check_flag("override", override)
+
+    def register(loss: Registered) -> Registered:
+        if not (inspect.isclass(loss) and issubclass(loss, nn.Module)):
+            raise TypeError(f"register_loss decorates classes of nn.Module, got {shown(loss)}.")
+        earlier = _registered.get(name)
+        if earlier is not None and not override and _origin(earlier) != _origin(loss):
+            raise ValueError(
+                f"The name {name!r} is taken by {'.'.join(_origin(earlier))}: choose another, or "
+                f"register_loss({name!r}, override=True)."
+            )
+        _registered[name] = loss
+        return loss
+
+    return register
+
+
+def get_loss(name: str) -> type[nn.Module]:
+    """The class that is registered under a name.
+
+    Raises:
+        ValueError: There is none; the message has the nearest names.
+    """
+    check_text("name", name)
+    if name in _registered:
+        return _registered[name]
+    if name not in _BUILT_IN:
+        raise ValueError(
+            f"There is no loss named {shown(name)}{nearest(name, list_losses())}; there are: "
+            f"{', '.join(list_losses())}. Register your own with @register_loss({shown(name)})."
+        )
+    found: Any = find_target(_BUILT_IN[name])
+    return found  # type: ignore[no-any-return]
+
+
+def list_losses() -> list[str]:
+    """The names of all losses that `get_loss` knows, sorted."""
+    return sorted({*_BUILT_IN, *_registered})
+
+
+def resolve_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
+    """Returns the class that a `_target_` names: a registered name, or a dotted one.
+
+    Raises:
+        ImportError: The library is allowed, and is not installed.
+        ValueError: The target is not allowed, or does not exist.
+    """
+    return find_target(target, allow) if "." in target else get_loss(target)
+
+
+def _origin(loss: type) -> tuple[str, str]:
+    return loss.__module__, loss.__qualname__

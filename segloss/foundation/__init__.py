@@ -1,0 +1,1 @@
+"""The ground floor: checks of arguments, precision, constants on a device, tracers, ranks."""

@@ -1,0 +1,91 @@
+"""A few numbers on a device, without a wait for it in every step.
+
+A copy between a CPU and a GPU makes one wait for the other. So numbers that are the same in every
+step travel once and are kept where they are needed: the numbers are the keys, and what changes is
+another constant. Numbers that change from step to step are written by the device itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import MutableMapping
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from segloss.foundation.tracing import is_traced
+
+
+def on_device(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The numbers as a vector, which nobody may change in place."""
+    if is_traced():  # a tensor of a tracer must not outlive it
+        return torch.tensor(numbers, dtype=dtype, device=device)
+    kept = _kept(numbers, device, dtype)
+    if device.type == "cuda" and _is_capturing():
+        _captured[id(kept)] = kept
+    return kept
+
+
+def buffer_on_device(numbers: Tensor, device: torch.device) -> Tensor:
+    """Returns a module's numbers (K,) on a device, to which they travel when they have changed.
+
+    They are read on the CPU in each call, so any change is seen, and the module can stay there.
+    """
+    if not _travels(numbers, device):
+        return numbers.to(device)
+    return on_device(tuple(numbers.tolist()), device, numbers.dtype)
+
+
+def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
+    """Returns a module's numbers (K,) on a device, one of its kernels for each, and no copy.
+
+    It is for numbers that change from step to step.
+    """
+    if not _travels(numbers, device):
+        return numbers.to(device)
+    each = (torch.full((), n, dtype=numbers.dtype, device=device) for n in numbers.tolist())
+    return torch.stack([*each])
+
+
+def _travels(numbers: Tensor, device: torch.device) -> bool:
+    """Whether eager code on an accelerator needs numbers of the CPU."""
+    return numbers.is_cpu and device.type != "cpu" and not is_traced()
+
+
+def _is_capturing() -> bool:
+    """Whether a CUDA graph is recorded."""
+    is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return is_initialized and torch.cuda.is_current_stream_capturing()
+
+
+def cached_value(number: Tensor) -> float | None:
+    """Returns the value of a module's number (), which is read when it has changed; None: unknown.
+
+    A GPU waits for the read, so a step after the first does not. What changes a tensor through its
+    `data` is not seen, as autograd does not see it.
+    """
+    if is_traced():
+        return None
+    if number.is_cpu:
+        return number.item()
+    if number.is_inference():  # it counts no changes
+        return None
+    version, value = _known.get(number, (-1, 0.0))
+    if version != number._version:
+        value = number.item()
+        _known[number] = (number._version, value)
+    return value
+
+
+_known: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
+"""The version and the value of numbers on a GPU."""
+
+_captured: dict[int, Tensor] = {}
+"""The constants that CUDA graphs read, which must live as long as these: for good."""
+
+
+@functools.lru_cache(maxsize=256)
+def _kept(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=dtype).to(device)

@@ -1,0 +1,133 @@
+r"""Sums over the ranks of a process group; nothing happens where nothing is distributed.
+
+With statistics :math:`S = \sum_r s_r` added up over R ranks, each rank has the loss f(S) of the
+whole batch. Its gradient by the parameters is :math:`\sum_r f'(S)\,\partial s_r`, and
+`DistributedDataParallel` takes the mean of what the ranks have, so each must have
+:math:`R f'(S)\,\partial s_r`: the backward pass adds up the ranks' upstream gradients f'(S).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from segloss.foundation.arguments import check_flag, shown
+
+_paused = False
+
+
+def is_distributed() -> bool:
+    """Whether there is a process group."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def world_size() -> int:
+    """The number of ranks; 1 where nothing is distributed."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def rank() -> int:
+    """The number of this rank; 0 where nothing is distributed."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def all_reduce_sum(tensor: Tensor, group: Any = None) -> Tensor:
+    """The sum of `tensor` over all ranks, on every rank; no gradient flows through it."""
+    if not is_distributed() or dist.get_world_size(group) == 1:
+        return tensor
+    total = tensor.detach().to(_collective_device(tensor, group), copy=True)
+    dist.all_reduce(total, group=group)
+    return total.to(tensor.device)
+
+
+@contextlib.contextmanager
+def local_statistics() -> Iterator[None]:
+    """A context in which no `RankSum` adds anything up."""
+    global _paused
+    before, _paused = _paused, True
+    try:
+        yield
+    finally:
+        _paused = before
+
+
+class RankSum:
+    """Adds up statistics over the ranks of a process group, with a gradient.
+
+    It does so only while gradients are computed, so that one rank may validate alone.
+
+    Args:
+        enabled: Whether it does anything.
+        in_eval: Whether it does so without gradients too; then all ranks must take part.
+        group: The process group; None: all ranks.
+
+    A copy shares the process group. It can't be pickled: an unpickled one has all ranks.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+    """
+
+    def __init__(self, enabled: bool, in_eval: bool, group: Any = None) -> None:
+        self.enabled = check_flag("sync_statistics", enabled)
+        self.in_eval = check_flag("sync_in_eval", in_eval)
+        if group is not None and not (dist.is_available() and isinstance(group, dist.ProcessGroup)):
+            raise TypeError(
+                "process_group must be a torch.distributed.ProcessGroup or None, got "
+                f"{shown(group)}."
+            )
+        self.group = group
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it would add anything up now."""
+        if not self.enabled or _paused or not is_distributed():
+            return False
+        wanted = torch.is_grad_enabled() or self.in_eval
+        return wanted and dist.get_world_size(self.group) > 1
+
+    def __call__(self, statistics: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+        """The sums over the ranks of all tensors, in one collective."""
+        if not self.is_active:
+            return {name: list(tensors) for name, tensors in statistics.items()}
+        added: dict[str, list[Tensor]] = _added(statistics, self.group)
+        return added
+
+    def __deepcopy__(self, memo: Any) -> RankSum:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "group": None}
+
+
+@torch._disable_dynamo  # type: ignore[attr-defined]  # torch.compiler.disable would import the compiler
+def _added(statistics: Mapping[str, Sequence[Tensor]], group: Any) -> dict[str, list[Tensor]]:
+    tensors = [tensor for each in statistics.values() for tensor in each]
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    parts = _AllReduceSum.apply(flat, group).split([tensor.numel() for tensor in tensors])
+    added = iter(part.view(t.shape) for part, t in zip(parts, tensors, strict=True))
+    return {name: [next(added) for _ in each] for name, each in statistics.items()}
+
+
+class _AllReduceSum(torch.autograd.Function):
+    """The sum over ranks, whose gradient is the sum of the ranks' upstream gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        return all_reduce_sum(tensor, group)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _AllReduceSum.apply(grads[0], ctx.group), None
+
+
+def _collective_device(tensor: Tensor, group: Any = None) -> torch.device:
+    """Where the group communicates: nccl takes nothing from the CPU."""
+    if tensor.device.type == "cpu" and "nccl" in dist.get_backend(group):
+        return torch.device("cuda", torch.cuda.current_device())
+    return tensor.device

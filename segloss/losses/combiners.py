@@ -1,0 +1,51 @@
+r"""Combiners: from the vector of a `MultiLoss`'s losses to the scalar that is optimised.
+
+Any callable from a tensor (k,) to a scalar is one, such as `torch.sum`, `torch.max` or TorchJD's
+scalarizers. One with parameters is an `nn.Module`, and its parameters belong into the optimiser:
+`optimizer = Adam([*model.parameters(), *multi_loss.parameters()])`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from segloss.foundation.arguments import check_integer
+
+
+class UncertaintyWeighting(nn.Module):
+    r"""Weights learned as the uncertainty of each loss.
+
+    .. math:: \sum_i \frac12 e^{-s_i} L_i + \frac12 s_i
+
+    with a learned log variance :math:`s_i` per loss, 0 at first. At the optimum of
+    :math:`s_i = \log L_i`, each loss has the weight :math:`1 / (2 L_i)`.
+
+    Args:
+        num_losses: The number of losses, k.
+
+    Raises:
+        ValueError: It is called with another number of losses.
+
+    Source: Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses" (2018),
+    for Gaussian likelihoods.
+
+    Example:
+        >>> UncertaintyWeighting(2)(torch.tensor([1.0, 3.0]))
+        tensor(2., grad_fn=<...>)
+    """
+
+    def __init__(self, num_losses: int) -> None:
+        super().__init__()
+        self.log_vars = nn.Parameter(torch.zeros(check_integer("num_losses", num_losses, 1)))
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The sum of losses (k,) over their uncertainties."""
+        if not isinstance(losses, Tensor):
+            raise TypeError(f"losses must be a tensor, got {type(losses).__name__}.")
+        if losses.shape != self.log_vars.shape:
+            raise ValueError(
+                f"losses must be a vector of num_losses={len(self.log_vars)}, got the shape "
+                f"{tuple(losses.shape)}."
+            )
+        return (torch.exp(-self.log_vars) * losses + self.log_vars).sum() / 2

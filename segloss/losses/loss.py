@@ -1,0 +1,336 @@
+"""The contract of a loss: batches in, a scalar and extra information out, and a norm."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segloss.batch.keys import Batch
+from segloss.batch.mixup import KEYS, split_mixup
+from segloss.foundation.arguments import check_flag, check_integer, check_number, check_text, shown
+from segloss.foundation.device_constants import cached_value
+from segloss.foundation.distributed import all_reduce_sum, local_statistics, world_size
+from segloss.foundation.precision import Precise
+
+_LEAST_NORM = 1e-9
+
+
+class RunningAverage(NamedTuple):
+    """A weighted average and the sum of its weights."""
+
+    mean: Tensor
+    weight: Tensor
+
+
+class Loss(Precise):
+    """A named loss of batches, normalised by a running average of its own magnitude.
+
+    A subclass writes `compute`, the raw scalar, and may put what is worth looking at into
+    `self.extra_info`.
+
+    Args:
+        name: The name for logging, unique within a `MultiLoss`.
+        use_mixup: Whether batches may carry the keys of `MixUp`. The loss is then
+            lam L(pred, y_a) + (1 - lam) L(pred, y_b), and without the keys the plain loss.
+
+    Attributes:
+        norm: The running average that `forward` divides by; 1 before the first `update_norm`.
+        norm_count: The sum of `nums` that `norm` stands for.
+        gt_key: The key of the targets in `gt_batch`.
+        extra_info: What `compute` wants to hand out; empty between calls.
+
+    Raises:
+        TypeError, ValueError: `name` is no text, or `use_mixup` no bool.
+
+    Example:
+        >>> class Brightness(Loss):
+        ...     def compute(self, pred_batch, gt_batch):
+        ...         return (pred_batch["seg"].mean() - gt_batch["gt_polygons_image"].mean()).abs()
+        >>> loss = Brightness("brightness")
+        >>> pred, gt = {"seg": torch.ones(1, 1, 4)}, {"gt_polygons_image": torch.zeros(1, 1, 4)}
+        >>> loss(pred, gt)
+        (tensor(1.), {})
+    """
+
+    norm: Tensor
+    norm_count: Tensor
+
+    def __init__(self, name: str, *, use_mixup: bool = False) -> None:
+        super().__init__()
+        self.name = check_text("name", name)
+        self.use_mixup = check_flag("use_mixup", use_mixup)
+        self.gt_key = "gt_polygons_image"
+        self.extra_info: dict[str, Any] = {}
+        self.register_buffer("norm", torch.ones((), dtype=torch.float64))
+        self.register_buffer("norm_count", torch.zeros((), dtype=torch.float64))
+
+    @abstractmethod
+    def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
+        """The raw scalar loss of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute().")
+
+    def sharing_key(self) -> Any:
+        """What two losses must have equal to be computed together; None: it is computed alone."""
+        return None
+
+    def prepare_together(self, losses: Sequence[Loss]) -> None:
+        """Makes ready what `compute_together` needs of losses that have this one's key."""
+
+    def compute_together(
+        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """The raw losses of a batch, (K,) or () for one, and the extra information of each.
+
+        Args:
+            losses: This loss, and others that have its `sharing_key`, in any order.
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+        """
+        try:
+            value = self._check_scalar(self.compute(pred_batch, gt_batch))
+            return value, [_detached(self.extra_info)]
+        finally:
+            self.extra_info.clear()
+
+    def forward(
+        self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the loss, divided by `norm` if asked, and the extra information, detached.
+
+        Args:
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+            normalize: Whether to divide by `norm`.
+        """
+        if normalize is not True and normalize is not False:
+            check_flag("normalize", normalize)
+        loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
+        if normalize:
+            loss = _divided(loss, self.norm)
+        return loss, extra_info
+
+    def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
+        """Takes the raw loss of a batch into the running average, with the weight `nums`.
+
+        Args:
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+            nums: The number of samples in the batch, above 0.
+
+        Raises:
+            ValueError: `nums` is not above 0, or the average would not be finite or not be above
+                1e-9; nothing is changed then.
+        """
+        number = check_number("nums", nums, open_low=True)
+        with torch.no_grad(), local_statistics():
+            loss, _ = raw_losses([self], pred_batch, gt_batch)
+        self._set_average(self._updated_average(loss, number))
+
+    @torch.no_grad()
+    def _updated_average(self, loss: Tensor, number: float) -> RunningAverage:
+        """The running average with one more raw loss, of so many samples; nothing is changed."""
+        count = self.norm_count + number
+        average = torch.lerp(self.norm, loss.to(self.norm), number / count)
+        value = average.item()
+        if not (math.isfinite(value) and value > _LEAST_NORM):
+            raise ValueError(
+                f"The norm of {self.name!r} must be a finite number above {_LEAST_NORM:g} to be "
+                f"divided by, got {value:g} after a batch with the loss {loss.item():g}. Leave a "
+                "loss that is 0, negative or not finite out of the normalisation "
+                "(normalize=False), or take the norm over other batches."
+            )
+        return RunningAverage(average, count)
+
+    def _set_average(self, average: RunningAverage) -> None:
+        """Sets the running average that `forward` divides by."""
+        self.norm.copy_(average.mean)
+        self.norm_count.copy_(average.weight)
+
+    def reset_norm(self) -> None:
+        """Forgets all batches: the norm is 1 again."""
+        self.norm.fill_(1.0)
+        self.norm_count.fill_(0.0)
+
+    def sync(self, world_size: int | None = None) -> None:
+        """Makes the norm the average over the samples of all ranks, exactly.
+
+        Every rank must call it; a rank that has seen no batch may. It may be called again after
+        further updates, and changes nothing where nothing is distributed.
+
+        Args:
+            world_size: The number of ranks. It is cached_value anyway; given, it is only checked.
+
+        Raises:
+            TypeError, ValueError: `world_size` is not the process group's.
+        """
+        ranks = check_world_size(world_size)
+        if ranks == 1:
+            return
+        total, count = all_reduce_sum(torch.stack([self.norm * self.norm_count, self.norm_count]))
+        if count > 0:
+            # Each rank keeps an equal share of the samples, so that a second sync finds the same.
+            self._set_average(RunningAverage(total / count, count / ranks))
+
+    def check_checkpoint(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Raises ValueError if the norm in a checkpoint is none that `forward` can divide by."""
+        norm = _number_in(state_dict, f"{prefix}norm", 1.0)
+        if not _LEAST_NORM < norm < math.inf:
+            raise ValueError(
+                f"The checkpoint's norm of {self.name!r} must be a finite number above "
+                f"{_LEAST_NORM:g}, got {norm:g}: leave it out of what is loaded, and take the norm "
+                "again."
+            )
+        count = _number_in(state_dict, f"{prefix}norm_count", 0.0)
+        if not 0 <= count < math.inf:
+            raise ValueError(
+                f"The checkpoint's norm_count of {self.name!r} must be a finite number of at least "
+                f"0, got {count:g}."
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        self.check_checkpoint(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def as_criterion(self) -> Criterion:
+        """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
+        return Criterion(self)
+
+    def extra_repr(self) -> str:
+        """The loss's name, and whether it takes mixup."""
+        return f"{self.name!r}" + (", use_mixup=True" if self.use_mixup else "")
+
+    def _check_scalar(self, loss: Any) -> Tensor:
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"{self.name!r} must return a tensor, got {type(loss).__name__}.")
+        if loss.numel() != 1:
+            raise ValueError(
+                f"{self.name!r} must return a scalar, got a tensor of shape {tuple(loss.shape)}: "
+                "take the mean, or set its reduction to 'mean' or 'sum'."
+            )
+        if not loss.is_floating_point():
+            raise TypeError(
+                f"{self.name!r} must return a floating-point number, got {loss.dtype}: whole "
+                "numbers would be rounded when they are normalised."
+            )
+        return loss.reshape(())
+
+
+def raw_losses(
+    losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Losses of one `sharing_key` as computed, mixup included: (K,) or () for one, without norms.
+
+    The extra information of each is detached.
+    """
+    first = losses[0]
+    mixed = split_mixup(gt_batch, first.gt_key)
+    if mixed is None:
+        return first.compute_together(losses, pred_batch, gt_batch)
+    if not first.use_mixup:
+        raise ValueError(
+            f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {first.name!r} was made "
+            f"without: set use_mixup=True, or leave the keys out."
+        )
+    batch_a, batch_b, lam = mixed
+    losses_a, infos_a = first.compute_together(losses, pred_batch, batch_a)
+    losses_b, infos_b = first.compute_together(losses, pred_batch, batch_b)
+    blended = [
+        {key: _blend(value, info_b.get(key), lam) for key, value in info_a.items()}
+        for info_a, info_b in zip(infos_a, infos_b, strict=True)
+    ]
+    return _blend(losses_a, losses_b, lam), blended
+
+
+def is_watched(loss: Loss) -> bool:
+    """Whether somebody wants the loss to be called: by a hook, or a `forward` of its own."""
+    hooks = loss._forward_hooks or loss._forward_pre_hooks
+    return bool(hooks) or type(loss).forward is not Loss.forward
+
+
+def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
+    """The places of losses that are computed together, in groups."""
+    groups: list[tuple[Any, list[int]]] = []
+    for place, loss in enumerate(losses):
+        key = None if is_watched(loss) else loss.sharing_key()
+        same = [places for other, places in groups if key is not None and other == key]
+        if same:
+            same[0].append(place)
+        else:
+            groups.append((key, [place]))
+    return [places for _, places in groups]
+
+
+class Criterion(nn.Module):
+    """A loss, or a `MultiLoss`, as a module of (prediction, target) -> Tensor.
+
+    Args:
+        loss: The loss, which stays the same object: its norm and weights are the criterion's.
+
+    Example:
+        >>> from segloss import SegLoss
+        >>> criterion = SegLoss(from_logits=True).as_criterion()
+        >>> criterion(torch.zeros(1, 1, 4), torch.tensor([[[0, 1, 1, 0]]]))
+        tensor(0.5466)
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        if not (isinstance(loss, nn.Module) and hasattr(loss, "update_norm")):
+            raise TypeError(
+                f"loss must be a Loss or a MultiLoss, got {shown(loss)}: any other is a module of "
+                "(prediction, target) already."
+            )
+        self.loss = loss
+
+    def forward(self, prediction: Batch, target: Batch) -> Tensor:
+        """The loss of a prediction and a target, which may be mappings too."""
+        result: Tensor = self.loss(prediction, target)[0]
+        return result
+
+
+def check_world_size(given: int | None) -> int:
+    """The number of ranks; raises ValueError if another one is given and ranks there are."""
+    ranks = world_size()
+    if given is not None and check_integer("world_size", given, 1) != ranks != 1:
+        raise ValueError(f"world_size must be that of the process group, {ranks}, got {given}.")
+    return ranks
+
+
+def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float:
+    """A number of a checkpoint; what is none is left to PyTorch to refuse."""
+    value = state_dict.get(key)
+    if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta:
+        return default
+    return float(value)
+
+
+def _divided(loss: Tensor, norm: Tensor) -> Tensor:
+    value = cached_value(norm)
+    if value == 1:
+        return loss
+    return loss / (norm.to(loss.dtype) if value is None else value)
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: _detached(item) for key, item in value.items()}
+    return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
+
+
+def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
+    """The values weighted by lambda; what is no number of both is taken from the first."""
+    if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
+        return value_a
+    lam = torch.as_tensor(lam)
+    # Before 1 - lam, which float32 would round. A number of the CPU goes with any device's.
+    lam = lam.to(value_a.dtype) if lam.is_cpu else lam.to(value_a)
+    return lam * value_a + (1 - lam) * value_b

@@ -1,0 +1,216 @@
+"""Any loss of (prediction, target), PyTorch's or another library's, as a `Loss`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segloss.batch.keys import Batch, take, take_optional
+from segloss.batch.selectors import Selector, optional_selector
+from segloss.batch.shape_checks import check_device, check_prediction, check_real
+from segloss.batch.value_checks import ValueChecks, check_label_range, check_unit_range
+from segloss.foundation.arguments import check_text, shown
+from segloss.foundation.precision import without_autocast
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.losses.loss import Loss
+
+_LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+"""PyTorch's losses of label maps, which have no channel axis."""
+
+_ELEMENTWISE_LOSSES = (
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.HuberLoss,
+    nn.L1Loss,
+    nn.MSELoss,
+    nn.SmoothL1Loss,
+)
+"""PyTorch's losses of two floating-point tensors of one shape, which some would broadcast."""
+
+
+class LossWrapper(Loss):
+    """Gives a loss of (prediction, target) a name, a norm, batches, selectors and mixup.
+
+    Args:
+        loss_func: An `nn.Module` or any callable of (prediction, target) that returns a scalar.
+        name: The name for logging; None: that of `loss_func`, or of its class.
+        pred_key: The key of the predictions in `pred_batch`.
+        gt_key: The key of the targets in `gt_batch`.
+        pred_channel_selector: The channels of the predictions to look at; None: all.
+        gt_channel_selector: The channels of the targets to look at; None: all. An int drops the
+            channel axis where predictions have several channels, since the target is a label map
+            then; a list or slice of one keeps it.
+        target_dtype: What to convert targets to, a `torch.dtype` or its name ("long", "float32").
+        use_mixup: Whether batches may carry the keys of `MixUp`.
+        weight_key: The key of pixel weights in `gt_batch`, which may be absent. They, and the maps
+            that a term needs, go to losses of this package (`segloss.CompoundLoss`) alone: others
+            take a prediction and a target.
+
+    Predictions in half precision are computed in float32, outside of autocast. Unless
+    `target_dtype` says otherwise, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is
+    converted to int64, and loses the channel axis that these do not take, and a mask for an
+    elementwise loss of PyTorch's is converted to the prediction's dtype.
+
+    Raises:
+        TypeError, ValueError: An argument is of a wrong type, or `loss_func` is a `Loss` already.
+
+    Example:
+        >>> loss = LossWrapper(nn.CrossEntropyLoss(), name="ce")
+        >>> value, _ = loss({"seg": torch.zeros(1, 3, 4)},
+        ...                 {"gt_polygons_image": torch.tensor([[[0, 1, 2, 1]]])})
+        >>> value
+        tensor(1.0986)
+    """
+
+    def __init__(
+        self,
+        loss_func: Callable[..., Tensor],
+        name: str | None = None,
+        *,
+        pred_key: str = "seg",
+        gt_key: str = "gt_polygons_image",
+        pred_channel_selector: Selector | None = None,
+        gt_channel_selector: Selector | None = None,
+        target_dtype: torch.dtype | str | None = None,
+        use_mixup: bool = False,
+        weight_key: str = "seg_loss_weights",
+    ) -> None:
+        if isinstance(loss_func, Loss):
+            raise TypeError(
+                f"loss_func must be a loss of (prediction, target), got {shown(loss_func)}, "
+                "which takes batches already: use it as it is."
+            )
+        if isinstance(loss_func, type) or not callable(loss_func):
+            hint = (
+                f" Make an instance: {loss_func.__name__}()." if isinstance(loss_func, type) else ""
+            )
+            raise TypeError(
+                f"loss_func must be a module or a function, got {shown(loss_func)}.{hint}"
+            )
+        super().__init__(_default_name(loss_func) if name is None else name, use_mixup=use_mixup)
+        self.loss_func = loss_func
+        self.pred_key = check_text("pred_key", pred_key)
+        self.gt_key = check_text("gt_key", gt_key)
+        self.weight_key = check_text("weight_key", weight_key)
+        self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
+        self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
+        self.target_dtype = _dtype(target_dtype)
+        self._checks = ValueChecks()
+
+    def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
+        """The wrapped loss of the selected predictions and targets."""
+        prediction = self._prediction(pred_batch)
+        if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+            check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
+        target = self._target(gt_batch, prediction)
+        if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
+            self._check_masks(prediction, target)
+        further = self._further(gt_batch) if isinstance(self.loss_func, CompoundLoss) else {}
+        try:
+            with without_autocast(prediction.device):
+                return self.loss_func(prediction, target, **further)
+        except Exception as error:
+            if hasattr(error, "add_note"):  # from Python 3.11 on
+                error.add_note(
+                    f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
+                    f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
+                    "target_dtype."
+                )
+            raise
+
+    def _prediction(self, pred_batch: Batch) -> Tensor:
+        prediction = take(pred_batch, self.pred_key, "pred_batch")
+        if self.pred_channels is not None:
+            prediction = self.pred_channels(prediction, f"pred_batch[{self.pred_key!r}]")
+        half = prediction.dtype in (torch.float16, torch.bfloat16)
+        return prediction.float() if half else prediction
+
+    def _further(self, gt_batch: Batch) -> dict[str, Any]:
+        """The pixel weights, and the maps that the term needs, of the selected channels."""
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        keys: tuple[str, ...] = self.loss_func.map_keys  # type: ignore[attr-defined]
+        maps = {key: take(gt_batch, key, "gt_batch") for key in keys}
+        if self.gt_channels is None:
+            return {"pixel_weights": weights, "maps": maps}
+        if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
+            weights = self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
+        selected = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
+        return {"pixel_weights": weights, "maps": selected}
+
+    def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
+        key = f"gt_batch[{self.gt_key!r}]"
+        target = take(gt_batch, self.gt_key, "gt_batch")
+        check_device(target, key, prediction, f"pred_batch[{self.pred_key!r}]")
+        if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+            check_real(target, key)
+        if self.gt_channels is not None:
+            target = self.gt_channels(target, key, prediction.ndim)
+        if self._has_spare_axis(target, prediction):
+            target = target.squeeze(1)
+        if self.target_dtype is not None:
+            target = target.to(self.target_dtype)
+        elif isinstance(self.loss_func, _LABEL_MAP_LOSSES) and target.ndim < prediction.ndim:
+            target = self._labels(target, prediction, key)
+        elif isinstance(self.loss_func, _ELEMENTWISE_LOSSES):
+            target = target if target.is_floating_point() else target.to(prediction.dtype)
+        if isinstance(self.loss_func, _ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
+            raise ValueError(
+                f"{key} must have the shape of pred_batch[{self.pred_key!r}] for {self.name!r}, "
+                f"{tuple(prediction.shape)}, got {tuple(target.shape)}."
+            )
+        return target
+
+    def _has_spare_axis(self, target: Tensor, prediction: Tensor) -> bool:
+        """Whether the target is a label map with a channel axis that is not wanted."""
+        one_for_many = (
+            target.ndim == prediction.ndim > 2 and target.shape[1] == 1 < prediction.shape[1]
+        )
+        selected_one = self.gt_channels is not None and isinstance(self.gt_channels.index, int)
+        return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
+
+    def _check_masks(self, prediction: Tensor, target: Tensor) -> None:
+        """Checks that masks, and what are said to be probabilities, are in [0, 1]."""
+        check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks)
+        if isinstance(self.loss_func, nn.BCELoss):
+            name = f"pred_batch[{self.pred_key!r}]"
+            check_unit_range(prediction, name, self._checks, probabilities=True)
+
+    def _labels(self, target: Tensor, prediction: Tensor, key: str) -> Tensor:
+        labels = target.long()
+        expected = (*prediction.shape[:1], *prediction.shape[2:])
+        if prediction.ndim > 1 and labels.shape != expected:
+            raise ValueError(
+                f"{key} must be a label map of the pixels of pred_batch[{self.pred_key!r}] for "
+                f"{self.name!r}: expected {expected}, got {tuple(labels.shape)}."
+            )
+        if target.is_floating_point() and self._checks.due("labels", target, on_every_batch=True):
+            if not torch.equal(labels.to(target.dtype), target):
+                raise ValueError(f"{key} must hold whole numbers for {self.name!r}, got fractions.")
+            self._checks.passed("labels", target)
+        if prediction.ndim > 1:
+            ignored = getattr(self.loss_func, "ignore_index", None)
+            check_label_range(labels, key, prediction.shape[1], ignored, self._checks)
+        return labels
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {tensor.dtype}"
+
+
+def _default_name(loss_func: Any) -> str:
+    named = getattr(loss_func, "name", None) or getattr(loss_func, "__name__", None)
+    return named if isinstance(named, str) else type(loss_func).__name__
+
+
+def _dtype(dtype: Any) -> torch.dtype | None:
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise ValueError(
+            f"target_dtype must be a torch.dtype or its name, such as 'long' or 'float32', got "
+            f"{shown(dtype)}."
+        )
+    return dtype

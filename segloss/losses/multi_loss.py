@@ -1,0 +1,416 @@
+"""The weighted sum of losses, each normalised, with weights that may change over the epochs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from segloss.batch.keys import Batch
+from segloss.foundation.arguments import check_flag, check_number, check_same_names, is_list, shown
+from segloss.foundation.device_constants import buffer_on_device, filled_on_device, on_device
+from segloss.foundation.distributed import local_statistics, rank
+from segloss.foundation.precision import Precise
+from segloss.losses.loss import Criterion, Loss, is_watched, raw_losses, share_passes
+from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.schedule import Weight, WeightSchedule
+
+Combiner = Callable[[Tensor], Tensor]
+"""From the vector of losses (k,) to a scalar."""
+
+PreProcess = Callable[[Any, Any], tuple[Any, Any]]
+"""From (pred_batch, gt_batch) to (pred_batch, gt_batch), with what losses need added."""
+
+
+class _Results(NamedTuple):
+    """The losses of a batch.
+
+    Attributes:
+        values: The losses, normalised if that was asked, (K,), without a graph.
+        weighted: The same times their weights, in float64, with a graph.
+        dtype: The dtype that losses have.
+        infos: The extra information of each.
+    """
+
+    values: Tensor
+    weighted: Tensor
+    dtype: torch.dtype
+    infos: list[dict[str, Any]]
+
+
+class MultiLoss(Precise):
+    r"""Weighted sum of losses.
+
+    .. math:: L = \sum_i w_i(\mathrm{epoch})\, \frac{L_i}{\mathrm{norm}_i}
+
+    Args:
+        loss_funcs: The losses. A plain `nn.Module`, or a function, of (prediction, target) is
+            wrapped in a `LossWrapper`.
+        weights: The weight of each loss: a number of at least 0, or a list with one value per
+            epoch threshold, interpolated linearly and held constant outside.
+        epoch_thresholds: The epochs that these lists belong to, in increasing order.
+        pre_processes: Callables (pred_batch, gt_batch) -> (pred_batch, gt_batch), run in order
+            before the losses. They get shallow copies of the batches, to which they may add keys;
+            the tensors are the caller's, and not to be changed in place.
+        normalize_losses: Whether losses are divided by their norms where `forward` is not told.
+        normalization_params: Kept for whoever computes the norms, such as `{"max_samples": 1000}`.
+        combiner: What makes a scalar of the vector (k,) of weighted, normalised losses; None:
+            their sum. An `nn.Module`, such as `UncertaintyWeighting` or a scalarizer of TorchJD,
+            becomes a part of this one, with its parameters.
+        check_finite: Whether a loss that is not finite is an error at once, which names the loss,
+            the rank, the epoch, norms and weights. It waits for an accelerator in every step, and
+            does nothing in what a compiler has compiled.
+
+    A weight of 0 keeps its loss in the graph, so that every parameter has a gradient. The current
+    weights are in the buffer `current_weights`, and the epoch in `epoch` (NaN where none was set),
+    and so in the `state_dict`, with the losses' names; of a checkpoint, the weights that are
+    scheduled are restored, and one of other losses, or of the same in another order, is refused.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong: losses and weights of different number, names
+            that are not unique, thresholds missing, unsorted or of the wrong number; or a
+            checkpoint is of other losses.
+        FloatingPointError: A loss is not finite, and `check_finite` is set.
+
+    Example:
+        >>> losses = [nn.MSELoss(), LossWrapper(nn.L1Loss(), name="l1")]
+        >>> multi_loss = MultiLoss(losses, [1.0, [0.0, 1.0]], epoch_thresholds=[0, 10])
+        >>> pred_batch = {"seg": torch.full((1, 1, 4), 2.0)}
+        >>> gt_batch = {"gt_polygons_image": torch.zeros(1, 1, 4)}
+        >>> multi_loss(pred_batch, gt_batch, epoch=5)
+        (tensor(5.), {'MSELoss': tensor(4.), 'l1': tensor(2.)}, {'MSELoss': {}, 'l1': {}})
+    """
+
+    current_weights: Tensor
+    epoch: Tensor
+
+    def __init__(
+        self,
+        loss_funcs: Sequence[Loss | nn.Module | Callable[..., Tensor]],
+        weights: Sequence[Weight],
+        epoch_thresholds: Sequence[float] | None = None,
+        pre_processes: Sequence[PreProcess] | None = None,
+        *,
+        normalize_losses: bool = True,
+        normalization_params: Mapping[str, Any] | None = None,
+        combiner: Combiner | None = None,
+        check_finite: bool = False,
+    ) -> None:
+        super().__init__()
+        losses = _check_losses(loss_funcs)
+        if not is_list(weights) or len(weights) != len(losses):
+            count = len(weights) if is_list(weights) else shown(weights)
+            raise ValueError(
+                f"weights must have one weight per loss: expected {len(losses)}, got {count}."
+            )
+        self.schedule = WeightSchedule(
+            weights, epoch_thresholds, [f"the weight of {loss.name!r}" for loss in losses]
+        )
+        self.loss_funcs = nn.ModuleList(losses)
+        self.pre_processes = _check_pre_processes(pre_processes)
+        self.pre_process_modules = nn.ModuleList(
+            process for process in self.pre_processes if isinstance(process, nn.Module)
+        )
+        self.normalize_losses = check_flag("normalize_losses", normalize_losses)
+        self.normalization_params = _check_params(normalization_params)
+        if combiner is not None and (not callable(combiner) or isinstance(combiner, type)):
+            raise TypeError(
+                "combiner must be a callable from a vector of losses to a scalar, got "
+                f"{shown(combiner)}."
+            )
+        self.combiner = combiner
+        self.check_finite = check_flag("check_finite", check_finite)
+        self.register_buffer("epoch", torch.tensor(torch.nan, dtype=torch.float64))
+        self.register_buffer("current_weights", self._initial_weights())
+        self._knows_weights = self.schedule.is_constant
+        self._listeners: dict[int, Any] = OrderedDict()
+        for places in share_passes(losses):
+            losses[places[0]].prepare_together([losses[place] for place in places])
+
+    def forward(
+        self,
+        pred_batch: Batch,
+        gt_batch: Batch,
+        normalize: bool | None = None,
+        epoch: float | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, dict[str, Any]]]:
+        """Returns (total, {name: loss, detached}, {name: extra information}).
+
+        A loss of several parts has them among the losses too, as "name.part".
+
+        Args:
+            pred_batch: A mapping with predictions, or the prediction itself.
+            gt_batch: A mapping with targets, or the target itself.
+            normalize: Whether to divide each loss by its norm; None: as `normalize_losses` says.
+            epoch: Shorthand for calling `set_epoch` first.
+
+        Raises:
+            ValueError: A weight is scheduled, and no epoch was ever set.
+        """
+        results = self._results(pred_batch, gt_batch, normalize, epoch)
+        total = self._combined(results)
+        infos = dict(zip(self._names(), results.infos, strict=True))
+        return total, self._named(results), infos
+
+    def register_listener(
+        self, listener: Callable[[dict[str, Tensor], list[dict[str, Any]]], None]
+    ) -> RemovableHandle:
+        """Calls `listener` with ({name: loss, detached}, [extra information]) of every batch.
+
+        It is for what watches a training, since losses that share a pass are not called one by
+        one, and so have no forward hooks of their own.
+
+        Returns:
+            A handle, whose `remove()` ends it.
+        """
+        handle = RemovableHandle(self._listeners)
+        self._listeners[handle.id] = listener
+        return handle
+
+    def _names(self) -> list[str]:
+        return [loss.name for loss in self._losses()]
+
+    def _named(self, results: _Results) -> dict[str, Tensor]:
+        """The losses by name, and their parts as "name.part"."""
+        losses: dict[str, Tensor] = {}
+        values = results.values.unbind()
+        for name, value, info in zip(self._names(), values, results.infos, strict=True):
+            losses[name] = value
+            parts = [key for key in info if key.startswith(f"{name}.")]
+            losses.update({key: info[key] for key in parts})
+        return losses
+
+    def losses(
+        self,
+        pred_batch: Batch,
+        gt_batch: Batch,
+        normalize: bool | None = None,
+        epoch: float | None = None,
+    ) -> Tensor:
+        """The vector (k,) of weighted, normalised losses, as aggregators of gradients take it.
+
+        The arguments are those of `forward`, whose total is the sum of this vector.
+        """
+        results = self._results(pred_batch, gt_batch, normalize, epoch)
+        return results.weighted.to(results.dtype)
+
+    def _results(
+        self, pred_batch: Batch, gt_batch: Batch, normalize: bool | None, epoch: float | None
+    ) -> _Results:
+        """The losses and the extra information of each."""
+        normalize = self.normalize_losses if normalize is None else normalize
+        check_flag("normalize", normalize)
+        if epoch is not None:
+            self.schedule.at(epoch)  # which checks it
+        elif not self._knows_weights:
+            raise ValueError(
+                "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
+                "of each epoch, or pass epoch=."
+            )
+        pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
+        raw, infos = self._raw(pred_batch, gt_batch)
+        if epoch is not None:
+            self.set_epoch(epoch)  # after what a wrong batch may have raised
+        weights = filled_on_device(self.current_weights, raw.device)
+        values = raw.detach()
+        if normalize:
+            norms = buffer_on_device(
+                torch.stack([loss.norm for loss in self._losses()]), raw.device
+            )
+            weights, values = weights / norms, (values / norms).to(raw.dtype)
+        results = _Results(values, weights * raw, raw.dtype, infos)
+        for listener in self._listeners.values():
+            listener(self._named(results), infos)
+        if self.check_finite and not torch.compiler.is_compiling():
+            self._check_finite(results)
+        return results
+
+    def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, list[dict[str, Any]]]:
+        """The losses without norms and weights, (K,), and the extra information of each.
+
+        Losses that look at the same pixels in the same way share one pass.
+        """
+        losses = self._losses()
+        infos: list[dict[str, Any]] = [{}] * len(losses)
+        values, order = [], []
+        for places in share_passes(losses):
+            group = [losses[place] for place in places]
+            if is_watched(group[0]):
+                raw, info = group[0](pred_batch, gt_batch, normalize=False)
+                of_group = [info]
+            else:
+                raw, of_group = raw_losses(group, pred_batch, gt_batch)
+            values.append(raw.reshape(-1))
+            order += places
+            for place, info in zip(places, of_group, strict=True):
+                infos[place] = info
+        if len(values) == 1:
+            return values[0], infos
+        together = torch.cat(values)
+        if order != sorted(order):
+            back = tuple(order.index(place) for place in range(len(order)))
+            together = together.index_select(0, on_device(back, together.device, torch.int64))
+        return together, infos
+
+    def _check_finite(self, results: _Results) -> None:
+        if results.values.isfinite().all():
+            return
+        values = dict(zip(self._names(), results.values.unbind(), strict=True))
+        infos = dict(zip(values, results.infos, strict=True))
+        wrong = [name for name, value in values.items() if not value.isfinite()]
+        parts = [part for name in wrong for part in _not_finite(name, infos[name])]
+        where = f" ({', '.join(parts)})" if parts else ""
+        norms = {loss.name: loss.norm.item() for loss in self._losses()}
+        weights = dict(zip(norms, self.current_weights.tolist(), strict=True))
+        raise FloatingPointError(
+            f"The loss {', '.join(wrong)} is not finite{where} on rank {rank()} in epoch "
+            f"{self.epoch.item():g}: losses { {k: v.item() for k, v in values.items()} }, norms "
+            f"{norms}, weights {weights}. Look at the batch and the predictions: a learning rate "
+            "that is too high, or half precision that overflows, are the usual causes."
+        )
+
+    def _combined(self, results: _Results) -> Tensor:
+        """The total; a combiner gets the losses in their own precision."""
+        if self.combiner is None:
+            return results.weighted.sum().to(results.dtype)
+        total = self.combiner(results.weighted.to(results.dtype))
+        if not isinstance(total, Tensor) or total.numel() != 1:
+            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else shown(total)
+            raise ValueError(f"combiner must return a scalar tensor, got {came}.")
+        return total.reshape(())
+
+    def set_epoch(self, epoch: float) -> None:
+        """Sets the current weights to those of an epoch, which may be a fraction.
+
+        Raises:
+            TypeError, ValueError: `epoch` is no finite number.
+        """
+        for place, weight in enumerate(self.schedule.at(epoch)):
+            self.current_weights[place].fill_(weight)  # to be copied, it would wait for a GPU
+        self.epoch.fill_(epoch)
+        self._knows_weights = True
+
+    def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
+        """Takes a batch into the norm of every loss; see `Loss.update_norm`."""
+        pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
+        number = check_number("nums", nums, open_low=True)
+        losses = self._losses()
+        with torch.no_grad(), local_statistics():
+            raw, _ = self._raw(pred_batch, gt_batch)
+        averages = [
+            loss._updated_average(value, number)
+            for loss, value in zip(losses, raw.unbind(), strict=True)
+        ]
+        for loss, average in zip(losses, averages, strict=True):
+            loss._set_average(average)
+
+    def reset_norm(self) -> None:
+        """Sets the norm of every loss to 1; see `Loss.reset_norm`."""
+        for loss in self._losses():
+            loss.reset_norm()
+
+    def sync(self, world_size: int | None = None) -> None:
+        """Makes every norm the average over the samples of all ranks; see `Loss.sync`."""
+        for loss in self._losses():
+            loss.sync(world_size)
+
+    def as_criterion(self) -> Criterion:
+        """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
+        return Criterion(self)
+
+    def _losses(self) -> list[Loss]:
+        return [loss for loss in self.loss_funcs if isinstance(loss, Loss)]
+
+    def _pre_processed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Batch, Batch]:
+        for process in self.pre_processes:
+            if not (isinstance(pred_batch, Mapping) and isinstance(gt_batch, Mapping)):
+                raise TypeError(
+                    f"pre_processes need batches that are mappings, got "
+                    f"{type(pred_batch).__name__} and {type(gt_batch).__name__}."
+                )
+            result = process(dict(pred_batch), dict(gt_batch))
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TypeError(
+                    f"A pre-process must return (pred_batch, gt_batch), {process!r} returned "
+                    f"{type(result).__name__}."
+                )
+            if not all(isinstance(batch, Mapping) for batch in result):
+                raise TypeError(
+                    "A pre-process must return (pred_batch, gt_batch), two mappings, "
+                    f"{process!r} returned {' and '.join(type(b).__name__ for b in result)}."
+                )
+            pred_batch, gt_batch = result
+        return pred_batch, gt_batch
+
+    def _initial_weights(self) -> Tensor:
+        """The constant weights, and NaN for those that wait for an epoch."""
+        return torch.tensor(
+            [torch.nan if isinstance(weight, list) else weight for weight in self.schedule.weights],
+            dtype=torch.float64,
+        )
+
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """The losses' names, by which a checkpoint of other losses is known."""
+        return {"losses": [loss.name for loss in self._losses()]}
+
+    def set_extra_state(self, state: Any) -> None:
+        """The names have been compared before anything was loaded."""
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        now = self.get_extra_state()
+        check_same_names("losses", state_dict.get(f"{prefix}_extra_state", now), now["losses"])
+        for i, loss in enumerate(self._losses()):
+            loss.check_checkpoint(state_dict, f"{prefix}loss_funcs.{i}.")
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        constant = self._initial_weights().to(self.current_weights)
+        self.current_weights.copy_(torch.where(constant.isnan(), self.current_weights, constant))
+        self._knows_weights = not bool(self.current_weights.isnan().any())
+
+
+def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:
+    """The single numbers in a loss's extra information that are not finite."""
+    numbers = {k: v for k, v in info.items() if isinstance(v, Tensor) and v.ndim == 0}
+    return [f"{name}.{key}" for key, value in numbers.items() if not value.isfinite()]
+
+
+def _check_losses(loss_funcs: Any) -> list[Loss]:
+    if not is_list(loss_funcs) and not isinstance(loss_funcs, nn.ModuleList):
+        raise TypeError(f"loss_funcs must be a list of losses, got {type(loss_funcs).__name__}.")
+    if any(isinstance(loss, MultiLoss) for loss in loss_funcs):
+        raise TypeError("loss_funcs must not hold a MultiLoss: put its losses into this one.")
+    losses = [loss if isinstance(loss, Loss) else LossWrapper(loss) for loss in loss_funcs]
+    if not losses:
+        raise ValueError("loss_funcs must hold at least one loss.")
+    names = [loss.name for loss in losses]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"The losses' names must be unique, got {twice} more than once: set name= (of a plain "
+            "module: by LossWrapper(module, name=...))."
+        )
+    return losses
+
+
+def _check_params(params: Any) -> dict[str, Any]:
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(f"normalization_params must be a mapping, got {shown(params)}.")
+    return dict(params or {})
+
+
+def _check_pre_processes(pre_processes: Any) -> list[PreProcess]:
+    if pre_processes is None:
+        return []
+    if not is_list(pre_processes) or not all(
+        callable(process) and not isinstance(process, type) for process in pre_processes
+    ):
+        raise TypeError(
+            f"pre_processes must be a list of callables (pred_batch, gt_batch) -> (pred_batch, "
+            f"gt_batch), got {shown(pre_processes)}."
+        )
+    return list(pre_processes)

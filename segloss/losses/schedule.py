@@ -1,0 +1,102 @@
+"""Weights that change over the epochs."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from segloss.foundation.arguments import check_number, is_list, shown
+
+Weight = float | Sequence[float]
+"""A constant weight, or one value per epoch threshold."""
+
+
+class WeightSchedule:
+    """Interpolates weights linearly between epoch thresholds, and holds them constant outside.
+
+    Args:
+        weights: For each loss a number of at least 0, or a list with one for each threshold.
+        epoch_thresholds: The epochs that the lists belong to, each above the one before.
+        names: What messages call each of the weights; None: weights[0], weights[1] ...
+
+    Raises:
+        TypeError, ValueError: Weights or thresholds are no finite numbers of the right count and
+            order, or there are lists and no thresholds.
+
+    Example:
+        >>> schedule = WeightSchedule([1.0, [0.0, 0.0, 1.0, 1.0]], [0, 10, 20, 50])
+        >>> schedule.at(15)
+        [1.0, 0.5]
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Weight],
+        epoch_thresholds: Sequence[float] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        if not is_list(weights):
+            raise TypeError(f"weights must be a list with a weight per loss, got {shown(weights)}.")
+        names = names or [f"weights[{i}]" for i in range(len(weights))]
+        self.thresholds = _check_thresholds(epoch_thresholds)
+        self.weights = [
+            self._checked(weight, name) for weight, name in zip(weights, names, strict=True)
+        ]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no weight depends on the epoch."""
+        return not any(isinstance(weight, list) for weight in self.weights)
+
+    def at(self, epoch: float) -> list[float]:
+        """The weights at an epoch, which may be a fraction.
+
+        Raises:
+            TypeError, ValueError: `epoch` is no finite number.
+        """
+        number = check_number("epoch", epoch, low=-float("inf"))
+        return [
+            _interpolate(number, self.thresholds, weight) if isinstance(weight, list) else weight
+            for weight in self.weights
+        ]
+
+    def _checked(self, weight: Any, name: str) -> float | list[float]:
+        if not is_list(weight):
+            return check_number(name, weight)
+        if not self.thresholds:
+            raise ValueError(
+                f"{name} is a schedule, {list(weight)}, and needs epoch_thresholds: one epoch for "
+                "each of its values."
+            )
+        if len(weight) != len(self.thresholds):
+            raise ValueError(
+                f"{name} must have one value per epoch threshold: expected "
+                f"{len(self.thresholds)} for {self.thresholds}, got {len(weight)}."
+            )
+        return [check_number(f"{name}[{i}]", value) for i, value in enumerate(weight)]
+
+
+def _check_thresholds(thresholds: Any) -> list[float]:
+    if thresholds is None:
+        return []
+    if not is_list(thresholds) or not thresholds:
+        raise TypeError(f"epoch_thresholds must be a list of epochs, got {shown(thresholds)}.")
+    epochs = [
+        check_number(f"epoch_thresholds[{i}]", epoch, low=-float("inf"))
+        for i, epoch in enumerate(thresholds)
+    ]
+    if any(left >= right for left, right in itertools.pairwise(epochs)):
+        raise ValueError(f"epoch_thresholds must increase from each to the next, got {epochs}.")
+    return epochs
+
+
+def _interpolate(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    right = bisect.bisect_left(xs, x)
+    if right == 0:
+        return ys[0]
+    if right == len(xs):
+        return ys[-1]
+    fraction = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
+    return ys[right - 1] + fraction * (ys[right] - ys[right - 1])

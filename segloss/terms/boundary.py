@@ -1,0 +1,60 @@
+"""The boundary term: distances to the true boundary, which the data loader computes."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from torch import Tensor
+
+from segloss.foundation.arguments import check_text
+from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import MapSum, Sum
+from segloss.terms.base import RegionTerm, mean
+
+__all__ = ["Boundary"]
+
+
+class Boundary(RegionTerm):
+    r"""Boundary loss: the mean of the probability times a signed distance to the boundary.
+
+    .. math:: \frac{\sum w\,p\,d}{\sum w}
+
+    where d is negative inside of the true region, so the loss is too for good predictions: its
+    least value is the mean of the negative distances. It knows no classes that are absent, whose
+    map is 0. Beside another region term, with a coefficient that grows over the epochs, it moves
+    the boundary.
+
+    Args:
+        map_key: The key of the map in `gt_batch`, (N, C, *spatial), which
+            `segloss.maps.SignedDistanceMap` makes.
+        **region: How the cells are averaged; see `RegionTerm`.
+
+    Source: Kervadec, Bouchtiba, Desrosiers, Granger, Dolz, Ben Ayed, "Boundary loss for highly
+    unbalanced segmentation" (2019).
+
+    Example:
+        >>> import torch
+        >>> from segloss import BoundaryLoss
+        >>> distances = torch.tensor([[[1.0, 0.0, -1.0, 0.0]]])
+        >>> loss = BoundaryLoss(map_key="distances")
+        >>> logits = torch.tensor([[[-40.0, 40.0, 40.0, 40.0]]])
+        >>> loss(logits, torch.tensor([[0, 1, 1, 1]]), maps={"distances": distances})
+        tensor(-0.2500)
+    """
+
+    name = "boundary"
+    map_key: str = "gt_distance_map"
+    sum: MapSum = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(sum=MapSum(check_text("map_key", self.map_key)))
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The map's sums."""
+        return (self.sum,)
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """The mean of p d of each cell."""
+        return mean(confusion[self.sum.hit], confusion.pixel_weight)

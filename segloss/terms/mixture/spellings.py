@@ -1,0 +1,167 @@
+"""Mixtures in other spellings: the documented coefficients of `SegLoss`, and a config's mapping."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from segloss.foundation.arguments import check_keys, check_module_name, check_number, nearest, shown
+from segloss.terms import TERMS, Mixture, RegionTerm, Term
+from segloss.terms.base import is_same, parameter_fields, parameters_of
+from segloss.terms.mixture import Entry
+
+Make = Callable[..., Term]
+"""From a term's name and parameters to the term."""
+
+
+def mixture_of(terms: Any) -> Mixture:
+    """The mixture that an argument `terms` is: a mixture, a term, or a mapping of a config.
+
+    Raises:
+        TypeError, ValueError: It is none of these, or names something that is not there.
+
+    Example:
+        >>> mixture_of({"cross_entropy": 0.5, "lesions": {"term": "dice", "coef": 0.5}})
+        0.5 * CrossEntropy() + 0.5 * Dice().named('lesions')
+    """
+    if isinstance(terms, (Mixture, Term)):
+        return Mixture.of(terms).check_used()
+    if not isinstance(terms, Mapping):
+        raise TypeError(
+            "terms must be a mixture, such as 0.5 * CrossEntropy() + 0.5 * Dice() of "
+            f"segloss.terms, or a mapping such as {{'cross_entropy': 0.5, 'dice': 0.5}}, got "
+            f"{shown(terms)}."
+        )
+    return _mixed(_entries("terms", terms, lambda name, **given: TERMS[name](**given))).check_used()
+
+
+def documented_mixture(
+    *,
+    bce_coef: float = 0.5,
+    dice_coef: float = 0.5,
+    tversky_focal_coef: float = 0.0,
+    smooth: float = 1.0,
+    tversky_alpha: float = 0.3,
+    tversky_beta: float = 0.7,
+    tversky_gamma: float = 0.75,
+    extra_terms: Mapping[Any, Any] | None = None,
+    terms: Any = None,
+    **region: Any,
+) -> Mixture:
+    """The mixture that the documented arguments of `SegLoss` describe.
+
+    `terms` is the whole mixture, beside which the others stay at their defaults. Terms named in
+    `extra_terms` have the same parameters as those of the coefficients, and their own defaults for
+    others.
+
+    Raises:
+        TypeError, ValueError: A coefficient or parameter is wrong, or no coefficient is above 0.
+    """
+    if terms is not None:
+        _check_defaults(
+            {
+                "bce_coef": bce_coef,
+                "dice_coef": dice_coef,
+                "tversky_focal_coef": tversky_focal_coef,
+                "smooth": smooth,
+                "tversky_alpha": tversky_alpha,
+                "tversky_beta": tversky_beta,
+                "tversky_gamma": tversky_gamma,
+                "extra_terms": extra_terms,
+                **region,
+            }
+        )
+        return mixture_of(terms)
+    alpha = check_number("tversky_alpha", tversky_alpha)
+    beta = check_number("tversky_beta", tversky_beta)
+    gamma = check_number("tversky_gamma", tversky_gamma, open_low=True)
+    shared: dict[str, dict[str, Any]] = {
+        "dice": {"smooth": smooth},
+        "focal_tversky": {"alpha": alpha, "beta": beta, "gamma": gamma},
+        "tversky": {"alpha": alpha, "beta": beta},
+    }
+
+    def make(name: str, **given: Any) -> Term:
+        options = region if region.keys() <= set(parameters_of(TERMS[name])) else {}
+        return TERMS[name](**{**options, **shared.get(name, {}), **given})
+
+    coefficients = {
+        "cross_entropy": check_number("bce_coef", bce_coef),
+        "dice": check_number("dice_coef", dice_coef),
+        "focal_tversky": check_number("tversky_focal_coef", tversky_focal_coef),
+    }
+    fixed = [Entry(c, make(name), name) for name, c in coefficients.items()]
+    extra = [] if extra_terms is None else _entries("extra_terms", extra_terms, make)
+    used = [entry for entry in fixed if entry.coefficient > 0]
+    if not used and not any(entry.coefficient for entry in extra):
+        raise ValueError(
+            "One of bce_coef, dice_coef, tversky_focal_coef and extra_terms must be above 0: the "
+            "loss has no term."
+        )
+    return _mixed([*used, *extra])
+
+
+def _check_defaults(arguments: Mapping[str, Any]) -> None:
+    """Raises ValueError if arguments stand beside `terms` that it would have to contain."""
+    signature = inspect.signature(documented_mixture).parameters
+    defaults = {each.name: each.default for each in parameter_fields(RegionTerm)}
+    defaults |= {name: each.default for name, each in signature.items()}
+    changed = [name for name, value in arguments.items() if not is_same(value, defaults[name])]
+    if changed:
+        raise ValueError(
+            f"terms is the whole mixture, and {', '.join(changed)} can't stand beside it: write "
+            "them into its terms, as in 0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2])."
+        )
+
+
+def _mixed(entries: list[Entry]) -> Mixture:
+    written = [_written(entry) for entry in entries]
+    return Mixture(tuple(entries), " + ".join(written))
+
+
+def _written(entry: Entry) -> str:
+    named = "" if entry.name == entry.term.name else f".named({entry.name!r})"
+    factor = "" if entry.coefficient == 1 else f"{entry.coefficient!r} * "
+    return f"{factor}{entry.term!r}{named}"
+
+
+def _entries(argument: str, terms: Any, make: Make) -> list[Entry]:
+    if not isinstance(terms, Mapping):
+        raise TypeError(
+            f"{argument} must be a mapping of terms to coefficients, such as {{'jaccard': 0.2}}, "
+            f"got {shown(terms)}."
+        )
+    return [_entry(argument, key, value, make) for key, value in terms.items()]
+
+
+def _entry(argument: str, key: Any, value: Any, make: Make) -> Entry:
+    """A term, as an object or by name, with a coefficient, or with a mapping of it and more."""
+    where = f"{argument}[{key!r}]"
+    if not isinstance(value, Mapping):
+        coefficient = check_number(where, value)
+        term = _term(argument, where, key, {}, make)
+        return Entry(coefficient, term, term.name)
+    given = dict(value)
+    if "coef" not in given:
+        raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, given))}.")
+    coefficient = check_number(f"{where}['coef']", given.pop("coef"))
+    term = _term(argument, where, given.pop("term", key), given, make)
+    return Entry(coefficient, term, check_module_name(f"A name in {argument}", key))
+
+
+def _term(argument: str, where: str, term: Any, parameters: Mapping[str, Any], make: Make) -> Term:
+    if isinstance(term, Term):
+        if parameters:
+            raise ValueError(
+                f"{where} has a term object, which has its parameters already; leave out: "
+                f"{', '.join(map(str, parameters))}."
+            )
+        return term
+    if not isinstance(term, str) or term not in TERMS:
+        raise ValueError(
+            f"{argument} must hold terms or their names ({', '.join(TERMS)}), got "
+            f"{shown(term)}{nearest(term, TERMS)}."
+        )
+    check_keys(where, parameters, parameters_of(TERMS[term]))
+    return make(term, **parameters)

@@ -1,0 +1,1 @@
+"""Tools around losses: checks, suggestions, plots, and the command line. Nothing imports them."""

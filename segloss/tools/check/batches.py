@@ -1,0 +1,107 @@
+"""Whether the result depends on what it should not: the order of samples, chance, the shards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segloss.foundation.distributed import RankSum
+from segloss.losses.loss_wrapper import LossWrapper
+from segloss.tools.check.example import Example
+from segloss.tools.check.extremes import can_hold
+from segloss.tools.check.inspections import (
+    DoesNotApplyError,
+    FoundWrongError,
+    gradient_error,
+    require_same,
+    value_error,
+)
+from segloss.tools.check.loss_under_test import Outcome, Subject, ignore_index_of, parts_of
+from segloss.tools.check.numerics import SAME_LIMITS
+
+SHARD_LIMIT = 1e-5
+"""How far the mean over shards may be from the loss of the batch."""
+
+
+def sample_order(subject: Subject) -> str:
+    """The samples in another order give the same value, and their own gradients."""
+    example = subject.example
+    if example.samples < 2:
+        raise DoesNotApplyError("the example has fewer than two samples")
+    expected = subject.differentiate(example)
+    order = torch.arange(example.samples)
+    text = ""
+    for other in (order.flip(0), order.roll(1)):
+        outcome = subject.differentiate(example.of_samples(other))
+        moved = [g if g is None else g[other.to(g.device)] for g in expected.gradients]
+        right = Outcome(expected.value, moved)
+        text = require_same("samples in another order", outcome, right, *SAME_LIMITS)
+    return text
+
+
+def deterministic(subject: Subject) -> str:
+    """Two calls are equal to the last bit, and deterministic algorithms exist."""
+    first, second = (subject.differentiate(subject.example) for _ in range(2))
+    if value_error(second.value, first.value) > 0 or gradient_error(second, first) > 0:
+        raise FoundWrongError(
+            f"two calls differ: {first.value.item():.9g} and {second.value.item():.9g}"
+        )
+    torch.use_deterministic_algorithms(True)  # `preserved` sets it back
+    subject.differentiate(subject.example)
+    return "two calls are bit-equal; deterministic algorithms are there"
+
+
+def data_parallel(subject: Subject) -> str:
+    """The mean of the shards' losses, weighted by samples, is the loss of the batch."""
+    if _is_synchronised(subject.loss):
+        return "yes: sync_statistics=True adds statistics up over ranks"
+    example = subject.example
+    if example.samples < 2:
+        raise DoesNotApplyError("the example has fewer than two samples")
+    error = _shard_error(subject, example)
+    if error > SHARD_LIMIT:
+        raise FoundWrongError(f"no: the mean over shards is {error:.0e} off the loss of the batch")
+    ignored = _some_ignored(example, ignore_index_of(subject.loss))
+    if ignored is not None:
+        error = _shard_error(subject, ignored)
+        if error > SHARD_LIMIT:
+            raise FoundWrongError(
+                f"no: exact, but where shards differ in ignored pixels ({error:.0e} off)"
+            )
+    return "yes: the loss of the batch is the mean over shards, weighted by samples"
+
+
+def _is_synchronised(loss: object) -> bool:
+    """Whether every part of the loss adds its statistics up over ranks."""
+    parts = parts_of(loss)
+    sums = [part._add for part in parts if isinstance(getattr(part, "_add", None), RankSum)]
+    wrapped = [part.loss_func for part in parts if isinstance(part, LossWrapper)]
+    foreign = any(not hasattr(loss_func, "_add") for loss_func in wrapped)
+    return bool(sums) and all(add.enabled for add in sums) and not foreign
+
+
+def _shard_error(subject: Subject, example: Example) -> float:
+    """The larger error of two splits: in halves, and the first sample alone."""
+    samples = example.samples
+    whole = subject.value(example).detach()
+    errors = []
+    for first in {samples // 2, 1} if samples % 2 == 0 else {1}:
+        indices = torch.arange(samples)
+        parts = (indices[:first], indices[first:])
+        values = [len(part) * _value(subject, example, part) for part in parts]
+        errors.append(value_error(sum(values, torch.zeros(())) / samples, whole))
+    return max(errors)
+
+
+def _value(subject: Subject, example: Example, part: Tensor) -> Tensor:
+    return subject.value(example.of_samples(part)).detach().double().cpu()
+
+
+def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:
+    """The batch with most of the first sample ignored; None where that can't be said."""
+    target = example.target
+    if ignore_index is None or target is None or not can_hold(target, ignore_index):
+        return None
+    changed = target.clone()
+    changed[0, ..., 1:] = ignore_index
+    return example.with_target(changed)

@@ -1,0 +1,176 @@
+"""One batch to try a loss on, and the batches made of it: other dtypes, fewer samples, extremes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segloss.tools.check.nested_batches import copied, described, in_dtype, leaves, mapped
+
+
+@dataclass(frozen=True)
+class Example:
+    """Predictions and targets.
+
+    Attributes:
+        pred: A prediction, or a tree of them.
+        gt: A target, or a tree of targets and what goes along with them.
+        form: What it is, in words.
+        watched: Whether each tensor of `pred` must get a gradient.
+        all_watched: Whether every watched tensor must get one, and not just one of them.
+        pred_key: The key of the segmentation among the predictions.
+        gt_key: The key of its target.
+        spread: What makes an example of the same form with many pixels; None: nothing.
+    """
+
+    pred: Any
+    gt: Any
+    form: str
+    watched: tuple[bool, ...] = ()
+    all_watched: bool = True
+    pred_key: str = "seg"
+    gt_key: str = "gt_polygons_image"
+    spread: Callable[[], Example] | None = field(default=None, compare=False)
+
+    @classmethod
+    def given(cls, pred: Any, gt: Any, pred_key: str, gt_key: str) -> Example:
+        """The caller's batch: what requires grad must get one, or else one of all must."""
+        tensors = leaves(pred)
+        asked = tuple(t.requires_grad for t in tensors)
+        watched = asked if any(asked) else tuple(t.is_floating_point() for t in tensors)
+        form = f"given; prediction {described(pred)}, target {described(gt)}"
+        return cls(
+            mapped(pred, copied),
+            mapped(gt, copied),
+            form,
+            watched,
+            any(asked) or len(tensors) == 1,
+            pred_key,
+            gt_key,
+        )
+
+    @property
+    def samples(self) -> int:
+        """The number of samples; 0 where tensors do not agree on it."""
+        sizes = {t.shape[0] for t in leaves(self.pred) if t.ndim > 0}
+        return sizes.pop() if len(sizes) == 1 else 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the predictions are."""
+        return leaves(self.pred)[0].device
+
+    def large(self) -> Example:
+        """An example of the same form with many pixels; the same one where it was given."""
+        return self if self.spread is None else self.spread()
+
+    def copy(self) -> Example:
+        """The same with tensors of its own."""
+        return replace(self, pred=mapped(self.pred, copied), gt=mapped(self.gt, copied))
+
+    def to(self, dtype: torch.dtype) -> Example:
+        """All floating-point tensors in another dtype."""
+        return replace(self, pred=in_dtype(self.pred, dtype), gt=in_dtype(self.gt, dtype))
+
+    def of_samples(self, index: Tensor) -> Example:
+        """Some of the samples: of every tensor that has as many as the predictions."""
+        samples = self.samples
+        index = index.to(self.device)
+
+        def take(t: Tensor) -> Tensor:
+            return t[index.to(t.device)] if t.ndim > 0 and t.shape[0] == samples else t
+
+        return replace(self, pred=mapped(self.pred, take), gt=mapped(self.gt, take))
+
+    def with_pred(self, change: Callable[[Tensor], Tensor]) -> Example:
+        """Floating-point predictions changed."""
+        return replace(
+            self, pred=mapped(self.pred, lambda t: change(t) if t.is_floating_point() else t)
+        )
+
+    def with_gt(self, change: Callable[[Tensor], Tensor]) -> Example:
+        """Everything beside the predictions changed."""
+        return replace(self, gt=mapped(self.gt, change))
+
+    @property
+    def prediction(self) -> Tensor | None:
+        """The segmentation among the predictions, if it can be told."""
+        return _main(self.pred, self.pred_key)
+
+    @property
+    def target(self) -> Tensor | None:
+        """The mask or label map among the targets, if it can be told."""
+        target = _main(self.gt, self.gt_key)
+        return target if target is not None and _is_mask(target) else None
+
+    def with_target(self, target: Tensor) -> Example:
+        """Another mask or label map."""
+        return replace(self, gt=_replaced(self.gt, self.target, target))
+
+    def with_prediction(self, prediction: Tensor) -> Example:
+        """Another segmentation."""
+        return replace(self, pred=_replaced(self.pred, self.prediction, prediction))
+
+    def masks(self) -> Tensor | None:
+        """The target as one mask per channel of the prediction, if it can be told."""
+        target, prediction = self.target, self.prediction
+        if target is None or prediction is None or prediction.ndim < 2:
+            return None
+        if target.shape == prediction.shape:
+            return target.to(prediction.dtype)
+        channels = prediction.shape[1]
+        label_map = target.unsqueeze(1) if target.ndim < prediction.ndim else target
+        if label_map.shape != (prediction.shape[0], 1, *prediction.shape[2:]):
+            return None
+        if channels == 1:
+            return label_map.to(prediction.dtype)
+        labels = label_map.squeeze(1).long().clamp(0, channels - 1)
+        return F.one_hot(labels, channels).movedim(-1, 1).to(prediction.dtype)
+
+    def filled(self, empty: bool) -> Example | None:
+        """The target without any foreground, or with nothing else."""
+        target, prediction = self.target, self.prediction
+        if target is None or prediction is None or prediction.ndim < 2:
+            return None
+        channels = prediction.shape[1]
+        if target.shape != prediction.shape and not _holds_masks(target):
+            return self.with_target(torch.full_like(target, 0 if empty else max(channels - 1, 1)))
+        if target.shape == prediction.shape and channels > 1 and bool((target.sum(1) == 1).all()):
+            one = torch.zeros_like(target)
+            one[:, 0 if empty else -1] = 1
+            return self.with_target(one)
+        return self.with_target(torch.full_like(target, 0 if empty else 1))
+
+
+def is_probability(tensor: Tensor) -> bool:
+    """Whether all values could be probabilities."""
+    return tensor.numel() > 0 and bool((tensor >= 0).all() and (tensor <= 1).all())
+
+
+def _holds_masks(target: Tensor) -> bool:
+    """Whether a target of another shape than the prediction's holds masks, and no labels."""
+    return target.is_floating_point() and is_probability(target)
+
+
+def _is_mask(target: Tensor) -> bool:
+    """Whether it holds labels, or values in [0, 1]."""
+    return not target.is_floating_point() or bool(
+        (target == target.round()).all() or is_probability(target)
+    )
+
+
+def _main(tree: Any, key: str) -> Tensor | None:
+    if isinstance(tree, Mapping) and isinstance(tree.get(key), Tensor):
+        main: Tensor = tree[key]
+        return main
+    tensors = leaves(tree)
+    return tensors[0] if len(tensors) == 1 else None
+
+
+def _replaced(tree: Any, old: Tensor | None, new: Tensor) -> Any:
+    return mapped(tree, lambda t: new if t is old else t)

@@ -1,0 +1,255 @@
+"""Finding an example that a loss takes, where none is given.
+
+A loss does not say what it takes, so forms are tried in a fixed order, and the first is used whose
+value is finite and whose gradient is not 0. No two sizes of an example are equal, so that tensors
+that do not belong together fail rather than being broadcast.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segloss.losses.compound_loss import CompoundLoss
+from segloss.losses.loss import Loss
+from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.multi_loss import MultiLoss
+from segloss.tools.check.example import Example
+from segloss.tools.check.frame_field_example import (
+    needs_fields,
+    takes_masks_as_probabilities,
+    with_fields,
+)
+from segloss.tools.check.loss_under_test import Subject, first_line, parts_of
+from segloss.tools.check.nested_batches import described
+
+SPATIAL = (24, 20)
+"""The spatial size of examples."""
+
+TARGETS = (
+    "label map",
+    "masks",
+    "label map with a channel axis",
+    "integer masks",
+    "float label map with a channel axis",
+)
+"""Targets in the order in which they are tried for several channels; for one, masks come first."""
+
+_SAMPLES = 4
+_LARGE_SAMPLES = 2
+LARGE_PIXELS = 2**18
+"""So many pixels has a sample of a large example: 512 x 512."""
+
+
+class NoExampleError(ValueError):
+    """No form of example is taken by the loss."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What kind of batch a loss takes.
+
+    Attributes:
+        channels: The predictions' channels.
+        from_logits: Whether predictions are logits, and not probabilities.
+        target: One of `TARGETS`.
+        batched: Whether predictions and targets are in mappings.
+        exclusive: Whether probabilities add up to 1 over the channels.
+    """
+
+    channels: int
+    from_logits: bool
+    target: str
+    batched: bool
+    exclusive: bool
+
+    def __str__(self) -> str:
+        kind = "logits" if self.from_logits else "probabilities"
+        sums = "" if self.from_logits or not self.exclusive else " that add up to 1"
+        container = " in mappings" if self.batched else ""
+        return f"{kind} of {self.channels} channel(s){sums}, {self.target}{container}"
+
+    def example(self, spatial: Sequence[int], loss: Any, samples: int = _SAMPLES) -> Example:
+        """A batch of this form: each sample has another share of foreground."""
+        generator = torch.Generator().manual_seed(0)
+        shape = (samples, self.channels, *spatial)
+        logits = torch.randn(shape, generator=generator)
+        classes = max(self.channels, 2)
+        noise = torch.rand((samples, *spatial), generator=generator)
+        share = torch.linspace(0.7, 1.2, samples).reshape(-1, *[1] * len(spatial))
+        labels = (noise * share * classes).long().clamp(0, classes - 1)
+        device = _device(loss)
+        pred = self._prediction(logits).to(device)
+        target = self.target_of(labels).to(device)
+        example = Example(
+            pred, target, f"made: {self}; prediction {described(pred)}, target {described(target)}"
+        )
+        example = replace(example, watched=(True,))
+        return _in_mappings(example, loss) if self.batched else example
+
+    def _prediction(self, logits: Tensor) -> Tensor:
+        if self.from_logits:
+            return logits
+        return logits.softmax(1) if self.exclusive else logits.sigmoid()
+
+    def target_of(self, labels: Tensor) -> Tensor:
+        """A label map (N, *spatial) as the target of this form."""
+        if self.target == "label map":
+            return labels
+        if self.target == "label map with a channel axis":
+            return labels.unsqueeze(1)
+        if self.target == "float label map with a channel axis":
+            return labels.unsqueeze(1).float()
+        masks = labels.unsqueeze(1)
+        if self.channels > 1:
+            masks = F.one_hot(labels, self.channels).movedim(-1, 1).contiguous()
+        return masks if self.target == "integer masks" else masks.float()
+
+
+def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Example:
+    """The first example in the order of `forms` that the loss takes.
+
+    Raises:
+        NoExampleError: It takes none; the message has the errors.
+    """
+    form = find_form(loss, forms(loss, channels_of(loss, n_classes)), spatial)
+    return replace(form.example(spatial, loss), spread=_Spread(form, tuple(spatial), loss))
+
+
+def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> Form:
+    """The first form that the loss takes.
+
+    Raises:
+        NoExampleError: It takes none; the message has the errors.
+    """
+    errors: dict[str, list[str]] = {}
+    second_best: Form | None = None
+    for form in candidates:
+        example = form.example(spatial, loss)
+        try:
+            outcome = Subject(loss, example).fresh().differentiate(example)
+        except Exception as error:  # whatever a loss raises, it does not take this form
+            errors.setdefault(first_line(error), []).append(str(form))
+            continue
+        if outcome.is_finite and bool(outcome.flat().any()):
+            return form
+        second_best = form if second_best is None else second_best
+    if second_best is not None:
+        return second_best
+    raise NoExampleError(
+        "; ".join(f"{error} ({_several(tried)})" for error, tried in errors.items())
+    )
+
+
+def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
+    """What is tried: containers, then channels, then kinds of predictions, then targets."""
+    batched = (True, False) if isinstance(loss, (Loss, MultiLoss)) else (False, True)
+    kinds = ((True, False), (False, True), (False, False))
+    if takes_masks_as_probabilities(loss):
+        kinds = kinds[::-1]
+    # A mask, the one channel that is selected of several, would pass for a label map too.
+    several = (TARGETS[2], *TARGETS) if _selects_label_map(loss) else TARGETS
+    for in_mappings, channels in itertools.product(batched, channel_counts):
+        targets = several if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
+        for (from_logits, exclusive), target in itertools.product(kinds, targets):
+            if channels > 1 or not exclusive:
+                yield Form(channels, from_logits, target, in_mappings, exclusive)
+
+
+def channels_of(loss: Any, n_classes: int | None) -> list[int]:
+    """How many channels to try."""
+    parts = parts_of(loss)
+    if n_classes is None:
+        modes = {getattr(part, "mode", None) for part in parts}
+        if modes & {"multiclass", "multilabel"}:
+            return [3]
+        known = {getattr(part, "n_classes", None) for part in parts} - {None}
+        known |= {len(part.weight) for part in parts if _has_class_weights(part)}
+        n_classes = known.pop() if len(known) == 1 else None
+    if not isinstance(n_classes, int):
+        return [1, 3]
+    if needs_fields(loss):
+        return [2, 3]
+    return [1, 2] if n_classes <= 2 else [n_classes]
+
+
+def _selects_label_map(loss: Any) -> bool:
+    """Whether one channel of the target is selected, and its axis dropped."""
+    selectors = [getattr(part, "gt_channels", None) for part in parts_of(loss)]
+    return any(isinstance(getattr(selector, "index", None), int) for selector in selectors)
+
+
+def _has_class_weights(part: Any) -> bool:
+    """Whether it is a loss of PyTorch's that was told of each class's weight."""
+    return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Makes an example with many pixels."""
+
+    form: Form
+    spatial: tuple[int, ...]
+    loss: Any
+
+    def __call__(self) -> Example:
+        growth = LARGE_PIXELS / math.prod(self.spatial)
+        factor = max(1, round(growth ** (1 / len(self.spatial))))
+        spatial = [length * factor for length in self.spatial]
+        return self.form.example(spatial, self.loss, _LARGE_SAMPLES)
+
+    def __deepcopy__(self, memo: Any) -> _Spread:
+        return self
+
+
+def _in_mappings(example: Example, loss: Any) -> Example:
+    """The example under the keys that the loss names, with the maps that it asks for."""
+    pred_key, gt_key = keys_of(loss)
+    gt = {gt_key: example.gt}
+    for name in map_keys(loss):
+        gt[name] = 2 * torch.rand(example.pred.shape, device=example.device) - 1
+    example = replace(
+        example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key
+    )
+    return with_fields(example, loss) if needs_fields(loss) else example
+
+
+def keys_of(loss: Any) -> tuple[str, str]:
+    """The keys of predictions and targets: those that the loss names, or the package's."""
+    keys = {"pred_key": "seg", "gt_key": "gt_polygons_image"}
+    for part in reversed(parts_of(loss)):
+        for name in keys:
+            named = getattr(part, name, None)
+            keys[name] = named if isinstance(named, str) else keys[name]
+    return keys["pred_key"], keys["gt_key"]
+
+
+def map_keys(loss: Any) -> list[str]:
+    """The keys of maps beside the target that terms of this package need."""
+    return [key for part in parts_of(loss) for key in getattr(part, "map_keys", ())]
+
+
+def with_maps(loss: Any) -> Any:
+    """A term that needs maps takes them from batches; anything else is left as it is."""
+    return LossWrapper(loss) if isinstance(loss, CompoundLoss) and map_keys(loss) else loss
+
+
+def _device(loss: Any) -> torch.device:
+    """Where the loss's tensors are."""
+    for part in parts_of(loss):
+        if isinstance(part, torch.nn.Module):
+            for tensor in itertools.chain(part.parameters(), part.buffers()):
+                return tensor.device
+    return torch.device("cpu")
+
+
+def _several(tried: Sequence[str]) -> str:
+    more = len(tried) - 1
+    return f"for {tried[0]}" + (f" and {more} more" if more else "")

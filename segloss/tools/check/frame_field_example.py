@@ -1,0 +1,67 @@
+"""What frame-field losses, and the pre-processes of batches, need beside masks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.frame_field.losses import FrameFieldLoss, SegCrossfieldLoss, SegEdgeInteriorLoss
+from segloss.tools.check.example import Example
+from segloss.tools.check.loss_under_test import parts_of
+
+_MASKS = 3
+"""Interior, edge and vertex."""
+
+
+def needs_fields(loss: Any) -> bool:
+    """Whether the loss is of frame fields, or processes batches before it looks at them."""
+    return any(
+        isinstance(part, FrameFieldLoss) or getattr(part, "pre_processes", None)
+        for part in parts_of(loss)
+    )
+
+
+def takes_masks_as_probabilities(loss: Any) -> bool:
+    """Whether contours are looked at, which logits do not have where they seem to."""
+    return any(isinstance(p, (SegCrossfieldLoss, SegEdgeInteriorLoss)) for p in parts_of(loss))
+
+
+def with_fields(example: Example, loss: Any) -> Example:
+    """The example with frame fields, angles of walls, and what pixel weights are made of.
+
+    Where predictions have two channels, interior and edge, the target has the vertices too.
+    """
+    generator = torch.Generator().manual_seed(1)
+    prediction, target = example.pred[example.pred_key], example.gt[example.gt_key]
+    samples, _, *spatial = prediction.shape
+    names = _names(loss)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator).to(prediction.device)
+
+    if target.shape == prediction.shape and target.shape[1] == _MASKS - 1:
+        target = torch.cat([target, (uniform(samples, 1, *spatial) > 0.9).to(target)], 1)
+    masks = target.shape[1] if target.ndim == prediction.ndim else 1
+    gt = {
+        **example.gt,
+        example.gt_key: target,
+        names["angle_key"]: math.pi * uniform(samples, 1, *spatial),
+        "class_freq": (0.1 + 0.8 * uniform(samples, masks)) / masks,
+        "distances": uniform(samples, 1, *spatial),
+        "sizes": 0.1 + 0.9 * uniform(samples, 1, *spatial),
+    }
+    pred = {**example.pred, names["crossfield_key"]: 2 * uniform(samples, 4, *spatial) - 1}
+    form = f"{example.form}, with frame fields"
+    return replace(example, pred=pred, gt=gt, form=form, watched=(True, True), all_watched=False)
+
+
+def _names(loss: Any) -> dict[str, str]:
+    """The keys of frame fields: those that the loss names, or the package's."""
+    names = {"crossfield_key": "crossfield", "angle_key": "gt_crossfield_angle"}
+    for part in parts_of(loss):
+        names.update({key: getattr(part, key) for key in names if hasattr(part, key)})
+    return names

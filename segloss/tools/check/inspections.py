@@ -1,0 +1,87 @@
+"""What an inspection is: a function that returns what it found, or says why it is not content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.tools.check.loss_under_test import Outcome, Subject, first_line, preserved
+from segloss.tools.check.report import FAIL, NOT_APPLICABLE, PASS, Check
+
+
+class FoundWrongError(Exception):
+    """The loss is wrong in what is inspected; the message says how."""
+
+
+class DoesNotApplyError(Exception):
+    """There is nothing to inspect; the message says why."""
+
+
+class Inspection(NamedTuple):
+    """One check that can be made of a loss.
+
+    Attributes:
+        name: The check's name.
+        inspect: Returns what was found of a loss that is right, and raises otherwise.
+        remedy: What to do about a loss that is wrong.
+        advisory: Whether it only informs.
+    """
+
+    name: str
+    inspect: Callable[[Subject], str]
+    remedy: str
+    advisory: bool = False
+
+    def check(self, subject: Subject) -> Check:
+        """Makes the check; nothing that the loss raises comes through."""
+        try:
+            with preserved(subject.loss):
+                found = self.inspect(subject.fresh())
+        except FoundWrongError as wrong:
+            return Check(self.name, FAIL, str(wrong), self.remedy, self.advisory)
+        except DoesNotApplyError as reason:
+            return Check(self.name, NOT_APPLICABLE, str(reason))
+        except Exception as error:
+            if _lacks_kernel(error):
+                return Check(self.name, NOT_APPLICABLE, first_line(error))
+            return Check(self.name, FAIL, first_line(error), self.remedy, self.advisory)
+        return Check(self.name, PASS, found)
+
+
+def _lacks_kernel(error: Exception) -> bool:
+    """Whether PyTorch has no such operation in this precision on this device."""
+    text = str(error)
+    return "not implemented for 'Half'" in text or "not implemented for 'BFloat16'" in text
+
+
+def value_error(value: Tensor, expected: Tensor) -> float:
+    """The error relative to what is expected, or to 1e-3 where that is less."""
+    value, expected = value.double(), expected.double()
+    if bool(value.isnan() & expected.isnan()) or torch.equal(value, expected):
+        return 0.0
+    error = ((value - expected).abs() / expected.abs().clamp(min=1e-3)).item()
+    return float(error) if error == error else float("inf")
+
+
+def gradient_error(outcome: Outcome, expected: Outcome) -> float:
+    """The error of the gradient in the Euclidean norm, relative to what is expected."""
+    present = [g is not None for g in outcome.gradients]
+    if present != [g is not None for g in expected.gradients]:
+        return float("inf")
+    gradient, right = outcome.flat(), expected.flat()
+    if torch.equal(gradient, right):
+        return 0.0
+    error = (gradient - right).norm() / right.norm().clamp(min=1e-12)
+    return float(error) if not error.isnan() else float("inf")
+
+
+def require_same(what: str, outcome: Outcome, expected: Outcome, value: float, grad: float) -> str:
+    """The errors in words; raises FoundWrongError if they are above the limits."""
+    errors = value_error(outcome.value, expected.value), gradient_error(outcome, expected)
+    text = f"error of the value {errors[0]:.0e}, of the gradient {errors[1]:.0e}"
+    if errors[0] > value or errors[1] > grad:
+        raise FoundWrongError(f"{what}: {text} (limits {value:g} and {grad:g})")
+    return text

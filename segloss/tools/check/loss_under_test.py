@@ -1,0 +1,193 @@
+"""The loss under test: called, differentiated, copied, and left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segloss.foundation.distributed import local_statistics
+from segloss.tools.check.example import Example
+from segloss.tools.check.nested_batches import copied, mapped
+
+
+class NotScalarError(TypeError):
+    """The loss returned something else than a scalar tensor."""
+
+
+class Outcome(NamedTuple):
+    """A value and its gradients, one for each watched prediction; None where none came."""
+
+    value: Tensor
+    gradients: list[Tensor | None]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether value and gradients are finite."""
+        present = [g for g in self.gradients if g is not None]
+        return all(bool(t.isfinite().all()) for t in (self.value, *present))
+
+    def flat(self) -> Tensor:
+        """All gradients in one float64 vector."""
+        present = [g.double().reshape(-1) for g in self.gradients if g is not None]
+        return torch.cat(present) if present else torch.zeros(0, dtype=torch.float64)
+
+
+class Subject(NamedTuple):
+    """A loss and the example that it is tried on."""
+
+    loss: Callable[..., Any]
+    example: Example
+
+    def fresh(self) -> Subject:
+        """The same with copies of both, so that one check leaves nothing to the next."""
+        example = self.example.copy()
+        try:
+            return Subject(copy.deepcopy(self.loss), example)
+        except Exception:  # what can't be copied is restored by `preserved`
+            return Subject(self.loss, example)
+
+    def value(self, example: Example) -> Tensor:
+        """The loss of a batch, as the loss returns it."""
+        return scalar_of(self.loss(example.pred, example.gt))
+
+    def differentiate(self, example: Example) -> Outcome:
+        """The value and its gradients by the predictions that are watched."""
+        pred, inputs = required(example)
+        value = scalar_of(self.loss(pred, mapped(example.gt, copied)))
+        return Outcome(value.detach(), gradients_of(value, inputs))
+
+
+def required(example: Example) -> tuple[Any, list[Tensor]]:
+    """Copies of the predictions, and those of them that require grad now."""
+    marks = iter(example.watched)
+    inputs: list[Tensor] = []
+
+    def leaf(tensor: Tensor) -> Tensor:
+        twin = copied(tensor)
+        if next(marks):
+            inputs.append(twin.requires_grad_())
+        return twin
+
+    return mapped(example.pred, leaf), inputs
+
+
+def gradients_of(value: Tensor, inputs: list[Tensor]) -> list[Tensor | None]:
+    """The gradients; all None where the value has no history."""
+    if not value.requires_grad:
+        return [None] * len(inputs)
+    return list(torch.autograd.grad(value, inputs, allow_unused=True))
+
+
+def scalar_of(result: Any) -> Tensor:
+    """The scalar in what a loss returns: a tensor, or the first of a tuple.
+
+    Raises:
+        NotScalarError: There is none.
+    """
+    value = result[0] if isinstance(result, tuple) and result else result
+    if not isinstance(value, Tensor):
+        raise NotScalarError(f"the loss returns {type(value).__name__}, no tensor")
+    if value.numel() != 1:
+        raise NotScalarError(f"the loss returns a tensor of shape {tuple(value.shape)}")
+    return value.reshape(())
+
+
+@contextlib.contextmanager
+def preserved(loss: Any) -> Iterator[None]:
+    """A context after which the loss, random numbers and switches are what they were."""
+    modules = modules_of(loss)
+    states = [_State(module) for module in modules]
+    python_random = random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpy_random = numpy.random.get_state() if numpy is not None else None
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        with (
+            torch.random.fork_rng(),
+            warnings.catch_warnings(),
+            torch.enable_grad(),
+            local_statistics(),  # other ranks do not wait
+        ):
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        random.setstate(python_random)
+        if numpy is not None:
+            numpy.random.set_state(numpy_random)
+        for state in states:
+            state.restore()
+
+
+class _State:
+    """A module's tensors, gradients and modes at one moment."""
+
+    def __init__(self, module: nn.Module) -> None:
+        tensors = [*module.parameters(), *module.buffers()]
+        self.values = [(tensor, tensor.detach().clone()) for tensor in tensors]
+        self.gradients = [(tensor, tensor.grad) for tensor in module.parameters()]
+        self.modes = [(part, part.training) for part in module.modules()]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for tensor, value in self.values:
+            if not torch.equal(tensor, value):
+                tensor.copy_(value)
+        for parameter, gradient in self.gradients:
+            parameter.grad = gradient
+        for part, training in self.modes:
+            part.training = training
+
+
+def modules_of(loss: Any) -> list[nn.Module]:
+    """The modules that a loss is or, being a function, refers to."""
+    if isinstance(loss, nn.Module):
+        return [loss]
+    owner = getattr(loss, "__self__", None)
+    if owner is not None:
+        return modules_of(owner)
+    function = getattr(loss, "func", loss)  # of a functools.partial
+    if not inspect.isfunction(function):
+        return [m for m in getattr(loss, "__dict__", {}).values() if isinstance(m, nn.Module)]
+    try:
+        variables = inspect.getclosurevars(function)
+    except ValueError:  # a variable that is not set yet
+        return []
+    referred = [*variables.nonlocals.values(), *variables.globals.values()]
+    return [value for value in referred if isinstance(value, nn.Module)]
+
+
+def parts_of(loss: Any) -> list[Any]:
+    """The loss, and every module in it."""
+    parts: list[Any] = [loss]
+    for module in modules_of(loss):
+        parts += [part for part in module.modules() if part is not loss]
+    return parts
+
+
+def ignore_index_of(loss: Any) -> int | None:
+    """The value that marks ignored pixels; None where there is none, or parts do not agree."""
+    names = ("ignore_index", "ignore_label")
+    found = {
+        getattr(part, name) for part in parts_of(loss) for name in names if hasattr(part, name)
+    }
+    value = found.pop() if len(found) == 1 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's type and the first line of its message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,0 +1,294 @@
+"""Making all checks of a loss, and the report on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from segloss.foundation.arguments import check_integer, is_list, nearest
+from segloss.losses.loss import Criterion
+from segloss.tools.check import basics, batches, extremes, numerics
+from segloss.tools.check.example import Example
+from segloss.tools.check.example_search import (
+    SPATIAL,
+    NoExampleError,
+    find_example,
+    keys_of,
+    with_maps,
+)
+from segloss.tools.check.inspections import Inspection
+from segloss.tools.check.loss_under_test import NotScalarError, Subject, first_line, preserved
+from segloss.tools.check.nested_batches import leaves
+from segloss.tools.check.report import FAIL, NOT_APPLICABLE, Check, LossReport
+
+INSPECTIONS = (
+    Inspection(
+        "scalar",
+        basics.scalar,
+        "Take the mean, and return one floating-point tensor without dimensions (or a tuple that "
+        "starts with it).",
+    ),
+    Inspection(
+        "gradient flow",
+        basics.gradient_flow,
+        "Look for detach(), item(), argmax(), rounding or torch.no_grad() between the predictions "
+        "and the loss.",
+    ),
+    Inspection(
+        "gradient values",
+        basics.gradient_values,
+        "Look at a backward of your own, or at a part of the loss that is detached from the "
+        "predictions.",
+    ),
+    Inspection(
+        "finite in float32",
+        extremes.finite_in_float32,
+        "Compute from logits (logsigmoid, log_softmax, *_with_logits) in place of log(p), and "
+        "clamp before the logarithm, not after it.",
+    ),
+    Inspection(
+        "finite in bfloat16",
+        extremes.finite_in_bfloat16,
+        "Convert predictions to float32 first: prediction.float().",
+    ),
+    Inspection(
+        "finite in float16",
+        extremes.finite_in_float16,
+        "Convert predictions to float32 first: sums over pixels pass 65504, the largest float16, "
+        "and small constants such as 1e-8 are 0 in it.",
+    ),
+    Inspection(
+        "perfect prediction",
+        extremes.perfect_prediction,
+        "Guard logarithms, roots and powers at 0: their derivatives there are infinite.",
+    ),
+    Inspection(
+        "empty target",
+        extremes.empty_target,
+        "Guard denominators: with nothing in the target and nothing predicted it is 0/0.",
+    ),
+    Inspection(
+        "full target",
+        extremes.full_target,
+        "Guard denominators and logarithms where there is no background.",
+    ),
+    Inspection(
+        "all ignored",
+        extremes.all_ignored,
+        "Return a loss of 0 with a gradient of 0 where no pixel is left: divide by max(count, 1).",
+    ),
+    Inspection(
+        "sample order",
+        batches.sample_order,
+        "Look for reshapes that mix samples with pixels or channels, and for indices into the "
+        "batch.",
+    ),
+    Inspection(
+        "precision",
+        numerics.precision,
+        "Sum in float64, or pairwise (torch.sum) rather than one after the other, and subtract no "
+        "large numbers.",
+    ),
+    Inspection(
+        "memory layout",
+        numerics.memory_layout,
+        "Use reshape or flatten in place of view, and no strides or memory order.",
+    ),
+    Inspection(
+        "deterministic",
+        batches.deterministic,
+        "Look for random numbers, dropout in training mode, or a state that each call changes.",
+    ),
+    Inspection(
+        "inputs untouched",
+        basics.inputs_untouched,
+        "Leave out the operations in place (ending in _) on arguments, or clone first; add keys to "
+        "a copy of the batch.",
+    ),
+    Inspection(
+        "autocast",
+        numerics.autocast,
+        "Compute in float32: convert the predictions, and put the loss into "
+        "torch.autocast(device_type, enabled=False).",
+    ),
+    Inspection(
+        "compile",
+        numerics.compiled,
+        "Leave out what a compiler can't follow: item(), NumPy, branches that depend on values.",
+    ),
+    Inspection(
+        "data parallel",
+        batches.data_parallel,
+        "Ranks that average gradients train with another loss than one process would. For losses "
+        "of segloss: sync_statistics=True. For others: gather statistics, or accept it.",
+        advisory=True,
+    ),
+)
+"""All checks, in the order in which they are made."""
+
+
+def check_loss(
+    loss: Callable[..., Any],
+    example: tuple[Any, Any] | None = None,
+    *,
+    n_classes: int | None = None,
+    spatial: Sequence[int] = SPATIAL,
+    checks: Sequence[str] | None = None,
+) -> LossReport:
+    """Tries a loss on a batch in every way in which losses are known to go wrong.
+
+    The loss, its buffers, gradients and modes, and the state of random numbers are left as they
+    were. Whatever the loss raises becomes a verdict.
+
+    Args:
+        loss: A loss of this package, or any module or function of (prediction, target) or of
+            (pred_batch, gt_batch) that returns a scalar, or a tuple that starts with it.
+        example: (prediction, target), or (pred_batch, gt_batch) as mappings, with at least two
+            samples along the first axis. Predictions that require grad must all get a gradient; if
+            none does, all of floating point are made to, and one must. None: batches of several
+            forms are made, and the first that the loss takes is used (see `docs/checking.md`).
+        n_classes: The number of classes of the example that is made; 2: one channel, or two. None:
+            what the loss says of itself (`n_classes`, `mode`), or else one channel, then three.
+        spatial: The spatial size of the example that is made, 1 to 3 numbers.
+        checks: The names of the checks to make, of `segloss.tools.check.run_checks.INSPECTIONS`; None: all.
+
+    Returns:
+        The report: `print` it, or ask it for `passed`, `failed`, `checks`, `to_dict()`.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; never because of what the loss does.
+
+    Example:
+        >>> import torch
+        >>> report = check_loss(torch.nn.BCEWithLogitsLoss(), checks=["scalar", "sample order"])
+        >>> report.passed
+        True
+        >>> report["scalar"].reason
+        '0.819037, float32'
+    """
+    _check_callable(loss)
+    chosen = _chosen(checks)
+    spatial = _check_spatial(spatial)
+    if n_classes is not None:
+        check_integer("n_classes", n_classes, 2)
+    name = _name_of(loss)
+    loss = with_maps(loss)
+    if example is not None:
+        found = _given(loss, example)
+    else:
+        try:
+            with preserved(loss):
+                found = find_example(loss, n_classes, spatial)
+        except NoExampleError as error:
+            return LossReport(name, "none", [_no_example(str(error))])
+    return LossReport(name, found.form, _made(Subject(loss, found), chosen))
+
+
+def assert_loss(
+    loss: Callable[..., Any], example: tuple[Any, Any] | None = None, **options: Any
+) -> LossReport:
+    """`check_loss` for tests: returns the report of a loss that passes.
+
+    Args:
+        loss: See `check_loss`.
+        example: See `check_loss`.
+        **options: The further arguments of `check_loss`.
+
+    Raises:
+        AssertionError: A check failed; the message is the report.
+        TypeError, ValueError: An argument is wrong.
+
+    Example:
+        >>> from segloss import DiceLoss
+        >>> assert_loss(DiceLoss(), checks=["scalar", "gradient flow", "empty target"]).passed
+        True
+    """
+    report = check_loss(loss, example, **options)
+    if not report.passed:
+        raise AssertionError(f"\n{report}")
+    return report
+
+
+def _made(subject: Subject, chosen: Sequence[Inspection]) -> list[Check]:
+    """The checks; without a scalar there is nothing to check but that."""
+    error = _scalar_error(subject)
+    checks = []
+    for inspection in chosen:
+        if error and inspection.name != "scalar":
+            checks.append(Check(inspection.name, NOT_APPLICABLE, "there is no scalar"))
+        else:
+            checks.append(inspection.check(subject))
+    if error and not any(check.name == "scalar" for check in checks):
+        checks.insert(0, Check("scalar", FAIL, error, INSPECTIONS[0].remedy))
+    return checks
+
+
+def _scalar_error(subject: Subject) -> str:
+    """Why the loss has no scalar on its example; empty if it has one."""
+    try:
+        with preserved(subject.loss):
+            fresh = subject.fresh()
+            fresh.value(fresh.example)
+    except NotScalarError as error:
+        return str(error)
+    except Exception as error:
+        return first_line(error)
+    return ""
+
+
+def _no_example(errors: str) -> Check:
+    return Check(
+        "scalar",
+        FAIL,
+        f"no example that was tried is taken: {errors}",
+        "Pass example=(prediction, target), or n_classes and spatial that fit the loss.",
+    )
+
+
+def _check_callable(loss: Any) -> None:
+    if isinstance(loss, type) or not callable(loss):
+        hint = f": make an instance, {loss.__name__}()" if isinstance(loss, type) else ""
+        raise TypeError(f"loss must be a module or a function, got {loss!r}{hint}.")
+
+
+def _chosen(checks: Any) -> list[Inspection]:
+    known = {inspection.name: inspection for inspection in INSPECTIONS}
+    if checks is None:
+        return list(INSPECTIONS)
+    if not is_list(checks):
+        raise TypeError(f"checks must be a list of names, got {checks!r}.")
+    for name in checks:
+        if name not in known:
+            raise ValueError(
+                f"checks must be of {', '.join(known)}; got {name!r}{nearest(name, known)}."
+            )
+    return [known[name] for name in checks]
+
+
+def _check_spatial(spatial: Any) -> Sequence[int]:
+    if not is_list(spatial) or not 1 <= len(spatial) <= 3:
+        raise ValueError(f"spatial must be 1 to 3 sizes, such as (24, 20), got {spatial!r}.")
+    return [check_integer(f"spatial[{i}]", size, 1) for i, size in enumerate(spatial)]
+
+
+def _given(loss: Any, example: Any) -> Example:
+    if not (isinstance(example, tuple) and len(example) == 2):
+        raise TypeError(
+            "example must be a tuple (prediction, target) or (pred_batch, gt_batch), got "
+            f"{type(example).__name__}."
+        )
+    for name, part in zip(("prediction", "target"), example, strict=True):
+        if not leaves(part):
+            kind = "mapping without tensors" if isinstance(part, Mapping) else type(part).__name__
+            raise TypeError(f"The example's {name} must be a tensor or a mapping of them: {kind}.")
+    return Example.given(*example, *keys_of(loss))
+
+
+def _name_of(loss: Any) -> str:
+    inner = loss.loss if isinstance(loss, Criterion) else loss
+    named = getattr(inner, "__name__", None)
+    kind = type(inner).__name__
+    own = getattr(inner, "name", None)
+    if isinstance(named, str):
+        return named
+    return f"{kind} {own!r}" if isinstance(own, str) and own != kind else kind

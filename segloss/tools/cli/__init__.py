@@ -1,0 +1,24 @@
+"""The command `segloss`: looking at losses and configs from a terminal.
+
+It needs the extra `cli` (Typer, Rich and pylatexenc), and `segloss plot` the extra `plots`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line, or says what to install for it."""
+    try:
+        from segloss.tools.cli.app import run
+    except ModuleNotFoundError as error:
+        if (error.name or "segloss").split(".")[0] == "segloss":
+            raise
+        print(
+            f"segloss: error: the command line needs {error.name}, which is not installed: "
+            "pip install 'pytorch-segloss[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.exit(run())

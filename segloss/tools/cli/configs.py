@@ -1,0 +1,100 @@
+"""The config that a command is given: what it says, and the losses that are built of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segloss.config.build import build_loss
+from segloss.config.find import read_loss
+from segloss.config.specs import CompoundSpec, LossSpec
+from segloss.losses.loss import Loss
+from segloss.losses.multi_loss import MultiLoss
+
+ConfigPath = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="A YAML file with a loss, as build_loss takes it."),
+]
+
+Allowed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="PREFIX",
+        help="Classes that the config may name beside the known losses, such as my_package. "
+        "(with its dot); may be given several times. Their code is run.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A loss of a config.
+
+    Attributes:
+        loss: The loss itself.
+        block: What the config says of it, with `_target_`.
+        alone: The loss behind the config's pre-processes, with a weight of 1.
+    """
+
+    loss: Loss
+    block: Mapping[str, Any]
+    alone: Loss | MultiLoss
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config with its losses built; a single loss counts as a sum of one.
+
+    Attributes:
+        title: The file's name.
+        multi_loss: All losses.
+        components: Each of them.
+    """
+
+    title: str
+    multi_loss: MultiLoss
+    components: Sequence[Component]
+
+    @property
+    def busiest_epoch(self) -> float:
+        """The first of the schedule's epochs at which the most losses have a weight above 0."""
+        schedule = self.multi_loss.schedule
+        return max(
+            schedule.thresholds or [0.0], key=lambda epoch: sum(w > 0 for w in schedule.at(epoch))
+        )
+
+
+def load_config(path: Path, allow: Sequence[str] | None) -> Config:
+    """Reads a config and builds its losses.
+
+    Raises:
+        FileNotFoundError, ImportError, TypeError, ValueError: As `build_loss`.
+    """
+    allow = tuple(allow or ())
+    spec, loss = read_loss(path, allow), build_loss(path, allow)
+    multi_loss = loss if isinstance(loss, MultiLoss) else MultiLoss([loss], [1.0])
+    losses = [member for member in multi_loss.loss_funcs if isinstance(member, Loss)]
+    components = [
+        Component(member, block, _alone(member, multi_loss))
+        for member, block in zip(losses, _blocks(spec, len(losses)), strict=True)
+    ]
+    return Config(path.name, multi_loss, components)
+
+
+def _blocks(spec: CompoundSpec | LossSpec, count: int) -> Sequence[Mapping[str, Any]]:
+    """What the config says of each loss."""
+    if isinstance(spec, CompoundSpec):
+        return [loss.block for loss in spec.losses]
+    blocks = spec.block.get("loss_funcs", [spec.block])  # of a MultiLoss under `loss:`
+    return blocks if len(blocks) == count else [{}] * count
+
+
+def _alone(loss: Loss, multi_loss: MultiLoss) -> Loss | MultiLoss:
+    if not multi_loss.pre_processes:
+        return loss
+    return MultiLoss([loss], [1.0], pre_processes=multi_loss.pre_processes)

@@ -1,0 +1,179 @@
+"""`segloss explain`: what the losses of a config are, weigh and cost."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.schedule import WeightSchedule
+from segloss.tools.cli.configs import Allowed, Component, Config, ConfigPath, load_config
+from segloss.tools.cli.cost import Cost, cost_of, cost_of_pre_processes
+from segloss.tools.cli.formulas import as_text, formula_of
+from segloss.tools.cli.list_losses import purpose_of
+from segloss.tools.cli.parameters import as_config, parameters_of
+from segloss.tools.cli.progress import progress
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_BAR_COUNT = 24
+
+PRE_PROCESSES = "(pre-processes)"
+"""What the costs call the pre-processes, which are no loss."""
+
+
+def explain(
+    config: ConfigPath,
+    shape: Annotated[
+        str,
+        typer.Option(
+            metavar="N,C,H,W",
+            help="The predictions on which a step is timed: samples, channels, and 1 to 3 lengths.",
+        ),
+    ] = "2,4,256,256",
+    cost: Annotated[
+        bool, typer.Option("--cost/--no-cost", help="Whether to time a step of each loss.")
+    ] = True,
+    allow: Allowed = None,
+) -> None:
+    """Explain each loss of a config.
+
+    Shows its formula, its arguments, its weight over the epochs, and what forward and backward
+    cost on this machine, now. A loss that does not take the channels of --shape is timed with as
+    many as it takes.
+    """
+    sizes = parse_shape(shape)
+    loaded = load_config(config, allow)
+    console = Console(highlight=False)
+    count = len(loaded.components)
+    console.print(f"[bold]{loaded.title}[/bold]: {count} {'losses' if count > 1 else 'loss'}\n")
+    for i, component in enumerate(loaded.components):
+        console.print(_title(component), _facts(loaded, i, allow or ()), "")
+    if cost:
+        costs = _costs(loaded, sizes)
+        machine = f"{platform.machine()}, one thread"
+        console.print(f"[bold]A step here[/bold]: forward and backward, median ({machine})")
+        console.print(_cost_table(costs))
+
+
+def parse_shape(text: str) -> list[int]:
+    """The sizes in "2,4,256,256".
+
+    Raises:
+        ValueError: They are not 3 to 5 whole numbers above 0.
+    """
+    parts = text.replace("x", ",").split(",")
+    if not (3 <= len(parts) <= 5 and all(part.strip().isdecimal() for part in parts)):
+        raise ValueError(
+            f"--shape must be 3 to 5 whole numbers, samples, channels and lengths, such as "
+            f"2,4,256,256; got {text!r}."
+        )
+    sizes = [int(part) for part in parts]
+    if not all(sizes):
+        raise ValueError(f"--shape must be of numbers above 0, got {text!r}.")
+    return sizes
+
+
+def _title(component: Component) -> Text:
+    kind = type(component.loss).__name__
+    if isinstance(component.loss, LossWrapper):
+        kind = type(component.loss.loss_func).__name__
+    return Text.assemble((component.loss.name, "bold cyan"), f"  {kind}")
+
+
+def _facts(config: Config, index: int, allow: Sequence[str]) -> Table:
+    component = config.components[index]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(ratio=1)
+    for label, content in _rows(component, allow):
+        table.add_row(f"  {label}", content)
+    table.add_row("  weight", _weight(config.multi_loss.schedule, index))
+    return table
+
+
+def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
+    """What is said of a loss, with labels."""
+    inner = getattr(component.loss, "loss_func", component.loss)
+    kind = type(inner)
+    yield "purpose", Text(purpose_of(kind))
+    formula = formula_of(kind)
+    if formula is not None:
+        yield "formula", Text(as_text(formula))
+    yield from _terms(inner)
+    parameters = [p for p in parameters_of(component.block, allow) if p.name != "name"]
+    changed = [Text(f"* {p}") for p in parameters if p.differs]
+    if changed:
+        yield "set", Group(*changed)
+    rest = [f"{p.name}={as_config(p.value)}" for p in parameters if not p.differs]
+    if rest:
+        yield "default", Text(", ".join(rest), style="dim")
+
+
+def _terms(loss: object) -> Iterator[tuple[str, Text]]:
+    """The terms of a compound loss, with their coefficients."""
+    mixture = getattr(loss, "mixture", None)
+    if mixture is None or (len(mixture.components) < 2 and hasattr(loss, "term_type")):
+        return
+    for i, part in enumerate(mixture.components):
+        formula = formula_of(type(part.term))
+        text = f"{part.coefficient:g} {part.name}"
+        yield "terms" if i == 0 else "", Text(f"{text}: {as_text(formula)}" if formula else text)
+
+
+def _weight(schedule: WeightSchedule, index: int) -> Text:
+    """A weight in words, and as a curve where it changes."""
+    weight = schedule.weights[index]
+    if not isinstance(weight, list):
+        return Text(f"{weight:g} in all epochs")
+    steps = [f"{w:g} at epoch {e:g}" for e, w in zip(schedule.thresholds, weight, strict=True)]
+    return Text(f"{sparkline(schedule, index)}  {', '.join(steps)}")
+
+
+def sparkline(schedule: WeightSchedule, index: int) -> str:
+    """The curve of a weight between the first and the last threshold, as a row of bars.
+
+    Example:
+        >>> sparkline(WeightSchedule([[0.0, 1.0]], [0, 10]), 0).strip()
+        '▁▁▁▂▂▂▃▃▃▄▄▅▅▅▆▆▆▇▇▇██'
+    """
+    first, last = schedule.thresholds[0], schedule.thresholds[-1]
+    epochs = [first + (last - first) * i / (_BAR_COUNT - 1) for i in range(_BAR_COUNT)]
+    weights = [schedule.at(epoch)[index] for epoch in epochs]
+    highest = max(weights) or 1.0
+    return "".join(_BARS[round(weight / highest * (len(_BARS) - 1))] for weight in weights)
+
+
+def _costs(config: Config, shape: Sequence[int]) -> dict[str, Cost]:
+    """The costs of all losses, and of the pre-processes, measured with a progress bar."""
+    config.multi_loss.set_epoch(config.busiest_epoch)
+    costs = {
+        component.loss.name: cost_of(component, shape)
+        for component in progress(config.components, "timing")
+    }
+    if config.multi_loss.pre_processes:
+        costs[PRE_PROCESSES] = cost_of_pre_processes(config.multi_loss, shape)
+    return costs
+
+
+def _cost_table(costs: Mapping[str, Cost]) -> Table:
+    total = sum(cost.milliseconds or 0 for cost in costs.values())
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("loss", style="cyan")
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column("predictions", ratio=1)
+    for name, cost in costs.items():
+        if cost.milliseconds is None:
+            table.add_row(name, "-", "-", cost.batch)
+        else:
+            share = f"{cost.milliseconds / total:.0%}"
+            table.add_row(name, f"{cost.milliseconds:.3g}", share, cost.batch)
+    table.add_row("total", f"{total:.3g}", "", "")
+    return table

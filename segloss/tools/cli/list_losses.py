@@ -1,0 +1,73 @@
+"""`segloss list`: all losses that have a name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from segloss.config import registry
+from segloss.frame_field.losses import FrameFieldLoss
+from segloss.losses.term_losses import TermLoss
+
+
+def list_losses() -> None:
+    """List all losses that a config can call by their names.
+
+    The classes are what `_target_` takes, as in `_target_: segloss.JaccardLoss`. Losses of
+    segmentation-models-pytorch, MONAI, kornia and pytorch-toolbelt can be named by their full
+    paths, such as monai.losses.DiceLoss.
+    """
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("class", no_wrap=True)
+    table.add_column("what it is", ratio=1)
+    for title, losses in grouped().items():
+        table.add_section()
+        table.add_row(f"[bold]{title}[/bold]")
+        for name, loss in losses.items():
+            table.add_row(f"[cyan]{name}[/cyan]", loss.__name__, purpose_of(loss))
+    console.print(table)
+
+
+def grouped() -> dict[str, dict[str, type[nn.Module]]]:
+    """The registered losses by name, in groups."""
+    groups: dict[str, dict[str, type[nn.Module]]] = {}
+    for name in registry.list_losses():
+        loss = registry.get_loss(name)
+        groups.setdefault(_group(loss), {})[name] = loss
+    return {title: groups[title] for title in _GROUPS if title in groups}
+
+
+def _group(loss: type[nn.Module]) -> str:
+    if issubclass(loss, TermLoss):
+        return _TERMS
+    if issubclass(loss, FrameFieldLoss):
+        return _FIELDS
+    package = loss.__module__.split(".")[0]
+    return {"segloss": _OWN, "torch": _TORCH}.get(package, _YOURS)
+
+
+_OWN, _TERMS, _FIELDS = "segloss", "single terms", "frame fields"
+_TORCH, _YOURS = "PyTorch", "registered"
+_GROUPS = (_OWN, _TERMS, _FIELDS, _TORCH, _YOURS)
+
+
+def purpose_of(loss: type[nn.Module]) -> str:
+    """The first sentence of a class's docstring, without the markup and what it refers to.
+
+    Example:
+        >>> from segloss import JaccardLoss
+        >>> purpose_of(JaccardLoss)
+        'Jaccard (intersection over union) loss.'
+    """
+    documentation = inspect.getdoc(loss) if loss.__doc__ else ""
+    paragraph = " ".join((documentation or "").split("\n\n")[0].split())
+    sentence = re.split(r"(?<=\.)\s|; see ", paragraph)[0]
+    plain = re.sub(r":\w+:|`", "", sentence).rstrip(".:")
+    return f"{plain}." if plain else ""

@@ -1,0 +1,67 @@
+"""`segloss suggest`: from a folder of masks to a loss's config, its reasons, and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def suggest(
+    masks: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of masks: PNG, BMP, GIF, TIFF, NumPy or NIfTI; label maps, or a "
+            "subfolder for each class.",
+            metavar="MASKS",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The YAML file for the config.")
+    ] = Path("loss.yaml"),
+    picture: Annotated[
+        Path, typer.Option(help="The file for the picture of the dataset: PNG, PDF or SVG.")
+    ] = Path("dataset.png"),
+    ignore_index: Annotated[
+        int | None,
+        typer.Option(help="The number that marks pixels to be left out; found, if it is 255."),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(help="labels: a file is a mask; classes: a folder is a class; auto: either."),
+    ] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Suggest a loss for a folder of masks, and say why it is as it is."""
+    _check_free(output, picture, force=force)
+    from segloss.tools.suggest import suggest as suggest_loss
+
+    suggestion = suggest_loss(
+        masks,
+        layout=layout,
+        ignore_index=ignore_index,
+        workers=workers,
+        progress=True,
+    )
+    _console().print(*suggestion.tables())
+    suggestion.save(output, force=force)
+    suggestion.plot(picture)
+    typer.echo(f"The config is in {output}, and the picture of the dataset in {picture}.")
+
+
+def _check_free(*paths: Path, force: bool) -> None:
+    """Raises FileExistsError before the masks are read, not after."""
+    there = [str(path) for path in paths if path.exists()]
+    if there and not force:
+        raise FileExistsError(
+            f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} there already: replace by "
+            "--force, or choose other names by --output and --picture."
+        )
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,26 @@
+"""Pictures of losses: schedules, what an error costs, and curves of a training.
+
+Each function returns a Matplotlib figure, which is saved by `figure.savefig("picture.png")`, and
+shown by a notebook. It needs the extra `plots`.
+
+Example:
+    >>> from segloss import SegLoss
+    >>> from segloss.tools.plots import plot_landscape
+    >>> len(plot_landscape(SegLoss(n_classes=4)).axes)
+    3
+"""
+
+try:
+    import matplotlib as _matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "segloss.tools.plots needs Matplotlib, which is not installed: "
+        "pip install 'pytorch-segloss[plots]'."
+    ) from error
+
+from segloss.tools.plots.curves import plot_curves
+from segloss.tools.plots.landscape import plot_landscape
+from segloss.tools.plots.overview import plot_overview
+from segloss.tools.plots.schedules import plot_schedules
+
+__all__ = ["plot_curves", "plot_landscape", "plot_overview", "plot_schedules"]

@@ -1,0 +1,130 @@
+"""What an error of the prediction costs: a loss over the reference shape's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from segloss.foundation.arguments import shown
+from segloss.tools.check.example_search import NoExampleError
+from segloss.tools.plots.reference_shape import (
+    STRETCHES,
+    SWEEPS,
+    Array,
+    Setting,
+    Sweep,
+    loss_of_disc,
+)
+from segloss.tools.plots.style import WIDTH, plain
+
+
+def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure:
+    """Draws a loss while a disc's prediction is moved, shrunk or grown, and blurred.
+
+    The disc has a radius of 20 pixels, in an image of 96; its prediction is confident inside and
+    outside (a logit of 8, or -8). With several classes it is cut into pieces. Losses of frame
+    fields get the field of the predicted disc.
+
+    Args:
+        loss: A loss of this package, or any module or function of (prediction, target), that takes
+            images; a `MultiLoss` with schedules after its `set_epoch`.
+        title: What to write above; None: the loss's name.
+
+    Returns:
+        A figure of three axes, with the loss as it is, not divided by any norm but its own.
+
+    Raises:
+        TypeError, ValueError: It is no loss, or takes no prediction of a disc.
+
+    Example:
+        >>> from segloss import DiceLoss
+        >>> moved, resized, blurred = plot_landscape(DiceLoss()).axes
+        >>> shift, loss = moved.lines[0].get_data()
+        >>> bool((loss[1:] > loss[:-1]).all())
+        True
+    """
+    value = landscape_of(loss)
+    figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
+    panels = figure.subplots(1, len(SWEEPS))
+    for axes, sweep in zip(panels, SWEEPS, strict=True):
+        draw_sweep(axes, sweep, curve(value, sweep))
+    share_limits(panels)
+    panels[0].set_ylabel("loss", fontsize=10)
+    figure.suptitle(name_of(loss) if title is None else title, fontsize=12, fontweight="bold")
+    return figure
+
+
+def landscape_of(loss: Any) -> Callable[[Setting], float]:
+    """From a prediction of the disc to its loss.
+
+    Raises:
+        TypeError, ValueError: It is no loss, or takes no prediction of a disc.
+    """
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(f"loss must be a module or a function, got {shown(loss)}.")
+    try:
+        return loss_of_disc(loss)
+    except NoExampleError as error:
+        raise ValueError(
+            f"{name_of(loss)} takes no prediction of a disc, in none of the forms tried: {error}"
+        ) from error
+
+
+def name_of(loss: Any) -> str:
+    """The loss's own name, or that of its class."""
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    return name if isinstance(name, str) else type(loss).__name__
+
+
+def curve(value: Callable[[Setting], float], sweep: Sweep, values: Array | None = None) -> Array:
+    """The loss at each value of a sweep, or at others of its field."""
+    values = sweep.values if values is None else values
+    return np.array([value(sweep.at(number)) for number in values])
+
+
+def draw_sweep(axes: Axes, sweep: Sweep, losses: Array) -> None:
+    """Draws the loss over a sweep."""
+    axes.plot(sweep.values, losses, color=sweep.colour, linewidth=2.2)
+    plain(axes, "", sweep.label)
+    axes.set_title(sweep.title, fontsize=11, fontweight="bold", color=sweep.colour)
+    axes.xaxis.label.set_fontsize(9)
+    axes.margins(x=0.02)
+    if sweep.field == "softness":
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator([0.25, 1, 4, 16]))
+        axes.xaxis.set_major_formatter(FixedFormatter(["¼", "1", "4", "16"]))
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
+def share_limits(panels: Sequence[Axes]) -> None:
+    """Gives panels one loss axis, which holds 0."""
+    values = np.concatenate([line.get_ydata() for axes in panels for line in axes.lines])
+    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
+    room = 0.06 * (high - low)
+    for axes in panels:
+        axes.set_ylim(low - room * (low < 0), (high + room) or 1.0)
+    for axes in panels[1:]:
+        axes.tick_params(labelleft=False)
+
+
+def draw_errors(axes: Axes, value: Callable[[Setting], float]) -> None:
+    """Draws the loss over each kind of error, from none to the largest."""
+    for stretch in STRETCHES:
+        losses = curve(value, stretch.sweep, stretch.values)
+        places = np.linspace(0, 1, len(losses))
+        axes.plot(places, losses, color=stretch.colour, linewidth=1.8, label=stretch.label)
+    name_errors(axes)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+
+
+def name_errors(axes: Axes) -> None:
+    """Gives axes over errors their ticks, none and most, and no frame."""
+    axes.set_xticks([0, 1], ["none", "most"])
+    axes.tick_params(labelsize=9)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

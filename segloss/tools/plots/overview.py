@@ -1,0 +1,66 @@
+"""A compound loss at a glance: its weights, and what errors cost in each of its losses."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from segloss.losses.multi_loss import MultiLoss
+from segloss.tools.plots.landscape import draw_errors, landscape_of
+from segloss.tools.plots.schedules import check_multi_loss, draw_schedules
+from segloss.tools.plots.style import WIDTH
+
+_COLUMNS = 3
+
+
+def plot_overview(multi_loss: MultiLoss) -> Figure:
+    """Draws the weights over the epochs, and below each loss over the errors of a disc.
+
+    The errors are those of `plot_landscape`, from none to the largest. The losses are as they are,
+    without their weights. A loss that takes no disc has an empty panel that says so.
+
+    Args:
+        multi_loss: The losses.
+
+    Raises:
+        TypeError: `multi_loss` is no MultiLoss.
+
+    Example:
+        >>> from segloss import SegLoss, DiceLoss
+        >>> len(plot_overview(MultiLoss([SegLoss(), DiceLoss()], [1.0, 1.0])).axes)
+        4
+    """
+    check_multi_loss(multi_loss)
+    losses = list(multi_loss.loss_funcs)
+    rows = math.ceil((len(losses) + 1) / _COLUMNS)
+    heights = [2.6 + 0.2 * math.ceil(len(losses) / 3), 2.0 * rows]
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+    draw_schedules(above.subplots(), multi_loss)
+    panels = list(below.subplots(rows, _COLUMNS, squeeze=False).flat)
+    for axes, loss in zip(panels, losses, strict=False):
+        alone = MultiLoss([loss], [1.0], pre_processes=multi_loss.pre_processes)
+        _draw(axes, alone if multi_loss.pre_processes else loss, str(loss.name))
+    _draw_legend(panels[: len(losses)], panels[len(losses) :])
+    return figure
+
+
+def _draw(axes: Axes, loss: object, name: str) -> None:
+    axes.set_title(name, fontsize=9, fontweight="bold")
+    try:
+        draw_errors(axes, landscape_of(loss))
+    except ValueError:
+        axes.axis("off")
+        axes.text(0.5, 0.5, "takes no disc", ha="center", va="center", fontsize=9)
+
+
+def _draw_legend(panels: list[Axes], free: list[Axes]) -> None:
+    """Writes the errors' names into the first panel that is free, and empties the rest."""
+    for axes in free:
+        axes.axis("off")
+    drawn = [axes for axes in panels if axes.lines]
+    if drawn:
+        handles, labels = drawn[0].get_legend_handles_labels()
+        free[0].legend(handles, labels, loc="center", frameon=False, fontsize=9)

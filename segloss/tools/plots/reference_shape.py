@@ -1,0 +1,286 @@
+"""The reference shape: a disc, and predictions of it that are moved, resized or blurred.
+
+The truth is a disc. Its prediction is confident inside and soft at the edge. With several classes
+that exclude each other, the disc is cut like a cake, a piece for each but the background; with
+independent channels, each has the whole disc, but that of frame fields the second has its edge, and
+the third the corners, of which there are none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segloss.maps import SignedDistanceMap, SkeletonMap
+from segloss.tools.check.example_search import (
+    SPATIAL,
+    Form,
+    channels_of,
+    find_form,
+    forms,
+    keys_of,
+    map_keys,
+    with_maps,
+)
+from segloss.tools.check.frame_field_example import needs_fields
+from segloss.tools.check.loss_under_test import parts_of, preserved, scalar_of
+
+Array = NDArray[np.float64]
+
+SIDE = 96
+CENTRE = (47.5, 35.5)
+"""Row and column; the disc stays in the image when it is moved or grown as far as it is here."""
+
+RADIUS = 20.0
+CONFIDENT = 8.0
+"""The largest logit, of either sign: a probability of 0.9997."""
+
+_EDGE = 2.0
+"""Half the width of the disc's edge, in pixels."""
+
+
+class Setting(NamedTuple):
+    """A prediction of the disc.
+
+    Attributes:
+        shift: How far it is moved to the right, in pixels.
+        factor: Its radius over the true one.
+        softness: Over how many pixels a logit changes by 1 at the edge.
+    """
+
+    shift: float = 0.0
+    factor: float = 1.0
+    softness: float = 1.0
+
+
+class Sweep(NamedTuple):
+    """Settings of which one field changes.
+
+    Attributes:
+        field: The field.
+        values: Its values.
+        title: What is done to the prediction.
+        label: What the values are.
+        colour: The colour of the curve.
+    """
+
+    field: str
+    values: Array
+    title: str
+    label: str
+    colour: str
+
+    def at(self, value: float) -> Setting:
+        """The setting with that value."""
+        return Setting()._replace(**{self.field: float(value)})
+
+
+class Stretch(NamedTuple):
+    """An error from none to the largest.
+
+    Attributes:
+        sweep: The sweep that it is a part of.
+        values: Its values, from the right one on.
+        label: What it is.
+        colour: The colour of the curve.
+    """
+
+    sweep: Sweep
+    values: Array
+    label: str
+    colour: str
+
+
+_MOVED, _GROWN, _BLURRED, _SHRUNK = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+
+SHIFTED = Sweep("shift", np.arange(0.0, 41.0), "moved sideways", "shift in pixels", _MOVED)
+RESIZED = Sweep(
+    "factor", np.linspace(0.4, 1.8, 43), "shrunk or grown", "radius over the true one", _GROWN
+)
+BLURRED = Sweep(
+    "softness", np.geomspace(0.25, 16.0, 37), "blurred", "softness of the edge in pixels", _BLURRED
+)
+SWEEPS = (SHIFTED, RESIZED, BLURRED)
+
+STRETCHES = (
+    Stretch(SHIFTED, np.linspace(0, 40, 21), "moved, up to\n40 pixels", _MOVED),
+    Stretch(RESIZED, np.linspace(1, 1.8, 17), "grown, up to\n1.8 times", _GROWN),
+    Stretch(RESIZED, np.linspace(1, 0.4, 17), "shrunk, down to\n0.4 times", _SHRUNK),
+    Stretch(BLURRED, np.geomspace(1, 16, 17), "blurred, up to\n16 pixels", _BLURRED),
+)
+
+
+def distance(row: float, column: float) -> Tensor:
+    """The distance of each pixel from a point, (1, 1, SIDE, SIDE), float64."""
+    down, right = _offsets(row, column)
+    return torch.hypot(down, right)[None, None]
+
+
+def true_mask() -> Tensor:
+    """The disc, (1, 1, SIDE, SIDE), float64."""
+    return (distance(*CENTRE) < RADIUS).double()
+
+
+def logits_of(setting: Setting) -> Tensor:
+    """A prediction of the disc, (1, 1, SIDE, SIDE), float64."""
+    return _confident(_depth(setting), setting)
+
+
+def maps_of_mask() -> dict[str, Tensor]:
+    """The distances and the skeleton of the disc, each (1, 1, SIDE, SIDE), float64."""
+    sample = SkeletonMap()(**SignedDistanceMap()(mask=true_mask()[0, 0].long()))
+    return {key: sample[key][None].double() for key in ("gt_distance_map", "gt_skeleton")}
+
+
+def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
+    """From a prediction of the disc to its loss.
+
+    Args:
+        loss: A loss of this package, or any module or function of (prediction, target).
+
+    Raises:
+        NoExampleError: The loss takes no batch of two spatial dimensions that is known here.
+    """
+    loss = with_maps(loss)
+    with preserved(loss):
+        form = find_form(loss, forms(loss, channels_of(loss, None)), SPATIAL)
+
+    @torch.no_grad()
+    def value(setting: Setting) -> float:
+        with preserved(loss), _one_thread():
+            return scalar_of(loss(*batch_of(setting, form, loss))).item()
+
+    return value
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """A context of one thread: others would wait for each other longer than a disc takes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
+    """The prediction and the truth as a loss takes them, float32."""
+    fields = needs_fields(loss)
+    logits, labels = _channels(setting, form, fields), _labels(form)
+    if not form.from_logits:
+        exclusive = _is_exclusive(form) and not fields
+        logits = logits.softmax(1) if exclusive else logits.sigmoid()
+    prediction = logits.float()
+    target = _target(labels, form, fields)
+    if not form.batched:
+        return prediction, target
+    pred_key, gt_key = keys_of(loss)
+    maps = maps_of_mask() if map_keys(loss) else {}
+    expanded = {k: maps[k].expand_as(prediction).float() for k in maps if k in map_keys(loss)}
+    pred, gt = {pred_key: prediction}, {gt_key: target, **expanded}
+    return _with_fields(setting, pred, gt, gt_key, loss) if fields else (pred, gt)
+
+
+def _offsets(row: float, column: float) -> tuple[Tensor, Tensor]:
+    axis = torch.arange(SIDE, dtype=torch.float64)
+    return (axis[:, None] - row).expand(SIDE, SIDE), (axis[None] - column).expand(SIDE, SIDE)
+
+
+def _angle(column: float) -> Tensor:
+    """The direction from the disc's centre to each pixel, (1, 1, SIDE, SIDE)."""
+    down, right = _offsets(CENTRE[0], column)
+    return torch.atan2(down, right)[None, None]
+
+
+def _depth(setting: Setting) -> Tensor:
+    """How deep each pixel is inside the predicted disc, in pixels."""
+    return setting.factor * RADIUS - distance(CENTRE[0], CENTRE[1] + setting.shift)
+
+
+def _confident(depth: Tensor, setting: Setting) -> Tensor:
+    return (depth / setting.softness).clamp(-CONFIDENT, CONFIDENT)
+
+
+def _is_exclusive(form: Form) -> bool:
+    """Whether classes exclude each other: whoever takes a label map of several channels."""
+    return form.channels > 1 and ("label map" in form.target or form.exclusive)
+
+
+def _channels(setting: Setting, form: Form, fields: bool) -> Tensor:
+    """The logits of all channels, (1, C, SIDE, SIDE)."""
+    depth = _depth(setting)
+    if fields and form.channels > 1:
+        edge = _EDGE - depth.abs()
+        corners = torch.full_like(depth, -torch.inf).expand(-1, form.channels - 2, -1, -1)
+        return _confident(torch.cat([depth, edge, corners], 1), setting)
+    if not _is_exclusive(form):
+        return logits_of(setting).expand(-1, form.channels, -1, -1)
+    pieces = [_piece_depth(setting, i, form.channels - 1) for i in range(form.channels - 1)]
+    inside = [torch.minimum(depth, piece) for piece in pieces]
+    return _confident(torch.cat([-depth, *inside], 1), setting) / 2
+
+
+def _piece_depth(setting: Setting, index: int, pieces: int) -> Tensor:
+    """How deep each pixel is inside a piece of the cake, by its two straight sides."""
+    middle = 2 * math.pi * (index + 0.5) / pieces - math.pi
+    column = CENTRE[1] + setting.shift
+    off = (_angle(column) - middle + math.pi).remainder(2 * math.pi) - math.pi
+    if pieces == 1:
+        return torch.full_like(off, torch.inf)
+    return (math.pi / pieces - off.abs()) * distance(CENTRE[0], column)
+
+
+def _labels(form: Form) -> Tensor:
+    """The truth as a label map, (1, SIDE, SIDE)."""
+    pieces = max(form.channels - 1, 1) if _is_exclusive(form) else 1
+    turn = (_angle(CENTRE[1]) + math.pi) / (2 * math.pi)
+    piece = (turn * pieces).long().clamp(max=pieces - 1)
+    return ((piece + 1) * true_mask().long())[0]
+
+
+def _target(labels: Tensor, form: Form, fields: bool) -> Tensor:
+    if fields and form.channels > 1:
+        edge = (RADIUS - distance(*CENTRE)).abs() < _EDGE
+        return torch.cat([true_mask(), edge.double(), torch.zeros_like(true_mask())], 1).float()
+    if _is_exclusive(form):
+        return form.target_of(labels)
+    if "label map" in form.target:
+        return labels.float().unsqueeze(1) if "float" in form.target else labels
+    masks = true_mask().expand(-1, form.channels, -1, -1)
+    return masks.long() if form.target == "integer masks" else masks.float()
+
+
+def _with_fields(
+    setting: Setting, pred: dict[str, Tensor], gt: dict[str, Tensor], gt_key: str, loss: Any
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The batches with the frame field of the predicted disc, and the walls' angles of the true."""
+    names = {"crossfield_key": "crossfield", "angle_key": "gt_crossfield_angle"}
+    for part in parts_of(loss):
+        names.update({key: getattr(part, key) for key in names if hasattr(part, key)})
+    turned = 4 * _tangent(CENTRE[1] + setting.shift)
+    still = torch.zeros_like(turned)
+    field = torch.cat([-turned.cos(), -turned.sin(), still, still], 1)
+    masks = gt[gt_key]
+    shares = masks.flatten(2).mean(2) if masks.ndim == 4 else masks.float().mean().reshape(1, 1)
+    inside = true_mask()
+    added = {
+        names["angle_key"]: _tangent(CENTRE[1]).float(),
+        "class_freq": shares.clamp(0.01, 0.3),
+        "distances": torch.ones(1, 1, SIDE, SIDE),
+        "sizes": torch.where(inside > 0, inside.mean(), 1.0).float(),
+    }
+    return {**pred, names["crossfield_key"]: field.float()}, {**gt, **added}
+
+
+def _tangent(column: float) -> Tensor:
+    """The walls' direction around a centre: an angle from down to right, as image gradients go."""
+    down, right = _offsets(CENTRE[0], column)
+    return (torch.atan2(right, down) + math.pi / 2)[None, None]

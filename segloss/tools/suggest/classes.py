@@ -1,0 +1,184 @@
+"""What the numbers in masks mean: which are classes, and which is the ignore value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
+
+_SPARSE = 16
+"""From this number of classes on, half of them must occur."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How a loss is to read the masks.
+
+    Attributes:
+        n_classes: What the loss is told: 2 for sigmoid, whatever the number of channels.
+        channels: How many channels the network must predict.
+        sigmoid: Whether channels are independent: two classes, or one file a class.
+        ignore_index: The value of pixels to be left out; None: there is none.
+        foreground: In masks of 0 and one other number, that number, which the loss must be given
+            as 1; None elsewhere.
+        statistics: What was counted of each class, in the order of labels or channels; None for a
+            label that never occurs.
+        names: What the classes are called.
+        reason: How this was told, in a sentence.
+    """
+
+    n_classes: int
+    channels: int
+    sigmoid: bool
+    ignore_index: int | None
+    foreground: int | None
+    statistics: Sequence[ClassStatistics | None]
+    names: Sequence[str]
+    reason: str
+
+    @property
+    def present(self) -> list[ClassStatistics]:
+        """The classes that occur."""
+        return [counted for counted in self.statistics if counted is not None]
+
+    @property
+    def unused(self) -> list[int]:
+        """The labels that never occur."""
+        return [i for i, counted in enumerate(self.statistics) if counted is None]
+
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
+        """A mask as the loss takes it: the foreground's number, whatever it is, becomes 1."""
+        if self.foreground in (None, 1):
+            return mask
+        left_out = self.ignore_index if self.ignore_index is not None else 0
+        return np.where(mask == left_out, left_out, mask == self.foreground)
+
+
+def find_classes(
+    statistics: DatasetStatistics,
+    ignore_index: int | None,
+    *,
+    by_class: bool,
+    names: Sequence[str] | None,
+) -> Classes:
+    """Tells the classes from what was counted.
+
+    Args:
+        statistics: Those of all masks.
+        ignore_index: The value to leave out, where it is known.
+        by_class: Whether there is one file, or channel, a class.
+        names: The classes' names, where they are known.
+
+    Raises:
+        ValueError: There is but one class, or labels have such gaps that they can't be meant.
+    """
+    if by_class:
+        return _channels(statistics, ignore_index, names)
+    values = sorted(statistics.classes)
+    if ignore_index is None and VOID in values and VOID - 1 not in values and len(values) > 2:
+        ignore_index = VOID
+        share = statistics.classes[VOID].pixels / statistics.pixels
+        edges = statistics.classes[VOID].edge_share
+        void = (
+            f"; {VOID}, far above them, marks {share:.1%} of the pixels to be left out ({edges:.0%}"
+            " of these touch a class)"
+        )
+    elif ignore_index in values:
+        share = statistics.classes[ignore_index].pixels / statistics.pixels
+        void = f"; {ignore_index}, by your word, marks {share:.1%} of the pixels to be left out"
+    else:
+        void = ""
+    labels = [value for value in values if value != ignore_index]
+    _check_labels(labels, ignore_index)
+    if labels[0] == 0 and len(labels) == 2:
+        return _two_classes(statistics, labels[1], ignore_index, void)
+    return _many_classes(statistics, labels, ignore_index, void)
+
+
+def _two_classes(
+    statistics: DatasetStatistics, foreground: int, ignore_index: int | None, void: str
+) -> Classes:
+    named = f"0 and {foreground}"
+    convert = "" if foreground == 1 else f": {foreground} is the foreground, and must become 1"
+    counted = statistics.classes
+    return Classes(
+        n_classes=2,
+        channels=1,
+        sigmoid=True,
+        ignore_index=ignore_index,
+        foreground=foreground,
+        statistics=[counted[0], counted[foreground]],
+        names=["background", "foreground"],
+        reason=f"masks hold {named}{convert}{void}",
+    )
+
+
+def _many_classes(
+    statistics: DatasetStatistics, labels: list[int], ignore_index: int | None, void: str
+) -> Classes:
+    count = labels[-1] + 1
+    missing = [label for label in range(count) if label not in labels]
+    gaps = f"; {_listed(missing)} never occur" if missing else ""
+    counted = statistics.classes
+    return Classes(
+        n_classes=count,
+        channels=count,
+        sigmoid=False,
+        ignore_index=ignore_index,
+        foreground=None,
+        statistics=[counted[label] if label in labels else None for label in range(count)],
+        names=[f"class {label}" for label in range(count)],
+        reason=f"masks hold the labels {_listed(labels)}{gaps}{void}",
+    )
+
+
+def _channels(
+    statistics: DatasetStatistics, ignore_index: int | None, names: Sequence[str] | None
+) -> Classes:
+    count = len(names) if names else max(statistics.classes, default=0) + 1
+    names = names or [f"channel {i}" for i in range(count)]
+    empty = [name for i, name in enumerate(names) if i not in statistics.classes]
+    if empty:
+        raise ValueError(
+            f"Every class must occur, and the masks of {', '.join(empty)} are all 0: leave out "
+            "classes that are never there."
+        )
+    return Classes(
+        n_classes=2,
+        channels=count,
+        sigmoid=True,
+        ignore_index=ignore_index,
+        foreground=None,
+        statistics=[statistics.classes[i] for i in range(count)],
+        names=names,
+        reason=f"one file a class: {count} channels, each with a sigmoid, which may overlap",
+    )
+
+
+def _check_labels(labels: list[int], ignore_index: int | None) -> None:
+    if len(labels) < 2:
+        found = f"{labels[0]} alone" if labels else "no label"
+        besides = f" besides the ignore value {ignore_index}" if ignore_index is not None else ""
+        raise ValueError(
+            f"Masks must hold at least two classes, and all of these hold {found}{besides}: look "
+            "whether this is the right folder, and whether the labels were lost on export."
+        )
+    count = labels[-1] + 1
+    if len(labels) > 2 and count > _SPARSE and count > 2 * len(labels):
+        raise ValueError(
+            f"Labels must be 0, 1, 2 ..., and most are missing up to {labels[-1]}: masks hold "
+            f"{_listed(labels)}. Renumber them, such as by numpy.searchsorted({labels[:12]}, mask)"
+            f"{' and so on' if len(labels) > 12 else ''}, or say which to ignore by ignore_index."
+        )
+
+
+def _listed(labels: Sequence[int]) -> str:
+    if len(labels) > 3 and labels[-1] - labels[0] == len(labels) - 1:
+        return f"{labels[0]} to {labels[-1]}"
+    shown = ", ".join(map(str, labels[:8]))
+    return f"{shown} ... {labels[-1]}" if len(labels) > 8 else shown

@@ -1,0 +1,176 @@
+"""A page about a dataset: how frequent its classes are, how large their regions, and examples."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics, Thumbnail
+
+EXAMPLES, COLUMNS = 6, 3
+MOST_BARS = 24
+"""Classes that are drawn; of more, the most frequent and the rarest."""
+
+BACKGROUND, VOID_COLOUR = "#20242b", "#ffffff"
+
+Named = Sequence[tuple[str, ClassStatistics, str]]
+"""Name, counts and colour of each class that is drawn."""
+
+
+def draw(classes: Classes, statistics: DatasetStatistics) -> Figure:
+    """The page."""
+    palette = colours(classes)
+    named = _drawn(classes, palette)
+    examples = _examples([one for one in named if one[2] != BACKGROUND])
+    columns = min(len(examples), COLUMNS)
+    rows = -(-len(examples) // columns)
+    height = 1.3 + 0.3 * len(named)
+    figure = Figure(figsize=(11, height + 3.4 * rows + 0.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[height + 0.3, 3.4 * rows])[
+        :, 0
+    ]
+    frequency, presence, size = above.subplots(1, 3, sharey=True, width_ratios=[5, 3, 5])
+    _draw_frequencies(frequency, named, statistics)
+    _draw_presence(presence, named, statistics)
+    _draw_sizes(size, named)
+    figure.suptitle(_title(statistics, classes), fontsize=12, fontweight="bold")
+    _draw_examples(below.subplots(rows, columns, squeeze=False).ravel(), examples, classes, palette)
+    return figure
+
+
+def colours(classes: Classes) -> list[str]:
+    """A colour for each class, far apart in hue; the background dark."""
+    count = len(classes.statistics)
+    first = not (classes.sigmoid and classes.foreground is None)  # of one file a class, none is it
+    hues = [(0.58 + 0.618034 * i) % 1 for i in range(count)]  # the golden section spreads them
+    rgb = [colorsys.hls_to_rgb(hue, 0.52 + 0.1 * (i % 3), 0.62) for i, hue in enumerate(hues)]
+    named = ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in rgb]
+    return [BACKGROUND, *named[: count - 1]] if first else named
+
+
+def _drawn(classes: Classes, palette: Sequence[str]) -> Named:
+    named = [
+        (name, counted, colour)
+        for name, counted, colour in zip(classes.names, classes.statistics, palette, strict=True)
+        if counted is not None
+    ]
+    if len(named) <= MOST_BARS:
+        return named
+    by_frequency = sorted(named, key=lambda one: -one[1].frequency)
+    kept = [*by_frequency[: MOST_BARS // 2], *by_frequency[-MOST_BARS // 2 :]]
+    return [one for one in named if one in kept]
+
+
+def _title(statistics: DatasetStatistics, classes: Classes) -> str:
+    occur = len(classes.present)
+    void = f", {statistics.void / statistics.pixels:.1%} left out" if statistics.void else ""
+    masks = f"{statistics.masks:,} mask{'s' if statistics.masks > 1 else ''}"
+    return f"{masks}, {statistics.pixels:,} pixels{void}, {occur} classes"
+
+
+def _draw_frequencies(axes: Axes, named: Named, statistics: DatasetStatistics) -> None:
+    shares = [counted.pixels / statistics.valid_pixels for _, counted, _ in named]
+    positions = range(len(named))
+    axes.barh(positions, shares, color=[colour for *_, colour in named])
+    axes.plot([c.frequency for _, c, _ in named], positions, "|", color="black", markersize=12)
+    for position, share in zip(positions, shares, strict=True):
+        right = max(share, named[position][1].frequency)
+        axes.text(right, position, f"  {share:.2%}", va="center", fontsize=8)
+    axes.set(xscale="log", xlim=(min(shares) / 3, 4), yticks=positions)
+    axes.set_yticklabels([name for name, *_ in named])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.3g}"))
+    _decorate(axes, "share of the pixels", "bar: of all; line: where present")
+
+
+def _draw_presence(axes: Axes, named: Named, statistics: DatasetStatistics) -> None:
+    shares = [counted.masks / statistics.masks for _, counted, _ in named]
+    axes.barh(range(len(named)), shares, color=[colour for *_, colour in named])
+    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "half", "all"])
+    axes.tick_params(axis="y", left=False)
+    _decorate(axes, "masks that hold it", "")
+
+
+def _draw_sizes(axes: Axes, named: Named) -> None:
+    """The sizes of all regions as a histogram each, on one logarithmic axis."""
+    largest = max(max(counted.sizes) for _, counted, _ in named)
+    edges = np.geomspace(1, largest + 1, 28)
+    for position, (_, counted, colour) in enumerate(named):
+        sizes = np.array(list(counted.sizes))
+        counts, _ = np.histogram(sizes, edges, weights=list(counted.sizes.values()))
+        heights = 0.85 * counts / counts.max()
+        axes.bar(
+            edges[:-1],
+            -heights,
+            width=np.diff(edges),
+            bottom=position + 0.42,
+            align="edge",
+            color=colour,
+        )
+        axes.plot([counted.median_size] * 2, [position - 0.4, position + 0.4], color="black")
+    axes.set(xscale="log", xlim=(0.9, 1.5 * largest))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.tick_params(axis="y", left=False)
+    _decorate(axes, "sizes of connected regions", "pixels; black: the median")
+
+
+def _decorate(axes: Axes, title: str, label: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(label, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="x", alpha=0.2)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.minorticks_off()
+
+
+def _examples(named: Named) -> list[tuple[str, Thumbnail]]:
+    """For each class, the rarest first, the mask with most of it; no mask twice."""
+    chosen: dict[str, tuple[str, Thumbnail]] = {}
+    for name, counted, _ in sorted(named, key=lambda one: one[1].frequency):
+        if counted.example is not None:
+            chosen.setdefault(counted.example.name, (name, counted.example))
+    return list(chosen.values())[:EXAMPLES]
+
+
+def _draw_examples(
+    panels: Sequence[Axes],
+    examples: Sequence[tuple[str, Thumbnail]],
+    classes: Classes,
+    palette: Sequence[str],
+) -> None:
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (name, example) in zip(panels, examples, strict=False):
+        labels = _as_labels(example, classes)
+        colour_map = ListedColormap([VOID_COLOUR, BACKGROUND, *palette])
+        axes.imshow(labels, cmap=colour_map, vmin=-2, vmax=len(palette) - 1, interpolation="none")
+        axes.set_title(f"{_short(example.name)}\nmost of: {name}", fontsize=9)
+
+
+def _as_labels(example: Thumbnail, classes: Classes) -> np.ndarray:
+    """What to draw: the class of each pixel, -1 where there is none, -2 where it is left out."""
+    mask = example.mask
+    if mask.ndim == 3:  # one file a class: the rarest on top, as the others cover more
+        order = np.argsort([-counted.frequency for counted in classes.present])
+        labels = np.full(mask.shape[1:], -1)
+        for channel in order:
+            labels[mask[channel] == 1] = channel
+        return labels
+    labels = classes.labels(mask)
+    return (
+        labels
+        if classes.ignore_index is None
+        else np.where(mask == classes.ignore_index, -2, labels)
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"...{name[-37:]}"

@@ -1,0 +1,41 @@
+"""From the rules to a config: all settings in their order, and where in the config each belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from segloss.tools.suggest import rules
+from segloss.tools.suggest.advice import Advice
+from segloss.tools.suggest.rules import Facts
+
+SCHEDULE = ("normalize_losses", "max_samples", "weight")
+"""Settings of the compound loss; all others are those of `SegLoss`."""
+
+
+def make_plan(facts: Facts) -> list[Advice]:
+    """What all rules say."""
+    return [
+        rules.n_classes(facts),
+        rules.from_logits(facts),
+        rules.ignore_index(facts),
+        rules.pos_weight(facts) if facts.classes.sigmoid else rules.class_weights(facts),
+        *rules.coefficients(facts),
+        *rules.tversky(facts),
+        rules.region_reduction(facts),
+        rules.skip_absent_classes(facts),
+        *rules.norms(facts),
+        rules.schedule(facts),
+    ]
+
+
+def as_config(plan: Sequence[Advice]) -> dict[str, Any]:
+    """The config, as `segloss.build_loss` takes it; settings without a value are left out."""
+    values = {advice.key: advice.value for advice in plan if advice.value is not None}
+    weight = values.pop("weight")
+    compound = {
+        "normalize_losses": values.pop("normalize_losses"),
+        "normalization_params": {"max_samples": values.pop("max_samples")},
+        "loss_list": [{"_target_": "segloss.SegLoss", "name": "seg", **values, "weight": weight}],
+    }
+    return {"loss_params": {"compound_loss": compound}}

@@ -1,0 +1,199 @@
+"""Where masks come from: a folder, a list of files, or arrays; each becomes a source of one mask.
+
+Two layouts of folders are known. A folder of label maps has a file for each mask, in subfolders or
+not. A folder of classes has a subfolder for each class, and in all of them the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segloss.tools.suggest.reading import (
+    READERS,
+    Mask,
+    as_mask,
+    read_array,
+    stem_of,
+    suffix_of,
+    values_of,
+)
+
+LAYOUTS = ("auto", "labels", "classes")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One mask, before it is read.
+
+    Attributes:
+        name: What messages call it.
+        parts: A file or array; with one file a class, one for each class.
+        by_class: Whether there is one file, or channel, a class.
+        ignore_index: The value that may be below 0, or stand in a mask of one class.
+    """
+
+    name: str
+    parts: Sequence[Any]
+    by_class: bool
+    ignore_index: int | None
+
+    def read(self) -> Mask:
+        """The mask, (*spatial), or (classes, *spatial) of 0 and 1 where there is one file a class.
+
+        Raises:
+            OSError, ValueError: It can't be read, or is no mask.
+        """
+        least = min(0, self.ignore_index or 0)
+        masks = [as_mask(_array_of(part), least=least) for part in self.parts]
+        if not self.by_class:
+            return masks[0]
+        if len({mask.shape for mask in masks}) > 1:
+            shapes = ", ".join(str(mask.shape) for mask in masks)
+            raise ValueError(f"its files must have one shape, and have {shapes}")
+        return np.stack([_one_class(mask, self.ignore_index) for mask in masks])
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The masks of a dataset.
+
+    Attributes:
+        sources: The masks, which can be gone through once.
+        count: How many there are; None: it is not known.
+        class_names: The names of the classes' folders; None for label maps and arrays.
+        by_class: Whether there is one file, or channel, a class.
+    """
+
+    sources: Iterable[Source]
+    count: int | None
+    class_names: Sequence[str] | None
+    by_class: bool
+
+
+def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
+    """The masks in a folder, a list of files, or arrays.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or nothing in it that could be a mask.
+        ValueError: Classes' folders have different names in them.
+    """
+    if isinstance(masks, (str, Path)):
+        return _find_in_folder(Path(masks), layout, ignore_index)
+    by_class = layout == "classes"
+    count = len(masks) if hasattr(masks, "__len__") else None
+    if count == 0:
+        raise ValueError("masks must hold at least one mask, and is empty.")
+    return Collection(_sources_of(masks, by_class, ignore_index), count, None, by_class)
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """The files in a folder and its subfolders that may be masks, in order."""
+    files = folder.rglob("*")
+    return sorted(path for path in files if _is_mask(path) and not path.name.startswith("."))
+
+
+def _find_in_folder(folder: Path, layout: str, ignore_index: int | None) -> Collection:
+    files = _files_of(folder)
+    by_folder: dict[Path, dict[str, Path]] = {}
+    for path in files:
+        by_folder.setdefault(path.parent, {})[stem_of(path)] = path
+    if layout == "labels" or (layout == "auto" and not _are_classes(by_folder, folder)):
+        names = (str(path.relative_to(folder)) for path in files)
+        sources = [Source(n, [p], False, ignore_index) for n, p in zip(names, files, strict=True)]
+        return Collection(sources, len(sources), None, False)
+    stems = _same_names(by_folder)
+    sources = [
+        Source(stem, [inside[stem] for inside in by_folder.values()], True, ignore_index)
+        for stem in stems
+    ]
+    names_of_classes = [str(path.relative_to(folder)) for path in by_folder]
+    return Collection(sources, len(sources), names_of_classes, True)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    if not folder.exists():
+        raise FileNotFoundError(f"There is no folder of masks at {str(folder)!r}.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"masks must be a folder, and {str(folder)!r} is a file.")
+    files = mask_files(folder)
+    if not files:
+        raise FileNotFoundError(
+            f"{str(folder)!r} must hold masks ({', '.join(READERS)}), in it or in its subfolders, "
+            f"and holds {_what_is_there(folder)}."
+        )
+    return files
+
+
+def _what_is_there(folder: Path) -> str:
+    suffixes = sorted({path.suffix.lower() for path in folder.rglob("*") if path.is_file()})
+    if not suffixes:
+        return "no files"
+    lossy = {".jpg", ".jpeg"} & set(suffixes)
+    hint = " (JPEG changes labels near edges: export the masks again, as PNG)" if lossy else ""
+    return f"{', '.join(suffix or 'files without a suffix' for suffix in suffixes)} alone{hint}"
+
+
+def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
+    """Whether folders look like classes: two or more, right inside, that share most names."""
+    if len(by_folder) < 2 or any(inside.parent != folder for inside in by_folder):
+        return False
+    names = [set(stems) for stems in by_folder.values()]
+    return len(set.intersection(*names)) > len(set.union(*names)) / 2
+
+
+def _same_names(by_folder: dict[Path, dict[str, Path]]) -> list[str]:
+    every = sorted(set().union(*by_folder.values()))
+    missing = [
+        f"{folder.name} has no {stem}"
+        for folder, stems in by_folder.items()
+        for stem in every
+        if stem not in stems
+    ]
+    if missing:
+        more = f", and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ValueError(
+            "With one folder a class, all folders must have the same names: "
+            f"{', '.join(missing[:5])}{more}. Where a class is not in an image, its mask is all 0. "
+            "If these are label maps in subfolders, set layout='labels' (--layout labels)."
+        )
+    return every
+
+
+def _sources_of(masks: Iterable[Any], by_class: bool, ignore_index: int | None) -> Iterator[Source]:
+    for number, mask in enumerate(masks):
+        is_path = isinstance(mask, (str, Path))
+        if by_class and is_path:
+            raise ValueError(
+                "layout='classes' takes a folder with a subfolder for each class, or arrays "
+                "(classes, *spatial), and got a list of files."
+            )
+        name = str(mask) if is_path else f"mask {number}"
+        yield Source(name, list(mask) if by_class else [mask], by_class, ignore_index)
+
+
+def _array_of(part: Any) -> Any:
+    return read_array(Path(part)) if isinstance(part, (str, Path)) else part
+
+
+def _is_mask(path: Path) -> bool:
+    return suffix_of(path) is not None and path.is_file()
+
+
+def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
+    """A class's mask as 0 and 1, whatever stands for 1; the ignore value stays."""
+    values = {int(value) for value in values_of(mask)[0]} - {ignore_index}
+    if len(values - {0}) > 1:
+        raise ValueError(
+            "with one file a class, a file must hold 0 and one other number, and one holds "
+            f"{', '.join(map(str, sorted(values)[:8]))}"
+        )
+    foreground: NDArray[Any] = mask != 0
+    if ignore_index is not None:
+        foreground = np.where(mask == ignore_index, ignore_index, foreground)
+    return foreground.astype(np.int32)

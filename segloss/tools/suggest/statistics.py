@@ -1,0 +1,229 @@
+"""What is counted in masks. DatasetStatistics add up, so masks can be counted apart and in any order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segloss.tools.suggest.reading import Mask, values_of
+
+THUMBNAIL = 192
+"""The longest side of the example that is kept of a class, in pixels."""
+
+VOID = 255
+"""The number that most datasets give to pixels to be left out."""
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small copy of a mask, as an example of a class.
+
+    Attributes:
+        name: The mask's name.
+        mask: Labels, (height, width), or (classes, height, width) with one file a class.
+    """
+
+    name: str
+    mask: NDArray[np.int32]
+
+
+@dataclass
+class ClassStatistics:
+    """What was counted of one number of the masks.
+
+    Attributes:
+        pixels: How many pixels have it.
+        masks: How many masks hold it.
+        area: How many pixels these masks have, pixels of the ignore value included.
+        void: How many of these have the ignore value, or what may turn out to be.
+        edge: How many of its pixels touch another number, above, below, left or right.
+        sizes: How many of its connected regions have which number of pixels.
+        most: The most pixels of it in one mask.
+        example: That mask.
+    """
+
+    pixels: int = 0
+    masks: int = 0
+    area: int = 0
+    void: int = 0
+    edge: int = 0
+    sizes: Counter[int] = field(default_factory=Counter)
+    most: int = 0
+    example: Thumbnail | None = None
+
+    def add(self, other: ClassStatistics) -> None:
+        """Adds what was counted elsewhere."""
+        self.pixels += other.pixels
+        self.masks += other.masks
+        self.area += other.area
+        self.void += other.void
+        self.edge += other.edge
+        self.sizes += other.sizes
+        if other.most > self.most:
+            self.most, self.example = other.most, other.example
+
+    @property
+    def frequency(self) -> float:
+        """Its share of the pixels, where it is present (Eigen and Fergus 2015)."""
+        return self.pixels / (self.area - self.void)
+
+    @property
+    def edge_share(self) -> float:
+        """The share of its pixels that touch another number."""
+        return self.edge / self.pixels
+
+    @property
+    def regions(self) -> int:
+        """How many connected regions it has, corners connecting."""
+        return self.sizes.total()
+
+    @property
+    def islands(self) -> int:
+        """How many of its regions are a single pixel."""
+        return self.sizes[1]
+
+    @property
+    def median_size(self) -> int:
+        """The median of its regions' sizes, in pixels (the upper one of two)."""
+        sizes = sorted(self.sizes)
+        below = np.cumsum([self.sizes[size] for size in sizes])
+        return sizes[int(np.searchsorted(below, self.regions // 2, side="right"))]
+
+
+@dataclass
+class DatasetStatistics:
+    """What was counted in the masks of a dataset.
+
+    Attributes:
+        masks: How many masks there are.
+        pixels: How many pixels they have.
+        void: How many have the ignore value (or `VOID`, if none was given).
+        dimensions: How many masks have how many spatial dimensions.
+        sides: The shortest and the longest side of all; None before the first mask.
+        classes: What was counted of each number, or channel with one file a class.
+    """
+
+    masks: int = 0
+    pixels: int = 0
+    void: int = 0
+    dimensions: Counter[int] = field(default_factory=Counter)
+    sides: tuple[int, int] | None = None
+    classes: dict[int, ClassStatistics] = field(default_factory=dict)
+
+    def add(self, other: DatasetStatistics) -> None:
+        """Adds what was counted in other masks."""
+        self.masks += other.masks
+        self.pixels += other.pixels
+        self.void += other.void
+        self.dimensions += other.dimensions
+        sides = [*(self.sides or ()), *(other.sides or ())]
+        self.sides = (min(sides), max(sides)) if sides else None
+        for value, counted in other.classes.items():
+            self.classes.setdefault(value, ClassStatistics()).add(counted)
+
+    def take_void_back(self) -> None:
+        """Counts `VOID` like any other number, where it has turned out to be one."""
+        self.void = 0
+        for counted in self.classes.values():
+            counted.void = 0
+
+    @property
+    def valid_pixels(self) -> int:
+        """How many pixels are not left out."""
+        return self.pixels - self.void
+
+
+def count_mask(
+    mask: Mask, name: str, ignore_index: int | None, *, by_class: bool
+) -> DatasetStatistics:
+    """The statistics of one mask.
+
+    Args:
+        mask: Labels, (*spatial), or with `by_class` 0 and 1, (classes, *spatial).
+        name: Its name.
+        ignore_index: The value to leave out; None: `VOID`, which may turn out to be one.
+        by_class: Whether there is one file a class, and the numbers to count are the channels'.
+    """
+    void = VOID if ignore_index is None and not by_class else ignore_index
+    spatial = mask.shape[1:] if by_class else mask.shape
+    example = _thumbnail(mask, name, by_class)
+    counted = DatasetStatistics(
+        masks=1,
+        pixels=int(np.prod(spatial)),
+        void=0 if by_class else int((mask == void).sum()),
+        dimensions=Counter([len(spatial)]),
+        sides=(min(spatial), max(spatial)),
+    )
+    for channel, labels in enumerate(mask if by_class else mask[None]):
+        for value, of_value in _count_labels(labels, void).items():
+            if by_class and value != 1:
+                continue
+            of_value.example = example
+            counted.classes[channel if by_class else value] = of_value
+    return counted
+
+
+def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
+    values, pixels = values_of(labels)
+    at_edges = np.searchsorted(values, labels[_edges(labels)])
+    edge = np.bincount(at_edges, minlength=len(values))
+    sizes = _region_sizes(labels, values)
+    left_out = int(pixels[values == void].sum())
+    return {
+        int(value): ClassStatistics(
+            pixels=int(pixels[i]),
+            masks=1,
+            area=labels.size,
+            void=left_out,
+            edge=int(edge[i]),
+            sizes=sizes[i],
+            most=int(pixels[i]),
+        )
+        for i, value in enumerate(values)
+    }
+
+
+def _edges(labels: Mask) -> NDArray[np.bool_]:
+    """Where a pixel differs from one of its neighbours along the axes."""
+    edges = np.zeros(labels.shape, dtype=bool)
+    for axis in range(labels.ndim):
+        changes = np.diff(labels, axis=axis) != 0
+        first = tuple(slice(None, -1 if a == axis else None) for a in range(labels.ndim))
+        second = tuple(slice(1 if a == axis else None, None) for a in range(labels.ndim))
+        edges[first] |= changes
+        edges[second] |= changes
+    return edges
+
+
+def _region_sizes(labels: Mask, values: NDArray[Any]) -> list[Counter[int]]:
+    """For each value, how many of its connected regions have which size."""
+    from skimage.measure import label
+
+    # One call numbers the regions of all values at once.
+    outside = int(values[0]) - 1
+    regions = label(labels, background=outside, connectivity=labels.ndim).ravel()  # type: ignore[no-untyped-call]
+    sizes = np.bincount(regions)[1:]
+    value_of_region = np.empty(len(sizes), dtype=labels.dtype)
+    value_of_region[regions - 1] = labels.ravel()
+    return [_counted(sizes[value_of_region == value]) for value in values]
+
+
+def _counted(sizes: NDArray[np.int64]) -> Counter[int]:
+    different, times = np.unique(sizes, return_counts=True)
+    return Counter(dict(zip(different.tolist(), times.tolist(), strict=True)))
+
+
+def _thumbnail(mask: Mask, name: str, by_class: bool) -> Thumbnail:
+    """A mask by every second pixel, or third ...; of a volume, the slice with most labels."""
+    channels = mask if by_class else mask[None]
+    if channels.ndim == 4:
+        channels = channels[..., int((channels != 0).sum(axis=(0, 1, 2)).argmax())]
+    if channels.ndim == 2:  # a signal: one line of pixels
+        channels = channels[:, None]
+    step = -(-max(channels.shape[1:]) // THUMBNAIL)
+    small = channels[:, ::step, ::step].astype(np.int32)
+    return Thumbnail(name, small if by_class else small[0])

@@ -1,0 +1,81 @@
+"""Counting masks one after the other, by several workers, each with one mask in its memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from segloss.tools.suggest.sources import Collection, Source
+from segloss.tools.suggest.statistics import DatasetStatistics, count_mask
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_SHOWN = 20
+"""How many masks that can't be used are listed."""
+
+
+def count_masks(
+    masks: Collection, ignore_index: int | None, *, workers: int, progress: bool
+) -> DatasetStatistics:
+    """The statistics of all masks; those that can't be used are told all at once.
+
+    Raises:
+        ValueError: Masks can't be used, or there are none.
+    """
+
+    def counted(source: Source) -> DatasetStatistics | str:
+        try:
+            return count_mask(source.read(), source.name, ignore_index, by_class=masks.by_class)
+        except (OSError, ValueError) as error:
+            return f"{source.name}: {error}"
+
+    statistics, problems = DatasetStatistics(), []
+    results = in_order(counted, masks.sources, workers)
+    for result in _shown(results, masks.count) if progress else results:
+        if isinstance(result, str):
+            problems.append(result)
+        else:
+            statistics.add(result)
+    _check_usable(statistics, problems)
+    return statistics
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """The function's results in the items' order; no more items are taken than are worked on.
+
+    The workers are threads: what decodes and labels masks lets go of Python's lock.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _shown(results: Iterable[Any], count: int | None) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(results, "reading masks", total=count, console=console, transient=True)
+
+
+def _check_usable(statistics: DatasetStatistics, problems: list[str]) -> None:
+    if not problems:
+        if not statistics.masks:
+            raise ValueError("masks must hold at least one mask, and holds none.")
+        return
+    count = statistics.masks + len(problems)
+    if count == 1:
+        raise ValueError(f"The mask can't be used: {problems[0]}.")
+    listed = "\n  ".join(problems[:_SHOWN])
+    more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    raise ValueError(f"{len(problems)} of {count} masks can't be used:\n  {listed}{more}")

@@ -1,0 +1,145 @@
+"""What people read of a suggestion: the commented YAML, and the table of what, value and why."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from segloss.tools.suggest.advice import Advice, Note
+from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.settings import SCHEDULE
+from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
+
+WIDTH = 100
+
+_SHOWN = 40
+"""Classes that are listed; of more, the rarest."""
+
+
+def as_yaml(
+    plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
+) -> str:
+    """The config, a comment above each setting."""
+    lines = ["# A loss for this dataset, by `segloss suggest`. Every number can be changed."]
+    lines += _comments(_summary(classes, statistics), "")
+    lines += [line for n in notes for line in _comments(f"{n.what}: {n.found}", "")]
+    lines += ["", "loss_params:", "  compound_loss:"]
+    by_key = {advice.key: advice for advice in plan}
+    lines += _setting(by_key["normalize_losses"], "    ")
+    lines.append("    normalization_params:")
+    lines += _setting(by_key["max_samples"], "      ")
+    lines += ["    loss_list:", "      - _target_: segloss.SegLoss", "        name: seg"]
+    for advice in plan:
+        lines += _setting(advice, "        ") if advice.key not in SCHEDULE else []
+    lines += _setting(by_key["weight"], "        ")
+    return "\n".join(lines) + "\n"
+
+
+def _setting(advice: Advice, indent: str) -> Iterator[str]:
+    yield from _comments(_reason(advice), indent)
+    if advice.value is None:
+        yield f"{indent}# {advice.key}: none"
+    else:
+        yield f"{indent}{advice.key}: {_value(advice.value)}"
+
+
+def _reason(advice: Advice) -> str:
+    return f"{advice.why} ({advice.source})" if advice.source else advice.why
+
+
+def _comments(text: str, indent: str) -> list[str]:
+    start = f"{indent}# "
+    return textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=start)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return str(value)
+
+
+def as_text(
+    plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
+) -> str:
+    """The tables, as plain text."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    console = Console(file=text, width=WIDTH)
+    console.print(*tables(plan, classes, statistics, notes))
+    return text.getvalue().rstrip()
+
+
+def tables(
+    plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
+) -> list[Any]:
+    """A table of the classes and one of the settings, for a console of rich."""
+    return [
+        f"{_summary(classes, statistics)}\n",
+        _class_table(classes, statistics),
+        _advice_table(plan, notes),
+    ]
+
+
+def _summary(classes: Classes, statistics: DatasetStatistics) -> str:
+    dimensions = " and ".join(f"{d}D" for d in sorted(statistics.dimensions))
+    shortest, longest = statistics.sides or (0, 0)
+    sides = f"sides of {shortest}" if shortest == longest else f"sides of {shortest} to {longest}"
+    count = f"{statistics.masks:,} mask{'s' if statistics.masks > 1 else ''}"
+    return f"{count}, {dimensions}, {sides} pixels; {classes.reason}"
+
+
+def _class_table(classes: Classes, statistics: DatasetStatistics) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    heads = ("pixels", "where present", "in masks", "regions", "median size", "at an edge")
+    table = Table(box=box.SIMPLE_HEAD, title="What was counted", title_justify="left")
+    table.add_column("class", min_width=min(20, max(map(len, classes.names))))
+    for head in heads:
+        table.add_column(head, justify="right")
+    for name, counted in _listed(classes):
+        table.add_row(name, *_cells(counted, statistics))
+    return table
+
+
+def _listed(classes: Classes) -> list[tuple[str, ClassStatistics]]:
+    """Names and counts of the classes that occur, or of the rarest, in their order."""
+    named = [
+        (name, counted)
+        for name, counted in zip(classes.names, classes.statistics, strict=True)
+        if counted is not None
+    ]
+    rarest = sorted(named, key=lambda one: one[1].frequency)[:_SHOWN]
+    return [one for one in named if one in rarest]
+
+
+def _cells(counted: ClassStatistics, statistics: DatasetStatistics) -> list[str]:
+    pixels = statistics.valid_pixels
+    return [
+        f"{counted.pixels / pixels:.2%}",
+        f"{counted.frequency:.2%}",
+        f"{counted.masks / statistics.masks:.0%}",
+        f"{counted.regions:,}",
+        f"{counted.median_size:,}",
+        f"{counted.edge_share:.0%}",
+    ]
+
+
+def _advice_table(plan: Sequence[Advice], notes: Sequence[Note]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        "what", "value", "why", box=box.SIMPLE_HEAD, title="What is suggested", title_justify="left"
+    )
+    for advice in plan:
+        value = "none" if advice.value is None else _value(advice.value)
+        table.add_row(advice.key, value, _reason(advice))
+    for note in notes:
+        table.add_row(note.what, "note", note.found)
+    return table

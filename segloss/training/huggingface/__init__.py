@@ -1,0 +1,6 @@
+"""Losses for the Trainer of Hugging Face: `pip install "pytorch-segloss[huggingface]"`."""
+
+from segloss.training.huggingface.compute_loss import as_compute_loss_func
+from segloss.training.huggingface.loss_schedule import LossSchedule
+
+__all__ = ["LossSchedule", "as_compute_loss_func"]

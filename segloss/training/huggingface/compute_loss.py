@@ -1,0 +1,136 @@
+r"""A loss as the function that the Trainer computes losses with.
+
+Given such a function, the Trainer does not divide by the number of micro-batches of a step, since
+the function is told how many labels the step has, on all ranks. A mean over a micro-batch b, with
+:math:`n_b` labels of the step's n, is therefore to be handed out as
+
+.. math:: \frac{n_b}{n} L_b
+
+so that the step is the mean over all its labels: exactly for a plain mean over pixels, such as
+cross-entropy, and with micro-batches weighted by their labels for region terms, which are no such
+means. Labels of -100 are not counted, here as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segloss.foundation.arguments import check_flag, shown
+
+_UNCOUNTED = -100
+"""The label that the Trainer leaves out of its count."""
+
+_MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
+
+
+def as_compute_loss_func(
+    loss: Callable[..., Any], *, upsample_logits: bool = True
+) -> Callable[..., Tensor]:
+    """A loss as `compute_loss_func` of `transformers.Trainer`.
+
+    The result is right with gradient accumulation, and on several ranks; see this module.
+
+    Args:
+        loss: A `Loss`, a `MultiLoss`, or any module or function of (logits, labels) that is a mean
+            over the batch. It gets tensors, not mappings, and is moved to where the logits are. Its
+            parameters, if any, are trained only if it is part of the model too.
+        upsample_logits: Whether logits smaller or larger than the labels are resized to them, by
+            linear interpolation: SegFormer's are a quarter of the labels' size.
+
+    Returns:
+        A function of (outputs, labels, num_items_in_batch). The outputs have `logits` (N, C,
+        *spatial), as an attribute or a key, or are a tuple with them first; labels are
+        (N, *spatial).
+
+    Raises:
+        TypeError: `loss` can't be called, or `upsample_logits` is no bool.
+
+    Example:
+        >>> from segloss import SegLoss
+        >>> compute_loss = as_compute_loss_func(SegLoss(n_classes=3, ignore_index=255))
+        >>> outputs = {"logits": torch.zeros(2, 3, 4, 4)}
+        >>> labels = torch.zeros(2, 16, 16, dtype=torch.long)
+        >>> compute_loss(outputs, labels)
+        tensor(0.9619)
+    """
+    return _ComputeLoss(loss, upsample_logits)
+
+
+class _ComputeLoss:
+    """See `as_compute_loss_func`; a class, so that it can be pickled."""
+
+    def __init__(self, loss: Callable[..., Any], upsample_logits: bool) -> None:
+        if isinstance(loss, type) or not callable(loss):
+            raise TypeError(
+                f"loss must be a loss of (logits, labels), such as SegLoss(n_classes=3), got "
+                f"{loss!r}."
+            )
+        self.loss = loss
+        self.upsample_logits = check_flag("upsample_logits", upsample_logits)
+
+    def __call__(
+        self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """The loss of a micro-batch, as its share of the step's.
+
+        Raises:
+            TypeError, ValueError: There are no labels or logits, or their sizes differ and
+                `upsample_logits` is False.
+        """
+        if not isinstance(labels, Tensor):
+            raise TypeError(
+                f"labels must be a tensor, got {type(labels).__name__}: the samples of the dataset "
+                "must have the key 'labels', a label map."
+            )
+        logits = self._resized(_logits(outputs), labels)
+        if isinstance(self.loss, nn.Module):
+            self.loss.to(logits.device)
+        result = self.loss(logits, labels)
+        value: Tensor = result[0] if isinstance(result, tuple) else result
+        return value if num_items_in_batch is None else value * _share(labels, num_items_in_batch)
+
+    def _resized(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if logits.ndim not in _MODES:
+            raise ValueError(f"logits must be (N, C, *spatial), got {tuple(logits.shape)}.")
+        size = labels.shape[2 - logits.ndim :]
+        if logits.shape[2:] == size:
+            return logits
+        if not self.upsample_logits:
+            raise ValueError(
+                f"logits must have the size of the labels, {tuple(size)}, got "
+                f"{tuple(logits.shape[2:])}: set upsample_logits=True, or resize one of them."
+            )
+        return F.interpolate(logits, size, mode=_MODES[logits.ndim], align_corners=False)
+
+
+def _logits(outputs: Any) -> Tensor:
+    """The logits in what a model returns."""
+    if isinstance(outputs, Mapping):
+        found = outputs.get("logits")
+    elif isinstance(outputs, tuple):
+        found = outputs[0] if outputs else None
+    else:
+        found = getattr(outputs, "logits", None)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            f"outputs must have logits, a tensor, got {type(outputs).__name__} without: use a "
+            "model for semantic segmentation, or override Trainer.compute_loss."
+        )
+    return found
+
+
+def _share(labels: Tensor, items: Tensor | int) -> Tensor:
+    """The part of a step's labels that these are."""
+    if not isinstance(items, (Tensor, int)):
+        raise TypeError(
+            f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "
+            "counts them where its `compute_loss_func` is this."
+        )
+    mine = labels.ne(_UNCOUNTED).sum()
+    whole = torch.as_tensor(items).flatten()[0].clamp(min=1)
+    return mine / (whole if whole.is_cpu else whole.to(mine.device))  # a CPU's number goes with any

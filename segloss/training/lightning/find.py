@@ -1,0 +1,54 @@
+"""The losses that are in a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from segloss.losses.loss import Loss
+from segloss.losses.multi_loss import MultiLoss
+
+
+def find_losses(module: nn.Module) -> dict[str, Loss | MultiLoss]:
+    """Every `MultiLoss`, and every `Loss` that is in none and in no other loss, by its path.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found: dict[str, Loss | MultiLoss] = {}
+    for path, loss in _outermost(module, ""):
+        if all(loss is not other for other in found.values()):
+            found[path] = loss
+    if not found:
+        raise ValueError(
+            f"{type(module).__name__} must have a MultiLoss or a Loss among its modules, and has "
+            "none: make it an attribute, as in self.loss = MultiLoss(...), before training."
+        )
+    return found
+
+
+def find_multi_losses(module: nn.Module) -> dict[str, MultiLoss]:
+    """Every `MultiLoss` in a module, by its path.
+
+    Raises:
+        ValueError: There is no loss at all.
+    """
+    found = find_losses(module)
+    return {path: loss for path, loss in found.items() if isinstance(loss, MultiLoss)}
+
+
+def members(loss: Loss | MultiLoss) -> dict[Loss, Tensor | None]:
+    """The losses of a `MultiLoss` with their current weights; a `Loss` by itself has none."""
+    if isinstance(loss, Loss):
+        return {loss: None}
+    each = [member for member in loss.loss_funcs if isinstance(member, Loss)]
+    return dict(zip(each, loss.current_weights, strict=True))
+
+
+def _outermost(module: nn.Module, path: str) -> Iterator[tuple[str, Loss | MultiLoss]]:
+    if isinstance(module, (Loss, MultiLoss)):
+        yield path, module
+        return
+    for name, child in module.named_children():
+        yield from _outermost(child, f"{path}.{name}" if path else name)

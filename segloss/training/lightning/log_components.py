@@ -1,0 +1,152 @@
+"""What a loss is made of, in the logs of a Trainer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.foundation.arguments import check_flag, check_text
+from segloss.losses.loss import Loss
+from segloss.losses.multi_loss import MultiLoss
+from segloss.training.lightning.callback import Callback
+from segloss.training.lightning.find import find_losses, members
+
+
+class LogLossComponents(Callback):
+    """Logs each loss in the module, its weight and its norm, without computing anything again.
+
+    - "loss/seg": the value of the loss "seg", divided by its norm where it is, before its weight;
+      parts of a loss, as "loss/seg.part";
+    - "loss/seg/weight": its current weight, if it is in a `MultiLoss`;
+    - "loss/seg/norm": its norm.
+
+    The names are those of the losses; where two losses in the module have the same, the path of
+    their `MultiLoss` comes before it. All ranks log the same keys on every step: a loss that was
+    not computed keeps its last value, NaN at first.
+
+    Args:
+        prefix: What the keys begin with.
+        on_step: As in `LightningModule.log`.
+        on_epoch: As in `LightningModule.log`: the mean over an epoch.
+        sync_dist: Whether values are means over all ranks, rather than those of the first. All are
+            sent together, once for every step that is logged, or for every step if `on_epoch`.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong, or the module has no loss.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from segloss.training.lightning import LogLossComponents
+        >>> trainer = Trainer(callbacks=[LogLossComponents()], logger=False)
+    """
+
+    def __init__(
+        self,
+        prefix: str = "loss",
+        on_step: bool = True,
+        on_epoch: bool = False,
+        sync_dist: bool = True,
+    ) -> None:
+        super().__init__()
+        self.prefix = check_text("prefix", prefix)
+        self.on_step = check_flag("on_step", on_step)
+        self.on_epoch = check_flag("on_epoch", on_epoch)
+        self.sync_dist = check_flag("sync_dist", sync_dist)
+        self._values: dict[str, Tensor] = {}
+        self._handles: list[Any] = []
+        self._listens = False
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begins to listen to the losses."""
+        self._release()
+        names = {loss: name for name, loss in _named(pl_module).items()}
+        missing = torch.full((), torch.nan, device=pl_module.device)
+        self._values = dict.fromkeys(names.values(), missing)
+        for loss in find_losses(pl_module).values():
+            paths = {each.name: names[each].removesuffix(each.name) for each in members(loss)}
+            if isinstance(loss, MultiLoss):
+                listen = loss.register_listener(partial(self._remember, paths))
+            else:
+                listen = loss.register_forward_hook(partial(self._remember_one, paths))
+            self._handles.append(listen)
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Takes values from here on."""
+        self._listens = True
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Logs the values of this step."""
+        self._listens = False
+        values = self._components(pl_module)
+        if self.sync_dist and trainer.world_size > 1 and (self.on_epoch or _is_logged(trainer)):
+            stacked = torch.stack([*values.values()])
+            means = trainer.strategy.reduce(stacked, reduce_op="mean")
+            values = dict(zip(values, means, strict=True))
+        pl_module.log_dict(values, on_step=self.on_step, on_epoch=self.on_epoch)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Stops listening."""
+        self._release()
+
+    def _remember(self, paths: dict[str, str], losses: dict[str, Tensor], infos: Any) -> None:
+        """Takes losses by name, and parts of losses, whose names begin with a loss's."""
+        if not self._listens:
+            return
+        for key, value in losses.items():
+            path = next(path for name, path in paths.items() if f"{key}.".startswith(f"{name}."))
+            self._values[f"{path}{key}"] = value
+
+    def _remember_one(
+        self, paths: dict[str, str], loss: Loss, inputs: Any, output: tuple[Tensor, Any]
+    ) -> None:
+        value, info = output
+        parts = {key: part for key, part in info.items() if key.startswith(f"{loss.name}.")}
+        self._remember(paths, {loss.name: value.detach(), **parts}, [info])
+
+    def _components(self, pl_module: Any) -> dict[str, Tensor]:
+        values = {f"{self.prefix}/{name}": value for name, value in self._values.items()}
+        weights = _weights(pl_module)
+        for name, loss in _named(pl_module).items():
+            weight = weights[loss]
+            if weight is not None:
+                values[f"{self.prefix}/{name}/weight"] = weight
+            values[f"{self.prefix}/{name}/norm"] = loss.norm
+        return {
+            key: value.to(pl_module.device, torch.float32, copy=True)
+            for key, value in values.items()
+        }
+
+    def _release(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._values.clear()
+
+
+def _named(pl_module: Any) -> dict[str, Loss]:
+    """Each loss by its name, after the path of what it is in where names are not unique."""
+    found = [
+        (path, member) for path, loss in find_losses(pl_module).items() for member in members(loss)
+    ]
+    names = [member.name for _, member in found]
+    return {
+        f"{path}/{member.name}" if names.count(member.name) > 1 else member.name: member
+        for path, member in found
+    }
+
+
+def _weights(pl_module: Any) -> dict[Loss, Tensor | None]:
+    found = find_losses(pl_module).values()
+    return {member: weight for loss in found for member, weight in members(loss).items()}
+
+
+def _is_logged(trainer: Any) -> bool:
+    """Whether loggers will be given the values of this step."""
+    return bool(trainer.fast_dev_run or trainer._logger_connector.should_update_logs)

@@ -1,0 +1,199 @@
+"""Norms of losses before the first step of a Trainer."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+from segloss.batch.keys import Batch
+from segloss.foundation.arguments import check_integer
+from segloss.losses.loss import Loss
+from segloss.losses.multi_loss import MultiLoss
+from segloss.training.lightning.callback import Callback
+from segloss.training.lightning.find import find_losses, members
+from segloss.training.lightning.progress import progress
+from segloss.training.norms import compute_norms, sample_limits
+from segloss.training.without_trace import fresh_loader, without_trace
+
+
+class ComputeWeightNormLossesCallback(Callback):
+    """Sets the norms of the losses in the module, before the first training step.
+
+    The model runs over training batches without gradients, in the mode and precision that it is
+    trained in, on each rank over batches of its own, and the ranks put their averages together. It
+    leaves no trace but the norms: parameters, buffers such as those of batch norm, random states
+    and the order of the samples to come are as if it had not been there. See
+    `segloss.training.without_trace.without_trace`.
+
+    Every `MultiLoss` in the module takes part unless its `normalize_losses` is False, and every
+    `Loss` that is in no `MultiLoss`. Nothing happens where all have norms already, or where
+    training goes on from a checkpoint: norms are buffers and come with it.
+
+    What the losses get of a batch says the module's method
+
+        def loss_inputs(self, batch):
+            return pred_batch, gt_batch
+
+    which its `training_step` may use too. Without it, a batch that is a mapping gives
+    `self(batch["image"])` and the batch itself, and a pair (image, target) gives `self(image)` and
+    the target.
+
+    Args:
+        max_samples: How many samples of all ranks to take, at least 1; each rank takes its share,
+            rounded up, and whole batches. None: the `max_samples` of the losses'
+            `normalization_params`, or 1000.
+        min_samples: How many samples there must be at least. None: the `min_samples` of the
+            losses' `normalization_params`, or 0.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong, the module has no loss, a batch is none of the
+            above, or there are fewer than `min_samples` samples.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from segloss.training.lightning import ComputeWeightNormLossesCallback
+        >>> callback = ComputeWeightNormLossesCallback(max_samples=200)
+        >>> trainer = Trainer(callbacks=[callback], logger=False)
+    """
+
+    def __init__(self, max_samples: int | None = None, min_samples: int | None = None) -> None:
+        super().__init__()
+        if max_samples is not None:
+            sample_limits([], max_samples, min_samples)
+        elif min_samples is not None:
+            check_integer("min_samples", min_samples, 0)
+        self.max_samples = max_samples
+        self.min_samples = min_samples
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Computes the norms, if there are any to compute."""
+        losses = [loss for loss in find_losses(pl_module).values() if _lacks_norms(loss)]
+        if not losses or trainer.ckpt_path is not None:
+            return
+        _check_whole(trainer.strategy.model)
+        most, least = sample_limits(losses, self.max_samples, self.min_samples)
+        loaders = trainer.fit_loop._combined_loader
+        share = math.ceil(most / trainer.world_size)
+        with (
+            without_trace(pl_module, *loaders.flattened),
+            progress(trainer, "Norms of losses", share) as advance,
+        ):
+            batches = self._batches(trainer, pl_module, loaders)
+            compute_norms(losses, batches, most, least, on_samples=advance)
+
+    def loss_inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
+        """What the losses get of a batch, where the module does not say."""
+        if isinstance(batch, Mapping) and "image" in batch:
+            return pl_module(batch["image"]), batch
+        if isinstance(batch, (list, tuple)) and len(batch) == 2:
+            return pl_module(batch[0]), batch[1]
+        keys = f" with the keys {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
+        raise TypeError(
+            "A batch must be a mapping with the key 'image', or a pair (image, target), got "
+            f"{type(batch).__name__}{keys}: give {type(pl_module).__name__} a method "
+            "loss_inputs(self, batch) that returns (pred_batch, gt_batch)."
+        )
+
+    def _batches(self, trainer: Any, pl_module: Any, loaders: Any) -> Iterator[tuple[Batch, Batch]]:
+        """What the losses get, of each batch of the loaders, read as training reads them."""
+        fresh = copy.copy(loaders)
+        fresh.flattened = [_repeatable(fresh_loader(loader)) for loader in loaders.flattened]
+        try:
+            for batch, _, _ in itertools.islice(fresh, _limit(trainer)):
+                ready = _transferred(batch, trainer, pl_module)
+                with trainer.precision_plugin.forward_context():
+                    inputs = self._inputs(pl_module, ready)
+                yield inputs
+        finally:
+            fresh.reset()
+
+    def _inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
+        if not callable(getattr(pl_module, "loss_inputs", None)):
+            return self.loss_inputs(pl_module, batch)
+        inputs = pl_module.loss_inputs(batch)
+        if not (isinstance(inputs, tuple) and len(inputs) == 2):
+            raise TypeError(
+                f"{type(pl_module).__name__}.loss_inputs must return (pred_batch, gt_batch), got "
+                f"{type(inputs).__name__}."
+            )
+        return inputs
+
+
+class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback):
+    """Sets the norms of frame-field losses: `ComputeWeightNormLossesCallback` for such a module.
+
+    Its predictions are a mapping with the masks and the frame field, and its batches are mappings,
+    as the losses' `pre_processes` need them, which run for each batch. Whatever is neither is
+    refused before a loss looks at it.
+
+    Args:
+        max_samples: As for `ComputeWeightNormLossesCallback`.
+        min_samples: As for `ComputeWeightNormLossesCallback`.
+
+    Raises:
+        TypeError, ValueError: As for `ComputeWeightNormLossesCallback`; or batches or predictions
+            are no mappings.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from segloss.training.lightning import FrameFieldComputeWeightNormLossesCallback
+        >>> callback = FrameFieldComputeWeightNormLossesCallback(min_samples=10)
+        >>> trainer = Trainer(callbacks=[callback], logger=False)
+    """
+
+    def _inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
+        pred_batch, gt_batch = super()._inputs(pl_module, batch)
+        for name, given in (("pred_batch", pred_batch), ("gt_batch", gt_batch)):
+            if not isinstance(given, Mapping):
+                raise TypeError(
+                    f"{name} must be a mapping for frame-field losses, got {type(given).__name__}: "
+                    f"{type(pl_module).__name__} must return a mapping with 'seg' and "
+                    "'crossfield' and be given batches with 'image', or have a method "
+                    "loss_inputs(self, batch) that returns (pred_batch, gt_batch)."
+                )
+        return pred_batch, gt_batch
+
+
+def _lacks_norms(loss: Loss | MultiLoss) -> bool:
+    """Whether a loss is to be normalised, and has seen no batch to do so."""
+    if isinstance(loss, MultiLoss) and not loss.normalize_losses:
+        return False
+    return any(not bool(member.norm_count > 0) for member in members(loss))
+
+
+def _limit(trainer: Any) -> int | None:
+    """How many batches training takes in an epoch; None where nobody knows."""
+    batches = trainer.num_training_batches
+    return int(batches) if math.isfinite(batches) else None
+
+
+def _transferred(batch: Any, trainer: Any, pl_module: Any) -> Any:
+    """The batch where and as training has it."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+
+def _repeatable(loader: Any) -> Any:
+    if hasattr(loader, "__next__"):
+        raise TypeError(
+            f"Training data must be a loader that can be read again, got {type(loader).__name__}, "
+            "which training would find without its first batches: give the Trainer a DataLoader, "
+            "or call segloss.training.norms.compute_norms before training."
+        )
+    return loader
+
+
+def _check_whole(model: Any) -> None:
+    """Raises TypeError for a model in shards that do not compute by themselves."""
+    if any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
+        raise TypeError(
+            "The model must not be sharded by FullyShardedDataParallel while norms are computed: "
+            "call segloss.training.norms.compute_norms before Trainer.fit, or take the norms from a "
+            "checkpoint of a short run with strategy='ddp'."
+        )

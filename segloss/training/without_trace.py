@@ -1,0 +1,183 @@
+"""Running a model over training data as if it had never happened.
+
+What training would see is put back afterwards: the model's tensors, random generators, and the
+attributes of datasets and samplers. Gradients are left to `torch.no_grad()`.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from segloss.foundation.arguments import shown
+from segloss.losses.loss import Loss
+
+Undo = Callable[[], Any]
+"""Puts something back."""
+
+Loader = TypeVar("Loader")
+
+_PLAIN = (str, bytes, bytearray, int, float, complex, type(None), Tensor)
+"""What holds nothing that could change unseen, or nothing that is looked for."""
+
+_BEYOND = (type, ModuleType, CodeType, FrameType)
+"""What leads from data to the whole program."""
+
+
+@contextmanager
+def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
+    """A context that ends with the model, the random state and the data as they were.
+
+    - The model: its parameters and buffers, but for the norms of the losses in it, and whether each
+      module is in training. Meanwhile its `SyncBatchNorm` takes statistics of its own rank alone,
+      so that ranks may see different numbers of batches.
+    - The random state: that of Python, NumPy, PyTorch on the CPU and CUDA, and of every generator
+      that the data holds (`torch.Generator`, `numpy.random.Generator`, `random.Random` ...).
+    - The data: the attributes of datasets and samplers, such as a counter of epochs. What is in a
+      list or array that stays the same object is not restored.
+
+    A second copy of the parameters is held meanwhile.
+
+    Args:
+        model: The model that runs, losses in it or not.
+        *data: The loaders, datasets or samplers that are read.
+
+    Raises:
+        TypeError: `model` is no module.
+
+    Example:
+        >>> model = nn.BatchNorm1d(1)
+        >>> with without_trace(model):
+        ...     _ = model(torch.randn(8, 1))
+        >>> model.running_mean, model.num_batches_tracked
+        (tensor([0.]), tensor(0))
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {shown(model)}.")
+    held = _reachable(data)
+    with ExitStack() as stack:
+        for undo in (
+            *(_undo_changes(each) for each in model.modules()),
+            *(_undo_attributes(each) for each in held if isinstance(each, (Dataset, Sampler))),
+            *_undo_random_numbers(held),
+        ):
+            stack.callback(undo)
+        for each in model.modules():
+            if isinstance(each, nn.SyncBatchNorm):
+                stack.callback(_desynchronize(each))
+        yield
+
+
+def fresh_loader(loader: Loader) -> Loader:
+    """A loader of the same batches whose workers are its own, or anything else as it is.
+
+    Persistent workers keep their random state between epochs, which restoring nothing in this
+    process would bring back.
+    """
+    if not isinstance(loader, DataLoader):
+        return loader
+    fresh = copy.copy(loader)
+    vars(fresh).update(persistent_workers=False, _iterator=None)
+    return fresh
+
+
+def _undo_changes(module: nn.Module) -> Undo:
+    """Undoes what happens to the module's own tensors, and to its mode."""
+    registries: list[dict[str, Any]] = [module._parameters, module._buffers]
+    before = [dict(registry) for registry in registries]
+    kept = {"norm", "norm_count"} if isinstance(module, Loss) else set()
+    values = [
+        (tensor, tensor.detach().clone())
+        for registry in before
+        for name, tensor in registry.items()
+        if tensor is not None and not is_lazy(tensor) and name not in kept
+    ]
+    training = module.training
+
+    @torch.no_grad()
+    def undo() -> None:
+        module.training = training
+        for registry, tensors in zip(registries, before, strict=True):
+            registry.clear()
+            registry.update(tensors)
+        for tensor, value in values:
+            tensor.copy_(value)
+
+    return undo
+
+
+def _undo_attributes(thing: Any) -> Undo:
+    before = dict(vars(thing))
+
+    def undo() -> None:
+        vars(thing).clear()
+        vars(thing).update(before)
+
+    return undo
+
+
+def _undo_random_numbers(held: list[Any]) -> Iterator[Undo]:
+    """Undoes the drawing of random numbers, from global generators and those among `held`."""
+    python, cpu = random.getstate(), torch.get_rng_state()
+    yield lambda: random.setstate(python)
+    yield lambda: torch.set_rng_state(cpu)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        cuda = torch.cuda.get_rng_state_all()
+        yield lambda: torch.cuda.set_rng_state_all(cuda)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        state = numpy.random.get_state(legacy=False)
+        yield lambda: numpy.random.set_state(state)
+    for generator in held:
+        yield from _undo_generator(generator, numpy)
+
+
+def _undo_generator(generator: Any, numpy: Any) -> Iterator[Undo]:
+    """Undoes the drawing from a generator; nothing for anything else."""
+    state: Any
+    if isinstance(generator, torch.Generator):
+        state = generator.get_state()
+        yield lambda: generator.set_state(state)
+    elif isinstance(generator, random.Random) and not isinstance(generator, random.SystemRandom):
+        state = generator.getstate()
+        yield lambda: generator.setstate(state)
+    elif numpy is not None and isinstance(generator, numpy.random.RandomState):
+        state = generator.get_state(legacy=False)
+        yield lambda: generator.set_state(state)
+    elif numpy is not None and isinstance(generator, numpy.random.BitGenerator):
+        state = generator.state
+        yield lambda: setattr(generator, "state", state)
+
+
+def _reachable(roots: tuple[Any, ...]) -> list[Any]:
+    """Everything that is held by the roots, directly or not, but for code and plain values."""
+    seen: dict[int, Any] = {}
+    todo = list(roots)
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen or isinstance(thing, (*_PLAIN, *_BEYOND)):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, FunctionType):  # which leads to the globals of its module
+            todo += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
+        else:
+            todo += gc.get_referents(thing)
+    return list(seen.values())
+
+
+def _desynchronize(module: nn.SyncBatchNorm) -> Undo:
+    """Makes the module a plain batch norm until it is undone."""
+    module.forward = MethodType(_BatchNorm.forward, module)  # type: ignore[method-assign]
+    return lambda: delattr(module, "forward")

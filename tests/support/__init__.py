@@ -1,0 +1,1 @@
+"""Parts that the tests share: formulas from books, batches, kernels, ranks."""

@@ -1,0 +1,150 @@
+"""The rules' numbers, against their formulas and by hand, and what they do as datasets change."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from segloss import MultiLoss, build_loss, suggest
+from segloss.tools.suggest.rules import MOST_WEIGHT, balance
+
+
+def masks_of(*shares: float, side: int = 100) -> list[np.ndarray]:
+    """Two masks whose classes have these shares of the pixels."""
+    counts = np.rint(np.array(shares) * side**2).astype(int)
+    return [np.repeat(np.arange(len(shares)), counts).reshape(side, side)] * 2
+
+
+def settings(masks: list[np.ndarray], **options) -> dict:
+    return suggest(masks, **options).config["loss_params"]["compound_loss"]["loss_list"][0]
+
+
+def test_class_weights_are_the_root_of_effective_numbers_relative_to_the_median() -> None:
+    shares = (0.7, 0.14, 0.115, 0.045)
+    median = np.median(shares)
+    effective = [median * (1 - math.exp(-share / median)) for share in shares]
+    expected = [math.sqrt(median * (1 - math.exp(-1)) / e) for e in effective]
+    assert settings(masks_of(*shares))["class_weights"] == pytest.approx(expected, abs=0.005)
+
+
+def test_weights_depend_on_ratios_alone() -> None:
+    assert balance(0.1, 0.1) == 1
+    assert balance(0.01, 0.02) == balance(0.1, 0.2) > 1 > balance(0.2, 0.1)
+
+
+def test_no_class_is_weighted_to_nothing_or_without_end() -> None:
+    assert balance(1, 1e-6) == pytest.approx(math.sqrt(1 - 1 / math.e), abs=0.01)
+    assert balance(1e-9, 0.1) == MOST_WEIGHT
+
+
+def test_where_no_class_is_rare_there_are_no_weights() -> None:
+    assert "class_weights" not in settings(masks_of(0.64, 0.3, 0.06))
+    assert "class_weights" in settings(masks_of(0.66, 0.3, 0.04))
+    assert "pos_weight" not in settings(masks_of(0.94, 0.06))
+
+
+def test_pos_weight_is_for_rare_foregrounds_which_balancing_would_weight_more() -> None:
+    for share in (0.04, 0.001):
+        assert settings(masks_of(1 - share, share))["pos_weight"] == MOST_WEIGHT
+        assert math.sqrt(0.5 / share) > MOST_WEIGHT  # the median of two shares is a half
+    rare, frequent = masks_of(0.97, 0.03)[0], masks_of(0.7, 0.3)[0]
+    loss = settings([np.stack([rare, frequent])], layout="classes")
+    assert loss["pos_weight"] == [MOST_WEIGHT, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rarest", "coefficients", "asymmetry"),
+    [
+        (0.07, (0.5, 0.5, 0.0), (0.5, 0.5)),
+        (0.04, (0.4, 0.4, 0.2), (0.4, 0.6)),
+        (0.005, (0.3, 0.3, 0.4), (0.3, 0.7)),
+    ],
+)
+def test_the_rarer_a_class_the_more_what_is_missed_counts(rarest, coefficients, asymmetry) -> None:
+    loss = settings(masks_of(0.7 - rarest, 0.3, rarest))
+    assert (loss["bce_coef"], loss["dice_coef"], loss["tversky_focal_coef"]) == coefficients
+    assert (loss["tversky_alpha"], loss["tversky_beta"]) == asymmetry
+
+
+def test_rarity_is_that_in_the_masks_that_hold_a_class() -> None:
+    masks = [*masks_of(0.5, 0.3, 0.2), *(10 * masks_of(0.6, 0.4))]
+    assert settings(masks)["tversky_focal_coef"] == 0
+    assert settings(masks)["skip_absent_classes"] is True
+    assert settings(masks_of(0.5, 0.3, 0.2))["skip_absent_classes"] is False
+
+
+def test_of_two_classes_the_foreground_alone_is_judged() -> None:
+    assert settings(masks_of(0.97, 0.03))["tversky_beta"] == 0.6
+    assert settings(masks_of(0.03, 0.97))["tversky_beta"] == 0.5
+
+
+def test_notes_tell_of_noise_thin_classes_and_few_examples() -> None:
+    mask = np.zeros((64, 64), int)
+    mask[::4, ::4] = 1
+    mask[30:40, 30:40] = 2
+    suggestion = suggest([mask])
+    found = {note.what: note.found for note in suggestion.notes}
+    assert "class 1 (100% of" in found["regions of one pixel"]
+    assert "class 1 (100%)" in found["pixels at an edge"]
+    assert "class 2" not in found["regions of one pixel"]
+    assert "class 2 (1)" in found["masks with a class"]
+
+
+CASES = {
+    "two classes": ([np.eye(8, dtype=int) * 255], {}, (1, 1, 8, 8)),
+    "many classes": (masks_of(0.7, 0.28, 0.02), {}, (1, 3, 100, 100)),
+    "an unused label": ([np.where(m == 1, 4, m) for m in masks_of(0.5, 0.2, 0.2, 0.1)], {}, None),
+    "an ignore value": ([np.where(m == 3, 255, m) for m in masks_of(0.5, 0.2, 0.2, 0.1)], {}, None),
+    "channels": ([np.stack([np.eye(8), 1 - np.eye(8)])], {"layout": "classes"}, (1, 2, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_yaml_says_what_the_config_says_and_trains(case: str) -> None:
+    masks, options, _ = CASES[case]
+    suggestion = suggest(masks, **options)
+    assert yaml.safe_load(suggestion.to_yaml()) == suggestion.config
+    loss = build_loss(suggestion.to_yaml())
+    assert isinstance(loss, MultiLoss)
+    labels = torch.from_numpy(suggestion.classes.labels(masks[0])).long()[None]
+    target = labels.float() if case == "channels" else labels
+    shape = (1, suggestion.classes.channels, *labels.shape[-2:])
+    logits = torch.zeros(shape, requires_grad=True)
+    optimiser = torch.optim.Adam([logits], lr=0.3)
+    values = []
+    for _ in range(20):
+        optimiser.zero_grad()
+        total, _, _ = loss({"seg": logits}, {"gt_polygons_image": target})
+        total.backward()
+        optimiser.step()
+        values.append(total.item())
+    assert values[-1] < 0.3 * values[0]
+
+
+def test_every_setting_has_its_reason_and_rules_their_source() -> None:
+    suggestion = suggest(masks_of(0.7, 0.28, 0.02))
+    text = suggestion.to_yaml()
+    assert all(advice.why for advice in suggestion.advice)
+    for source in ("Eigen and Fergus", "Cui et al.", "Salehi et al.", "Abraham and Khan"):
+        assert source in text.replace("\n        # ", " ")
+        assert source in " ".join(str(suggestion).split())
+    keys = [line.strip().split(":")[0] for line in text.splitlines() if ": " in line]
+    assert {"n_classes", "class_weights", "region_reduction", "normalize_losses"} <= set(keys)
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("        ") and not line.strip().startswith(("#", "name")):
+            assert lines[number - 1].strip().startswith("#"), line
+
+
+def test_a_file_that_is_there_is_kept_unless_told(tmp_path) -> None:
+    suggestion = suggest(masks_of(0.7, 0.3))
+    path = suggestion.save(tmp_path / "new" / "loss.yaml")
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match="--force"):
+        suggestion.save(path)
+    assert path.read_text() == "mine"
+    assert build_loss(suggestion.save(path, force=True)).loss_funcs[0].n_classes == 2
