@@ -51,8 +51,8 @@ def soft_confusion(
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
-        sums: Which sums to take: "counts", "region", "cross_entropy", "squared_error", "metric"
-            (those of the semimetric), or a `FocalSum` or `MapSum`.
+        sums: Which sums to take: "counts", "region", "cross_entropy", "squared_error",
+            "semimetric", or a `FocalSum` or `MapSum`.
         maps: The maps of `MapSum` by name, each (N, C, *spatial).
 
     Returns:

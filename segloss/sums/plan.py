@@ -113,7 +113,7 @@ CROSS_ENTROPY = Sum(
 SQUARED_ERROR = Sum("squared_error", (Row("squared_error"),))
 """The squared difference of probability and target."""
 
-SEMIMETRIC = Sum("metric", tuple(Row(f"metric_{row.key}") for row in REGION.rows))
+SEMIMETRIC = Sum("semimetric", tuple(Row(f"semimetric_{row.key}") for row in REGION.rows))
 """The counts with min(p, g) for p g. Of targets of 0 and 1 they are those of `REGION`."""
 
 NAMED: dict[str, Sum] = {

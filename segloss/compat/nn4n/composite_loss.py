@@ -17,6 +17,7 @@ from segloss.compat.nn4n.penalties import (
     RNNConnectivityLoss,
     StatePredictionLoss,
 )
+from segloss.config.dialects.mmf import SampleListLoss, takes_sample_lists
 from segloss.config.registry import get_loss, list_losses
 from segloss.foundation.arguments import (
     check_keys,
@@ -47,6 +48,9 @@ _INPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 _PREDICTION_AND_TARGET = (("input", "pred"), ("target",))
 """The inputs of all other types."""
+
+_OUTPUT_AND_SAMPLES = (("model_output", "input", "pred"), ("sample_list", "target"))
+"""The inputs of a registered loss of (sample_list, model_output)."""
 
 
 class CompositeLoss(nn.Module):
@@ -81,16 +85,20 @@ class CompositeLoss(nn.Module):
         super().__init__()
         if not check_mapping("loss_cfg", loss_cfg):
             raise ValueError("loss_cfg must name at least one loss, got an empty mapping.")
-        self.types: dict[str, str] = {}
+        self._inputs_of: dict[str, tuple[tuple[str, ...], ...]] = {}
         self.weights: dict[str, float] = {}
         self.losses = nn.ModuleDict()
         for name, entry in loss_cfg.items():
             path = f"loss_cfg[{check_module_name('A name in loss_cfg', name)!r}]"
             check_keys(path, check_mapping(path, entry), ("type", "params", "lambda"))
             kind = _check_type(entry.get("type"), path)
-            self.types[name] = kind
             self.weights[name] = check_number(f"{path}['lambda']", entry.get("lambda", 1.0))
-            self.losses[name] = _make(kind, entry.get("params") or {}, path)
+            loss = _make(kind, entry.get("params") or {}, path)
+            self._inputs_of[name] = _INPUTS.get(kind, _PREDICTION_AND_TARGET)
+            if takes_sample_lists(loss):
+                loss = SampleListLoss(loss, name)
+                self._inputs_of[name] = _OUTPUT_AND_SAMPLES
+            self.losses[name] = loss
 
     def forward(
         self, loss_input_dict: Mapping[str, Mapping[str, Any]]
@@ -100,7 +108,8 @@ class CompositeLoss(nn.Module):
         Args:
             loss_input_dict: For each loss, under its name, its inputs: "input" (or "pred") and
                 "target"; "states" (or "state") for activity, with "weights" for "hebbian"; "model"
-                for "rnn_conn".
+                for "rnn_conn"; "model_output" (or "input", "pred") and "sample_list" (or "target")
+                for a registered loss of (sample_list, model_output).
         """
         check_mapping("loss_input_dict", loss_input_dict)
         values = {
@@ -117,10 +126,7 @@ class CompositeLoss(nn.Module):
                 f"are: {', '.join(map(repr, loss_input_dict)) or 'none'}."
             )
         given = check_mapping(path, loss_input_dict[name])
-        return [
-            _input(given, names, path)
-            for names in _INPUTS.get(self.types[name], _PREDICTION_AND_TARGET)
-        ]
+        return [_input(given, names, path) for names in self._inputs_of[name]]
 
 
 def _value(result: Any, name: str) -> Tensor:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from segloss import DiceLoss, SegLoss, list_losses
+from segloss import SegLoss, list_losses, register_loss
+from segloss.compat.mmf import registry
 from segloss.compat.nn4n import CompositeLoss
+from segloss.compat.tutorial import DiceLoss
 
 LOSS_CFG = {
     "loss_fr_1": {"type": "fr", "params": {"metric": "l2"}, "lambda": 1.0},
@@ -57,6 +59,24 @@ def test_registered_losses_are_types() -> None:
     torch.testing.assert_close(total, 2 * DiceLoss()(*INPUTS["dice"].values()))
     total, _ = CompositeLoss({"a": {"type": "seg"}})({"a": INPUTS["seg"]})
     torch.testing.assert_close(total, SegLoss()(*INPUTS["seg"].values())[0])
+
+
+def test_a_registered_loss_of_sample_lists_gets_its_inputs_in_its_order(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+
+    @register_loss("distance")
+    class Distance(nn.Module):
+        def forward(self, sample_list, model_output):
+            gap = model_output["scores"] - sample_list["targets"]
+            return {"mean": gap.mean(), "least": gap.min()}
+
+    outputs, samples = {"scores": torch.tensor([3.0, 5.0])}, {"targets": torch.ones(2)}
+    loss = CompositeLoss({"a": {"type": "distance", "lambda": 2.0}})
+    for output, sample in (("model_output", "sample_list"), ("input", "target")):
+        total, parts = loss({"a": {output: outputs, sample: samples}})
+        assert total == parts["a"] == 2 * (3.0 + 2.0)
+    with pytest.raises(KeyError, match="'sample_list' or 'target'"):
+        loss({"a": {"model_output": outputs}})
 
 
 def test_gradients_flow_with_the_weights() -> None:

@@ -35,9 +35,9 @@ class Rows(NamedTuple):
     cross_entropy: int
     weight: int
     squared_error: int
-    metric_true_positive: int
-    metric_false_positive: int
-    metric_false_negative: int
+    semimetric_true_positive: int
+    semimetric_false_positive: int
+    semimetric_false_negative: int
     first_focal: int
     focals: int
     first_map: int

@@ -119,7 +119,7 @@ def sigmoid_forward(
         if R.squared_error >= 0:
             error = p * (1.0 - target) - q * target
             squared += weight * error * error
-        if R.metric_true_positive >= 0:
+        if R.semimetric_true_positive >= 0:
             missing = _missing(p, q, target)
             near_hit += weight * tl.where(missing > 0, p, target)
             near_extra += weight * tl.where(missing > 0, 0.0, p - target)
@@ -154,9 +154,9 @@ def sigmoid_forward(
     _store(out, R.cross_entropy, stride, at, entropy * of_class)
     _store(out, R.weight, stride, at, pixel_weight * of_class)
     _store(out, R.squared_error, stride, at, squared)
-    _store(out, R.metric_true_positive, stride, at, near_hit)
-    _store(out, R.metric_false_positive, stride, at, near_extra)
-    _store(out, R.metric_false_negative, stride, at, near_missed)
+    _store(out, R.semimetric_true_positive, stride, at, near_hit)
+    _store(out, R.semimetric_false_positive, stride, at, near_extra)
+    _store(out, R.semimetric_false_negative, stride, at, near_missed)
     for k in tl.static_range(MAPS):
         for j in tl.static_range(3):
             _store(out, R.first_map + 3 * k + j, stride, at, of_maps[k][j])
@@ -203,10 +203,10 @@ def sigmoid_backward(
     if R.squared_error >= 0:
         error = p * (1.0 - target) - q * target
         by_p += 2.0 * error * _load_slope(slopes, R.squared_error, cells, cell)
-    if R.metric_true_positive >= 0:
-        below = _load_slope(slopes, R.metric_true_positive, cells, cell)
-        below -= _load_slope(slopes, R.metric_false_negative, cells, cell)
-        above = _load_slope(slopes, R.metric_false_positive, cells, cell)
+    if R.semimetric_true_positive >= 0:
+        below = _load_slope(slopes, R.semimetric_true_positive, cells, cell)
+        below -= _load_slope(slopes, R.semimetric_false_negative, cells, cell)
+        above = _load_slope(slopes, R.semimetric_false_positive, cells, cell)
         by_p += tl.where(_missing(p, q, target) > 0, below, above)
     for k in tl.static_range(MAPS):
         of_map = _load_slope(slopes, R.first_map + 3 * k, cells, cell)
