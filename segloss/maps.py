@@ -98,7 +98,7 @@ class SignedDistanceMap(MaskMap):
             is positive. Where pixels are not cubes, the border is therefore 0 along the finest axis
             alone, and below 0 by the difference along the others.
 
-    PixelBatch of a label that is no class are outside of each class.
+    Pixels of a label that is no class are outside of each class.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is no label map, or of another
@@ -164,7 +164,7 @@ class SkeletonMap(MaskMap):
         radius: By how many steps from pixel to pixel, along the axes, the skeleton is dilated;
             0: not at all. The paper's is 2.
 
-    PixelBatch of a label that is no class are no foreground. A blob of a few pixels may have no
+    Pixels of a label that is no class are no foreground. A blob of a few pixels may have no
     skeleton.
 
     Raises:

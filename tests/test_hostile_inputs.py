@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-import segloss.training.lightning
+import segloss
 from segloss import (
     BoundaryLoss,
     ComputeSegGrads,
@@ -59,7 +59,7 @@ from segloss.losses.loss import Criterion
 from segloss.losses.term_losses import TERM_LOSSES, TermLoss
 from segloss.sums import MapSum
 from segloss.tools.check import LossReport
-from segloss.training import huggingface
+from segloss.training import huggingface, lightning
 
 Words = tuple[str, ...]
 Call = Callable[..., Any]
@@ -848,12 +848,16 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("target", "label 3"),
     ),
-    "DiceLoss: other shapes": Wrong(
-        lambda: DiceLoss()(T, T[:1]), ValueError, ("targets", "(2, 1, 4, 4)", "(1, 1, 4, 4)")
+    "tutorial.DiceLoss: other shapes": Wrong(
+        lambda: tutorial.DiceLoss()(T, T[:1]),
+        ValueError,
+        ("targets", "(2, 1, 4, 4)", "(1, 1, 4, 4)"),
     ),
-    "DiceLoss: logits": Wrong(lambda: DiceLoss()(P, T), ValueError, ("[0, 1]", "-2")),
-    "DiceLoss: lists": Wrong(
-        lambda: DiceLoss()([0.5], [1]), TypeError, ("predictions", "tensor", "list")
+    "tutorial.DiceLoss: logits": Wrong(
+        lambda: tutorial.DiceLoss()(P, T), ValueError, ("[0, 1]", "-2")
+    ),
+    "tutorial.DiceLoss: lists": Wrong(
+        lambda: tutorial.DiceLoss()([0.5], [1]), TypeError, ("predictions", "tensor", "list")
     ),
     "DiceBCELoss: arrays": Wrong(
         lambda: DiceBCELoss()(P, T.numpy()), TypeError, ("targets", "tensor", "ndarray")
@@ -1435,24 +1439,22 @@ WRONG: dict[str, Wrong] = {
         lambda: segloss.without_trace(None).__enter__(), TypeError, ("model", "nn.Module", "None")
     ),
     "norms callback: none": Wrong(
-        lambda: segloss.training.lightning.ComputeWeightNormLossesCallback(max_samples=0),
+        lambda: lightning.ComputeWeightNormLossesCallback(max_samples=0),
         ValueError,
         ("max_samples", "at least 1", "0"),
     ),
     "norms callback: text": Wrong(
-        lambda: segloss.training.lightning.FrameFieldComputeWeightNormLossesCallback(
-            min_samples="a"
-        ),
+        lambda: lightning.FrameFieldComputeWeightNormLossesCallback(min_samples="a"),
         TypeError,
         ("min_samples", "int", "'a'"),
     ),
     "schedule callback: model": Wrong(
-        lambda: segloss.training.lightning.LossSchedule(nn.L1Loss()),
+        lambda: lightning.LossSchedule(nn.L1Loss()),
         TypeError,
         ("fractional", "L1Loss"),
     ),
     "log callback: prefix": Wrong(
-        lambda: segloss.training.lightning.LogLossComponents(prefix=""),
+        lambda: lightning.LogLossComponents(prefix=""),
         ValueError,
         ("prefix", "empty"),
     ),
@@ -1499,6 +1501,11 @@ WRONG: dict[str, Wrong] = {
     "custom loss: negative": Wrong(
         lambda: tutorial.test_custom_loss(nn.L1Loss(), (-1,)), ValueError, ("input_shape[0]", "-1")
     ),
+    # suggestions
+    "suggest: no folder": Wrong(
+        lambda: segloss.suggest("/nowhere/at/all"), FileNotFoundError, ("'/nowhere/at/all'",)
+    ),
+    "suggest: number": Wrong(lambda: segloss.suggest(3), TypeError, ("masks", "folder", "3")),
     # the examples' command lines
     "example: no such field": Wrong(
         example(brain_tissue, "training.epoch=1"), SystemExit, ("training.epoch", "training.epochs")
@@ -1643,17 +1650,25 @@ def test_an_empty_batch_is_a_loss_of_nothing() -> None:
         SegLoss(n_classes=3).update_norm(prediction, labels()[:0], 1)
 
 
-def test_every_public_name_has_a_row() -> None:
-    source = inspect.getsource(inspect.getmodule(Wrong)) + " ".join(WRONG)
-    entries = [
-        *F.__all__,
-        *segloss.__all__,
-        *segloss.training.lightning.__all__,
-        *huggingface.__all__,
-    ]
-    made = [f"{name}_loss" for name in F.TERM_FUNCTIONS]
-    others = ["Backend", "backends"]  # which take nothing
-    assert [n for n in entries if n not in source and n not in (*made, *others)] == []
+def names_in(code: types.CodeType) -> set[str]:
+    """The names that a function's code looks up, its inner functions included."""
+    inner = [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return set(code.co_names).union(*map(names_in, inner))
+
+
+def test_a_row_calls_every_public_name() -> None:
+    calls = [wrong.call for wrong in WRONG.values()]
+    called = set().union(*(names_in(call.__code__) for call in calls if hasattr(call, "__code__")))
+    public = {*F.__all__, *segloss.__all__, *lightning.__all__, *huggingface.__all__}
+    without_arguments = {
+        "MissingKeyError",
+        "SoftConfusion",
+        "backends",
+        "functional",
+        "list_losses",
+    }
+    of_terms = {f"{name}_loss" for name in F.TERM_FUNCTIONS}  # the test below calls each
+    assert public - called - without_arguments - of_terms == set()
 
 
 @pytest.mark.parametrize("name", F.TERM_FUNCTIONS)
@@ -1669,7 +1684,3 @@ def test_every_function_of_a_term_refuses_what_is_wrong(name: str) -> None:
         function([0.0], mask, maps=maps)
     with pytest.raises(ValueError, match="reduction must be one of"):
         function(logits, mask, maps=maps, reduction="sum")
-
-
-def test_there_are_rows_enough() -> None:
-    assert len(BATCHES) + len(MIXUP_BATCHES) + len(WRONG) + len(STATES) >= 120

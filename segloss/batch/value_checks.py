@@ -222,7 +222,7 @@ def _check_labels(pixels: PixelBatch, name: str) -> None:
 def _ignore_hint(ignore_index: int | None, low: float, high: float) -> str:
     """Suggests ignore_index where a value looks like a mark, such as 255 or -100."""
     if ignore_index is not None:
-        return f" (PixelBatch of ignore_index={ignore_index} are left out already.)"
+        return f" (Pixels of ignore_index={ignore_index} are left out already.)"
     outlier = high if high > 1 else low
     if not outlier.is_integer():
         return ""

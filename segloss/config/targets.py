@@ -125,8 +125,9 @@ def _own(target: str, name: str) -> Callable[..., Any]:
         if namesake or target in (public, f"{module}.{name}"):
             found: Callable[..., Any] = getattr(importlib.import_module(module), name)
             return found
+    names = [public.rpartition(".")[2] for public in OWN]
     raise ValueError(
-        f"{target!r} names nothing that segloss has{nearest(target, OWN)}; there are: "
+        f"{target!r} names nothing that segloss has{nearest(name, names)}; there are: "
         f"{', '.join(sorted(OWN))}."
     )
 

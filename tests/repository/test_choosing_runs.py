@@ -13,7 +13,7 @@ import torch
 import yaml
 from choosing_runs import Outcome, best_by_seed, recipes, spread
 
-PAGE = Path(choosing_runs.__file__).parent / "choosing.md"
+PAGE = choosing_runs.ROOT / "docs" / "choosing.md"
 SHORT = [
     "data.slice_step=16",
     "augmentation.crop=32",

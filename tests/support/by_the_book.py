@@ -1,6 +1,6 @@
 """Every term as its source writes it, in NumPy and float64, cell by cell: nothing of segloss.
 
-PixelBatch that are left out are deleted, targets are one-hot, and nothing is rearranged for accuracy.
+Pixels that are left out are deleted, targets are one-hot, and nothing is rearranged for accuracy.
 """
 
 from __future__ import annotations
@@ -224,9 +224,9 @@ BOOK: dict[str, Entry] = {
     "unified_focal": Entry(unified_focal, 0, inf, inf),
     "boundary": Entry(
         lambda batch: of_map(batch, "gt_distance_map", lambda p, m, w: (w * p * m).sum() / w.sum()),
-        -inf,
-        inf,
-        inf,
+        -1,  # of a map in [-1, 1]
+        1,
+        0.5,
     ),
     "skeleton_recall": Entry(
         lambda batch: of_map(

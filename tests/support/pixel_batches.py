@@ -20,7 +20,7 @@ TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, to
 
 @st.composite
 def batches(draw) -> tuple[PixelBatch, Tensor]:
-    """PixelBatch of any kind that the fused path serves, and the logits that they view."""
+    """Pixels of any kind that the fused path serves, and the logits that they view."""
     torch.manual_seed(draw(st.integers(0, 2**31)))
     activation = draw(st.sampled_from(["sigmoid", "softmax"]))
     classes = draw(st.integers(1 if activation == "sigmoid" else 2, 6))

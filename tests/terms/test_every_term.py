@@ -57,7 +57,7 @@ class Case:
             self.weights = torch.rand(samples, 1, 6, 5).double()
             self.weights[:, :, 3] = 0
         self.maps = {
-            "gt_distance_map": torch.randn(shape, dtype=torch.float64),
+            "gt_distance_map": 2 * torch.rand(shape, dtype=torch.float64) - 1,
             "gt_skeleton": (torch.rand(shape) > 0.7).double(),
         }
 

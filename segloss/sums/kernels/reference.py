@@ -10,7 +10,7 @@ close to 1. A well-trained model's errors live in those last digits, and float32
   m = x_pivot - logsumexp(x_rest), it has p = sigmoid(m) and 1 - p = sigmoid(-m). The pivot is the
   labelled class, or the likeliest where targets are dense: no other class can be close to 1.
 
-PixelBatch that don't count are replaced on entry, by selection, so they may hold NaN.
+Pixels that don't count are replaced on entry, by selection, so they may hold NaN.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def formula_of(loss: type) -> str | None:
     r"""The LaTeX of a class's formula; None where its docstring has none.
 
     Example:
-        >>> from segloss import DiceLoss
+        >>> from segloss.compat.tutorial import DiceLoss
         >>> print(formula_of(DiceLoss))
         1 - \frac{2 \sum p g + s}{\sum p + \sum g + s}
     """

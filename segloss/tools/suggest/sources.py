@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segloss.foundation.arguments import shown
 from segloss.tools.suggest.reading import (
     READERS,
     Mask,
@@ -81,10 +82,16 @@ def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
 
     Raises:
         FileNotFoundError: There is no such folder, or nothing in it that could be a mask.
+        TypeError: `masks` is none of these.
         ValueError: Classes' folders have different names in them.
     """
     if isinstance(masks, (str, Path)):
         return _find_in_folder(Path(masks), layout, ignore_index)
+    if not isinstance(masks, Iterable):
+        raise TypeError(
+            f"masks must be a folder, a list of files, or arrays, got {shown(masks)}: pass the "
+            "path of the folder."
+        )
     by_class = layout == "classes"
     count = len(masks) if hasattr(masks, "__len__") else None
     if count == 0:

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segloss import DiceLoss, LossWrapper, MultiLoss, UncertaintyWeighting
+from segloss import LossWrapper, MultiLoss, UncertaintyWeighting
 from segloss.compat.tutorial import (
     CombinedLoss,
     DiceBCELoss,
+    DiceLoss,
     UncertaintyWeightedLoss,
     WeightedMSELoss,
 )

@@ -57,9 +57,15 @@ def counting(monkeypatch) -> Iterator[Counting]:
             count.is_interpreting = False
 
     monkeypatch.setattr(GridExecutor, "__call__", call)
-    for module in ("tracing", "targets", "constants", "sums.kernels.registry"):
+    for module in (
+        "batch.assemble",
+        "batch.value_checks",
+        "foundation.device_constants",
+        "foundation.tracing",
+        "sums.kernels.registry",
+    ):
         monkeypatch.setattr(f"segloss.{module}.is_traced", lambda: False)  # counting is no tracing
-    monkeypatch.setattr("segloss.batch.pixel_batch.ValueChecks.due", lambda *args, **kwargs: False)
+    monkeypatch.setattr("segloss.batch.value_checks.ValueChecks.due", lambda *args, **kwargs: False)
     return count
 
 

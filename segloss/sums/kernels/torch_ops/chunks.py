@@ -18,7 +18,7 @@ from segloss.sums.plan import Plan
 LOG2E = 1.4426950408889634
 
 _ROW = 4096
-"""PixelBatch that are summed in the arithmetic's dtype before float64 takes over."""
+"""Pixels that are summed in the arithmetic's dtype before float64 takes over."""
 
 
 class Chunk(NamedTuple):
