@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 
-import segloss
 from segloss.tools.cli.backends import backends
 from segloss.tools.cli.check import check
 from segloss.tools.cli.explain import explain
@@ -56,7 +56,7 @@ app.command()(backends)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(segloss.__version__)
+        print(metadata.version("pytorch-segloss"))
         raise typer.Exit
 
 
