@@ -1,4 +1,4 @@
-"""The losses as plain functions of predictions and targets, through the same door as the modules.
+"""The losses as plain functions of predictions and targets.
 
 There is one for each term, such as `jaccard_loss`, made from the table of terms, and the compound
 of them. `functional.pyi` beside this file, which `scripts/term_stubs.py` writes, says the same to
@@ -169,7 +169,7 @@ def seg_loss(
     skip_absent_classes: bool = False,
     soft_labels: str = "product",
 ) -> Tensor:
-    """The compound loss: cross-entropy, Dice and focal Tversky, weighted by their coefficients.
+    """Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
     Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
     `pixel_weights` for what it takes from the batch.
@@ -286,7 +286,7 @@ def _term_loss(
 
 
 def signature_of(term_type: type[Term]) -> inspect.Signature:
-    """The signature of a term's function: the common arguments, and the term's parameters."""
+    """Returns the signature of a term's function: common arguments, then the term's parameters."""
     common = list(inspect.signature(_term_loss).parameters.values())
     own = list(inspect.signature(term_type).parameters.values())
     return inspect.Signature([*common, *own], return_annotation="Tensor")
@@ -315,12 +315,12 @@ def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
 
 
 def _group_of(term_type: type[Term], **parameters: Any) -> MixtureGroup:
-    """What a pass must know of one term."""
+    """Returns the mixture group of one term."""
     return _made(_term_group, term_type=term_type, **parameters)
 
 
 def _made(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
-    """The group of some parameters, which is kept where they can be compared."""
+    """Returns the group of some parameters, from a cache if they can be hashed."""
     if torch.compiler.is_compiling():
         return constant_of(make, **parameters)
     try:
@@ -351,7 +351,7 @@ def _loss(
     maps: Mapping[str, Tensor] | None = None,
     **arguments: Any,
 ) -> Tensor:
-    """The loss of a group's one mixture, as a mean or for each cell."""
+    """Returns the loss of a group's one mixture, as a mean or for each cell."""
     check_choice("reduction", reduction, REDUCTIONS)
     [mixture] = group.mixtures
     if reduction == "none":
@@ -370,7 +370,7 @@ def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:
 
 
 def _channels(pred: Any) -> int:
-    """The number of channels, or 2 where there are none: `as_pixel_batch` then says what is wrong."""
+    """Returns the number of channels; 2 without any, which `as_pixel_batch` then refuses."""
     return pred.shape[1] if isinstance(pred, Tensor) and pred.ndim > 1 else 2
 
 

@@ -144,7 +144,7 @@ def seg_loss(
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
 ) -> Tensor:
-    r"""The compound loss: cross-entropy, Dice and focal Tversky, weighted by their coefficients.
+    r"""Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
     Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
     `pixel_weights` for what it takes from the batch.

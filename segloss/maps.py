@@ -39,7 +39,7 @@ class MaskMap:
     class. The maps are float32, an array where the mask is one, otherwise a tensor.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is no label map.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
         MissingKeyError: There is no mask.
         ImportError: A library is not installed.
     """
@@ -65,11 +65,11 @@ class MaskMap:
 
     @abstractmethod
     def compute(self, labels: Array) -> Array:
-        """The maps (C, *spatial), float32, of a label map (*spatial)."""
+        """Returns the maps (C, *spatial), float32, of a label map (*spatial)."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
     def _class_labels(self) -> Sequence[int]:
-        """The classes that have a map."""
+        """Returns the classes that have a map."""
         return [1] if self.n_classes == 2 else range(self.n_classes)
 
     def _no_maps(self, labels: Array) -> Array:
@@ -87,7 +87,7 @@ class SignedDistanceMap(MaskMap):
 
     with G the class's pixels and d one pixel, so that the pixels along the border inside are 0,
     those outside at least d, and the innermost least. A class that is absent, or fills the image,
-    has no border, and a map of zeros. The edge of the image is no border.
+    has no border, and a map of zeros. The edge of the image is not a border.
 
     Args:
         n_classes: The number of classes; for 2, one map of the foreground, above one for each.
@@ -98,10 +98,10 @@ class SignedDistanceMap(MaskMap):
             is positive. Where pixels are not cubes, the border is therefore 0 along the finest axis
             alone, and below 0 by the difference along the others.
 
-    Pixels of a label that is no class are outside of each class.
+    Pixels whose label is not a class lie outside of every class.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is no label map, or of another
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or has another
             number of dimensions than `spacing`.
         MissingKeyError: There is no mask.
         ImportError: SciPy is not installed.
@@ -126,7 +126,7 @@ class SignedDistanceMap(MaskMap):
         self.spacing = _check_spacing(spacing)
 
     def compute(self, labels: Array) -> Array:
-        """The signed distances (C, *spatial) of a label map (*spatial)."""
+        """Returns the signed distances (C, *spatial) of a label map (*spatial)."""
         spacing = self._spacing_of(labels)
         maps = self._no_maps(labels)
         for signed, label in zip(maps, self._class_labels(), strict=True):
@@ -136,7 +136,7 @@ class SignedDistanceMap(MaskMap):
         return maps
 
     def _spacing_of(self, labels: Array) -> list[float]:
-        """The spacing along each axis of the mask."""
+        """Returns the spacing along each axis of the mask."""
         if not isinstance(self.spacing, list):
             return [self.spacing] * labels.ndim
         if len(self.spacing) != labels.ndim:
@@ -164,11 +164,11 @@ class SkeletonMap(MaskMap):
         radius: By how many steps from pixel to pixel, along the axes, the skeleton is dilated;
             0: not at all. The paper's is 2.
 
-    Pixels of a label that is no class are no foreground. A blob of a few pixels may have no
+    Pixels whose label is not a class do not count as foreground. A blob of a few pixels may have no
     skeleton.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is no label map.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
         MissingKeyError: There is no mask.
         ImportError: SciPy or scikit-image is not installed.
 
@@ -195,7 +195,7 @@ class SkeletonMap(MaskMap):
         self.radius = check_integer("radius", radius, 0)
 
     def compute(self, labels: Array) -> Array:
-        """The skeletons (C, *spatial) of a label map (*spatial)."""
+        """Returns the skeletons (C, *spatial) of a label map (*spatial)."""
         maps = self._no_maps(labels)
         foreground = (labels > 0) & (labels < self.n_classes)
         if not foreground.any():
@@ -223,7 +223,7 @@ def _skeleton(foreground: Array, radius: int) -> Array:
 
 
 def _label_map(mask: Any, name: str) -> Array:
-    """The mask as an array (H, W) or (D, H, W) of whole numbers."""
+    """Returns the mask as an array (H, W) or (D, H, W) of whole numbers."""
     if isinstance(mask, Tensor):
         check_real(mask, name)
         if mask.device.type != "cpu":
@@ -252,7 +252,7 @@ def _label_map(mask: Any, name: str) -> Array:
 
 
 def _check_spacing(spacing: Any) -> float | list[float]:
-    """A number for all axes, or one for each."""
+    """Returns a number for all axes, or one for each."""
     spacing = 1.0 if spacing is None else as_python(spacing)
     if not is_list(spacing):
         return check_number("spacing", spacing, open_low=True)
@@ -262,7 +262,7 @@ def _check_spacing(spacing: Any) -> float | list[float]:
 
 
 def _library(module: str) -> Any:
-    """A module of an optional library."""
+    """Returns a module of an optional library."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -96,7 +96,7 @@ def read_image(path: Path) -> NDArray[np.float32]:
     """An image as (height, width, channels); transparency is left out.
 
     Raises:
-        OSError, ValueError: It can't be read, or is no 2D image.
+        OSError, ValueError: It can't be read, or is not a 2D image.
     """
     if path.suffix.lower() in PHOTOGRAPHS:
         with Image.open(path) as opened:

@@ -138,7 +138,7 @@ class Run:
 
         Raises:
             FileNotFoundError: There is none.
-            ValueError: It is no checkpoint, or one of a run with other settings.
+            ValueError: It is not a checkpoint, or its run had other settings.
         """
         state = _load_checkpoint(path)
         _check_same_settings(state["settings"], self.settings, path)
@@ -341,7 +341,7 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not (isinstance(state, dict) and "settings" in state):
         raise ValueError(
-            f"{path} is no checkpoint of an example, or a damaged one: run without --resume."
+            f"{path} is not a checkpoint of an example, or is damaged: run without --resume."
         )
     return state
 

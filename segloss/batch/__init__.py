@@ -1,1 +1,1 @@
-"""From the user's batch to pixels: keys, selectors, mixup, partial labels, shapes, checks."""
+"""Batches: keys, channel selectors, mixup, partial labels, and checked tensors of pixels."""

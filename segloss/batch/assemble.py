@@ -1,6 +1,6 @@
-"""From a user's tensors to a `PixelBatch`: checked, flattened, with their weights and maps.
+"""Assembles a `PixelBatch` from a user's tensors: checks them and flattens them.
 
-Everything wrong is found here, before a pixel is computed.
+Every mistake in a batch is found here, before anything is computed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def pixel_batch_of_arguments(
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
 ) -> PixelBatch:
-    """The pixels that a function's arguments describe, all of them checked.
+    """Returns the pixels that a function's arguments describe, all of them checked.
 
     On the CPU values are read in every call; on an accelerator, in the first call with the same
     options alone, by whichever function.
@@ -131,7 +131,7 @@ def pixel_batch_of_arguments(
 
 
 def _annotated_weight(annotated: Tensor, pixels: PixelBatch) -> Tensor:
-    """The pixels' weights (N, C, P), 0 in channels that are not annotated."""
+    """Returns the pixels' weights (N, C, P), 0 in channels that are not annotated."""
     channels = annotated.unsqueeze(-1)
     if pixels.weight is None:
         return channels.expand(pixels.prediction.shape)

@@ -1,4 +1,4 @@
-"""Taking tensors out of batches: mappings or, where one tensor is wanted, bare tensors."""
+"""Access to the tensors of a batch, which is a mapping or a bare tensor."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _RENAME = "Rename the key in the batch, or name yours in the loss (pred_key, gt_
 
 
 def take(batch: Any, key: str, batch_name: str, remedy: str = _RENAME) -> Tensor:
-    """Returns the tensor under `key`, or `batch` itself where it is a bare tensor.
+    """Returns the tensor under `key`, or `batch` itself if it is a bare tensor.
 
     Raises:
-        MissingKeyError: The mapping lacks the key; the message lists the keys that there are.
-        TypeError: `batch` is neither a mapping nor a tensor, or the value is no tensor.
+        MissingKeyError: The mapping lacks the key; the message lists its keys.
+        TypeError: `batch` is neither a mapping nor a tensor, or the value is not a tensor.
     """
     if isinstance(batch, Tensor):
         return batch
@@ -39,7 +39,7 @@ def take(batch: Any, key: str, batch_name: str, remedy: str = _RENAME) -> Tensor
 
 
 def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
-    """As `take`, but None where the key is absent or `batch` is a bare tensor."""
+    """Returns the tensor under `key`; None if there is no such key or `batch` is a bare tensor."""
     if isinstance(batch, Tensor):
         return None
     if not isinstance(batch, Mapping):
@@ -54,7 +54,7 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
 
 
 def check_same_shape(predictions: Tensor, targets: Tensor) -> None:
-    """Raises ValueError if shapes differ: PyTorch would broadcast them without a word."""
+    """Raises ValueError if shapes differ: PyTorch would broadcast them silently."""
     for name, tensor in {"predictions": predictions, "targets": targets}.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")

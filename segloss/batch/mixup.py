@@ -1,4 +1,4 @@
-"""Mixup: blending images in the data loop, and reading the blended batch in a loss."""
+"""Mixup: blends images in the data loop, and reads the blended batch in a loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
 """The keys that mixup adds to the batch of targets."""
 
 _INDEX = "mixup_index"
-"""The permutation by which each sample found its partner: it holds for all that a batch has."""
+"""The key of the permutation that gives each sample its partner, in every tensor of the batch."""
 
 
 class MixUp:
@@ -33,11 +33,11 @@ class MixUp:
         alpha: The parameter of the Beta distribution, above 0; small values blend little.
         gt_key: The key of the targets.
 
-    The permutation goes into the batch too, as "mixup_index": by it, losses of other targets find
+    The permutation goes into the batch too, as "mixup_index". With it, losses of other targets find
     their partners, and pixel weights follow their targets.
 
     Raises:
-        TypeError, ValueError: `alpha` is no finite number above 0.
+        TypeError, ValueError: `alpha` is not a finite number above 0.
 
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond empirical risk minimization" (2018).
 
@@ -64,12 +64,12 @@ class MixUp:
         Args:
             images: (N, ...), floating-point, on any device.
             gt_batch: A mapping with targets (N, ...) under `gt_key`.
-            generator: Where the random numbers come from; None: PyTorch's global one.
+            generator: The generator of the random numbers; None: PyTorch's global one.
 
         Raises:
             MissingKeyError: The batch has no targets.
-            TypeError: The images are not floating-point, or `gt_batch` is no mapping.
-            ValueError: Images and targets are of different number.
+            TypeError: The images are not floating-point, or `gt_batch` is not a mapping.
+            ValueError: Images and targets differ in number.
         """
         if not isinstance(images, Tensor) or not images.is_floating_point():
             kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
@@ -100,7 +100,7 @@ class MixUp:
         return blended, {**gt_batch, **mixed}
 
     def _draw_lambda(self, generator: torch.Generator | None) -> float:
-        """Draws from Beta(alpha, alpha): PyTorch's own sampler takes no generator."""
+        """Draws from Beta(alpha, alpha). PyTorch's own sampler does not take a generator."""
         device = "cpu" if generator is None else generator.device
         seed = torch.randint(2**62, (), generator=generator, device=device)
         return random.Random(int(seed)).betavariate(self.alpha, self.alpha)  # noqa: S311
@@ -115,11 +115,11 @@ def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
 
 
 def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
-    """The batch as seen with each of the two targets, and lambda; None if it was not mixed.
+    """Returns the batch as seen with each of the two targets, and lambda; None if it was not mixed.
 
     Raises:
-        MissingKeyError: Some of the keys of mixup are there and others not.
-        ValueError: Lambda is no single number in [0, 1].
+        MissingKeyError: Some of the keys of mixup are missing.
+        ValueError: Lambda is not a single number in [0, 1].
     """
     if isinstance(gt_batch, Tensor) or not isinstance(gt_batch, Mapping):
         return None
@@ -141,7 +141,7 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
 
 
 def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
-    """The batch with each sample's partner in its place."""
+    """Returns the batch with each sample's partner in its place."""
     return {
         key: _in_order(value, index)
         if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
@@ -153,7 +153,7 @@ def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
 def _in_order(values: Tensor, index: Tensor) -> Tensor:
     """Returns the samples of a batch in another order.
 
-    An order on the CPU does not travel, for which a GPU would wait: samples are copied one by one.
+    An order on the CPU stays there, since a GPU would wait for it: samples are copied one by one.
     """
     if values.device == index.device or not index.is_cpu or len(index) == 0 or is_traced():
         return values[index.to(values.device)]
@@ -161,7 +161,7 @@ def _in_order(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _check_index(index: Any, target: Any) -> Tensor:
-    """The permutation of a batch, if it is one; its values are read on the CPU alone."""
+    """Returns the permutation of a batch after checking it. Values are read only on the CPU."""
     name = f"gt_batch[{_INDEX!r}]"
     if not isinstance(index, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(index).__name__}.")

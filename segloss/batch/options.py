@@ -1,4 +1,4 @@
-"""How pixels are read: classes, activation, ignored value, smoothing."""
+"""The options that say how pixels are read: classes, activation, ignored value, smoothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ACTIVATIONS = ("sigmoid", "softmax")
 
 
 class PixelOptions(NamedTuple):
-    """How pixels are read, whatever batch they are of.
+    """The options of a loss that say how it reads the pixels of any batch.
 
     Attributes:
         n_classes: The number of classes; 2 also for any number of sigmoid channels.
         activation: "sigmoid" (channels independent) or "softmax" (channels are classes).
         from_logits: Whether predictions are logits, and not probabilities.
-        ignore_index: The target's value that marks pixels to be left out, or None.
+        ignore_index: The target's value for ignored pixels, or None.
         label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
     """
 
@@ -41,7 +41,7 @@ class PixelOptions(NamedTuple):
         ignore_index: Any = None,
         label_smoothing: Any = 0.0,
     ) -> PixelOptions:
-        """The options, checked under the names that arguments have everywhere.
+        """Returns the options, checked under the names that arguments have everywhere.
 
         Raises:
             TypeError, ValueError: An option is wrong.
@@ -56,10 +56,10 @@ class PixelOptions(NamedTuple):
 
 
 def resolve_activation(n_classes: int, activation: str | None) -> str:
-    """The activation that `n_classes` implies, or the one that is asked for.
+    """Returns the activation that `n_classes` implies, or the one that is asked for.
 
     Raises:
-        TypeError, ValueError: `n_classes` is no int of at least 2, or `activation` is unknown.
+        TypeError, ValueError: `n_classes` is not an int of at least 2, or `activation` is unknown.
     """
     check_integer("n_classes", n_classes)
     if n_classes < 2:

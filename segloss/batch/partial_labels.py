@@ -18,7 +18,7 @@ from segloss.batch.pixel_batch import PixelBatch
 
 
 def merge_unannotated(pixels: PixelBatch, annotated: Tensor) -> PixelBatch:
-    """The pixels with classes that are not annotated as background, class 0, for softmax."""
+    """Merges classes that are not annotated into the background, class 0, for softmax."""
     merged = ~annotated.unsqueeze(-1)
     merged[:, 0] = False
     return pixels.replace(
@@ -57,6 +57,6 @@ def _merged_masks(pixels: PixelBatch, merged: Tensor) -> Tensor:
 
 
 def _with_background(merged: Tensor) -> Tensor:
-    """The classes that are merged, and the one that they are merged with."""
+    """Returns the classes that are merged, and the one that they are merged with."""
     is_background = torch.arange(merged.shape[1], device=merged.device) == 0
     return merged | is_background[None, :, None]

@@ -1,6 +1,6 @@
 """One batch as the pass reads it.
 
-What is done with its pixels is the business of `segloss.sums`.
+`segloss.sums` computes with its pixels.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class PixelBatch:
         self.is_soft = not self.is_label_map and target.is_floating_point()
 
     def replace(self, **tensors: Any) -> PixelBatch:
-        """The same with other tensors."""
+        """Returns the batch with some tensors replaced."""
         names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
         given = {name: getattr(self, name) for name in names} | tensors
         return PixelBatch(options=self.options, **given)
 
     def tensors(self, map_keys: Sequence[str]) -> list[Tensor | None]:
-        """All tensors: what the pass keeps for the backward pass."""
+        """Returns all tensors, which the pass keeps for the backward pass."""
         fixed = [self.prediction, self.target, self.weight, self.class_weights, self.pos_weight]
         return [*fixed, *(self.maps[key] for key in map_keys)] if map_keys else fixed
 
@@ -63,13 +63,13 @@ class PixelBatch:
     def of(
         cls, tensors: Sequence[Any], map_keys: Sequence[str], options: PixelOptions
     ) -> PixelBatch:
-        """The pixels that these `tensors` were taken of."""
+        """Returns the batch that these `tensors` were taken from."""
         prediction, target, weight, class_weights, pos_weight, *maps = tensors
         named = dict(zip(map_keys, maps, strict=True))
         return cls(prediction, target, options, weight, class_weights, pos_weight, named)
 
     def kept(self) -> Tensor | None:
-        """Which pixels are not ignored, (N, 1 or C, P); None: all.
+        """Returns a mask of the pixels that are not ignored, (N, 1 or C, P); None: all.
 
         With softmax a pixel is one unit: ignored in one channel of a dense target, it is ignored.
         """
@@ -82,7 +82,10 @@ class PixelBatch:
         return kept.all(1, keepdim=True) if self.is_exclusive else kept
 
     def valid(self) -> Tensor | None:
-        """Which pixels count, (N, 1 or C, P): those neither ignored nor of weight 0; None: all."""
+        """Returns a mask of the pixels that count, (N, 1 or C, P); None: all.
+
+        A pixel counts if it is not ignored and its weight is not 0.
+        """
         kept = self.kept()
         if self.weight is None:
             return kept
@@ -91,7 +94,7 @@ class PixelBatch:
 
 
 class BatchNames(NamedTuple):
-    """What messages call the parts of a batch."""
+    """The names that error messages give to the tensors of a batch."""
 
     pred: str = "pred"
     target: str = "target"

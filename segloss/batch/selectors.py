@@ -1,4 +1,4 @@
-"""Channel selectors: which channels of a prediction or target a loss looks at."""
+"""Channel selectors: the channels of a prediction or target that a loss uses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ChannelSelector:
 
     Raises:
         TypeError: `selector` is none of these.
-        ValueError: It is empty, or a text that is no slice.
+        ValueError: It is empty, or a text that is not a slice.
 
     Example:
         >>> image = torch.arange(3.).reshape(1, 3, 1, 1)
@@ -94,12 +94,12 @@ class ChannelSelector:
 
 
 def optional_selector(selector: Selector | None, name: str) -> ChannelSelector | None:
-    """The channel selector, or None for all channels."""
+    """Returns the channel selector, or None for all channels."""
     return None if selector is None else ChannelSelector(selector, name)
 
 
 def _inside(indices: Sequence[int], count: int) -> list[int]:
-    """The indices, counted from 0, or an empty list where one is out of range."""
+    """Returns the indices, counted from 0, or an empty list where one is out of range."""
     inside = all(-count <= i < count for i in indices)
     return [i % count for i in indices] if inside else []
 

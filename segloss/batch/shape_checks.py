@@ -13,7 +13,7 @@ from segloss.foundation.arguments import (
 )
 
 PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""What predictions may be."""
+"""The dtypes that predictions may have."""
 
 
 _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
@@ -21,10 +21,10 @@ _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, Tensor]:
-    """The maps of an argument.
+    """Returns the maps of an argument.
 
     Raises:
-        TypeError: They are no mapping.
+        TypeError: They are not a mapping.
         ValueError: One of `keys` is not there.
     """
     given = {} if maps is None else check_mapping("maps", maps)
@@ -38,7 +38,7 @@ def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, 
 
 
 def check_prediction(pred: Any, name: str) -> None:
-    """Checks what predictions of all kinds have in common."""
+    """Checks the properties that all predictions must have."""
     if not isinstance(pred, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
     if pred.layout != torch.strided:
@@ -49,6 +49,7 @@ def check_prediction(pred: Any, name: str) -> None:
 
 
 def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str) -> None:
+    """Checks the type, dtype, shape and number of channels of predictions."""
     check_prediction(pred, name)
     if not 3 <= pred.ndim <= 5:
         raise ValueError(
@@ -68,7 +69,7 @@ def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str
 
 
 def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
-    """Checks what targets, weights and all other truths have in common."""
+    """Checks the properties that targets, weights, maps and annotations must have."""
     check_real(tensor, name)
     if tensor.requires_grad:
         raise TypeError(
@@ -78,7 +79,7 @@ def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> Non
 
 
 def check_real(tensor: Any, name: str) -> None:
-    """Raises TypeError for what is no dense tensor of real numbers."""
+    """Raises TypeError for anything but a dense tensor of real numbers."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
     if tensor.is_complex() or tensor.layout != torch.strided:
@@ -86,7 +87,7 @@ def check_real(tensor: Any, name: str) -> None:
 
 
 def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> None:
-    """Raises ValueError for a tensor that is not where the predictions are."""
+    """Raises ValueError for a tensor that is not on the predictions' device."""
     if tensor.device != pred.device:
         raise ValueError(
             f"{name} must be on the device of {pred_name} ({pred.device}), got {tensor.device}: "
@@ -95,7 +96,7 @@ def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> Non
 
 
 def flat_target(target: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
-    """The target as (N, C, P) where it is dense, as (N, P) where it is a label map."""
+    """Returns the target as (N, C, P) where it is dense, as (N, P) where it is a label map."""
     samples, spatial = pred.shape[0], pred.shape[2:]
     if target.dtype in _HARDLY_SUPPORTED:
         target = target.long()
@@ -117,6 +118,7 @@ def flat_target(target: Tensor, name: str, pred: Tensor, pred_name: str, activat
 
 
 def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
+    """Returns pixel weights as (N, 1 or C, P)."""
     check_companion(weight, name, pred, pred_name)
     samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
     if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
@@ -131,6 +133,7 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
 
 
 def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Checks the type, dtype and shape of annotations, (N, C)."""
     check_companion(annotated, name, pred, pred_name)
     if annotated.dtype != torch.bool:
         raise TypeError(
@@ -145,6 +148,7 @@ def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> 
 
 
 def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
+    """Returns a map as (N, C, P)."""
     check_companion(values, name, pred, pred_name)
     if values.shape != pred.shape:
         raise ValueError(

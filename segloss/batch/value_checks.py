@@ -15,11 +15,11 @@ from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.foundation.tracing import is_traced
 
 _ROUNDING = 1e-6
-"""How far probabilities may stand outside [0, 1]."""
+"""The distance by which probabilities may lie outside [0, 1]."""
 
 
 _ALWAYS_CHECKED = 65_536
-"""Up to so many elements, ranges of dense tensors are checked on every batch (on CPU)."""
+"""The size up to which the range of a dense tensor on the CPU is checked in every batch."""
 
 
 class ValueChecks:
@@ -34,7 +34,7 @@ class ValueChecks:
         self._passed: set[tuple[Any, ...]] = set()
 
     def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
-        """Whether to read the values of `tensor`, which plays the part `role`."""
+        """Returns whether to read the values of `tensor`, which plays the part `role`."""
         if is_traced() or tensor.numel() == 0 or tensor.is_meta:
             return False
         cheap = on_every_batch or tensor.numel() <= _ALWAYS_CHECKED
@@ -49,7 +49,7 @@ class ValueChecks:
 
 
 class _ChecksOfCalls(ValueChecks):
-    """Those of functions, for which any batch on the CPU may be the first."""
+    """The value checks of functions, for which any batch on the CPU may be the first."""
 
     def passed(self, role: str, tensor: Tensor) -> None:
         """Notes that the values were read, and right, unless they are on the CPU."""
@@ -59,17 +59,18 @@ class _ChecksOfCalls(ValueChecks):
 
 @functools.lru_cache(maxsize=128)
 def shared_checks(options: PixelOptions) -> ValueChecks:
-    """The checks that all calls with the same options share."""
+    """Returns the checks that all calls with the same options share."""
     return _ChecksOfCalls()
 
 
 def _occasion(role: str, tensor: Tensor) -> tuple[Any, ...]:
-    """What is read once: on CPU a role in each shape, elsewhere a role."""
+    """Returns the key of a check that is made once: role and shape on the CPU, else role."""
     on_cpu = tensor.device.type == "cpu"
     return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
 
 
 def check_ignored_value(pixels: PixelBatch, name: str) -> None:
+    """Raises ValueError if the ignored value would leave out every pixel of a dense target."""
     ignored = pixels.options.ignore_index
     if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
         raise ValueError(
@@ -80,6 +81,7 @@ def check_ignored_value(pixels: PixelBatch, name: str) -> None:
 
 
 def check_values(pixels: PixelBatch, names: BatchNames, checks: ValueChecks) -> None:
+    """Checks the values of all tensors of a batch that are due to be read."""
     pred_name, target_name, weight_name, _ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
@@ -190,7 +192,7 @@ def check_unit_range(
 
 
 def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
-    """The least and the largest of the values that are kept; (0, 0) where none is."""
+    """Returns the least and the largest of the values that are kept; (0, 0) where none is."""
     if tensor.dtype == torch.bool:
         return 0.0, 1.0
     if kept is None:

@@ -110,7 +110,7 @@ _LOSS_FUNCTIONS: dict[str, LossFunction] = {"mse": mse_loss, "cross_entropy": cr
 
 
 def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
-    """The loss function of a name, "mse" or "cross_entropy"; a function itself; None: `mse_loss`.
+    """Returns the loss function called "mse" or "cross_entropy"; a function as it is.
 
     Raises:
         ValueError: There is none of that name.
@@ -208,7 +208,7 @@ class GradWeightedLoss(nn.Module):
         return dict(zip(self.metric_names, self.weights.tolist(), strict=True))
 
     def forward(self, batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
-        """The sum of weighted metrics, and the weighted metrics."""
+        """Returns the sum of weighted metrics, and the weighted metrics."""
         _, metrics = self.unweighted_loss_function(batch, model)
         check_mapping("What unweighted_loss_function returns as metrics", metrics)
         if set(metrics) != set(self.metric_names):
@@ -225,11 +225,11 @@ class GradWeightedLoss(nn.Module):
         return torch.stack(list(weighted.values())).sum(), weighted
 
     def get_extra_state(self) -> dict[str, list[str]]:
-        """The metrics' names, by which a checkpoint of other metrics is known."""
+        """Returns the metrics' names, by which a checkpoint of other metrics is known."""
         return {"metrics": self.metric_names}
 
     def set_extra_state(self, state: Any) -> None:
-        """The names have been compared before anything was loaded."""
+        """Does nothing: the names were compared before anything was loaded."""
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -251,7 +251,7 @@ class GradWeightedLoss(nn.Module):
 
 
 def _gradient(metric: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-    """The gradient of a metric with respect to the parameters that it depends on, flat."""
+    """Returns the gradient of a metric with respect to the parameters that it depends on, flat."""
     if not metric.requires_grad:
         return metric.new_zeros(1)
     gradients = torch.autograd.grad(metric, parameters, retain_graph=True, allow_unused=True)

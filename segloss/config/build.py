@@ -97,7 +97,7 @@ def _build_multi_loss(spec: CompoundSpec, allow: tuple[str, ...]) -> MultiLoss:
 
 
 def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Loss | MultiLoss:
-    """The loss of a block; `name` names a plain module that has no such argument."""
+    """Returns the loss of a block; `name` names a plain module that has no such argument."""
     target = target_of(block, path, allow)
     name = None
     if not accepts(target, "name"):

@@ -17,11 +17,11 @@ from segloss.foundation.arguments import (
 )
 
 _MODELS = "model_config"
-"""Where MMF's configs have a section per model, each with its `losses`."""
+"""The key of MMF's configs that holds a section per model, each with its `losses`."""
 
 
 def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
-    """What `build_loss` finds in a config, before anything is built of it.
+    """Reads the losses of a config into specs, from which `build_loss` builds them.
 
     Args:
         cfg: As for `build_loss`.
@@ -56,6 +56,7 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
 
 
 def check_allow(allow: Any) -> tuple[str, ...]:
+    """Returns the allowed prefixes as a tuple; raises TypeError for anything else."""
     if not isinstance(allow, (tuple, list)) or not all(
         isinstance(entry, str) and entry for entry in allow
     ):
@@ -66,7 +67,7 @@ def check_allow(allow: Any) -> tuple[str, ...]:
 
 
 def _paths(config: ConfigSource) -> Iterator[str]:
-    """Where the config may have a loss, the first that counts first."""
+    """Yields the paths at which a config may have a loss, in order of precedence."""
     yield from PATHS
     models = select(config, _MODELS)
     if isinstance(models, DictConfig):
@@ -81,7 +82,7 @@ def _paths(config: ConfigSource) -> Iterator[str]:
 
 
 def _root(config: ConfigSource) -> dict[str, Any]:
-    """What the legacy dialect reads of the whole config."""
+    """Returns the parts of the whole config that the frame-field dialect reads."""
     nodes = {key: select(config, key) for key in ROOT_KEYS}
     return {
         key: plain_mapping(config, node, key) if isinstance(node, DictConfig) else node

@@ -1,4 +1,4 @@
-"""Making an object of a block with `_target_`."""
+"""Instantiates blocks that have a `_target_`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
 
 def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
-    """A pre-process: an instance of a class, or a function, with its arguments bound."""
+    """Builds a pre-process: an instance of a class, or a function with its arguments bound."""
+    """Returns a pre-process: an instance of a class, or a function, with its arguments bound."""
     block = check_block(entry, path)
     target = target_of(block, path, allow)
     if inspect.isclass(target):
@@ -41,7 +42,7 @@ def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
 
 
 def target_of(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Callable[..., Any]:
-    """What the `_target_` of a block names."""
+    """Returns the class or function that the `_target_` of a block names."""
     target = block.get("_target_")
     if not isinstance(target, str):
         keys = ", ".join(map(str, block)) or "none"
@@ -67,7 +68,7 @@ def instantiate(
 def _arguments(
     block: Mapping[str, Any], path: str, allow: tuple[str, ...]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The positional and keyword arguments of a block, nested targets instantiated."""
+    """Returns the positional and keyword arguments of a block, nested targets instantiated."""
     _check_hydra_keys(block, path)
     args = block.get("_args_", [])
     kwargs = {key: value for key, value in block.items() if key not in _HYDRA_KEYS}
@@ -92,7 +93,7 @@ def _check_hydra_keys(block: Mapping[str, Any], path: str) -> None:
 
 
 def _instantiated(value: Any, path: str, allow: tuple[str, ...]) -> Any:
-    """The value, with all blocks in it that have a `_target_` instantiated."""
+    """Returns the value, with all blocks in it that have a `_target_` instantiated."""
     if isinstance(value, Mapping) and "_target_" in value:
         return instantiate(target_of(value, path, allow), value, path, allow)
     if isinstance(value, Mapping):
@@ -103,7 +104,7 @@ def _instantiated(value: Any, path: str, allow: tuple[str, ...]) -> Any:
 
 
 def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
-    """The signature of the target, or None where Python doesn't know it (of `slice`)."""
+    """Returns the signature of the target, or None where Python doesn't know it (of `slice`)."""
     try:
         return inspect.signature(target)
     except ValueError:
@@ -111,6 +112,7 @@ def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def accepts(target: Callable[..., Any], name: str) -> bool:
+    """Returns whether a class or function has a parameter of that name."""
     signature = _signature(target)
     return signature is not None and name in signature.parameters
 
@@ -132,7 +134,7 @@ def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path:
 def _with_tensors(
     target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], path: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments, with lists of numbers made tensors where only a tensor will do."""
+    """Returns the arguments, with lists of numbers made tensors where only a tensor will do."""
     signature = _signature(target)
     if signature is None:
         return tuple(args), kwargs

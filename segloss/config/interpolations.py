@@ -1,4 +1,4 @@
-"""What a config's interpolations may do: point at other values of it, a bounded number of times.
+"""Checks of a config's interpolations, which may point at its other values, in bounded number.
 
 OmegaConf's resolvers (`${oc.env:HOME}`, and all that a program registers) run code, so a config
 may use those alone that are allowed. Whatever OmegaConf is asked to resolve is followed here
@@ -76,7 +76,7 @@ class Interpolations:
                 self._visit(_Place(entry, (*path, key)), depth + 1)
 
     def _resolved(self, place: _Place, depth: int) -> _Place:
-        """What an interpolation stands for; any other value as it is."""
+        """Returns the value of an interpolation; any other value as it is."""
         text = place.value
         if not (isinstance(text, str) and "${" in text):
             return place
@@ -91,17 +91,19 @@ class Interpolations:
             )
         rest = _RESOLVER.sub(self._permitted, text)
         if "${" in rest:
-            raise _ResolutionError(f"{shown(place.value)} is no interpolation that is understood.")
+            raise _ResolutionError(
+                f"{shown(place.value)} is not an interpolation that is understood."
+            )
         return _Place(rest, place.path)
 
     def _as_text(self, reference: str, path: Path, depth: int) -> str:
-        """What stands in a text for a reference, without what would be taken for another one."""
+        """Returns the text that replaces a reference, without characters of references."""
         text = re.sub(r"[${}]", "", str(self._target(reference, path, depth).value))
         self._spend(depth, len(text))
         return text
 
     def _target(self, reference: str, path: Path, depth: int) -> _Place:
-        """What a reference leads to; one that begins with dots counts from where it stands."""
+        """Returns the value at a reference; leading dots make it relative to its own place."""
         self._spend(depth)
         keys = reference.strip().lstrip(".")
         dots = len(reference.strip()) - len(keys)
@@ -113,7 +115,7 @@ class Interpolations:
         return self._resolved(found, depth)
 
     def _descend(self, place: _Place, keys: Sequence[Any], depth: int) -> _Place | None:
-        """What is at the keys, counted from a place; None if nothing is."""
+        """Returns the value at some keys, counted from a place; None if there is none."""
         for key in keys:
             value, path = self._resolved(place, depth)
             names: Any = {}
@@ -155,7 +157,7 @@ class _ResolutionError(ValueError):
 
 
 def _path_of(config: DictConfig) -> Path:
-    """Where a part of a larger config stands."""
+    """Returns the place of a part within a larger config."""
     node: Any = config
     keys: list[Any] = []
     while node._get_parent() is not None:
@@ -165,5 +167,5 @@ def _path_of(config: DictConfig) -> Path:
 
 
 def _keys(reference: str) -> list[str]:
-    """The keys of a reference such as "a.b[0]"."""
+    """Returns the keys of a reference such as "a.b[0]"."""
     return [key for key in re.split(r"[.\[\]]", reference) if key]

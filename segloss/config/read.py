@@ -1,4 +1,4 @@
-"""Reading a config: a file, a text or a mapping becomes nodes, and a node plain values."""
+"""Reads configs: files, texts and mappings become nodes, and nodes become plain values."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class ConfigSource(NamedTuple):
 
 
 def as_source(cfg: Any, allow: tuple[str, ...]) -> ConfigSource:
+    """Reads a config from a file, a text, a mapping or an OmegaConf config."""
     try:
         config = _loaded(cfg)
         if isinstance(config, DictConfig):
@@ -85,7 +86,7 @@ def _parsed(text: str) -> Any:
 
 
 def _created(cfg: Mapping[Any, Any]) -> DictConfig:
-    """The mapping as a config; without its other keys, where OmegaConf does not take them."""
+    """Returns a mapping as a config, without keys of others that OmegaConf refuses."""
     flags = {"allow_objects": True}
     try:
         return OmegaConf.create(dict(cfg), flags=flags)
@@ -99,7 +100,7 @@ def _is_yaml_text(text: str) -> bool:
 
 
 def select(config: ConfigSource, path: str) -> Any:
-    """The node at a dotted path, or None where it, or what it stands in, is absent or null."""
+    """Returns the node at a dotted path; None if it or one of its parents is absent or null."""
     node: Any = config.nodes
     keys = path.split(".")
     for i, key in enumerate(keys):
@@ -120,7 +121,7 @@ def select(config: ConfigSource, path: str) -> Any:
 def plain_mapping(
     config: ConfigSource, node: Any, path: str, place: str | None = None
 ) -> dict[str, Any]:
-    """The node as plain dicts and lists, interpolations resolved.
+    """Returns the node as plain dicts and lists, interpolations resolved.
 
     It stands at `place` in the config, or where messages say, at `path`.
     """
@@ -130,7 +131,7 @@ def plain_mapping(
 
 
 def plain_list(config: ConfigSource, node: Any, path: str) -> list[Any]:
-    """A list of at least one entry as plain values, interpolations resolved."""
+    """Returns a list of at least one entry as plain values, interpolations resolved."""
     if not isinstance(node, ListConfig) or len(node) == 0:
         raise ValueError(f"{path} must be a list of at least one loss, got {shown(node)}.")
     return _resolved(config, node, path)  # type: ignore[no-any-return]
@@ -150,7 +151,7 @@ def _resolved(
 
 @contextmanager
 def error_path(path: str) -> Iterator[None]:
-    """Puts the path in front of an error's message; what is no TypeError becomes a ValueError."""
+    """Prefixes error messages with a path; all but TypeErrors become ValueErrors."""
     try:
         yield
     except ImportError:

@@ -50,7 +50,7 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
         override: Whether another class that was registered under the name is replaced.
 
     Raises:
-        TypeError: What is decorated is no class of an `nn.Module`.
+        TypeError: The decorated object is not a class of `nn.Module`.
         ValueError: The name is taken.
 
     Example:
@@ -80,7 +80,7 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
 
 
 def get_loss(name: str) -> type[nn.Module]:
-    """The class that is registered under a name.
+    """Returns the class that is registered under a name.
 
     Raises:
         ValueError: There is none; the message has the nearest names.
@@ -98,7 +98,7 @@ def get_loss(name: str) -> type[nn.Module]:
 
 
 def list_losses() -> list[str]:
-    """The names of all losses that `get_loss` knows, sorted."""
+    """Returns the names of all losses that `get_loss` knows, sorted."""
     return sorted({*_BUILT_IN, *_registered})
 
 

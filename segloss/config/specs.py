@@ -1,4 +1,4 @@
-"""What every dialect of config is read into, before anything is built."""
+"""Specs of losses: every dialect of config is read into them, and they are built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which classes a config may name with `_target_`: the package's, PyTorch's and known libraries'.
+"""The classes that a `_target_` may name: segloss's, PyTorch's and those of known libraries.
 
 A loss config must not be able to run just any code, so a `_target_` is only ever looked up here.
 """
@@ -64,14 +64,14 @@ _TORCH = ("torch.nn", "torch.nn.modules.loss")
 _SLICE = "builtins.slice"
 
 _LONGEST = 200
-"""How many characters a dotted name may have."""
+"""Characters that a dotted name may have."""
 
 _DEEPEST = 3
-"""How many dots the name of a library's loss has at most: its modules of losses have no parts."""
+"""Dots in the longest name of a library's loss: its modules of losses have no submodules."""
 
 
 def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
-    """The class that a `_target_` names.
+    """Returns the class that a `_target_` names.
 
     Args:
         target: A dotted name, such as "segloss.SegLoss" or "torch.nn.CrossEntropyLoss", or the
@@ -112,12 +112,12 @@ def _check_dotted(target: str) -> None:
 
 
 def _is_of_losses(target: str, package: str) -> bool:
-    """Whether a name is `package.losses.Loss` or `package.losses.module.Loss`."""
+    """Returns whether a name is `package.losses.Loss` or `package.losses.module.Loss`."""
     return target.startswith(f"{package}.losses.") and target.count(".") <= _DEEPEST
 
 
 def _own(target: str, name: str) -> Callable[..., Any]:
-    """One of the package's classes, by its public name or by the module that defines it."""
+    """Returns one of the package's classes, by its public name or by the module that defines it."""
     namesake = target.startswith(f"{NAMESAKES}.")
     for public, module in OWN.items():
         if not public.endswith(f".{name}"):
@@ -146,7 +146,9 @@ def _library_class(target: str, package: str, module: str, name: str) -> Callabl
         raise ValueError(f"{target!r} does not exist: there is no module {module!r}.") from error
     found = _module_class(target, imported, name, nn.Module)
     if not found.__module__.startswith(f"{package}.losses"):
-        raise ValueError(f"{target!r} is no loss of {package}: it comes from {found.__module__}.")
+        raise ValueError(
+            f"{target!r} is not a loss of {package}: it comes from {found.__module__}."
+        )
     if found.__module__ in _DOWNLOADING:
         raise ValueError(
             f"{target!r} downloads code and runs it, or reads files. If you trust it, allow it: "
@@ -164,7 +166,7 @@ def _module_class(target: str, module: Any, name: str, base: type) -> Callable[.
         for key, value in vars(module).items()
         if inspect.isclass(value) and issubclass(value, base) and not key.startswith("_")
     ]
-    raise ValueError(f"{target!r} is no loss{nearest(name, losses)}.")
+    raise ValueError(f"{target!r} is not a loss{nearest(name, losses)}.")
 
 
 def _allowed(target: str, module: str, name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Checks of arguments where they enter, all with one form of message.
+"""Checks of arguments, with one form of message.
 
 A message names the argument, says what was expected and what came, and, where a likely cause is
 known, what to do. This module knows nothing of losses.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 _SHOWN = 200
-"""How many characters of a value messages show."""
+"""Characters of a value that messages show."""
 
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -97,13 +97,13 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def nearest(word: Any, choices: Iterable[str]) -> str:
-    """The end of a sentence that suggests the choice most like `word`, or nothing."""
+    """Returns the end of a sentence that suggests the choice most like `word`, or nothing."""
     matches = difflib.get_close_matches(shown(word).strip("'"), list(choices), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def shown(value: Any) -> str:
-    """What messages show of a value: its repr, cut where it is long."""
+    """Returns the text that stands for a value in messages: its repr, cut if it is long."""
     if isinstance(value, int) and value.bit_length() > _SHOWN:
         return f"an int of {value.bit_length()} bits"
     if isinstance(value, Tensor):
@@ -116,17 +116,17 @@ def shown(value: Any) -> str:
 
 
 def is_allowed(name: str, allow: Iterable[str]) -> bool:
-    """Whether a dotted name is one of those allowed, or begins with one of these prefixes."""
+    """Returns whether a dotted name is allowed: as a whole, or by one of the prefixes."""
     return any(name == entry or name.startswith(entry.rstrip(".") + ".") for entry in allow)
 
 
 def is_list(value: Any) -> bool:
-    """Whether `value` is a list in the wide sense: a sequence, but no text (OmegaConf's too)."""
+    """Returns whether `value` is a sequence but not a text; OmegaConf's lists count."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def as_python(value: Any) -> Any:
-    """Arrays and tensors as (lists of) Python numbers; anything else as it is."""
+    """Converts arrays and tensors to (lists of) Python numbers; returns anything else as it is."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -155,14 +155,14 @@ def check_weights(name: str, value: Any) -> Tensor | None:
 
 
 def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
-    """A mapping of a config; raises TypeError that says where it should be."""
+    """Returns `value` if it is a mapping; raises TypeError with its name otherwise."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{path} must be a mapping, got {shown(value)} ({type(value).__name__}).")
     return value
 
 
 def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises ValueError if a mapping of a config has a key that is not known."""
+    """Raises ValueError if a mapping has an unknown key."""
     for key in block:
         if key not in known:
             raise ValueError(
@@ -171,7 +171,7 @@ def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> N
 
 
 def check_module_name(what: str, name: Any) -> str:
-    """Returns `name` if a module can be registered under it, as PyTorch does it."""
+    """Returns `name` if PyTorch can register a module under it."""
     check_text(what, name)
     if "." in name or hasattr(nn.ModuleDict, name):
         raise ValueError(
@@ -181,7 +181,7 @@ def check_module_name(what: str, name: Any) -> str:
 
 
 def check_same_names(what: str, state: Any, now: Sequence[str]) -> None:
-    """Raises ValueError if a checkpoint's state is of other names, or of these in another order."""
+    """Raises ValueError if a checkpoint has other names, or the same in another order."""
     earlier: Any = state.get(what) if isinstance(state, Mapping) else None
     if not is_list(earlier) or not all(isinstance(name, str) for name in earlier):
         raise ValueError(

@@ -1,8 +1,8 @@
-"""A few numbers on a device, without a wait for it in every step.
+"""Small constants on a device, copied once, so that steps do not wait for copies.
 
 A copy between a CPU and a GPU makes one wait for the other. So numbers that are the same in every
-step travel once and are kept where they are needed: the numbers are the keys, and what changes is
-another constant. Numbers that change from step to step are written by the device itself.
+step are copied once, and cached on the device with the numbers themselves as keys. Numbers that
+change from step to step are filled in by the device itself.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from segloss.foundation.tracing import is_traced
 
 
 def on_device(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The numbers as a vector, which nobody may change in place."""
-    if is_traced():  # a tensor of a tracer must not outlive it
+    """Returns the numbers as a cached vector. Never change it in place."""
+    if is_traced():  # a tensor made by a tracer must not outlive it
         return torch.tensor(numbers, dtype=dtype, device=device)
     kept = _kept(numbers, device, dtype)
     if device.type == "cuda" and _is_capturing():
@@ -28,7 +28,7 @@ def on_device(numbers: tuple[float, ...], device: torch.device, dtype: torch.dty
 
 
 def buffer_on_device(numbers: Tensor, device: torch.device) -> Tensor:
-    """Returns a module's numbers (K,) on a device, to which they travel when they have changed.
+    """Returns a module's numbers (K,) on a device; copies them only if they have changed.
 
     They are read on the CPU in each call, so any change is seen, and the module can stay there.
     """
@@ -38,7 +38,7 @@ def buffer_on_device(numbers: Tensor, device: torch.device) -> Tensor:
 
 
 def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
-    """Returns a module's numbers (K,) on a device, one of its kernels for each, and no copy.
+    """Returns a module's numbers (K,) on a device, filled in by the device without a copy.
 
     It is for numbers that change from step to step.
     """
@@ -49,21 +49,21 @@ def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
 
 
 def _travels(numbers: Tensor, device: torch.device) -> bool:
-    """Whether eager code on an accelerator needs numbers of the CPU."""
+    """Returns whether numbers are on the CPU and eager code needs them on an accelerator."""
     return numbers.is_cpu and device.type != "cpu" and not is_traced()
 
 
 def _is_capturing() -> bool:
-    """Whether a CUDA graph is recorded."""
+    """Returns whether a CUDA graph is recorded."""
     is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return is_initialized and torch.cuda.is_current_stream_capturing()
 
 
 def cached_value(number: Tensor) -> float | None:
-    """Returns the value of a module's number (), which is read when it has changed; None: unknown.
+    """Returns the value of a module's number (); reads it only if it has changed. None: unknown.
 
-    A GPU waits for the read, so a step after the first does not. What changes a tensor through its
-    `data` is not seen, as autograd does not see it.
+    The CPU waits for a GPU at a read, so later steps do not read. Changes through a tensor's `data`
+    go unnoticed, as they do for autograd.
     """
     if is_traced():
         return None
@@ -82,7 +82,7 @@ _known: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
 """The version and the value of numbers on a GPU."""
 
 _captured: dict[int, Tensor] = {}
-"""The constants that CUDA graphs read, which must live as long as these: for good."""
+"""The constants that CUDA graphs read. They must outlive the graphs, so they stay for good."""
 
 
 @functools.lru_cache(maxsize=256)

@@ -22,22 +22,22 @@ _paused = False
 
 
 def is_distributed() -> bool:
-    """Whether there is a process group."""
+    """Returns whether there is a process group."""
     return dist.is_available() and dist.is_initialized()
 
 
 def world_size() -> int:
-    """The number of ranks; 1 where nothing is distributed."""
+    """Returns the number of ranks; 1 where nothing is distributed."""
     return dist.get_world_size() if is_distributed() else 1
 
 
 def rank() -> int:
-    """The number of this rank; 0 where nothing is distributed."""
+    """Returns the number of this rank; 0 where nothing is distributed."""
     return dist.get_rank() if is_distributed() else 0
 
 
 def all_reduce_sum(tensor: Tensor, group: Any = None) -> Tensor:
-    """The sum of `tensor` over all ranks, on every rank; no gradient flows through it."""
+    """Returns the sum of `tensor` over all ranks, on every rank; no gradient flows through it."""
     if not is_distributed() or dist.get_world_size(group) == 1:
         return tensor
     total = tensor.detach().to(_collective_device(tensor, group), copy=True)
@@ -47,7 +47,7 @@ def all_reduce_sum(tensor: Tensor, group: Any = None) -> Tensor:
 
 @contextlib.contextmanager
 def local_statistics() -> Iterator[None]:
-    """A context in which no `RankSum` adds anything up."""
+    """Yields a context in which no `RankSum` adds anything up."""
     global _paused
     before, _paused = _paused, True
     try:
@@ -84,14 +84,14 @@ class RankSum:
 
     @property
     def is_active(self) -> bool:
-        """Whether it would add anything up now."""
+        """True if there are several ranks to add up over now."""
         if not self.enabled or _paused or not is_distributed():
             return False
         wanted = torch.is_grad_enabled() or self.in_eval
         return wanted and dist.get_world_size(self.group) > 1
 
     def __call__(self, statistics: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
-        """The sums over the ranks of all tensors, in one collective."""
+        """Returns the sums over the ranks of all tensors, in one collective."""
         if not self.is_active:
             return {name: list(tensors) for name, tensors in statistics.items()}
         added: dict[str, list[Tensor]] = _added(statistics, self.group)
@@ -127,7 +127,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def _collective_device(tensor: Tensor, group: Any = None) -> torch.device:
-    """Where the group communicates: nccl takes nothing from the CPU."""
+    """Returns the device on which the group communicates: nccl takes nothing from the CPU."""
     if tensor.device.type == "cpu" and "nccl" in dist.get_backend(group):
         return torch.device("cuda", torch.cuda.current_device())
     return tensor.device

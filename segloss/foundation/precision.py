@@ -1,4 +1,4 @@
-"""In which precision numbers are held: float32 at least for pixels, float64 for what is summed."""
+"""The precision of computations: float32 at least for pixels, float64 for sums."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 
 def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which pixels are computed: float64 stays, all else is float32."""
+    """Returns the dtype in which pixels are computed: float64 stays, all else is float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def accumulation_dtype(device: torch.device) -> torch.dtype:
-    """The dtype of sums over pixels: float64 where the device has it (MPS has not)."""
+    """Returns the dtype of sums over pixels: float64 if the device has it (MPS does not)."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which losses are computed in float32 at least, whatever autocast says."""
+    """Returns a context that turns autocast off, so that losses keep float32 at least."""
     known = device.type in ("cpu", "cuda")  # which a compiler need not ask
     if not known and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
@@ -31,10 +31,10 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 
 
 class Precise(nn.Module):
-    """A module whose tensors, and those of the modules in it, lose no precision.
+    """A module whose tensors keep their precision, and so do those of its submodules.
 
-    They move with `.to(device)` as any do, but `.half()`, `.bfloat16()` or `.to(torch.float16)` of
-    a surrounding model does not round them: a norm or a class weight is no network parameter.
+    They move with `.to(device)` as usual, but `.half()`, `.bfloat16()` or `.to(torch.float16)` of
+    a surrounding model does not round them: a norm or a class weight is not a network parameter.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ class Precise(nn.Module):
 
 
 def _keep_precision(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
-    """What `fn` makes of the tensor, but for a narrower dtype."""
+    """Applies `fn` to a tensor, but keeps its dtype if `fn` narrows it."""
     try:
         result = fn(tensor)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Whether somebody looks at operations instead of values: compilers, exporters, `torch.func`."""
+"""Detection of compilers, exporters and `torch.func`, which see operations instead of values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
-"""Whether an exporter is at work. PyTorch before 2.7 can't tell."""
+"""Returns whether an exporter is running. PyTorch before 2.7 can't tell."""
 
 
 def constant(function: Function) -> Function:
@@ -25,7 +25,7 @@ def constant(function: Function) -> Function:
 
 
 def constant_of(make: Callable[..., Made], *values: Any, **parameters: Any) -> Made:
-    """What `make` returns, where a compiler can't look into it: `repr` must say all of it.
+    """Returns the result of `make` as a constant of the compiler; `repr` must determine it.
 
     A compiler takes only numbers and texts as constants, so it takes the text, and finds the rest.
     """
@@ -45,7 +45,7 @@ def _text_of(make: Callable[..., Any], *values: Any, **parameters: Any) -> str:
 
 
 def is_traced() -> bool:
-    """Whether a compiler, an exporter, a tracer or a `torch.func` transform hides the values."""
+    """Returns whether a compiler, exporter, tracer or `torch.func` transform hides the values."""
     if torch.compiler.is_compiling():
         return True
     traced = torch._C._functorch.peek_interpreter_stack() is not None
@@ -53,11 +53,11 @@ def is_traced() -> bool:
 
 
 def is_dual() -> bool:
-    """Whether forward-mode differentiation is on."""
+    """Returns whether forward-mode differentiation is on."""
     return torch.autograd.forward_ad._current_level >= 0
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether the tensor is a batch of gradients, of `autograd.grad(is_grads_batched=True)`."""
+    """Returns whether the tensor is a batch of gradients (`is_grads_batched=True`)."""
     functorch = torch._C._functorch
     return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)

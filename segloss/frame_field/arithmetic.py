@@ -16,7 +16,7 @@ _LAPLACIAN = (0.5, 1.0, 0.5, 1.0, -6.0, 1.0, 0.5, 1.0, 0.5)
 
 
 def alignment_error(z: Tensor, crossfield: Tensor) -> Tensor:
-    r"""How far a direction is from those of a frame field.
+    r"""Computes the distance of a direction from the directions of a frame field.
 
     .. math:: f(z) = |z^4 + c_2 z^2 + c_0|^2
 
@@ -41,7 +41,7 @@ def alignment_error(z: Tensor, crossfield: Tensor) -> Tensor:
 
 
 def complex_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product of complex numbers, (N, 2, ...) each."""
+    """Returns the product of complex numbers, (N, 2, ...) each."""
     (a_real, a_imaginary), (b_real, b_imaginary) = a.unbind(1), b.unbind(1)
     real = a_real * b_real - a_imaginary * b_imaginary
     return torch.stack([real, a_real * b_imaginary + a_imaginary * b_real], 1)
@@ -53,7 +53,7 @@ def turned(z: Tensor) -> Tensor:
 
 
 def directions(crossfield: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The two directions u and v of a frame field.
+    r"""Returns the two directions u and v of a frame field.
 
     .. math:: u^2, v^2 = -\tfrac12 \left(c_2 \pm \sqrt{c_2^2 - 4 c_0}\right)
 
@@ -77,7 +77,7 @@ def directions(crossfield: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def image_gradient(image: Tensor) -> Tensor:
-    r"""The derivatives along rows and columns, by Scharr's kernel.
+    r"""Returns the derivatives along rows and columns, by Scharr's kernel.
 
     The kernel is divided by the sum of its absolute values; edges are replicated.
 
@@ -104,7 +104,7 @@ def image_gradient(image: Tensor) -> Tensor:
 
 
 def laplacian(image: Tensor) -> Tensor:
-    """The Laplacian of each channel, (N, C, H, W), divided by 12; zeros outside of the image."""
+    """Computes the Laplacian of each channel, (N, C, H, W), over 12; the image is padded with 0."""
     kernel = on_device(_LAPLACIAN, image.device, image.dtype).view(3, 3) / 12
     channels = image.flatten(0, 1).unsqueeze(1)
     return F.conv2d(channels, kernel[None, None], padding=1).reshape(image.shape)

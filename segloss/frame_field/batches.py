@@ -26,7 +26,7 @@ def take_map(
     least: int = 1,
     like: Tensor | None = None,
 ) -> Tensor:
-    """A map (N, C, H, W) of a batch, in float32 at least, or in the dtype of `like`.
+    """Returns a map (N, C, H, W) of a batch, in float32 at least, or in the dtype of `like`.
 
     Args:
         batch: A mapping.
@@ -61,7 +61,7 @@ def take_map(
 def take_gt_field(
     gt_batch: Any, field_key: str, angle_key: str, like: Tensor, checks: ValueChecks
 ) -> Tensor:
-    """The directions of the walls, (N, 2, H, W): as they are, or from their angle.
+    """Returns the directions of the walls, (N, 2, H, W): as they are, or from their angle.
 
     Raises:
         KeyError, TypeError, ValueError: Both are missing, or not as `take_map` says.
@@ -94,7 +94,7 @@ def check_is_mapping(batch: Any, batch_name: str) -> None:
 
 
 def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
-    """What `ComputeSegGrads` has added to a batch, of a shape such as "(N, C, H, W)".
+    """Returns a map that `ComputeSegGrads` has added to a batch, of a shape such as "(N, C, H, W)".
 
     Raises:
         KeyError, TypeError, ValueError: It has not; the message says what to do.
@@ -115,7 +115,7 @@ def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
 
 
 def take_masks(gt_batch: Any, key: str, like: Tensor, least: int, checks: ValueChecks) -> Tensor:
-    """The masks of interior, edges and vertices, of values in [0, 1]."""
+    """Returns the masks of interior, edges and vertices, of values in [0, 1]."""
     masks = take_map(gt_batch, key, "gt_batch", least=least, like=like)
     check_unit_range(masks, f"gt_batch[{key!r}]", checks)
     return masks

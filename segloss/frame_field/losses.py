@@ -63,14 +63,14 @@ class FrameFieldLoss(Loss):
 
     @abstractmethod
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """The maps that the loss needs."""
+        """Returns the maps that the loss needs."""
 
     @abstractmethod
     def energy(self, *maps: Tensor) -> Tensor:
-        """The loss of these maps, a scalar."""
+        """Returns the loss of these maps, a scalar."""
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
-        """The loss of a batch."""
+        """Returns the loss of a batch."""
         maps = self.read(pred_batch, gt_batch)
         if maps[0].numel() == 0:
             return maps[0].sum()  # 0, in the graph: a batch of no samples has no mean
@@ -115,13 +115,13 @@ class CrossfieldAlignLoss(FrameFieldLoss):
         super().__init__(name, **options)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """The frame field, the walls' directions and the masks."""
+        """Returns the frame field, the walls' directions and the masks."""
         crossfield = self._crossfield(pred_batch)
         field = self._field(gt_batch, crossfield)
         return crossfield, field, self._masks(gt_batch, crossfield, least=EDGE + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """The mean alignment error on edges."""
+        """Returns the mean alignment error on edges."""
         crossfield, field, masks = maps
         self.extra_info["gt_field"] = field
         return (alignment_error(field, crossfield) * masks[:, EDGE]).mean()
@@ -156,13 +156,13 @@ class CrossfieldAlign90Loss(FrameFieldLoss):
         super().__init__(name, **options)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """The frame field, the walls' directions and the masks."""
+        """Returns the frame field, the walls' directions and the masks."""
         crossfield = self._crossfield(pred_batch)
         field = self._field(gt_batch, crossfield)
         return crossfield, field, self._masks(gt_batch, crossfield, least=VERTEX + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """The mean alignment error on edges, across them, but for corners."""
+        """Returns the mean alignment error on edges, across them, but for corners."""
         crossfield, field, masks = maps
         walls = (masks[:, EDGE] - masks[:, VERTEX]).clamp(0, 1)
         return (alignment_error(turned(field), crossfield) * walls).mean()
@@ -193,12 +193,12 @@ class CrossfieldSmoothLoss(FrameFieldLoss):
         super().__init__(name, **options)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """The frame field and the masks."""
+        """Returns the frame field and the masks."""
         crossfield = self._crossfield(pred_batch)
         return crossfield, self._masks(gt_batch, crossfield, least=EDGE + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """The mean absolute Laplacian off the edges."""
+        """Returns the mean absolute Laplacian off the edges."""
         crossfield, masks = maps
         off_edges = 1 - masks[:, EDGE : EDGE + 1]
         return (laplacian(crossfield).abs() * off_edges).mean()
@@ -239,7 +239,7 @@ class SegCrossfieldLoss(FrameFieldLoss):
         self.pred_channel = check_integer("pred_channel", pred_channel, 0)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """The frame field, and the gradient of the channel with its norm."""
+        """Returns the frame field, and the gradient of the channel with its norm."""
         crossfield = self._crossfield(pred_batch)
         keys = (
             f"{self.seg_key}_grads",
@@ -259,7 +259,7 @@ class SegCrossfieldLoss(FrameFieldLoss):
         return crossfield, *(part[:, self.pred_channel] for part in maps)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """The mean alignment error of the contour."""
+        """Returns the mean alignment error of the contour."""
         crossfield, gradient, direction, norm = maps
         self.extra_info["seg_grads"] = gradient
         return (alignment_error(direction, crossfield) * norm).mean()
@@ -295,7 +295,7 @@ class SegEdgeInteriorLoss(FrameFieldLoss):
         super().__init__(name, **options)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """The predicted interior and edge, and the norm of the interior's gradient."""
+        """Returns the predicted interior and edge, and the norm of the interior's gradient."""
         seg = take_map(pred_batch, self.seg_key, "pred_batch", least=EDGE + 1)
         check_unit_range(seg, f"pred_batch[{self.seg_key!r}]", self._checks, probabilities=True)
         norm = take_gradients(pred_batch, f"{self.seg_key}_grad_norm", "(N, C, H, W)")
@@ -303,7 +303,7 @@ class SegEdgeInteriorLoss(FrameFieldLoss):
         return seg[:, 0], seg[:, EDGE], norm[:, 0]
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """The mean difference of edge and gradient, where it counts."""
+        """Returns the mean difference of edge and gradient, where it counts."""
         interior, edge, norm = maps
         outside = (1 + torch.cos(math.pi * interior)) / 2
         contour = (1 - torch.cos(math.pi * norm)) / 2

@@ -1,4 +1,4 @@
-"""What is added to batches before the frame-field losses look at them."""
+"""Pre-processes that add maps to batches for the frame-field losses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segloss.frame_field.arithmetic import image_gradient
 from segloss.frame_field.batches import check_is_mapping, field_of, take_map
 
 _FIELD_CHECKS = ValueChecks()
-"""Those of `compute_gt_field`, which has no object to keep them."""
+"""The value checks of `compute_gt_field`, a function, which has no place to keep them."""
 
 Batches = tuple[dict[str, Any], dict[str, Any]]
 
@@ -51,7 +51,7 @@ class ComputeSegGrads:
         self.seg_key = check_text("seg_key", seg_key)
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
-        """The batches, with what is added."""
+        """Returns the batches, with what is added."""
         check_is_mapping(pred_batch, "pred_batch")
         seg = take_map(pred_batch, self.seg_key, "pred_batch")
         with without_autocast(seg.device):
@@ -146,7 +146,7 @@ class SegLossWeights:
         self._checks = ValueChecks()
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
-        """The batches, with the weights."""
+        """Returns the batches, with the weights."""
         check_is_mapping(gt_batch, "gt_batch")
         masks = take_map(gt_batch, self.gt_key, "gt_batch")
         check_unit_range(masks, f"gt_batch[{self.gt_key!r}]", self._checks)
@@ -166,7 +166,7 @@ class SegLossWeights:
         return pred_batch, {**gt_batch, self.weight_key: weights}
 
     def _frequency(self, gt_batch: Any, masks: Tensor) -> Tensor:
-        """How frequent what each pixel is is, (N, C, H, W)."""
+        """Returns the frequency of each pixel's class, (N, C, H, W)."""
         classes = take(gt_batch, "class_freq", "gt_batch")
         check_real(classes, "gt_batch['class_freq']")
         if classes.shape != masks.shape[:2]:

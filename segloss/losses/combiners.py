@@ -40,7 +40,7 @@ class UncertaintyWeighting(nn.Module):
         self.log_vars = nn.Parameter(torch.zeros(check_integer("num_losses", num_losses, 1)))
 
     def forward(self, losses: Tensor) -> Tensor:
-        """The sum of losses (k,) over their uncertainties."""
+        """Returns the sum of losses (k,) over their uncertainties."""
         if not isinstance(losses, Tensor):
             raise TypeError(f"losses must be a tensor, got {type(losses).__name__}.")
         if losses.shape != self.log_vars.shape:

@@ -22,10 +22,10 @@ from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import mixture_of
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
-"""What predictions can be, and the activation that goes with each."""
+"""The modes of predictions, and the activation of each."""
 
 REDUCTIONS = ("mean", "none")
-"""What becomes of the cells of samples and classes."""
+"""The reductions of the loss's values per sample and class."""
 
 
 class CompoundLoss(Precise):
@@ -130,7 +130,7 @@ class CompoundLoss(Precise):
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """The loss.
+        """Returns the loss.
 
         Args:
             prediction: (N, C, *spatial), with 1 to 3 spatial dimensions.
@@ -162,11 +162,11 @@ class CompoundLoss(Precise):
         return self.mixture.unreduced(confusion).to(arithmetic_dtype(prediction.dtype))
 
     def extra_repr(self) -> str:
-        """The terms, the mode, and whether predictions are logits."""
+        """Returns the terms, the mode, and whether predictions are logits."""
         return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
 
     def _check_channels(self, prediction: Any) -> int:
-        """The number of channels, which must fit the mode."""
+        """Returns the number of channels, which must fit the mode."""
         if not isinstance(prediction, Tensor):
             raise TypeError(f"prediction must be a tensor, got {type(prediction).__name__}.")
         channels = prediction.shape[1] if prediction.ndim > 1 else 0

@@ -81,13 +81,13 @@ class DeepSupervision(Loss):
         self.weights = None if checked is None else tuple(checked.tolist())
 
     def compute(self, pred_batch: Batch | Sequence[Tensor], gt_batch: Batch) -> Tensor:
-        """The weighted sum; the value of each scale goes to `extra_info`."""
+        """Returns the weighted sum; the value of each scale goes to `extra_info`."""
         value, [info] = self._compute([self], pred_batch, gt_batch)
         self.extra_info.update(info)
         return value.squeeze()
 
     def sharing_key(self) -> Any:
-        """The inner loss's key, the keys of the batch, and the weights."""
+        """Returns the inner loss's key, the keys of the batch, and the weights."""
         inner = self.loss.sharing_key()
         if inner is None or type(self) is not DeepSupervision:
             return None
@@ -100,7 +100,7 @@ class DeepSupervision(Loss):
     def compute_together(
         self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """The losses (K,), which share a pass at each scale."""
+        """Returns the losses (K,), which share a pass at each scale."""
         if len(losses) == 1:
             return super().compute_together(losses, pred_batch, gt_batch)  # type: ignore[arg-type]
         return self._compute(losses, pred_batch, gt_batch)
@@ -129,7 +129,7 @@ class DeepSupervision(Loss):
         return torch.stack(parts).sum(0).to(dtype), infos
 
     def _scales(self, pred_batch: Any) -> Sequence[Tensor]:
-        """The predictions, finest first, checked against each other."""
+        """Returns the predictions, finest first, checked against each other."""
         name, entry = "pred_batch", pred_batch
         if isinstance(pred_batch, Mapping):
             name, entry = f"pred_batch[{self.pred_key!r}]", pred_batch.get(self.pred_key)
@@ -139,7 +139,7 @@ class DeepSupervision(Loss):
         return entry
 
     def _weights(self, count: int) -> Sequence[float]:
-        """The weights of so many scales."""
+        """Returns the weights of so many scales."""
         if self.weights is None:
             total = sum(0.5**i for i in range(count))
             return [0.5**i / total for i in range(count)]
@@ -152,13 +152,13 @@ class DeepSupervision(Loss):
         return self.weights
 
     def _at_scale(self, pred_batch: Any, prediction: Tensor) -> Batch:
-        """The batch with the prediction of one scale."""
+        """Returns the batch with the prediction of one scale."""
         if isinstance(pred_batch, Mapping):
             return {**pred_batch, self.pred_key: prediction}
         return prediction
 
     def extra_repr(self) -> str:
-        """The loss's name, whether it takes mixup, and the weights that were given."""
+        """Returns the loss's name, whether it takes mixup, and the weights that were given."""
         given = "" if self.weights is None else f", weights={list(self.weights)}"
         return super().extra_repr() + given
 
@@ -212,7 +212,7 @@ def _check_against_finest(prediction: Tensor, finest: Tensor, name: str) -> None
 
 
 def _resized(gt_batch: Batch, finest: Tensor, size: torch.Size) -> Batch:
-    """The batch with all that has the finest prediction's size brought to `size`."""
+    """Returns the batch with all that has the finest prediction's size brought to `size`."""
     if finest.shape[2:] == size:
         return gt_batch
     if isinstance(gt_batch, Mapping):
@@ -230,7 +230,7 @@ def _resized_entry(entry: Any, finest: Tensor, size: torch.Size) -> Any:
 
 
 def _nearest(tensor: Tensor, size: torch.Size) -> Tensor:
-    """The pixels (..., *size) whose centres are nearest: floor((i + 1/2) in / out), exactly."""
+    """Resizes by the nearest centres, to (..., *size): floor((i + 1/2) in / out), exactly."""
     for dim, length in zip(range(-len(size), 0), size, strict=True):
         present = tensor.shape[dim]
         if present != length:

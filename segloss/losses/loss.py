@@ -45,7 +45,7 @@ class Loss(Precise):
         extra_info: What `compute` wants to hand out; empty between calls.
 
     Raises:
-        TypeError, ValueError: `name` is no text, or `use_mixup` no bool.
+        TypeError, ValueError: `name` is not a text, or `use_mixup` is not a bool.
 
     Example:
         >>> class Brightness(Loss):
@@ -71,11 +71,11 @@ class Loss(Precise):
 
     @abstractmethod
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
-        """The raw scalar loss of a batch."""
+        """Returns the raw scalar loss of a batch."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
     def sharing_key(self) -> Any:
-        """What two losses must have equal to be computed together; None: it is computed alone."""
+        """Returns the key of losses that are computed together; None: it is computed alone."""
         return None
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
@@ -84,7 +84,7 @@ class Loss(Precise):
     def compute_together(
         self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """The raw losses of a batch, (K,) or () for one, and the extra information of each.
+        """Returns the raw losses of a batch, (K,) or () for one, and the extra information of each.
 
         Args:
             losses: This loss, and others that have its `sharing_key`, in any order.
@@ -133,7 +133,7 @@ class Loss(Precise):
 
     @torch.no_grad()
     def _updated_average(self, loss: Tensor, number: float) -> RunningAverage:
-        """The running average with one more raw loss, of so many samples; nothing is changed."""
+        """Returns the running average after one more raw loss, and changes nothing."""
         count = self.norm_count + number
         average = torch.lerp(self.norm, loss.to(self.norm), number / count)
         value = average.item()
@@ -199,11 +199,11 @@ class Loss(Precise):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def as_criterion(self) -> Criterion:
-        """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
+        """Returns a module of (prediction, target) -> Tensor, for plain training loops."""
         return Criterion(self)
 
     def extra_repr(self) -> str:
-        """The loss's name, and whether it takes mixup."""
+        """Returns the loss's name, and whether it takes mixup."""
         return f"{self.name!r}" + (", use_mixup=True" if self.use_mixup else "")
 
     def _check_scalar(self, loss: Any) -> Tensor:
@@ -249,13 +249,13 @@ def raw_losses(
 
 
 def is_watched(loss: Loss) -> bool:
-    """Whether somebody wants the loss to be called: by a hook, or a `forward` of its own."""
+    """Returns whether the loss must be called itself: it has hooks, or overrides `forward`."""
     hooks = loss._forward_hooks or loss._forward_pre_hooks
     return bool(hooks) or type(loss).forward is not Loss.forward
 
 
 def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
-    """The places of losses that are computed together, in groups."""
+    """Returns the places of losses that are computed together, in groups."""
     groups: list[tuple[Any, list[int]]] = []
     for place, loss in enumerate(losses):
         key = None if is_watched(loss) else loss.sharing_key()
@@ -290,13 +290,13 @@ class Criterion(nn.Module):
         self.loss = loss
 
     def forward(self, prediction: Batch, target: Batch) -> Tensor:
-        """The loss of a prediction and a target, which may be mappings too."""
+        """Returns the loss of a prediction and a target, which may be mappings too."""
         result: Tensor = self.loss(prediction, target)[0]
         return result
 
 
 def check_world_size(given: int | None) -> int:
-    """The number of ranks; raises ValueError if another one is given and ranks there are."""
+    """Returns the number of ranks; raises ValueError if a different one is given."""
     ranks = world_size()
     if given is not None and check_integer("world_size", given, 1) != ranks != 1:
         raise ValueError(f"world_size must be that of the process group, {ranks}, got {given}.")
@@ -304,7 +304,7 @@ def check_world_size(given: int | None) -> int:
 
 
 def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float:
-    """A number of a checkpoint; what is none is left to PyTorch to refuse."""
+    """Returns a number of a checkpoint; what is none is left to PyTorch to refuse."""
     value = state_dict.get(key)
     if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta:
         return default
@@ -327,7 +327,7 @@ def _detached(value: Any) -> Any:
 
 
 def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
-    """The values weighted by lambda; what is no number of both is taken from the first."""
+    """Returns the values weighted by lambda; other values are taken from the first."""
     if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
         return value_a
     lam = torch.as_tensor(lam)

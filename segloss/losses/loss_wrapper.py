@@ -101,7 +101,7 @@ class LossWrapper(Loss):
         self._checks = ValueChecks()
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
-        """The wrapped loss of the selected predictions and targets."""
+        """Returns the wrapped loss of the selected predictions and targets."""
         prediction = self._prediction(pred_batch)
         if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
             check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
@@ -129,7 +129,7 @@ class LossWrapper(Loss):
         return prediction.float() if half else prediction
 
     def _further(self, gt_batch: Batch) -> dict[str, Any]:
-        """The pixel weights, and the maps that the term needs, of the selected channels."""
+        """Returns the pixel weights, and the maps that the term needs, of the selected channels."""
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         keys: tuple[str, ...] = self.loss_func.map_keys  # type: ignore[attr-defined]
         maps = {key: take(gt_batch, key, "gt_batch") for key in keys}
@@ -164,7 +164,7 @@ class LossWrapper(Loss):
         return target
 
     def _has_spare_axis(self, target: Tensor, prediction: Tensor) -> bool:
-        """Whether the target is a label map with a channel axis that is not wanted."""
+        """Returns whether the target is a label map with a channel axis that is not wanted."""
         one_for_many = (
             target.ndim == prediction.ndim > 2 and target.shape[1] == 1 < prediction.shape[1]
         )

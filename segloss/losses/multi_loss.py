@@ -20,10 +20,10 @@ from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.schedule import Weight, WeightSchedule
 
 Combiner = Callable[[Tensor], Tensor]
-"""From the vector of losses (k,) to a scalar."""
+"""A function from the vector of losses (k,) to a scalar."""
 
 PreProcess = Callable[[Any, Any], tuple[Any, Any]]
-"""From (pred_batch, gt_batch) to (pred_batch, gt_batch), with what losses need added."""
+"""A function of (pred_batch, gt_batch) that returns both with the maps that losses need."""
 
 
 class _Results(NamedTuple):
@@ -140,7 +140,7 @@ class MultiLoss(Precise):
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, dict[str, Any]]]:
         """Returns (total, {name: loss, detached}, {name: extra information}).
 
-        A loss of several parts has them among the losses too, as "name.part".
+        The parts of a loss are among the losses too, as "name.part".
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
@@ -161,7 +161,7 @@ class MultiLoss(Precise):
     ) -> RemovableHandle:
         """Calls `listener` with ({name: loss, detached}, [extra information]) of every batch.
 
-        It is for what watches a training, since losses that share a pass are not called one by
+        It serves observers of a training, since losses that share a pass are not called one by
         one, and so have no forward hooks of their own.
 
         Returns:
@@ -175,7 +175,7 @@ class MultiLoss(Precise):
         return [loss.name for loss in self._losses()]
 
     def _named(self, results: _Results) -> dict[str, Tensor]:
-        """The losses by name, and their parts as "name.part"."""
+        """Returns the losses by name, and their parts as "name.part"."""
         losses: dict[str, Tensor] = {}
         values = results.values.unbind()
         for name, value, info in zip(self._names(), values, results.infos, strict=True):
@@ -191,7 +191,7 @@ class MultiLoss(Precise):
         normalize: bool | None = None,
         epoch: float | None = None,
     ) -> Tensor:
-        """The vector (k,) of weighted, normalised losses, as aggregators of gradients take it.
+        """Computes the vector (k,) of weighted, normalised losses for gradient aggregators.
 
         The arguments are those of `forward`, whose total is the sum of this vector.
         """
@@ -201,7 +201,7 @@ class MultiLoss(Precise):
     def _results(
         self, pred_batch: Batch, gt_batch: Batch, normalize: bool | None, epoch: float | None
     ) -> _Results:
-        """The losses and the extra information of each."""
+        """Returns the losses and the extra information of each."""
         normalize = self.normalize_losses if normalize is None else normalize
         check_flag("normalize", normalize)
         if epoch is not None:
@@ -230,7 +230,7 @@ class MultiLoss(Precise):
         return results
 
     def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, list[dict[str, Any]]]:
-        """The losses without norms and weights, (K,), and the extra information of each.
+        """Returns the losses without norms and weights, (K,), and the extra information of each.
 
         Losses that look at the same pixels in the same way share one pass.
         """
@@ -274,7 +274,7 @@ class MultiLoss(Precise):
         )
 
     def _combined(self, results: _Results) -> Tensor:
-        """The total; a combiner gets the losses in their own precision."""
+        """Returns the total; a combiner gets the losses in their own precision."""
         if self.combiner is None:
             return results.weighted.sum().to(results.dtype)
         total = self.combiner(results.weighted.to(results.dtype))
@@ -287,7 +287,7 @@ class MultiLoss(Precise):
         """Sets the current weights to those of an epoch, which may be a fraction.
 
         Raises:
-            TypeError, ValueError: `epoch` is no finite number.
+            TypeError, ValueError: `epoch` is not a finite number.
         """
         for place, weight in enumerate(self.schedule.at(epoch)):
             self.current_weights[place].fill_(weight)  # to be copied, it would wait for a GPU
@@ -319,7 +319,7 @@ class MultiLoss(Precise):
             loss.sync(world_size)
 
     def as_criterion(self) -> Criterion:
-        """A module of (prediction, target) -> Tensor, for loops that know nothing of batches."""
+        """Returns a module of (prediction, target) -> Tensor, for plain training loops."""
         return Criterion(self)
 
     def _losses(self) -> list[Loss]:
@@ -347,18 +347,18 @@ class MultiLoss(Precise):
         return pred_batch, gt_batch
 
     def _initial_weights(self) -> Tensor:
-        """The constant weights, and NaN for those that wait for an epoch."""
+        """Returns the constant weights, and NaN for those that wait for an epoch."""
         return torch.tensor(
             [torch.nan if isinstance(weight, list) else weight for weight in self.schedule.weights],
             dtype=torch.float64,
         )
 
     def get_extra_state(self) -> dict[str, list[str]]:
-        """The losses' names, by which a checkpoint of other losses is known."""
+        """Returns the losses' names, by which a checkpoint of other losses is known."""
         return {"losses": [loss.name for loss in self._losses()]}
 
     def set_extra_state(self, state: Any) -> None:
-        """The names have been compared before anything was loaded."""
+        """Does nothing: the names were compared before anything was loaded."""
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -374,7 +374,7 @@ class MultiLoss(Precise):
 
 
 def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:
-    """The single numbers in a loss's extra information that are not finite."""
+    """Returns the single numbers in a loss's extra information that are not finite."""
     numbers = {k: v for k, v in info.items() if isinstance(v, Tensor) and v.ndim == 0}
     return [f"{name}.{key}" for key, value in numbers.items() if not value.isfinite()]
 

@@ -19,10 +19,10 @@ class WeightSchedule:
     Args:
         weights: For each loss a number of at least 0, or a list with one for each threshold.
         epoch_thresholds: The epochs that the lists belong to, each above the one before.
-        names: What messages call each of the weights; None: weights[0], weights[1] ...
+        names: The name of each weight in messages; None: weights[0], weights[1] ...
 
     Raises:
-        TypeError, ValueError: Weights or thresholds are no finite numbers of the right count and
+        TypeError, ValueError: Weights or thresholds are not finite numbers of the right count and
             order, or there are lists and no thresholds.
 
     Example:
@@ -47,14 +47,14 @@ class WeightSchedule:
 
     @property
     def is_constant(self) -> bool:
-        """Whether no weight depends on the epoch."""
+        """True if no weight depends on the epoch."""
         return not any(isinstance(weight, list) for weight in self.weights)
 
     def at(self, epoch: float) -> list[float]:
-        """The weights at an epoch, which may be a fraction.
+        """Returns the weights at an epoch, which may be a fraction.
 
         Raises:
-            TypeError, ValueError: `epoch` is no finite number.
+            TypeError, ValueError: `epoch` is not a finite number.
         """
         number = check_number("epoch", epoch, low=-float("inf"))
         return [

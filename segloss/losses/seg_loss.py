@@ -65,11 +65,11 @@ class SegLoss(Loss):
         use_label_smooth: Whether `smooth_factor` is used.
         smooth_factor: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
             sigmoid, g (1 - e) + e/C for softmax. The region terms see plain targets.
-        from_logits: Whether predictions are logits. None: yes if `n_classes` > 2, else as
+        from_logits: True if predictions are logits. None: yes if `n_classes` > 2, else as
             `use_mixed_precision` says.
         activation: "sigmoid" or "softmax"; None: as `n_classes` says.
         pred_channel_selector: The channels of the prediction to look at; None: all.
-        ignore_index: The target's value that marks pixels to be left out.
+        ignore_index: The target's value for ignored pixels.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         region_reduction: "sample", "batch" or "micro"; see `segloss.terms.RegionTerm`.
@@ -92,8 +92,8 @@ class SegLoss(Loss):
             same as a mapping, as `extra_terms` takes it.
         merge_unannotated: Whether, with softmax, the probability of classes that are not
             annotated in a sample is added to the background's, class 0 (the marginal loss; see
-            `segloss.batch.partial_labels`). Such samples are refused otherwise, unless all terms are
-            region terms.
+            `segloss.batch.partial_labels`). Otherwise such samples are refused, unless all terms
+            are region terms.
         sync_statistics: Whether the terms' statistics are added up over the ranks of a process
             group while gradients are computed. The loss on every rank, and the gradients after
             `DistributedDataParallel` has averaged them, are then those of the whole batch.
@@ -276,13 +276,13 @@ class SegLoss(Loss):
         return self.options.label_smoothing
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
-        """The compound loss of a batch; each term's values go to `extra_info`."""
+        """Returns the compound loss of a batch; each term's values go to `extra_info`."""
         value, [info] = self._evaluated(self._group, pred_batch, gt_batch)
         self.extra_info.update(info)
         return value
 
     def sharing_key(self) -> Any:
-        """How it looks at a batch's pixels; None for a subclass, which may do anything."""
+        """Returns all that fixes how it reads pixels; None for a subclass, which may differ."""
         if type(self) is not SegLoss:
             return None
         selectors = [s and s.text for s in (self.pred_channels, self.gt_channels)]
@@ -299,14 +299,14 @@ class SegLoss(Loss):
     def compute_together(
         self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """The raw losses of a batch from one pass, (K,) or () for one."""
+        """Returns the raw losses of a batch from one pass, (K,) or () for one."""
         if type(self).compute is not SegLoss.compute:
             return super().compute_together(losses, pred_batch, gt_batch)
         group = self._group if len(losses) == 1 else self._group_of(losses)
         return self._evaluated(group, pred_batch, gt_batch)
 
     def _group_of(self, losses: Sequence[Loss]) -> MixtureGroup:
-        """What a pass must know of the losses' mixtures, as they are now."""
+        """Returns the group of the losses' current mixtures."""
         mixtures = [loss.mixture for loss in losses if isinstance(loss, SegLoss)]
         for group in self._shared:
             if len(group.mixtures) == len(mixtures) and all(map(is_, group.mixtures, mixtures)):
@@ -325,7 +325,7 @@ class SegLoss(Loss):
     def _pixels(
         self, pred_batch: Batch, gt_batch: Batch, group: MixtureGroup
     ) -> tuple[PixelBatch, Tensor | None]:
-        """The batch's selected predictions, targets and weights, checked, and cells to leave out.
+        """Returns the checked pixels of the selected channels, and a mask of cells to leave out.
 
         The cells (N, C), or None, are those of classes that are not annotated.
         """

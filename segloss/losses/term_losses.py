@@ -59,12 +59,12 @@ class TermLoss(CompoundLoss):
         super().__init__(self.term_type(**parameters), mode, **options)
 
     def extra_repr(self) -> str:
-        """The mode, and whether predictions are logits."""
+        """Returns the mode, and whether predictions are logits."""
         return f"{self.mode!r}, from_logits={self.options.from_logits}"
 
 
 def signature_of(term_type: type[Term]) -> inspect.Signature:
-    """The signature of a term's loss: mode, the term's parameters, classes, and the options."""
+    """Returns the signature of a term's loss: mode, parameters of the term, classes, options."""
     own = inspect.signature(term_type).parameters
     named = inspect.signature(TermLoss.__init__).parameters
     options = inspect.signature(CompoundLoss.__init__).parameters
@@ -75,7 +75,7 @@ def signature_of(term_type: type[Term]) -> inspect.Signature:
 
 
 def name_of(term_type: type[Term]) -> str:
-    """The name of a term's loss, such as `JaccardLoss`."""
+    """Returns the name of a term's loss, such as `JaccardLoss`."""
     return f"{term_type.__name__}Loss"
 
 

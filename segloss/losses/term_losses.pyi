@@ -9,9 +9,6 @@ from segloss.losses.compound_loss import CompoundLoss
 from segloss.terms import Term
 
 __all__ = [
-    "MODES",
-    "TERM_LOSSES",
-    "TermLoss",
     "FocalLoss",
     "Poly1Loss",
     "DiceLoss",

@@ -35,7 +35,7 @@ class _Places(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """What cross-entropy is computed of.
+    """The tensors that cross-entropy is computed from.
 
     Attributes:
         logits: (N, C, P).
@@ -113,7 +113,7 @@ class TopKCrossEntropyLoss(Precise):
         self._checks = ValueChecks()
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of logits and a label map or mask.
+        """Returns the loss of logits and a label map or mask.
 
         All pixels are ranked without a gradient, and the largest computed again with one, so that
         the backward pass knows of these alone.
@@ -145,7 +145,7 @@ class TopKCrossEntropyLoss(Precise):
 
     @torch.no_grad()
     def _largest(self, pixels: PixelBatch) -> tuple[_Places, Tensor, Tensor | int]:
-        """Where the largest values are, which of these count, and what their sum is divided by.
+        """Returns the places of the largest values, their weights, and the divisor of their sum.
 
         No shape depends on how many pixels are valid. The number for all pixels is an upper bound
         of theirs: so many are taken, in order, and of these the first ones count.
@@ -165,7 +165,7 @@ class TopKCrossEntropyLoss(Precise):
 
 
 def _channels(prediction: Any) -> int:
-    """The number of classes of a prediction for softmax."""
+    """Returns the number of classes of a prediction for softmax."""
     if not isinstance(prediction, Tensor) or prediction.ndim < 2:
         return 2  # whatever: as_pixel_batch refuses it
     if prediction.shape[1] < 2:
@@ -177,14 +177,14 @@ def _channels(prediction: Any) -> int:
 
 
 def _places(index: Tensor, like: Tensor) -> _Places:
-    """Where the elements of the flattened tensor are in (N, R, P)."""
+    """Returns the indices in (N, R, P) of elements of the flattened tensor."""
     _, rows, width = like.shape
     row = index.div(width, rounding_mode="floor")
     return _Places(row.div(rows, rounding_mode="floor"), row % rows, index % width)
 
 
 def _inputs(pixels: PixelBatch, valid: Tensor | None) -> _Inputs:
-    """All pixels. What those that don't count hold goes into their own values, and nowhere else."""
+    """Returns all pixels; pixels that do not count affect only their own values."""
     logits = pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype))
     target = pixels.target
     if pixels.is_label_map:
@@ -195,7 +195,7 @@ def _inputs(pixels: PixelBatch, valid: Tensor | None) -> _Inputs:
 
 
 def _inputs_at(pixels: PixelBatch, places: _Places, counts: Tensor) -> _Inputs:
-    """The pixels at K places, as K samples of one pixel: 0 where they don't count.
+    """Returns the pixels at K places, as K samples of one pixel: 0 where they don't count.
 
     For sigmoid each channel is a pixel of its own.
     """
@@ -226,7 +226,7 @@ def _selected(tensor: Tensor, valid: Tensor | None) -> Tensor:
 def _entropy(
     logits: Tensor, target: Tensor, weights: Tensor, activation: str, smoothing: float
 ) -> Tensor:
-    """Each pixel's cross-entropy: (N, 1, P) for softmax, (N, C, P) for sigmoid."""
+    """Returns each pixel's cross-entropy: (N, 1, P) for softmax, (N, C, P) for sigmoid."""
     if activation == "sigmoid":
         return weights * _binary_entropy(logits, target, smoothing)
     if target.is_floating_point():

@@ -1,6 +1,6 @@
-"""The pass: from pixels to a few sums per sample and class, of which every term is a function.
+"""The pass over the pixels, which computes a few sums per sample and class for the terms.
 
-`soft_confusion` takes them, and `autograd.run` is the door for losses. A kernel, chosen in
+`soft_confusion` returns them, and losses go through `autograd.run`. A kernel, chosen in
 `kernels/registry.py`, computes them; nothing above can tell which one ran.
 """
 

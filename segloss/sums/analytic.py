@@ -1,8 +1,8 @@
-"""Losses of the sums whose slopes can be written down, as plain numbers that any kernel can read.
+"""Analytic terms: losses of the sums with known derivatives, as plain numbers for kernels.
 
-What autograd would record of a few numbers, forty operations, takes longer than the pixels of a
-small batch. So a kernel may take such losses together with their slopes. What these are, the terms
-say; here is only what a kernel needs to know.
+Autograd would record forty operations on a few numbers, which take longer than the pixels of a
+small batch. So a kernel may compute such losses together with their slopes. The terms define the
+losses; this file has only the numbers that a kernel needs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class AnalyticTerms:
     @staticmethod
     @functools.lru_cache
     def read(text: str) -> AnalyticTerms:
-        """The losses whose `text` it is, without `by_autograd`."""
+        """Returns the losses whose `text` it is, without `by_autograd`."""
         written, count = json.loads(text)
         return AnalyticTerms(tuple(_addend(*each) for each in written), count)
 

@@ -1,4 +1,4 @@
-"""The pass as autograd sees it: one function, which keeps its inputs and the slopes, and no more.
+"""The pass as one autograd function, which keeps its inputs and the slopes, and nothing else.
 
 `run` takes sums over a batch's pixels, and losses of closed form with them where the kernel can.
 Second derivatives, and batches of gradients, come from the reference kernel's operations.
@@ -23,7 +23,7 @@ from segloss.sums.plan import Plan
 
 
 class PassResult(NamedTuple):
-    """What comes of a pass.
+    """The results of a pass.
 
     Attributes:
         rows: The sums, (S, N, C).
@@ -43,7 +43,7 @@ class PassResult(NamedTuple):
     per_class: Tensor | None = None
 
     def confusion(self) -> SoftConfusion:
-        """The sums by their names."""
+        """Returns the sums by their names."""
         return SoftConfusion.of_rows(self.rows, self.plan, exclusive=self.exclusive)
 
 
@@ -66,7 +66,7 @@ def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) -
 
 
 def _traced(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> PassResult:
-    """The pass in operations that anybody can follow, or as an operator for a compiler."""
+    """Returns the pass in operations that anybody can follow, or as an operator for a compiler."""
     if torch.compiler.is_compiling() and not is_exporting():
         operator = operator_for(pixels, plan)
         if operator is not None:
@@ -76,7 +76,7 @@ def _traced(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> P
 
 
 class _Pass(torch.autograd.Function):
-    """From the tensors of `PixelBatch` to sums, and to losses of these."""
+    """The autograd function from a batch's tensors to sums, and to losses of the sums."""
 
     @staticmethod
     def forward(
@@ -122,7 +122,7 @@ def _by_reference(
     of_rows: Tensor | None,
     of_losses: Tensor | None,
 ) -> Tensor | None:
-    """The gradient by way of the reference: for second derivatives, and batches of gradients."""
+    """Computes the gradient with the reference: second derivatives, batches of gradients."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         rows = REFERENCE.sums(pixels, plan)

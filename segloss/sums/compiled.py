@@ -1,7 +1,7 @@
-"""The pass as an operator, which a compiler takes as it is.
+"""The pass as an operator of PyTorch, which a compiler calls and does not look into.
 
-An operator's arguments are tensors, numbers and texts, so a plan and closed analytic go as texts, of
-which each call makes the same values again. Terms without a closed form, and everything else, are
+An operator's arguments are tensors, numbers and texts, so a plan and analytic terms are passed as
+texts, from which each call makes the same values again. Other terms, and everything else, are
 compiled around the operator.
 """
 
@@ -40,7 +40,7 @@ _NO_FORMS = AnalyticTerms((), 0)
 
 
 def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple[Any, ...]:
-    """The fields of an `PassResult`, of pixels that a compiler looks at."""
+    """Returns the fields of an `PassResult`, of pixels that a compiler looks at."""
     maps = [pixels.maps[key] for key in plan.map_keys]
     text = _NO_FORMS.text if analytic is None else analytic.text
     rows, losses, values, per_class, _ = torch.ops.segloss.run(
@@ -52,7 +52,7 @@ def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple
 
 
 def _run(*arguments: Any) -> tuple[Tensor, ...]:
-    """The operator: sums, losses of closed form, and the slopes of these."""
+    """Returns the operator: sums, losses of closed form, and the slopes of these."""
     *batch, text = arguments
     pixels, plan = _read(batch)
     kernel = kernel_for(pixels, plan)
@@ -88,7 +88,7 @@ def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
 
 
 def _gradient(*arguments: Any) -> Tensor:
-    """The operator of the gradient."""
+    """Returns the operator of the gradient."""
     *batch, of_rows, of_losses, slopes = arguments
     pixels, plan = _read(batch)
     if pixels.prediction.numel() == 0:
@@ -98,7 +98,7 @@ def _gradient(*arguments: Any) -> Tensor:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """The tensor in memory of its own: what an operator returns must not share any."""
+    """Returns the tensor in memory of its own: what an operator returns must not share any."""
     is_own = tensor.untyped_storage().nbytes() == tensor.nbytes
     return tensor if is_own else tensor.clone()
 

@@ -1,4 +1,4 @@
-"""The sums by their names: all that the terms ever see of the pixels."""
+"""The sums by name. Terms see nothing else of the pixels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SoftConfusion:
         return cls(named, exclusive)
 
     def __getitem__(self, key: str | FocalSum) -> Tensor:
-        """The sum of that name; KeyError if the pass was not asked for it."""
+        """Returns the sum of that name; KeyError if the pass was not asked for it."""
         key = key if isinstance(key, str) else key.name
         if key not in self.sums:
             raise KeyError(
@@ -108,7 +108,7 @@ class SoftConfusion:
         return self["weight"]
 
     def semimetric(self) -> SoftConfusion:
-        r"""The counts with min(p, g) for p g: a perfect prediction of a soft target has no errors.
+        r"""Returns the counts with min(p, g) for p g, without errors if p = g.
 
         True positives are :math:`\sum w \min(p, g)`, which is half of
         :math:`\sum w (p + g - |p - g|)`, and false ones :math:`\sum w (p - g)^+` and
@@ -119,20 +119,20 @@ class SoftConfusion:
         return SoftConfusion({**self.sums, **renamed}, self.exclusive)
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:
-        """The sums (N, C) of some classes; sums per sample are left out."""
+        """Returns the sums (N, C) of some classes; sums per sample are left out."""
         index = on_device(tuple(classes), self.pixel_weight.device, torch.int64)
         return self._of_cells(lambda values: values.index_select(1, index))
 
     def pool(self, dims: tuple[int, ...]) -> SoftConfusion:
-        """The sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
+        """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
         return self._of_cells(lambda values: values.sum(dims, keepdim=True))
 
     def only(self, keys: Collection[str]) -> SoftConfusion:
-        """Some of the sums."""
+        """Returns some of the sums."""
         return SoftConfusion({key: self[key] for key in keys}, self.exclusive)
 
     def leave_out(self, cells: Tensor) -> SoftConfusion:
-        """The sums with 0 in some of the region terms' cells (N, C), which are left out so."""
+        """Returns the sums with 0 in some cells (N, C), which region terms then leave out."""
         masked = self._of_cells(lambda values: values.masked_fill(cells, 0))
         return SoftConfusion({**self.sums, **masked.sums}, self.exclusive)
 

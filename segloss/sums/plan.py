@@ -1,6 +1,6 @@
-"""Which sums a loss needs from the pass over the pixels, and the rows that they stand in.
+"""Plans: the sums that a loss needs from the pass over the pixels, and their rows.
 
-A sum is a value: two that are equal ask for the same numbers. A `Plan` is a set of them in a fixed
+A sum is a value: equal sums stand for the same numbers. A `Plan` is a set of sums in a fixed
 order. Its rows are the layout in which every kernel writes sums and reads slopes, (S, N, C).
 Nothing here touches a tensor.
 """
@@ -192,7 +192,7 @@ class Plan:
     @staticmethod
     @functools.lru_cache
     def read(text: str) -> Plan:
-        """The plan whose `text` it is."""
+        """Returns the plan whose `text` it is."""
         sums, is_hard = json.loads(text)
         return Plan(tuple(map(_from_json, sums)), is_hard)
 
@@ -217,7 +217,7 @@ def _hardened(sums: Iterable[Sum]) -> Plan:
 
 
 def plan_of(sums: Iterable[Sum]) -> Plan:
-    """The plan of some sums, and of those that come with them."""
+    """Returns the plan of some sums, and of those that come with them."""
     wanted = set(sums)
     if wanted - {CROSS_ENTROPY}:
         wanted.add(COUNTS)
@@ -227,7 +227,7 @@ def plan_of(sums: Iterable[Sum]) -> Plan:
 
 
 def check_sums(sums: Any) -> Plan:
-    """The plan of sums that are given by name, or as a `FocalSum` or `MapSum`.
+    """Returns the plan of sums that are given by name, or as a `FocalSum` or `MapSum`.
 
     Raises:
         TypeError: `sums` is not a list.

@@ -1,4 +1,4 @@
-"""How a region term becomes one number: which classes it looks at, and what is pooled before it."""
+"""The reduction of a region term from cells, one per sample and class, to one number."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reduction:
 
     @property
     def fits_any_classes(self) -> bool:
-        """Whether it does not depend on how many classes there are."""
+        """True if it fits any number of classes."""
         return self.classes is None and self.weights is None
 
     def check_classes(self, channels: int) -> None:
@@ -51,7 +51,7 @@ class Reduction:
             )
 
     def pool(self, confusion: SoftConfusion) -> SoftConfusion:
-        """The sums of the classes that are looked at, pooled."""
+        """Returns the sums of the classes that are looked at, pooled."""
         self.check_classes(confusion.pixel_weight.shape[1])
         if self.classes is not None:
             confusion = confusion.select(self.classes)
@@ -59,7 +59,7 @@ class Reduction:
         return confusion.pool(dims) if dims else confusion
 
     def cell_weights(self, pooled: SoftConfusion) -> Tensor:
-        """The weight of each cell that is left after pooling: 0 where it is left out."""
+        """Returns the weight of each cell that is left after pooling: 0 where it is left out."""
         included = pooled.pixel_weight > 0
         if self.skip_absent:
             included = included & (pooled.actual > 0)
@@ -69,7 +69,7 @@ class Reduction:
         return weights * on_device(self.weights, weights.device, weights.dtype)
 
     def class_weights(self, channels: int) -> list[float]:
-        """The weight of each class in the mean, -1 where it is not looked at."""
+        """Returns the weight of each class in the mean, -1 where it is not looked at."""
         classes = range(channels) if self.classes is None else self.classes
         given = [1.0] * len(classes) if self.weights is None else self.weights
         weights = [-1.0] * channels

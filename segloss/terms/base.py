@@ -1,4 +1,4 @@
-"""What a term is: a small function of the pass's sums, as a mean over pixels or over cells.
+"""Terms: small functions of the pass's sums, as means over pixels or cells (sample, class).
 
 Terms are values: frozen dataclasses, equal if their fields are, which numbers multiply and `+`
 joins into a `Mixture`. A subclass becomes a dataclass by itself; its annotated attributes are its
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from segloss.terms.mixture import Mixture
 
 SOFT_LABELS = ("product", "metric")
-"""What a true positive is where targets lie between 0 and 1."""
+"""The kinds of true positives for targets between 0 and 1."""
 
 
 def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """The mean over all classes, of the numerators and denominators of each."""
+    """Returns the mean over all classes, of the numerators and denominators of each."""
     return mean(numerator.sum(), denominator.sum())
 
 
@@ -57,7 +57,7 @@ def _as_ratio(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 class AdditiveStatistics(NamedTuple):
-    """What of a term adds up over samples, and what makes its ratio of the sums.
+    """The statistics of a term that add up over samples, and the way from sums to its ratio.
 
     Attributes:
         tensors: The statistics: their sums over all samples are those of the whole batch.
@@ -124,14 +124,14 @@ class Term:
             object.__setattr__(self, name, value)
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The loss of each cell of samples and classes, and the cell's weight in the mean."""
+        """Returns the loss of each cell (sample, class), and its weight in the mean."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no cells of its own: define losses_and_weights(), cell_loss() of a "
-            "RegionTerm, pixels() of a PixelTerm, or components()."
+            f"{type(self).__name__} has no cells of its own: define losses_and_weights(), "
+            "cell_loss() of a RegionTerm, pixels() of a PixelTerm, or components()."
         )
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """What of the term adds up over samples, on whichever rank they are."""
+        """Returns the statistics that add up over samples, on any rank."""
         losses, weights = self.losses_and_weights(confusion)
         return AdditiveStatistics([(weights * losses).sum(0), weights.sum(0)])
 
@@ -149,29 +149,29 @@ class Term:
         return finish(tensors)
 
     def unreduced(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each cell, (N, C or 1), and 0 where it is left out."""
+        """Returns the loss of each cell, (N, C or 1), and 0 where it is left out."""
         losses, weights = self.losses_and_weights(confusion)
         kept = torch.where(weights > 0, losses, torch.zeros_like(losses))
         return kept if kept.ndim == 2 else kept.unsqueeze(1)
 
     @property
     def fits_any_classes(self) -> bool:
-        """Whether `check_classes` has nothing to check."""
+        """True if the term fits any number of classes."""
         return type(self).check_classes is Term.check_classes
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
         """Raises ValueError if the term's parameters do not fit so many channels."""
 
     def analytic_form(self) -> AnalyticForm | None:
-        """The term in numbers that a kernel can read, where it has such a form."""
+        """Returns the term in numbers that a kernel can read, where it has such a form."""
         return None
 
     def components(self, name: str) -> list[tuple[str, float, Term]]:
-        """The terms that it is made of, with names and coefficients: itself, for most."""
+        """Returns the terms that it is made of, with names and coefficients: itself, for most."""
         return [(name, 1.0, self)]
 
     def named(self, name: str) -> Mixture:
-        """The term under a name of its own, for mixtures that have two of a kind."""
+        """Returns the term under a name of its own, for mixtures that have two of a kind."""
         return self._alone().named(name)
 
     def __mul__(self, coefficient: float) -> Mixture:
@@ -200,19 +200,19 @@ def _keywords(names: Sequence[str]) -> str:
 
 
 def parameter_fields(term_type: type[Term]) -> list[dataclasses.Field[Any]]:
-    """A term's parameters, its own before those that it has from its bases."""
+    """Returns a term's parameters, its own before those that it has from its bases."""
     fields = {each.name: each for each in dataclasses.fields(term_type) if each.init}  # type: ignore[arg-type]
     names = [name for base in term_type.__mro__ for name in inspect.get_annotations(base)]
     return [fields[name] for name in dict.fromkeys(names) if name in fields]
 
 
 def parameters_of(term_type: type[Term]) -> list[str]:
-    """The names of the keyword arguments that a term takes."""
+    """Returns the names of the keyword arguments that a term takes."""
     return [each.name for each in parameter_fields(term_type)]
 
 
 def is_same(value: Any, default: Any) -> bool:
-    """Whether a parameter has its default, whatever it holds."""
+    """Returns whether a parameter has its default, whatever it holds."""
     numbers = (int, float)
     comparable = type(value) is type(default) or (
         isinstance(value, numbers) and isinstance(default, numbers)
@@ -221,7 +221,7 @@ def is_same(value: Any, default: Any) -> bool:
 
 
 def _is_bare(term_type: type[Term], name: str, value: Any) -> bool:
-    """Whether a class has a number or text without an annotation, beside its name and sums."""
+    """Returns whether a class attribute is a number or text without an annotation."""
     plain = isinstance(value, (bool, int, float, str, list, tuple)) and name not in ("name", "sums")
     own = inspect.get_annotations(term_type)
     return plain and not name.startswith("_") and name not in own
@@ -239,7 +239,7 @@ def _as_written(value: Any) -> str:
 
 
 def overrides(term: Term, base: type[Term], names: Sequence[str]) -> bool:
-    """Whether a term's class has one of these methods of its own, and not the base's."""
+    """Returns whether a term's class has one of these methods of its own, and not the base's."""
     return any(getattr(type(term), name) is not getattr(base, name) for name in names)
 
 
@@ -248,21 +248,21 @@ class PixelTerm(Term):
 
     @abstractmethod
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The sums of losses and weights, of each sample, (N,), or with its channels, (N, C)."""
+        """Returns the sums of losses and weights per sample, (N,), or per channel, (N, C)."""
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The mean of each sample (and channel, for sigmoid), and its weight."""
+        """Returns the mean of each sample (and channel, for sigmoid), and its weight."""
         losses, weights = self.pixels(confusion)
         return mean(losses, weights), weights
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """The sums over the samples, of each channel for sigmoid, of all classes for softmax."""
+        """Returns the sums over samples: per channel for sigmoid, of all classes for softmax."""
         losses, weights = self.pixels(confusion)
         return AdditiveStatistics([losses.sum(0), weights.sum(0)])
 
 
 def pixel_count(confusion: SoftConfusion) -> Tensor:
-    """The sum of the pixels' weights, (N, C), or (N,) where all classes share a pixel."""
+    """Returns the sum of the pixels' weights, (N, C), or (N,) where all classes share a pixel."""
     return confusion.pixel_weight[:, 0] if confusion.exclusive else confusion.pixel_weight
 
 
@@ -320,15 +320,15 @@ class RegionTerm(Term):
         return (SEMIMETRIC if self.soft_labels == "metric" else REGION,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each cell, of the shape of the confusion's sums."""
+        """Returns the loss of each cell, of the shape of the confusion's sums."""
         raise NotImplementedError(f"{type(self).__name__} must define cell_loss().")
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The loss of each cell that is left after pooling, and its weight in the mean."""
+        """Returns the loss of each cell that is left after pooling, and its weight in the mean."""
         return self.pooled_losses_and_weights(self.pooled(confusion))
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The same, of the sums as pooled."""
+        """Returns the same, of the sums as pooled."""
         losses = self.cell_loss(pooled)
         if losses.ndim != 2:
             raise ValueError(
@@ -338,7 +338,7 @@ class RegionTerm(Term):
         return losses, self.cell_weights(pooled)
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """The ratio of each class over its samples, or what is pooled before the term."""
+        """Returns the ratio of each class over its samples, or what is pooled before the term."""
         pooled = self.pooled(confusion)
         if self.region_reduction == "sample":
             return AdditiveStatistics(list(self._ratio(pooled)))
@@ -368,7 +368,7 @@ class RegionTerm(Term):
         self.reduction.check_classes(channels)
 
     def pooled(self, confusion: SoftConfusion) -> SoftConfusion:
-        """The sums of the selected classes, pooled as the reduction says."""
+        """Returns the sums of the selected classes, pooled as the reduction says."""
         if not (self.reduction.pooled == "sample" and self.region_classes is None):
             rows = [row for each in (COUNTS, *self.sums) for row in each.rows]
             confusion = confusion.only([row.key for row in rows])
@@ -377,7 +377,7 @@ class RegionTerm(Term):
         return self.reduction.pool(confusion)
 
     def cell_weights(self, confusion: SoftConfusion) -> Tensor:
-        """The weight of each cell that is left after pooling: 0 where it is left out."""
+        """Returns the weight of each cell that is left after pooling: 0 where it is left out."""
         return self.reduction.cell_weights(confusion)
 
 

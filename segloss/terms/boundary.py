@@ -56,5 +56,5 @@ class Boundary(RegionTerm):
         return (self.sum,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The mean of p d of each cell."""
+        """Returns the mean of p d of each cell."""
         return mean(confusion[self.sum.hit], confusion.pixel_weight)

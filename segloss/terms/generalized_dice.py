@@ -51,12 +51,12 @@ class GeneralizedDice(RegionTerm):
         self._set(smooth=check_number("smooth", self.smooth))
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The loss of each sample, (N, 1), and 1, or 0 where all is left out."""
+        """Returns the loss of each sample, (N, 1), and 1, or 0 where all is left out."""
         kept = (self.cell_weights(pooled) > 0).any(1, keepdim=True)
         return self.cell_loss(pooled), kept.to(pooled.actual)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each sample, (N, 1)."""
+        """Returns the loss of each sample, (N, 1)."""
         weights = self.cell_weights(confusion) * self._size_weights(confusion.actual)
         wrong = confusion.false_positive + confusion.false_negative
         whole = wrong.add(confusion.true_positive, alpha=2)

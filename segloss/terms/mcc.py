@@ -44,7 +44,7 @@ class MCC(RegionTerm):
         self._set(eps=check_number("eps", self.eps))
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each cell."""
+        """Returns the loss of each cell."""
         tp, fp = confusion.true_positive + self.eps, confusion.false_positive + self.eps
         fn, tn = confusion.false_negative + self.eps, confusion.true_negative + self.eps
         product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)

@@ -60,14 +60,14 @@ class Overlap(RegionTerm):
 
     @abstractmethod
     def weights(self) -> Weights:
-        """The weights of true positives, false positives and false negatives."""
+        """Returns the weights of true positives, false positives and false negatives."""
 
     def shape(self, loss: Tensor) -> Tensor:
-        """The loss of a cell from its ratio, 0 for a perfect one: a power."""
+        """Returns the loss of a cell from its ratio, 0 for a perfect one: a power."""
         return power(loss, self.exponent)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each cell."""
+        """Returns the loss of each cell."""
         hit, extra, missed = self.weights()
         wrong = torch.add(
             _times(confusion.false_positive, extra), confusion.false_negative, alpha=missed
@@ -76,7 +76,7 @@ class Overlap(RegionTerm):
         return self.shape(mean(wrong, whole + self.smooth if self.smooth > 0 else whole))
 
     def analytic_form(self) -> OverlapRatio | None:
-        """The ratio's numbers, unless a subclass has changed what is computed of it."""
+        """Returns the ratio's numbers, unless a subclass has changed what is computed of it."""
         if overrides(self, Overlap, _FORMULA):
             return None
         hit, extra, missed = (row.key for row in self.sums[0].rows)
@@ -222,7 +222,7 @@ class SquaredDice(RegionTerm):
         self._set(smooth=check_number("smooth", self.smooth))
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each cell."""
+        """Returns the loss of each cell."""
         error = confusion["squared_error"]
         return mean(error, error.add(confusion.true_positive, alpha=2) + self.smooth)
 
@@ -368,7 +368,7 @@ class FBeta(Overlap):
 
 
 def power(loss: Tensor, gamma: float) -> Tensor:
-    """A power of a loss of at least 0; where it is 0, whose power may have no slope, 0 with 0."""
+    """Returns a power of a loss of at least 0; at 0 its value and slope are 0."""
     if gamma == 1:
         return loss
     perfect = (loss.detach() <= 0).to(loss.dtype)

@@ -33,11 +33,11 @@ class CrossEntropy(PixelTerm):
     sums = (CROSS_ENTROPY,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The cross-entropy, and the normaliser of its mean."""
+        """Returns the cross-entropy, and the normaliser of its mean."""
         return confusion.cross_entropy, confusion.weight
 
     def analytic_form(self) -> PixelMean | None:
-        """The two rows, unless a subclass has changed what is computed of them."""
+        """Returns the two rows, unless a subclass has changed what is computed of them."""
         if overrides(self, CrossEntropy, _FORMULA):
             return None
         return PixelMean("cross_entropy", "weight")
@@ -86,18 +86,18 @@ class Focal(PixelTerm):
         return (self.sum,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The focal losses, and the pixels' weights."""
+        """Returns the focal losses, and the pixels' weights."""
         return confusion[self.sum], pixel_count(confusion)
 
     def analytic_form(self) -> PixelMean | None:
-        """The two rows, unless a subclass has changed what is computed of them."""
+        """Returns the two rows, unless a subclass has changed what is computed of them."""
         if overrides(self, Focal, _FORMULA):
             return None
         return PixelMean(self.sum.name, "pixel_weight")
 
     @property
     def fits_any_classes(self) -> bool:
-        """Whether alpha is the same for all classes."""
+        """True if alpha is the same for all classes."""
         return len(self.sum.alpha) == 1
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
@@ -126,7 +126,7 @@ class MissedProbability(PixelTerm):
     sums = (REGION,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """What is missed: of the label with softmax, of either side of a channel with sigmoid."""
+        """Returns the missed probability of the label (softmax) or of both classes (sigmoid)."""
         missed = confusion.false_negative
         if confusion.exclusive:
             return missed.sum(1), pixel_count(confusion)
@@ -163,7 +163,7 @@ class Poly1(Term):
         self._set(epsilon=check_number("epsilon", self.epsilon))
 
     def components(self, name: str) -> list[tuple[str, float, Term]]:
-        """The two terms."""
+        """Returns the two terms."""
         return [
             (f"{name}_cross_entropy", 1.0, CrossEntropy()),
             (f"{name}_missed_probability", self.epsilon, MissedProbability()),

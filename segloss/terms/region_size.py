@@ -34,7 +34,7 @@ class RegionSizeL1(RegionTerm):
     name = "region_size_l1"
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The difference of the shares of each cell."""
+        """Returns the difference of the shares of each cell."""
         difference = confusion.false_positive - confusion.false_negative
         return mean(difference.abs(), confusion.pixel_weight)
 
@@ -67,7 +67,7 @@ class RegionSizeKL(RegionTerm):
     name = "region_size_kl"
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The divergences of samples, (N, 1), with softmax, of channels with sigmoid."""
+        """Returns the divergences of samples, (N, 1), with softmax, of channels with sigmoid."""
         losses, weights = super().pooled_losses_and_weights(pooled)
         if not pooled.exclusive:
             return losses, weights
@@ -75,7 +75,7 @@ class RegionSizeKL(RegionTerm):
         return (losses * weights).sum(1, keepdim=True), kept.to(weights)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The part of each cell."""
+        """Returns the part of each cell."""
         difference = confusion.false_positive - confusion.false_negative
         part = _divergence(confusion.actual, confusion.predicted, difference)
         if not confusion.exclusive:
@@ -86,7 +86,7 @@ class RegionSizeKL(RegionTerm):
 
 
 def _divergence(actual: Tensor, predicted: Tensor, difference: Tensor) -> Tensor:
-    """The divergence y log(y / (y + d)) + d, at least 0; d where y is 0.
+    """Returns the divergence y log(y / (y + d)) + d, at least 0; d where y is 0.
 
     Near d = 0 it takes its digits from the difference, far from it from what is predicted.
     """

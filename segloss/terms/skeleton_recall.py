@@ -58,5 +58,5 @@ class SkeletonRecall(RegionTerm):
         return (self.sum,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The missed part of each cell's skeleton."""
+        """Returns the missed part of each cell's skeleton."""
         return mean(confusion[self.sum.missed], confusion[self.sum.total] + self.smooth)

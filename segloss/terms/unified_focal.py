@@ -48,7 +48,7 @@ class AsymmetricFocal(PixelTerm):
         return (self.sum,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """The focal losses, and the pixels' weights."""
+        """Returns the focal losses, and the pixels' weights."""
         return confusion[self.sum], pixel_count(confusion)
 
 
@@ -90,7 +90,7 @@ class AsymmetricFocalTversky(RegionTerm):
             )
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """The loss of each cell."""
+        """Returns the loss of each cell."""
         tp, fp, fn = confusion.true_positive, confusion.false_positive, confusion.false_negative
         foreground = self._tversky(tp, fp, fn)
         if not confusion.exclusive:
@@ -142,7 +142,7 @@ class UnifiedFocal(RegionTerm):
         self.components(self.name)  # which check the rest
 
     def components(self, name: str) -> list[tuple[str, float, Term]]:
-        """The two terms."""
+        """Returns the two terms."""
         region = {each.name: getattr(self, each.name) for each in fields(RegionTerm) if each.init}
         tversky = AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma, **region)
         pixelwise = AsymmetricFocal(delta=self.delta, gamma=self.gamma)

@@ -16,7 +16,7 @@ from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 
 MAX_SAMPLES, MIN_SAMPLES = 1000, 0
-"""How many samples are taken where nobody says."""
+"""The number of samples that is taken by default."""
 
 
 def compute_norms(
@@ -89,7 +89,7 @@ def _each(losses: Any) -> list[Loss | MultiLoss]:
 def sample_limits(
     losses: Sequence[Loss | MultiLoss], max_samples: int | None, min_samples: int | None
 ) -> tuple[int, int]:
-    """How many samples to take at most, and at least.
+    """Returns the greatest and the least number of samples to take.
 
     Raises:
         TypeError, ValueError: A number is wrong, or the two contradict each other.
@@ -155,7 +155,7 @@ def _pairs(batches: Any) -> Iterator[tuple[Batch, Batch]]:
 
 
 def _count(batch: Any) -> int:
-    """The number of samples of the first tensor in a batch; 0 where there is none."""
+    """Returns the number of samples of the first tensor in a batch; 0 where there is none."""
     if isinstance(batch, Tensor):
         return len(batch) if batch.ndim else 0
     if isinstance(batch, Mapping):

@@ -1,4 +1,4 @@
-"""Running a model over training data as if it had never happened.
+"""Runs a model over training data, and restores all state afterwards.
 
 What training would see is put back afterwards: the model's tensors, random generators, and the
 attributes of datasets and samplers. Gradients are left to `torch.no_grad()`.
@@ -30,15 +30,15 @@ Undo = Callable[[], Any]
 Loader = TypeVar("Loader")
 
 _PLAIN = (str, bytes, bytearray, int, float, complex, type(None), Tensor)
-"""What holds nothing that could change unseen, or nothing that is looked for."""
+"""Types whose objects are not searched: they hold no state, or none that matters here."""
 
 _BEYOND = (type, ModuleType, CodeType, FrameType)
-"""What leads from data to the whole program."""
+"""Types that lead from data to the whole program, and are not followed."""
 
 
 @contextmanager
 def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
-    """A context that ends with the model, the random state and the data as they were.
+    """Yields a context that ends with the model, the random state and the data as they were.
 
     - The model: its parameters and buffers, but for the norms of the losses in it, and whether each
       module is in training. Meanwhile its `SyncBatchNorm` takes statistics of its own rank alone,
@@ -55,7 +55,7 @@ def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
         *data: The loaders, datasets or samplers that are read.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     Example:
         >>> model = nn.BatchNorm1d(1)
@@ -81,7 +81,7 @@ def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
 
 
 def fresh_loader(loader: Loader) -> Loader:
-    """A loader of the same batches whose workers are its own, or anything else as it is.
+    """Returns a loader of the same batches whose workers are its own, or anything else as it is.
 
     Persistent workers keep their random state between epochs, which restoring nothing in this
     process would bring back.

@@ -103,7 +103,7 @@ class CompositeLoss(nn.Module):
     def forward(
         self, loss_input_dict: Mapping[str, Mapping[str, Any]]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and the weighted value of each loss.
+        """Returns the total, and the weighted value of each loss.
 
         Args:
             loss_input_dict: For each loss, under its name, its inputs: "input" (or "pred") and
@@ -130,7 +130,7 @@ class CompositeLoss(nn.Module):
 
 
 def _value(result: Any, name: str) -> Tensor:
-    """The loss in what a loss returns: a `Loss` adds extra information."""
+    """Returns the loss in what a loss returns: a `Loss` adds extra information."""
     value = result[0] if isinstance(result, tuple) else result
     if not isinstance(value, Tensor):
         raise TypeError(f"The loss {name!r} must return a tensor, got {type(value).__name__}.")

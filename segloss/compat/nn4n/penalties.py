@@ -70,7 +70,7 @@ class FiringRateLoss(nn.Module):
         self.metric = check_choice("metric", metric, ("l1", "l2"))
 
     def forward(self, state: Tensor) -> Tensor:
-        """The penalty of activity (..., units)."""
+        """Returns the penalty of activity (..., units)."""
         rates = _rates(state)
         return rates.abs().mean() if self.metric == "l1" else rates.square().mean()
 
@@ -95,7 +95,7 @@ class FiringRateDistLoss(nn.Module):
         self.metric = check_choice("metric", metric, _SPREADS)
 
     def forward(self, state: Tensor) -> Tensor:
-        """The penalty of activity (..., units), of two units at least."""
+        """Returns the penalty of activity (..., units), of two units at least."""
         rates = _rates(state)
         if len(rates) < 2:
             raise ValueError(f"state must have at least 2 units, got {tuple(state.shape)}.")
@@ -134,7 +134,7 @@ class RNNConnectivityLoss(nn.Module):
         self.metric = check_choice("metric", metric, ("l1", "fro"))
 
     def forward(self, model: nn.Module | Mapping[str, Any]) -> Tensor:
-        """The penalty of a model, or of a mapping of layers' names to modules or tensors."""
+        """Returns the penalty of a model, or of a mapping of layers to modules or tensors."""
         names = list(self.paths) if self.layer == "all" else [self.layer]
         norms = [self._norm(weight) for name in names for weight in self._weights(model, name)]
         return torch.stack(norms).sum()
@@ -179,7 +179,7 @@ class StatePredictionLoss(nn.Module):
         self.tau = check_integer("tau", tau, 1)
 
     def forward(self, state: Tensor) -> Tensor:
-        """The penalty of activity (samples, time, units), of more than tau steps."""
+        """Returns the penalty of activity (samples, time, units), of more than tau steps."""
         _check_ndim(state, 3)
         if state.shape[1] <= self.tau:
             raise ValueError(
@@ -211,7 +211,7 @@ class EntropyLoss(nn.Module):
         self.reg = check_number("reg", reg)
 
     def forward(self, state: Tensor) -> Tensor:
-        """The penalty of activity (..., units)."""
+        """Returns the penalty of activity (..., units)."""
         _check_ndim(state, 1, or_more=True)
         size = state.abs()
         p = size / (size.sum(-1, keepdim=True) + _EPSILON)
@@ -232,7 +232,7 @@ class HebbianLoss(nn.Module):
     """
 
     def forward(self, state: Tensor, weights: Tensor) -> Tensor:
-        """The penalty of activity (..., units) and weights (units, units)."""
+        """Returns the penalty of activity (..., units) and weights (units, units)."""
         _check_ndim(state, 1, or_more=True)
         units = state.shape[-1]
         if not isinstance(weights, Tensor):
@@ -256,7 +256,7 @@ def _check_layers(layers: Any) -> dict[str, str]:
 
 
 def _rates(state: Tensor) -> Tensor:
-    """The mean activity of each unit, (units,)."""
+    """Returns the mean activity of each unit, (units,)."""
     _check_ndim(state, 2, or_more=True)
     return state.flatten(0, -2).mean(0)
 
@@ -276,7 +276,7 @@ def _check_ndim(state: Any, ndim: int, *, or_more: bool = False) -> None:
 
 
 def _attribute(model: Any, path: str) -> Any:
-    """What is at a dotted path of a model, or None."""
+    """Returns the attribute at a dotted path of a model, or None."""
     found = model
     for name in path.split("."):
         found = getattr(found, name, None)

@@ -28,7 +28,7 @@ def test_custom_loss(
     Raises:
         AssertionError: The loss returns no finite scalar or has no gradient, or is not finite for
             targets and predictions as small as 1e-10 and as large as 1e10.
-        TypeError, ValueError: `loss_fn` can't be called, or `input_shape` is no shape.
+        TypeError, ValueError: `loss_fn` can't be called, or `input_shape` is not a shape.
 
     Example:
         >>> test_custom_loss(torch.nn.MSELoss())

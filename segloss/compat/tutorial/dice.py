@@ -35,7 +35,7 @@ class DiceLoss(nn.Module):
         self.loss = CompoundLoss(term, from_logits=False)
 
     def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """The loss of probabilities and a mask of the same shape."""
+        """Returns the loss of probabilities and a mask of the same shape."""
         return _of_all_elements(self.loss, predictions, targets)
 
 
@@ -65,12 +65,12 @@ class DiceBCELoss(nn.Module):
         self.loss = CompoundLoss(self.dice_weight * dice + self.bce_weight * CrossEntropy())
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of logits and a mask of the same shape."""
+        """Returns the loss of logits and a mask of the same shape."""
         return _of_all_elements(self.loss, logits, targets)
 
 
 def _of_all_elements(loss: CompoundLoss, predictions: Tensor, targets: Tensor) -> Tensor:
-    """The loss of all elements together, as pixels of one sample and channel."""
+    """Returns the loss of all elements together, as pixels of one sample and channel."""
     check_same_shape(predictions, targets)
     result: Tensor = loss(predictions.reshape(1, 1, -1), targets.reshape(1, 1, -1))
     return result

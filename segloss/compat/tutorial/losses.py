@@ -47,7 +47,7 @@ class CombinedLoss(nn.Module):
         }
 
     def forward(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The sum, and both errors."""
+        """Returns the sum, and both errors."""
         check_same_shape(predictions, targets)
         mse, l1 = F.mse_loss(predictions, targets), F.l1_loss(predictions, targets)
         total = self.weights["mse"] * mse + self.weights["l1"] * l1
@@ -73,7 +73,7 @@ class WeightedMSELoss(nn.Module):
     def forward(
         self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Tensor:
-        """The error of predictions and targets of the same shape; weights may broadcast."""
+        """Returns the error of predictions and targets of the same shape; weights may broadcast."""
         check_same_shape(predictions, targets)
         error = (predictions - targets) ** 2
         if weights is not None:
@@ -105,7 +105,7 @@ class UncertaintyWeightedLoss(UncertaintyWeighting):
         super().__init__(check_integer("num_tasks", num_tasks, 1))
 
     def forward(self, losses: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
-        """The sum of the tasks' losses over their uncertainties."""
+        """Returns the sum of the tasks' losses over their uncertainties."""
         if not is_list(losses):
             raise TypeError(f"losses must be a list of tensors, got {shown(losses)}.")
         if len(losses) != len(self.log_vars):

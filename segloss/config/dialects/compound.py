@@ -15,6 +15,7 @@ from segloss.foundation.arguments import (
 
 
 def compound_spec(block: Mapping[str, Any], path: str) -> CompoundSpec:
+    """Reads a compound block."""
     check_keys(path, block, COMPOUND_KEYS)
     options = {
         "normalize_losses": block.get("normalize_losses", True),
@@ -26,7 +27,7 @@ def compound_spec(block: Mapping[str, Any], path: str) -> CompoundSpec:
 
 
 def _specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
-    """The losses of a compound block, in either dialect."""
+    """Returns the losses of a compound block, in either dialect."""
     dialects = [key for key in ("loss_list", "losses") if key in block]
     if len(dialects) != 1:
         raise ValueError(
@@ -42,13 +43,13 @@ def _specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
 
 
 def _inline_spec(entry: Any, path: str) -> LossSpec:
-    """The spec of `{_target_: ..., weight: ..., further arguments}`."""
+    """Returns the spec of `{_target_: ..., weight: ..., further arguments}`."""
     block = dict(check_block(entry, path))
     return LossSpec(block.pop("weight", 1.0), f"{path}.weight", block, path)
 
 
 def _nested_spec(entry: Any, path: str) -> LossSpec:
-    """The spec of `{loss: {_target_: ..., arguments}, weight: ...}`."""
+    """Returns the spec of `{loss: {_target_: ..., arguments}, weight: ...}`."""
     check_keys(path, check_block(entry, path), ("loss", "weight"))
     block = check_block(entry.get("loss"), f"{path}.loss")
     return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, f"{path}.loss")

@@ -30,11 +30,11 @@ LOSSES = (
 
 _BLOCK_KEYS = ("coefs", "normalization_params", "normalize_losses")
 _WEIGHT_KEYS = ("use_dist", "use_size", "w0", "sigma")
-"""What of `seg_loss_params` is for the pixel weights; the rest is for `SegLoss`."""
+"""The keys of `seg_loss_params` that configure the pixel weights; `SegLoss` gets the rest."""
 
 
 def is_frame_field(block: Mapping[str, Any]) -> bool:
-    """Whether a `multi_loss` block is in this dialect."""
+    """Returns whether a `multi_loss` block is in this dialect."""
     return "coefs" in block
 
 
@@ -70,7 +70,7 @@ def _spec(name: str, block: Mapping[str, Any], coefs: Mapping[str, Any], path: s
 
 
 def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The blocks of the losses that the switches ask for."""
+    """Returns the blocks of the losses that the switches ask for."""
     seg, crossfield = _switch(root, "compute_seg"), _switch(root, "compute_crossfield")
     masks = _masks(root) if seg else []
     if seg:
@@ -90,7 +90,7 @@ def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The blocks of the pre-processes that the losses need."""
+    """Returns the blocks of the pre-processes that the losses need."""
     params = _seg_params(root)
     if "seg" in losses and (params.get("use_dist") or params.get("use_size")):
         weighting = {"use_dist": False, "use_size": False} | {
@@ -104,7 +104,7 @@ def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterat
 
 
 def _masks(root: Mapping[str, Any]) -> list[str]:
-    """The masks that are predicted, one channel each."""
+    """Returns the masks that are predicted, one channel each."""
     params = check_mapping("seg_params", root.get("seg_params") or {})
     masks = [
         mask

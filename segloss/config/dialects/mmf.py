@@ -1,4 +1,4 @@
-"""MMF's dialect: a list of names, or of `{type, params}`, and losses of (sample_list, model_output)."""
+"""MMF's dialect: lists of registered losses, which may take (sample_list, model_output)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PARAMETERS = ("sample_list", "model_output")
 
 
 def named_spec(config: ConfigSource, node: Any, path: str) -> CompoundSpec:
-    """The spec of a list of names, or of `{type, params, weight}`."""
+    """Returns the spec of a list of names, or of `{type, params, weight}`."""
     entries = plain_list(config, node, path)
     return CompoundSpec(path, [_named_loss(e, f"{path}[{i}]") for i, e in enumerate(entries)])
 
@@ -36,7 +36,7 @@ def _named_loss(entry: Any, path: str) -> LossSpec:
 
 
 def takes_sample_lists(loss: nn.Module) -> bool:
-    """Whether the loss's forward is called with (sample_list, model_output)."""
+    """Returns whether the loss's forward is called with (sample_list, model_output)."""
     parameters = inspect.signature(loss.forward).parameters
     return tuple(parameters)[:2] == _PARAMETERS
 
@@ -64,7 +64,7 @@ class SampleListLoss(Loss):
         self.loss_func = loss_func
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
-        """The loss of the model's output and the sample list."""
+        """Returns the loss of the model's output and the sample list."""
         value: Any = self.loss_func(gt_batch, pred_batch)
         if not isinstance(value, Mapping):
             return value  # type: ignore[no-any-return]

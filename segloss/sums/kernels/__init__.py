@@ -1,1 +1,1 @@
-"""What computes the sums: one kernel for each kind of machine. README.md says how to write one."""
+"""The kernels, which compute the sums on one kind of machine each. README.md: how to write one."""

@@ -1,4 +1,4 @@
-r"""What a kernel is: two methods over one layout of rows, and when they can be asked.
+r"""The interface of kernels: two methods over one layout of rows, and when they may be called.
 
 A kernel reads a batch of `PixelBatch` and gives the sums of a `Plan`, (S, N, C), in the order of
 `plan.rows`; and, for slopes in the same rows, the gradient with respect to the predictions. It
@@ -64,7 +64,7 @@ class AnalyticLosses(NamedTuple):
 
 
 def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor) -> Tensor:
-    """The slopes of everything by the sums, (S, N, C), from those of rows and of losses.
+    """Returns the slopes of everything by the sums, (S, N, C), from those of rows and of losses.
 
     Args:
         of_rows: Upstream gradients of the rows, (S, N, C), or None.
@@ -91,23 +91,23 @@ class Kernel(ABC):
     name: ClassVar[str]
 
     def why_not_here(self) -> str:
-        """The reason why it can't run on this machine at all; empty where it can."""
+        """Returns the reason why it can't run on this machine at all; empty where it can."""
         return ""
 
     @abstractmethod
     def supports(self, pixels: PixelBatch, plan: Plan) -> str:
-        """The reason why it does not take this batch and plan; empty where it does.
+        """Returns the reason why it does not take this batch and plan; empty where it does.
 
         It looks at no values. The batch has at least one pixel.
         """
 
     @abstractmethod
     def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
-        """The sums, (S, N, C), in the order of `plan.rows`, float64 where the device has it."""
+        """Computes the sums (S, N, C) in the order of `plan.rows`, float64 if the device has it."""
 
     @abstractmethod
     def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """The gradient with respect to the predictions, in their shape, dtype and layout.
+        """Returns the gradient with respect to the predictions, in their shape, dtype and layout.
 
         Args:
             pixels: The batch.
@@ -116,7 +116,7 @@ class Kernel(ABC):
         """
 
     def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
-        """Whether it has `losses`, of the sums of such a batch."""
+        """Returns whether it has `losses`, of the sums of such a batch."""
         return False
 
     def losses(
@@ -142,12 +142,12 @@ class Kernel(ABC):
         raise NotImplementedError(f"{self.name} has no closed analytic.")
 
     def is_opaque(self, pixels: PixelBatch) -> bool:
-        """Whether a compiler takes it as one operator, and not the reference's operations."""
+        """Returns whether a compiler gets it as one operator, not the reference's operations."""
         return True
 
 
 def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool) -> str:
-    """The reason why a kernel with some sums, all focal sums and all maps can't serve a plan.
+    """Returns the reason why a kernel with some named sums can't serve a plan.
 
     It is empty where it can. Dense targets alone can be soft, so label maps need no semimetric.
     """

@@ -58,12 +58,12 @@ _NAMES = frozenset(each.name for each in (REGION, COUNTS, CROSS_ENTROPY, SQUARED
 
 
 def is_built() -> bool:
-    """Whether the compiled module is there."""
+    """Returns whether the compiled module is there."""
     return _cpu is not None
 
 
 def instruction_sets() -> list[str]:
-    """The sets that it was compiled for and that run on this machine, the best one first."""
+    """Returns the compiled instruction sets that this machine runs, the best one first."""
     return [] if _cpu is None else _cpu.instruction_sets()
 
 
@@ -78,11 +78,11 @@ class CpuKernel(Kernel):
     name = "cpu"
 
     def why_not_here(self) -> str:
-        """The reason why it can't run: the package was built without a compiler."""
+        """Returns the reason why it can't run: the package was built without a compiler."""
         return "" if is_built() else "it was not compiled: no C++ compiler at installation"
 
     def supports(self, pixels: PixelBatch, plan: Plan) -> str:
-        """The reason why it does not take this batch and plan; empty where it does."""
+        """Returns the reason why it does not take this batch and plan; empty where it does."""
         prediction, options = pixels.prediction, pixels.options
         if _cpu is None:
             return self.why_not_here()
@@ -103,7 +103,7 @@ class CpuKernel(Kernel):
         return ""
 
     def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
-        """The sums, (S, N, C)."""
+        """Returns the sums, (S, N, C)."""
         samples, channels, _ = pixels.prediction.shape
         out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
         layout = _layout(plan, channels if pixels.is_exclusive else 2)
@@ -115,7 +115,7 @@ class CpuKernel(Kernel):
         return out
 
     def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """The gradient with respect to the logits."""
+        """Returns the gradient with respect to the logits."""
         samples, channels, _ = pixels.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
         _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
@@ -125,7 +125,7 @@ class CpuKernel(Kernel):
         return gradient
 
     def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
-        """Whether the sums are on a CPU."""
+        """Returns whether the sums are on a CPU."""
         return _cpu is not None and pixels.prediction.is_cpu
 
     def losses(
@@ -160,7 +160,7 @@ class CpuKernel(Kernel):
 
 
 def _is_readable(tensor: Tensor) -> bool:
-    """Whether a tensor is plain memory of a CPU, of a type that is read."""
+    """Returns whether a tensor is plain memory of a CPU, of a type that is read."""
     plain = type(tensor) is Tensor or type(tensor).__torch_dispatch__ is _PLAIN
     return plain and tensor.is_cpu and tensor.dtype in _READ and not tensor.is_neg()
 
@@ -170,14 +170,14 @@ _READ = {dtype for dtype in TYPES if dtype != torch.float16 or (_cpu and _cpu.HA
 
 
 def _unreadable(tensor: Tensor) -> str:
-    """The reason why a tensor is not readable."""
+    """Returns the reason why a tensor is not readable."""
     if tensor.dtype not in _READ:
         return f"it does not read {tensor.dtype}"
     return f"it reads plain memory of a CPU, and not a {type(tensor).__name__} as this one"
 
 
 class _Layout(NamedTuple):
-    """Where the sums of a plan stand, and their parameters, in the bytes of native/batch.h."""
+    """The rows of a plan's sums and their parameters, in the layout of native/batch.h."""
 
     row_count: int
     rows: bytes
@@ -187,7 +187,7 @@ class _Layout(NamedTuple):
 
 @functools.lru_cache
 def _layout(plan: Plan, sides: int) -> _Layout:
-    """The layout of a plan, with so many classes of focal sums."""
+    """Returns the layout of a plan, with so many classes of focal sums."""
     rows = [*_FIXED, *(row for each in (*plan.focals, *plan.maps) for row in each.rows)]
     return _Layout(
         len(plan.rows),
@@ -198,12 +198,12 @@ def _layout(plan: Plan, sides: int) -> _Layout:
 
 
 def _sides(values: tuple[float, ...], count: int) -> list[float]:
-    """So many values, of which the last holds for all further classes."""
+    """Returns as many values as there are classes; the last one holds for all that follow."""
     return [values[min(side, len(values) - 1)] for side in range(count)]
 
 
 def _batch(pixels: PixelBatch, plan: Plan) -> tuple[Any, ...]:
-    """The batch in the form of native/batch.h, with all that it points to checked."""
+    """Returns the batch in the form of native/batch.h, with all that it points to checked."""
     prediction, target, weight = pixels.prediction, pixels.target, pixels.weight
     samples, channels, count = shape = tuple(prediction.shape)
     _check_shape("target", target, (samples, count) if pixels.is_label_map else shape)
@@ -264,7 +264,7 @@ _POOLS = ("sample", "batch", "micro")
 
 @functools.lru_cache
 def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, bytes]:
-    """The analytic as records of 16 numbers, and their classes' weights (native/closed_forms.h)."""
+    """Returns analytic terms as records of 16 numbers, and the classes' weights."""
     records, weights = array("d"), array("d")
     for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):

@@ -1,4 +1,4 @@
-"""Whether a tensor's memory is still there: FSDP, offloading and hooks free it by resizing it."""
+"""Checks that a tensor's memory is still there: FSDP, offloading and hooks may free it."""
 
 from __future__ import annotations
 

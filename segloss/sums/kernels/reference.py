@@ -49,13 +49,13 @@ class ReferenceKernel(Kernel):
         return ""
 
     def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
-        """The sums, (S, N, C), with a graph if the predictions have one."""
+        """Returns the sums, (S, N, C), with a graph if the predictions have one."""
         named = _sums(pixels, plan)
         cells = pixels.prediction.shape[:2]
         return torch.stack([_row(named[row.key], cells) for row in plan.rows])
 
     def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """The gradient with respect to the predictions."""
+        """Returns the gradient with respect to the predictions."""
         with torch.enable_grad():
             prediction = pixels.prediction.detach().requires_grad_()
             sums = self.sums(pixels.replace(prediction=prediction), plan)
@@ -67,14 +67,14 @@ class ReferenceKernel(Kernel):
 
 
 def _row(values: Tensor, cells: torch.Size) -> Tensor:
-    """A row (N, C); what is one number per sample stands at class 0, with 0 at the others."""
+    """Returns a row (N, C); a number per sample stands at class 0, with 0 at other classes."""
     if values.ndim == 2:
         return values
     return F.pad(values.unsqueeze(1), (0, cells[1] - 1))
 
 
 def _sums(pixels: PixelBatch, plan: Plan) -> dict[str, Tensor]:
-    """The plan's sums by their keys, and some that it may not ask for."""
+    """Returns the plan's sums by their keys, and some that it may not ask for."""
     valid = pixels.valid()
     weight = _weight(pixels, valid)
     target = _target(pixels, valid)
@@ -125,7 +125,7 @@ class _Given:
 
 
 def _likely(prediction: Tensor, target: Tensor, pixels: PixelBatch) -> _Likely | _Given:
-    """The probabilities, and their logarithms."""
+    """Returns the probabilities, and their logarithms."""
     if not pixels.options.from_logits:
         return _Given(prediction)
     if not pixels.is_exclusive:
@@ -136,7 +136,7 @@ def _likely(prediction: Tensor, target: Tensor, pixels: PixelBatch) -> _Likely |
 
 
 def _weight(pixels: PixelBatch, valid: Tensor | None) -> Tensor:
-    """The weight of each pixel, (N, 1 or C, P): 0 where it does not count."""
+    """Returns the weight of each pixel, (N, 1 or C, P): 0 where it does not count."""
     dtype = arithmetic_dtype(pixels.prediction.dtype)
     if pixels.weight is None:
         if valid is not None:
@@ -186,12 +186,12 @@ def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _total(values: Tensor) -> Tensor:
-    """The sum over pixels."""
+    """Returns the sum over pixels."""
     return values.sum(-1, dtype=accumulation_dtype(values.device))
 
 
 def _total_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The sums of `values` (N, 1, P) over the pixels of each label, (N, C)."""
+    """Returns the sums of `values` (N, 1, P) over the pixels of each label, (N, C)."""
     dtype = accumulation_dtype(values.device)
     totals = values.new_zeros((values.shape[0], classes), dtype=dtype)
     return totals.scatter_add(1, labels, values.squeeze(1).to(dtype))
@@ -227,7 +227,7 @@ def _label_region(likely: _Likely | _Given, labels: Tensor, weight: Tensor) -> d
 def _pixel_sums(
     likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch, plan: Plan
 ) -> dict[str, Tensor]:
-    """The sums of functions of the probability."""
+    """Returns the sums of functions of the probability."""
     wanted = pixel_sums(plan)
     if not wanted:
         return {}
@@ -247,7 +247,7 @@ def _pixel_sums(
 def _focal(
     focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
 ) -> Tensor:
-    """The focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
+    """Returns the focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
     if pixels.is_label_map:
         index = target.unsqueeze(1)
         gamma, alpha = focal_of_labels(focal, index, likely.p)

@@ -1,4 +1,4 @@
-"""The kernels in order, and the one place where one is chosen."""
+"""The kernels in order, and the only place where one is chosen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AUTO = "auto"
 
 
 def kernel_for(pixels: PixelBatch, plan: Plan) -> Kernel:
-    """The kernel that serves a batch and a plan.
+    """Returns the kernel that serves a batch and a plan.
 
     Who looks at operations instead of values, as tracers do, and forward-mode differentiation
     get the reference. So does a batch without pixels.
@@ -50,7 +50,7 @@ def kernel_for(pixels: PixelBatch, plan: Plan) -> Kernel:
 
 
 def operator_for(pixels: PixelBatch, plan: Plan) -> Kernel | None:
-    """The kernel that a compiler gets as one operator; None: the reference's operations."""
+    """Returns the kernel that a compiler gets as one operator; None: the reference's operations."""
     if is_dual():
         return None
     for kernel in _candidates:
@@ -60,7 +60,7 @@ def operator_for(pixels: PixelBatch, plan: Plan) -> Kernel | None:
 
 
 def backend_names() -> list[str]:
-    """What `use_backend` takes."""
+    """Returns the names that `use_backend` takes."""
     return [AUTO, *(kernel.name for kernel in KERNELS)]
 
 
@@ -89,7 +89,7 @@ class use_backend:  # noqa: N801  # it is called as a function
         _choose("name", name)
 
     def __enter__(self) -> None:
-        """The choice was made when the object was."""
+        """Does nothing: the choice was made when the object was created."""
 
     def __exit__(
         self,
@@ -122,7 +122,7 @@ class Backend(NamedTuple):
 
 
 def backends() -> tuple[Backend, ...]:
-    """The kernels in order: what each serves on this machine, and why not the rest.
+    """Returns the kernels in order: what each serves on this machine, and why not the rest.
 
     It asks with logits of one sigmoid channel and a mask, of each dtype, on each device that
     PyTorch has here; and of a kernel that serves some of these, whether it takes softmax, with
@@ -158,7 +158,7 @@ _PROBED = plan_of([REGION, CROSS_ENTROPY])
 
 
 def _probes() -> dict[str, PixelBatch]:
-    """A small batch of each device and dtype."""
+    """Returns a small batch of each device and dtype."""
     options = PixelOptions(2, "sigmoid")
     return {
         f"{device} {str(dtype).removeprefix('torch.')}": PixelBatch(
@@ -195,7 +195,7 @@ def _devices() -> list[str]:
 
 
 def current_backend() -> str:
-    """The name that is chosen."""
+    """Returns the name that is chosen."""
     return _name
 
 

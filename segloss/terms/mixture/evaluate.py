@@ -1,4 +1,4 @@
-"""From pixels to losses: the one door through which functions and modules go."""
+"""The evaluation of mixtures on a batch of pixels, for functions and modules alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(
     left_out: Tensor | None = None,
     infos: Sequence[Info] | None = None,
 ) -> Tensor:
-    """The losses of a group, (K,) or () for one, in the pixels' arithmetic.
+    """Returns the losses of a group, (K,) or () for one, in the pixels' arithmetic.
 
     Args:
         group: The losses.
@@ -60,7 +60,7 @@ def _by_autograd(
     left_out: Tensor | None,
     infos: Sequence[Info] | None,
 ) -> Tensor:
-    """The losses of some of the terms, in operations on the sums that autograd follows."""
+    """Returns the losses of some of the terms, in operations on the sums that autograd follows."""
     confusion = outcome.confusion()
     if left_out is not None:
         confusion = confusion.leave_out(left_out)
@@ -98,7 +98,7 @@ def _write_analytic(infos: Sequence[Info], group: MixtureGroup, outcome: PassRes
 
 
 def _chosen(of_classes: Tensor, classes: tuple[int, ...] | None) -> Tensor:
-    """The values (C,) of some classes: a view where they follow each other."""
+    """Returns the values (C,) of some classes: a view where they follow each other."""
     if classes is None:
         return of_classes
     if classes == tuple(range(classes[0], classes[0] + len(classes))):

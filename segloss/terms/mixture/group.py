@@ -26,10 +26,10 @@ class MixtureGroup:
     Attributes:
         mixtures: These.
         plan: The sums that they need.
-        analytic: What has a closed form of them; None: nothing.
-        analytic_components: The terms with a closed form, each with the place of its loss, and with this.
-        autograd_components: The terms without, each with the place of its loss.
-        components: All terms, likewise.
+        analytic: The terms with an analytic form, as kernels read them; None: there are none.
+        analytic_components: These terms: the loss's index, the term, and its analytic form.
+        autograd_components: The other terms, with the loss's index.
+        components: All terms, with the loss's index.
         class_dependent: The terms whose parameters fit some numbers of classes alone.
     """
 
@@ -65,7 +65,7 @@ class MixtureGroup:
             term.check_classes(channels, activation)
 
     def total(self, parts: Sequence[tuple[int, Entry]], means: Tensor) -> Tensor:
-        """The losses (K,), of the means (T,) of some of the terms.
+        """Returns the losses (K,), of the means (T,) of some of the terms.
 
         Each loss is the sum of coefficients times terms.
         """
@@ -82,7 +82,7 @@ class MixtureGroup:
 
 
 def means_of(ratios: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The values of terms, (T,), from their numerators and denominators."""
+    """Returns the values of terms, (T,), from their numerators and denominators."""
     numerators, denominators = zip(*ratios, strict=True)
     return mean(
         torch.stack([*map(_summed, numerators)]), torch.stack([*map(_summed, denominators)])
@@ -90,5 +90,5 @@ def means_of(ratios: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _summed(ratio: Tensor) -> Tensor:
-    """The sum over classes, where there are any."""
+    """Returns the sum over classes, where there are any."""
     return ratio.sum() if ratio.ndim > 0 else ratio

@@ -40,8 +40,8 @@ class Mixture:
 
     Attributes:
         entries: The terms as they were mixed, with coefficients and names.
-        components: The terms that are computed: those of coefficient 0 are left out, and those that are
-            made of others are taken apart.
+        components: The terms that are computed, without those of coefficient 0. Others replace a
+            term that is made of them.
 
     Raises:
         TypeError, ValueError: A coefficient is not a number of at least 0, or two terms have one
@@ -72,7 +72,7 @@ class Mixture:
 
     @classmethod
     def of(cls, term: Term | Mixture) -> Mixture:
-        """The mixture of one term; a mixture as it is."""
+        """Returns the mixture of one term; a mixture as it is."""
         if isinstance(term, Mixture):
             return term
         if not isinstance(term, Term):
@@ -102,7 +102,7 @@ class Mixture:
         return Mixture((*self.entries, *more.entries), f"{self.written} + {more.written}")
 
     def named(self, name: str) -> Mixture:
-        """The same with a name of its own for its one term.
+        """Returns the same with a name of its own for its one term.
 
         Raises:
             ValueError: It has several terms.
@@ -142,7 +142,7 @@ class Mixture:
             part.term.check_classes(channels, activation)
 
     def unreduced(self, confusion: SoftConfusion) -> Tensor:
-        """The sum of coefficients times the terms' cells, (N, C), which must be of one shape.
+        """Returns the sum of coefficients times unreduced terms, (N, C), all of one shape.
 
         Cells that are left out count 0; what has one value per sample, such as softmax
         cross-entropy, counts in each of the sample's cells.
@@ -153,7 +153,7 @@ class Mixture:
         return sum(others, start=first)
 
     def parameters(self) -> nn.ParameterList | None:
-        """The parameters that terms of your own may have among their fields; None: none."""
+        """Returns the parameters that terms of your own may have among their fields; None: none."""
         values = [value for part in self.components for value in vars(part.term).values()]
         found = [value for value in values if isinstance(value, nn.Parameter)]
         return nn.ParameterList(found) if found else None

@@ -12,11 +12,11 @@ from segloss.terms.base import is_same, parameter_fields, parameters_of
 from segloss.terms.mixture import Entry
 
 Make = Callable[..., Term]
-"""From a term's name and parameters to the term."""
+"""A function from a term's name and parameters to the term."""
 
 
 def mixture_of(terms: Any) -> Mixture:
-    """The mixture that an argument `terms` is: a mixture, a term, or a mapping of a config.
+    """Returns the mixture that an argument `terms` is: a mixture, a term, or a mapping of a config.
 
     Raises:
         TypeError, ValueError: It is none of these, or names something that is not there.
@@ -49,7 +49,7 @@ def documented_mixture(
     terms: Any = None,
     **region: Any,
 ) -> Mixture:
-    """The mixture that the documented arguments of `SegLoss` describe.
+    """Returns the mixture that the documented arguments of `SegLoss` describe.
 
     `terms` is the whole mixture, beside which the others stay at their defaults. Terms named in
     `extra_terms` have the same parameters as those of the coefficients, and their own defaults for
@@ -136,7 +136,7 @@ def _entries(argument: str, terms: Any, make: Make) -> list[Entry]:
 
 
 def _entry(argument: str, key: Any, value: Any, make: Make) -> Entry:
-    """A term, as an object or by name, with a coefficient, or with a mapping of it and more."""
+    """Reads an entry: a term or its name, with a coefficient or a mapping that has one."""
     where = f"{argument}[{key!r}]"
     if not isinstance(value, Mapping):
         coefficient = check_number(where, value)

@@ -1,4 +1,4 @@
-"""Whether a loss is one: a scalar, whose gradient is there and right, and nothing else changed."""
+"""Basic checks: the loss is a scalar, has the right gradient, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _DIRECTIONS = 3
 _SCATTER = 1e-4
 DIFFERENCE_LIMIT = 1e-5
-"""How far a gradient may be from differences of a loss computed in float64."""
+"""The tolerance between a gradient and finite differences of a loss in float64."""
 DIFFERENCE_LIMIT_FLOAT32 = 2e-2
 """The same for a loss that is float32 inside."""
 
 
 def scalar(subject: Subject) -> str:
-    """A floating-point, finite tensor without dimensions."""
+    """Returns a floating-point, finite tensor without dimensions."""
     result = subject.loss(subject.example.pred, subject.example.gt)
     value = scalar_of(result)
     shape = tuple((result[0] if isinstance(result, tuple) else result).shape)
@@ -38,7 +38,7 @@ def scalar(subject: Subject) -> str:
 
 
 def gradient_flow(subject: Subject) -> str:
-    """Each watched prediction has a gradient that is finite and not 0 everywhere."""
+    """Returns each watched prediction has a gradient that is finite and not 0 everywhere."""
     gradients = subject.differentiate(subject.example).gradients
     if not gradients:
         raise DoesNotApplyError("no prediction is of floating point")
@@ -70,7 +70,7 @@ def gradient_values(subject: Subject) -> str:
 
 
 def _most_precise(subject: Subject) -> tuple[Example, Outcome]:
-    """The example and its gradients in float64, or in float32 if the loss does not take that."""
+    """Returns the example and its gradients in float64, or in float32 if the loss needs it."""
     example = subject.example.to(torch.float64)
     try:
         return example, subject.differentiate(example)
@@ -79,7 +79,7 @@ def _most_precise(subject: Subject) -> tuple[Example, Outcome]:
 
 
 class _Slopes(NamedTuple):
-    """How a directional derivative compares with differences.
+    """The comparison of a directional derivative with finite differences.
 
     Attributes:
         error: That of the best of several steps.
@@ -92,7 +92,7 @@ class _Slopes(NamedTuple):
 
 
 def _slopes(subject: Subject, example: Example, outcome: Outcome, seed: int) -> _Slopes:
-    """The differences along one random direction."""
+    """Returns the differences along one random direction."""
     way = _direction(example, seed)
     watched = [w for w, mark in zip(leaves(way), example.watched, strict=True) if mark]
     pairs = [(g, w) for g, w in zip(outcome.gradients, watched, strict=True) if g is not None]
@@ -120,13 +120,13 @@ def _direction(example: Example, seed: int) -> Any:
 
 
 def _slope(subject: Subject, example: Example, way: Any, step: float) -> float:
-    """The central difference."""
+    """Returns the central difference."""
     ahead, behind = (subject.value(_moved(example, way, sign * step)) for sign in (1, -1))
     return float(ahead.detach().double() - behind.detach().double()) / (2 * step)
 
 
 def _room(prediction: Tensor) -> Tensor:
-    """How far each number may move: probabilities must stay within [0, 1]."""
+    """Returns the step of each number: probabilities must stay within [0, 1]."""
     inside = torch.minimum(prediction, 1 - prediction)
     return inside.clamp(max=1) if bool((inside >= 0).all()) else torch.ones_like(prediction)
 
@@ -152,7 +152,7 @@ def inputs_untouched(subject: Subject) -> str:
 
 
 def _call_and_compare(subject: Subject, pred: Any, gt: Any) -> Tensor:
-    """The value; raises FoundWrongError if the call changed its arguments."""
+    """Returns the value; raises FoundWrongError if the call changed its arguments."""
     trees = {"prediction": pred, "target": gt}
     before = {name: _seen(tree) for name, tree in trees.items()}
     value = scalar_of(subject.loss(pred, gt))

@@ -1,4 +1,4 @@
-"""Whether the result depends on what it should not: the order of samples, chance, the shards."""
+"""Checks that the result does not depend on the order of samples, on chance, or on shards."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from segloss.tools.check.loss_under_test import Outcome, Subject, ignore_index_o
 from segloss.tools.check.numerics import SAME_LIMITS
 
 SHARD_LIMIT = 1e-5
-"""How far the mean over shards may be from the loss of the batch."""
+"""The tolerance between the mean over shards and the loss of the batch."""
 
 
 def sample_order(subject: Subject) -> str:
-    """The samples in another order give the same value, and their own gradients."""
+    """Returns the samples in another order give the same value, and their own gradients."""
     example = subject.example
     if example.samples < 2:
         raise DoesNotApplyError("the example has fewer than two samples")
@@ -52,7 +52,7 @@ def deterministic(subject: Subject) -> str:
 
 
 def data_parallel(subject: Subject) -> str:
-    """The mean of the shards' losses, weighted by samples, is the loss of the batch."""
+    """Returns the mean of the shards' losses, weighted by samples, is the loss of the batch."""
     if _is_synchronised(subject.loss):
         return "yes: sync_statistics=True adds statistics up over ranks"
     example = subject.example
@@ -72,7 +72,7 @@ def data_parallel(subject: Subject) -> str:
 
 
 def _is_synchronised(loss: object) -> bool:
-    """Whether every part of the loss adds its statistics up over ranks."""
+    """Returns whether every part of the loss adds its statistics up over ranks."""
     parts = parts_of(loss)
     sums = [part._add for part in parts if isinstance(getattr(part, "_add", None), RankSum)]
     wrapped = [part.loss_func for part in parts if isinstance(part, LossWrapper)]
@@ -81,7 +81,7 @@ def _is_synchronised(loss: object) -> bool:
 
 
 def _shard_error(subject: Subject, example: Example) -> float:
-    """The larger error of two splits: in halves, and the first sample alone."""
+    """Returns the larger error of two splits: in halves, and the first sample alone."""
     samples = example.samples
     whole = subject.value(example).detach()
     errors = []
@@ -98,7 +98,7 @@ def _value(subject: Subject, example: Example, part: Tensor) -> Tensor:
 
 
 def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:
-    """The batch with most of the first sample ignored; None where that can't be said."""
+    """Returns the batch with most of the first sample ignored; None where that can't be said."""
     target = example.target
     if ignore_index is None or target is None or not can_hold(target, ignore_index):
         return None

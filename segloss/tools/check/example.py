@@ -39,7 +39,7 @@ class Example:
 
     @classmethod
     def given(cls, pred: Any, gt: Any, pred_key: str, gt_key: str) -> Example:
-        """The caller's batch: what requires grad must get one, or else one of all must."""
+        """Returns the caller's batch: what requires grad must get one, or else one of all must."""
         tensors = leaves(pred)
         asked = tuple(t.requires_grad for t in tensors)
         watched = asked if any(asked) else tuple(t.is_floating_point() for t in tensors)
@@ -62,23 +62,23 @@ class Example:
 
     @property
     def device(self) -> torch.device:
-        """Where the predictions are."""
+        """The device of the predictions."""
         return leaves(self.pred)[0].device
 
     def large(self) -> Example:
-        """An example of the same form with many pixels; the same one where it was given."""
+        """Returns an example of the same form with many pixels; the same one where it was given."""
         return self if self.spread is None else self.spread()
 
     def copy(self) -> Example:
-        """The same with tensors of its own."""
+        """Returns the same with tensors of its own."""
         return replace(self, pred=mapped(self.pred, copied), gt=mapped(self.gt, copied))
 
     def to(self, dtype: torch.dtype) -> Example:
-        """All floating-point tensors in another dtype."""
+        """Returns all floating-point tensors in another dtype."""
         return replace(self, pred=in_dtype(self.pred, dtype), gt=in_dtype(self.gt, dtype))
 
     def of_samples(self, index: Tensor) -> Example:
-        """Some of the samples: of every tensor that has as many as the predictions."""
+        """Returns some of the samples: of every tensor that has as many as the predictions."""
         samples = self.samples
         index = index.to(self.device)
 
@@ -117,7 +117,7 @@ class Example:
         return replace(self, pred=_replaced(self.pred, self.prediction, prediction))
 
     def masks(self) -> Tensor | None:
-        """The target as one mask per channel of the prediction, if it can be told."""
+        """Returns the target as one mask per channel of the prediction, if it can be told."""
         target, prediction = self.target, self.prediction
         if target is None or prediction is None or prediction.ndim < 2:
             return None
@@ -133,7 +133,7 @@ class Example:
         return F.one_hot(labels, channels).movedim(-1, 1).to(prediction.dtype)
 
     def filled(self, empty: bool) -> Example | None:
-        """The target without any foreground, or with nothing else."""
+        """Returns the target without any foreground, or with nothing else."""
         target, prediction = self.target, self.prediction
         if target is None or prediction is None or prediction.ndim < 2:
             return None
@@ -148,17 +148,17 @@ class Example:
 
 
 def is_probability(tensor: Tensor) -> bool:
-    """Whether all values could be probabilities."""
+    """Returns whether all values could be probabilities."""
     return tensor.numel() > 0 and bool((tensor >= 0).all() and (tensor <= 1).all())
 
 
 def _holds_masks(target: Tensor) -> bool:
-    """Whether a target of another shape than the prediction's holds masks, and no labels."""
+    """Returns whether a target of another shape than the prediction's holds masks."""
     return target.is_floating_point() and is_probability(target)
 
 
 def _is_mask(target: Tensor) -> bool:
-    """Whether it holds labels, or values in [0, 1]."""
+    """Returns whether it holds labels, or values in [0, 1]."""
     return not target.is_floating_point() or bool(
         (target == target.round()).all() or is_probability(target)
     )

@@ -45,7 +45,7 @@ TARGETS = (
 _SAMPLES = 4
 _LARGE_SAMPLES = 2
 LARGE_PIXELS = 2**18
-"""So many pixels has a sample of a large example: 512 x 512."""
+"""Pixels per sample in a large example: 512 x 512."""
 
 
 class NoExampleError(ValueError):
@@ -54,7 +54,7 @@ class NoExampleError(ValueError):
 
 @dataclass(frozen=True)
 class Form:
-    """What kind of batch a loss takes.
+    """The kind of batch that a loss takes.
 
     Attributes:
         channels: The predictions' channels.
@@ -77,7 +77,7 @@ class Form:
         return f"{kind} of {self.channels} channel(s){sums}, {self.target}{container}"
 
     def example(self, spatial: Sequence[int], loss: Any, samples: int = _SAMPLES) -> Example:
-        """A batch of this form: each sample has another share of foreground."""
+        """Returns a batch of this form: each sample has another share of foreground."""
         generator = torch.Generator().manual_seed(0)
         shape = (samples, self.channels, *spatial)
         logits = torch.randn(shape, generator=generator)
@@ -100,7 +100,7 @@ class Form:
         return logits.softmax(1) if self.exclusive else logits.sigmoid()
 
     def target_of(self, labels: Tensor) -> Tensor:
-        """A label map (N, *spatial) as the target of this form."""
+        """Returns a label map (N, *spatial) as the target of this form."""
         if self.target == "label map":
             return labels
         if self.target == "label map with a channel axis":
@@ -114,7 +114,7 @@ class Form:
 
 
 def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Example:
-    """The first example in the order of `forms` that the loss takes.
+    """Returns the first example in the order of `forms` that the loss takes.
 
     Raises:
         NoExampleError: It takes none; the message has the errors.
@@ -124,7 +124,7 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
 
 
 def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> Form:
-    """The first form that the loss takes.
+    """Returns the first form that the loss takes.
 
     Raises:
         NoExampleError: It takes none; the message has the errors.
@@ -149,7 +149,7 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
 
 
 def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
-    """What is tried: containers, then channels, then kinds of predictions, then targets."""
+    """Yields the kinds of batches to try: over containers, channels, predictions, targets."""
     batched = (True, False) if isinstance(loss, (Loss, MultiLoss)) else (False, True)
     kinds = ((True, False), (False, True), (False, False))
     if takes_masks_as_probabilities(loss):
@@ -164,7 +164,7 @@ def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
 
 
 def channels_of(loss: Any, n_classes: int | None) -> list[int]:
-    """How many channels to try."""
+    """Returns the numbers of channels to try."""
     parts = parts_of(loss)
     if n_classes is None:
         modes = {getattr(part, "mode", None) for part in parts}
@@ -181,13 +181,13 @@ def channels_of(loss: Any, n_classes: int | None) -> list[int]:
 
 
 def _selects_label_map(loss: Any) -> bool:
-    """Whether one channel of the target is selected, and its axis dropped."""
+    """Returns whether one channel of the target is selected, and its axis dropped."""
     selectors = [getattr(part, "gt_channels", None) for part in parts_of(loss)]
     return any(isinstance(getattr(selector, "index", None), int) for selector in selectors)
 
 
 def _has_class_weights(part: Any) -> bool:
-    """Whether it is a loss of PyTorch's that was told of each class's weight."""
+    """Returns whether it is a loss of PyTorch's that was told of each class's weight."""
     return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
 
 
@@ -210,7 +210,7 @@ class _Spread:
 
 
 def _in_mappings(example: Example, loss: Any) -> Example:
-    """The example under the keys that the loss names, with the maps that it asks for."""
+    """Returns the example under the keys that the loss names, with the maps that it asks for."""
     pred_key, gt_key = keys_of(loss)
     gt = {gt_key: example.gt}
     for name in map_keys(loss):
@@ -222,7 +222,7 @@ def _in_mappings(example: Example, loss: Any) -> Example:
 
 
 def keys_of(loss: Any) -> tuple[str, str]:
-    """The keys of predictions and targets: those that the loss names, or the package's."""
+    """Returns the keys of predictions and targets: those that the loss names, or the package's."""
     keys = {"pred_key": "seg", "gt_key": "gt_polygons_image"}
     for part in reversed(parts_of(loss)):
         for name in keys:
@@ -232,17 +232,17 @@ def keys_of(loss: Any) -> tuple[str, str]:
 
 
 def map_keys(loss: Any) -> list[str]:
-    """The keys of maps beside the target that terms of this package need."""
+    """Returns the keys of maps beside the target that terms of this package need."""
     return [key for part in parts_of(loss) for key in getattr(part, "map_keys", ())]
 
 
 def with_maps(loss: Any) -> Any:
-    """A term that needs maps takes them from batches; anything else is left as it is."""
+    """Returns a term that needs maps takes them from batches; anything else is left as it is."""
     return LossWrapper(loss) if isinstance(loss, CompoundLoss) and map_keys(loss) else loss
 
 
 def _device(loss: Any) -> torch.device:
-    """Where the loss's tensors are."""
+    """Returns the device of the loss's tensors."""
     for part in parts_of(loss):
         if isinstance(part, torch.nn.Module):
             for tensor in itertools.chain(part.parameters(), part.buffers()):

@@ -1,4 +1,4 @@
-"""Whether value and gradient stay finite: extreme predictions, half precision, odd targets."""
+"""Checks for finite results: extreme predictions, half precision, odd targets."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def all_ignored(subject: Subject) -> str:
 
 
 def can_hold(target: Tensor, value: int) -> bool:
-    """Whether the target's dtype has that number."""
+    """Returns whether the target's dtype has that number."""
     if target.dtype == torch.bool:
         return False
     limits = torch.finfo if target.is_floating_point() else torch.iinfo
@@ -101,7 +101,7 @@ def _cast(subject: Subject, dtype: torch.dtype) -> Callable[[Example], Example]:
 
 
 def _half_error(subject: Subject, points: list[tuple[str, Example]]) -> float:
-    """The largest error of values; raises FoundWrongError if it is above the limit."""
+    """Returns the largest error of values; raises FoundWrongError if it is above the limit."""
     largest = 0.0
     for text, example in points:
         value = subject.differentiate(example).value
@@ -118,7 +118,7 @@ def _half_error(subject: Subject, points: list[tuple[str, Example]]) -> float:
 
 
 def _extremes(example: Example) -> Iterator[tuple[str, Example]]:
-    """The batch as it is, and with extreme predictions in their dtypes."""
+    """Returns the batch as it is, and with extreme predictions in their dtypes."""
     floating = [t for t in leaves(example.pred) if t.is_floating_point()]
     if all(t.dtype == torch.float32 for t in floating):
         yield "plain predictions", example
@@ -192,7 +192,7 @@ def _finite_at(subject: Subject, points: Iterable[tuple[str, Example]]) -> str:
 
 
 def _is_beyond(subject: Subject, example: Example, outcome: Outcome) -> bool:
-    """Whether the right value or gradient is a number that the dtype can't hold."""
+    """Returns whether the right value or gradient is a number that the dtype can't hold."""
     try:
         right = subject.differentiate(example.to(torch.float64))
     except Exception:

@@ -1,4 +1,4 @@
-"""What frame-field losses, and the pre-processes of batches, need beside masks."""
+"""Examples for frame-field losses and pre-processes, which need more than masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MASKS = 3
 
 
 def needs_fields(loss: Any) -> bool:
-    """Whether the loss is of frame fields, or processes batches before it looks at them."""
+    """Returns whether the loss is of frame fields, or processes batches before it looks at them."""
     return any(
         isinstance(part, FrameFieldLoss) or getattr(part, "pre_processes", None)
         for part in parts_of(loss)
@@ -26,12 +26,12 @@ def needs_fields(loss: Any) -> bool:
 
 
 def takes_masks_as_probabilities(loss: Any) -> bool:
-    """Whether contours are looked at, which logits do not have where they seem to."""
+    """Returns whether contours are looked at, which logits do not have where they seem to."""
     return any(isinstance(p, (SegCrossfieldLoss, SegEdgeInteriorLoss)) for p in parts_of(loss))
 
 
 def with_fields(example: Example, loss: Any) -> Example:
-    """The example with frame fields, angles of walls, and what pixel weights are made of.
+    """Returns the example with frame fields, angles of walls, and what pixel weights are made of.
 
     Where predictions have two channels, interior and edge, the target has the vertices too.
     """
@@ -60,7 +60,7 @@ def with_fields(example: Example, loss: Any) -> Example:
 
 
 def _names(loss: Any) -> dict[str, str]:
-    """The keys of frame fields: those that the loss names, or the package's."""
+    """Returns the keys of frame fields: those that the loss names, or the package's."""
     names = {"crossfield_key": "crossfield", "angle_key": "gt_crossfield_angle"}
     for part in parts_of(loss):
         names.update({key: getattr(part, key) for key in names if hasattr(part, key)})

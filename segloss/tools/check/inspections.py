@@ -1,4 +1,4 @@
-"""What an inspection is: a function that returns what it found, or says why it is not content."""
+"""Inspections: functions that return a finding, or raise an error with the reason of failure."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Inspection(NamedTuple):
 
 
 def _lacks_kernel(error: Exception) -> bool:
-    """Whether PyTorch has no such operation in this precision on this device."""
+    """Returns whether PyTorch has no such operation in this precision on this device."""
     text = str(error)
     return "not implemented for 'Half'" in text or "not implemented for 'BFloat16'" in text
 
 
 def value_error(value: Tensor, expected: Tensor) -> float:
-    """The error relative to what is expected, or to 1e-3 where that is less."""
+    """Returns the error relative to what is expected, or to 1e-3 where that is less."""
     value, expected = value.double(), expected.double()
     if bool(value.isnan() & expected.isnan()) or torch.equal(value, expected):
         return 0.0
@@ -67,7 +67,7 @@ def value_error(value: Tensor, expected: Tensor) -> float:
 
 
 def gradient_error(outcome: Outcome, expected: Outcome) -> float:
-    """The error of the gradient in the Euclidean norm, relative to what is expected."""
+    """Returns the error of the gradient in the Euclidean norm, relative to what is expected."""
     present = [g is not None for g in outcome.gradients]
     if present != [g is not None for g in expected.gradients]:
         return float("inf")
@@ -79,7 +79,7 @@ def gradient_error(outcome: Outcome, expected: Outcome) -> float:
 
 
 def require_same(what: str, outcome: Outcome, expected: Outcome, value: float, grad: float) -> str:
-    """The errors in words; raises FoundWrongError if they are above the limits."""
+    """Returns the errors in words; raises FoundWrongError if they are above the limits."""
     errors = value_error(outcome.value, expected.value), gradient_error(outcome, expected)
     text = f"error of the value {errors[0]:.0e}, of the gradient {errors[1]:.0e}"
     if errors[0] > value or errors[1] > grad:

@@ -31,12 +31,12 @@ class Outcome(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Whether value and gradients are finite."""
+        """True if value and gradients are finite."""
         present = [g for g in self.gradients if g is not None]
         return all(bool(t.isfinite().all()) for t in (self.value, *present))
 
     def flat(self) -> Tensor:
-        """All gradients in one float64 vector."""
+        """Returns all gradients in one float64 vector."""
         present = [g.double().reshape(-1) for g in self.gradients if g is not None]
         return torch.cat(present) if present else torch.zeros(0, dtype=torch.float64)
 
@@ -48,7 +48,7 @@ class Subject(NamedTuple):
     example: Example
 
     def fresh(self) -> Subject:
-        """The same with copies of both, so that one check leaves nothing to the next."""
+        """Returns the same with copies of both, so that one check leaves nothing to the next."""
         example = self.example.copy()
         try:
             return Subject(copy.deepcopy(self.loss), example)
@@ -56,11 +56,11 @@ class Subject(NamedTuple):
             return Subject(self.loss, example)
 
     def value(self, example: Example) -> Tensor:
-        """The loss of a batch, as the loss returns it."""
+        """Returns the loss of a batch, as the loss returns it."""
         return scalar_of(self.loss(example.pred, example.gt))
 
     def differentiate(self, example: Example) -> Outcome:
-        """The value and its gradients by the predictions that are watched."""
+        """Returns the value and its gradients by the predictions that are watched."""
         pred, inputs = required(example)
         value = scalar_of(self.loss(pred, mapped(example.gt, copied)))
         return Outcome(value.detach(), gradients_of(value, inputs))
@@ -81,14 +81,14 @@ def required(example: Example) -> tuple[Any, list[Tensor]]:
 
 
 def gradients_of(value: Tensor, inputs: list[Tensor]) -> list[Tensor | None]:
-    """The gradients; all None where the value has no history."""
+    """Returns the gradients; all None where the value has no history."""
     if not value.requires_grad:
         return [None] * len(inputs)
     return list(torch.autograd.grad(value, inputs, allow_unused=True))
 
 
 def scalar_of(result: Any) -> Tensor:
-    """The scalar in what a loss returns: a tensor, or the first of a tuple.
+    """Returns the scalar in what a loss returns: a tensor, or the first of a tuple.
 
     Raises:
         NotScalarError: There is none.
@@ -103,7 +103,7 @@ def scalar_of(result: Any) -> Tensor:
 
 @contextlib.contextmanager
 def preserved(loss: Any) -> Iterator[None]:
-    """A context after which the loss, random numbers and switches are what they were."""
+    """Yields a context after which the loss, random numbers and switches are what they were."""
     modules = modules_of(loss)
     states = [_State(module) for module in modules]
     python_random = random.getstate()
@@ -151,7 +151,7 @@ class _State:
 
 
 def modules_of(loss: Any) -> list[nn.Module]:
-    """The modules that a loss is or, being a function, refers to."""
+    """Returns the modules that a loss is or, being a function, refers to."""
     if isinstance(loss, nn.Module):
         return [loss]
     owner = getattr(loss, "__self__", None)
@@ -169,7 +169,7 @@ def modules_of(loss: Any) -> list[nn.Module]:
 
 
 def parts_of(loss: Any) -> list[Any]:
-    """The loss, and every module in it."""
+    """Returns the loss, and every module in it."""
     parts: list[Any] = [loss]
     for module in modules_of(loss):
         parts += [part for part in module.modules() if part is not loss]
@@ -177,7 +177,7 @@ def parts_of(loss: Any) -> list[Any]:
 
 
 def ignore_index_of(loss: Any) -> int | None:
-    """The value that marks ignored pixels; None where there is none, or parts do not agree."""
+    """Returns the value of ignored pixels; None if there is none or parts disagree."""
     names = ("ignore_index", "ignore_label")
     found = {
         getattr(part, name) for part in parts_of(loss) for name in names if hasattr(part, name)
@@ -187,7 +187,7 @@ def ignore_index_of(loss: Any) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's type and the first line of its message."""
+    """Returns an exception's type and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."

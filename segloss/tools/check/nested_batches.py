@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The tree with every tensor replaced by `change(tensor)`; mappings become dicts."""
+    """Returns the tree with every tensor replaced by `change(tensor)`; mappings become dicts."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Mapping):
@@ -21,14 +21,14 @@ def mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
 
 
 def leaves(tree: Any) -> list[Tensor]:
-    """The tensors of a tree, in its order."""
+    """Returns the tensors of a tree, in its order."""
     found: list[Tensor] = []
     mapped(tree, found.append)
     return found
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """A copy of the same strides, without a history."""
+    """Returns a copy of the same strides, without a history."""
     if 0 in tensor.stride():
         return tensor.detach().clone()
     twin = torch.empty_strided(
@@ -38,7 +38,7 @@ def copied(tensor: Tensor) -> Tensor:
 
 
 def in_dtype(tree: Any, dtype: torch.dtype) -> Any:
-    """The tree with its floating-point tensors in another dtype."""
+    """Returns the tree with its floating-point tensors in another dtype."""
     return mapped(tree, lambda t: t.to(dtype) if t.is_floating_point() else t)
 
 

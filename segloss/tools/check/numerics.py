@@ -1,4 +1,4 @@
-"""Whether the result depends on precision, memory layout, autocast or a compiler."""
+"""Checks that precision, memory layout, autocast and the compiler do not change the result."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _strided(tensor: Tensor) -> Tensor:
-    """The same numbers with a gap after each row, as a crop has them."""
+    """Returns the same numbers with a gap after each row, as a crop has them."""
     if tensor.ndim == 0:
         return tensor
     wide = tensor.new_zeros((*tensor.shape[:-1], tensor.shape[-1] + 1))

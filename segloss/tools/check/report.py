@@ -1,4 +1,4 @@
-"""What is reported of a loss: a list of checks, printed as a table."""
+"""The report on a loss: a list of checks, printed as a table."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ class LossReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """True if nothing failed."""
         return not self.failed
 
     def __getitem__(self, name: str) -> Check:
-        """The check of that name; raises KeyError with the names that there are."""
+        """Returns the check of that name; raises KeyError with the names that there are."""
         for check in self.checks:
             if check.name == name:
                 return check
         raise KeyError(f"No check {name!r} here; there are: {', '.join(self._names())}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in plain types, as JSON takes them."""
+        """Returns the report in plain types, as JSON takes them."""
         return {
             "loss": self.loss,
             "example": self.example,
@@ -130,14 +130,14 @@ class _Row:
 
 
 def _shown(check: Check) -> str:
-    """The verdict as the table has it."""
+    """Returns the verdict as the table has it."""
     if check.verdict == FAIL:
         return "advice" if check.advisory else FAIL
     return "n/a" if check.verdict == NOT_APPLICABLE else check.verdict
 
 
 def _found(check: Check, width: int) -> list[str]:
-    """The reason and the remedy, in lines."""
+    """Returns the reason and the remedy, in lines."""
     lines = textwrap.wrap(check.reason, width) or [""]
     if check.remedy:
         lines += textwrap.wrap(f"> {check.remedy}", width, subsequent_indent="  ")

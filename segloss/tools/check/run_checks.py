@@ -150,7 +150,8 @@ def check_loss(
         n_classes: The number of classes of the example that is made; 2: one channel, or two. None:
             what the loss says of itself (`n_classes`, `mode`), or else one channel, then three.
         spatial: The spatial size of the example that is made, 1 to 3 numbers.
-        checks: The names of the checks to make, of `segloss.tools.check.run_checks.INSPECTIONS`; None: all.
+        checks: The names of the checks to make, of `INSPECTIONS` in
+            `segloss.tools.check.run_checks`; None: all.
 
     Returns:
         The report: `print` it, or ask it for `passed`, `failed`, `checks`, `to_dict()`.
@@ -210,7 +211,7 @@ def assert_loss(
 
 
 def _made(subject: Subject, chosen: Sequence[Inspection]) -> list[Check]:
-    """The checks; without a scalar there is nothing to check but that."""
+    """Returns the checks; without a scalar there is nothing to check but that."""
     error = _scalar_error(subject)
     checks = []
     for inspection in chosen:

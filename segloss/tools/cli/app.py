@@ -1,4 +1,4 @@
-"""The commands together, and what a mistake looks like: one line, and exit code 2."""
+"""The app of all commands. A mistake is reported in one line, with exit code 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MISTAKES = (
     TypeError,
     ValueError,
 )
-"""What our own checks, and libraries, raise for what they were given."""
+"""The errors that checks and libraries raise for wrong input."""
 
 _CommandError = typer.BadParameter.__mro__[2]
 """Click's ClickException, which some versions of Typer bring along themselves."""
@@ -93,7 +93,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with the command line itself, and where to read how it should be."""
+    """Returns the mistake in the command line itself, and the command that shows its help."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "segloss"
     message = error.format_message().replace("?.", "?")
@@ -101,7 +101,7 @@ def _usage(error: Any) -> str:
 
 
 def _message(error: Exception) -> str:
-    """What an exception says; a KeyError would put it in quotes, an OSError its number first."""
+    """Returns the message of an exception, without a KeyError's quotes or an OSError's number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = error.args[0] if isinstance(error, KeyError) and error.args else error

@@ -44,7 +44,7 @@ def check(
 
 
 def _reports(config: Config, only: list[str] | None) -> list[LossReport]:
-    """A report on each loss behind the pre-processes, and on all if there are several."""
+    """Returns a report on each loss behind the pre-processes, and on all if there are several."""
     losses: dict[str, Any] = {part.loss.name: part.alone for part in config.components}
     if len(losses) > 1:
         config.multi_loss.set_epoch(config.busiest_epoch)

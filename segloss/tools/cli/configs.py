@@ -87,7 +87,7 @@ def load_config(path: Path, allow: Sequence[str] | None) -> Config:
 
 
 def _blocks(spec: CompoundSpec | LossSpec, count: int) -> Sequence[Mapping[str, Any]]:
-    """What the config says of each loss."""
+    """Returns the specs of the config's losses."""
     if isinstance(spec, CompoundSpec):
         return [loss.block for loss in spec.losses]
     blocks = spec.block.get("loss_funcs", [spec.block])  # of a MultiLoss under `loss:`

@@ -1,4 +1,4 @@
-"""What a step costs: the time of forward and backward of a loss, measured here and now."""
+"""The cost of a step: the time of a loss's forward and backward, measured on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEARCHED = 24
 """The longest side of the batches on which it is found out what a loss takes."""
 
 _SECONDS = 0.5
-"""How long each loss is measured at least."""
+"""The least time for which each loss is measured."""
 
 
 class Cost(NamedTuple):
@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 
 
 def cost_of(component: Component, shape: Sequence[int]) -> Cost:
-    """The cost of a loss on random predictions, its pre-processes left out.
+    """Returns the cost of a loss on random predictions, its pre-processes left out.
 
     Args:
         component: The loss.
@@ -55,7 +55,7 @@ def cost_of(component: Component, shape: Sequence[int]) -> Cost:
 
 
 def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
-    """The cost of the pre-processes, which all losses of a config share."""
+    """Returns the cost of the pre-processes, which all losses of a config share."""
     try:
         pred, gt, batch = _reference(multi_loss, shape)
     except NoExampleError as error:
@@ -72,7 +72,7 @@ def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
 
 
 def _reference(loss: Any, shape: Sequence[int]) -> tuple[Any, Any, str]:
-    """A batch that the loss takes, and what its predictions are.
+    """Returns a batch that the loss takes, and what its predictions are.
 
     Raises:
         NoExampleError: It takes none.
@@ -101,7 +101,7 @@ def _leaf(tensor: Tensor, inputs: list[Tensor]) -> Tensor:
 
 
 def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
-    """The median time of forward and backward, in milliseconds.
+    """Returns the median time of forward and backward, in milliseconds.
 
     It is taken on one thread: several would wait for whatever else runs on the machine, at each
     operation anew, and losses of many small operations would seem slow.

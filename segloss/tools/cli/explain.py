@@ -25,7 +25,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_COUNT = 24
 
 PRE_PROCESSES = "(pre-processes)"
-"""What the costs call the pre-processes, which are no loss."""
+"""The name of the pre-processes in the table of costs."""
 
 
 def explain(
@@ -63,7 +63,7 @@ def explain(
 
 
 def parse_shape(text: str) -> list[int]:
-    """The sizes in "2,4,256,256".
+    """Returns the sizes in "2,4,256,256".
 
     Raises:
         ValueError: They are not 3 to 5 whole numbers above 0.
@@ -99,7 +99,7 @@ def _facts(config: Config, index: int, allow: Sequence[str]) -> Table:
 
 
 def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
-    """What is said of a loss, with labels."""
+    """Returns the labelled facts about a loss."""
     inner = getattr(component.loss, "loss_func", component.loss)
     kind = type(inner)
     yield "purpose", Text(purpose_of(kind))
@@ -117,7 +117,7 @@ def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, Ren
 
 
 def _terms(loss: object) -> Iterator[tuple[str, Text]]:
-    """The terms of a compound loss, with their coefficients."""
+    """Returns the terms of a compound loss, with their coefficients."""
     mixture = getattr(loss, "mixture", None)
     if mixture is None or (len(mixture.components) < 2 and hasattr(loss, "term_type")):
         return
@@ -128,7 +128,7 @@ def _terms(loss: object) -> Iterator[tuple[str, Text]]:
 
 
 def _weight(schedule: WeightSchedule, index: int) -> Text:
-    """A weight in words, and as a curve where it changes."""
+    """Returns a weight in words, and as a curve where it changes."""
     weight = schedule.weights[index]
     if not isinstance(weight, list):
         return Text(f"{weight:g} in all epochs")
@@ -137,7 +137,7 @@ def _weight(schedule: WeightSchedule, index: int) -> Text:
 
 
 def sparkline(schedule: WeightSchedule, index: int) -> str:
-    """The curve of a weight between the first and the last threshold, as a row of bars.
+    """Returns the curve of a weight between the first and the last threshold, as a row of bars.
 
     Example:
         >>> sparkline(WeightSchedule([[0.0, 1.0]], [0, 10]), 0).strip()
@@ -151,7 +151,7 @@ def sparkline(schedule: WeightSchedule, index: int) -> str:
 
 
 def _costs(config: Config, shape: Sequence[int]) -> dict[str, Cost]:
-    """The costs of all losses, and of the pre-processes, measured with a progress bar."""
+    """Returns the costs of all losses, and of the pre-processes, measured with a progress bar."""
     config.multi_loss.set_epoch(config.busiest_epoch)
     costs = {
         component.loss.name: cost_of(component, shape)

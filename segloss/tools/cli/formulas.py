@@ -27,13 +27,13 @@ _BLOCK = re.compile(
 _FUNCTIONS = ("log", "exp", "cos", "sin", "cosh", "max", "min")
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
-"""Where a fraction begins and ends, until it is known whether it needs brackets."""
+"""Marks of a fraction's begin and end, until brackets are decided."""
 
 _INNERMOST = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 
 
 def formula_of(loss: type) -> str | None:
-    r"""The LaTeX of a class's formula; None where its docstring has none.
+    r"""Returns the LaTeX of a class's formula; None where its docstring has none.
 
     Example:
         >>> from segloss.compat.tutorial import DiceLoss
@@ -46,7 +46,7 @@ def formula_of(loss: type) -> str | None:
 
 
 def as_text(latex: str) -> str:
-    r"""The formula in one line of plain text.
+    r"""Returns the formula in one line of plain text.
 
     Example:
         >>> as_text(r"1 - \frac{2\,TP + s}{\sum p + \sum g + s}")
@@ -69,7 +69,7 @@ def as_text(latex: str) -> str:
 
 
 def _binds(before: str, after: str) -> bool:
-    """Whether a fraction is a factor, or an argument, of what stands around it."""
+    """Returns whether a fraction is a factor, or an argument, of what stands around it."""
     alone_before = re.search(r"(^|[-+=,(|√" + _OPEN + r"])\s*$", before)
     alone_after = re.match(r"\s*($|[-+=,)|" + _OPEN + _CLOSE + "])", after)
     return not (alone_before and alone_after)
@@ -93,7 +93,7 @@ def _mean(node: LatexMacroNode, l2tobj: LatexNodes2Text) -> str:
 
 
 def _grouped(text: str) -> str:
-    """The text, in brackets where it is more than one symbol."""
+    """Returns the text, in brackets where it is more than one symbol."""
     return text if re.fullmatch(r"[-∑∇]?[^\W_]+|‖[^‖]*‖|[^\s\w]", text) else f"({text})"
 
 

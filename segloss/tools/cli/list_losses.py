@@ -36,7 +36,7 @@ def list_losses() -> None:
 
 
 def grouped() -> dict[str, dict[str, type[nn.Module]]]:
-    """The registered losses by name, in groups."""
+    """Returns the registered losses by name, in groups."""
     groups: dict[str, dict[str, type[nn.Module]]] = {}
     for name in registry.list_losses():
         loss = registry.get_loss(name)
@@ -59,7 +59,7 @@ _GROUPS = (_OWN, _TERMS, _FIELDS, _TORCH, _YOURS)
 
 
 def purpose_of(loss: type[nn.Module]) -> str:
-    """The first sentence of a class's docstring, without the markup and what it refers to.
+    """Returns the first sentence of a class's docstring, without the markup and what it refers to.
 
     Example:
         >>> from segloss import JaccardLoss

@@ -25,7 +25,7 @@ class Parameter(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the value is not the default."""
+        """True if the value is not the default."""
         return self.default is inspect.Parameter.empty or bool(self.value != self.default)
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Parameter(NamedTuple):
 
 
 def parameters_of(block: Mapping[str, Any], allow: Sequence[str] = ()) -> list[Parameter]:
-    """The arguments of a config's block, in the order of the loss's signature.
+    """Returns the arguments of a config's block, in the order of the loss's signature.
 
     Example:
         >>> parameters = parameters_of({"_target_": "torch.nn.HuberLoss", "delta": 2.0})
@@ -55,7 +55,7 @@ def parameters_of(block: Mapping[str, Any], allow: Sequence[str] = ()) -> list[P
 
 
 def as_config(value: Any) -> str:
-    """A value as a config might write it in one line; blocks with `_target_` as calls.
+    """Returns a value as a config might write it in one line; blocks with `_target_` as calls.
 
     Example:
         >>> as_config({"_target_": "torch.nn.CrossEntropyLoss", "weight": [1.0, 2.0]})
@@ -73,7 +73,7 @@ def as_config(value: Any) -> str:
 
 
 def _defaults(target: Any) -> dict[str, Any]:
-    """The defaults by the arguments' names."""
+    """Returns the defaults by the arguments' names."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(target).parameters.items()

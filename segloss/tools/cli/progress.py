@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Sequence[Item], doing: str) -> Iterable[Item]:
-    """The items, with a bar that vanishes after the last."""
+    """Returns the items, with a bar that vanishes after the last."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return items

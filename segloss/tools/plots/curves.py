@@ -19,17 +19,18 @@ from segloss.tools.plots.style import WIDTH, legend_below, looks, plain
 Column = NDArray[np.float64]
 
 _PARTS = ("weight", "norm")
-"""What `LogLossComponents` logs of a loss beside its value."""
+"""The suffixes of the numbers that `LogLossComponents` logs beside a loss's value."""
 
 _MANY = 60
-"""From how many points on a moving average is drawn over the values."""
+"""The number of points from which a moving average is drawn over the values."""
 
 
 def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figure:
     r"""Draws the components of a loss, and their weights, from a CSV log.
 
-    The log is that of Lightning's `CSVLogger` with `segloss.training.lightning.LogLossComponents`, or any
-    with a line of names first: the value of a component under "loss/<name>", its weight under
+    The log is that of Lightning's `CSVLogger` with `LogLossComponents` of
+    `segloss.training.lightning`, or any CSV file with a header: the value of a component under
+    "loss/<name>", its weight under
     "loss/<name>/weight". Empty cells are gaps, which are passed over. Where there are many values,
     they are pale, and their moving average over a thirtieth of them is drawn on top.
 
@@ -43,7 +44,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing, or holds what is no number; the message has the columns.
+        ValueError: A column is missing, or holds something that is not a number; the message lists the columns.
 
     Example:
         >>> log = Path(__import__("tempfile").mkdtemp(), "metrics.csv")
@@ -113,7 +114,7 @@ def _draw_curve(
 
 
 def moving_average(values: Column) -> Column:
-    """The average over each value and those before it, a thirtieth of all."""
+    """Returns the average over each value and those before it, a thirtieth of all."""
     window = len(values) // 30 + 1
     sums = np.concatenate([[0.0], values.cumsum()])
     last = np.arange(1, len(sums))
@@ -122,13 +123,13 @@ def moving_average(values: Column) -> Column:
 
 
 def _part(name: str) -> str | None:
-    """Whether a column is of a weight or a norm, and no loss's."""
+    """Returns whether a column is of a weight or a norm, and no loss's."""
     end = name.rpartition("/")[2]
     return end if "/" in name and end in _PARTS else None
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """The columns of a CSV file, by name, as texts."""
+    """Returns the columns of a CSV file, by name, as texts."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restval="")
         names, rows = list(reader.fieldnames or ()), list(reader)
@@ -147,7 +148,7 @@ def _column(columns: Mapping[str, list[str]], name: str, log: str | Path) -> lis
 
 
 def _numbers(texts: list[str], name: str, log: str | Path) -> Column:
-    """The column as numbers, NaN where a cell is empty."""
+    """Returns the column as numbers, NaN where a cell is empty."""
     try:
         return np.array([float(text) if text.strip() else np.nan for text in texts])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an error of the prediction costs: a loss over the reference shape's errors."""
+"""Landscapes: a loss as a function of errors in predictions of the reference shape."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure
         A figure of three axes, with the loss as it is, not divided by any norm but its own.
 
     Raises:
-        TypeError, ValueError: It is no loss, or takes no prediction of a disc.
+        TypeError, ValueError: It is not a loss, or does not take predictions of a disc.
 
     Example:
         >>> from segloss import DiceLoss
@@ -60,10 +60,10 @@ def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure
 
 
 def landscape_of(loss: Any) -> Callable[[Setting], float]:
-    """From a prediction of the disc to its loss.
+    """A function from a prediction of the disc to its loss.
 
     Raises:
-        TypeError, ValueError: It is no loss, or takes no prediction of a disc.
+        TypeError, ValueError: It is not a loss, or does not take predictions of a disc.
     """
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(f"loss must be a module or a function, got {shown(loss)}.")
@@ -76,13 +76,13 @@ def landscape_of(loss: Any) -> Callable[[Setting], float]:
 
 
 def name_of(loss: Any) -> str:
-    """The loss's own name, or that of its class."""
+    """Returns the loss's own name, or that of its class."""
     name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
     return name if isinstance(name, str) else type(loss).__name__
 
 
 def curve(value: Callable[[Setting], float], sweep: Sweep, values: Array | None = None) -> Array:
-    """The loss at each value of a sweep, or at others of its field."""
+    """Returns the loss at each value of a sweep, or at others of its field."""
     values = sweep.values if values is None else values
     return np.array([value(sweep.at(number)) for number in values])
 

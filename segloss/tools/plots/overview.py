@@ -25,7 +25,7 @@ def plot_overview(multi_loss: MultiLoss) -> Figure:
         multi_loss: The losses.
 
     Raises:
-        TypeError: `multi_loss` is no MultiLoss.
+        TypeError: `multi_loss` is not a MultiLoss.
 
     Example:
         >>> from segloss import SegLoss, DiceLoss

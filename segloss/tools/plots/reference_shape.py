@@ -78,7 +78,7 @@ class Sweep(NamedTuple):
     colour: str
 
     def at(self, value: float) -> Setting:
-        """The setting with that value."""
+        """Returns the setting with that value."""
         return Setting()._replace(**{self.field: float(value)})
 
 
@@ -118,29 +118,29 @@ STRETCHES = (
 
 
 def distance(row: float, column: float) -> Tensor:
-    """The distance of each pixel from a point, (1, 1, SIDE, SIDE), float64."""
+    """Returns the distance of each pixel from a point, (1, 1, SIDE, SIDE), float64."""
     down, right = _offsets(row, column)
     return torch.hypot(down, right)[None, None]
 
 
 def true_mask() -> Tensor:
-    """The disc, (1, 1, SIDE, SIDE), float64."""
+    """Returns the disc, (1, 1, SIDE, SIDE), float64."""
     return (distance(*CENTRE) < RADIUS).double()
 
 
 def logits_of(setting: Setting) -> Tensor:
-    """A prediction of the disc, (1, 1, SIDE, SIDE), float64."""
+    """Returns a prediction of the disc, (1, 1, SIDE, SIDE), float64."""
     return _confident(_depth(setting), setting)
 
 
 def maps_of_mask() -> dict[str, Tensor]:
-    """The distances and the skeleton of the disc, each (1, 1, SIDE, SIDE), float64."""
+    """Returns the distances and the skeleton of the disc, each (1, 1, SIDE, SIDE), float64."""
     sample = SkeletonMap()(**SignedDistanceMap()(mask=true_mask()[0, 0].long()))
     return {key: sample[key][None].double() for key in ("gt_distance_map", "gt_skeleton")}
 
 
 def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
-    """From a prediction of the disc to its loss.
+    """A function from a prediction of the disc to its loss.
 
     Args:
         loss: A loss of this package, or any module or function of (prediction, target).
@@ -162,7 +162,7 @@ def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """A context of one thread: others would wait for each other longer than a disc takes."""
+    """Yields a context of one thread: others would wait for each other longer than a disc takes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -172,7 +172,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
-    """The prediction and the truth as a loss takes them, float32."""
+    """Returns the prediction and the truth as a loss takes them, float32."""
     fields = needs_fields(loss)
     logits, labels = _channels(setting, form, fields), _labels(form)
     if not form.from_logits:
@@ -195,13 +195,13 @@ def _offsets(row: float, column: float) -> tuple[Tensor, Tensor]:
 
 
 def _angle(column: float) -> Tensor:
-    """The direction from the disc's centre to each pixel, (1, 1, SIDE, SIDE)."""
+    """Returns the direction from the disc's centre to each pixel, (1, 1, SIDE, SIDE)."""
     down, right = _offsets(CENTRE[0], column)
     return torch.atan2(down, right)[None, None]
 
 
 def _depth(setting: Setting) -> Tensor:
-    """How deep each pixel is inside the predicted disc, in pixels."""
+    """Returns the depth of each pixel inside the predicted disc, in pixels."""
     return setting.factor * RADIUS - distance(CENTRE[0], CENTRE[1] + setting.shift)
 
 
@@ -210,12 +210,12 @@ def _confident(depth: Tensor, setting: Setting) -> Tensor:
 
 
 def _is_exclusive(form: Form) -> bool:
-    """Whether classes exclude each other: whoever takes a label map of several channels."""
+    """Returns whether classes exclude each other: whoever takes a label map of several channels."""
     return form.channels > 1 and ("label map" in form.target or form.exclusive)
 
 
 def _channels(setting: Setting, form: Form, fields: bool) -> Tensor:
-    """The logits of all channels, (1, C, SIDE, SIDE)."""
+    """Returns the logits of all channels, (1, C, SIDE, SIDE)."""
     depth = _depth(setting)
     if fields and form.channels > 1:
         edge = _EDGE - depth.abs()
@@ -229,7 +229,7 @@ def _channels(setting: Setting, form: Form, fields: bool) -> Tensor:
 
 
 def _piece_depth(setting: Setting, index: int, pieces: int) -> Tensor:
-    """How deep each pixel is inside a piece of the cake, by its two straight sides."""
+    """Returns the depth of each pixel inside a sector, measured from its two straight sides."""
     middle = 2 * math.pi * (index + 0.5) / pieces - math.pi
     column = CENTRE[1] + setting.shift
     off = (_angle(column) - middle + math.pi).remainder(2 * math.pi) - math.pi
@@ -239,7 +239,7 @@ def _piece_depth(setting: Setting, index: int, pieces: int) -> Tensor:
 
 
 def _labels(form: Form) -> Tensor:
-    """The truth as a label map, (1, SIDE, SIDE)."""
+    """Returns the truth as a label map, (1, SIDE, SIDE)."""
     pieces = max(form.channels - 1, 1) if _is_exclusive(form) else 1
     turn = (_angle(CENTRE[1]) + math.pi) / (2 * math.pi)
     piece = (turn * pieces).long().clamp(max=pieces - 1)
@@ -261,7 +261,7 @@ def _target(labels: Tensor, form: Form, fields: bool) -> Tensor:
 def _with_fields(
     setting: Setting, pred: dict[str, Tensor], gt: dict[str, Tensor], gt_key: str, loss: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The batches with the frame field of the predicted disc, and the walls' angles of the true."""
+    """Returns both batches with frame fields: of the predicted disc, and of the true one."""
     names = {"crossfield_key": "crossfield", "angle_key": "gt_crossfield_angle"}
     for part in parts_of(loss):
         names.update({key: getattr(part, key) for key in names if hasattr(part, key)})
@@ -281,6 +281,6 @@ def _with_fields(
 
 
 def _tangent(column: float) -> Tensor:
-    """The walls' direction around a centre: an angle from down to right, as image gradients go."""
+    """Returns the walls' direction around a centre, as an angle from down to right."""
     down, right = _offsets(CENTRE[0], column)
     return (torch.atan2(right, down) + math.pi / 2)[None, None]

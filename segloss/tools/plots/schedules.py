@@ -16,10 +16,10 @@ from segloss.tools.plots.style import WIDTH, legend_below, looks, plain
 _POINTS = 400
 _LINE = 2.2
 _WIDE = 20.0
-"""From which quotient of weights on the axis is logarithmic, so that the small ones are seen."""
+"""The ratio of weights from which the axis is logarithmic, so that small ones are visible."""
 
 _BEYOND = 0.15
-"""How far a picture goes on after the last threshold, as a part of what is before."""
+"""The share of the axis that follows the last threshold."""
 
 
 def plot_schedules(multi_loss: MultiLoss, epochs: Sequence[float] | None = None) -> Figure:
@@ -31,7 +31,7 @@ def plot_schedules(multi_loss: MultiLoss, epochs: Sequence[float] | None = None)
             first threshold (0, if it is above) to a little after the last.
 
     Raises:
-        TypeError, ValueError: `multi_loss` is none, or `epochs` are no finite numbers, in order.
+        TypeError, ValueError: `multi_loss` is not a MultiLoss, or `epochs` are not finite and in order.
 
     Example:
         >>> from torch import nn

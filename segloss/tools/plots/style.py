@@ -1,4 +1,4 @@
-"""What all pictures have in common: colours that the colour-blind tell apart, and plain axes."""
+"""The style of all pictures: colours that colour-blind readers tell apart, and plain axes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Those of Okabe and Ito (2008), without the yellow, which is faint on white."""
+"""The colours of Okabe and Ito (2008), without yellow, which is faint on white."""
 
 LINES = ("-", "--", "-.", ":")
 
 WIDTH = 6.67
-"""Of a figure, in inches: texts of 9 points can be read on a phone, where it fills the screen."""
+"""The size of a figure in inches: text of 9 points is legible on a phone."""
 
 DPI = 150
 

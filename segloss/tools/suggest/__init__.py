@@ -4,4 +4,4 @@ from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 from segloss.tools.suggest.suggestion import Suggestion, suggest
 
-__all__ = ["Advice", "ClassStatistics", "Note", "DatasetStatistics", "Suggestion", "suggest"]
+__all__ = ["Advice", "ClassStatistics", "DatasetStatistics", "Note", "Suggestion", "suggest"]

@@ -1,4 +1,4 @@
-"""What a rule hands out: a setting with its value, the reason, and where the rule comes from."""
+"""Advice, the result of a rule: a setting, its value, the reason, and the rule's source."""
 
 from __future__ import annotations
 

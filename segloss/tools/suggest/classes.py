@@ -1,4 +1,4 @@
-"""What the numbers in masks mean: which are classes, and which is the ignore value."""
+"""The meaning of the numbers in masks: the classes and the ignored value."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
 _SPARSE = 16
-"""From this number of classes on, half of them must occur."""
+"""The number of classes from which half of them must occur."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """How a loss is to read the masks.
+    """The way in which a loss reads the masks.
 
     Attributes:
         n_classes: What the loss is told: 2 for sigmoid, whatever the number of channels.
@@ -52,7 +52,7 @@ class Classes:
         return [i for i, counted in enumerate(self.statistics) if counted is None]
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
-        """A mask as the loss takes it: the foreground's number, whatever it is, becomes 1."""
+        """Returns a mask as the loss takes it: the number of the foreground becomes 1."""
         if self.foreground in (None, 1):
             return mask
         left_out = self.ignore_index if self.ignore_index is not None else 0

@@ -25,7 +25,7 @@ Named = Sequence[tuple[str, ClassStatistics, str]]
 
 
 def draw(classes: Classes, statistics: DatasetStatistics) -> Figure:
-    """The page."""
+    """Returns the page."""
     palette = colours(classes)
     named = _drawn(classes, palette)
     examples = _examples([one for one in named if one[2] != BACKGROUND])
@@ -46,7 +46,7 @@ def draw(classes: Classes, statistics: DatasetStatistics) -> Figure:
 
 
 def colours(classes: Classes) -> list[str]:
-    """A colour for each class, far apart in hue; the background dark."""
+    """Returns a colour for each class, far apart in hue; the background dark."""
     count = len(classes.statistics)
     first = not (classes.sigmoid and classes.foreground is None)  # of one file a class, none is it
     hues = [(0.58 + 0.618034 * i) % 1 for i in range(count)]  # the golden section spreads them
@@ -100,7 +100,7 @@ def _draw_presence(axes: Axes, named: Named, statistics: DatasetStatistics) -> N
 
 
 def _draw_sizes(axes: Axes, named: Named) -> None:
-    """The sizes of all regions as a histogram each, on one logarithmic axis."""
+    """Returns the sizes of all regions as a histogram each, on one logarithmic axis."""
     largest = max(max(counted.sizes) for _, counted, _ in named)
     edges = np.geomspace(1, largest + 1, 28)
     for position, (_, counted, colour) in enumerate(named):
@@ -156,7 +156,7 @@ def _draw_examples(
 
 
 def _as_labels(example: Thumbnail, classes: Classes) -> np.ndarray:
-    """What to draw: the class of each pixel, -1 where there is none, -2 where it is left out."""
+    """Returns the class of each pixel to draw, -1 without a class, -2 for ignored pixels."""
     mask = example.mask
     if mask.ndim == 3:  # one file a class: the rarest on top, as the others cover more
         order = np.argsort([-counted.frequency for counted in classes.present])

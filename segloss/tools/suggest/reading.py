@@ -25,7 +25,7 @@ other, is an image: neighbours differ in fewer than one in ten pixels of most la
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """The array in a file, by the file's suffix.
+    """Returns the array in a file, by the file's suffix.
 
     Colour images are (height, width, channels); images with a palette give its indices.
 
@@ -44,7 +44,7 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def as_mask(array: Any, *, least: int = 0) -> Mask:
-    """An array, or tensor, as a mask of whole numbers.
+    """Returns an array, or tensor, as a mask of whole numbers.
 
     Args:
         array: Bools, integers, or floats that are whole; the channels of grey colour images, which
@@ -64,7 +64,7 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
     if array.dtype.kind == "f":
         _check_whole(array)
     if max(abs(int(array.min())), abs(int(array.max()))) > np.iinfo(np.int32).max:
-        raise ValueError(f"it holds {array.max():g}, which is no label")
+        raise ValueError(f"it holds {array.max():g}, which is not a label")
     mask: Mask = array.astype(np.int32)
     if mask.min() < least:
         raise ValueError(
@@ -76,7 +76,7 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
 
 
 def values_of(mask: Mask) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The different numbers of a mask, and how many pixels have each."""
+    """Returns the different numbers of a mask, and how many pixels have each."""
     low = mask.min()
     if mask.max() - low < 2**16:  # counting is ten times faster than sorting
         counts = np.bincount((mask - low).ravel())
@@ -167,11 +167,11 @@ READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
 
 
 def suffix_of(path: Path) -> str | None:
-    """The suffix that says a file's format; None: it is none of `READERS`."""
+    """Returns the suffix that says a file's format; None: it is none of `READERS`."""
     name = path.name.lower()
     return next((suffix for suffix in READERS if name.endswith(suffix)), None)
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without the suffix that says its format."""
+    """Returns a file's name without the suffix that says its format."""
     return path.name[: -len(suffix_of(path) or path.suffix) or None]

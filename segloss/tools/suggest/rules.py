@@ -42,7 +42,7 @@ _FEW = 5
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at.
+    """The facts that the rules use.
 
     Attributes:
         statistics: What was counted.
@@ -71,7 +71,7 @@ class Facts:
 
 
 def n_classes(facts: Facts) -> Advice:
-    """As many as labels, or 2 for a sigmoid."""
+    """Returns the number of labels, or 2 for a sigmoid."""
     return Advice("n_classes", facts.classes.n_classes, facts.classes.reason)
 
 
@@ -88,7 +88,7 @@ def from_logits(facts: Facts) -> Advice:
 
 
 def ignore_index(facts: Facts) -> Advice:
-    """The void value, where there is one."""
+    """Returns the void value, where there is one."""
     value = facts.classes.ignore_index
     why = "no pixel is marked to be left out" if value is None else "its pixels count nowhere"
     return Advice("ignore_index", value, why)
@@ -141,7 +141,7 @@ def pos_weight(facts: Facts) -> Advice:
 
 
 def balance(share: float, middle: float) -> float:
-    """The weight of a class of a share of the pixels, 1 for the median; see `class_weights`."""
+    """Returns the weight of a class by its share of the pixels, 1 for the median."""
     effective = -math.expm1(-share / middle)
     return round(min(math.sqrt(-math.expm1(-1) / effective), MOST_WEIGHT), 2)
 
@@ -197,7 +197,7 @@ def region_reduction(facts: Facts) -> Advice:
 
 
 def skip_absent_classes(facts: Facts) -> Advice:
-    """Where a batch of four has each class less than every second time."""
+    """Returns whether batches of four often lack a class."""
     seldom = 1 - (1 - facts.least_presence) ** 4 < 0.5 or bool(facts.classes.unused)
     return Advice(
         "skip_absent_classes",
@@ -235,7 +235,7 @@ def schedule(facts: Facts) -> Advice:
 
 
 def notes(facts: Facts) -> list[Note]:
-    """What was found beside the settings: unused labels, noise, thin classes, few examples."""
+    """Yields findings beside the settings: unused labels, noise, thin classes, few examples."""
     found = []
     if facts.classes.unused:
         unused = ", ".join(map(str, facts.classes.unused[:12]))
@@ -277,4 +277,4 @@ NOTES: dict[Callable[[str, ClassStatistics], str], tuple[str, str]] = {
         "fewer than five; hold none of them out by chance, and expect scores to vary",
     ),
 }
-"""What a note is about and what may be done, for each way to find something in a class."""
+"""The subject and the remedy of a note, for each finding about a class."""

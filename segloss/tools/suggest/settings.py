@@ -1,4 +1,4 @@
-"""From the rules to a config: all settings in their order, and where in the config each belongs."""
+"""The settings of a suggested config, in order, and the place of each in the config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEDULE = ("normalize_losses", "max_samples", "weight")
 
 
 def make_plan(facts: Facts) -> list[Advice]:
-    """What all rules say."""
+    """Returns the advice of all rules."""
     return [
         rules.n_classes(facts),
         rules.from_logits(facts),
@@ -30,7 +30,7 @@ def make_plan(facts: Facts) -> list[Advice]:
 
 
 def as_config(plan: Sequence[Advice]) -> dict[str, Any]:
-    """The config, as `segloss.build_loss` takes it; settings without a value are left out."""
+    """Returns the config for `segloss.build_loss`, without settings that have no value."""
     values = {advice.key: advice.value for advice in plan if advice.value is not None}
     weight = values.pop("weight")
     compound = {

@@ -1,4 +1,4 @@
-"""Where masks come from: a folder, a list of files, or arrays; each becomes a source of one mask.
+"""Sources of masks: a folder, a list of files, or arrays; each source gives one mask.
 
 Two layouts of folders are known. A folder of label maps has a file for each mask, in subfolders or
 not. A folder of classes has a subfolder for each class, and in all of them the same names.
@@ -45,10 +45,10 @@ class Source:
     ignore_index: int | None
 
     def read(self) -> Mask:
-        """The mask, (*spatial), or (classes, *spatial) of 0 and 1 where there is one file a class.
+        """Reads the mask, (*spatial), or (classes, *spatial) of 0 and 1 with one file per class.
 
         Raises:
-            OSError, ValueError: It can't be read, or is no mask.
+            OSError, ValueError: It can't be read, or is not a mask.
         """
         least = min(0, self.ignore_index or 0)
         masks = [as_mask(_array_of(part), least=least) for part in self.parts]
@@ -78,7 +78,7 @@ class Collection:
 
 
 def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
-    """The masks in a folder, a list of files, or arrays.
+    """Returns the masks in a folder, a list of files, or arrays.
 
     Raises:
         FileNotFoundError: There is no such folder, or nothing in it that could be a mask.
@@ -100,7 +100,7 @@ def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
 
 
 def mask_files(folder: Path) -> list[Path]:
-    """The files in a folder and its subfolders that may be masks, in order."""
+    """Returns the files in a folder and its subfolders that may be masks, in order."""
     files = folder.rglob("*")
     return sorted(path for path in files if _is_mask(path) and not path.name.startswith("."))
 
@@ -147,7 +147,7 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
-    """Whether folders look like classes: two or more, right inside, that share most names."""
+    """Returns whether folders look like classes: two or more siblings that share most names."""
     if len(by_folder) < 2 or any(inside.parent != folder for inside in by_folder):
         return False
     names = [set(stems) for stems in by_folder.values()]
@@ -193,7 +193,7 @@ def _is_mask(path: Path) -> bool:
 
 
 def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
-    """A class's mask as 0 and 1, whatever stands for 1; the ignore value stays."""
+    """Returns a class's mask as 0 and 1, whatever stands for 1; the ignore value stays."""
     values = {int(value) for value in values_of(mask)[0]} - {ignore_index}
     if len(values - {0}) > 1:
         raise ValueError(

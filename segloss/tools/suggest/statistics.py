@@ -1,4 +1,4 @@
-"""What is counted in masks. DatasetStatistics add up, so masks can be counted apart and in any order."""
+"""Statistics of masks. They add up, so masks can be counted separately and in any order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Thumbnail:
 
 @dataclass
 class ClassStatistics:
-    """What was counted of one number of the masks.
+    """The counts of one number in the masks.
 
     Attributes:
         pixels: How many pixels have it.
@@ -78,12 +78,12 @@ class ClassStatistics:
 
     @property
     def regions(self) -> int:
-        """How many connected regions it has, corners connecting."""
+        """The number of its connected regions; corners connect."""
         return self.sizes.total()
 
     @property
     def islands(self) -> int:
-        """How many of its regions are a single pixel."""
+        """The number of its regions that are a single pixel."""
         return self.sizes[1]
 
     @property
@@ -96,7 +96,7 @@ class ClassStatistics:
 
 @dataclass
 class DatasetStatistics:
-    """What was counted in the masks of a dataset.
+    """The counts in the masks of a dataset.
 
     Attributes:
         masks: How many masks there are.
@@ -133,14 +133,14 @@ class DatasetStatistics:
 
     @property
     def valid_pixels(self) -> int:
-        """How many pixels are not left out."""
+        """The number of pixels that are not ignored."""
         return self.pixels - self.void
 
 
 def count_mask(
     mask: Mask, name: str, ignore_index: int | None, *, by_class: bool
 ) -> DatasetStatistics:
-    """The statistics of one mask.
+    """Returns the statistics of one mask.
 
     Args:
         mask: Labels, (*spatial), or with `by_class` 0 and 1, (classes, *spatial).
@@ -188,7 +188,7 @@ def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
 
 
 def _edges(labels: Mask) -> NDArray[np.bool_]:
-    """Where a pixel differs from one of its neighbours along the axes."""
+    """Returns a mask of pixels that differ from a neighbour along an axis."""
     edges = np.zeros(labels.shape, dtype=bool)
     for axis in range(labels.ndim):
         changes = np.diff(labels, axis=axis) != 0
@@ -218,7 +218,7 @@ def _counted(sizes: NDArray[np.int64]) -> Counter[int]:
 
 
 def _thumbnail(mask: Mask, name: str, by_class: bool) -> Thumbnail:
-    """A mask by every second pixel, or third ...; of a volume, the slice with most labels."""
+    """Subsamples a mask; of a volume, it takes the slice with the most labels."""
     channels = mask if by_class else mask[None]
     if channels.ndim == 4:
         channels = channels[..., int((channels != 0).sum(axis=(0, 1, 2)).argmax())]

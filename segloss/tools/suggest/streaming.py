@@ -14,13 +14,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SHOWN = 20
-"""How many masks that can't be used are listed."""
+"""The number of unusable masks that are listed."""
 
 
 def count_masks(
     masks: Collection, ignore_index: int | None, *, workers: int, progress: bool
 ) -> DatasetStatistics:
-    """The statistics of all masks; those that can't be used are told all at once.
+    """Returns the statistics of all masks; those that can't be used are told all at once.
 
     Raises:
         ValueError: Masks can't be used, or there are none.
@@ -46,7 +46,7 @@ def count_masks(
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """The function's results in the items' order; no more items are taken than are worked on.
+    """Yields the function's results in order, and takes no more items than are worked on.
 
     The workers are threads: what decodes and labels masks lets go of Python's lock.
     """

@@ -43,11 +43,11 @@ class Suggestion:
         return as_config(self.advice)
 
     def build(self) -> Loss | MultiLoss:
-        """The loss: a `MultiLoss`, to which more losses can be added."""
+        """Returns the loss: a `MultiLoss`, to which more losses can be added."""
         return build_loss(self.config)
 
     def to_yaml(self) -> str:
-        """The config as YAML, with the reason and the source of each number in a comment."""
+        """Returns the config as YAML, with each number's reason and source in a comment."""
         return as_yaml(self.advice, self.classes, self.statistics, self.notes)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -83,7 +83,7 @@ class Suggestion:
         return path
 
     def tables(self) -> list[Any]:
-        """What `print` shows, for a console of rich, which fits it to the terminal."""
+        """Yields the printed report for a console of rich, which fits it to the terminal."""
         return tables(self.advice, self.classes, self.statistics, self.notes)
 
     def __str__(self) -> str:

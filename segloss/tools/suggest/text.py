@@ -1,4 +1,4 @@
-"""What people read of a suggestion: the commented YAML, and the table of what, value and why."""
+"""The texts of a suggestion: the commented YAML, and the table of settings with reasons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 40
 def as_yaml(
     plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> str:
-    """The config, a comment above each setting."""
+    """Returns the config, a comment above each setting."""
     lines = ["# A loss for this dataset, by `segloss suggest`. Every number can be changed."]
     lines += _comments(_summary(classes, statistics), "")
     lines += [line for n in notes for line in _comments(f"{n.what}: {n.found}", "")]
@@ -65,7 +65,7 @@ def _value(value: Any) -> str:
 def as_text(
     plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> str:
-    """The tables, as plain text."""
+    """Returns the tables, as plain text."""
     from rich.console import Console
 
     text = io.StringIO()
@@ -77,7 +77,7 @@ def as_text(
 def tables(
     plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> list[Any]:
-    """A table of the classes and one of the settings, for a console of rich."""
+    """Returns a table of the classes and one of the settings, for a console of rich."""
     return [
         f"{_summary(classes, statistics)}\n",
         _class_table(classes, statistics),

@@ -31,7 +31,7 @@ _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 def as_compute_loss_func(
     loss: Callable[..., Any], *, upsample_logits: bool = True
 ) -> Callable[..., Tensor]:
-    """A loss as `compute_loss_func` of `transformers.Trainer`.
+    """Returns a loss as `compute_loss_func` of `transformers.Trainer`.
 
     The result is right with gradient accumulation, and on several ranks; see this module.
 
@@ -48,7 +48,7 @@ def as_compute_loss_func(
         (N, *spatial).
 
     Raises:
-        TypeError: `loss` can't be called, or `upsample_logits` is no bool.
+        TypeError: `loss` can't be called, or `upsample_logits` is not a bool.
 
     Example:
         >>> from segloss import SegLoss
@@ -76,7 +76,7 @@ class _ComputeLoss:
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """The loss of a micro-batch, as its share of the step's.
+        """Returns the loss of a micro-batch, as its share of the step's.
 
         Raises:
             TypeError, ValueError: There are no labels or logits, or their sizes differ and
@@ -109,7 +109,7 @@ class _ComputeLoss:
 
 
 def _logits(outputs: Any) -> Tensor:
-    """The logits in what a model returns."""
+    """Returns the logits in what a model returns."""
     if isinstance(outputs, Mapping):
         found = outputs.get("logits")
     elif isinstance(outputs, tuple):
@@ -125,7 +125,7 @@ def _logits(outputs: Any) -> Tensor:
 
 
 def _share(labels: Tensor, items: Tensor | int) -> Tensor:
-    """The part of a step's labels that these are."""
+    """Returns the part of a step's labels that these are."""
     if not isinstance(items, (Tensor, int)):
         raise TypeError(
             f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "

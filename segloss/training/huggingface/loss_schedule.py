@@ -17,7 +17,7 @@ except ImportError as error:
     ) from error
 
 _ROUNDING = 1e-6
-"""What the sum of an epoch and its steps may be short of a whole number."""
+"""The rounding error that an epoch plus its steps may have."""
 
 
 class LossSchedule(TrainerCallback):

@@ -14,7 +14,7 @@ PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
 def installed_callbacks() -> tuple[type, ...]:
-    """The `Callback` classes of all Lightning packages that are installed.
+    """Returns the `Callback` classes of all Lightning packages that are installed.
 
     Raises:
         ImportError: There is none.

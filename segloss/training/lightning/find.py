@@ -39,7 +39,7 @@ def find_multi_losses(module: nn.Module) -> dict[str, MultiLoss]:
 
 
 def members(loss: Loss | MultiLoss) -> dict[Loss, Tensor | None]:
-    """The losses of a `MultiLoss` with their current weights; a `Loss` by itself has none."""
+    """Returns the losses of a `MultiLoss` with their weights; a single `Loss` has none."""
     if isinstance(loss, Loss):
         return {loss: None}
     each = [member for member in loss.loss_funcs if isinstance(member, Loss)]

@@ -1,4 +1,4 @@
-"""What a loss is made of, in the logs of a Trainer."""
+"""A callback that logs the components of losses."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class LogLossComponents(Callback):
 
 
 def _named(pl_module: Any) -> dict[str, Loss]:
-    """Each loss by its name, after the path of what it is in where names are not unique."""
+    """Returns each loss by its name, after the path of what it is in where names are not unique."""
     found = [
         (path, member) for path, loss in find_losses(pl_module).items() for member in members(loss)
     ]
@@ -148,5 +148,5 @@ def _weights(pl_module: Any) -> dict[Loss, Tensor | None]:
 
 
 def _is_logged(trainer: Any) -> bool:
-    """Whether loggers will be given the values of this step."""
+    """Returns whether loggers will be given the values of this step."""
     return bool(trainer.fast_dev_run or trainer._logger_connector.should_update_logs)

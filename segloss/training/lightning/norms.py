@@ -87,7 +87,7 @@ class ComputeWeightNormLossesCallback(Callback):
             compute_norms(losses, batches, most, least, on_samples=advance)
 
     def loss_inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
-        """What the losses get of a batch, where the module does not say."""
+        """Returns the losses' inputs from a batch, for modules without `loss_inputs`."""
         if isinstance(batch, Mapping) and "image" in batch:
             return pl_module(batch["image"]), batch
         if isinstance(batch, (list, tuple)) and len(batch) == 2:
@@ -100,7 +100,7 @@ class ComputeWeightNormLossesCallback(Callback):
         )
 
     def _batches(self, trainer: Any, pl_module: Any, loaders: Any) -> Iterator[tuple[Batch, Batch]]:
-        """What the losses get, of each batch of the loaders, read as training reads them."""
+        """Yields the losses' inputs from each batch of the loaders, as training reads them."""
         fresh = copy.copy(loaders)
         fresh.flattened = [_repeatable(fresh_loader(loader)) for loader in loaders.flattened]
         try:
@@ -137,7 +137,7 @@ class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback)
 
     Raises:
         TypeError, ValueError: As for `ComputeWeightNormLossesCallback`; or batches or predictions
-            are no mappings.
+            are not mappings.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -160,20 +160,20 @@ class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback)
 
 
 def _lacks_norms(loss: Loss | MultiLoss) -> bool:
-    """Whether a loss is to be normalised, and has seen no batch to do so."""
+    """Returns whether a loss is to be normalised, and has seen no batch to do so."""
     if isinstance(loss, MultiLoss) and not loss.normalize_losses:
         return False
     return any(not bool(member.norm_count > 0) for member in members(loss))
 
 
 def _limit(trainer: Any) -> int | None:
-    """How many batches training takes in an epoch; None where nobody knows."""
+    """Returns the number of training batches in an epoch; None if it is unknown."""
     batches = trainer.num_training_batches
     return int(batches) if math.isfinite(batches) else None
 
 
 def _transferred(batch: Any, trainer: Any, pl_module: Any) -> Any:
-    """The batch where and as training has it."""
+    """Returns the batch where and as training has it."""
     batch = trainer.precision_plugin.convert_input(batch)
     batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
     return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
@@ -194,6 +194,6 @@ def _check_whole(model: Any) -> None:
     if any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
         raise TypeError(
             "The model must not be sharded by FullyShardedDataParallel while norms are computed: "
-            "call segloss.training.norms.compute_norms before Trainer.fit, or take the norms from a "
+            "call segloss.compute_norms before Trainer.fit, or take the norms from a "
             "checkpoint of a short run with strategy='ddp'."
         )

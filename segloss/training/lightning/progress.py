@@ -33,7 +33,7 @@ def _tqdm(description: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def _rich(description: str, total: int) -> Iterator[Advance]:
-    """A bar of rich, or none where an older rich has another display on already."""
+    """Yields a bar of rich, or none where an older rich has another display on already."""
     from rich.errors import LiveError
     from rich.progress import Progress
 

@@ -137,7 +137,7 @@ def test_jpegs_are_no_masks(tmp_path: Path) -> None:
         (np.arange(900).reshape(30, 30), "an image, not a mask: it holds 900 different numbers"),
         (np.random.default_rng(0).integers(0, 99, (64, 64)), "an image, not a mask"),
         (np.zeros((0, 4), int), "no pixels"),
-        (np.array([[0, 2**40]]), "which is no label"),
+        (np.array([[0, 2**40]]), "which is not a label"),
         (np.zeros((1, 1, 4, 4), int), "one to three dimensions"),
         (np.array([["a"]]), "must hold numbers"),
         (np.random.default_rng(0).integers(0, 9, (9, 9, 3), np.uint8), "colour image, of "),

@@ -35,7 +35,7 @@ class TorchKernel(Kernel):
     name = "torch"
 
     def supports(self, pixels: PixelBatch, plan: Plan) -> str:
-        """The reason why it does not take this batch and plan; empty where it does."""
+        """Returns the reason why it does not take this batch and plan; empty where it does."""
         if not pixels.options.from_logits:
             return "it takes logits, and these are probabilities"
         if pixels.is_exclusive and not pixels.is_label_map:
@@ -43,13 +43,13 @@ class TorchKernel(Kernel):
         return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
 
     def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
-        """The sums, (S, N, C)."""
+        """Returns the sums, (S, N, C)."""
         with without_autocast(pixels.prediction.device):
             named = _chunks(pixels, plan).sums()
             return torch.stack([_row(named[row.key], pixels) for row in plan.rows])
 
     def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """The gradient with respect to the logits."""
+        """Returns the gradient with respect to the logits."""
         upstream = {
             row.key: by_row[:, 0] if pixels.is_exclusive and row.is_per_sample else by_row
             for row, by_row in zip(plan.rows, slopes.unbind(), strict=True)
@@ -59,7 +59,7 @@ class TorchKernel(Kernel):
             return _chunks(pixels, plan).gradient(upstream)
 
     def is_opaque(self, pixels: PixelBatch) -> bool:
-        """Whether chunks are faster than what a compiler makes of the reference: on CPUs."""
+        """Returns whether chunks are faster than a compiled reference: on CPUs."""
         return pixels.prediction.device.type == "cpu"
 
 
@@ -69,7 +69,7 @@ def _chunks(pixels: PixelBatch, plan: Plan) -> Chunks:
 
 
 def _row(values: Tensor, pixels: PixelBatch) -> Tensor:
-    """A row (N, C); what is one number per sample stands at class 0, with 0 at the others."""
+    """Returns a row (N, C); a number per sample stands at class 0, with 0 at other classes."""
     if values.ndim == 2:
         return values
     return torch.nn.functional.pad(values.unsqueeze(1), (0, pixels.prediction.shape[1] - 1))

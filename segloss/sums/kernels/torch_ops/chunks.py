@@ -1,4 +1,4 @@
-"""What both kinds of pixels share: chunks that fit a cache, scratch memory, sums."""
+"""Chunks of pixels that fit into a cache, with scratch memory, for sigmoid and softmax."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ class Chunks:
 
     @abstractmethod
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
-        """The sums over a chunk, for each of its samples."""
+        """Returns the sums over a chunk, for each of its samples."""
 
     @abstractmethod
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk: fresh memory is touched once, last."""
 
     def sums(self) -> dict[str, Tensor]:
-        """The sums by their keys, in the accumulation's dtype."""
+        """Returns the sums by their keys, in the accumulation's dtype."""
         parts: dict[int, list[dict[str, Tensor]]] = {}  # of the same samples
         for chunk in self.chunks():
             parts.setdefault(chunk.samples.start, []).append(self.measure(chunk))
@@ -91,7 +91,7 @@ class Chunks:
         return {name: torch.cat([sums[name] for sums in whole]) for name in whole[0]}
 
     def gradient(self, upstream: Mapping[str, Tensor]) -> Tensor:
-        """The gradient with respect to the logits, from those with respect to the sums."""
+        """Returns the gradient with respect to the logits, from those with respect to the sums."""
         gradient = torch.empty_like(self.source.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
         for chunk in self.chunks():
@@ -100,11 +100,11 @@ class Chunks:
         return gradient
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What every chunk's gradient needs of those with respect to the sums, by sample."""
+        """Returns the upstream gradients of the sums, per sample, as every chunk needs them."""
         return upstream
 
     def chunks(self) -> Iterator[Chunk]:
-        """All chunks, from the first sample and pixel to the last."""
+        """Returns all chunks, from the first sample and pixel to the last."""
         samples, classes, count = self.source.prediction.shape
         size = self.size if self.on_cpu else samples * classes * count
         together = max(1, size // (classes * count))
@@ -133,12 +133,12 @@ class Chunks:
         return flat[:numel]
 
     def count(self, pixels: int) -> Tensor:
-        """A number of pixels, in the accumulation's dtype."""
+        """Returns a number of pixels, in the accumulation's dtype."""
         device = self.source.prediction.device
         return torch.full((), pixels, dtype=accumulation_dtype(device), device=device)
 
     def smoothed(self, target: Tensor) -> Tensor:
-        """The target of binary cross-entropy, g (1 - e) + e / 2, in scratch of its own."""
+        """Returns the target of binary cross-entropy, g (1 - e) + e / 2, in scratch of its own."""
         e = self.source.options.label_smoothing
         if e == 0:
             return target
@@ -172,14 +172,14 @@ class Chunks:
         )
 
     def _loaded(self, name: str, tensor: Tensor, valid: Tensor | None) -> Tensor:
-        """The tensor in the arithmetic's dtype, and 0 where it is not valid."""
+        """Returns the tensor in the arithmetic's dtype, and 0 where it is not valid."""
         if valid is None and tensor.dtype == self.dtype:
             return tensor
         loaded = self.buffer(name, tensor).copy_(tensor)
         return loaded if valid is None else loaded.masked_fill_(~valid, 0)
 
     def map_totals(self, chunk: Chunk) -> dict[str, Tensor]:
-        """The sums of the maps themselves."""
+        """Returns the sums of the maps themselves."""
         return {m.total: total(chunk.weighted(chunk.maps[m.map_key])) for m in self.plan.maps}
 
     def _loaded_target(self, part: PixelBatch, valid: Tensor | None) -> Tensor:
@@ -196,12 +196,12 @@ class Chunks:
 
 
 def _added(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The sums over all pixels of some samples, of those over parts of them."""
+    """Returns the sums over all pixels of some samples, of those over parts of them."""
     return {name: functools.reduce(torch.add, [p[name] for p in parts]) for name in parts[0]}
 
 
 def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
-    """Some samples and pixels of (N, ..., P), or the tensor itself where these are all."""
+    """Returns some samples and pixels of (N, ..., P), or the tensor itself where these are all."""
     if samples.start > 0 or samples.stop < tensor.shape[0]:
         tensor = tensor[samples]
     if pixels is not None and (pixels.start > 0 or pixels.stop < tensor.shape[-1]):
@@ -220,7 +220,7 @@ def _spans(count: int, most: int) -> Iterator[tuple[int, int]]:
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over the last dimension, of whole rows or less than one.
+    """Returns the sum over the last dimension, of whole rows or less than one.
 
     A row is summed in the values' own dtype, and rows in float64: one sum of a million float32
     values is off by 1e-7, and in float64 costs four times as much.
@@ -232,5 +232,5 @@ def total(values: Tensor) -> Tensor:
 
 
 def _rows(values: Tensor, length: int) -> Tensor:
-    """The last dimension cut into rows."""
+    """Returns the last dimension cut into rows."""
     return values.reshape(*values.shape[:-1], -1, length)

@@ -1,4 +1,4 @@
-r"""What is summed over pixels beside the counts, and its slope: one definition for every path.
+r"""Sums of functions of the probability, with their slopes, for the reference and the chunks.
 
 Each sum of :math:`w f(p, q, g)` has its values f and the derivative df/dp, where q = 1 - p is
 given with digits of its own. The reference path differentiates the values; the kernels use the
@@ -19,7 +19,7 @@ from segloss.sums.plan import SEMIMETRIC, SQUARED_ERROR, FocalSum, MapSum, Plan
 
 
 class PixelValues(NamedTuple):
-    """What a sum is a function of, all of one shape.
+    """The values at pixels that a sum is a function of, all of one shape.
 
     Attributes:
         p: The probabilities.
@@ -45,11 +45,11 @@ class PixelSum:
 
     @abstractmethod
     def values(self, parts: PixelValues) -> dict[str, Tensor]:
-        """What is summed, pixel weights aside, by name."""
+        """Returns the summands by name, without pixel weights."""
 
     @abstractmethod
     def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
-        """The derivative with respect to p of the sum of `upstream` times `values`."""
+        """Returns the derivative with respect to p of the sum of `upstream` times `values`."""
 
 
 class SquaredError(PixelSum):
@@ -58,7 +58,7 @@ class SquaredError(PixelSum):
     names = ("squared_error",)
 
     def values(self, parts: PixelValues) -> dict[str, Tensor]:
-        """The squared error."""
+        """Returns the squared error."""
         return {"squared_error": _error(parts).square()}
 
     def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
@@ -72,7 +72,7 @@ class Semimetric(PixelSum):
     names = tuple(row.key for row in SEMIMETRIC.rows)
 
     def values(self, parts: PixelValues) -> dict[str, Tensor]:
-        """The true positives, false positives and false negatives of a pixel."""
+        """Returns the true positives, false positives and false negatives of a pixel."""
         p, g = parts.p, torch.as_tensor(parts.g).to(parts.p)
         missing, none = _missing(parts), torch.zeros_like(p)
         below = missing > 0
@@ -84,7 +84,7 @@ class Semimetric(PixelSum):
         return dict(zip(self.names, counts, strict=True))
 
     def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
-        """That of false positives above g, and below that of true positives less the missed."""
+        """Returns the false positives' upstream above g, and below it hits minus misses."""
         hit, extra, missed = (upstream[name] for name in self.names)
         return torch.where(_missing(parts) > 0, hit - missed, extra)
 
@@ -97,24 +97,24 @@ class OfMap(PixelSum):
         self.names = (of_map.hit, of_map.missed)
 
     def values(self, parts: PixelValues) -> dict[str, Tensor]:
-        """The map where it is predicted, and where it is not."""
+        """Returns the map where it is predicted, and where it is not."""
         (hit, missed), of_map = self.names, parts.maps[self.map_key]
         return {hit: parts.p * of_map, missed: parts.q * of_map}
 
     def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
-        """The map, times the difference of both in `upstream`."""
+        """Returns the map, times the difference of both in `upstream`."""
         hit, missed = (upstream[name] for name in self.names)
         return (hit - missed) * parts.maps[self.map_key]
 
 
 def _missing(parts: PixelValues) -> Tensor:
-    """The difference g - p, in the digits of the smaller of p and 1 - p."""
+    """Returns the difference g - p, in the digits of the smaller of p and 1 - p."""
     g = torch.as_tensor(parts.g).to(parts.p)
     return torch.where(g > 0.5, parts.q - (1 - g), g - parts.p)
 
 
 def _error(parts: PixelValues) -> Tensor:
-    """The difference p - g."""
+    """Returns the difference p - g."""
     p, q, g, _ = parts
     if isinstance(g, Tensor):
         return p * (1 - g) - q * g
@@ -122,7 +122,7 @@ def _error(parts: PixelValues) -> Tensor:
 
 
 def pixel_sums(plan: Plan) -> list[PixelSum]:
-    """The sums of functions of the probability in a plan."""
+    """Returns the sums of functions of the probability in a plan."""
     known = {SQUARED_ERROR.name: SquaredError, SEMIMETRIC.name: Semimetric}
     fixed = [known[each.name]() for each in plan.sums if each.name in known]
     return [*fixed, *map(OfMap, plan.maps)]
@@ -139,7 +139,7 @@ class FocalParameters(NamedTuple):
         return error.pow(self.gamma).mul_(self.alpha).mul_(surprise)
 
     def slope(self, p: Tensor, error: Tensor, surprise: Tensor) -> Tensor:
-        """Its derivative by the logit of e: alpha e^gamma (gamma p s + e).
+        """Returns its derivative by the logit of e: alpha e^gamma (gamma p s + e).
 
         Where e is close to 1, p must have digits of its own, since s is large there.
         """
@@ -148,13 +148,13 @@ class FocalParameters(NamedTuple):
 
 
 def focal_of_class(focal: FocalSum, index: int) -> FocalParameters:
-    """The part of one class of all."""
+    """Returns the part of one class of all."""
     parameters = (focal.gamma, focal.alpha)
     return FocalParameters(*(values[min(index, len(values) - 1)] for values in parameters))
 
 
 def focal_of_labels(focal: FocalSum, labels: Tensor, like: Tensor) -> FocalParameters:
-    """The parts of each pixel's class, where they differ."""
+    """Returns the parts of each pixel's class, where they differ."""
     return FocalParameters(
         *(_of_labels(values, labels, like) for values in (focal.gamma, focal.alpha))
     )

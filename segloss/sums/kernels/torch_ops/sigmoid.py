@@ -27,7 +27,7 @@ class SigmoidChunks(Chunks):
     size = 2**18
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients of a pixel, each (N, C, 1).
+        """Returns the gradients of a pixel, each (N, C, 1).
 
         That with respect to w p is f (1 - g) + (t - n) g = f + g `rise`, and that with respect
         to w times its cross-entropy is `rate`, a c.
@@ -46,7 +46,7 @@ class SigmoidChunks(Chunks):
         return slopes | rest
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
-        """The sums over a chunk, each (n, C)."""
+        """Returns the sums over a chunk, each (n, C)."""
         sums = self._counts(chunk) | self._further(chunk)
         if REGION in self.plan.sums:
             sums |= self._region(chunk)
@@ -72,7 +72,7 @@ class SigmoidChunks(Chunks):
         out.copy_(slope)
 
     def _mixed(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
-        """The gradient with respect to p: f (1 - g) + (t - n) g."""
+        """Returns the gradient with respect to p: f (1 - g) + (t - n) g."""
         return torch.mul(target, upstream["rise"], out=out).add_(upstream["f"])
 
     def _probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ class SigmoidChunks(Chunks):
         return {"actual": actual, "pixel_weight": self._pixel_weight(chunk)}
 
     def _further(self, chunk: Chunk) -> dict[str, Tensor]:
-        """The sums of other functions of the probability, and of focal losses."""
+        """Returns the sums of other functions of the probability, and of focal losses."""
         if not self.others and not self.plan.focals:
             return {}
         sums = self.map_totals(chunk)
@@ -114,7 +114,7 @@ class SigmoidChunks(Chunks):
         return sums
 
     def _focal(self, focal: FocalSum, p: Tensor, q: Tensor, chunk: Chunk) -> Tensor:
-        """The focal loss of each pixel, which is of both classes where targets are soft."""
+        """Returns the focal loss of each pixel, which is of both classes where targets are soft."""
         positive, negative = self._surprises(chunk.prediction)
         foreground = focal_of_class(focal, 1).value(q, positive)
         background = focal_of_class(focal, 0).value(p, negative)
@@ -143,7 +143,7 @@ class SigmoidChunks(Chunks):
         return {"cross_entropy": value, "weight": weight}
 
     def _pixel_weight(self, chunk: Chunk) -> Tensor:
-        """The sum of the pixels' weights, (n, C)."""
+        """Returns the sum of the pixels' weights, (n, C)."""
         samples, classes, pixels = chunk.prediction.shape
         if chunk.weight is None:
             return self.count(pixels).expand(samples, classes)
@@ -165,7 +165,7 @@ class SigmoidChunks(Chunks):
         return positive.mul_(self.pos_weight.unsqueeze(-1)).mul_(h).add_(negative)
 
     def _entropy_slope(self, rate: Tensor, p: Tensor, q: Tensor, target: Tensor) -> Tensor:
-        """In the memory of p; q is used up too."""
+        """Writes into the memory of p; overwrites q too."""
         h = self.smoothed(target)
         p.sub_(torch.mul(p, h, out=self.buffer("positive", p)))
         q.mul_(h)

@@ -27,7 +27,7 @@ from segloss.sums.kernels.torch_ops.pixel_sums import PixelValues, focal_of_labe
 from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, FocalSum
 
 _LEAST, _GREATEST = 1e-19, 1e18
-"""Between these, exponentials need no maximum taken out, and their ratios fit float32."""
+"""The range in which exponentials need no maximum subtracted and their ratios fit float32."""
 
 _MISSED = 0.99
 """Share of a class above which what is found, as a difference, has too few digits."""
@@ -71,7 +71,7 @@ class SoftmaxChunks(Chunks):
     size = 2**20
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
-        """The sums over a chunk: (n, C), and (n,) for cross-entropy and focal sums."""
+        """Returns the sums over a chunk: (n, C), and (n,) for cross-entropy and focal sums."""
         exponentials = self._exponentials(chunk)
         sums = self._counts(chunk) | self.map_totals(chunk)
         if CROSS_ENTROPY in self.plan.sums or self.plan.focals:
@@ -86,7 +86,7 @@ class SoftmaxChunks(Chunks):
         return sums
 
     def _counts(self, chunk: Chunk) -> dict[str, Tensor]:
-        """The weight of each class's pixels, and of all, (n, C), if they are wanted."""
+        """Returns the weight of each class's pixels, and of all, (n, C), if they are wanted."""
         if COUNTS not in self.plan.sums:
             return {}
         samples, pixels = chunk.target.shape
@@ -106,7 +106,7 @@ class SoftmaxChunks(Chunks):
         return total(losses if chunk.weight is None else losses * chunk.weight.squeeze(1))
 
     def _further(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
-        """The sums of other functions of the probability."""
+        """Returns the sums of other functions of the probability."""
         sums: dict[str, Tensor] = {}
         if not self.others:
             return sums
@@ -122,9 +122,9 @@ class SoftmaxChunks(Chunks):
         return sums
 
     def _parts(self, chunk: Chunk, exponentials: _Exponentials) -> tuple[PixelValues, PixelValues]:
-        """What sums see of the classes that a pixel has not, (n, C, l), and has, (n, l).
+        """Returns the pixel values of all other classes, (n, C, l), and of the label, (n, l).
 
-        Of the former, p and q are 0 at the class that it has.
+        In the former, p and q are 0 at the label.
         """
         rest, own, rest_total, whole, _ = exponentials
         index = chunk.target.unsqueeze(1)
@@ -139,7 +139,7 @@ class SoftmaxChunks(Chunks):
         )
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
-        """The exponentials, on CPU without taking the maximum out first, if that is safe."""
+        """Returns the exponentials; on CPUs without subtracting the maximum if that is safe."""
         x = chunk.prediction
         if self.on_cpu:  # elsewhere, the check would drain a queue
             scaled = torch.mul(x, LOG2E, out=self.buffer("p", x))
@@ -184,7 +184,7 @@ class SoftmaxChunks(Chunks):
         return torch.where(odds < 1, _log1p(odds), log_total - own.squeeze(1))
 
     def _mean_surprise(self, x: Tensor, exponentials: _Exponentials) -> Tensor:
-        """The mean over classes of -log p times their weights, (n, l)."""
+        """Returns the mean over classes of -log p times their weights, (n, l)."""
         shares = self._classes(x) / x.shape[1]
         log_total = exponentials.whole.log()
         if exponentials.shift is not None:
@@ -239,7 +239,7 @@ class SoftmaxChunks(Chunks):
     def _further_slopes(
         self, upstream: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
     ) -> _Further:
-        """What sums beside counts and cross-entropy add; it leaves the exponentials as they are."""
+        """Returns the slopes of sums beside counts and cross-entropy; keeps the exponentials."""
         labels = chunk.target
         rest, own, surprise = None, None, None
         if self.others:
@@ -267,7 +267,7 @@ class SoftmaxChunks(Chunks):
         q_own: Tensor,
         further: _Further,
     ) -> tuple[Tensor, Tensor]:
-        """What is added to f_j before the product with p_j, and the label's own slope, (n, l)."""
+        """Returns the addend of f_j before the product with p_j, and the label's slope."""
         shift = own_slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "true_positive" in upstream or further.rest is not None:
             change, spread = self._changes(upstream, labels, p, further)
@@ -283,7 +283,7 @@ class SoftmaxChunks(Chunks):
     def _changes(
         self, upstream: Mapping[str, Tensor], labels: Tensor, p: Tensor, further: _Further
     ) -> tuple[Tensor, Tensor]:
-        """The gradient by the label's p, and the mean of those by the others', (n, l)."""
+        """Returns the gradient by the label's p, and the mean of those by the others', (n, l)."""
         change = spread = torch.zeros((), dtype=self.dtype, device=p.device)
         if "true_positive" in upstream:
             change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
@@ -294,7 +294,7 @@ class SoftmaxChunks(Chunks):
         return change, spread
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The product a v, and the smoothing's part of the label's own slope, (n, l) or (n, 1)."""
+        """Returns a v, and the smoothing's part of the label's slope, (n, l) or (n, 1)."""
         a, e = upstream.unsqueeze(1), self.source.options.label_smoothing
         v = a if self.class_weights is None else a * self.class_weights[labels]
         if e == 0:
@@ -304,18 +304,18 @@ class SoftmaxChunks(Chunks):
         return v * (1 - e) + mean, mean - rate.gather(1, labels)
 
     def _smoothing_rate(self, upstream: Tensor) -> Tensor:
-        """What smoothing takes from every class: a e c_j / C, (n, C)."""
+        """Returns the amount that smoothing subtracts from every class, a e c_j / C, (n, C)."""
         classes = self.source.prediction.shape[1]
         weights = upstream.new_ones(classes) if self.class_weights is None else self.class_weights
         return (self.source.options.label_smoothing / classes) * upstream.unsqueeze(1) * weights
 
     def _classes(self, like: Tensor) -> Tensor:
-        """The classes' weights, (C,)."""
+        """Returns the classes' weights, (C,)."""
         return like.new_ones(like.shape[1]) if self.class_weights is None else self.class_weights
 
 
 def _by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The sums of `values` (n, l) over the pixels of each label, (n, C)."""
+    """Returns the sums of `values` (n, l) over the pixels of each label, (n, C)."""
     dtype = accumulation_dtype(values.device)
     totals = torch.zeros(len(values), classes, dtype=dtype, device=values.device)
     return totals.scatter_add_(1, labels, values.to(dtype))

@@ -2,8 +2,8 @@
 
 The logits are read once forward and once backward, and the same batch gives the same bits in every
 run. Forward, each program adds up a part of a sample's pixels in float32 (`softmax.py`,
-`sigmoid.py`), one launch adds up the parts in float64 (`parts.py`), and one program takes losses of
-closed form with their slopes (`analytic.py`); backward, one launch writes the gradient.
+`sigmoid.py`), one launch adds up the parts in float64 (`partial_sums.py`), and one program computes
+analytic terms with their slopes (`analytic.py`); backward, one launch writes the gradient.
 
 A label of no class spoils its sample's sums with NaN, and nothing else. With TRITON_INTERPRET=1 in
 the environment the kernels run on CPU tensors, slowly, through Triton's interpreter.
@@ -41,7 +41,7 @@ _NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED
 """The sums without parameters that it has."""
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether the kernels serve tensors of CPUs, through the interpreter."""
+"""True if the kernels run on CPUs, through Triton's interpreter."""
 
 _OLDEST = (3, 5)
 """The oldest Triton that the kernels were compiled with, that of PyTorch 2.9."""
@@ -51,7 +51,7 @@ _PACKAGES = ("triton", "pytorch-triton", "triton-rocm", "pytorch-triton-rocm", "
 
 
 def _installed() -> tuple[int, ...]:
-    """The version of Triton, or (): it is not imported for that."""
+    """Returns the version of Triton, or (): it is not imported for that."""
     for package in _PACKAGES:
         with suppress(PackageNotFoundError, ValueError):
             return tuple(int(part) for part in version(package).split(".")[:2])
@@ -62,7 +62,7 @@ _VERSION = _installed()
 
 
 def is_installed() -> bool:
-    """Whether there is a Triton that can compile the kernels."""
+    """Returns whether there is a Triton that can compile the kernels."""
     return _VERSION >= _OLDEST
 
 
@@ -75,7 +75,7 @@ class TritonKernel(Kernel):
     name = "triton"
 
     def why_not_here(self) -> str:
-        """The reason why it can't run: there is no Triton, or no GPU."""
+        """Returns the reason why it can't run: there is no Triton, or no GPU."""
         if not is_installed():
             oldest, found = (".".join(map(str, each)) for each in (_OLDEST, _VERSION))
             return (
@@ -87,7 +87,7 @@ class TritonKernel(Kernel):
         return ""
 
     def supports(self, pixels: PixelBatch, plan: Plan) -> str:
-        """The reason why it does not take this batch and plan; empty where it does."""
+        """Returns the reason why it does not take this batch and plan; empty where it does."""
         prediction, options = pixels.prediction, pixels.options
         if prediction.device.type != _DEVICE:
             return f"it is for {_DEVICE} tensors, and the batch is on {prediction.device}"
@@ -102,19 +102,19 @@ class TritonKernel(Kernel):
         return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
 
     def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
-        """The sums, (S, N, C)."""
+        """Returns the sums, (S, N, C)."""
         check_all(pixels.tensors(plan.map_keys))
         sums: Tensor = _launch().sums(pixels, plan)
         return sums
 
     def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """The gradient with respect to the logits."""
+        """Returns the gradient with respect to the logits."""
         check_all(pixels.tensors(plan.map_keys))
         gradient: Tensor = _launch().gradient(pixels, plan, slopes)
         return gradient
 
     def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
-        """Whether one program holds all cells of samples and channels."""
+        """Returns whether one program holds all cells of samples and channels."""
         samples, channels, _ = pixels.prediction.shape
         is_here = pixels.prediction.device.type == _DEVICE and is_installed()
         return is_here and samples * channels <= CELLS
@@ -137,5 +137,5 @@ class TritonKernel(Kernel):
 
 
 def _launch() -> Any:
-    """The module of the launches, which imports Triton: at the first batch, and not before."""
+    """Returns the module of launches. It imports Triton, so it is loaded at the first batch."""
     return importlib.import_module("segloss.sums.kernels.triton_ops.launch")

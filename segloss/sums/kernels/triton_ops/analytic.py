@@ -15,7 +15,7 @@ def _divide(numerator, denominator):
 
 @triton.jit
 def _sum(cells):
-    """The sum of all cells."""
+    """Returns the sum of all cells."""
     return tl.sum(tl.sum(cells, 1), 0)
 
 
@@ -46,7 +46,7 @@ def _add_at(rows, PLACE: tl.constexpr, values):
 
 @triton.jit
 def _load(sums, PLACE: tl.constexpr, cells, at, mask):
-    """A row of the sums; 0 where it is masked."""
+    """Returns a row of the sums; 0 where it is masked."""
     return tl.load(sums + PLACE * cells + at, mask=mask, other=0.0)
 
 
@@ -55,7 +55,7 @@ def _mean_over_pixels(
     sums, coefficient, cells, at, c, there,
     ROW: tl.constexpr, WEIGHT_ROW: tl.constexpr, EXCLUSIVE: tl.constexpr,
 ):  # fmt: skip
-    """The mean, its mean of each class, and its slope."""
+    """Returns the mean, its mean of each class, and its slope."""
     read = there
     if EXCLUSIVE:  # one number for each sample, at class 0
         read = there & (c == 0)[None, :]
@@ -73,7 +73,7 @@ def _mean_of_ratios(
     FORMS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
     CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """The mean, its mean of each class, and its slopes by hits, extra and missed ones."""
+    """Returns the mean, its mean of each class, and its slopes by hits, extra and missed ones."""
     looked = there
     weight = tl.full((1, CLASSES), 1.0, tl.float64)
     if FORMS.class_weights[T] >= 0:
@@ -125,7 +125,7 @@ def _form(
     FORMS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
     EXCLUSIVE: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """A form's value, its mean of each class, and its slopes, times its coefficient."""
+    """Returns a form's value, its mean of each class, and its slopes, times its coefficient."""
     coefficient = tl.load(numbers)
     if FORMS.pooled_dims[T] < 0:
         value, of_class, slope = _mean_over_pixels(

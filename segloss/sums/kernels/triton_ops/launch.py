@@ -27,7 +27,7 @@ from segloss.sums.plan import Plan
 
 
 def sums(pixels: PixelBatch, plan: Plan) -> Tensor:
-    """The sums (S, N, C) in float64."""
+    """Returns the sums (S, N, C) in float64."""
     x = pixels.prediction
     samples, channels, _ = x.shape
     cut = _cut(pixels, plan)
@@ -58,7 +58,7 @@ def sums(pixels: PixelBatch, plan: Plan) -> Tensor:
 
 
 def gradient(pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-    """The gradient with respect to the logits, of slopes (S, N, C)."""
+    """Returns the gradient with respect to the logits, of slopes (S, N, C)."""
     x = pixels.prediction
     samples, channels, _ = x.shape
     cut = _cut(pixels, plan)
@@ -110,7 +110,8 @@ def losses(
         analytic_kernels.losses_and_slopes[(1,)](
             rows, on_device(table.numbers, rows.device, torch.float64), weights,
             taken, values, per_class, slopes, samples, channels,
-            FORMS=table.analytic, COUNT=len(analytic.addends), LOSSES=analytic.count, ROWS=len(plan.rows),
+            FORMS=table.analytic, COUNT=len(analytic.addends), LOSSES=analytic.count,
+            ROWS=len(plan.rows),
             ACTUAL=places.actual, PIXEL_WEIGHT=places.pixel_weight, EXCLUSIVE=exclusive,
             SAMPLES=cells[0], CLASSES=cells[1],
             num_warps=max(1, min(16, cells[0] * cells[1] // 128)),
@@ -136,7 +137,7 @@ def _shape(x: Tensor) -> tuple[int, int, int]:
 
 
 def _common(pixels: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
-    """What all classes of a pixel have in common, where a program does not have all of them."""
+    """Returns the values that a pixel's classes share if a program does not hold all classes."""
     if cut.class_tiles == 1:
         return None
     x = pixels.prediction
@@ -219,7 +220,7 @@ def _focal(pixels: PixelBatch, plan: Plan) -> Tensor | None:
 
 
 def _maps(pixels: PixelBatch, plan: Plan) -> tuple[Any, Any]:
-    """The maps with their strides, in tuples; None where there are none."""
+    """Returns the maps with their strides, in tuples; None where there are none."""
     if not plan.maps:
         return None, None
     maps = tuple(pixels.maps[key] for key in plan.map_keys)

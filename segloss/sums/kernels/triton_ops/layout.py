@@ -1,4 +1,4 @@
-"""How a batch is cut for a GPU, and where the sums of a plan stand. Nothing here needs Triton."""
+"""The division of a batch for a GPU, and the rows of a plan's sums. It does not need Triton."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Rows(NamedTuple):
 
 @functools.lru_cache
 def rows_of(plan: Plan) -> Rows:
-    """The places of a plan's sums: focal sums stand together, and so do those of maps."""
+    """Returns the places of a plan's sums: focal sums stand together, and so do those of maps."""
     places = {row.key: place for place, row in enumerate(plan.rows)}
     named = [places.get(key, -1) for key in Rows._fields[:-4]]
     first_focal = places[plan.focals[0].name] if plan.focals else -1
@@ -56,7 +56,7 @@ def rows_of(plan: Plan) -> Rows:
 
 @functools.lru_cache
 def focal_table(plan: Plan, sides: int) -> tuple[float, ...]:
-    """The exponents and the weights of the plan's focal sums, for so many classes each."""
+    """Returns the exponents and the weights of the plan's focal sums, for so many classes each."""
     return tuple(
         values[min(side, len(values) - 1)]
         for focal in plan.focals
@@ -66,7 +66,7 @@ def focal_table(plan: Plan, sides: int) -> tuple[float, ...]:
 
 
 class Cut(NamedTuple):
-    """How pixels are cut into blocks and parts, and classes into slices and tiles.
+    """The division of pixels into blocks and parts, and of classes into slices and tiles.
 
     Attributes:
         block: The pixels of a block.
@@ -97,13 +97,13 @@ class Block(NamedTuple):
 
 
 def block_of_channel(pixels: int) -> Block:
-    """The block of a channel of so many pixels. Chosen by a model: no GPU has timed it yet."""
+    """Returns the block size for a channel. A model chose it: no GPU has timed it yet."""
     block = min(1024, max(128, power_of_2(pixels)))
     return Block(block, max(1, block // 256))
 
 
 def block_of_classes(height: int, rows: Rows) -> Block:
-    """The block of so many rows of classes. Chosen by a model: no GPU has timed it yet."""
+    """Returns the block of so many rows of classes. Chosen by a model: no GPU has timed it yet."""
     block = max(16 if height > 256 else 32, min(256, 2048 // power_of_2(height)))
     warps = max(1, min(8, power_of_2(height * block) // 1024))
     if rows.maps or rows.squared_error >= 0:  # more accumulators than registers hold
@@ -137,7 +137,7 @@ def _parts(pixels: int, block: int, cells: int) -> tuple[int, int, int]:
 
 
 def slices_of(classes: int) -> tuple[tuple[int, int], ...]:
-    """One or two slices of rows, powers of 2, that hold the classes with the least left over."""
+    """Returns one or two slices, powers of 2, that hold the classes with the fewest spare rows."""
     whole = power_of_2(classes)
     if whole == 1 or power_of_2(classes - whole // 2) >= whole // 2:
         return ((0, whole),)
@@ -145,12 +145,12 @@ def slices_of(classes: int) -> tuple[tuple[int, int], ...]:
 
 
 def power_of_2(number: int) -> int:
-    """The least power of 2 that is not below a number."""
+    """Returns the least power of 2 that is not below a number."""
     return 1 << max(0, number - 1).bit_length()
 
 
 def ceil_div(number: int, divisor: int) -> int:
-    """The quotient, rounded up."""
+    """Returns the quotient, rounded up."""
     return -(-number // divisor)
 
 
@@ -159,7 +159,7 @@ _POOLED = ("sample", "batch", "micro")
 
 
 class AnalyticColumns(NamedTuple):
-    """Closed analytic as the kernel is compiled for them, (T,) each: integers, which any Triton takes.
+    """Analytic terms as the kernel is compiled for them: integers, (T,) each.
 
     Attributes:
         loss: The loss that each belongs to.
@@ -188,7 +188,7 @@ class FormTable(NamedTuple):
 
 @functools.lru_cache
 def analytic_table(analytic: AnalyticTerms, plan: Plan, channels: int) -> FormTable:
-    """The table of some closed analytic."""
+    """Returns the table of some closed analytic."""
     layouts: list[tuple[int, ...]] = []
     numbers: list[float] = []
     class_weights: list[float] = []

@@ -1,4 +1,4 @@
-"""From the parts of a sum to the sum, in Triton: always in the same order, in float64."""
+"""Sums of partial sums, in Triton: in a fixed order, in float64."""
 
 from __future__ import annotations
 

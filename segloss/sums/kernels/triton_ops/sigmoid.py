@@ -44,7 +44,7 @@ def _load_map(m, n, channel, px, kept, strides):
 
 @triton.jit
 def _sigmoids(x):
-    """The sigmoids p of x and q of -x, -log p and -log q."""
+    """Returns the sigmoids p of x and q of -x, -log p and -log q."""
     odds = exp(-tl.abs(x))
     large = 1.0 / (1.0 + odds)
     small = odds * large
@@ -55,7 +55,7 @@ def _sigmoids(x):
 
 @triton.jit
 def _missing(p, q, target):
-    """The difference target - p, in the digits of the smaller of p and q."""
+    """Returns the difference target - p, in the digits of the smaller of p and q."""
     return tl.where(target > 0.5, q - (1.0 - target), target - p)
 
 
@@ -166,7 +166,7 @@ def sigmoid_forward(
 
 @triton.jit
 def _load_slope(slopes, PLACE: tl.constexpr, cells, cell):
-    """The slope of a row; 0 where there is none."""
+    """Returns the slope of a row; 0 where there is none."""
     if PLACE >= 0:
         return tl.load(slopes + PLACE * cells + cell).to(tl.float32)
     else:

@@ -12,7 +12,7 @@ import triton.language as tl
 
 @triton.jit
 def classes_of(first, SLICES: tl.constexpr):
-    """The classes of each slice."""
+    """Returns the classes of each slice."""
     classes = ()
     for i in tl.static_range(len(SLICES)):
         classes = classes + (first + SLICES[i][0] + tl.arange(0, SLICES[i][1]),)
@@ -54,7 +54,7 @@ def add_products(totals, blocks, others, factors):
 
 @triton.jit
 def _load_row(row, classes, C):
-    """A number for each class, in float32; 0 beyond the last."""
+    """Returns a number for each class, in float32; 0 beyond the last."""
     values = ()
     for i in tl.static_range(len(classes)):
         loaded = tl.load(row + classes[i], mask=classes[i] < C, other=0.0)
@@ -64,7 +64,7 @@ def _load_row(row, classes, C):
 
 @triton.jit
 def load_slope(slopes, classes, n, N, C, PLACE: tl.constexpr):
-    """The slopes of a row by class; 0 where there is none."""
+    """Returns the slopes of a row by class; 0 where there is none."""
     if PLACE >= 0:
         return _load_row(slopes + (PLACE * N + n) * C, classes, C)
     else:

@@ -64,7 +64,7 @@ def _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p):
 
 @triton.jit
 def _largest(logits):
-    """The largest logit of each pixel."""
+    """Returns the largest logit of each pixel."""
     largest = tl.max(logits[0], 0)
     for i in tl.static_range(1, len(logits)):
         largest = tl.maximum(largest, tl.max(logits[i], 0))
@@ -90,7 +90,7 @@ def _split(logits, largest, classes, label):
 
 @triton.jit
 def _against_largest(logits, common, n, classes, label, px, inside, N, P):
-    """The largest logits, and what `_split` gives; of all classes, also where there is a tile."""
+    """Returns the largest logits and the result of `_split`, of all classes, even with tiles."""
     TILED: tl.constexpr = common is not None
     if TILED:
         largest = tl.load(common + n * P + px, mask=inside, other=0.0)
@@ -104,7 +104,7 @@ def _against_largest(logits, common, n, classes, label, px, inside, N, P):
 
 @triton.jit
 def _smoothing_factors(class_weights, classes, share, C, CLASS_WEIGHTS: tl.constexpr):
-    """The part of the cross-entropy that label smoothing gives to each class."""
+    """Returns the part of the cross-entropy that label smoothing gives to each class."""
     factors = ()
     for i in tl.static_range(len(classes)):
         factor = tl.where(classes[i] < C, share, 0.0)
@@ -118,7 +118,7 @@ def _smoothing_factors(class_weights, classes, share, C, CLASS_WEIGHTS: tl.const
 
 @triton.jit
 def _weighted_logits(logits, origin, factors, classes, inside, C):
-    """The sum over classes of factors times logits, counted from an origin."""
+    """Returns the sum over classes of factors times logits, counted from an origin."""
     total = tl.zeros_like(origin)
     for i in tl.static_range(len(logits)):
         real = (classes[i] < C)[:, None] & inside[None, :]
@@ -128,7 +128,7 @@ def _weighted_logits(logits, origin, factors, classes, inside, C):
 
 @triton.jit
 def _mean_weight(class_weights, C, CLASSES: tl.constexpr, CLASS_WEIGHTS: tl.constexpr):
-    """The mean of the class weights; 1 where there are none."""
+    """Returns the mean of the class weights; 1 where there are none."""
     if CLASS_WEIGHTS:
         total = tl.zeros((CLASSES,), tl.float32)
         for first in range(0, C, CLASSES):
@@ -296,7 +296,7 @@ def _spread(others, by_p, by_square, maps_by_p, like):
 
 @triton.jit
 def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R: tl.constexpr):
-    """The derivatives by p that maps give to each class."""
+    """Returns the derivatives by p that maps give to each class."""
     MAPS: tl.constexpr = R.maps
     total = ()
     for i in tl.static_range(len(classes)):
@@ -315,7 +315,7 @@ def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R:
 
 @triton.jit
 def _label_by_p(slopes, maps, map_strides, n, label, px, kept, q, N, C, R: tl.constexpr):
-    """The derivative by the label's p, cross-entropy and focal sums aside."""
+    """Returns the derivative by the label's p, cross-entropy and focal sums aside."""
     MAPS: tl.constexpr = R.maps
     row = slopes + n * C + label
     cells = N.to(tl.int64) * C
