@@ -41,7 +41,7 @@ enum Sum {
 struct Plan {
     int64_t row_count;
     std::vector<int32_t> rows;
-    std::vector<float> gammas, alphas;  // (focal losses, sides): background and foreground, or the classes
+    std::vector<float> gammas, alphas;  // (focal losses, 2 or channels): background and foreground, or the classes
     int64_t focal_count, map_count;
 
     // A group of sums is computed as a whole, or not at all.

@@ -21,7 +21,7 @@
 #endif
 
 #include "batch.h"
-#include "closed_forms.h"
+#include "analytic_terms.h"
 
 struct BFloat16 {
     uint16_t bits;

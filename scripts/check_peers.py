@@ -1,7 +1,7 @@
 """Makes the tables of `docs/checking.md`: what `check_loss` finds for other packages' losses.
 
-Run it with these packages installed: `python scripts/check_peers.py`. It rewrites what stands between
-the markers of the page.
+Run it with these packages installed: `python scripts/check_peers.py`. It rewrites the
+text between the markers of the page.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ class SignedDistanceMap(MaskMap):
     Pixels whose label is not a class lie outside of every class.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or has another
-            number of dimensions than `spacing`.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or has
+            another number of dimensions than `spacing`.
         MissingKeyError: There is no mask.
         ImportError: SciPy is not installed.
 

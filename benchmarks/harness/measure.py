@@ -1,7 +1,7 @@
 """One contender on one workload, in a process of its own: prints what it measured as JSON.
 
-python benchmarks/harness/measure.py '{"contender": "segloss", "shape": [2, 1, 64, 64], "classes": 2,
-                               "what": "time", "seconds": 1}'
+(cd benchmarks && python -m harness.measure '{"contender": "segloss", "shape": [2, 1, 64, 64],
+                                              "classes": 2, "what": "time", "seconds": 1}')
 """
 
 from __future__ import annotations

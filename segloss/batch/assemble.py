@@ -48,18 +48,18 @@ def as_pixel_batch(
     Args:
         pred: Predictions (N, C, *spatial), floating-point.
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        options: How they are read.
+        options: The options that say how they are read.
         pixel_weights: Weights (N, *spatial), (N, 1, *spatial) or, for sigmoid, (N, C, *spatial).
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
         maps: Further maps by name, each (N, C, *spatial).
         annotated: Which channels are annotated in which samples, (N, C); with sigmoid, the others
             get weight 0.
-        names: What messages call these; None: by the names of the arguments.
+        names: The names of these in messages; None: the names of the arguments.
         checks: Decides when values are read; None: always.
 
     Raises:
-        TypeError: Something is not a tensor, of a wrong dtype, or requires grad where it must not.
+        TypeError: Something is not a tensor, has a wrong dtype, or requires grad.
         ValueError: Shapes or devices do not match, or values are out of range.
     """
     names = BatchNames() if names is None else names
@@ -106,7 +106,7 @@ def pixel_batch_of_arguments(
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
 ) -> PixelBatch:
-    """Returns the pixels that a function's arguments describe, all of them checked.
+    """Checks a function's arguments, and returns the batch that they describe.
 
     On the CPU values are read in every call; on an accelerator, in the first call with the same
     options alone, by whichever function.

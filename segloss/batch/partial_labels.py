@@ -32,7 +32,7 @@ def merge_unannotated(pixels: PixelBatch, annotated: Tensor) -> PixelBatch:
 def _merged_prediction(pixels: PixelBatch, merged: Tensor) -> Tensor:
     prediction, valid = pixels.prediction, pixels.valid()
     if valid is not None:
-        prediction = torch.where(valid, prediction, 0)  # of which NaN would stay in the gradient
+        prediction = torch.where(valid, prediction, 0)  # whose NaN would stay in the gradient
     gone = -torch.inf if pixels.options.from_logits else 0.0
     joined = prediction.masked_fill(~_with_background(merged), gone)
     background = joined.logsumexp(1) if pixels.options.from_logits else joined.sum(1)

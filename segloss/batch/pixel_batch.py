@@ -19,16 +19,16 @@ class PixelBatch:
     Args:
         prediction: Logits or probabilities, (N, C, P), in their own floating-point dtype.
         target: A label map (N, P), or dense (N, C, P), in its own dtype.
-        options: How they are read.
+        options: The options that say how they are read.
         weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
         class_weights: One weight per class of the cross-entropy, (C,), or None.
         pos_weight: The weight of the positive class of binary cross-entropy, (1 or C,), or None.
         maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
 
     Attributes:
-        is_exclusive: Whether the classes exclude each other.
-        is_label_map: Whether the target holds class indices, and not one value per class.
-        is_soft: Whether targets may lie between 0 and 1.
+        is_exclusive: True if the classes exclude each other.
+        is_label_map: True if the target holds class indices, not one value per class.
+        is_soft: True if targets may lie between 0 and 1.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PixelBatch:
     def kept(self) -> Tensor | None:
         """Returns a mask of the pixels that are not ignored, (N, 1 or C, P); None: all.
 
-        With softmax a pixel is one unit: ignored in one channel of a dense target, it is ignored.
+        With softmax, a pixel that is ignored in one channel of a dense target is ignored in all.
         """
         ignored = self.options.ignore_index
         if ignored is None:

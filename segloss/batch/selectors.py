@@ -24,7 +24,7 @@ class ChannelSelector:
             a tensor of either, the text of a slice or index ("0:2", "1"), or a mapping with
             `start`, `stop`, `step` (for YAML, which has no slices). Negative indices count from
             the end, as in Python.
-        name: The argument's name, for messages.
+        name: The name of the argument in messages.
 
     Raises:
         TypeError: `selector` is none of these.
@@ -50,8 +50,8 @@ class ChannelSelector:
 
         Args:
             tensor: (N, C, *spatial).
-            key: What messages call it.
-            ndim: How many dimensions it must have to have channels.
+            key: Its name in messages.
+            ndim: The number of dimensions of a tensor with channels.
 
         Raises:
             ValueError: `tensor` has no channels, or lacks one of those selected.
@@ -99,7 +99,7 @@ def optional_selector(selector: Selector | None, name: str) -> ChannelSelector |
 
 
 def _inside(indices: Sequence[int], count: int) -> list[int]:
-    """Returns the indices, counted from 0, or an empty list where one is out of range."""
+    """Returns the indices, counted from 0; an empty list if one is out of range."""
     inside = all(-count <= i < count for i in indices)
     return [i % count for i in indices] if inside else []
 
@@ -152,7 +152,7 @@ def _parse_text(selector: str, name: str) -> int | slice:
 
 
 def _parse_mapping(selector: Mapping[str, Any], name: str) -> slice:
-    if selector.get("_target_") == "builtins.slice":  # Hydra's, not instantiated
+    if selector.get("_target_") == "builtins.slice":  # a block of Hydra's that was not instantiated
         return _parse_mapping(_slice_mapping(slice(*selector.get("_args_", ()))), name)
     unknown = set(selector) - set(_SLICE_KEYS)
     if unknown or not selector:

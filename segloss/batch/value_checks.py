@@ -1,4 +1,4 @@
-"""Checks that read values: labels, weights, probabilities, and when to make them."""
+"""Checks that read values, such as labels, weights and probabilities, and their timing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ValueChecks:
         self._passed: set[tuple[Any, ...]] = set()
 
     def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
-        """Returns whether to read the values of `tensor`, which plays the part `role`."""
+        """Returns whether to read the values of `tensor`, which has the role `role`."""
         if is_traced() or tensor.numel() == 0 or tensor.is_meta:
             return False
         cheap = on_every_batch or tensor.numel() <= _ALWAYS_CHECKED
@@ -43,7 +43,7 @@ class ValueChecks:
         return _occasion(role, tensor) not in self._passed
 
     def passed(self, role: str, tensor: Tensor) -> None:
-        """Notes that the values were read, and right."""
+        """Notes that the values were read and found right."""
         if tensor.numel() > _ALWAYS_CHECKED or not tensor.is_cpu:
             self._passed.add(_occasion(role, tensor))
 
@@ -52,7 +52,7 @@ class _ChecksOfCalls(ValueChecks):
     """The value checks of functions, for which any batch on the CPU may be the first."""
 
     def passed(self, role: str, tensor: Tensor) -> None:
-        """Notes that the values were read, and right, unless they are on the CPU."""
+        """Notes that the values were read and found right, unless they are on the CPU."""
         if not tensor.is_cpu:
             super().passed(role, tensor)
 
@@ -107,7 +107,7 @@ def check_finite_values(
     *,
     kept: Callable[[], Tensor | None] = lambda: None,
 ) -> None:
-    """Raises ValueError where values that are kept are not finite, if that is due to be read."""
+    """Raises ValueError if values that count are not finite, if the check is due."""
     if not checks.due(name, tensor):
         return
     low, high = _extremes(tensor.detach(), kept())
@@ -119,7 +119,7 @@ def check_finite_values(
 def check_label_range(
     labels: Tensor, name: str, classes: int, ignore_index: int | None, checks: ValueChecks
 ) -> None:
-    """Raises ValueError for labels of no class, if they are due to be read."""
+    """Raises ValueError for labels that are not classes, if the check is due."""
     if not checks.due("label range", labels):
         return
     low, high = _extremes(labels, None if ignore_index is None else labels != ignore_index)
@@ -139,7 +139,7 @@ def _check_extremes(
 
 
 def check_weight_range(weight: Tensor, name: str, checks: ValueChecks) -> None:
-    """Raises ValueError for weights that are negative or not finite, if that is due to be read."""
+    """Raises ValueError for weights that are negative or not finite, if the check is due."""
     if checks.due(name, weight):
         _check_weight_values(weight, None, name)
         checks.passed(name, weight)
@@ -174,9 +174,9 @@ def _check_probabilities(prediction: Tensor, valid: Tensor | None, name: str) ->
 def check_unit_range(
     tensor: Tensor, name: str, checks: ValueChecks, *, probabilities: bool = False
 ) -> None:
-    """Raises ValueError where values are not in [0, 1], if that is due to be read.
+    """Raises ValueError if values are not in [0, 1], if the check is due.
 
-    Probabilities may stand outside by rounding.
+    Probabilities may lie outside by rounding.
     """
     if not checks.due(name, tensor):
         return
@@ -192,7 +192,7 @@ def check_unit_range(
 
 
 def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
-    """Returns the least and the largest of the values that are kept; (0, 0) where none is."""
+    """Returns the least and the greatest value that counts; (0, 0) if none does."""
     if tensor.dtype == torch.bool:
         return 0.0, 1.0
     if kept is None:
@@ -222,7 +222,7 @@ def _check_labels(pixels: PixelBatch, name: str) -> None:
 
 
 def _ignore_hint(ignore_index: int | None, low: float, high: float) -> str:
-    """Suggests ignore_index where a value looks like a mark, such as 255 or -100."""
+    """Suggests ignore_index if a value looks like a marker, such as 255 or -100."""
     if ignore_index is not None:
         return f" (Pixels of ignore_index={ignore_index} are left out already.)"
     outlier = high if high > 1 else low

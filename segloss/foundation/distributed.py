@@ -1,8 +1,8 @@
-r"""Sums over the ranks of a process group; nothing happens where nothing is distributed.
+r"""Sums over the ranks of a process group; they do nothing without one.
 
 With statistics :math:`S = \sum_r s_r` added up over R ranks, each rank has the loss f(S) of the
 whole batch. Its gradient by the parameters is :math:`\sum_r f'(S)\,\partial s_r`, and
-`DistributedDataParallel` takes the mean of what the ranks have, so each must have
+`DistributedDataParallel` averages the gradients of the ranks, so each must have
 :math:`R f'(S)\,\partial s_r`: the backward pass adds up the ranks' upstream gradients f'(S).
 """
 
@@ -27,12 +27,12 @@ def is_distributed() -> bool:
 
 
 def world_size() -> int:
-    """Returns the number of ranks; 1 where nothing is distributed."""
+    """Returns the number of ranks; 1 without a process group."""
     return dist.get_world_size() if is_distributed() else 1
 
 
 def rank() -> int:
-    """Returns the number of this rank; 0 where nothing is distributed."""
+    """Returns the number of this rank; 0 without a process group."""
     return dist.get_rank() if is_distributed() else 0
 
 
@@ -62,11 +62,11 @@ class RankSum:
     It does so only while gradients are computed, so that one rank may validate alone.
 
     Args:
-        enabled: Whether it does anything.
-        in_eval: Whether it does so without gradients too; then all ranks must take part.
+        enabled: Whether it adds anything up.
+        in_eval: Whether it also adds up without gradients; then all ranks must take part.
         group: The process group; None: all ranks.
 
-    A copy shares the process group. It can't be pickled: an unpickled one has all ranks.
+    A copy shares the process group. A pickle does not hold it: an unpickled object has all ranks.
 
     Raises:
         TypeError: An argument has a wrong type.

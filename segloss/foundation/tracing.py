@@ -18,7 +18,7 @@ is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 def constant(function: Function) -> Function:
     """Makes a compiler take what the function returns as a constant, and not look into it.
 
-    It is `torch.compiler.assume_constant_result` without its import of the compiler.
+    It equals `torch.compiler.assume_constant_result`, but does not import the compiler.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
@@ -27,9 +27,9 @@ def constant(function: Function) -> Function:
 def constant_of(make: Callable[..., Made], *values: Any, **parameters: Any) -> Made:
     """Returns the result of `make` as a constant of the compiler; `repr` must determine it.
 
-    A compiler takes only numbers and texts as constants, so it takes the text, and finds the rest.
+    A compiler takes only numbers and texts as constants, so it gets the text, and looks it up.
     """
-    text = _text_of(make, *values, **parameters)  # first: it puts there what is found
+    text = _text_of(make, *values, **parameters)  # first, since it fills the table
     found: Made = _made[text]
     return found
 

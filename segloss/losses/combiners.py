@@ -1,7 +1,7 @@
-r"""Combiners: from the vector of a `MultiLoss`'s losses to the scalar that is optimised.
+r"""Combiners: functions from the vector of a `MultiLoss`'s losses to the optimised scalar.
 
 Any callable from a tensor (k,) to a scalar is one, such as `torch.sum`, `torch.max` or TorchJD's
-scalarizers. One with parameters is an `nn.Module`, and its parameters belong into the optimiser:
+scalarizers. One with parameters is an `nn.Module`, and its parameters go into the optimiser:
 `optimizer = Adam([*model.parameters(), *multi_loss.parameters()])`.
 """
 

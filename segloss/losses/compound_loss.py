@@ -41,8 +41,8 @@ class CompoundLoss(Precise):
             single term, or a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`.
         mode: "binary": one sigmoid channel; "multilabel": several, independent; "multiclass":
             softmax over the channels.
-        from_logits: Whether predictions are logits, and not probabilities.
-        ignore_index: The target's value that marks pixels to be left out.
+        from_logits: True if predictions are logits, False if they are probabilities.
+        ignore_index: The target's value for ignored pixels.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
@@ -166,7 +166,7 @@ class CompoundLoss(Precise):
         return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
 
     def _check_channels(self, prediction: Any) -> int:
-        """Returns the number of channels, which must fit the mode."""
+        """Returns the number of channels, after checking that it fits the mode."""
         if not isinstance(prediction, Tensor):
             raise TypeError(f"prediction must be a tensor, got {type(prediction).__name__}.")
         channels = prediction.shape[1] if prediction.ndim > 1 else 0
@@ -188,7 +188,7 @@ _NAMES = BatchNames("prediction")
 
 
 def check_unreduced(mixture: Mixture) -> None:
-    """Raises ValueError if the terms have no cells of samples and classes to hand out."""
+    """Raises ValueError if the terms have no values per sample and class."""
     for part in mixture.components:
         term = part.term
         if not isinstance(term, RegionTerm):

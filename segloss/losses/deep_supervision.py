@@ -1,4 +1,4 @@
-"""Deep supervision: one loss at every scale of a network that predicts at several."""
+"""Deep supervision: one loss at every scale of a network with several predictions."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ class DeepSupervision(Loss):
     `pred_batch` is a list or tuple of predictions (N, C, *spatial), or a mapping that has one
     under the inner loss's `pred_key`; a single tensor is one scale. Of `gt_batch`, every tensor
     (N, ..., *spatial) of the finest prediction's size is resized to each scale's by taking the
-    nearest pixel, so that a label stays a label and a mask a mask; any other entry is handed on.
+    nearest pixel, so that a label stays a label and a mask a mask; other entries are passed on.
 
     A scale of weight 0 is not computed, and stays in the graph: its head's gradient is 0, as
     `DistributedDataParallel` wants it, even where its predictions are NaN. `weights=[1, 0.5, 0]`
     leaves out the coarsest of three, as nnU-Net does.
 
-    Whether mixup is taken is up to the inner loss (its `use_mixup`). The norm is that of the sum;
+    The inner loss decides on mixup (its `use_mixup`). The norm is the norm of the sum;
     the inner loss's own is not used. `extra_info` has the value at each scale that is computed as
     "scale_0", "scale_1" ..., and the inner loss's extra information at the finest.
 
     Attributes:
-        loss: The inner loss, for validation where a network gives the finest prediction alone.
+        loss: The inner loss, for validation, where networks often predict only the finest scale.
         weights: The given weights, or None.
 
     Raises:
@@ -94,7 +94,7 @@ class DeepSupervision(Loss):
         return "deep supervision", self.pred_key, self.gt_key, self.weights, self.use_mixup, inner
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
-        """Makes ready what the inner losses need."""
+        """Prepares the inner losses."""
         self.loss.prepare_together(_inner(losses))
 
     def compute_together(
@@ -115,7 +115,9 @@ class DeepSupervision(Loss):
         parts, dtype = [], scales[0].dtype
         for index, (prediction, weight) in enumerate(zip(scales, weights, strict=True)):
             if weight == 0:
-                parts.append(prediction[:0].sum().expand(len(losses)))  # 0, whatever it holds
+                parts.append(
+                    prediction[:0].sum().expand(len(losses))
+                )  # 0, whatever the prediction holds
                 continue
             truths = _resized(gt_batch, scales[0], prediction.shape[2:])
             at_scale = self._at_scale(pred_batch, prediction)
@@ -212,7 +214,7 @@ def _check_against_finest(prediction: Tensor, finest: Tensor, name: str) -> None
 
 
 def _resized(gt_batch: Batch, finest: Tensor, size: torch.Size) -> Batch:
-    """Returns the batch with all that has the finest prediction's size brought to `size`."""
+    """Returns the batch with all tensors of the finest prediction's size resized to `size`."""
     if finest.shape[2:] == size:
         return gt_batch
     if isinstance(gt_batch, Mapping):

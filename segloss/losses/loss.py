@@ -42,7 +42,7 @@ class Loss(Precise):
         norm: The running average that `forward` divides by; 1 before the first `update_norm`.
         norm_count: The sum of `nums` that `norm` stands for.
         gt_key: The key of the targets in `gt_batch`.
-        extra_info: What `compute` wants to hand out; empty between calls.
+        extra_info: Further results of `compute`; empty between calls.
 
     Raises:
         TypeError, ValueError: `name` is not a text, or `use_mixup` is not a bool.
@@ -79,7 +79,7 @@ class Loss(Precise):
         return None
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
-        """Makes ready what `compute_together` needs of losses that have this one's key."""
+        """Prepares `compute_together` for losses that share this one's key."""
 
     def compute_together(
         self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
@@ -159,11 +159,11 @@ class Loss(Precise):
     def sync(self, world_size: int | None = None) -> None:
         """Makes the norm the average over the samples of all ranks, exactly.
 
-        Every rank must call it; a rank that has seen no batch may. It may be called again after
-        further updates, and changes nothing where nothing is distributed.
+        Every rank must call it, even one that has seen no batch. It may be called again after
+        further updates, and changes nothing without a process group.
 
         Args:
-            world_size: The number of ranks. It is cached_value anyway; given, it is only checked.
+            world_size: The number of ranks. If it is given, it is checked; it is not needed.
 
         Raises:
             TypeError, ValueError: `world_size` is not the process group's.
@@ -177,7 +177,7 @@ class Loss(Precise):
             self._set_average(RunningAverage(total / count, count / ranks))
 
     def check_checkpoint(self, state_dict: Mapping[str, Any], prefix: str) -> None:
-        """Raises ValueError if the norm in a checkpoint is none that `forward` can divide by."""
+        """Raises ValueError if `forward` can't divide by the norm in a checkpoint."""
         norm = _number_in(state_dict, f"{prefix}norm", 1.0)
         if not _LEAST_NORM < norm < math.inf:
             raise ValueError(
@@ -225,7 +225,7 @@ class Loss(Precise):
 def raw_losses(
     losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
 ) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Losses of one `sharing_key` as computed, mixup included: (K,) or () for one, without norms.
+    """Computes losses of one `sharing_key` without norms, mixup included: (K,), or () for one.
 
     The extra information of each is detached.
     """
@@ -255,7 +255,7 @@ def is_watched(loss: Loss) -> bool:
 
 
 def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
-    """Returns the places of losses that are computed together, in groups."""
+    """Groups the indices of losses that are computed together."""
     groups: list[tuple[Any, list[int]]] = []
     for place, loss in enumerate(losses):
         key = None if is_watched(loss) else loss.sharing_key()
@@ -268,7 +268,7 @@ def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
 
 
 class Criterion(nn.Module):
-    """A loss, or a `MultiLoss`, as a module of (prediction, target) -> Tensor.
+    """A `Loss` or `MultiLoss` as a module of (prediction, target) -> Tensor.
 
     Args:
         loss: The loss, which stays the same object: its norm and weights are the criterion's.
@@ -304,7 +304,7 @@ def check_world_size(given: int | None) -> int:
 
 
 def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float:
-    """Returns a number of a checkpoint; what is none is left to PyTorch to refuse."""
+    """Returns a number of a checkpoint, or a default that leaves the refusal to PyTorch."""
     value = state_dict.get(key)
     if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta:
         return default
@@ -327,10 +327,10 @@ def _detached(value: Any) -> Any:
 
 
 def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
-    """Returns the values weighted by lambda; other values are taken from the first."""
+    """Blends two values by lambda; values that are not tensors come from the first."""
     if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
         return value_a
     lam = torch.as_tensor(lam)
-    # Before 1 - lam, which float32 would round. A number of the CPU goes with any device's.
+    # Convert before 1 - lam, which float32 would round. A CPU scalar works on any device.
     lam = lam.to(value_a.dtype) if lam.is_cpu else lam.to(value_a)
     return lam * value_a + (1 - lam) * value_b

@@ -28,7 +28,7 @@ _ELEMENTWISE_LOSSES = (
     nn.MSELoss,
     nn.SmoothL1Loss,
 )
-"""PyTorch's losses of two floating-point tensors of one shape, which some would broadcast."""
+"""PyTorch's losses of two floating-point tensors of one shape; some would broadcast them."""
 
 
 class LossWrapper(Loss):
@@ -113,7 +113,7 @@ class LossWrapper(Loss):
             with without_autocast(prediction.device):
                 return self.loss_func(prediction, target, **further)
         except Exception as error:
-            if hasattr(error, "add_note"):  # from Python 3.11 on
+            if hasattr(error, "add_note"):  # since Python 3.11
                 error.add_note(
                     f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
                     f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
@@ -164,7 +164,7 @@ class LossWrapper(Loss):
         return target
 
     def _has_spare_axis(self, target: Tensor, prediction: Tensor) -> bool:
-        """Returns whether the target is a label map with a channel axis that is not wanted."""
+        """Returns whether the target is a label map with a superfluous channel axis."""
         one_for_many = (
             target.ndim == prediction.ndim > 2 and target.shape[1] == 1 < prediction.shape[1]
         )
@@ -172,7 +172,7 @@ class LossWrapper(Loss):
         return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
 
     def _check_masks(self, prediction: Tensor, target: Tensor) -> None:
-        """Checks that masks, and what are said to be probabilities, are in [0, 1]."""
+        """Checks that masks, and predicted probabilities, lie in [0, 1]."""
         check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks)
         if isinstance(self.loss_func, nn.BCELoss):
             name = f"pred_batch[{self.pred_key!r}]"

@@ -30,8 +30,8 @@ class _Results(NamedTuple):
     """The losses of a batch.
 
     Attributes:
-        values: The losses, normalised if that was asked, (K,), without a graph.
-        weighted: The same times their weights, in float64, with a graph.
+        values: The losses, normalised if asked for, (K,), without a graph.
+        weighted: The losses times their weights, in float64, with a graph.
         dtype: The dtype that losses have.
         infos: The extra information of each.
     """
@@ -56,12 +56,13 @@ class MultiLoss(Precise):
         pre_processes: Callables (pred_batch, gt_batch) -> (pred_batch, gt_batch), run in order
             before the losses. They get shallow copies of the batches, to which they may add keys;
             the tensors are the caller's, and not to be changed in place.
-        normalize_losses: Whether losses are divided by their norms where `forward` is not told.
-        normalization_params: Kept for whoever computes the norms, such as `{"max_samples": 1000}`.
-        combiner: What makes a scalar of the vector (k,) of weighted, normalised losses; None:
+        normalize_losses: Whether `forward` divides losses by their norms by default.
+        normalization_params: Settings for the code that computes the norms, such as
+            `{"max_samples": 1000}`.
+        combiner: A function from the vector (k,) of weighted, normalised losses to a scalar; None:
             their sum. An `nn.Module`, such as `UncertaintyWeighting` or a scalarizer of TorchJD,
             becomes a part of this one, with its parameters.
-        check_finite: Whether a loss that is not finite is an error at once, which names the loss,
+        check_finite: Whether a loss that is not finite raises an error, which names the loss,
             the rank, the epoch, norms and weights. It waits for an accelerator in every step, and
             does nothing in what a compiler has compiled.
 
@@ -205,7 +206,7 @@ class MultiLoss(Precise):
         normalize = self.normalize_losses if normalize is None else normalize
         check_flag("normalize", normalize)
         if epoch is not None:
-            self.schedule.at(epoch)  # which checks it
+            self.schedule.at(epoch)  # which checks the epoch
         elif not self._knows_weights:
             raise ValueError(
                 "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
@@ -214,7 +215,7 @@ class MultiLoss(Precise):
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         raw, infos = self._raw(pred_batch, gt_batch)
         if epoch is not None:
-            self.set_epoch(epoch)  # after what a wrong batch may have raised
+            self.set_epoch(epoch)  # only after a wrong batch would have raised
         weights = filled_on_device(self.current_weights, raw.device)
         values = raw.detach()
         if normalize:
@@ -290,7 +291,7 @@ class MultiLoss(Precise):
             TypeError, ValueError: `epoch` is not a finite number.
         """
         for place, weight in enumerate(self.schedule.at(epoch)):
-            self.current_weights[place].fill_(weight)  # to be copied, it would wait for a GPU
+            self.current_weights[place].fill_(weight)  # a copy would make the CPU wait for a GPU
         self.epoch.fill_(epoch)
         self._knows_weights = True
 
@@ -347,7 +348,7 @@ class MultiLoss(Precise):
         return pred_batch, gt_batch
 
     def _initial_weights(self) -> Tensor:
-        """Returns the constant weights, and NaN for those that wait for an epoch."""
+        """Returns the constant weights, and NaN for scheduled ones."""
         return torch.tensor(
             [torch.nan if isinstance(weight, list) else weight for weight in self.schedule.weights],
             dtype=torch.float64,

@@ -62,7 +62,7 @@ class TopKCrossEntropyLoss(Precise):
         mode: "multiclass": softmax over the channels; "binary" or "multilabel": sigmoid of each
             channel, whose pixels are ranked together.
         k: The percentage of pixels that count, in (0, 100].
-        class_weights: What each class's (for sigmoid: channel's) cross-entropy is multiplied with,
+        class_weights: Factors of each class's (for sigmoid: channel's) cross-entropy,
             (C,), before pixels are ranked. The mean's denominator stays K, as in nnU-Net.
         label_smoothing: Smoothing of the targets, in [0, 1], as in `nn.CrossEntropyLoss`; a
             sigmoid channel's g becomes g (1 - s) + s / 2.
@@ -73,10 +73,9 @@ class TopKCrossEntropyLoss(Precise):
     "multiclass", a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial); for the
     others a mask of the prediction's shape, which for one channel may be (N, *spatial).
 
-    Each pixel's value is needed, so this can't be had from the sums of one pass, as `SegLoss`'s
-    terms are: it costs a pass of its own, with a few tensors of the logits' size for a moment. Over
-    several ranks, each takes the k percent of its own pixels, so the loss is not that of the whole
-    batch.
+    It needs each pixel's value, so the sums of one pass, which serve `SegLoss`'s terms, do not
+    suffice: it costs a pass of its own, with a few temporary tensors of the logits' size. Each of
+    several ranks takes the k percent of its own pixels, so the loss is not that of the whole batch.
 
     Raises:
         TypeError, ValueError: An argument is wrong, or later a batch.
@@ -115,8 +114,8 @@ class TopKCrossEntropyLoss(Precise):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Returns the loss of logits and a label map or mask.
 
-        All pixels are ranked without a gradient, and the largest computed again with one, so that
-        the backward pass knows of these alone.
+        All pixels are ranked without a gradient, and the largest are computed again with one, so
+        only they take part in the backward pass.
         """
         pixels = self._pixels(prediction, target)
         with without_autocast(prediction.device):
@@ -167,7 +166,7 @@ class TopKCrossEntropyLoss(Precise):
 def _channels(prediction: Any) -> int:
     """Returns the number of classes of a prediction for softmax."""
     if not isinstance(prediction, Tensor) or prediction.ndim < 2:
-        return 2  # whatever: as_pixel_batch refuses it
+        return 2  # any number: as_pixel_batch refuses the prediction
     if prediction.shape[1] < 2:
         raise ValueError(
             f"prediction must have one channel per class for mode='multiclass', at least 2, got "

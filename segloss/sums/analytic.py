@@ -39,7 +39,7 @@ class OverlapRatio(NamedTuple):
         weights: Their weights h, f, m.
         smooth: The smoothing s.
         exponent: The exponent e.
-        reduction: How the cells are averaged.
+        reduction: The mean over cells.
     """
 
     keys: tuple[str, str, str]
@@ -53,11 +53,11 @@ AnalyticForm = PixelMean | OverlapRatio
 
 
 class Addend(NamedTuple):
-    """A closed form in a loss.
+    """An analytic form in a loss.
 
     Attributes:
-        loss: Which of the losses it is added to.
-        coefficient: What it is multiplied with.
+        loss: The index of the loss that it is added to.
+        coefficient: Its factor.
         form: The form.
     """
 
@@ -68,13 +68,13 @@ class Addend(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AnalyticTerms:
-    """Losses that are sums of closed forms.
+    """Losses that are sums of analytic forms.
 
     Attributes:
         addends: The forms.
         count: The number of losses K.
         by_autograd: The same losses (K,), or () for one, in operations that autograd can follow;
-            None where nobody will ask.
+            None if they are not needed.
         text: The losses for an operator of a compiler, which `AnalyticTerms.read` reads.
     """
 

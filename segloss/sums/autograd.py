@@ -1,6 +1,6 @@
 """The pass as one autograd function, which keeps its inputs and the slopes, and nothing else.
 
-`run` takes sums over a batch's pixels, and losses of closed form with them where the kernel can.
+`run` computes the sums over a batch's pixels, and analytic terms of them if the kernel can.
 Second derivatives, and batches of gradients, come from the reference kernel's operations.
 """
 
@@ -29,9 +29,9 @@ class PassResult(NamedTuple):
         rows: The sums, (S, N, C).
         plan: The plan that ran.
         exclusive: Whether classes exclude each other.
-        losses: The losses of closed form, (K,), or () where there is one, in the pixels'
-            arithmetic; None where the kernel takes none.
-        values: The value of each closed form, (T,), without a graph, or None.
+        losses: The losses of analytic terms, (K,), or () for one, in the pixels' arithmetic;
+            None if the kernel computed none.
+        values: The value of each analytic term, (T,), without a graph, or None.
         per_class: Its means of each class, (T, C), without a graph, or None.
     """
 
@@ -47,32 +47,32 @@ class PassResult(NamedTuple):
         return SoftConfusion.of_rows(self.rows, self.plan, exclusive=self.exclusive)
 
 
-def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) -> PassResult:
+def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) -> PassResult:
     """Takes the sums of a plan over pixels that `as_pixel_batch` has checked.
 
     Args:
-        pixels: The pixels.
+        batch: The batch.
         plan: The sums.
-        analytic: Losses to be taken with them, if the kernel can.
+        analytic: The analytic terms of losses to compute with them, if the kernel can.
     """
-    plan = plan if pixels.is_soft else plan.of_hard_targets
-    kernel = kernel_for(pixels, plan)
+    plan = plan if batch.is_soft else plan.of_hard_targets
+    kernel = kernel_for(batch, plan)
     if kernel is REFERENCE:
-        return _traced(pixels, plan, analytic)
-    analytic = analytic if kernel.takes_analytic_terms(pixels) else None
-    results = _Pass.apply(kernel, pixels, plan, analytic, *pixels.tensors(plan.map_keys))
+        return _traced(batch, plan, analytic)
+    analytic = analytic if kernel.takes_analytic_terms(batch) else None
+    results = _Pass.apply(kernel, batch, plan, analytic, *batch.tensors(plan.map_keys))
     rows, losses, details = results
-    return PassResult(rows, plan, pixels.is_exclusive, losses, *details)
+    return PassResult(rows, plan, batch.is_exclusive, losses, *details)
 
 
-def _traced(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> PassResult:
-    """Returns the pass in operations that anybody can follow, or as an operator for a compiler."""
+def _traced(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> PassResult:
+    """Runs the pass in operations that tracers can follow, or as an operator for a compiler."""
     if torch.compiler.is_compiling() and not is_exporting():
-        operator = operator_for(pixels, plan)
+        operator = operator_for(batch, plan)
         if operator is not None:
-            analytic = analytic if operator.takes_analytic_terms(pixels) else None
-            return PassResult(*compiled.run(pixels, plan, analytic))
-    return PassResult(REFERENCE.sums(pixels, plan), plan, pixels.is_exclusive)
+            analytic = analytic if operator.takes_analytic_terms(batch) else None
+            return PassResult(*compiled.run(batch, plan, analytic))
+    return PassResult(REFERENCE.sums(batch, plan), plan, batch.is_exclusive)
 
 
 class _Pass(torch.autograd.Function):
@@ -82,41 +82,41 @@ class _Pass(torch.autograd.Function):
     def forward(
         ctx: Any,
         kernel: Kernel,
-        pixels: PixelBatch,
+        batch: PixelBatch,
         plan: Plan,
         analytic: AnalyticTerms | None,
         prediction: Tensor,
         *others: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor | None, Tensor | None]]:
-        ctx.kernel, ctx.plan, ctx.analytic, ctx.options = kernel, plan, analytic, pixels.options
+        ctx.kernel, ctx.plan, ctx.analytic, ctx.options = kernel, plan, analytic, batch.options
         ctx.set_materialize_grads(False)
-        rows = kernel.sums(pixels, plan)
+        rows = kernel.sums(batch, plan)
         if analytic is None:
             ctx.save_for_backward(prediction, *others, None)
             return rows, None, (None, None)
         wanted = ctx.needs_input_grad[4]
         dtype = arithmetic_dtype(prediction.dtype)
-        found = kernel.losses(rows, pixels.is_exclusive, analytic, plan, dtype, with_slopes=wanted)
+        found = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=wanted)
         ctx.save_for_backward(prediction, *others, found.slopes)
         return rows, found.losses, (found.values, found.per_class)  # a tuple of these has no graph
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         *tensors, slopes = ctx.saved_tensors
-        pixels = PixelBatch.of(tensors, ctx.plan.map_keys, ctx.options)
+        batch = PixelBatch.of(tensors, ctx.plan.map_keys, ctx.options)
         of_rows, of_losses = grads[:2]
         given = [grad for grad in (of_rows, of_losses) if grad is not None]
         gradient: Tensor | None = None
         if torch.is_grad_enabled() or any(map(is_batched, given)):
-            gradient = _by_reference(pixels, ctx.plan, ctx.analytic, of_rows, of_losses)
+            gradient = _by_reference(batch, ctx.plan, ctx.analytic, of_rows, of_losses)
         elif given:
             upstream = upstream_of(of_rows, of_losses, slopes)
-            gradient = ctx.kernel.gradient(pixels, ctx.plan, upstream)
+            gradient = ctx.kernel.gradient(batch, ctx.plan, upstream)
         return None, None, None, None, gradient, *[None] * (len(tensors) - 1)
 
 
 def _by_reference(
-    pixels: PixelBatch,
+    batch: PixelBatch,
     plan: Plan,
     analytic: AnalyticTerms | None,
     of_rows: Tensor | None,
@@ -125,10 +125,10 @@ def _by_reference(
     """Computes the gradient with the reference: second derivatives, batches of gradients."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        rows = REFERENCE.sums(pixels, plan)
+        rows = REFERENCE.sums(batch, plan)
         outputs = [] if of_rows is None else [(rows, of_rows)]
         if of_losses is not None and analytic is not None and analytic.by_autograd is not None:
-            confusion = SoftConfusion.of_rows(rows, plan, exclusive=pixels.is_exclusive)
+            confusion = SoftConfusion.of_rows(rows, plan, exclusive=batch.is_exclusive)
             losses = analytic.by_autograd(confusion).to(of_losses.dtype)
             losses = losses.reshape(of_losses.shape)
             outputs.append((losses, of_losses))
@@ -136,7 +136,7 @@ def _by_reference(
             return None
         [gradient] = torch.autograd.grad(
             [output for output, _ in outputs],
-            pixels.prediction,
+            batch.prediction,
             [grad for _, grad in outputs],
             create_graph=create_graph,
         )

@@ -39,32 +39,32 @@ _LIBRARY.define(f"gradient({_BATCH}, Tensor? of_rows, Tensor? of_losses, Tensor 
 _NO_FORMS = AnalyticTerms((), 0)
 
 
-def run(pixels: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple[Any, ...]:
-    """Returns the fields of an `PassResult`, of pixels that a compiler looks at."""
-    maps = [pixels.maps[key] for key in plan.map_keys]
+def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple[Any, ...]:
+    """Returns the fields of a `PassResult` for a batch that is being compiled."""
+    maps = [batch.maps[key] for key in plan.map_keys]
     text = _NO_FORMS.text if analytic is None else analytic.text
     rows, losses, values, per_class, _ = torch.ops.segloss.run(
-        *pixels.tensors(()), maps, *pixels.options, plan.text, text
+        *batch.tensors(()), maps, *batch.options, plan.text, text
     )
     if analytic is None:
-        return rows, plan, pixels.is_exclusive
-    return rows, plan, pixels.is_exclusive, losses, values, per_class
+        return rows, plan, batch.is_exclusive
+    return rows, plan, batch.is_exclusive, losses, values, per_class
 
 
 def _run(*arguments: Any) -> tuple[Tensor, ...]:
-    """Returns the operator: sums, losses of closed form, and the slopes of these."""
-    *batch, text = arguments
-    pixels, plan = _read(batch)
-    kernel = kernel_for(pixels, plan)
-    rows = kernel.sums(pixels, plan)
+    """Returns the operator of the sums, the analytic terms, and their slopes."""
+    *tensors, text = arguments
+    batch, plan = _read(tensors)
+    kernel = kernel_for(batch, plan)
+    rows = kernel.sums(batch, plan)
     analytic = AnalyticTerms.read(text)
     if analytic.count == 0:
         return rows, *(rows.new_empty(0) for _ in range(4))
     kernel = next(
-        each for each in KERNELS if each.takes_analytic_terms(pixels)
+        each for each in KERNELS if each.takes_analytic_terms(batch)
     )  # of any kernel's rows
-    dtype = arithmetic_dtype(pixels.prediction.dtype)
-    found = kernel.losses(rows, pixels.is_exclusive, analytic, plan, dtype, with_slopes=True)
+    dtype = arithmetic_dtype(batch.prediction.dtype)
+    found = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=True)
     return rows, found.losses, _own(found.values), _own(found.per_class), _given(found.slopes)
 
 
@@ -89,16 +89,16 @@ def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
 
 def _gradient(*arguments: Any) -> Tensor:
     """Returns the operator of the gradient."""
-    *batch, of_rows, of_losses, slopes = arguments
-    pixels, plan = _read(batch)
-    if pixels.prediction.numel() == 0:
-        return torch.empty_like(pixels.prediction)
+    *tensors, of_rows, of_losses, slopes = arguments
+    batch, plan = _read(tensors)
+    if batch.prediction.numel() == 0:
+        return torch.empty_like(batch.prediction)
     upstream = upstream_of(of_rows, of_losses, slopes)
-    return kernel_for(pixels, plan).gradient(pixels, plan, upstream)
+    return kernel_for(batch, plan).gradient(batch, plan, upstream)
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """Returns the tensor in memory of its own: what an operator returns must not share any."""
+    """Returns the tensor in memory of its own, since results of operators must not share any."""
     is_own = tensor.untyped_storage().nbytes() == tensor.nbytes
     return tensor if is_own else tensor.clone()
 
@@ -129,8 +129,8 @@ def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
 
 
 def _read(arguments: Sequence[Any]) -> tuple[PixelBatch, Plan]:
-    *batch, text = arguments
-    tensors, maps, options = batch[:_TENSORS], batch[_TENSORS], batch[_TENSORS + 1 :]
+    *tensors, text = arguments
+    tensors, maps, options = tensors[:_TENSORS], tensors[_TENSORS], tensors[_TENSORS + 1 :]
     plan = Plan.read(text)
     return PixelBatch.of([*tensors, *maps], plan.map_keys, PixelOptions(*options)), plan
 

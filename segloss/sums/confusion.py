@@ -29,8 +29,8 @@ class SoftConfusion:
       `FocalSum` as `confusion[focal]`, those of a `MapSum` as `confusion[of_map.hit]` (and
       `missed`, `total`), and those of `semimetric`.
 
-    They are float64 where the device has it. Shapes are (N, C); those of the cross-entropy and of
-    focal sums are (N,) for softmax.
+    They are float64 if the device has it. Shapes are (N, C); for softmax the cross-entropy and
+    focal sums are (N,).
 
     Attributes:
         sums: The sums by name.

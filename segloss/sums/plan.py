@@ -20,9 +20,9 @@ class Row(NamedTuple):
     """One row (N, C) of the sums.
 
     Attributes:
-        key: What the row is called in a `SoftConfusion`. It is never parsed.
-        has_slope: Whether it depends on the predictions.
-        is_per_sample: Whether exclusive classes have it in common. With softmax its value then
+        key: The name of the row in a `SoftConfusion`. It is never parsed.
+        has_slope: True if it depends on the predictions.
+        is_per_sample: True if exclusive classes share it. With softmax its value then
             stands at class 0, and 0 at the others; its slope is read at class 0 alone.
     """
 
@@ -36,7 +36,7 @@ class Sum:
     """Sums that the pass takes together.
 
     Attributes:
-        name: What they are called.
+        name: Their common name.
         rows: Their rows.
     """
 
@@ -90,7 +90,7 @@ class MapSum(Sum):
 
 
 def _derive(value: Any, **attributes: Any) -> None:
-    """Sets what a frozen value derives from its fields when it is made."""
+    """Sets attributes of a frozen value that follow from its fields."""
     for name, attribute in attributes.items():
         object.__setattr__(value, name, attribute)
 
@@ -114,7 +114,7 @@ SQUARED_ERROR = Sum("squared_error", (Row("squared_error"),))
 """The squared difference of probability and target."""
 
 SEMIMETRIC = Sum("semimetric", tuple(Row(f"semimetric_{row.key}") for row in REGION.rows))
-"""The counts with min(p, g) for p g. Of targets of 0 and 1 they are those of `REGION`."""
+"""The counts with min(p, g) for p g. For targets of 0 and 1 they equal `REGION`."""
 
 NAMED: dict[str, Sum] = {
     each.name: each for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC)
@@ -126,12 +126,12 @@ class Plan:
     """The sums that a loss needs, each once, in one order: a value. Make it with `plan_of`.
 
     Args:
-        sums: The sums: those of `NAMED` first, then focal sums, then those of maps.
-        is_hard: Whether it is for targets of 0 and 1, of which the semimetric's keys name the
-            region's rows.
+        sums: The sums: first those of `NAMED`, then focal sums, then sums of maps.
+        is_hard: True for targets of 0 and 1, for which the semimetric's keys name the region's
+            rows.
 
     Attributes:
-        names: The names of all but focal sums and those of maps.
+        names: The names of the sums without parameters.
         rows: Their rows.
         index: The place of each row, by its key.
         focals: The focal sums.
@@ -192,7 +192,7 @@ class Plan:
     @staticmethod
     @functools.lru_cache
     def read(text: str) -> Plan:
-        """Returns the plan whose `text` it is."""
+        """Returns the plan that has this `text`."""
         sums, is_hard = json.loads(text)
         return Plan(tuple(map(_from_json, sums)), is_hard)
 
@@ -217,7 +217,7 @@ def _hardened(sums: Iterable[Sum]) -> Plan:
 
 
 def plan_of(sums: Iterable[Sum]) -> Plan:
-    """Returns the plan of some sums, and of those that come with them."""
+    """Returns the plan of some sums, and of the counts that come with them."""
     wanted = set(sums)
     if wanted - {CROSS_ENTROPY}:
         wanted.add(COUNTS)

@@ -21,7 +21,7 @@ class Reduction:
         pooled: "sample": nothing is pooled; "batch": the samples; "micro": samples and classes.
         classes: The classes to look at; None: all.
         weights: Their weights in the mean; None: 1 for each.
-        skip_absent: Whether cells whose class does not occur in the target are left out.
+        skip_absent: True if cells whose class does not occur in the target are left out.
 
     Cells whose pixels are all left out are left out too.
     """

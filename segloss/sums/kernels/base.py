@@ -47,13 +47,13 @@ from segloss.sums.plan import SEMIMETRIC, Plan
 
 
 class AnalyticLosses(NamedTuple):
-    """Losses of the sums, as a kernel takes them in one go.
+    """Losses of the sums, as a kernel computes them in one call.
 
     Attributes:
         losses: Their values, (K,), or () where there is one, in memory of their own.
         slopes: Their slopes by the sums, float64, (K, S, N, C), or (S, N, C) where there is one
             loss; None where none were wanted.
-        values: The value of each closed form, (T,).
+        values: The value of each analytic term, (T,).
         per_class: Its means of each class, (T, C).
     """
 
@@ -95,27 +95,28 @@ class Kernel(ABC):
         return ""
 
     @abstractmethod
-    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
+    def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty where it does.
 
         It looks at no values. The batch has at least one pixel.
         """
 
     @abstractmethod
-    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
+    def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Computes the sums (S, N, C) in the order of `plan.rows`, float64 if the device has it."""
 
     @abstractmethod
-    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the predictions, in their shape, dtype and layout.
 
         Args:
-            pixels: The batch.
+            batch: The batch.
             plan: The plan.
-            slopes: Those of a loss by the sums, (S, N, C). Rows without a slope are not read.
+            slopes: The derivatives of a loss with respect to the sums, (S, N, C). Rows without a
+                slope are not read.
         """
 
-    def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
+    def takes_analytic_terms(self, batch: PixelBatch) -> bool:
         """Returns whether it has `losses`, of the sums of such a batch."""
         return False
 
@@ -129,19 +130,19 @@ class Kernel(ABC):
         *,
         with_slopes: bool,
     ) -> AnalyticLosses:
-        """Losses of closed form of sums, with their slopes by these.
+        """Computes analytic terms of sums, and their slopes with respect to the sums.
 
         Args:
             sums: The sums, (S, N, C), which any kernel may have computed.
             exclusive: Whether classes exclude each other.
             analytic: The losses.
             plan: The plan of the sums.
-            dtype: That of the losses.
+            dtype: The losses' dtype.
             with_slopes: Whether slopes are wanted.
         """
         raise NotImplementedError(f"{self.name} has no closed analytic.")
 
-    def is_opaque(self, pixels: PixelBatch) -> bool:
+    def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns whether a compiler gets it as one operator, not the reference's operations."""
         return True
 

@@ -81,52 +81,52 @@ class CpuKernel(Kernel):
         """Returns the reason why it can't run: the package was built without a compiler."""
         return "" if is_built() else "it was not compiled: no C++ compiler at installation"
 
-    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
+    def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty where it does."""
-        prediction, options = pixels.prediction, pixels.options
+        prediction, options = batch.prediction, batch.options
         if _cpu is None:
             return self.why_not_here()
         if not prediction.is_cpu:
             return f"it is for CPUs, and the batch is on {prediction.device}"
         if not options.from_logits:
             return "it takes logits, and these are probabilities"
-        if pixels.is_exclusive and not pixels.is_label_map:
+        if batch.is_exclusive and not batch.is_label_map:
             return "it takes label maps with softmax, and the target is dense"
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
-        reason = lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
+        reason = lacking(plan, _NAMES, exclusive=batch.is_exclusive)
         if reason or torch.compiler.is_compiling():  # which shows no more of a tensor
             return reason
-        for each in (prediction, pixels.target, pixels.weight, *pixels.maps.values()):
+        for each in (prediction, batch.target, batch.weight, *batch.maps.values()):
             if each is not None and not _is_readable(each):
                 return _unreadable(each)
         return ""
 
-    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
+    def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Returns the sums, (S, N, C)."""
-        samples, channels, _ = pixels.prediction.shape
+        samples, channels, _ = batch.prediction.shape
         out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
-        layout = _layout(plan, channels if pixels.is_exclusive else 2)
-        if not _cpu.sums(_batch(pixels, plan), layout, out.data_ptr()):
+        layout = _layout(plan, channels if batch.is_exclusive else 2)
+        if not _cpu.sums(_batch(batch, plan), layout, out.data_ptr()):
             raise IndexError(
                 f"The target holds labels of no class: expected 0 to {channels - 1}, or "
-                f"ignore_index={pixels.options.ignore_index}."
+                f"ignore_index={batch.options.ignore_index}."
             )
         return out
 
-    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
-        samples, channels, _ = pixels.prediction.shape
+        samples, channels, _ = batch.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
         _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
-        gradient = torch.empty_like(pixels.prediction)
-        layout = _layout(plan, channels if pixels.is_exclusive else 2)
-        _cpu.gradient(_batch(pixels, plan), layout, slopes.data_ptr(), _described(gradient))
+        gradient = torch.empty_like(batch.prediction)
+        layout = _layout(plan, channels if batch.is_exclusive else 2)
+        _cpu.gradient(_batch(batch, plan), layout, slopes.data_ptr(), _described(gradient))
         return gradient
 
-    def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
+    def takes_analytic_terms(self, batch: PixelBatch) -> bool:
         """Returns whether the sums are on a CPU."""
-        return _cpu is not None and pixels.prediction.is_cpu
+        return _cpu is not None and batch.prediction.is_cpu
 
     def losses(
         self,
@@ -138,7 +138,7 @@ class CpuKernel(Kernel):
         *,
         with_slopes: bool,
     ) -> AnalyticLosses:
-        """Losses of closed form, with their slopes."""
+        """Computes analytic terms, and their slopes."""
         channels = sums.shape[2]
         table = _table(analytic, plan, channels)
         count = len(analytic.addends)
@@ -202,29 +202,29 @@ def _sides(values: tuple[float, ...], count: int) -> list[float]:
     return [values[min(side, len(values) - 1)] for side in range(count)]
 
 
-def _batch(pixels: PixelBatch, plan: Plan) -> tuple[Any, ...]:
+def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
     """Returns the batch in the form of native/batch.h, with all that it points to checked."""
-    prediction, target, weight = pixels.prediction, pixels.target, pixels.weight
+    prediction, target, weight = batch.prediction, batch.target, batch.weight
     samples, channels, count = shape = tuple(prediction.shape)
-    _check_shape("target", target, (samples, count) if pixels.is_label_map else shape)
+    _check_shape("target", target, (samples, count) if batch.is_label_map else shape)
     if weight is not None:
         _check_shape("weight", weight, (samples, 1 if weight.shape[1] == 1 else channels, count))
     maps: tuple[Any, ...] = ()
     if plan.maps:
         for key in plan.map_keys:
-            _check_shape("map", pixels.maps[key], shape)
-        maps = tuple(_described(pixels.maps[key]) for key in plan.map_keys)
-    class_weights, pos_weight = pixels.class_weights, pixels.pos_weight
+            _check_shape("map", batch.maps[key], shape)
+        maps = tuple(_described(batch.maps[key]) for key in plan.map_keys)
+    class_weights, pos_weight = batch.class_weights, batch.pos_weight
     return (
-        pixels.is_exclusive,
+        batch.is_exclusive,
         shape,
         _described(prediction),
         _described(target),
         None if weight is None else _described(weight),
-        pixels.options.ignore_index,
+        batch.options.ignore_index,
         None if class_weights is None else _float_bytes(class_weights, channels),
         None if pos_weight is None else _float_bytes(pos_weight, channels),
-        pixels.options.label_smoothing,
+        batch.options.label_smoothing,
         torch.get_num_threads(),
         maps,
     )

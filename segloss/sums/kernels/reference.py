@@ -44,24 +44,24 @@ class ReferenceKernel(Kernel):
 
     name = "reference"
 
-    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
+    def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Nothing: it takes every batch, and every sum."""
         return ""
 
-    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
+    def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Returns the sums, (S, N, C), with a graph if the predictions have one."""
-        named = _sums(pixels, plan)
-        cells = pixels.prediction.shape[:2]
+        named = _sums(batch, plan)
+        cells = batch.prediction.shape[:2]
         return torch.stack([_row(named[row.key], cells) for row in plan.rows])
 
-    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the predictions."""
         with torch.enable_grad():
-            prediction = pixels.prediction.detach().requires_grad_()
-            sums = self.sums(pixels.replace(prediction=prediction), plan)
+            prediction = batch.prediction.detach().requires_grad_()
+            sums = self.sums(batch.replace(prediction=prediction), plan)
         return torch.autograd.grad(sums, prediction, slopes)[0]
 
-    def is_opaque(self, pixels: PixelBatch) -> bool:
+    def is_opaque(self, batch: PixelBatch) -> bool:
         """False: a compiler takes its operations one by one."""
         return False
 
@@ -73,23 +73,23 @@ def _row(values: Tensor, cells: torch.Size) -> Tensor:
     return F.pad(values.unsqueeze(1), (0, cells[1] - 1))
 
 
-def _sums(pixels: PixelBatch, plan: Plan) -> dict[str, Tensor]:
+def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
     """Returns the plan's sums by their keys, and some that it may not ask for."""
-    valid = pixels.valid()
-    weight = _weight(pixels, valid)
-    target = _target(pixels, valid)
-    prediction = _select(valid, pixels.prediction).to(arithmetic_dtype(pixels.prediction.dtype))
-    likely = _likely(prediction, target, pixels)
+    valid = batch.valid()
+    weight = _weight(batch, valid)
+    target = _target(batch, valid)
+    prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
+    likely = _likely(prediction, target, batch)
     result = _counts(likely, target, weight)
     if REGION in plan.sums:
-        region = _label_region if pixels.is_label_map else _dense_region
+        region = _label_region if batch.is_label_map else _dense_region
         result.update(region(likely, target, weight))
     if CROSS_ENTROPY in plan.sums:
-        entropy = _binary_entropy if not pixels.is_exclusive else _softmax_entropy
-        result.update(entropy(likely, target, weight, pixels))
-    result.update(_pixel_sums(likely, target, weight, pixels, plan))
+        entropy = _binary_entropy if not batch.is_exclusive else _softmax_entropy
+        result.update(entropy(likely, target, weight, batch))
+    result.update(_pixel_sums(likely, target, weight, batch, plan))
     for focal in plan.focals:
-        result[focal.name] = _focal(focal, likely, target, weight, pixels)
+        result[focal.name] = _focal(focal, likely, target, weight, batch)
     return result
 
 
@@ -124,33 +124,33 @@ class _Given:
         return _bounded_log(self.q, self.p)
 
 
-def _likely(prediction: Tensor, target: Tensor, pixels: PixelBatch) -> _Likely | _Given:
+def _likely(prediction: Tensor, target: Tensor, batch: PixelBatch) -> _Likely | _Given:
     """Returns the probabilities, and their logarithms."""
-    if not pixels.options.from_logits:
+    if not batch.options.from_logits:
         return _Given(prediction)
-    if not pixels.is_exclusive:
+    if not batch.is_exclusive:
         log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
         return _Likely(log_p.exp(), log_q.exp(), log_p, log_q)
-    pivot = target if pixels.is_label_map else prediction.argmax(1)
+    pivot = target if batch.is_label_map else prediction.argmax(1)
     return _pivoted(prediction, pivot.unsqueeze(1))
 
 
-def _weight(pixels: PixelBatch, valid: Tensor | None) -> Tensor:
+def _weight(batch: PixelBatch, valid: Tensor | None) -> Tensor:
     """Returns the weight of each pixel, (N, 1 or C, P): 0 where it does not count."""
-    dtype = arithmetic_dtype(pixels.prediction.dtype)
-    if pixels.weight is None:
+    dtype = arithmetic_dtype(batch.prediction.dtype)
+    if batch.weight is None:
         if valid is not None:
             return valid.to(dtype)
-        return pixels.prediction.new_ones((), dtype=dtype).expand_as(pixels.prediction[:, :1])
-    return _select(valid, pixels.weight.to(dtype))
+        return batch.prediction.new_ones((), dtype=dtype).expand_as(batch.prediction[:, :1])
+    return _select(valid, batch.weight.to(dtype))
 
 
-def _target(pixels: PixelBatch, valid: Tensor | None) -> Tensor:
+def _target(batch: PixelBatch, valid: Tensor | None) -> Tensor:
     """Class indices (N, P), or values (N, C, P) in the arithmetic's dtype."""
-    if pixels.is_label_map:
+    if batch.is_label_map:
         label_valid = None if valid is None else valid.squeeze(1)
-        return _select(label_valid, pixels.target).long()
-    return _select(valid, pixels.target).to(arithmetic_dtype(pixels.prediction.dtype))
+        return _select(label_valid, batch.target).long()
+    return _select(valid, batch.target).to(arithmetic_dtype(batch.prediction.dtype))
 
 
 def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
@@ -225,35 +225,35 @@ def _label_region(likely: _Likely | _Given, labels: Tensor, weight: Tensor) -> d
 
 
 def _pixel_sums(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch, plan: Plan
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch, plan: Plan
 ) -> dict[str, Tensor]:
     """Returns the sums of functions of the probability."""
     wanted = pixel_sums(plan)
     if not wanted:
         return {}
-    valid = pixels.valid()
-    maps = {each.map_key: _select(valid, pixels.maps[each.map_key]) for each in plan.maps}
+    valid = batch.valid()
+    maps = {each.map_key: _select(valid, batch.maps[each.map_key]) for each in plan.maps}
     maps = {key: values.to(likely.p.dtype) for key, values in maps.items()}
-    if pixels.is_label_map:
+    if batch.is_label_map:
         target = torch.zeros_like(likely.p).scatter(1, target.unsqueeze(1), 1.0)
     result = {each.total: _total(weight * maps[each.map_key]) for each in plan.maps}
-    parts = PixelValues(likely.p, likely.q, target, maps)
+    pixel = PixelValues(likely.p, likely.q, target, maps)
     for pixel_sum in wanted:
-        values = pixel_sum.values(parts)
+        values = pixel_sum.values(pixel)
         result.update({name: _total(weight * value) for name, value in values.items()})
     return result
 
 
 def _focal(
-    focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
+    focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> Tensor:
     """Returns the focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
-    if pixels.is_label_map:
+    if batch.is_label_map:
         index = target.unsqueeze(1)
         gamma, alpha = focal_of_labels(focal, index, likely.p)
         log_p, log_q = likely.log_p.gather(1, index), likely.log_q.gather(1, index)
         return _total((weight * (-alpha * (gamma * log_q).exp() * log_p)).squeeze(1))
-    if pixels.is_exclusive:
+    if batch.is_exclusive:
         classes = torch.arange(likely.p.shape[1], device=likely.p.device).reshape(1, -1, 1)
         gamma, alpha = focal_of_labels(focal, classes, likely.p)
         losses = -alpha * target * (gamma * likely.log_q).exp() * likely.log_p
@@ -265,13 +265,13 @@ def _focal(
 
 
 def _binary_entropy(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> dict[str, Tensor]:
-    smoothing = pixels.options.label_smoothing
+    smoothing = batch.options.label_smoothing
     smooth_target = target * (1 - smoothing) + smoothing / 2
-    positive = _per_class(pixels.pos_weight, target) * smooth_target
+    positive = _per_class(batch.pos_weight, target) * smooth_target
     entropy = -positive * likely.log_p - (1 - smooth_target) * likely.log_q
-    class_weight = weight * _per_class(pixels.class_weights, target)
+    class_weight = weight * _per_class(batch.class_weights, target)
     return {
         "cross_entropy": _total(class_weight * entropy),
         "weight": _total(class_weight.expand_as(entropy)),
@@ -279,20 +279,20 @@ def _binary_entropy(
 
 
 def _softmax_entropy(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, pixels: PixelBatch
+    likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> dict[str, Tensor]:
-    class_weights = _per_class(pixels.class_weights, likely.log_p)
+    class_weights = _per_class(batch.class_weights, likely.log_p)
     weighted = -class_weights * likely.log_p
     pixel_weight = weight.squeeze(1)
-    if pixels.is_label_map:
+    if batch.is_label_map:
         index = target.unsqueeze(1)
         entropy = weighted.gather(1, index).squeeze(1)
         normaliser = pixel_weight * class_weights.expand_as(weighted).gather(1, index).squeeze(1)
     else:
         entropy = (target * weighted).sum(1)
         normaliser = pixel_weight
-    if pixels.options.label_smoothing > 0:
-        entropy = torch.lerp(entropy, weighted.mean(1), pixels.options.label_smoothing)
+    if batch.options.label_smoothing > 0:
+        entropy = torch.lerp(entropy, weighted.mean(1), batch.options.label_smoothing)
     return {"cross_entropy": _total(pixel_weight * entropy), "weight": _total(normaliser)}
 
 

@@ -34,28 +34,28 @@ KERNELS: tuple[Kernel, ...] = (
 AUTO = "auto"
 
 
-def kernel_for(pixels: PixelBatch, plan: Plan) -> Kernel:
+def kernel_for(batch: PixelBatch, plan: Plan) -> Kernel:
     """Returns the kernel that serves a batch and a plan.
 
     Who looks at operations instead of values, as tracers do, and forward-mode differentiation
     get the reference. So does a batch without pixels.
     """
-    prediction = pixels.prediction
+    prediction = batch.prediction
     if is_traced() or is_dual() or prediction.is_meta or prediction.numel() == 0:
         return REFERENCE
     for kernel in _candidates:
-        if not kernel.supports(pixels, plan):
+        if not kernel.supports(batch, plan):
             return kernel
     return REFERENCE
 
 
-def operator_for(pixels: PixelBatch, plan: Plan) -> Kernel | None:
+def operator_for(batch: PixelBatch, plan: Plan) -> Kernel | None:
     """Returns the kernel that a compiler gets as one operator; None: the reference's operations."""
     if is_dual():
         return None
     for kernel in _candidates:
-        if not kernel.supports(pixels, plan):
-            return kernel if kernel.is_opaque(pixels) else None
+        if not kernel.supports(batch, plan):
+            return kernel if kernel.is_opaque(batch) else None
     return None
 
 
@@ -137,8 +137,8 @@ def backends() -> tuple[Backend, ...]:
     found, probes = [], _probes()
     for kernel in _candidates:
         serves, reasons = [], {}
-        for what, pixels in probes.items():
-            reason = kernel.why_not_here() or kernel.supports(pixels, _PROBED)
+        for what, batch in probes.items():
+            reason = kernel.why_not_here() or kernel.supports(batch, _PROBED)
             if not reason and what in first:
                 reason = f"{first[what]} serves it first"
             if reason:
@@ -148,7 +148,7 @@ def backends() -> tuple[Backend, ...]:
                 serves.append(what)
         if serves:
             asked = _kinds(probes[serves[0]])
-            refused = {what: kernel.supports(pixels, _PROBED) for what, pixels in asked.items()}
+            refused = {what: kernel.supports(batch, _PROBED) for what, batch in asked.items()}
             reasons |= {what: reason for what, reason in refused.items() if reason}
         found.append(Backend(kernel.name, tuple(serves), reasons))
     return tuple(found)

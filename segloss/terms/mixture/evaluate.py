@@ -22,7 +22,7 @@ Info = dict[str, Tensor]
 
 def evaluate(
     group: MixtureGroup,
-    pixels: PixelBatch,
+    batch: PixelBatch,
     add: RankSum | None = None,
     left_out: Tensor | None = None,
     infos: Sequence[Info] | None = None,
@@ -31,23 +31,23 @@ def evaluate(
 
     Args:
         group: The losses.
-        pixels: The pixels, as `as_pixel_batch` has checked them.
+        batch: The batch, as `as_pixel_batch` has checked them.
         add: What adds up the terms' statistics over ranks, or None.
         left_out: Cells (N, C) that the region terms leave out, or None.
         infos: Where the values of the terms go, without a graph: a dictionary for each loss.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    outcome = run(pixels, group.plan, group.analytic if is_local and left_out is None else None)
+    outcome = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
     if outcome.losses is None:
         return _by_autograd(
-            group, group.components, outcome, pixels, None if is_local else add, left_out, infos
+            group, group.components, outcome, batch, None if is_local else add, left_out, infos
         )
     if infos is not None:
         _write_analytic(infos, group, outcome)
     if not group.autograd_components:
         return outcome.losses
     return outcome.losses + _by_autograd(
-        group, group.autograd_components, outcome, pixels, None, None, infos
+        group, group.autograd_components, outcome, batch, None, None, infos
     )
 
 
@@ -55,7 +55,7 @@ def _by_autograd(
     group: MixtureGroup,
     parts: Sequence[tuple[int, Entry]],
     outcome: PassResult,
-    pixels: PixelBatch,
+    batch: PixelBatch,
     add: RankSum | None,
     left_out: Tensor | None,
     infos: Sequence[Info] | None,
@@ -76,12 +76,12 @@ def _by_autograd(
             numerator, denominator = ratio
             if numerator.ndim > 0:
                 infos[loss][f"{part.name}_per_class"] = numerator.detach() / denominator.detach()
-    losses = group.total(parts, means).to(arithmetic_dtype(pixels.prediction.dtype))
+    losses = group.total(parts, means).to(arithmetic_dtype(batch.prediction.dtype))
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
 
 def _write_analytic(infos: Sequence[Info], group: MixtureGroup, outcome: PassResult) -> None:
-    """Writes the values of terms that a kernel has taken in closed form."""
+    """Writes the values of the analytic terms that a kernel has computed."""
     assert outcome.values is not None
     assert outcome.per_class is not None
     values, per_class = outcome.values.unbind(), outcome.per_class.unbind()

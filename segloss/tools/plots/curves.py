@@ -44,7 +44,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing, or holds something that is not a number; the message lists the columns.
+        ValueError: A column is missing, or holds something that is not a number.
 
     Example:
         >>> log = Path(__import__("tempfile").mkdtemp(), "metrics.csv")

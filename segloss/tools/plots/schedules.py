@@ -31,7 +31,7 @@ def plot_schedules(multi_loss: MultiLoss, epochs: Sequence[float] | None = None)
             first threshold (0, if it is above) to a little after the last.
 
     Raises:
-        TypeError, ValueError: `multi_loss` is not a MultiLoss, or `epochs` are not finite and in order.
+        TypeError, ValueError: `multi_loss` is not a MultiLoss, or `epochs` are not sorted.
 
     Example:
         >>> from torch import nn

@@ -6,7 +6,7 @@ not. A folder of classes has a subfolder for each class, and in all of them the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
             "path of the folder."
         )
     by_class = layout == "classes"
-    count = len(masks) if hasattr(masks, "__len__") else None
+    count = len(masks) if isinstance(masks, Sized) else None
     if count == 0:
         raise ValueError("masks must hold at least one mask, and is empty.")
     return Collection(_sources_of(masks, by_class, ignore_index), count, None, by_class)

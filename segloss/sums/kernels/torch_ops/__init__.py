@@ -1,7 +1,7 @@
-"""The kernel in PyTorch's operations: in chunks, through scratch memory, on any device.
+"""The kernel in PyTorch's operations: chunks in scratch memory, on any device.
 
-It serves where no kernel is compiled, in closed form as these do, and keeps nothing for the
-backward pass either.
+It serves where no compiled kernel does. Its gradients are written out, as theirs are, and it keeps
+nothing for the backward pass but its inputs.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ class TorchKernel(Kernel):
 
     name = "torch"
 
-    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
+    def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty where it does."""
-        if not pixels.options.from_logits:
+        if not batch.options.from_logits:
             return "it takes logits, and these are probabilities"
-        if pixels.is_exclusive and not pixels.is_label_map:
+        if batch.is_exclusive and not batch.is_label_map:
             return "it takes label maps with softmax, and the target is dense"
-        return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
+        return lacking(plan, _NAMES, exclusive=batch.is_exclusive)
 
-    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
+    def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Returns the sums, (S, N, C)."""
-        with without_autocast(pixels.prediction.device):
-            named = _chunks(pixels, plan).sums()
-            return torch.stack([_row(named[row.key], pixels) for row in plan.rows])
+        with without_autocast(batch.prediction.device):
+            named = _chunks(batch, plan).sums()
+            return torch.stack([_row(named[row.key], batch) for row in plan.rows])
 
-    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
         upstream = {
-            row.key: by_row[:, 0] if pixels.is_exclusive and row.is_per_sample else by_row
+            row.key: by_row[:, 0] if batch.is_exclusive and row.is_per_sample else by_row
             for row, by_row in zip(plan.rows, slopes.unbind(), strict=True)
             if row.has_slope
         }
-        with without_autocast(pixels.prediction.device):
-            return _chunks(pixels, plan).gradient(upstream)
+        with without_autocast(batch.prediction.device):
+            return _chunks(batch, plan).gradient(upstream)
 
-    def is_opaque(self, pixels: PixelBatch) -> bool:
+    def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns whether chunks are faster than a compiled reference: on CPUs."""
-        return pixels.prediction.device.type == "cpu"
+        return batch.prediction.device.type == "cpu"
 
 
-def _chunks(pixels: PixelBatch, plan: Plan) -> Chunks:
-    check_all(pixels.tensors(plan.map_keys))
-    return (SoftmaxChunks if pixels.is_exclusive else SigmoidChunks)(pixels, plan)
+def _chunks(batch: PixelBatch, plan: Plan) -> Chunks:
+    check_all(batch.tensors(plan.map_keys))
+    return (SoftmaxChunks if batch.is_exclusive else SigmoidChunks)(batch, plan)
 
 
-def _row(values: Tensor, pixels: PixelBatch) -> Tensor:
+def _row(values: Tensor, batch: PixelBatch) -> Tensor:
     """Returns a row (N, C); a number per sample stands at class 0, with 0 at other classes."""
     if values.ndim == 2:
         return values
-    return torch.nn.functional.pad(values.unsqueeze(1), (0, pixels.prediction.shape[1] - 1))
+    return torch.nn.functional.pad(values.unsqueeze(1), (0, batch.prediction.shape[1] - 1))

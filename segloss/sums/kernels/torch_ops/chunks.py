@@ -25,8 +25,8 @@ class Chunk(NamedTuple):
     """A part of the batch: some samples, or some pixels of one.
 
     Attributes:
-        samples: Which samples.
-        pixels: Which of their pixels.
+        samples: The slice of samples.
+        pixels: The slice of their pixels.
         prediction: (n, C, l), in the arithmetic's dtype, and 0 where a pixel does not count.
         target: Labels (n, l), 0 where a pixel does not count, or values as `prediction`.
         weight: (n, 1 or C, l), 0 where a pixel does not count, or None for 1 everywhere.
@@ -42,12 +42,12 @@ class Chunk(NamedTuple):
     maps: Mapping[str, Tensor]
 
     def weighted(self, values: Tensor) -> Tensor:
-        """Values (n, C, l) times the pixels' weights."""
+        """Returns values (n, C, l) times the pixels' weights."""
         return values if self.weight is None else values * self.weight
 
 
 class Chunks:
-    """Reads a batch chunk by chunk, through scratch buffers that serve every chunk again.
+    """Reads a batch chunk by chunk, through scratch buffers that all chunks share.
 
     A subclass writes `measure` and `write_slope`, which see one chunk.
 
@@ -56,7 +56,7 @@ class Chunks:
         plan: The sums that are wanted, or whose slopes are given.
 
     Attributes:
-        size: How many elements of the predictions make a chunk on a CPU.
+        size: The number of elements of the predictions in a chunk on a CPU.
     """
 
     size: ClassVar[int]
@@ -64,7 +64,7 @@ class Chunks:
     def __init__(self, pixels: PixelBatch, plan: Plan) -> None:
         self.source = pixels
         self.plan = plan
-        self.others = pixel_sums(plan)
+        self.extra_sums = pixel_sums(plan)
         self.on_cpu = pixels.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(pixels.prediction.dtype)
         self.class_weights = self._per_class(pixels.class_weights)
@@ -85,10 +85,10 @@ class Chunks:
         parts: dict[int, list[dict[str, Tensor]]] = {}  # of the same samples
         for chunk in self.chunks():
             parts.setdefault(chunk.samples.start, []).append(self.measure(chunk))
-        whole = [_added(same) for same in parts.values()]
-        if len(whole) == 1:
-            return whole[0]
-        return {name: torch.cat([sums[name] for sums in whole]) for name in whole[0]}
+        sums = [_added(same) for same in parts.values()]
+        if len(sums) == 1:
+            return sums[0]
+        return {name: torch.cat([each[name] for each in sums]) for name in sums[0]}
 
     def gradient(self, upstream: Mapping[str, Tensor]) -> Tensor:
         """Returns the gradient with respect to the logits, from those with respect to the sums."""
@@ -113,7 +113,7 @@ class Chunks:
                 yield self._chunk(slice(first, first + together), slice(start, stop))
 
     def buffer(self, name: str, like: Tensor) -> Tensor:
-        """Scratch of the shape of `like` (n, C, l), with the channels in memory as there."""
+        """Returns scratch memory of the shape and memory layout of `like` (n, C, l)."""
         channels_last = like.shape[1] > 1 and like.stride(1) == 1
         key = (name, like.shape, channels_last)
         if key not in self._views:
@@ -196,7 +196,7 @@ class Chunks:
 
 
 def _added(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Returns the sums over all pixels of some samples, of those over parts of them."""
+    """Adds up the sums over parts of the pixels of some samples."""
     return {name: functools.reduce(torch.add, [p[name] for p in parts]) for name in parts[0]}
 
 
@@ -210,12 +210,12 @@ def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
 
 
 def _spans(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """PixelValues of a range of pixels, of whole rows or of less than one."""
+    """Yields the parts of a range of pixels, of whole rows or of less than one."""
     length = most - most % _ROW if most > _ROW else most
-    whole = count - count % _ROW
-    for start in range(0, whole, length):
-        yield start, min(start + length, whole)
-    for start in range(whole, count, length):
+    end_of_rows = count - count % _ROW
+    for start in range(0, end_of_rows, length):
+        yield start, min(start + length, end_of_rows)
+    for start in range(end_of_rows, count, length):
         yield start, min(start + length, count)
 
 
@@ -232,5 +232,5 @@ def total(values: Tensor) -> Tensor:
 
 
 def _rows(values: Tensor, length: int) -> Tensor:
-    """Returns the last dimension cut into rows."""
+    """Cuts the last dimension into rows."""
     return values.reshape(*values.shape[:-1], -1, length)

@@ -44,11 +44,11 @@ class PixelSum:
     names: tuple[str, ...]
 
     @abstractmethod
-    def values(self, parts: PixelValues) -> dict[str, Tensor]:
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
         """Returns the summands by name, without pixel weights."""
 
     @abstractmethod
-    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
         """Returns the derivative with respect to p of the sum of `upstream` times `values`."""
 
 
@@ -57,13 +57,13 @@ class SquaredError(PixelSum):
 
     names = ("squared_error",)
 
-    def values(self, parts: PixelValues) -> dict[str, Tensor]:
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
         """Returns the squared error."""
-        return {"squared_error": _error(parts).square()}
+        return {"squared_error": _error(pixel).square()}
 
-    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
         """Twice the error, times `upstream`."""
-        return _error(parts) * (2 * upstream["squared_error"])
+        return _error(pixel) * (2 * upstream["squared_error"])
 
 
 class Semimetric(PixelSum):
@@ -71,10 +71,10 @@ class Semimetric(PixelSum):
 
     names = tuple(row.key for row in SEMIMETRIC.rows)
 
-    def values(self, parts: PixelValues) -> dict[str, Tensor]:
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
         """Returns the true positives, false positives and false negatives of a pixel."""
-        p, g = parts.p, torch.as_tensor(parts.g).to(parts.p)
-        missing, none = _missing(parts), torch.zeros_like(p)
+        p, g = pixel.p, torch.as_tensor(pixel.g).to(pixel.p)
+        missing, none = _missing(pixel), torch.zeros_like(p)
         below = missing > 0
         counts = (
             torch.where(below, p, g),
@@ -83,10 +83,10 @@ class Semimetric(PixelSum):
         )
         return dict(zip(self.names, counts, strict=True))
 
-    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
         """Returns the false positives' upstream above g, and below it hits minus misses."""
         hit, extra, missed = (upstream[name] for name in self.names)
-        return torch.where(_missing(parts) > 0, hit - missed, extra)
+        return torch.where(_missing(pixel) > 0, hit - missed, extra)
 
 
 class OfMap(PixelSum):
@@ -96,26 +96,26 @@ class OfMap(PixelSum):
         self.map_key = of_map.map_key
         self.names = (of_map.hit, of_map.missed)
 
-    def values(self, parts: PixelValues) -> dict[str, Tensor]:
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
         """Returns the map where it is predicted, and where it is not."""
-        (hit, missed), of_map = self.names, parts.maps[self.map_key]
-        return {hit: parts.p * of_map, missed: parts.q * of_map}
+        (hit, missed), of_map = self.names, pixel.maps[self.map_key]
+        return {hit: pixel.p * of_map, missed: pixel.q * of_map}
 
-    def slope(self, upstream: Mapping[str, Tensor], parts: PixelValues) -> Tensor:
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
         """Returns the map, times the difference of both in `upstream`."""
         hit, missed = (upstream[name] for name in self.names)
-        return (hit - missed) * parts.maps[self.map_key]
+        return (hit - missed) * pixel.maps[self.map_key]
 
 
-def _missing(parts: PixelValues) -> Tensor:
+def _missing(pixel: PixelValues) -> Tensor:
     """Returns the difference g - p, in the digits of the smaller of p and 1 - p."""
-    g = torch.as_tensor(parts.g).to(parts.p)
-    return torch.where(g > 0.5, parts.q - (1 - g), g - parts.p)
+    g = torch.as_tensor(pixel.g).to(pixel.p)
+    return torch.where(g > 0.5, pixel.q - (1 - g), g - pixel.p)
 
 
-def _error(parts: PixelValues) -> Tensor:
+def _error(pixel: PixelValues) -> Tensor:
     """Returns the difference p - g."""
-    p, q, g, _ = parts
+    p, q, g, _ = pixel
     if isinstance(g, Tensor):
         return p * (1 - g) - q * g
     return p if g == 0 else -q
@@ -134,17 +134,17 @@ class FocalParameters(NamedTuple):
     gamma: float | Tensor
     alpha: float | Tensor
 
-    def value(self, error: Tensor, surprise: Tensor) -> Tensor:
-        """Alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
-        return error.pow(self.gamma).mul_(self.alpha).mul_(surprise)
+    def value(self, error: Tensor, nll: Tensor) -> Tensor:
+        """Returns alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
+        return error.pow(self.gamma).mul_(self.alpha).mul_(nll)
 
-    def slope(self, p: Tensor, error: Tensor, surprise: Tensor) -> Tensor:
+    def slope(self, p: Tensor, error: Tensor, nll: Tensor) -> Tensor:
         """Returns its derivative by the logit of e: alpha e^gamma (gamma p s + e).
 
         Where e is close to 1, p must have digits of its own, since s is large there.
         """
-        rise = (p * surprise).mul_(self.gamma).add_(error).mul_(self.alpha)
-        return rise.mul_(error.pow(self.gamma))
+        slope = (p * nll).mul_(self.gamma).add_(error).mul_(self.alpha)
+        return slope.mul_(error.pow(self.gamma))
 
 
 def focal_of_class(focal: FocalSum, index: int) -> FocalParameters:

@@ -29,25 +29,25 @@ class SigmoidChunks(Chunks):
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the gradients of a pixel, each (N, C, 1).
 
-        That with respect to w p is f (1 - g) + (t - n) g = f + g `rise`, and that with respect
-        to w times its cross-entropy is `rate`, a c.
+        The gradient with respect to w p is f (1 - g) + (t - n) g = f + g `by_target`, and with
+        respect to w times its cross-entropy it is `rate`, a c.
         """
         slopes: dict[str, Tensor] = {}
         if "true_positive" in upstream:
             f = upstream["false_positive"]
-            rise = upstream["true_positive"] - upstream["false_negative"] - f
-            slopes = {"f": f.unsqueeze(-1), "rise": rise.unsqueeze(-1)}
+            by_target = upstream["true_positive"] - upstream["false_negative"] - f
+            slopes = {"f": f.unsqueeze(-1), "by_target": by_target.unsqueeze(-1)}
         if "cross_entropy" in upstream:
             rate = upstream["cross_entropy"]
             rate = rate if self.class_weights is None else rate * self.class_weights
             slopes["rate"] = rate.unsqueeze(-1)
         taken = (*(row.key for row in REGION.rows), "cross_entropy")
-        rest = {name: g.unsqueeze(-1) for name, g in upstream.items() if name not in taken}
-        return slopes | rest
+        extra = {name: g.unsqueeze(-1) for name, g in upstream.items() if name not in taken}
+        return slopes | extra
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """Returns the sums over a chunk, each (n, C)."""
-        sums = self._counts(chunk) | self._further(chunk)
+        sums = self._counts(chunk) | self._extra(chunk)
         if REGION in self.plan.sums:
             sums |= self._region(chunk)
         if CROSS_ENTROPY in self.plan.sums:
@@ -58,11 +58,11 @@ class SigmoidChunks(Chunks):
         """Writes the gradient of a chunk."""
         p, q = self._probabilities(chunk.prediction)
         slope = torch.zeros((), dtype=self.dtype, device=p.device)
-        if "rise" in upstream:
+        if "by_target" in upstream:
             slope = self._mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
-        for pixel_sum in self.others:
-            rise = pixel_sum.slope(upstream, PixelValues(p, q, chunk.target, chunk.maps))
-            slope = rise.mul_(p).mul_(q).add_(slope)
+        for pixel_sum in self.extra_sums:
+            by_p = pixel_sum.slope(upstream, PixelValues(p, q, chunk.target, chunk.maps))
+            slope = by_p.mul_(p).mul_(q).add_(slope)
         for focal in self.plan.focals:
             slope = self._focal_slope(focal, upstream, p, q, chunk).add_(slope)
         if "rate" in upstream:
@@ -73,7 +73,7 @@ class SigmoidChunks(Chunks):
 
     def _mixed(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
         """Returns the gradient with respect to p: f (1 - g) + (t - n) g."""
-        return torch.mul(target, upstream["rise"], out=out).add_(upstream["f"])
+        return torch.mul(target, upstream["by_target"], out=out).add_(upstream["f"])
 
     def _probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p = torch.sigmoid(x, out=self.buffer("p", x))
@@ -100,13 +100,13 @@ class SigmoidChunks(Chunks):
         actual = total(chunk.weighted(chunk.target))
         return {"actual": actual, "pixel_weight": self._pixel_weight(chunk)}
 
-    def _further(self, chunk: Chunk) -> dict[str, Tensor]:
+    def _extra(self, chunk: Chunk) -> dict[str, Tensor]:
         """Returns the sums of other functions of the probability, and of focal losses."""
-        if not self.others and not self.plan.focals:
+        if not self.extra_sums and not self.plan.focals:
             return {}
         sums = self.map_totals(chunk)
         p, q = self._probabilities(chunk.prediction)
-        for pixel_sum in self.others:
+        for pixel_sum in self.extra_sums:
             values = pixel_sum.values(PixelValues(p, q, chunk.target, chunk.maps))
             sums |= {name: total(chunk.weighted(value)) for name, value in values.items()}
         for focal in self.plan.focals:
@@ -114,8 +114,8 @@ class SigmoidChunks(Chunks):
         return sums
 
     def _focal(self, focal: FocalSum, p: Tensor, q: Tensor, chunk: Chunk) -> Tensor:
-        """Returns the focal loss of each pixel, which is of both classes where targets are soft."""
-        positive, negative = self._surprises(chunk.prediction)
+        """Returns the focal loss of each pixel, of both classes if targets are soft."""
+        positive, negative = self._nlls(chunk.prediction)
         foreground = focal_of_class(focal, 1).value(q, positive)
         background = focal_of_class(focal, 0).value(p, negative)
         return torch.lerp(background, foreground, chunk.target)
@@ -123,13 +123,13 @@ class SigmoidChunks(Chunks):
     def _focal_slope(
         self, focal: FocalSum, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, chunk: Chunk
     ) -> Tensor:
-        positive, negative = self._surprises(chunk.prediction)
+        positive, negative = self._nlls(chunk.prediction)
         foreground = focal_of_class(focal, 1).slope(p, q, positive).neg_()
         background = focal_of_class(focal, 0).slope(q, p, negative)
         return torch.lerp(background, foreground, chunk.target).mul_(upstream[focal.name])
 
-    def _surprises(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """-log p and -log q."""
+    def _nlls(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns -log p and -log q."""
         log = _log_part(x, self.buffer("log", x))
         return log - x.clamp(max=0), log + x.clamp(min=0)
 
@@ -150,7 +150,7 @@ class SigmoidChunks(Chunks):
         return total(chunk.weight).expand(samples, classes)
 
     def _entropy(self, chunk: Chunk) -> Tensor:
-        """Binary cross-entropy, pos h softplus(-x) + (1 - h) softplus(x), in scratch.
+        """Returns binary cross-entropy, pos h softplus(-x) + (1 - h) softplus(x), in scratch.
 
         Large parts cancel first, as x - x h does where h = 1: the logarithm may be tiny.
         """
@@ -175,5 +175,5 @@ class SigmoidChunks(Chunks):
 
 
 def _log_part(x: Tensor, out: Tensor) -> Tensor:
-    """Log(1 + exp(-|x|)), the part of softplus(x) that is not linear."""
+    """Returns log(1 + exp(-|x|)), the part of softplus(x) that is not linear."""
     return torch.abs(x, out=out).mul_(-LOG2E).exp2_().log1p_()

@@ -30,39 +30,39 @@ _LEAST, _GREATEST = 1e-19, 1e18
 """The range in which exponentials need no maximum subtracted and their ratios fit float32."""
 
 _MISSED = 0.99
-"""Share of a class above which what is found, as a difference, has too few digits."""
+"""The missed share of a class above which hits, as a difference, have too few digits."""
 
 
 class _Exponentials(NamedTuple):
     """The softmax of a chunk, before the division.
 
     Attributes:
-        rest: exp(x - shift), and 0 at the label's class, (n, C, l).
-        own: That of the label's class, (n, l).
-        rest_total: The sum of `rest` over classes, (n, l).
-        whole: The sum over all classes, (n, l).
-        shift: What was subtracted from x, (n, 1, l), or None.
+        others: exp(x - shift), and 0 at the label, (n, C, l).
+        label: exp(x - shift) of the label, (n, l).
+        others_total: The sum of `others` over classes, (n, l).
+        all_total: The sum over all classes, (n, l).
+        shift: The number that was subtracted from x, (n, 1, l), or None.
     """
 
-    rest: Tensor
-    own: Tensor
-    rest_total: Tensor
-    whole: Tensor
+    others: Tensor
+    label: Tensor
+    others_total: Tensor
+    all_total: Tensor
     shift: Tensor | None
 
 
-class _Further(NamedTuple):
+class _ExtraSlopes(NamedTuple):
     """Gradients of sums beside counts and cross-entropy.
 
     Attributes:
-        rest: By the probabilities of classes that a pixel has not, (n, C, l), or None.
-        own: By that of its own, (n, l), or None.
-        surprise: That of focal losses by the logit of 1 - p of its own class, (n, l), or None.
+        others: With respect to the probabilities of other classes, (n, C, l), or None.
+        label: With respect to the label's probability, (n, l), or None.
+        nll: Of focal losses with respect to the logit of 1 - p_y, (n, l), or None.
     """
 
-    rest: Tensor | None
-    own: Tensor | None
-    surprise: Tensor | None
+    others: Tensor | None
+    label: Tensor | None
+    nll: Tensor | None
 
 
 class SoftmaxChunks(Chunks):
@@ -75,12 +75,12 @@ class SoftmaxChunks(Chunks):
         exponentials = self._exponentials(chunk)
         sums = self._counts(chunk) | self.map_totals(chunk)
         if CROSS_ENTROPY in self.plan.sums or self.plan.focals:
-            surprise = self._surprise(chunk, exponentials)
+            nll = self._nll(chunk, exponentials)
             for focal in self.plan.focals:
-                sums[focal.name] = self._focal(focal, surprise, chunk, exponentials)
+                sums[focal.name] = self._focal(focal, nll, chunk, exponentials)
             if CROSS_ENTROPY in self.plan.sums:
-                sums |= self._mean_entropy(chunk, surprise, exponentials)
-        sums |= self._further(chunk, exponentials)
+                sums |= self._mean_entropy(chunk, nll, exponentials)
+        sums |= self._extra(chunk, exponentials)
         if REGION in self.plan.sums:
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
@@ -99,43 +99,45 @@ class SoftmaxChunks(Chunks):
         }
 
     def _focal(
-        self, focal: FocalSum, surprise: Tensor, chunk: Chunk, exponentials: _Exponentials
+        self, focal: FocalSum, nll: Tensor, chunk: Chunk, exponentials: _Exponentials
     ) -> Tensor:
-        error = exponentials.rest_total / exponentials.whole
-        losses = focal_of_labels(focal, chunk.target, error).value(error, surprise)
+        error = exponentials.others_total / exponentials.all_total
+        losses = focal_of_labels(focal, chunk.target, error).value(error, nll)
         return total(losses if chunk.weight is None else losses * chunk.weight.squeeze(1))
 
-    def _further(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
+    def _extra(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
         """Returns the sums of other functions of the probability."""
         sums: dict[str, Tensor] = {}
-        if not self.others:
+        if not self.extra_sums:
             return sums
-        rest, own = self._parts(chunk, exponentials)
-        labels, classes = chunk.target, rest.p.shape[1]
-        for pixel_sum in self.others:
-            of_own = pixel_sum.values(own)
-            for name, values in pixel_sum.values(rest).items():
-                of_labels = of_own[name]
+        others, label = self._pixel_values(chunk, exponentials)
+        labels, classes = chunk.target, others.p.shape[1]
+        for pixel_sum in self.extra_sums:
+            of_label = pixel_sum.values(label)
+            for name, values in pixel_sum.values(others).items():
+                of_labels = of_label[name]
                 if chunk.weight is not None:
                     of_labels = of_labels * chunk.weight.squeeze(1)
                 sums[name] = total(chunk.weighted(values)) + _by_label(of_labels, labels, classes)
         return sums
 
-    def _parts(self, chunk: Chunk, exponentials: _Exponentials) -> tuple[PixelValues, PixelValues]:
+    def _pixel_values(
+        self, chunk: Chunk, exponentials: _Exponentials
+    ) -> tuple[PixelValues, PixelValues]:
         """Returns the pixel values of all other classes, (n, C, l), and of the label, (n, l).
 
         In the former, p and q are 0 at the label.
         """
-        rest, own, rest_total, whole, _ = exponentials
+        others, label, others_total, all_total, _ = exponentials
         index = chunk.target.unsqueeze(1)
-        p = torch.div(rest, whole.unsqueeze(1), out=self.buffer("rest", rest))
+        p = torch.div(others, all_total.unsqueeze(1), out=self.buffer("rest", others))
         q = p
         if self.plan.maps:
             q = torch.sub(1, p, out=self.buffer("rest q", p)).scatter_(1, index, 0)
-        own_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
+        label_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
         return (
             PixelValues(p, q, 0.0, chunk.maps),
-            PixelValues(own / whole, rest_total / whole, 1.0, own_maps),
+            PixelValues(label / all_total, others_total / all_total, 1.0, label_maps),
         )
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
@@ -144,7 +146,7 @@ class SoftmaxChunks(Chunks):
         if self.on_cpu:  # elsewhere, the check would drain a queue
             scaled = torch.mul(x, LOG2E, out=self.buffer("p", x))
             result = self._split(scaled, chunk.target, None)
-            if result.own.min() > _LEAST and result.whole.max() < _GREATEST:
+            if result.label.min() > _LEAST and result.all_total.max() < _GREATEST:
                 return result
         shift = x.amax(1, keepdim=True)
         scaled = torch.sub(x, shift, out=self.buffer("p", x)).mul_(LOG2E)
@@ -152,10 +154,10 @@ class SoftmaxChunks(Chunks):
 
     def _split(self, scaled: Tensor, labels: Tensor, shift: Tensor | None) -> _Exponentials:
         exponentials, index = scaled.exp2_(), labels.unsqueeze(1)
-        own = exponentials.gather(1, index).squeeze(1)
-        rest = exponentials.scatter_(1, index, 0)
-        rest_total = rest.sum(1)
-        return _Exponentials(rest, own, rest_total, own + rest_total, shift)
+        label = exponentials.gather(1, index).squeeze(1)
+        others = exponentials.scatter_(1, index, 0)
+        others_total = others.sum(1)
+        return _Exponentials(others, label, others_total, label + others_total, shift)
 
     def _mean_entropy(
         self, chunk: Chunk, entropy: Tensor, exponentials: _Exponentials
@@ -166,7 +168,7 @@ class SoftmaxChunks(Chunks):
             entropy = entropy * of_labels
             weight = of_labels if weight is None else of_labels * weight.squeeze(1)
         if self.source.options.label_smoothing > 0:
-            mean = self._mean_surprise(chunk.prediction, exponentials)
+            mean = self._mean_nll(chunk.prediction, exponentials)
             entropy = torch.lerp(entropy, mean, self.source.options.label_smoothing)
         if chunk.weight is not None:
             entropy = entropy * chunk.weight.squeeze(1)
@@ -174,19 +176,19 @@ class SoftmaxChunks(Chunks):
         summed = self.count(pixels) if weight is None else total(weight.reshape(samples, pixels))
         return {"cross_entropy": total(entropy), "weight": summed.expand(samples)}
 
-    def _surprise(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
+    def _nll(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
         """-log p of the labels, (n, l): log(1 + odds) where that neither over- nor underflows."""
-        odds = exponentials.rest_total / exponentials.own
+        odds = exponentials.others_total / exponentials.label
         if exponentials.shift is None:
             return _log1p(odds)
-        log_total = exponentials.whole.log()
-        own = chunk.prediction.gather(1, chunk.target.unsqueeze(1)) - exponentials.shift
-        return torch.where(odds < 1, _log1p(odds), log_total - own.squeeze(1))
+        log_total = exponentials.all_total.log()
+        label = chunk.prediction.gather(1, chunk.target.unsqueeze(1)) - exponentials.shift
+        return torch.where(odds < 1, _log1p(odds), log_total - label.squeeze(1))
 
-    def _mean_surprise(self, x: Tensor, exponentials: _Exponentials) -> Tensor:
+    def _mean_nll(self, x: Tensor, exponentials: _Exponentials) -> Tensor:
         """Returns the mean over classes of -log p times their weights, (n, l)."""
         shares = self._classes(x) / x.shape[1]
-        log_total = exponentials.whole.log()
+        log_total = exponentials.all_total.log()
         if exponentials.shift is not None:
             log_total = log_total + exponentials.shift.squeeze(1)
         return shares.sum() * log_total - torch.matmul(shares, x)
@@ -195,18 +197,18 @@ class SoftmaxChunks(Chunks):
         self, chunk: Chunk, exponentials: _Exponentials, actual: Tensor
     ) -> dict[str, Tensor]:
         """Uses up the exponentials."""
-        rest, own, rest_total, whole, _ = exponentials
-        weight = torch.ones_like(own) if chunk.weight is None else chunk.weight.squeeze(1)
-        scale = weight / whole
-        labels, classes = chunk.target, rest.shape[1]
-        missed = _by_label(rest_total * scale, labels, classes)
+        others, label, others_total, all_total, _ = exponentials
+        weight = torch.ones_like(label) if chunk.weight is None else chunk.weight.squeeze(1)
+        scale = weight / all_total
+        labels, classes = chunk.target, others.shape[1]
+        missed = _by_label(others_total * scale, labels, classes)
         if self.on_cpu and not (missed > _MISSED * actual).any():
             hit = actual - missed
         else:
-            hit = _by_label(own * scale, labels, classes)
+            hit = _by_label(label * scale, labels, classes)
         return {
             "true_positive": hit,
-            "false_positive": total(rest.mul_(scale.unsqueeze(1))),
+            "false_positive": total(others.mul_(scale.unsqueeze(1))),
             "false_negative": missed,
         }
 
@@ -214,84 +216,91 @@ class SoftmaxChunks(Chunks):
         """Writes the gradient of a chunk."""
         labels = chunk.target
         exponentials = self._exponentials(chunk)
-        further = self._further_slopes(upstream, chunk, exponentials)
-        rest, own, rest_total, whole, _ = exponentials
-        scale = whole.reciprocal_()
-        p, p_own, q_own = rest.mul_(scale.unsqueeze(1)), own * scale, rest_total * scale
+        extra = self._extra_slopes(upstream, chunk, exponentials)
+        others, label, others_total, all_total, _ = exponentials
+        scale = all_total.reciprocal_()
+        p, p_label, q_label = others.mul_(scale.unsqueeze(1)), label * scale, others_total * scale
         slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
-        shift, own_slope = self._slopes(upstream, labels, p, p_own, q_own, further)
-        rises = further.rest
+        shift, label_slope = self._slopes(upstream, labels, p, p_label, q_label, extra)
+        slopes = extra.others
         if "true_positive" in upstream:
             f = upstream["false_positive"].unsqueeze(-1)
-            rises = f if rises is None else rises.add_(f)
-        if rises is None:
+            slopes = f if slopes is None else slopes.add_(f)
+        if slopes is None:
             torch.mul(p, shift.unsqueeze(1), out=slope)
         else:
-            torch.add(rises, shift.unsqueeze(1), out=slope).mul_(p)
+            torch.add(slopes, shift.unsqueeze(1), out=slope).mul_(p)
         if "cross_entropy" in upstream and self.source.options.label_smoothing > 0:
             slope.sub_(self._smoothing_rate(upstream["cross_entropy"]).unsqueeze(-1))
-        slope.scatter_(1, labels.unsqueeze(1), own_slope.unsqueeze(1))
+        slope.scatter_(1, labels.unsqueeze(1), label_slope.unsqueeze(1))
         if chunk.weight is not None:
             slope.mul_(chunk.weight)
         if slope is not out:
             out.copy_(slope)
 
-    def _further_slopes(
+    def _extra_slopes(
         self, upstream: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
-    ) -> _Further:
+    ) -> _ExtraSlopes:
         """Returns the slopes of sums beside counts and cross-entropy; keeps the exponentials."""
         labels = chunk.target
-        rest, own, surprise = None, None, None
-        if self.others:
-            parts, own_parts = self._parts(chunk, exponentials)
-            names = [name for s in self.others for name in s.names]
-            of_rest = {name: upstream[name].unsqueeze(-1) for name in names}
-            of_own = {name: upstream[name].gather(1, labels) for name in names}
-            rest = functools.reduce(torch.add, [s.slope(of_rest, parts) for s in self.others])
-            own = functools.reduce(torch.add, [s.slope(of_own, own_parts) for s in self.others])
+        others, label, nll = None, None, None
+        if self.extra_sums:
+            values_of_others, label_values = self._pixel_values(chunk, exponentials)
+            names = [name for s in self.extra_sums for name in s.names]
+            of_others = {name: upstream[name].unsqueeze(-1) for name in names}
+            of_label = {name: upstream[name].gather(1, labels) for name in names}
+            others = functools.reduce(
+                torch.add, [s.slope(of_others, values_of_others) for s in self.extra_sums]
+            )
+            label = functools.reduce(
+                torch.add, [s.slope(of_label, label_values) for s in self.extra_sums]
+            )
         for focal in self.plan.focals:
-            error = exponentials.rest_total / exponentials.whole
-            p = exponentials.own / exponentials.whole
-            side = focal_of_labels(focal, labels, error)
-            slope = side.slope(p, error, self._surprise(chunk, exponentials))
+            error = exponentials.others_total / exponentials.all_total
+            p = exponentials.label / exponentials.all_total
+            focal_of_label = focal_of_labels(focal, labels, error)
+            slope = focal_of_label.slope(p, error, self._nll(chunk, exponentials))
             slope = slope * upstream[focal.name].unsqueeze(1)
-            surprise = slope if surprise is None else surprise + slope
-        return _Further(rest, own, surprise)
+            nll = slope if nll is None else nll + slope
+        return _ExtraSlopes(others, label, nll)
 
     def _slopes(
         self,
         upstream: Mapping[str, Tensor],
         labels: Tensor,
         p: Tensor,
-        p_own: Tensor,
-        q_own: Tensor,
-        further: _Further,
+        p_label: Tensor,
+        q_label: Tensor,
+        extra: _ExtraSlopes,
     ) -> tuple[Tensor, Tensor]:
         """Returns the addend of f_j before the product with p_j, and the label's slope."""
-        shift = own_slope = torch.zeros((), dtype=self.dtype, device=p.device)
-        if "true_positive" in upstream or further.rest is not None:
-            change, spread = self._changes(upstream, labels, p, further)
-            shift, own_slope = -(spread + change * p_own), p_own * (change * q_own - spread)
+        shift = label_slope = torch.zeros((), dtype=self.dtype, device=p.device)
+        if "true_positive" in upstream or extra.others is not None:
+            change, mean_slope = self._changes(upstream, labels, p, extra)
+            shift, label_slope = (
+                -(mean_slope + change * p_label),
+                p_label * (change * q_label - mean_slope),
+            )
         if "cross_entropy" in upstream:
-            v, smooth_own = self._entropy_slopes(upstream["cross_entropy"], labels)
-            shift, own_slope = shift + v, own_slope + (smooth_own - v * q_own)
-        if further.surprise is not None:
-            v = torch.where(q_own > 0, further.surprise / q_own, 0)
-            shift, own_slope = shift + v, own_slope - further.surprise
-        return shift, own_slope
+            v, smoothed_label = self._entropy_slopes(upstream["cross_entropy"], labels)
+            shift, label_slope = shift + v, label_slope + (smoothed_label - v * q_label)
+        if extra.nll is not None:
+            v = torch.where(q_label > 0, extra.nll / q_label, 0)
+            shift, label_slope = shift + v, label_slope - extra.nll
+        return shift, label_slope
 
     def _changes(
-        self, upstream: Mapping[str, Tensor], labels: Tensor, p: Tensor, further: _Further
+        self, upstream: Mapping[str, Tensor], labels: Tensor, p: Tensor, extra: _ExtraSlopes
     ) -> tuple[Tensor, Tensor]:
         """Returns the gradient by the label's p, and the mean of those by the others', (n, l)."""
-        change = spread = torch.zeros((), dtype=self.dtype, device=p.device)
+        change = mean_slope = torch.zeros((), dtype=self.dtype, device=p.device)
         if "true_positive" in upstream:
             change = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
-            spread = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
-        if further.rest is not None and further.own is not None:
-            change = change + further.own
-            spread = spread + (further.rest * p).sum(1)
-        return change, spread
+            mean_slope = torch.matmul(upstream["false_positive"].unsqueeze(1), p).squeeze(1)
+        if extra.others is not None and extra.label is not None:
+            change = change + extra.label
+            mean_slope = mean_slope + (extra.others * p).sum(1)
+        return change, mean_slope
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Returns a v, and the smoothing's part of the label's slope, (n, l) or (n, 1)."""

@@ -86,37 +86,37 @@ class TritonKernel(Kernel):
             return "there is no GPU, and TRITON_INTERPRET=1 is not set, which runs it without one"
         return ""
 
-    def supports(self, pixels: PixelBatch, plan: Plan) -> str:
+    def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty where it does."""
-        prediction, options = pixels.prediction, pixels.options
+        prediction, options = batch.prediction, batch.options
         if prediction.device.type != _DEVICE:
             return f"it is for {_DEVICE} tensors, and the batch is on {prediction.device}"
         if not is_installed():
             return self.why_not_here()
         if not options.from_logits:
             return "it takes logits, and these are probabilities"
-        if pixels.is_exclusive and not pixels.is_label_map:
+        if batch.is_exclusive and not batch.is_label_map:
             return "it takes label maps with softmax, and the target is dense"
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
-        return lacking(plan, _NAMES, exclusive=pixels.is_exclusive)
+        return lacking(plan, _NAMES, exclusive=batch.is_exclusive)
 
-    def sums(self, pixels: PixelBatch, plan: Plan) -> Tensor:
+    def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Returns the sums, (S, N, C)."""
-        check_all(pixels.tensors(plan.map_keys))
-        sums: Tensor = _launch().sums(pixels, plan)
+        check_all(batch.tensors(plan.map_keys))
+        sums: Tensor = _launch().sums(batch, plan)
         return sums
 
-    def gradient(self, pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+    def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
-        check_all(pixels.tensors(plan.map_keys))
-        gradient: Tensor = _launch().gradient(pixels, plan, slopes)
+        check_all(batch.tensors(plan.map_keys))
+        gradient: Tensor = _launch().gradient(batch, plan, slopes)
         return gradient
 
-    def takes_analytic_terms(self, pixels: PixelBatch) -> bool:
+    def takes_analytic_terms(self, batch: PixelBatch) -> bool:
         """Returns whether one program holds all cells of samples and channels."""
-        samples, channels, _ = pixels.prediction.shape
-        is_here = pixels.prediction.device.type == _DEVICE and is_installed()
+        samples, channels, _ = batch.prediction.shape
+        is_here = batch.prediction.device.type == _DEVICE and is_installed()
         return is_here and samples * channels <= CELLS
 
     def losses(
@@ -129,7 +129,7 @@ class TritonKernel(Kernel):
         *,
         with_slopes: bool,
     ) -> AnalyticLosses:
-        """Losses of closed form, with their slopes."""
+        """Computes analytic terms, and their slopes."""
         closed: AnalyticLosses = _launch().losses(
             sums, exclusive, analytic, plan, dtype, with_slopes=with_slopes
         )

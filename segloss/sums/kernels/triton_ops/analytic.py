@@ -1,4 +1,4 @@
-"""Losses of closed form with their slopes, in Triton: one program for all cells."""
+"""Analytic terms and their slopes, in Triton: one program for all cells (sample, class)."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def losses_and_slopes(
     ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr, EXCLUSIVE: tl.constexpr,
     SAMPLES: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """Takes losses of closed form of sums (S, N, C), and their slopes (K, S, N, C).
+    """Computes analytic terms of sums (S, N, C), and their slopes (K, S, N, C).
 
     `numbers`, (T, 6) in float64, holds for each form its coefficient, and of a ratio the weights of
     hits, extra and missed ones, the smoothing and the exponent. `class_weights`, (W, C), holds the

@@ -26,26 +26,26 @@ from segloss.sums.kernels.triton_ops.layout import (
 from segloss.sums.plan import Plan
 
 
-def sums(pixels: PixelBatch, plan: Plan) -> Tensor:
+def sums(batch: PixelBatch, plan: Plan) -> Tensor:
     """Returns the sums (S, N, C) in float64."""
-    x = pixels.prediction
+    x = batch.prediction
     samples, channels, _ = x.shape
-    cut = _cut(pixels, plan)
+    cut = _cut(batch, plan)
     partial = x.new_empty((len(plan.rows), samples, cut.parts, channels), dtype=torch.float32)
     total = x.new_empty((len(plan.rows), samples, channels), dtype=torch.float64)
     with _device_of(x):
-        if pixels.is_exclusive:
+        if batch.is_exclusive:
             programs = samples * cut.parts * cut.class_tiles
-            common = _common(pixels, plan, cut, None)
-            inputs, sizes, settings = _exclusive(pixels, plan, cut)
+            common = _common(batch, plan, cut, None)
+            inputs, sizes, settings = _exclusive(batch, plan, cut)
             softmax.softmax_forward[(programs,)](
-                *inputs, _focal(pixels, plan), common, partial, *_shape(x), cut.parts, cut.tiles,
+                *inputs, _focal(batch, plan), common, partial, *_shape(x), cut.parts, cut.tiles,
                 cut.class_tiles, *sizes, **settings,
             )  # fmt: skip
         else:
-            inputs, sizes, settings = _independent(pixels, plan, cut)
+            inputs, sizes, settings = _independent(batch, plan, cut)
             sigmoid.sigmoid_forward[(samples * channels * cut.parts,)](
-                *inputs, _focal(pixels, plan), partial, *_shape(x), cut.parts, cut.tiles, *sizes,
+                *inputs, _focal(batch, plan), partial, *_shape(x), cut.parts, cut.tiles, *sizes,
                 **settings,
             )  # fmt: skip
         width = min(32, power_of_2(channels))
@@ -57,26 +57,26 @@ def sums(pixels: PixelBatch, plan: Plan) -> Tensor:
     return total
 
 
-def gradient(pixels: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+def gradient(batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
     """Returns the gradient with respect to the logits, of slopes (S, N, C)."""
-    x = pixels.prediction
+    x = batch.prediction
     samples, channels, _ = x.shape
-    cut = _cut(pixels, plan)
+    cut = _cut(batch, plan)
     out = torch.empty_like(x)
     slopes = slopes.to(x.device, torch.float64).contiguous()
     rounding = {"BY_HAND": INTERPRETED and x.dtype == torch.bfloat16}
     with _device_of(x):
-        if pixels.is_exclusive:
-            common = _common(pixels, plan, cut, slopes)
-            inputs, sizes, settings = _exclusive(pixels, plan, cut, out)
+        if batch.is_exclusive:
+            common = _common(batch, plan, cut, slopes)
+            inputs, sizes, settings = _exclusive(batch, plan, cut, out)
             softmax.softmax_backward[(samples * cut.blocks * cut.class_tiles,)](
-                *inputs, _focal(pixels, plan), common, slopes, out, *_shape(x), cut.blocks,
+                *inputs, _focal(batch, plan), common, slopes, out, *_shape(x), cut.blocks,
                 cut.class_tiles, *sizes, **settings, **rounding,
             )  # fmt: skip
         else:
-            inputs, sizes, settings = _independent(pixels, plan, cut, out)
+            inputs, sizes, settings = _independent(batch, plan, cut, out)
             sigmoid.sigmoid_backward[(samples * channels * cut.blocks,)](
-                *inputs, _focal(pixels, plan), slopes, out, *_shape(x), cut.blocks, *sizes,
+                *inputs, _focal(batch, plan), slopes, out, *_shape(x), cut.blocks, *sizes,
                 **settings, **rounding,
             )  # fmt: skip
     return out
@@ -91,7 +91,7 @@ def losses(
     *,
     with_slopes: bool,
 ) -> AnalyticLosses:
-    """Losses of closed form of sums (S, N, C), with their slopes."""
+    """Computes analytic terms of sums (S, N, C), and their slopes."""
     _, samples, channels = rows.shape
     table = analytic_table(analytic, plan, channels)
     values = rows.new_empty(len(analytic.addends))
@@ -124,9 +124,9 @@ def _device_of(tensor: Tensor) -> Any:
     return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
 
 
-def _cut(pixels: PixelBatch, plan: Plan) -> Cut:
-    samples, channels, count = pixels.prediction.shape
-    if pixels.is_exclusive:
+def _cut(batch: PixelBatch, plan: Plan) -> Cut:
+    samples, channels, count = batch.prediction.shape
+    if batch.is_exclusive:
         return cut_classes(count, samples, channels, rows_of(plan))
     return cut_channels(count, samples * channels)
 
@@ -136,14 +136,14 @@ def _shape(x: Tensor) -> tuple[int, int, int]:
     return samples, channels, count
 
 
-def _common(pixels: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
+def _common(batch: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
     """Returns the values that a pixel's classes share if a program does not hold all classes."""
     if cut.class_tiles == 1:
         return None
-    x = pixels.prediction
+    x = batch.prediction
     samples, channels, count = x.shape
     common = x.new_empty((3, samples, count), dtype=torch.float32)
-    inputs, sizes, settings = _exclusive(pixels, plan, cut)
+    inputs, sizes, settings = _exclusive(batch, plan, cut)
     softmax.softmax_tiles[(samples * cut.blocks,)](
         *inputs, slopes, common, samples, channels, count, cut.blocks, cut.class_tiles, *sizes,
         **settings,
@@ -152,78 +152,78 @@ def _common(pixels: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> 
 
 
 def _exclusive(
-    pixels: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
+    batch: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
     """Tensors, numbers and settings of the kernels of softmax."""
-    x, y, w = pixels.prediction, pixels.target, pixels.weight
-    class_weights, options = _dense(pixels.class_weights), pixels.options
-    maps, map_strides = _maps(pixels, plan)
+    x, y, w = batch.prediction, batch.target, batch.weight
+    class_weights, options = _dense(batch.class_weights), batch.options
+    maps, map_strides = _maps(batch, plan)
     w_n, _, w_p = _strides(w)
     numbers = (
-        _ignored(pixels), float(options.label_smoothing), *x.stride(), *y.stride(), w_n, w_p,
+        _ignored(batch), float(options.label_smoothing), *x.stride(), *y.stride(), w_n, w_p,
         *(() if out is None else out.stride()), map_strides,
     )  # fmt: skip
     settings = {
         "CLASS_WEIGHTS": class_weights is not None,
         "SLICES": cut.slices,
         "CLASSES": cut.classes,
-        **_settings(pixels, plan, cut),
+        **_settings(batch, plan, cut),
     }
     return (x, y, w, class_weights, maps), numbers, settings
 
 
 def _independent(
-    pixels: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
+    batch: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
     """Tensors, numbers and settings of the kernels of sigmoid."""
-    x, g, w = pixels.prediction, pixels.target, pixels.weight
-    class_weights, pos_weight = _dense(pixels.class_weights), _dense(pixels.pos_weight)
-    maps, map_strides = _maps(pixels, plan)
+    x, g, w = batch.prediction, batch.target, batch.weight
+    class_weights, pos_weight = _dense(batch.class_weights), _dense(batch.pos_weight)
+    maps, map_strides = _maps(batch, plan)
     pos_c = 0 if pos_weight is None or len(pos_weight) == 1 else 1
     numbers = (
-        _ignored(pixels), float(pixels.options.label_smoothing), *x.stride(), *_strides(g),
+        _ignored(batch), float(batch.options.label_smoothing), *x.stride(), *_strides(g),
         *_strides(w), *(() if out is None else out.stride()), pos_c, map_strides,
     )  # fmt: skip
     settings = {
         "CLASS_WEIGHTS": class_weights is not None,
         "POS_WEIGHT": pos_weight is not None,
-        **_settings(pixels, plan, cut),
+        **_settings(batch, plan, cut),
     }
     return (x, g, w, class_weights, pos_weight, maps), numbers, settings
 
 
-def _settings(pixels: PixelBatch, plan: Plan, cut: Cut) -> dict[str, Any]:
+def _settings(batch: PixelBatch, plan: Plan, cut: Cut) -> dict[str, Any]:
     return {
         "R": rows_of(plan),
-        "IGNORES": pixels.options.ignore_index is not None,
-        "WEIGHTED": pixels.weight is not None,
-        "SMOOTH": pixels.options.label_smoothing > 0,
+        "IGNORES": batch.options.ignore_index is not None,
+        "WEIGHTED": batch.weight is not None,
+        "SMOOTH": batch.options.label_smoothing > 0,
         "BLOCK": cut.block,
         "num_warps": cut.warps,
     }
 
 
-def _ignored(pixels: PixelBatch) -> int:
-    return 0 if pixels.options.ignore_index is None else pixels.options.ignore_index
+def _ignored(batch: PixelBatch) -> int:
+    return 0 if batch.options.ignore_index is None else batch.options.ignore_index
 
 
 def _dense(weights: Tensor | None) -> Tensor | None:
     return None if weights is None else weights.contiguous()
 
 
-def _focal(pixels: PixelBatch, plan: Plan) -> Tensor | None:
+def _focal(batch: PixelBatch, plan: Plan) -> Tensor | None:
     if not plan.focals:
         return None
-    x = pixels.prediction
-    numbers = focal_table(plan, x.shape[1] if pixels.is_exclusive else 2)
+    x = batch.prediction
+    numbers = focal_table(plan, x.shape[1] if batch.is_exclusive else 2)
     return on_device(numbers, x.device, torch.float32)
 
 
-def _maps(pixels: PixelBatch, plan: Plan) -> tuple[Any, Any]:
+def _maps(batch: PixelBatch, plan: Plan) -> tuple[Any, Any]:
     """Returns the maps with their strides, in tuples; None where there are none."""
     if not plan.maps:
         return None, None
-    maps = tuple(pixels.maps[key] for key in plan.map_keys)
+    maps = tuple(batch.maps[key] for key in plan.map_keys)
     return maps, tuple(map(_strides, maps))
 
 

@@ -1,4 +1,4 @@
-// Losses with a closed form, of the sums of a batch, and their slopes by these sums: means over
+// Analytic terms of the sums of a batch, and their slopes with respect to the sums: means over
 // pixels, and powers of overlap ratios.
 #pragma once
 
