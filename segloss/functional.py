@@ -2,7 +2,7 @@
 
 There is one for each term, such as `jaccard_loss`, made from the table of terms, and the compound
 of them. `functional.pyi` beside this file, which `scripts/term_stubs.py` writes, says the same to
-editors and type checkers. What is the same in every call, the terms, is kept between calls.
+editors and type checkers. The terms, which are the same in every call, are cached.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def seg_loss(
     """Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
     Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
-    `pixel_weights` for what it takes from the batch.
+    `pixel_weights` for its weights in the batch.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).

@@ -147,7 +147,7 @@ def seg_loss(
     r"""Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
     Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
-    `pixel_weights` for what it takes from the batch.
+    `pixel_weights` for its weights in the batch.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).

@@ -1,7 +1,7 @@
-"""Maps made of masks in the data loader: distances and skeletons, for the losses that need them.
+"""Maps made from masks in the data loader: distances and skeletons, for the losses that need them.
 
-They are transforms as those of Albumentations: called with keywords, they return the same with one
-entry more. Run them after all that bends, crops or scales the mask, on the CPU, once per sample.
+They are transforms in Albumentations' style: called with keywords, they return the same with one
+entry more. Run them after all transforms that bend, crop or scale the mask, on the CPU.
 They need NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
 """
 
@@ -32,7 +32,7 @@ class MaskMap:
         n_classes: The number of classes. For 2 there is one map, of the foreground; above, one for
             each class, the background (0) included.
         mask_key: The name of the mask among the keywords.
-        out_key: The name of the maps in what is returned.
+        out_key: The name of the maps in the result.
 
     The mask is a label map (H, W) or (D, H, W), a NumPy array or a tensor on the CPU, of any dtype
     that holds whole numbers. Labels outside of 0 to `n_classes` - 1, such as 255, belong to no
@@ -92,7 +92,7 @@ class SignedDistanceMap(MaskMap):
     Args:
         n_classes: The number of classes; for 2, one map of the foreground, above one for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
-        out_key: The name of the maps in what is returned, (C, *spatial), float32.
+        out_key: The name of the maps in the result, (C, *spatial), float32.
         spacing: The size of a pixel along each axis, or one number for all; None: 1, so that
             distances are in pixels. d is the smallest of them, the largest at which no pixel inside
             is positive. Where pixels are not cubes, the border is therefore 0 along the finest axis
@@ -155,13 +155,13 @@ class SkeletonMap(MaskMap):
 
     The skeleton of the foreground, all classes but the background together, is dilated by
     `radius` pixels, and its pixels are those of the class that they have in the mask. So the maps
-    are 1 along the middle of what is thin and long, and 0 elsewhere; the background's is 0.
+    are 1 along the middle of thin structures, and 0 elsewhere; the background's map is 0.
 
     Args:
         n_classes: The number of classes; for 2, one map of the foreground, above one for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
-        out_key: The name of the maps in what is returned, (C, *spatial), float32, 0 or 1.
-        radius: By how many steps from pixel to pixel, along the axes, the skeleton is dilated;
+        out_key: The name of the maps in the result, (C, *spatial), float32, 0 or 1.
+        radius: The number of steps from pixel to pixel, along the axes, of the dilation;
             0: not at all. The paper's is 2.
 
     Pixels whose label is not a class do not count as foreground. A blob of a few pixels may have no
@@ -212,7 +212,7 @@ class SkeletonMap(MaskMap):
 def _signed_distance(inside: Array, spacing: Sequence[float]) -> Array:
     numpy, distance = _library("numpy"), _library("scipy.ndimage").distance_transform_edt
     depth = numpy.maximum(distance(inside, sampling=spacing) - min(spacing), 0)
-    return distance(~inside, sampling=spacing) - depth  # of which one is 0
+    return distance(~inside, sampling=spacing) - depth  # one of them is 0
 
 
 def _skeleton(foreground: Array, radius: int) -> Array:

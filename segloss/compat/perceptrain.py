@@ -74,7 +74,7 @@ def mse_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
     Args:
         batch: (input, target), or the mapping that a physics-informed model takes: its outputs,
             a mapping of residuals, are compared with 0, each as a metric, and added up.
-        model: What predicts.
+        model: The model.
 
     Example:
         >>> mse_loss((torch.ones(1, 2), torch.zeros(1, 2)), nn.Identity())
@@ -113,7 +113,7 @@ def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
     """Returns the loss function called "mse" or "cross_entropy"; a function as it is.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: There is no such function.
     """
     if loss_fn is None:
         return mse_loss

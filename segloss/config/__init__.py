@@ -1,4 +1,4 @@
-"""Losses from configs: a text is read, its dialect makes specs of it, and these are built."""
+"""Losses from configs: reads them, turns their dialect into specs, and builds losses."""
 
 from segloss.config.build import (
     build_compound_loss_from_config,

@@ -1,4 +1,4 @@
-"""Losses from configs: every dialect is read into one list of specs, and one builder makes losses.
+"""Builds losses from configs: every dialect is read into specs, from which losses are built.
 
 Paths in error messages are those of the config, such as `loss_params.compound_loss.loss_list[1]`.
 """
@@ -27,9 +27,9 @@ from segloss.losses.schedule import WeightSchedule
 def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
     """Builds the loss that a training config describes.
 
-    The first of these keys that is there decides: `loss_params.compound_loss`,
+    The first of these keys that is present decides: `loss_params.compound_loss`,
     `loss_params.multi_loss` (or `multiloss`), `loss`, `losses`, `model_config.<model>.losses`. All
-    give a `MultiLoss`, but for `loss`, which gives a `Loss`. The rest of the config is left alone.
+    give a `MultiLoss`, except `loss`, which gives a `Loss`. The rest of the config is left alone.
 
     Args:
         cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.

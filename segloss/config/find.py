@@ -1,4 +1,4 @@
-"""Finding the loss in a training config, in whichever dialect it is written."""
+"""Finds the loss in a training config, in any dialect."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
 def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
     """Builds a pre-process: an instance of a class, or a function with its arguments bound."""
-    """Returns a pre-process: an instance of a class, or a function, with its arguments bound."""
     block = check_block(entry, path)
     target = target_of(block, path, allow)
     if inspect.isclass(target):
@@ -134,7 +133,7 @@ def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path:
 def _with_tensors(
     target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], path: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Returns the arguments, with lists of numbers made tensors where only a tensor will do."""
+    """Converts lists of numbers to tensors for parameters that take nothing else."""
     signature = _signature(target)
     if signature is None:
         return tuple(args), kwargs

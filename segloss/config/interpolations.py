@@ -1,7 +1,7 @@
 """Checks of a config's interpolations, which may point at its other values, in bounded number.
 
 OmegaConf's resolvers (`${oc.env:HOME}`, and all that a program registers) run code, so a config
-may use those alone that are allowed. Whatever OmegaConf is asked to resolve is followed here
+may use only those that are allowed. Everything that OmegaConf will resolve is followed here
 first, without running anything.
 """
 
@@ -32,7 +32,7 @@ class _Place(NamedTuple):
 
 
 class Interpolations:
-    """Checks what OmegaConf is about to resolve.
+    """Checks the values that OmegaConf is about to resolve.
 
     Args:
         config: The config, or a part of a larger one.
@@ -50,8 +50,8 @@ class Interpolations:
 
         Args:
             path: The path; empty: the config itself.
-            of: What messages call it.
-            whole: Whether all that is in the value is to be resolved too.
+            of: Its name in messages.
+            whole: True if everything inside the value will be resolved too.
 
         Raises:
             ValueError: It takes a resolver that is not allowed, points at nothing, or in a circle,
@@ -67,7 +67,7 @@ class Interpolations:
             raise ValueError(f"{of} can't be resolved: {error}") from None
 
     def _visit(self, place: _Place, depth: int) -> None:
-        """Resolves all that is in a value."""
+        """Resolves everything inside a value."""
         self._spend(depth)
         value, path = self._resolved(place, depth)
         if isinstance(value, (Mapping, list)):

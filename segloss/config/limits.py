@@ -1,7 +1,7 @@
 """Limits on the size of a config, which are checked before anything is parsed.
 
 A few lines of YAML can stand for more values than any memory holds, by aliases of aliases, and
-deep nesting ends the recursion of whoever reads it. A config of losses is far from these limits.
+deep nesting exhausts the recursion of its readers. A config of losses is far from these limits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_config_file(path: str | Path) -> str:
 
     Raises:
         FileNotFoundError: There is no regular file at the path.
-        ValueError: It is too large, or no text in UTF-8.
+        ValueError: It is too large, or is not UTF-8 text.
     """
     if not _is_regular(path):
         raise FileNotFoundError(

@@ -38,7 +38,7 @@ COMPOUND_KEYS = (
 
 
 class ConfigSource(NamedTuple):
-    """A config, and what checks its interpolations before they are resolved."""
+    """A config, and the checker of its interpolations."""
 
     nodes: DictConfig
     interpolations: Interpolations
@@ -81,7 +81,7 @@ def _parsed(text: str) -> Any:
         return OmegaConf.create(text) if text.strip() else OmegaConf.create()
     except RecursionError:
         raise
-    except Exception as error:  # YAML's constructors raise any, of a number or date that is none
+    except Exception as error:  # YAML's constructors raise any error for a malformed number or date
         raise ValueError(f"The config can't be read: {_cut(error)}") from error
 
 
@@ -123,7 +123,7 @@ def plain_mapping(
 ) -> dict[str, Any]:
     """Returns the node as plain dicts and lists, interpolations resolved.
 
-    It stands at `place` in the config, or where messages say, at `path`.
+    It stands at `place` in the config; None: at `path`, its name in messages.
     """
     if not isinstance(node, DictConfig):
         raise TypeError(f"{path} must be a mapping, got {shown(node)}.")
@@ -160,5 +160,5 @@ def error_path(path: str) -> Iterator[None]:
         raise TypeError(f"{path}: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except Exception as error:  # of a library's constructor, such as an assertion
+    except Exception as error:  # an error of a library's constructor, such as an assertion
         raise ValueError(f"{path}: {type(error).__name__} {error}") from error

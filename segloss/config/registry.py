@@ -20,7 +20,7 @@ _BUILT_IN: dict[str, str] = {
     "crossfield_align": "segloss.CrossfieldAlignLoss",
     "crossfield_align90": "segloss.CrossfieldAlign90Loss",
     "crossfield_smooth": "segloss.CrossfieldSmoothLoss",
-    "dice": "segloss.compat.tutorial.DiceLoss",  # by this name since before there were modes
+    "dice": "segloss.compat.tutorial.DiceLoss",  # as before there were modes
     "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
     "l1": "torch.nn.L1Loss",
     "mse": "torch.nn.MSELoss",
@@ -32,7 +32,7 @@ _BUILT_IN: dict[str, str] = {
     "soft_dice": "segloss.DiceLoss",
     "topk_cross_entropy": "segloss.TopKCrossEntropyLoss",
 }
-"""The targets of the losses that have a name from the start. They are imported when asked for."""
+"""The targets of losses that have a name from the start. They are imported on demand."""
 
 _registered: dict[str, type[nn.Module]] = {}
 
@@ -40,9 +40,9 @@ Registered = TypeVar("Registered", bound=type[nn.Module])
 
 
 def register_loss(name: str, *, override: bool = False) -> Callable[[Registered], Registered]:
-    """Registers a loss under a name, which configs then know: a decorator of its class.
+    """Registers the decorated loss under a name that configs can use.
 
-    A class of your own may take the name of a built-in loss, which it then stands for. The same
+    A class of your own may take the name of a built-in loss, and replaces it. The same
     class again, as when a notebook's cell is run again, replaces itself.
 
     Args:
@@ -83,7 +83,7 @@ def get_loss(name: str) -> type[nn.Module]:
     """Returns the class that is registered under a name.
 
     Raises:
-        ValueError: There is none; the message has the nearest names.
+        ValueError: There is none; the message suggests the nearest name.
     """
     check_text("name", name)
     if name in _registered:

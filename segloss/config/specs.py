@@ -1,4 +1,4 @@
-"""Specs of losses: every dialect of config is read into them, and they are built."""
+"""Specs of losses: every dialect of config is read into them before anything is built."""
 
 from __future__ import annotations
 

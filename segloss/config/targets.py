@@ -44,7 +44,8 @@ OWN: dict[str, str] = {
 }
 """The package's losses and pre-processes as configs name them, and the module of each.
 
-The first of a name is its namesake's."""
+If two share their last name, the first one serves for `NAMESAKES`.
+"""
 
 NAMESAKES = "pytorch_segmentation_models_trainer"
 """The package whose classes have namesakes here."""
@@ -74,8 +75,7 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
     """Returns the class that a `_target_` names.
 
     Args:
-        target: A dotted name, such as "segloss.SegLoss" or "torch.nn.CrossEntropyLoss", or the
-            name of a registered loss.
+        target: A dotted name, such as "segloss.SegLoss" or "torch.nn.CrossEntropyLoss".
         allow: Prefixes ("my_package.") or whole names that are allowed beside the known ones.
 
     Raises:
@@ -117,7 +117,7 @@ def _is_of_losses(target: str, package: str) -> bool:
 
 
 def _own(target: str, name: str) -> Callable[..., Any]:
-    """Returns one of the package's classes, by its public name or by the module that defines it."""
+    """Returns one of the package's classes, by its public name or its module's."""
     namesake = target.startswith(f"{NAMESAKES}.")
     for public, module in OWN.items():
         if not public.endswith(f".{name}"):

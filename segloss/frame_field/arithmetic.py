@@ -12,7 +12,7 @@ _SCHARR = (47.0, 162.0, 47.0)
 """Weights across a derivative that make it nearly independent of the direction."""
 
 _LAPLACIAN = (0.5, 1.0, 0.5, 1.0, -6.0, 1.0, 0.5, 1.0, 0.5)
-"""Its kernel of 3 by 3, row by row."""
+"""The 3 by 3 kernel of the derivative, row by row."""
 
 
 def alignment_error(z: Tensor, crossfield: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Maps out of batches, checked and in the precision in which they are computed."""
+"""Access to maps of batches, checked and in the precision of the computation."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def take_map(
     Args:
         batch: A mapping.
         key: The map's key.
-        batch_name: What the batch is called in messages.
-        channels: How many channels it must have, or None.
-        least: How many channels it must have at least.
+        batch_name: The name of the batch in messages.
+        channels: The number of channels that it must have, or None.
+        least: The least number of channels.
         like: A map whose N, H, W, device and dtype it must have or gets, and which makes it a
             truth, that must not require grad.
 
     Raises:
-        KeyError, TypeError, ValueError: The map is missing, or not as said.
+        KeyError, TypeError, ValueError: The map is missing or does not fit.
     """
     tensor, name = take(batch, key, batch_name), f"{batch_name}[{key!r}]"
     expected = f"(N, {channels or f'at least {least}'}, H, W)"
@@ -64,7 +64,7 @@ def take_gt_field(
     """Returns the directions of the walls, (N, 2, H, W): as they are, or from their angle.
 
     Raises:
-        KeyError, TypeError, ValueError: Both are missing, or not as `take_map` says.
+        KeyError, TypeError, ValueError: Both are missing, or do not fit.
     """
     if take_optional(gt_batch, field_key, "gt_batch") is not None:
         field = take_map(gt_batch, field_key, "gt_batch", channels=2, like=like)
@@ -97,7 +97,7 @@ def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
     """Returns a map that `ComputeSegGrads` has added to a batch, of a shape such as "(N, C, H, W)".
 
     Raises:
-        KeyError, TypeError, ValueError: It has not; the message says what to do.
+        KeyError, TypeError, ValueError: It has not been added; the message says what to do.
     """
     if take_optional(pred_batch, key, "pred_batch") is None:
         raise MissingKeyError(

@@ -73,7 +73,7 @@ class FrameFieldLoss(Loss):
         """Returns the loss of a batch."""
         maps = self.read(pred_batch, gt_batch)
         if maps[0].numel() == 0:
-            return maps[0].sum()  # 0, in the graph: a batch of no samples has no mean
+            return maps[0].sum()  # 0, in the graph: a batch without samples has no mean
         with without_autocast(maps[0].device):
             return self.energy(*maps)
 
@@ -133,7 +133,7 @@ class CrossfieldAlign90Loss(FrameFieldLoss):
     .. math:: \frac1{NHW} \sum \mathrm{clamp}(e - v, 0, 1)\,f(iz)
 
     with the edge and vertex masks e and v (channels 1 and 2 of the masks), so that corners, where
-    two walls meet, are left to their own. At least 0.
+    two walls meet, do not count. At least 0.
 
     The keyword arguments are those of `FrameFieldLoss`.
 
@@ -162,7 +162,7 @@ class CrossfieldAlign90Loss(FrameFieldLoss):
         return crossfield, field, self._masks(gt_batch, crossfield, least=VERTEX + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """Returns the mean alignment error on edges, across them, but for corners."""
+        """Returns the mean alignment error across edges, except at corners."""
         crossfield, field, masks = maps
         walls = (masks[:, EDGE] - masks[:, VERTEX]).clamp(0, 1)
         return (alignment_error(turned(field), crossfield) * walls).mean()

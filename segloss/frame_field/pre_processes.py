@@ -22,7 +22,7 @@ _FIELD_CHECKS = ValueChecks()
 Batches = tuple[dict[str, Any], dict[str, Any]]
 
 _FLAT = 1e-6
-"""Added to the norm of a gradient that is divided by it."""
+"""The number that is added to the norm of a gradient before dividing by it."""
 
 
 class ComputeSegGrads:
@@ -51,7 +51,7 @@ class ComputeSegGrads:
         self.seg_key = check_text("seg_key", seg_key)
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
-        """Returns the batches, with what is added."""
+        """Returns the batches with the added maps."""
         check_is_mapping(pred_batch, "pred_batch")
         seg = take_map(pred_batch, self.seg_key, "pred_batch")
         with without_autocast(seg.device):
@@ -77,7 +77,7 @@ def compute_gt_field(
         pred_batch: Left as it is.
         gt_batch: A mapping with the angle in radians, (N, 1, H, W).
         angle_key: The angle's key.
-        field_key: The key of what is added.
+        field_key: The key of the added directions.
 
     Raises:
         KeyError, TypeError, ValueError: There is no such angle.
@@ -98,17 +98,17 @@ class SegLossWeights:
 
     .. math:: w = \left(\frac1f + w_0\,e^{-d^2/\sigma^2}\right) \left(1 + \frac1{r s}\right)
 
-    with the frequency f of what a pixel is (`class_freq` of the class where its mask is set, what
+    with the frequency f of a pixel's class (`class_freq` of the class where its mask is set, what
     is left of 1 elsewhere), the distance d to the two nearest objects in pixels, the size s of the
     pixel's object, and r = sqrt(H W) / 2.
 
     Args:
-        use_dist: Whether the term with the distance is added.
-        use_size: Whether the factor with the size is there.
+        use_dist: Whether to add the term with the distance.
+        use_size: Whether to multiply by the factor with the size.
         w0: The weight of the gap between two objects that touch.
-        sigma: How wide a gap may be, in pixels, above 0.
+        sigma: The width of a gap in pixels, above 0.
         gt_key: The key of the masks in `gt_batch`, (N, C, H, W), of values in [0, 1].
-        weight_key: The key of what is added.
+        weight_key: The key of the added weights.
 
     `gt_batch` has "class_freq" (N, C), "distances" (N, 1, H, W) as parts of H + W, if used, and
     "sizes" (N, 1, H, W), as parts of the image's area, if used.

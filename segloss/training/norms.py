@@ -29,16 +29,16 @@ def compute_norms(
 ) -> int:
     """Sets the norms of losses to their averages over batches, on all ranks together.
 
-    Each rank takes its own batches until it has its share of `max_samples`, a batch always whole;
-    then all ranks, which must all call this, put their averages together. Gradients are off, for
+    Each rank takes its own batches, always whole, until it has its share of `max_samples`;
+    then the ranks, which must all call this, combine their averages. Gradients are off, for
     the computation of the batches too.
 
     Args:
         losses: One loss, or several, whose norms are forgotten first.
         batches: Pairs of pred_batch and gt_batch, such as `((model(x), y) for x, y in loader)`.
-        max_samples: How many samples of all ranks are enough, at least 1. None: what the losses'
+        max_samples: The number of samples of all ranks to take, at least 1. None: as the losses'
             `normalization_params` say, or 1000.
-        min_samples: How many there must be at least. None: what the losses'
+        min_samples: The least number of samples. None: as the losses'
             `normalization_params` say, or 0.
         on_samples: Called with the number of samples after each batch, to show progress.
 

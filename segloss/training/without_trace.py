@@ -1,7 +1,7 @@
 """Runs a model over training data, and restores all state afterwards.
 
-What training would see is put back afterwards: the model's tensors, random generators, and the
-attributes of datasets and samplers. Gradients are left to `torch.no_grad()`.
+Afterwards it restores the state that training would see: the model's tensors, random generators,
+and the attributes of datasets and samplers. Gradients are left to `torch.no_grad()`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from segloss.foundation.arguments import shown
 from segloss.losses.loss import Loss
 
 Undo = Callable[[], Any]
-"""Puts something back."""
+"""A function that restores some state."""
 
 Loader = TypeVar("Loader")
 
@@ -40,7 +40,7 @@ _BEYOND = (type, ModuleType, CodeType, FrameType)
 def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
     """Yields a context that ends with the model, the random state and the data as they were.
 
-    - The model: its parameters and buffers, but for the norms of the losses in it, and whether each
+    - The model: its parameters and buffers, except the norms of the losses in it, and whether each
       module is in training. Meanwhile its `SyncBatchNorm` takes statistics of its own rank alone,
       so that ranks may see different numbers of batches.
     - The random state: that of Python, NumPy, PyTorch on the CPU and CUDA, and of every generator
@@ -81,7 +81,7 @@ def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
 
 
 def fresh_loader(loader: Loader) -> Loader:
-    """Returns a loader of the same batches whose workers are its own, or anything else as it is.
+    """Returns a loader of the same batches with workers of its own; anything else as it is.
 
     Persistent workers keep their random state between epochs, which restoring nothing in this
     process would bring back.
@@ -145,7 +145,7 @@ def _undo_random_numbers(held: list[Any]) -> Iterator[Undo]:
 
 
 def _undo_generator(generator: Any, numpy: Any) -> Iterator[Undo]:
-    """Undoes the drawing from a generator; nothing for anything else."""
+    """Undoes the drawing from a generator; does nothing for anything else."""
     state: Any
     if isinstance(generator, torch.Generator):
         state = generator.get_state()
@@ -162,7 +162,7 @@ def _undo_generator(generator: Any, numpy: Any) -> Iterator[Undo]:
 
 
 def _reachable(roots: tuple[Any, ...]) -> list[Any]:
-    """Everything that is held by the roots, directly or not, but for code and plain values."""
+    """Yields all objects reachable from the roots, except code and plain values."""
     seen: dict[int, Any] = {}
     todo = list(roots)
     while todo:
@@ -170,7 +170,7 @@ def _reachable(roots: tuple[Any, ...]) -> list[Any]:
         if id(thing) in seen or isinstance(thing, (*_PLAIN, *_BEYOND)):
             continue
         seen[id(thing)] = thing
-        if isinstance(thing, FunctionType):  # which leads to the globals of its module
+        if isinstance(thing, FunctionType):  # it leads to the globals of its module
             todo += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
         else:
             todo += gc.get_referents(thing)
@@ -178,6 +178,6 @@ def _reachable(roots: tuple[Any, ...]) -> list[Any]:
 
 
 def _desynchronize(module: nn.SyncBatchNorm) -> Undo:
-    """Makes the module a plain batch norm until it is undone."""
+    """Turns the module into a plain batch norm until the change is undone."""
     module.forward = MethodType(_BatchNorm.forward, module)  # type: ignore[method-assign]
     return lambda: delattr(module, "forward")

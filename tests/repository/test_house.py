@@ -36,7 +36,7 @@ def module_of(path: Path) -> str:
 
 
 def floor_of(module: str) -> int:
-    name = (module.split(".") + ["__init__"])[1]
+    name = [*module.split("."), "__init__"][1]
     return FLOORS.index(name) if name in FLOORS else len(FLOORS)
 
 

@@ -65,7 +65,7 @@ class CompositeLoss(nn.Module):
             every loss that `list_losses` lists, such as "dice" and "seg".
 
     Raises:
-        TypeError, ValueError: The config is wrong; an unknown type is told those that there are.
+        TypeError, ValueError: The config is wrong; the message for an unknown type lists the types.
         KeyError: `forward` is not given the inputs of a loss.
 
     Example:
@@ -130,7 +130,7 @@ class CompositeLoss(nn.Module):
 
 
 def _value(result: Any, name: str) -> Tensor:
-    """Returns the loss in what a loss returns: a `Loss` adds extra information."""
+    """Returns the loss in a loss's result: a `Loss` also returns extra information."""
     value = result[0] if isinstance(result, tuple) else result
     if not isinstance(value, Tensor):
         raise TypeError(f"The loss {name!r} must return a tensor, got {type(value).__name__}.")

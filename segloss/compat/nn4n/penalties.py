@@ -21,10 +21,10 @@ from segloss.foundation.arguments import (
 )
 
 _EPSILON = 1e-8
-"""Added to probabilities before their logarithm, and to what they are divided by."""
+"""The number that is added to probabilities before their logarithm, and to divisors."""
 
 LAYERS = {"input": "input", "hidden": "hidden", "readout": "readout"}
-"""The layers of a recurrent network, and where a model has them as submodules."""
+"""The layers of a recurrent network, and the submodules that hold them."""
 
 
 def _standard_deviation(rates: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class RNNConnectivityLoss(nn.Module):
     Args:
         layer: "all", "input", "hidden" or "readout".
         metric: "l1" or "fro".
-        layers: Where a model has these layers: names to dotted paths of submodules or parameters,
+        layers: The places of these layers in a model, as dotted paths of submodules or parameters,
             such as `{"hidden": "rnn.weight_hh_l0"}`. None: submodules of the same names, such as
             `model.hidden`.
 

@@ -26,7 +26,7 @@ LOSSES = (
     "seg_edge_crossfield",
     "seg_edge_interior",
 )
-"""The names of the losses, in order, which are those of their coefficients."""
+"""The names of the losses, in order; their coefficients have the same names."""
 
 _BLOCK_KEYS = ("coefs", "normalization_params", "normalize_losses")
 _WEIGHT_KEYS = ("use_dist", "use_size", "w0", "sigma")

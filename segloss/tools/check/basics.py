@@ -55,7 +55,7 @@ def gradient_flow(subject: Subject) -> str:
 
 
 def gradient_values(subject: Subject) -> str:
-    """Derivatives along random directions are those of differences."""
+    """Checks that derivatives along random directions equal finite differences."""
     example, outcome = _most_precise(subject)
     if all(g is None for g in outcome.gradients):
         raise DoesNotApplyError("there is no gradient")
@@ -83,7 +83,7 @@ class _Slopes(NamedTuple):
 
     Attributes:
         error: That of the best of several steps.
-        scatter: How far the smallest steps are from each other: large in float32, of which a loss
+        scatter: The scatter of the smallest steps: large in float32, of which a loss
             may do a part even where it returns float64.
     """
 
@@ -106,7 +106,7 @@ def _slopes(subject: Subject, example: Example, outcome: Outcome, seed: int) -> 
 
 
 def _direction(example: Example, seed: int) -> Any:
-    """Plus or minus 1 for each number that is watched, or less if it has no room."""
+    """Returns plus or minus 1 for each watched number, or less if it has no room."""
     generator = torch.Generator().manual_seed(seed)
     marks = iter(example.watched)
 
@@ -137,7 +137,7 @@ def _moved(example: Example, way: Any, step: float) -> Example:
 
 
 def inputs_untouched(subject: Subject) -> str:
-    """Predictions and targets are what they were, and so is what requires grad."""
+    """Checks that predictions, targets and `requires_grad` are unchanged."""
     example = subject.example
     pred = mapped(example.pred, copied)
     gt = mapped(example.gt, copied)

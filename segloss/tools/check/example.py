@@ -19,7 +19,7 @@ class Example:
 
     Attributes:
         pred: A prediction, or a tree of them.
-        gt: A target, or a tree of targets and what goes along with them.
+        gt: A target, or a nested batch of targets and their companions.
         form: What it is, in words.
         watched: Whether each tensor of `pred` must get a gradient.
         all_watched: Whether every watched tensor must get one, and not just one of them.
@@ -39,7 +39,7 @@ class Example:
 
     @classmethod
     def given(cls, pred: Any, gt: Any, pred_key: str, gt_key: str) -> Example:
-        """Returns the caller's batch: what requires grad must get one, or else one of all must."""
+        """Returns the caller's batch. Tensors that require grad must get it; without any, one."""
         tensors = leaves(pred)
         asked = tuple(t.requires_grad for t in tensors)
         watched = asked if any(asked) else tuple(t.is_floating_point() for t in tensors)

@@ -1,8 +1,8 @@
 """Finding an example that a loss takes, where none is given.
 
-A loss does not say what it takes, so forms are tried in a fixed order, and the first is used whose
-value is finite and whose gradient is not 0. No two sizes of an example are equal, so that tensors
-that do not belong together fail rather than being broadcast.
+A loss does not say which batches it takes, so forms are tried in a fixed order. The first with a
+finite value and a gradient other than 0 is used. No two sizes of an example are equal, so that
+tensors that do not belong together fail rather than being broadcast.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
         example = form.example(spatial, loss)
         try:
             outcome = Subject(loss, example).fresh().differentiate(example)
-        except Exception as error:  # whatever a loss raises, it does not take this form
+        except Exception as error:  # any error means that the loss does not take this form
             errors.setdefault(first_line(error), []).append(str(form))
             continue
         if outcome.is_finite and bool(outcome.flat().any()):

@@ -196,7 +196,7 @@ def _is_beyond(subject: Subject, example: Example, outcome: Outcome) -> bool:
     try:
         right = subject.differentiate(example.to(torch.float64))
     except Exception:
-        return False  # float64 is not taken: nobody knows
+        return False  # the loss does not take float64, so this is unknown
     if not right.is_finite or right.value.dtype != torch.float64:
         return False
     pairs = [(outcome.value, right.value)]

@@ -31,7 +31,7 @@ def takes_masks_as_probabilities(loss: Any) -> bool:
 
 
 def with_fields(example: Example, loss: Any) -> Example:
-    """Returns the example with frame fields, angles of walls, and what pixel weights are made of.
+    """Returns the example with frame fields, angles of walls, and the inputs of pixel weights.
 
     Where predictions have two channels, interior and edge, the target has the vertices too.
     """

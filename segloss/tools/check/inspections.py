@@ -13,7 +13,7 @@ from segloss.tools.check.report import FAIL, NOT_APPLICABLE, PASS, Check
 
 
 class FoundWrongError(Exception):
-    """The loss is wrong in what is inspected; the message says how."""
+    """The loss fails the inspection; the message says how."""
 
 
 class DoesNotApplyError(Exception):
@@ -25,7 +25,7 @@ class Inspection(NamedTuple):
 
     Attributes:
         name: The check's name.
-        inspect: Returns what was found of a loss that is right, and raises otherwise.
+        inspect: Returns a finding if the loss is right, and raises otherwise.
         remedy: What to do about a loss that is wrong.
         advisory: Whether it only informs.
     """
@@ -58,7 +58,7 @@ def _lacks_kernel(error: Exception) -> bool:
 
 
 def value_error(value: Tensor, expected: Tensor) -> float:
-    """Returns the error relative to what is expected, or to 1e-3 where that is less."""
+    """Returns the error relative to the expected value, or to 1e-3 if that is greater."""
     value, expected = value.double(), expected.double()
     if bool(value.isnan() & expected.isnan()) or torch.equal(value, expected):
         return 0.0
@@ -67,7 +67,7 @@ def value_error(value: Tensor, expected: Tensor) -> float:
 
 
 def gradient_error(outcome: Outcome, expected: Outcome) -> float:
-    """Returns the error of the gradient in the Euclidean norm, relative to what is expected."""
+    """Returns the Euclidean norm of the gradient's error, relative to the expected gradient."""
     present = [g is not None for g in outcome.gradients]
     if present != [g is not None for g in expected.gradients]:
         return float("inf")

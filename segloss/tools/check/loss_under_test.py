@@ -52,7 +52,7 @@ class Subject(NamedTuple):
         example = self.example.copy()
         try:
             return Subject(copy.deepcopy(self.loss), example)
-        except Exception:  # what can't be copied is restored by `preserved`
+        except Exception:  # `preserved` restores a loss that can't be copied
             return Subject(self.loss, example)
 
     def value(self, example: Example) -> Tensor:
@@ -67,7 +67,7 @@ class Subject(NamedTuple):
 
 
 def required(example: Example) -> tuple[Any, list[Tensor]]:
-    """Copies of the predictions, and those of them that require grad now."""
+    """Copies of the predictions, and the copies that now require grad."""
     marks = iter(example.watched)
     inputs: list[Tensor] = []
 
@@ -81,14 +81,14 @@ def required(example: Example) -> tuple[Any, list[Tensor]]:
 
 
 def gradients_of(value: Tensor, inputs: list[Tensor]) -> list[Tensor | None]:
-    """Returns the gradients; all None where the value has no history."""
+    """Returns the gradients; all are None if the value has no history."""
     if not value.requires_grad:
         return [None] * len(inputs)
     return list(torch.autograd.grad(value, inputs, allow_unused=True))
 
 
 def scalar_of(result: Any) -> Tensor:
-    """Returns the scalar in what a loss returns: a tensor, or the first of a tuple.
+    """Returns the scalar in a loss's result: a tensor, or the first of a tuple.
 
     Raises:
         NotScalarError: There is none.
@@ -103,7 +103,7 @@ def scalar_of(result: Any) -> Tensor:
 
 @contextlib.contextmanager
 def preserved(loss: Any) -> Iterator[None]:
-    """Yields a context after which the loss, random numbers and switches are what they were."""
+    """Yields a context that restores the loss, the random numbers and the switches afterwards."""
     modules = modules_of(loss)
     states = [_State(module) for module in modules]
     python_random = random.getstate()

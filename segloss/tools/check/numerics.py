@@ -88,7 +88,7 @@ def _strided(tensor: Tensor) -> Tensor:
 
 
 def autocast(subject: Subject) -> str:
-    """Under autocast to bfloat16 the value is that of float32, for both kinds of predictions."""
+    """Checks that autocast to bfloat16 keeps float32's value, for both kinds of predictions."""
     example = subject.example.to(torch.float32)
     rounded = example.with_pred(lambda t: t.bfloat16())
     device = example.device.type
@@ -118,7 +118,7 @@ def _require_close(outcome: Outcome, expected: Outcome, what: str) -> str:
 
 
 def compiled(subject: Subject) -> str:
-    """torch.compile takes it in one graph, and value and gradient stay what they are."""
+    """Checks that torch.compile takes it in one graph, and keeps value and gradient."""
     supported = getattr(torch._dynamo, "is_dynamo_supported", lambda: True)
     if not supported():
         raise DoesNotApplyError("torch.compile does not run here")
@@ -128,7 +128,7 @@ def compiled(subject: Subject) -> str:
     def call(pred: Any, gt: Any) -> Any:
         return loss(pred, gt)
 
-    # A code object of its own: what was compiled from this one before counts against a limit.
+    # A code object of its own: earlier compilations of this one count against a limit.
     own = FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
     graph = torch.compile(own, fullgraph=True, backend="aot_eager", dynamic=False)
     pred, inputs = required(subject.example)

@@ -68,7 +68,7 @@ class LossReport:
         return not self.failed
 
     def __getitem__(self, name: str) -> Check:
-        """Returns the check of that name; raises KeyError with the names that there are."""
+        """Returns the check of that name; raises KeyError with all names."""
         for check in self.checks:
             if check.name == name:
                 return check

@@ -148,7 +148,7 @@ def check_loss(
             none does, all of floating point are made to, and one must. None: batches of several
             forms are made, and the first that the loss takes is used (see `docs/checking.md`).
         n_classes: The number of classes of the example that is made; 2: one channel, or two. None:
-            what the loss says of itself (`n_classes`, `mode`), or else one channel, then three.
+            the loss's own `n_classes` or `mode`; otherwise one channel, then three.
         spatial: The spatial size of the example that is made, 1 to 3 numbers.
         checks: The names of the checks to make, of `INSPECTIONS` in
             `segloss.tools.check.run_checks`; None: all.
@@ -157,7 +157,7 @@ def check_loss(
         The report: `print` it, or ask it for `passed`, `failed`, `checks`, `to_dict()`.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; never because of what the loss does.
+        TypeError, ValueError: An argument is wrong; a wrong loss never raises.
 
     Example:
         >>> import torch

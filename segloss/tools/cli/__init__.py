@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line, or says what to install for it."""
+    """Runs the command line, or says which extra to install."""
     try:
         from segloss.tools.cli.app import run
     except ModuleNotFoundError as error:

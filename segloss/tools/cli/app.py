@@ -18,7 +18,7 @@ from segloss.tools.cli.plot import plot
 from segloss.tools.cli.suggest import suggest
 
 MISTAKE = 2
-"""The exit code of a mistake in what was asked for."""
+"""The exit code of a mistake in the user's input."""
 
 _MISTAKES = (
     ArithmeticError,
@@ -67,14 +67,14 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    warnings.simplefilter("ignore")  # of libraries, which say nothing of what was asked
+    warnings.simplefilter("ignore")  # warnings of libraries, which do not concern the user
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs a command line, and returns its exit code.
 
     Args:
-        arguments: The arguments after the command's name; None: those of the process.
+        arguments: The arguments after the command's name; None: the process's arguments.
     """
     try:
         result = app(args=arguments, prog_name="segloss", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""`segloss backends`: which kernel serves what on this machine, and why another does not."""
+"""`segloss backends`: the kernels on this machine, the batches that they serve, and the reasons."""
 
 from __future__ import annotations
 

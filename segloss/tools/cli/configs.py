@@ -1,4 +1,4 @@
-"""The config that a command is given: what it says, and the losses that are built of it."""
+"""The config of a command: its specs, and the losses that are built from them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from segloss.tools.check.nested_batches import leaves, mapped
 from segloss.tools.cli.configs import Component
 
 _SEARCHED = 24
-"""The longest side of the batches on which it is found out what a loss takes."""
+"""The longest side of the small batches that find out which form a loss takes."""
 
 _SECONDS = 0.5
 """The least time for which each loss is measured."""
@@ -72,7 +72,7 @@ def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
 
 
 def _reference(loss: Any, shape: Sequence[int]) -> tuple[Any, Any, str]:
-    """Returns a batch that the loss takes, and what its predictions are.
+    """Returns a batch that the loss takes, and its predictions.
 
     Raises:
         NoExampleError: It takes none.
@@ -87,7 +87,7 @@ def _reference(loss: Any, shape: Sequence[int]) -> tuple[Any, Any, str]:
             loss(example.pred, example.gt)
         except NoExampleError:
             raise
-        except Exception as error:  # whatever a loss raises, it does not take the batch
+        except Exception as error:  # any error means that the loss does not take the batch
             raise NoExampleError(first_line(error)) from error
     kind = "logits" if form.from_logits else "probabilities"
     return example.pred, example.gt, f"{kind} {(samples, form.channels, *spatial)}"
@@ -103,7 +103,7 @@ def _leaf(tensor: Tensor, inputs: list[Tensor]) -> Tensor:
 def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
     """Returns the median time of forward and backward, in milliseconds.
 
-    It is taken on one thread: several would wait for whatever else runs on the machine, at each
+    It is measured on one thread: several would wait for other programs of the machine, at each
     operation anew, and losses of many small operations would seem slow.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA is no news

@@ -1,4 +1,4 @@
-"""`segloss explain`: what the losses of a config are, weigh and cost."""
+"""`segloss explain`: the formulas, weights and costs of a config's losses."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def as_text(latex: str) -> str:
 
 
 def _binds(before: str, after: str) -> bool:
-    """Returns whether a fraction is a factor, or an argument, of what stands around it."""
+    """Returns whether a fraction is a factor or an argument in its surroundings."""
     alone_before = re.search(r"(^|[-+=,(|√" + _OPEN + r"])\s*$", before)
     alone_after = re.match(r"\s*($|[-+=,)|" + _OPEN + _CLOSE + "])", after)
     return not (alone_before and alone_after)

@@ -59,7 +59,7 @@ _GROUPS = (_OWN, _TERMS, _FIELDS, _TORCH, _YOURS)
 
 
 def purpose_of(loss: type[nn.Module]) -> str:
-    """Returns the first sentence of a class's docstring, without the markup and what it refers to.
+    """Returns the first sentence of a class's docstring, without markup and references.
 
     Example:
         >>> from segloss import JaccardLoss

@@ -1,4 +1,4 @@
-"""The arguments of a loss: what a config sets, and what stays at its default."""
+"""The arguments of a loss: those that a config sets, and the defaults of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of losses: schedules, what an error costs, and curves of a training.
+"""Pictures of losses: schedules, the costs of errors, and curves of a training.
 
 Each function returns a Matplotlib figure, which is saved by `figure.savefig("picture.png")`, and
 shown by a notebook. It needs the extra `plots`.

@@ -31,7 +31,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
     The log is that of Lightning's `CSVLogger` with `LogLossComponents` of
     `segloss.training.lightning`, or any CSV file with a header: the value of a component under
     "loss/<name>", its weight under
-    "loss/<name>/weight". Empty cells are gaps, which are passed over. Where there are many values,
+    "loss/<name>/weight". Empty cells are skipped. Where there are many values,
     they are pale, and their moving average over a thirtieth of them is drawn on top.
 
     Args:

@@ -76,7 +76,7 @@ def landscape_of(loss: Any) -> Callable[[Setting], float]:
 
 
 def name_of(loss: Any) -> str:
-    """Returns the loss's own name, or that of its class."""
+    """Returns the loss's name, or its class's name."""
     name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
     return name if isinstance(name, str) else type(loss).__name__
 
@@ -123,7 +123,7 @@ def draw_errors(axes: Axes, value: Callable[[Setting], float]) -> None:
 
 
 def name_errors(axes: Axes) -> None:
-    """Gives axes over errors their ticks, none and most, and no frame."""
+    """Gives axes over errors the ticks "none" and "most", and no frame."""
     axes.set_xticks([0, 1], ["none", "most"])
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25)

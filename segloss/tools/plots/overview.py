@@ -1,4 +1,4 @@
-"""A compound loss at a glance: its weights, and what errors cost in each of its losses."""
+"""An overview of a compound loss: its weights, and the costs of errors in each loss."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The reference shape: a disc, and predictions of it that are moved, resized or blurred.
 
 The truth is a disc. Its prediction is confident inside and soft at the edge. With several classes
-that exclude each other, the disc is cut like a cake, a piece for each but the background; with
-independent channels, each has the whole disc, but that of frame fields the second has its edge, and
-the third the corners, of which there are none.
+that exclude each other, the disc is cut into sectors, one for each class but the background. With
+independent channels, each has the whole disc, except with frame fields: there the second channel
+has its edge, and the third the corners, of which there are none.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Setting(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Settings of which one field changes.
+    """Settings in which one field changes.
 
     Attributes:
         field: The field.
@@ -210,7 +210,7 @@ def _confident(depth: Tensor, setting: Setting) -> Tensor:
 
 
 def _is_exclusive(form: Form) -> bool:
-    """Returns whether classes exclude each other: whoever takes a label map of several channels."""
+    """Returns whether classes exclude each other, as in label maps of several channels."""
     return form.channels > 1 and ("label map" in form.target or form.exclusive)
 
 

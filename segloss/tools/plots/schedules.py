@@ -87,7 +87,7 @@ def _checked(epochs: Sequence[float]) -> list[float]:
 
 
 def check_multi_loss(multi_loss: object) -> None:
-    """Raises TypeError for what has no schedule."""
+    """Raises TypeError for anything without a schedule."""
     if not isinstance(multi_loss, MultiLoss):
         raise TypeError(
             f"multi_loss must be a MultiLoss, got {shown(multi_loss)}. A single loss has a weight "

@@ -29,7 +29,7 @@ class Note:
 
     Attributes:
         what: What it is about.
-        found: What was found, and what may be done about it.
+        found: The finding, and the remedy.
     """
 
     what: str

@@ -20,7 +20,7 @@ class Classes:
     """The way in which a loss reads the masks.
 
     Attributes:
-        n_classes: What the loss is told: 2 for sigmoid, whatever the number of channels.
+        n_classes: The loss's `n_classes`: 2 for sigmoid, with any number of channels.
         channels: How many channels the network must predict.
         sigmoid: Whether channels are independent: two classes, or one file a class.
         ignore_index: The value of pixels to be left out; None: there is none.
@@ -66,7 +66,7 @@ def find_classes(
     by_class: bool,
     names: Sequence[str] | None,
 ) -> Classes:
-    """Tells the classes from what was counted.
+    """Finds the classes in the counts.
 
     Args:
         statistics: Those of all masks.

@@ -163,7 +163,7 @@ READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
     ".nii": _read_nifti,
     ".nii.gz": _read_nifti,
 }
-"""The suffixes of files, and what reads them."""
+"""The suffixes of files, and their readers."""
 
 
 def suffix_of(path: Path) -> str | None:

@@ -172,7 +172,7 @@ def _focal_rule() -> str:
 
 
 def tversky(facts: Facts) -> list[Advice]:
-    """More weight for what is missed, the more the rarer the class."""
+    """More weight for false negatives, the rarer the class is."""
     rare = facts.rarest[1].frequency
     beta = 0.5 if rare >= RARE else 0.6 if rare >= VERY_RARE else 0.7
     why = f"weight of what is missed: 0.5 (Dice) from {RARE:.0%} on, 0.6 from {VERY_RARE:.0%} on"

@@ -10,7 +10,7 @@ from segloss.tools.suggest.advice import Advice
 from segloss.tools.suggest.rules import Facts
 
 SCHEDULE = ("normalize_losses", "max_samples", "weight")
-"""Settings of the compound loss; all others are those of `SegLoss`."""
+"""The settings of the compound loss; all others belong to `SegLoss`."""
 
 
 def make_plan(facts: Facts) -> list[Advice]:

@@ -193,7 +193,7 @@ def _is_mask(path: Path) -> bool:
 
 
 def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
-    """Returns a class's mask as 0 and 1, whatever stands for 1; the ignore value stays."""
+    """Returns a class's mask as 0 and 1; any other number but the ignored value becomes 1."""
     values = {int(value) for value in values_of(mask)[0]} - {ignore_index}
     if len(values - {0}) > 1:
         raise ValueError(

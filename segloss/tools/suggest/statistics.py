@@ -39,7 +39,7 @@ class ClassStatistics:
         pixels: How many pixels have it.
         masks: How many masks hold it.
         area: How many pixels these masks have, pixels of the ignore value included.
-        void: How many of these have the ignore value, or what may turn out to be.
+        void: The number of these with the ignored value, or a candidate for it.
         edge: How many of its pixels touch another number, above, below, left or right.
         sizes: How many of its connected regions have which number of pixels.
         most: The most pixels of it in one mask.
@@ -56,7 +56,7 @@ class ClassStatistics:
     example: Thumbnail | None = None
 
     def add(self, other: ClassStatistics) -> None:
-        """Adds what was counted elsewhere."""
+        """Adds the counts of another object."""
         self.pixels += other.pixels
         self.masks += other.masks
         self.area += other.area
@@ -115,7 +115,7 @@ class DatasetStatistics:
     classes: dict[int, ClassStatistics] = field(default_factory=dict)
 
     def add(self, other: DatasetStatistics) -> None:
-        """Adds what was counted in other masks."""
+        """Adds the counts of other masks."""
         self.masks += other.masks
         self.pixels += other.pixels
         self.void += other.void

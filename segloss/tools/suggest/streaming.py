@@ -48,7 +48,7 @@ def in_order(
 ) -> Iterator[Result]:
     """Yields the function's results in order, and takes no more items than are worked on.
 
-    The workers are threads: what decodes and labels masks lets go of Python's lock.
+    The workers are threads: decoding and labelling of masks release Python's lock.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Result]] = deque()

@@ -110,7 +110,7 @@ def suggest(
         layout: "labels": each file is a mask; "classes": a folder has a subfolder for each class,
             with the same names in all, or an array is (classes, *spatial); "auto": "classes" if
             a folder looks like it.
-        ignore_index: The number that marks pixels to be left out. None: 255, where it stands far
+        ignore_index: The number that marks ignored pixels. None: 255, if it is far
             above at least two labels.
         workers: How many masks are read at a time.
         progress: Whether a progress bar is shown.

@@ -1,14 +1,14 @@
-r"""A loss as the function that the Trainer computes losses with.
+r"""A loss as the `compute_loss_func` of the Trainer.
 
 Given such a function, the Trainer does not divide by the number of micro-batches of a step, since
 the function is told how many labels the step has, on all ranks. A mean over a micro-batch b, with
-:math:`n_b` labels of the step's n, is therefore to be handed out as
+:math:`n_b` of the step's n labels, must therefore be returned as
 
 .. math:: \frac{n_b}{n} L_b
 
 so that the step is the mean over all its labels: exactly for a plain mean over pixels, such as
-cross-entropy, and with micro-batches weighted by their labels for region terms, which are no such
-means. Labels of -100 are not counted, here as there.
+cross-entropy, and with micro-batches weighted by their labels for region terms, which are not
+such means. Labels of -100 are not counted, as in the Trainer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def as_compute_loss_func(
 
     Args:
         loss: A `Loss`, a `MultiLoss`, or any module or function of (logits, labels) that is a mean
-            over the batch. It gets tensors, not mappings, and is moved to where the logits are. Its
+            over the batch. It gets tensors, not mappings, and moves to the logits' device. Its
             parameters, if any, are trained only if it is part of the model too.
         upsample_logits: Whether logits smaller or larger than the labels are resized to them, by
             linear interpolation: SegFormer's are a quarter of the labels' size.
@@ -62,7 +62,7 @@ def as_compute_loss_func(
 
 
 class _ComputeLoss:
-    """See `as_compute_loss_func`; a class, so that it can be pickled."""
+    """The result of `as_compute_loss_func`: a class, so that it can be pickled."""
 
     def __init__(self, loss: Callable[..., Any], upsample_logits: bool) -> None:
         if isinstance(loss, type) or not callable(loss):
@@ -109,7 +109,7 @@ class _ComputeLoss:
 
 
 def _logits(outputs: Any) -> Tensor:
-    """Returns the logits in what a model returns."""
+    """Returns the logits in a model's output."""
     if isinstance(outputs, Mapping):
         found = outputs.get("logits")
     elif isinstance(outputs, tuple):
@@ -125,12 +125,13 @@ def _logits(outputs: Any) -> Tensor:
 
 
 def _share(labels: Tensor, items: Tensor | int) -> Tensor:
-    """Returns the part of a step's labels that these are."""
+    """Returns the share of these labels in a step's labels."""
     if not isinstance(items, (Tensor, int)):
         raise TypeError(
             f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "
             "counts them where its `compute_loss_func` is this."
         )
-    mine = labels.ne(_UNCOUNTED).sum()
-    whole = torch.as_tensor(items).flatten()[0].clamp(min=1)
-    return mine / (whole if whole.is_cpu else whole.to(mine.device))  # a CPU's number goes with any
+    counted = labels.ne(_UNCOUNTED).sum()
+    of_step = torch.as_tensor(items).flatten()[0].clamp(min=1)
+    # A CPU scalar works on any device
+    return counted / (of_step if of_step.is_cpu else of_step.to(counted.device))

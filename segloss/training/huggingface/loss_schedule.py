@@ -28,7 +28,7 @@ class LossSchedule(TrainerCallback):
         fractional: Whether weights change with every step rather than with every epoch.
 
     Raises:
-        TypeError: `loss` is no `MultiLoss`, or `fractional` no bool.
+        TypeError: `loss` is not a `MultiLoss`, or `fractional` is not a bool.
 
     Example:
         >>> from torch import nn

@@ -27,14 +27,14 @@ class ComputeWeightNormLossesCallback(Callback):
     The model runs over training batches without gradients, in the mode and precision that it is
     trained in, on each rank over batches of its own, and the ranks put their averages together. It
     leaves no trace but the norms: parameters, buffers such as those of batch norm, random states
-    and the order of the samples to come are as if it had not been there. See
+    and the order of later samples stay as they would be without it. See
     `segloss.training.without_trace.without_trace`.
 
     Every `MultiLoss` in the module takes part unless its `normalize_losses` is False, and every
-    `Loss` that is in no `MultiLoss`. Nothing happens where all have norms already, or where
-    training goes on from a checkpoint: norms are buffers and come with it.
+    `Loss` outside of them. Nothing happens if all have norms already, or if
+    training resumes from a checkpoint: norms are buffers and come with it.
 
-    What the losses get of a batch says the module's method
+    The module's `loss_inputs` method says what the losses get from a batch:
 
         def loss_inputs(self, batch):
             return pred_batch, gt_batch
@@ -44,10 +44,10 @@ class ComputeWeightNormLossesCallback(Callback):
     the target.
 
     Args:
-        max_samples: How many samples of all ranks to take, at least 1; each rank takes its share,
-            rounded up, and whole batches. None: the `max_samples` of the losses'
+        max_samples: The number of samples of all ranks to take, at least 1; each rank takes its
+            share, rounded up, and whole batches. None: the `max_samples` of the losses'
             `normalization_params`, or 1000.
-        min_samples: How many samples there must be at least. None: the `min_samples` of the
+        min_samples: The least number of samples. None: the `min_samples` of the
             losses' `normalization_params`, or 0.
 
     Raises:
@@ -160,7 +160,7 @@ class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback)
 
 
 def _lacks_norms(loss: Loss | MultiLoss) -> bool:
-    """Returns whether a loss is to be normalised, and has seen no batch to do so."""
+    """Returns whether a loss is to be normalised, but has no norm yet."""
     if isinstance(loss, MultiLoss) and not loss.normalize_losses:
         return False
     return any(not bool(member.norm_count > 0) for member in members(loss))
@@ -173,7 +173,7 @@ def _limit(trainer: Any) -> int | None:
 
 
 def _transferred(batch: Any, trainer: Any, pl_module: Any) -> Any:
-    """Returns the batch where and as training has it."""
+    """Returns the batch on the device and in the precision of training."""
     batch = trainer.precision_plugin.convert_input(batch)
     batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
     return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
@@ -190,7 +190,7 @@ def _repeatable(loader: Any) -> Any:
 
 
 def _check_whole(model: Any) -> None:
-    """Raises TypeError for a model in shards that do not compute by themselves."""
+    """Raises TypeError for a sharded model whose shards can't compute alone."""
     if any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
         raise TypeError(
             "The model must not be sharded by FullyShardedDataParallel while norms are computed: "
