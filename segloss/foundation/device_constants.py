@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import MutableMapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,13 @@ def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
         return numbers.to(device)
     each = (torch.full((), n, dtype=numbers.dtype, device=device) for n in numbers.tolist())
     return torch.stack([*each])
+
+
+def comparable(numbers: Tensor | None) -> Any:
+    """Returns a module's numbers (K,) in a form that `==` compares without a wait for a GPU."""
+    if numbers is None or not numbers.is_cpu or is_traced():
+        return None if numbers is None else id(numbers)
+    return numbers.tolist()
 
 
 def _travels(numbers: Tensor, device: torch.device) -> bool:

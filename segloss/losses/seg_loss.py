@@ -24,8 +24,8 @@ from segloss.foundation.arguments import (
     check_text,
     check_weights,
 )
+from segloss.foundation.device_constants import comparable
 from segloss.foundation.distributed import RankSum
-from segloss.foundation.tracing import is_traced
 from segloss.losses.loss import Loss
 from segloss.terms import Mixture, PixelTerm, Term
 from segloss.terms.mixture.evaluate import evaluate
@@ -262,7 +262,7 @@ class SegLoss(Loss):
 
     @property
     def from_logits(self) -> bool:
-        """Whether predictions are logits."""
+        """True if predictions are logits."""
         return self.options.from_logits
 
     @property
@@ -287,12 +287,12 @@ class SegLoss(Loss):
             return None
         selectors = [s and s.text for s in (self.pred_channels, self.gt_channels)]
         keys = (self.pred_key, self.gt_key, self.weight_key, self.annotated_key)
-        weights = [_numbers(w) for w in (self.class_weights, self.pos_weight)]
+        weights = [comparable(w) for w in (self.class_weights, self.pos_weight)]
         add = (self._add.enabled, self._add.in_eval, self._add.group)
         return self.options, keys, selectors, weights, self.use_mixup, self.merge_unannotated, add
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
-        """Makes ready what one pass for all of the losses needs."""
+        """Prepares one pass for all of the losses."""
         if len(losses) > 1:
             self._group_of(losses)
 
@@ -358,7 +358,7 @@ class SegLoss(Loss):
     def _taken(
         self, pred_batch: Batch, gt_batch: Batch, names: BatchNames, map_keys: Sequence[str]
     ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Tensor], Tensor | None]:
-        """Prediction, target, weights, maps and annotations, of the selected channels."""
+        """Returns prediction, target, weights, maps and annotations of the selected channels."""
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         target = take(gt_batch, self.gt_key, "gt_batch")
         if map_keys and isinstance(gt_batch, Tensor):
@@ -385,21 +385,14 @@ class SegLoss(Loss):
         return prediction, target, weights, maps, annotated
 
     def _selected(self, values: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
-        """Values (N, C, ...), of the selected channels where they have all of the target's."""
+        """Returns the selected channels of values (N, C, ...) that have the target's channels."""
         dense = target.ndim == prediction.ndim and values.ndim > 1
         if self.gt_channels is None or not dense or values.shape[1] != target.shape[1]:
             return values
         selected = self.gt_channels(values.reshape(*values.shape[:2], -1), self.gt_key)
         if selected.shape[1] != prediction.shape[1]:
-            return values  # of the classes, where label maps are what is selected
+            return values  # one channel per class, beside selected label maps
         return selected.reshape(*selected.shape[:2], *values.shape[2:])
-
-
-def _numbers(weights: Tensor | None) -> Any:
-    """Weights in a form that can be compared without a wait for an accelerator."""
-    if weights is None or weights.device.type != "cpu" or is_traced():
-        return None if weights is None else id(weights)
-    return weights.tolist()
 
 
 def _check_region_terms(group: MixtureGroup, annotated: str) -> None:
