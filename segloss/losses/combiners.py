@@ -18,8 +18,11 @@ class UncertaintyWeighting(nn.Module):
 
     .. math:: \sum_i \frac12 e^{-s_i} L_i + \frac12 s_i
 
-    with a learned log variance :math:`s_i` per loss, 0 at first. At the optimum of
-    :math:`s_i = \log L_i`, each loss has the weight :math:`1 / (2 L_i)`.
+    - :math:`L_i` is the i-th loss of the `MultiLoss`, with its norm and weight;
+    - :math:`s_i = \log \sigma_i^2` is its learned log variance, 0 at first. At the optimum,
+      :math:`s_i = \log L_i`, the loss has the weight :math:`1 / (2 L_i)`.
+
+    Pass the log variances to the optimiser, as below.
 
     Args:
         num_losses: The number of losses, k.
@@ -33,6 +36,14 @@ class UncertaintyWeighting(nn.Module):
     Example:
         >>> UncertaintyWeighting(2)(torch.tensor([1.0, 3.0]))
         tensor(2., grad_fn=<...>)
+        >>> from segloss import LossWrapper, MultiLoss, SegLoss
+        >>> model, combiner = nn.Conv2d(1, 1, 1), UncertaintyWeighting(2)
+        >>> losses = [SegLoss(), LossWrapper(nn.L1Loss(), name="l1")]
+        >>> multi_loss = MultiLoss(losses, [1.0, 1.0], combiner=combiner)
+        >>> optimizer = torch.optim.Adam([*model.parameters(), *multi_loss.parameters()])
+        >>> prediction = model(torch.rand(2, 1, 8, 8)).sigmoid()
+        >>> multi_loss(prediction, torch.ones(2, 1, 8, 8))[0].backward()
+        >>> optimizer.step()
     """
 
     def __init__(self, num_losses: int) -> None:
