@@ -197,7 +197,7 @@ def seg_loss(
         maps: The maps that terms need by name, each (N, C, *spatial).
         terms: The whole mixture, beside which the coefficients, `extra_terms` and what follows
             stay at their defaults; see `segloss.SegLoss`.
-        region_reduction: "sample", "batch" or "micro", as all of these in
+        region_reduction: "sample", "batch" or "micro"; this and the next four as in
             `segloss.terms.RegionTerm`.
         region_classes: The classes that the region terms look at; None: all.
         region_class_weights: Their weights in the mean over classes.

@@ -1,7 +1,7 @@
 """Maps made from masks in the data loader: distances and skeletons, for the losses that need them.
 
-They are transforms in Albumentations' style: called with keywords, they return the same with one
-entry more. Run them after all transforms that bend, crop or scale the mask, on the CPU.
+They are transforms in Albumentations' style: called with keywords, they return them with one
+more entry. Run them after all transforms that bend, crop or scale the mask, on the CPU.
 They need NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
 """
 
@@ -90,7 +90,7 @@ class SignedDistanceMap(MaskMap):
     has no border, and a map of zeros. The edge of the image is not a border.
 
     Args:
-        n_classes: The number of classes; for 2, one map of the foreground, above one for each.
+        n_classes: The number of classes; for 2, one map of the foreground; above, one for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
         out_key: The name of the maps in the result, (C, *spatial), float32.
         spacing: The size of a pixel along each axis, or one number for all; None: 1, so that
@@ -154,15 +154,15 @@ class SkeletonMap(MaskMap):
     """Adds the mask's skeleton, made a few pixels wide, as skeleton recall takes it.
 
     The skeleton of the foreground, all classes but the background together, is dilated by
-    `radius` pixels, and its pixels are those of the class that they have in the mask. So the maps
+    `radius` pixels, and its pixels keep the class that they have in the mask. So the maps
     are 1 along the middle of thin structures, and 0 elsewhere; the background's map is 0.
 
     Args:
-        n_classes: The number of classes; for 2, one map of the foreground, above one for each.
+        n_classes: The number of classes; for 2, one map of the foreground; above, one for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
         out_key: The name of the maps in the result, (C, *spatial), float32, 0 or 1.
         radius: The number of steps from pixel to pixel, along the axes, of the dilation;
-            0: not at all. The paper's is 2.
+            0: no dilation. The paper uses 2.
 
     Pixels whose label is not a class do not count as foreground. A blob of a few pixels may have no
     skeleton.

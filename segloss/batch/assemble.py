@@ -109,7 +109,7 @@ def pixel_batch_of_arguments(
     """Checks a function's arguments, and returns the batch that they describe.
 
     On the CPU values are read in every call; on an accelerator, in the first call with the same
-    options alone, by whichever function.
+    options only, by any function.
     """
     options = PixelOptions.checked(
         n_classes,

@@ -152,7 +152,7 @@ def _parse_text(selector: str, name: str) -> int | slice:
 
 
 def _parse_mapping(selector: Mapping[str, Any], name: str) -> slice:
-    if selector.get("_target_") == "builtins.slice":  # a block of Hydra's that was not instantiated
+    if selector.get("_target_") == "builtins.slice":  # a Hydra block that was not instantiated
         return _parse_mapping(_slice_mapping(slice(*selector.get("_args_", ()))), name)
     unknown = set(selector) - set(_SLICE_KEYS)
     if unknown or not selector:

@@ -161,7 +161,7 @@ def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
 def check_channel_weights(
     class_weights: Tensor | None, pos_weight: Tensor | None, channels: int, activation: str
 ) -> None:
-    """Raises ValueError if the weights do not fit so many channels, or the activation."""
+    """Raises ValueError if the weights do not fit the channels or the activation."""
     if pos_weight is not None and activation == "softmax":
         raise ValueError(
             "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "

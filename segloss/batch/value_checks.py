@@ -26,8 +26,8 @@ class ValueChecks:
     """Decides when the checks that read values are due, so that they cost next to nothing.
 
     On CPU, labels and small tensors are checked in every batch, larger dense ones in the first
-    batch of each shape; on an accelerator, whose queue a check would drain, in the first batch
-    alone; never while compiling, exporting or under `torch.func`.
+    batch of each shape; on an accelerator, whose queue a check would drain, only in the first
+    batch; never while compiling, exporting or under `torch.func`.
     """
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
 
 
 def comparable(numbers: Tensor | None) -> Any:
-    """Returns a module's numbers (K,) in a form that `==` compares without a wait for a GPU."""
+    """Returns a module's numbers (K,) in a form that `==` compares without a GPU sync."""
     if numbers is None or not numbers.is_cpu or is_traced():
         return None if numbers is None else id(numbers)
     return numbers.tolist()
@@ -62,7 +62,7 @@ def _travels(numbers: Tensor, device: torch.device) -> bool:
 
 
 def _is_capturing() -> bool:
-    """Returns whether a CUDA graph is recorded."""
+    """Returns whether CUDA graph capture is on."""
     is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return is_initialized and torch.cuda.is_current_stream_capturing()
 
@@ -70,7 +70,7 @@ def _is_capturing() -> bool:
 def cached_value(number: Tensor) -> float | None:
     """Returns the value of a module's number (); reads it only if it has changed. None: unknown.
 
-    The CPU waits for a GPU at a read, so later steps do not read. Changes through a tensor's `data`
+    Reads make the CPU wait for a GPU, so later steps do not read. Changes through a tensor's `data`
     go unnoticed, as they do for autograd.
     """
     if is_traced():

@@ -66,7 +66,7 @@ class RankSum:
         in_eval: Whether it also adds up without gradients; then all ranks must take part.
         group: The process group; None: all ranks.
 
-    A copy shares the process group. A pickle does not hold it: an unpickled object has all ranks.
+    A copy shares the process group. A pickle does not: an unpickled object uses all ranks.
 
     Raises:
         TypeError: An argument has a wrong type.

@@ -1,4 +1,4 @@
-"""The precision of computations: float32 at least for pixels, float64 for sums."""
+"""The precision of computations: at least float32 for pixels, float64 for sums."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def accumulation_dtype(device: torch.device) -> torch.dtype:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Returns a context that turns autocast off, so that losses keep float32 at least."""
+    """Returns a context that turns autocast off, so that losses keep at least float32."""
     known = device.type in ("cpu", "cuda")  # which a compiler need not ask
     if not known and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
@@ -31,7 +31,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 
 
 class Precise(nn.Module):
-    """A module whose tensors keep their precision, and so do those of its submodules.
+    """A module that keeps the precision of its tensors and its submodules' tensors.
 
     They move with `.to(device)` as usual, but `.half()`, `.bfloat16()` or `.to(torch.float16)` of
     a surrounding model does not round them: a norm or a class weight is not a network parameter.

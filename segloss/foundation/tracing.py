@@ -16,7 +16,7 @@ is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def constant(function: Function) -> Function:
-    """Makes a compiler take what the function returns as a constant, and not look into it.
+    """Makes a compiler treat the function's result as a constant, without tracing it.
 
     It equals `torch.compiler.assume_constant_result`, but does not import the compiler.
     """

@@ -90,7 +90,7 @@ class AnalyticTerms:
     @staticmethod
     @functools.lru_cache
     def read(text: str) -> AnalyticTerms:
-        """Returns the losses whose `text` it is, without `by_autograd`."""
+        """Returns the losses with this `text`, without `by_autograd`."""
         written, count = json.loads(text)
         return AnalyticTerms(tuple(_addend(*each) for each in written), count)
 

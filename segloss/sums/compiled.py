@@ -1,4 +1,4 @@
-"""The pass as an operator of PyTorch, which a compiler calls and does not look into.
+"""The pass as an operator of PyTorch, which a compiler calls without tracing it.
 
 An operator's arguments are tensors, numbers and texts, so a plan and analytic terms are passed as
 texts, from which each call makes the same values again. Other terms, and everything else, are

@@ -49,8 +49,8 @@ class FocalSum(Sum):
     r"""The sum of :math:`w \alpha_y (1 - p_y)^{\gamma_y} (-\log p_y)` over pixels of class y.
 
     Attributes:
-        gamma: The exponents of the classes, and
-        alpha: their weights; the last of each holds for all further classes. A sigmoid channel
+        gamma: The exponents of the classes.
+        alpha: Their weights; the last of each holds for all further classes. A sigmoid channel
             has two classes, the background first; soft targets count in both.
     """
 
@@ -70,9 +70,9 @@ class MapSum(Sum):
 
     Attributes:
         map_key: The map's name.
-        hit: The key of the first row, and
-        missed: of the second, and
-        total: of the third, which does not depend on the predictions.
+        hit: The key of the first row.
+        missed: The key of the second.
+        total: The key of the third, which does not depend on the predictions.
     """
 
     name: str = field(init=False)

@@ -37,7 +37,7 @@ class Reduction:
         return self.classes is None and self.weights is None
 
     def check_classes(self, channels: int) -> None:
-        """Raises ValueError if the classes and their weights do not fit so many channels."""
+        """Raises ValueError if the classes and their weights do not fit the channels."""
         if self.classes is not None and max(self.classes) >= channels:
             raise ValueError(
                 f"region_classes={list(self.classes)} is out of range: there are {channels} "

@@ -1,1 +1,1 @@
-"""The kernels, which compute the sums on one kind of machine each. README.md: how to write one."""
+"""The kernels, each computing the sums on one kind of machine. README.md: how to write one."""

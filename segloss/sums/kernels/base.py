@@ -64,7 +64,7 @@ class AnalyticLosses(NamedTuple):
 
 
 def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor) -> Tensor:
-    """Returns the slopes of everything by the sums, (S, N, C), from those of rows and of losses.
+    """Returns the total slopes with respect to the sums, (S, N, C), from rows and losses.
 
     Args:
         of_rows: Upstream gradients of the rows, (S, N, C), or None.

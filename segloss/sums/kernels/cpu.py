@@ -1,7 +1,7 @@
 """The kernel for CPUs in C++: pixels in registers instead of scratch memory.
 
 It is compiled with the package where there is a compiler (`native/` in the sources). It reads
-logits of float32 and of half precision, of any strides, and computes in float32, with PyTorch's
+logits in float32 or half precision, with any strides, and computes in float32, on PyTorch's
 own threads. This module hands over tensors, and checks them where it does: `_described` is the one
 place where a tensor becomes an address.
 """
@@ -187,7 +187,7 @@ class _Layout(NamedTuple):
 
 @functools.lru_cache
 def _layout(plan: Plan, sides: int) -> _Layout:
-    """Returns the layout of a plan, with so many classes of focal sums."""
+    """Returns a plan's layout, with focal sums of this many classes."""
     rows = [*_FIXED, *(row for each in (*plan.focals, *plan.maps) for row in each.rows)]
     return _Layout(
         len(plan.rows),
@@ -198,7 +198,7 @@ def _layout(plan: Plan, sides: int) -> _Layout:
 
 
 def _sides(values: tuple[float, ...], count: int) -> list[float]:
-    """Returns as many values as there are classes; the last one holds for all that follow."""
+    """Returns one value per class; the last one is repeated for all that follow."""
     return [values[min(side, len(values) - 1)] for side in range(count)]
 
 
@@ -244,7 +244,7 @@ def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
 
 
 def _described(tensor: Tensor) -> tuple[int, ...]:
-    """Address, type and strides of a tensor (N, C or 1, P) or (N, P), which is checked.
+    """Checks a tensor (N, C or 1, P) or (N, P); returns address, type and strides.
 
     Raises:
         RuntimeError: Its memory is not a CPU's, was freed, or is smaller than the tensor says.

@@ -36,7 +36,7 @@ _LOG_FLOOR = -100.0
 """Least value of the logarithm of a given probability, as in `F.binary_cross_entropy`."""
 
 _PROBABILITY_FLOOR = 1e-12
-"""Below it that logarithm's gradient stays what it is there, as in `F.binary_cross_entropy`."""
+"""Below it that logarithm's gradient is constant, as in `F.binary_cross_entropy`."""
 
 
 class ReferenceKernel(Kernel):
@@ -45,7 +45,7 @@ class ReferenceKernel(Kernel):
     name = "reference"
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
-        """Nothing: it takes every batch, and every sum."""
+        """Refuses nothing: any batch, any sum will do."""
         return ""
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
@@ -62,7 +62,7 @@ class ReferenceKernel(Kernel):
         return torch.autograd.grad(sums, prediction, slopes)[0]
 
     def is_opaque(self, batch: PixelBatch) -> bool:
-        """False: a compiler takes its operations one by one."""
+        """Returns False: a compiler takes each operation."""
         return False
 
 
@@ -106,7 +106,7 @@ class _Likely(NamedTuple):
 
 
 class _Given:
-    """The same of probabilities that were given, with logarithms that are taken when needed."""
+    """The same for given probabilities, with logarithms computed when needed."""
 
     def __init__(self, prediction: Tensor) -> None:
         # rounded into [0, 1] with a slope of 1
@@ -158,7 +158,7 @@ def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
 
 
 def _pivoted(logits: Tensor, pivot: Tensor) -> _Likely:
-    """Softmax over dimension 1, exact at the pivot (N, 1, P), against which no other is likely."""
+    """Softmax over dimension 1, exact at the pivot (N, 1, P), the only one that may be likely."""
     logits = logits - logits.amax(1, keepdim=True).detach()  # else large logits would swallow log C
     logits = logits.clamp(min=torch.finfo(logits.dtype).min)  # where the difference overflowed
     rest = logits.scatter(1, pivot, -torch.inf)

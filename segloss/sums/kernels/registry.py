@@ -37,7 +37,7 @@ AUTO = "auto"
 def kernel_for(batch: PixelBatch, plan: Plan) -> Kernel:
     """Returns the kernel that serves a batch and a plan.
 
-    Who looks at operations instead of values, as tracers do, and forward-mode differentiation
+    Tracers, which see operations instead of values, and forward-mode differentiation
     get the reference. So does a batch without pixels.
     """
     prediction = batch.prediction
@@ -68,8 +68,8 @@ class use_backend:  # noqa: N801  # it is called as a function
     """Chooses the kernels that compute the sums, for all threads: a call, or a context manager.
 
     Args:
-        name: "auto": the first kernel that takes a batch; or the name of a kernel, with which the
-            choice begins: what it does not take, the kernels after it do. `segloss.backends()`
+        name: "auto": the first kernel that takes a batch; or the name of a kernel, which is
+            tried first: what it does not take goes to the kernels after it. `segloss.backends()`
             lists them. The environment variable `SEGLOSS_BACKEND` has the same effect at the
             start of a process.
 
@@ -97,7 +97,7 @@ class use_backend:  # noqa: N801  # it is called as a function
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Chooses what was chosen before."""
+        """Restores the previous choice."""
         _choose("name", self._before)
 
 
@@ -107,7 +107,7 @@ class Backend(NamedTuple):
     Attributes:
         name: What `use_backend` calls it.
         serves: The devices and dtypes of logits that it serves, such as "cpu float32".
-        reasons: For the others that there are, why it does not.
+        reasons: For the other devices and dtypes, why it does not.
     """
 
     name: str

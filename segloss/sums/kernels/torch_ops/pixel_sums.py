@@ -84,7 +84,7 @@ class Semimetric(PixelSum):
         return dict(zip(self.names, counts, strict=True))
 
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Returns the false positives' upstream above g, and below it hits minus misses."""
+        """Returns the upstream of false positives above g, of hits minus misses below."""
         hit, extra, missed = (upstream[name] for name in self.names)
         return torch.where(_missing(pixel) > 0, hit - missed, extra)
 

@@ -177,7 +177,7 @@ class SoftmaxChunks(Chunks):
         return {"cross_entropy": total(entropy), "weight": summed.expand(samples)}
 
     def _nll(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
-        """-log p of the labels, (n, l): log(1 + odds) where that neither over- nor underflows."""
+        """Returns -log p of labels, (n, l): log(1 + odds) unless that over- or underflows."""
         odds = exponentials.others_total / exponentials.label
         if exponentials.shift is None:
             return _log1p(odds)
@@ -331,7 +331,7 @@ def _by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def _log1p(z: Tensor) -> Tensor:
-    """Log(1 + z), with the digits of z put back that the sum has rounded off.
+    """Computes log(1 + z), restoring the digits of z that the sum rounds off.
 
     PyTorch's own log1p is ten times slower in some builds, until it has seen a negative zero.
     """

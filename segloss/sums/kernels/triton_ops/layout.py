@@ -12,7 +12,7 @@ MOST_TILES = 32
 """The most blocks that a program adds up, in float32: so few values of a lane keep their digits."""
 
 PROGRAMS = 2048
-"""Programs that are aimed at for a batch: the same on every GPU, so that sums are."""
+"""Target number of programs per batch: the same on every GPU, so that sums are."""
 
 REGISTERED = 512
 """Classes whose logits registers hold; more are cut into tiles."""
@@ -21,7 +21,7 @@ CLASS_TILE = 128
 """Classes of a tile."""
 
 CELLS = 4096
-"""Samples times classes that the one program of closed analytic takes."""
+"""Samples times classes that the one program of analytic terms takes."""
 
 
 class Rows(NamedTuple):
@@ -179,7 +179,7 @@ class AnalyticColumns(NamedTuple):
 
 
 class FormTable(NamedTuple):
-    """Closed analytic: what a kernel is compiled for, and the numbers that it reads."""
+    """Analytic terms: what a kernel is compiled for, and the numbers that it reads."""
 
     analytic: AnalyticColumns
     numbers: tuple[float, ...]
@@ -188,7 +188,7 @@ class FormTable(NamedTuple):
 
 @functools.lru_cache
 def analytic_table(analytic: AnalyticTerms, plan: Plan, channels: int) -> FormTable:
-    """Returns the table of some closed analytic."""
+    """Returns the table of some analytic terms."""
     layouts: list[tuple[int, ...]] = []
     numbers: list[float] = []
     class_weights: list[float] = []

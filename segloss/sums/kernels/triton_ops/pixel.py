@@ -49,7 +49,7 @@ def selected_weight(target, w, at, inside, ignored, IGNORES: tl.constexpr, WEIGH
 
 @triton.jit
 def rounded(values, dtype: tl.constexpr, BY_HAND: tl.constexpr):
-    """Converts values to a dtype; Triton's interpreter truncates to bfloat16: there by hand."""
+    """Converts values to a dtype; to bfloat16 by hand in Triton's interpreter: it truncates."""
     if BY_HAND:
         bits = values.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16

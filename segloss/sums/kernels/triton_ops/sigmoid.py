@@ -12,7 +12,7 @@ import triton.language as tl
 from segloss.sums.kernels.triton_ops.pixel import exp, minus_log_of_rest, rounded, selected_weight
 
 _SIZES = ["N", "C", "parts", "blocks", "tiles", "ignored"]
-"""Numbers of which no variant of a kernel is compiled."""
+"""Numbers that no kernel variant is compiled for."""
 
 
 @triton.jit
@@ -22,7 +22,7 @@ def _load_channel(
 ):  # fmt: skip
     """Loads logits, targets and weights of pixels: 0 where these do not count.
 
-    What does not count is read and replaced: a mask of single pixels would end wide loads.
+    What does not count is read and replaced: a mask of single pixels would prevent wide loads.
     """
     target = tl.load(g + n * g_n + channel * g_c + px * g_p, mask=inside, other=0)
     weight_at = n * w_n + channel * w_c + px * w_p

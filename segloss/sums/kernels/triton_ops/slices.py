@@ -26,7 +26,7 @@ def _zero_block(HEIGHT: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def zeros(SLICES: tl.constexpr, BLOCK: tl.constexpr, WANTED: tl.constexpr):
-    """Accumulators; none where none are wanted, and what is done with them then costs nothing."""
+    """Returns accumulators, or none if none are wanted: operations on them then cost nothing."""
     blocks = ()
     if WANTED:
         for i in tl.static_range(len(SLICES)):
@@ -78,9 +78,9 @@ def load_slope(slopes, classes, n, N, C, PLACE: tl.constexpr):
 def load_blocks(
     x, n, classes, px, inside, kept, C, x_n, x_c, x_p, NONE: tl.constexpr, SELECT: tl.constexpr
 ):
-    """Blocks of a tensor (N, C, P): NONE where there is nothing, 0 where a pixel does not count.
+    """Loads blocks of a tensor (N, C, P): NONE if it is absent, 0 where a pixel does not count.
 
-    What does not count is read and replaced: a mask of single pixels would end wide loads.
+    What does not count is read and replaced: a mask of single pixels would prevent wide loads.
     """
     blocks = ()
     for i in tl.static_range(len(classes)):

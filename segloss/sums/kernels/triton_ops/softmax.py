@@ -26,7 +26,7 @@ from segloss.sums.kernels.triton_ops.slices import (
 )
 
 _SIZES = ["N", "C", "parts", "blocks", "tiles", "class_tiles", "ignored"]
-"""Numbers of which no variant of a kernel is compiled."""
+"""Numbers that no kernel variant is compiled for."""
 
 # ---- a pixel's classes ----
 
@@ -47,7 +47,7 @@ def _load_labels(
     IGNORES: tl.constexpr,
     WEIGHTED: tl.constexpr,
 ):
-    """Loads labels, 0 where they are of no class, and weights: NaN for such a label that counts."""
+    """Loads labels, 0 where they are no class, and weights, NaN where such a label counts."""
     label = tl.load(y + n * y_n + px * y_p, mask=inside, other=0)
     weight = selected_weight(label, w, n * w_n + px * w_p, inside, ignored, IGNORES, WEIGHTED)
     known = (label >= 0) & (label < C)  # in the labels' own type: int64 may wrap
@@ -73,7 +73,7 @@ def _largest(logits):
 
 @triton.jit
 def _split(logits, largest, classes, label):
-    """Three things: 1 at the label; exp(logit - largest), exactly 0 there; and the sum of these.
+    """Returns 1 at the label; exp(logit - largest), exactly 0 there; and the sum of these.
 
     Products cost less than selections.
     """
