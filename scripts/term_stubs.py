@@ -1,8 +1,9 @@
-"""Writes what is made from the table of terms: stubs of losses and functions, lists of the API.
+"""Writes the files and lists that follow from the table of terms.
 
     python scripts/term_stubs.py
 
-Editors and type checkers read them; a test compares them with what is made.
+They are the stubs of losses and functions, which editors and type checkers read, the lists of names
+in the pages of the API, and the overview in docs/losses.md. A test checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ HEADER = "# Written by scripts/term_stubs.py, from the table of terms.\n"
 
 
 def arguments_of(signature: inspect.Signature, first: str = "") -> str:
-    """A signature's parameters as a stub has them, one a line."""
+    """Returns the parameters of a signature in the syntax of a stub, one per line."""
     lines = [first] if first else []
     keyword_only = False
     for parameter in signature.parameters.values():
@@ -36,21 +37,21 @@ def arguments_of(signature: inspect.Signature, first: str = "") -> str:
     return "".join(f"        {line},\n" for line in lines)
 
 
-def documented(made: Any, indent: str) -> str:
-    """The docstring of a class or function, as its first statement."""
-    lines = (inspect.getdoc(made) or "").splitlines()
+def documented(documented_object: Any, indent: str) -> str:
+    """Returns the docstring of a class or function in the syntax of a stub."""
+    lines = (inspect.getdoc(documented_object) or "").splitlines()
     text = "\n".join(f"{indent}{line}".rstrip() for line in lines)
     return f'{indent}r"""{text.lstrip()}\n{indent}"""\n'
 
 
 def names(module: Any) -> str:
-    """A module's `__all__` as a stub has it."""
-    listed = "".join(f'    "{name}",\n' for name in module.__all__)
-    return f"__all__ = [\n{listed}]\n"
+    """Returns the `__all__` of a module in the syntax of a stub."""
+    lines = "".join(f'    "{name}",\n' for name in module.__all__)
+    return f"__all__ = [\n{lines}]\n"
 
 
 def losses_stub() -> str:
-    """The stub of `segloss.losses.term_losses`."""
+    """Returns the stub of `segloss.losses.term_losses`."""
     parts = [HEADER, LOSSES_HEAD, names(term_losses), LOSSES_BASE]
     for loss in term_losses.TERM_LOSSES.values():
         arguments = arguments_of(inspect.signature(loss), "self")
@@ -62,7 +63,7 @@ def losses_stub() -> str:
 
 
 def functions_stub() -> str:
-    """The stub of `segloss.functional`."""
+    """Returns the stub of `segloss.functional`."""
     parts = [HEADER, FUNCTIONS_HEAD, names(functional), FUNCTIONS_BASE]
     for name in functional.__all__:
         function = getattr(functional, name)
@@ -120,18 +121,18 @@ LISTED = re.compile(r"(<!-- made from the table of terms -->\n).*?(<!-- end -->)
 
 
 def listed(page: Path, paths: Iterable[str]) -> str:
-    """A page of the API with the list of some names renewed."""
+    """Returns a page of the API with its list of names replaced."""
     entries = "".join(f"::: {name}\n\n" for name in paths)
     return LISTED.sub(lambda found: f"{found[1]}{entries}{found[2]}", page.read_text())
 
 
 def terms_page() -> str:
-    """The API's page of terms."""
+    """Returns the API's page of terms."""
     return listed(API / "terms.md", [f"segloss.terms.{t.__name__}" for t in TERMS.values()])
 
 
 def losses_page() -> str:
-    """The API's page of losses."""
+    """Returns the API's page of losses."""
     losses = term_losses.TERM_LOSSES.values()
     return listed(API / "losses.md", [f"{loss.__module__}.{loss.__name__}" for loss in losses])
 
@@ -141,7 +142,7 @@ OVERVIEW = re.compile(r"(\| name \| term [^\n]*\n\|[-|]+\n).*?(\| \[no term\])",
 
 
 def overview_page() -> str:
-    """The page of terms with its overview renewed: a row for each section."""
+    """Returns docs/losses.md with its overview replaced: a row for the term of each section."""
     page = TERMS_PAGE.read_text()
     sections = re.findall(r"^### ([^\n]+)\n\n`(\w+)`", page, re.MULTILINE)
     rows = "".join(_row(title, name) for title, name in sections if name in TERMS)
@@ -162,10 +163,11 @@ def _row(title: str, name: str) -> str:
 
 
 def _kind(name: str) -> str:
-    """What a sum is called in the overview."""
+    """Returns the name of a sum in the overview."""
     return {"cross_entropy": "cross-entropy"}.get(name, name.split()[0].replace("_", " "))
 
 
+# The functions that return the contents of each file
 MADE = {
     TERMS_PAGE: overview_page,
     API / "terms.md": terms_page,
@@ -175,5 +177,5 @@ MADE = {
 }
 
 if __name__ == "__main__":
-    for path, made in MADE.items():
-        path.write_text(made())
+    for path, contents in MADE.items():
+        path.write_text(contents())

@@ -70,7 +70,6 @@ __all__ = [
     "list_losses",
     "register_loss",
     "soft_confusion",
-    "suggest",
     "use_backend",
     "without_trace",
 ]

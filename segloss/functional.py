@@ -1,8 +1,8 @@
 """The losses as plain functions of predictions and targets.
 
-There is one for each term, such as `jaccard_loss`, made from the table of terms, and the compound
-of them. `functional.pyi` beside this file, which `scripts/term_stubs.py` writes, says the same to
-editors and type checkers. The terms, which are the same in every call, are cached.
+There is a function for each term, such as `jaccard_loss`, made from the table of terms, and
+`seg_loss` for the compound loss. `scripts/term_stubs.py` writes the same functions to
+`functional.pyi` for editors and type checkers. Terms and their sums are cached between calls.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Softmax cross-entropy, :math:`-\sum w \log p_y / \sum w`, in [0, inf).
+    r"""Computes the softmax cross-entropy, :math:`-\sum w \log p_y / \sum w`, in [0, inf).
 
-    Class weights and label smoothing mean what they mean in `torch.nn.functional.cross_entropy`.
+    Class weights and label smoothing work as in `torch.nn.functional.cross_entropy`.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial), one channel per class.
         target: A label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial).
-        n_classes: The number of classes; None: that of the channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        n_classes: The number of classes; None: the number of channels.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
+        ignore_index: The value in the target that marks pixels to leave out.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
-        reduction: "mean" over the pixels of the batch, or "none" for that of each sample.
+        reduction: "mean" over the pixels of the batch, or "none" for the mean of each sample.
 
     Returns:
         A scalar; with `reduction="none"`, (N, 1).
@@ -96,19 +96,20 @@ def binary_cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Binary cross-entropy of independent channels, a weighted mean over pixels and channels.
+    r"""Computes the binary cross-entropy, a weighted mean over pixels and channels.
 
     .. math:: -\frac{\sum w\,(q\,h \log p + (1 - h) \log(1 - p))}{\sum w}
 
-    with `pos_weight` q and smoothed targets :math:`h = g (1 - e) + e / 2`. The weights' sum is the
-    denominator; `torch.nn.functional.binary_cross_entropy` divides by the number of elements.
+    with `pos_weight` q and smoothed targets :math:`h = g (1 - e) + e / 2`. Channels are
+    independent. The denominator is the sum of the weights, while
+    `torch.nn.functional.binary_cross_entropy` divides by the number of elements.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
-        ignore_index: The target's value that marks elements to be left out.
+        ignore_index: The value in the target that marks elements to leave out.
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
@@ -171,14 +172,14 @@ def seg_loss(
 ) -> Tensor:
     """Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
-    Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
-    `pixel_weights` for its weights in the batch.
+    The arguments are the same as for `segloss.SegLoss`, except that `label_smoothing` replaces its
+    `smooth_factor`, and `pixel_weights` the weights in its batch.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
         n_classes: The number of classes; 2 means sigmoid channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         bce_coef: Coefficient of the (binary) cross-entropy.
         dice_coef: Coefficient of the Dice loss.
         tversky_focal_coef: Coefficient of the focal Tversky loss.
@@ -190,18 +191,18 @@ def seg_loss(
         class_weights: Weights of the classes in the cross-entropy.
         pos_weight: Weights of the positive class in binary cross-entropy.
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        reduction: "mean", or "none" for the sum of the terms' cells.
-        maps: The maps that terms need by name, each (N, C, *spatial).
-        terms: The whole mixture, beside which the coefficients, `extra_terms` and what follows
-            stay at their defaults; see `segloss.SegLoss`.
-        region_reduction: "sample", "batch" or "micro"; this and the next four as in
-            `segloss.terms.RegionTerm`.
-        region_classes: The classes that the region terms look at; None: all.
+        ignore_index: The value in the target that marks pixels to leave out.
+        reduction: "mean", or "none" for the loss of each sample and class.
+        maps: The maps that the terms need, by name, each (N, C, *spatial).
+        terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
+            all arguments below must keep their defaults; see `segloss.SegLoss`.
+        region_reduction: "sample", "batch" or "micro". `segloss.terms.RegionTerm` explains this
+            argument and those below.
+        region_classes: The classes that count in the region terms; None: all.
         region_class_weights: Their weights in the mean over classes.
-        skip_absent_classes: Whether classes absent from the target are left out.
+        skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
 
     Returns:
@@ -215,7 +216,7 @@ def seg_loss(
         >>> seg_loss(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.5466)
     """
-    group = _made(
+    group = _group(
         _documented_group,
         bce_coef=bce_coef,
         dice_coef=dice_coef,
@@ -266,42 +267,42 @@ def _term_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.{term}`.
+        **parameters: The parameters of `segloss.terms.{term}`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
     """  # noqa: D415
-    raise NotImplementedError  # it is the signature that all functions of terms have in common
+    raise NotImplementedError  # only the signature and the docstring are used
 
 
 def signature_of(term_type: type[Term]) -> inspect.Signature:
     """Returns the signature of a term's function: common arguments, then the term's parameters."""
-    common = list(inspect.signature(_term_loss).parameters.values())
-    own = list(inspect.signature(term_type).parameters.values())
-    return inspect.Signature([*common, *own], return_annotation="Tensor")
+    common = inspect.signature(_term_loss).parameters.values()
+    of_term = inspect.signature(term_type).parameters.values()
+    return inspect.Signature([*common, *of_term], return_annotation="Tensor")
 
 
 def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
     names = parameters_of(term_type)
     name = f"{term_type.name}_loss"
-    known = [*list(inspect.signature(_term_loss).parameters)[2:], *names]
+    keywords = [*list(inspect.signature(_term_loss).parameters)[2:], *names]
 
     def loss(pred: Tensor, target: Tensor, **arguments: Any) -> Tensor:
         for key in arguments:
-            if key not in known:
+            if key not in keywords:
                 raise TypeError(
-                    f"{name}() got an unexpected keyword argument {key!r}{nearest(key, known)}."
+                    f"{name}() got an unexpected keyword argument {key!r}{nearest(key, keywords)}."
                 )
         parameters = {key: arguments.pop(key) for key in names if key in arguments}
         reduction = arguments.pop("reduction", "mean")
@@ -316,18 +317,18 @@ def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
 
 def _group_of(term_type: type[Term], **parameters: Any) -> MixtureGroup:
     """Returns the mixture group of one term."""
-    return _made(_term_group, term_type=term_type, **parameters)
+    return _group(_term_group, term_type=term_type, **parameters)
 
 
-def _made(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
-    """Returns the group of some parameters, from a cache if they can be hashed."""
+def _group(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
+    """Returns `make(**parameters)`, from a cache if the parameters can be hashed."""
     if torch.compiler.is_compiling():
         return constant_of(make, **parameters)
     try:
         hash(tuple(parameters.values()))
-    except TypeError:  # lists, tensors or mappings among them
+    except TypeError:  # there are lists or mappings among them
         return make(**parameters)
-    return _kept(make, **parameters)
+    return _cached_group(make, **parameters)
 
 
 def _term_group(term_type: type[Term], **parameters: Any) -> MixtureGroup:
@@ -339,7 +340,7 @@ def _documented_group(**parameters: Any) -> MixtureGroup:
 
 
 @functools.lru_cache(maxsize=128, typed=True)
-def _kept(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
+def _cached_group(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup:
     return make(**parameters)
 
 
@@ -351,7 +352,7 @@ def _loss(
     maps: Mapping[str, Tensor] | None = None,
     **arguments: Any,
 ) -> Tensor:
-    """Returns the loss of a group's one mixture, as a mean or for each cell."""
+    """Returns the loss of a group with one mixture, as a mean or for each cell."""
     check_choice("reduction", reduction, REDUCTIONS)
     [mixture] = group.mixtures
     if reduction == "none":
@@ -365,12 +366,12 @@ def _loss(
 
 
 def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:
-    given = check_maps(maps, group.plan.map_keys)
-    return {key: given[key] for key in group.plan.map_keys}
+    checked = check_maps(maps, group.plan.map_keys)
+    return {key: checked[key] for key in group.plan.map_keys}
 
 
 def _channels(pred: Any) -> int:
-    """Returns the number of channels; 2 without any, which `as_pixel_batch` then refuses."""
+    """Returns the number of channels; 2 for predictions that the checks then refuse."""
     return pred.shape[1] if isinstance(pred, Tensor) and pred.ndim > 1 else 2
 
 
@@ -379,7 +380,7 @@ TERM_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     for name, term_type in TERMS.items()
     if term_type is not CrossEntropy
 }
-"""The functions of single terms, by the names of these."""
+"""The functions of single terms, by the names of the terms."""
 
 globals().update({function.__name__: function for function in TERM_FUNCTIONS.values()})
 __all__ += [function.__name__ for function in TERM_FUNCTIONS.values()]

@@ -44,19 +44,20 @@ def binary_cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Binary cross-entropy of independent channels, a weighted mean over pixels and channels.
+    r"""Computes the binary cross-entropy, a weighted mean over pixels and channels.
 
     .. math:: -\frac{\sum w\,(q\,h \log p + (1 - h) \log(1 - p))}{\sum w}
 
-    with `pos_weight` q and smoothed targets :math:`h = g (1 - e) + e / 2`. The weights' sum is the
-    denominator; `torch.nn.functional.binary_cross_entropy` divides by the number of elements.
+    with `pos_weight` q and smoothed targets :math:`h = g (1 - e) + e / 2`. Channels are
+    independent. The denominator is the sum of the weights, while
+    `torch.nn.functional.binary_cross_entropy` divides by the number of elements.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
-        ignore_index: The target's value that marks elements to be left out.
+        ignore_index: The value in the target that marks elements to leave out.
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
@@ -87,20 +88,20 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Softmax cross-entropy, :math:`-\sum w \log p_y / \sum w`, in [0, inf).
+    r"""Computes the softmax cross-entropy, :math:`-\sum w \log p_y / \sum w`, in [0, inf).
 
-    Class weights and label smoothing mean what they mean in `torch.nn.functional.cross_entropy`.
+    Class weights and label smoothing work as in `torch.nn.functional.cross_entropy`.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial), one channel per class.
         target: A label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial).
-        n_classes: The number of classes; None: that of the channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        n_classes: The number of classes; None: the number of channels.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
+        ignore_index: The value in the target that marks pixels to leave out.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
-        reduction: "mean" over the pixels of the batch, or "none" for that of each sample.
+        reduction: "mean" over the pixels of the batch, or "none" for the mean of each sample.
 
     Returns:
         A scalar; with `reduction="none"`, (N, 1).
@@ -146,14 +147,14 @@ def seg_loss(
 ) -> Tensor:
     r"""Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
-    Arguments are those of `segloss.SegLoss`, with `label_smoothing` for its `smooth_factor` and
-    `pixel_weights` for its weights in the batch.
+    The arguments are the same as for `segloss.SegLoss`, except that `label_smoothing` replaces its
+    `smooth_factor`, and `pixel_weights` the weights in its batch.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
         n_classes: The number of classes; 2 means sigmoid channels.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         bce_coef: Coefficient of the (binary) cross-entropy.
         dice_coef: Coefficient of the Dice loss.
         tversky_focal_coef: Coefficient of the focal Tversky loss.
@@ -165,18 +166,18 @@ def seg_loss(
         class_weights: Weights of the classes in the cross-entropy.
         pos_weight: Weights of the positive class in binary cross-entropy.
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        reduction: "mean", or "none" for the sum of the terms' cells.
-        maps: The maps that terms need by name, each (N, C, *spatial).
-        terms: The whole mixture, beside which the coefficients, `extra_terms` and what follows
-            stay at their defaults; see `segloss.SegLoss`.
-        region_reduction: "sample", "batch" or "micro", as all of these in
-            `segloss.terms.RegionTerm`.
-        region_classes: The classes that the region terms look at; None: all.
+        ignore_index: The value in the target that marks pixels to leave out.
+        reduction: "mean", or "none" for the loss of each sample and class.
+        maps: The maps that the terms need, by name, each (N, C, *spatial).
+        terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
+            all arguments below must keep their defaults; see `segloss.SegLoss`.
+        region_reduction: "sample", "batch" or "micro". `segloss.terms.RegionTerm` explains this
+            argument and those below.
+        region_classes: The classes that count in the region terms; None: all.
         region_class_weights: Their weights in the mean over classes.
-        skip_absent_classes: Whether classes absent from the target are left out.
+        skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
 
     Returns:
@@ -206,23 +207,23 @@ def focal_loss(
     gamma: float = 2.0,
     alpha: float | Sequence[float] | None = None,
 ) -> Tensor:
-    r"""Focal loss: cross-entropy in which pixels count the less, the better they are predicted.
+    r"""Focal loss: cross-entropy in which well-predicted pixels count less.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.Focal`.
+        **parameters: The parameters of `segloss.terms.Focal`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -242,23 +243,23 @@ def poly1_loss(
     reduction: str = 'mean',
     epsilon: float = 1.0,
 ) -> Tensor:
-    r"""Poly-1 loss: cross-entropy with another weight for the first term of its series.
+    r"""Poly-1 loss: cross-entropy with a changed weight of the first term of its series.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.Poly1`.
+        **parameters: The parameters of `segloss.terms.Poly1`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -288,18 +289,18 @@ def dice_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.Dice`.
+        **parameters: The parameters of `segloss.terms.Dice`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -330,18 +331,18 @@ def f_beta_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.FBeta`.
+        **parameters: The parameters of `segloss.terms.FBeta`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -374,18 +375,18 @@ def focal_tversky_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.FocalTversky`.
+        **parameters: The parameters of `segloss.terms.FocalTversky`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -415,18 +416,18 @@ def jaccard_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.Jaccard`.
+        **parameters: The parameters of `segloss.terms.Jaccard`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -456,18 +457,18 @@ def log_cosh_dice_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.LogCoshDice`.
+        **parameters: The parameters of `segloss.terms.LogCoshDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -493,23 +494,23 @@ def log_dice_loss(
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
 ) -> Tensor:
-    r"""Logarithm of the Dice score, negated, to a power.
+    r"""Negative logarithm of the Dice score, to a power.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.LogDice`.
+        **parameters: The parameters of `segloss.terms.LogDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -539,18 +540,18 @@ def squared_dice_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.SquaredDice`.
+        **parameters: The parameters of `segloss.terms.SquaredDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -582,18 +583,18 @@ def tversky_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.Tversky`.
+        **parameters: The parameters of `segloss.terms.Tversky`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -624,18 +625,18 @@ def generalized_dice_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.GeneralizedDice`.
+        **parameters: The parameters of `segloss.terms.GeneralizedDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -665,18 +666,18 @@ def mcc_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.MCC`.
+        **parameters: The parameters of `segloss.terms.MCC`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -700,23 +701,23 @@ def region_size_kl_loss(
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
 ) -> Tensor:
-    r"""Divergence of the predicted shares of the classes from the true ones.
+    r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.RegionSizeKL`.
+        **parameters: The parameters of `segloss.terms.RegionSizeKL`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -745,18 +746,18 @@ def region_size_l1_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.RegionSizeL1`.
+        **parameters: The parameters of `segloss.terms.RegionSizeL1`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -788,18 +789,18 @@ def unified_focal_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.UnifiedFocal`.
+        **parameters: The parameters of `segloss.terms.UnifiedFocal`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -829,18 +830,18 @@ def boundary_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.Boundary`.
+        **parameters: The parameters of `segloss.terms.Boundary`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -871,18 +872,18 @@ def skeleton_recall_loss(
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
-        activation: "sigmoid", "softmax", or None for what `n_classes` implies.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
-        maps: The maps that the term needs by name, each (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
-        **parameters: Those of `segloss.terms.SkeletonRecall`.
+        **parameters: The parameters of `segloss.terms.SkeletonRecall`.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C), 0 where a cell is left out, or (N, 1) where the
-        term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.

@@ -1,8 +1,8 @@
-"""Maps made from masks in the data loader: distances and skeletons, for the losses that need them.
+"""Transforms for the data loader that compute the maps of some losses: distances and skeletons.
 
-They are transforms in Albumentations' style: called with keywords, they return them with one
-more entry. Run them after all transforms that bend, crop or scale the mask, on the CPU.
-They need NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
+They work like Albumentations' transforms: called with keywords, they return the keywords and one
+more entry. Run them on the CPU, after all transforms that bend, crop or scale the mask. They need
+NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Array = Any
 class MaskMap:
     """A transform that adds maps (C, *spatial) of a mask, one per class.
 
-    A subclass writes `compute`.
+    A subclass defines `compute`.
 
     Args:
-        n_classes: The number of classes. For 2 there is one map, of the foreground; above, one for
-            each class, the background (0) included.
+        n_classes: The number of classes. For 2, there is one map, for the foreground; for more,
+            there is one for each class, including the background (0).
         mask_key: The name of the mask among the keywords.
         out_key: The name of the maps in the result.
 
-    The mask is a label map (H, W) or (D, H, W), a NumPy array or a tensor on the CPU, of any dtype
-    that holds whole numbers. Labels outside of 0 to `n_classes` - 1, such as 255, belong to no
-    class. The maps are float32, an array where the mask is one, otherwise a tensor.
+    The mask is a label map (H, W) or (D, H, W) of whole numbers: a NumPy array, or a tensor on the
+    CPU, of any dtype. Labels outside 0 to `n_classes` - 1, such as 255, do not belong to a class.
+    The maps are float32: an array if the mask is an array, otherwise a tensor.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
@@ -57,8 +57,8 @@ class MaskMap:
         if mask is None:
             present = ", ".join(repr(key) for key in data) or "none"
             raise MissingKeyError(
-                f"{type(self).__name__} needs the mask as {self.mask_key}=...; the keywords that "
-                f"came: {present}. Set mask_key= to yours."
+                f"{type(self).__name__} needs the mask as {self.mask_key}=...; the keywords were: "
+                f"{present}. Set mask_key= to the name of yours."
             )
         maps = self.compute(_label_map(mask, self.mask_key))
         return {**data, self.out_key: torch.from_numpy(maps) if isinstance(mask, Tensor) else maps}
@@ -72,33 +72,33 @@ class MaskMap:
         """Returns the classes that have a map."""
         return [1] if self.n_classes == 2 else range(self.n_classes)
 
-    def _no_maps(self, labels: Array) -> Array:
-        """Maps of zeros."""
+    def _zeros(self, labels: Array) -> Array:
+        """Returns maps of zeros."""
         numpy = _library("numpy")
         return numpy.zeros((len(self._class_labels()), *labels.shape), dtype=numpy.float32)
 
 
 class SignedDistanceMap(MaskMap):
-    r"""Adds the signed distance to each class's border, as the boundary loss takes it.
+    r"""Adds the signed distance to the border of each class, for the boundary loss.
 
     .. math:: \phi(x) = \begin{cases}
         \min_{y \in G} \lVert x - y \rVert & x \notin G \\
         d - \min_{y \notin G} \lVert x - y \rVert & x \in G \end{cases}
 
-    with G the class's pixels and d one pixel, so that the pixels along the border inside are 0,
-    those outside at least d, and the innermost least. A class that is absent, or fills the image,
-    has no border, and a map of zeros. The edge of the image is not a border.
+    with G the pixels of the class and d one pixel. So the pixels inside the border are 0, pixels
+    outside are at least d, and the innermost pixels have the lowest values. A class that is absent
+    or fills the image has no border, and its map is 0. The edge of the image is not a border.
 
     Args:
-        n_classes: The number of classes; for 2, one map of the foreground; above, one for each.
+        n_classes: The number of classes. 2: one map, of the foreground; more: one map for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
         out_key: The name of the maps in the result, (C, *spatial), float32.
         spacing: The size of a pixel along each axis, or one number for all; None: 1, so that
-            distances are in pixels. d is the smallest of them, the largest at which no pixel inside
-            is positive. Where pixels are not cubes, the border is therefore 0 along the finest axis
-            alone, and below 0 by the difference along the others.
+            distances are in pixels. d is the smallest of them: with a larger d, pixels inside
+            could be positive. So if pixels are not cubes, pixels inside the border are 0 only along
+            the finest axis; along another they are d minus its spacing, which is below 0.
 
-    Pixels whose label is not a class lie outside of every class.
+    Pixels whose label is not a class are outside every class.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or has
@@ -128,11 +128,11 @@ class SignedDistanceMap(MaskMap):
     def compute(self, labels: Array) -> Array:
         """Returns the signed distances (C, *spatial) of a label map (*spatial)."""
         spacing = self._spacing_of(labels)
-        maps = self._no_maps(labels)
-        for signed, label in zip(maps, self._class_labels(), strict=True):
+        maps = self._zeros(labels)
+        for class_map, label in zip(maps, self._class_labels(), strict=True):
             inside = labels == label
             if inside.any() and not inside.all():
-                signed[:] = _signed_distance(inside, spacing)
+                class_map[:] = _signed_distance(inside, spacing)
         return maps
 
     def _spacing_of(self, labels: Array) -> list[float]:
@@ -151,18 +151,18 @@ class SignedDistanceMap(MaskMap):
 
 
 class SkeletonMap(MaskMap):
-    """Adds the mask's skeleton, made a few pixels wide, as skeleton recall takes it.
+    """Adds the skeleton of the mask, a few pixels wide, for the skeleton recall loss.
 
-    The skeleton of the foreground, all classes but the background together, is dilated by
-    `radius` pixels, and its pixels keep the class that they have in the mask. So the maps
-    are 1 along the middle of thin structures, and 0 elsewhere; the background's map is 0.
+    The foreground is the union of all classes except the background. Its skeleton is dilated by
+    `radius` pixels, and each pixel of it keeps the class that it has in the mask. So the maps are 1
+    along the middle of thin structures, and 0 elsewhere; the background's map is 0.
 
     Args:
-        n_classes: The number of classes; for 2, one map of the foreground; above, one for each.
+        n_classes: The number of classes. 2: one map, of the foreground; more: one map for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
         out_key: The name of the maps in the result, (C, *spatial), float32, 0 or 1.
-        radius: The number of steps from pixel to pixel, along the axes, of the dilation;
-            0: no dilation. The paper uses 2.
+        radius: The radius of the dilation, in steps from pixel to pixel along the axes; 0: no
+            dilation. The paper uses 2.
 
     Pixels whose label is not a class do not count as foreground. A blob of a few pixels may have no
     skeleton.
@@ -196,13 +196,13 @@ class SkeletonMap(MaskMap):
 
     def compute(self, labels: Array) -> Array:
         """Returns the skeletons (C, *spatial) of a label map (*spatial)."""
-        maps = self._no_maps(labels)
+        maps = self._zeros(labels)
         foreground = (labels > 0) & (labels < self.n_classes)
         if not foreground.any():
             return maps
         skeleton = _skeleton(foreground, self.radius)
-        for tube, label in zip(maps, self._class_labels(), strict=True):
-            tube[:] = skeleton & foreground & (labels == label)
+        for class_map, label in zip(maps, self._class_labels(), strict=True):
+            class_map[:] = skeleton & foreground & (labels == label)
         return maps
 
     def __repr__(self) -> str:
@@ -212,7 +212,7 @@ class SkeletonMap(MaskMap):
 def _signed_distance(inside: Array, spacing: Sequence[float]) -> Array:
     numpy, distance = _library("numpy"), _library("scipy.ndimage").distance_transform_edt
     depth = numpy.maximum(distance(inside, sampling=spacing) - min(spacing), 0)
-    return distance(~inside, sampling=spacing) - depth  # one of them is 0
+    return distance(~inside, sampling=spacing) - depth  # one of the two is 0
 
 
 def _skeleton(foreground: Array, radius: int) -> Array:
@@ -230,19 +230,19 @@ def _label_map(mask: Any, name: str) -> Array:
             raise ValueError(f"{name} must be on the CPU, got {mask.device}: pass {name}.cpu().")
         if mask.dtype == torch.bfloat16:
             raise TypeError(
-                f"{name} must be of a dtype that NumPy has, got bfloat16: {name}.float()."
+                f"{name} must have a dtype that NumPy has, got bfloat16: pass {name}.float()."
             )
         mask = mask.detach().numpy()
     numpy = _library("numpy")
     if not isinstance(mask, numpy.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array or a tensor, got {type(mask).__name__}: "
-            f"numpy.asarray({name}) may be what you want."
+            f"pass numpy.asarray({name}), if it holds the labels."
         )
     if mask.ndim not in (2, 3) or (mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[-1])):
         raise ValueError(
             f"{name} must be a label map (H, W) or (D, H, W), without a channel axis, got "
-            f"{mask.shape}: take the axis away, with {name}.squeeze()."
+            f"{mask.shape}: remove the axis with {name}.squeeze()."
         )
     if mask.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers, got {mask.dtype}.")
@@ -252,7 +252,7 @@ def _label_map(mask: Any, name: str) -> Array:
 
 
 def _check_spacing(spacing: Any) -> float | list[float]:
-    """Returns a number for all axes, or one for each."""
+    """Returns the checked spacing: one number for all axes, or a list of one for each."""
     spacing = 1.0 if spacing is None else as_python(spacing)
     if not is_list(spacing):
         return check_number("spacing", spacing, open_low=True)
@@ -262,7 +262,7 @@ def _check_spacing(spacing: Any) -> float | list[float]:
 
 
 def _library(module: str) -> Any:
-    """Returns a module of an optional library."""
+    """Returns a module of an optional dependency."""
     try:
         return import_module(module)
     except ImportError as error:

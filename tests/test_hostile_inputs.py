@@ -647,7 +647,7 @@ WRONG: dict[str, Wrong] = {
             {"seg": P.sigmoid()}, {"gt_polygons_image": T}
         ),
         MissingKeyError,
-        ("gt_batch", "'gt_distance_map'", "keys that there are"),
+        ("gt_batch", "'gt_distance_map'", "its keys are"),
     ),
     "map of a bare target": Wrong(
         lambda: SegLoss(extra_terms={"boundary": 1})(P.sigmoid(), T),

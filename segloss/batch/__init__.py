@@ -1,1 +1,1 @@
-"""Batches: keys, channel selectors, mixup, partial labels, and checked tensors of pixels."""
+"""From a user's batch to checked pixels: keys, selectors, mixup, partial labels, checks."""

@@ -1,6 +1,8 @@
-"""Assembles a `PixelBatch` from a user's tensors: checks them and flattens them.
+"""Assembles a `PixelBatch` from a user's tensors: checks them, and flattens them.
 
-Every mistake in a batch is found here, before anything is computed.
+Every mistake in a batch is found here, before anything is computed. The checks are in
+`segloss.batch.shape_checks` and `segloss.batch.value_checks`; the tensors come from a mapping by
+`segloss.batch.keys`, or are a function's arguments.
 """
 
 from __future__ import annotations
@@ -17,15 +19,14 @@ from segloss.batch.shape_checks import (
     check_annotated,
     check_channel_weights,
     check_companion,
+    check_ignored_value,
     check_prediction_shape,
     flat_map,
     flat_target,
     flat_weight,
 )
-from segloss.batch.value_checks import ValueChecks, check_ignored_value, check_values, shared_checks
-from segloss.foundation.arguments import (
-    check_weights,
-)
+from segloss.batch.value_checks import ValueChecks, check_values, shared_checks
+from segloss.foundation.arguments import check_weights
 from segloss.foundation.device_constants import buffer_on_device
 from segloss.foundation.tracing import is_traced
 
@@ -43,51 +44,48 @@ def as_pixel_batch(
     names: BatchNames | None = None,
     checks: ValueChecks | None = None,
 ) -> PixelBatch:
-    """Checks a batch and brings it into the shape that the pass reads.
+    """Checks a batch, and returns it in the shape that the pass over the pixels reads.
 
     Args:
         pred: Predictions (N, C, *spatial), floating-point.
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        options: The options that say how they are read.
+        options: The options that fix how both are read.
         pixel_weights: Weights (N, *spatial), (N, 1, *spatial) or, for sigmoid, (N, C, *spatial).
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
-        maps: Further maps by name, each (N, C, *spatial).
-        annotated: Which channels are annotated in which samples, (N, C); with sigmoid, the others
-            get weight 0.
-        names: The names of these in messages; None: the names of the arguments.
-        checks: Decides when values are read; None: always.
+        maps: Maps by name, each (N, C, *spatial).
+        annotated: Booleans (N, C): True where a channel is annotated in a sample. With sigmoid,
+            the other channels get weight 0.
+        names: The names of the tensors in messages; None: the names of the arguments.
+        checks: Decides when values are read; None: in every call.
 
     Raises:
-        TypeError: Something is not a tensor, has a wrong dtype, or requires grad.
+        TypeError: An argument is not a tensor, has a wrong dtype, or requires grad.
         ValueError: Shapes or devices do not match, or values are out of range.
     """
     names = BatchNames() if names is None else names
-    pred_name, target_name, weight_name, annotated_name = names
     activation = options.activation
-    check_prediction_shape(pred, pred_name, options.n_classes, activation)
-    check_companion(target, target_name, pred, pred_name)
+    check_prediction_shape(pred, names.pred, options.n_classes, activation)
+    check_companion(target, names.target, pred, names.pred)
     if class_weights is not None or pos_weight is not None:
         check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
-    pixels = PixelBatch(
-        pred.flatten(2),
-        flat_target(target, target_name, pred, pred_name, activation),
-        options,
-        None
-        if pixel_weights is None
-        else flat_weight(pixel_weights, weight_name, pred, pred_name, activation),
-        None if class_weights is None else buffer_on_device(class_weights, pred.device),
-        None if pos_weight is None else buffer_on_device(pos_weight, pred.device),
-        {key: flat_map(values, key, pred, pred_name) for key, values in maps.items()}
-        if maps
-        else None,
-    )
+    if class_weights is not None:
+        class_weights = buffer_on_device(class_weights, pred.device)
+    if pos_weight is not None:
+        pos_weight = buffer_on_device(pos_weight, pred.device)
+    target = flat_target(target, names.target, pred, names.pred, activation)
+    weight = None
+    if pixel_weights is not None:
+        weight = flat_weight(pixel_weights, names.pixel_weights, pred, names.pred, activation)
+    if maps:
+        maps = {key: flat_map(values, key, pred, names.pred) for key, values in maps.items()}
+    pixels = PixelBatch(pred.flatten(2), target, options, weight, class_weights, pos_weight, maps)
     if annotated is not None:
-        check_annotated(annotated, annotated_name, pred, pred_name)
+        check_annotated(annotated, names.annotated, pred, names.pred)
         if activation == "sigmoid":
             pixels = pixels.replace(weight=_annotated_weight(annotated, pixels))
     if options.ignore_index is not None:
-        check_ignored_value(pixels, target_name)
+        check_ignored_value(pixels, names.target)
     check_values(pixels, names, ValueChecks() if checks is None else checks)
     return pixels
 
@@ -106,10 +104,10 @@ def pixel_batch_of_arguments(
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
 ) -> PixelBatch:
-    """Checks a function's arguments, and returns the batch that they describe.
+    """Checks the arguments of a function, and returns the batch that they describe.
 
-    On the CPU values are read in every call; on an accelerator, in the first call with the same
-    options only, by any function.
+    On the CPU, values are read in every call. On an accelerator, they are read only in the first
+    call with the same options, whichever function is called.
     """
     options = PixelOptions.checked(
         n_classes,
@@ -131,7 +129,7 @@ def pixel_batch_of_arguments(
 
 
 def _annotated_weight(annotated: Tensor, pixels: PixelBatch) -> Tensor:
-    """Returns the pixels' weights (N, C, P), 0 in channels that are not annotated."""
+    """Returns the pixel weights (N, C, P), 0 in channels that are not annotated."""
     channels = annotated.unsqueeze(-1)
     if pixels.weight is None:
         return channels.expand(pixels.prediction.shape)

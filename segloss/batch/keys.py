@@ -1,4 +1,7 @@
-"""Access to the tensors of a batch, which is a mapping or a bare tensor."""
+"""Access to the tensors of a batch, which is a mapping or a bare tensor.
+
+Only keys and types are checked here. `segloss.batch.assemble` checks the tensors.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from typing import Any
 from torch import Tensor
 
 Batch = Tensor | Mapping[str, Any]
+"""A mapping of names to tensors, or the tensor alone."""
+
+_REMEDY = "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
 
 
 class MissingKeyError(KeyError, ValueError):
     """A batch lacks a key that a loss needs."""
 
     def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would print the message's repr
+        return str(self.args[0])  # KeyError would print the repr of the message
 
 
-_RENAME = "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
-
-
-def take(batch: Any, key: str, batch_name: str, remedy: str = _RENAME) -> Tensor:
+def take(batch: Any, key: str, batch_name: str, remedy: str = _REMEDY) -> Tensor:
     """Returns the tensor under `key`, or `batch` itself if it is a bare tensor.
 
     Raises:
@@ -33,13 +36,13 @@ def take(batch: Any, key: str, batch_name: str, remedy: str = _RENAME) -> Tensor
     if value is None:
         present = ", ".join(repr(name) for name in batch) or "none"
         raise MissingKeyError(
-            f"{batch_name} must have the key {key!r}; the keys that there are: {present}. {remedy}"
+            f"{batch_name} must have the key {key!r}; its keys are: {present}. {remedy}"
         )
     return value
 
 
 def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
-    """Returns the tensor under `key`; None if there is no such key or `batch` is a bare tensor."""
+    """Returns the tensor under `key`; None if the key is missing or `batch` is a bare tensor."""
     if isinstance(batch, Tensor):
         return None
     if not isinstance(batch, Mapping):
@@ -54,12 +57,12 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
 
 
 def check_same_shape(predictions: Tensor, targets: Tensor) -> None:
-    """Raises ValueError if shapes differ: PyTorch would broadcast them silently."""
+    """Raises ValueError if the shapes differ, because PyTorch would broadcast them silently."""
     for name, tensor in {"predictions": predictions, "targets": targets}.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
     if predictions.shape != targets.shape:
         raise ValueError(
             f"targets must have the shape of predictions, {tuple(predictions.shape)}, got "
-            f"{tuple(targets.shape)}: they would be broadcast."
+            f"{tuple(targets.shape)}: PyTorch would broadcast them."
         )

@@ -1,4 +1,7 @@
-"""Mixup: blends images in the data loop, and reads the blended batch in a loss."""
+"""Mixup: `MixUp` blends images in the data loop, and `split_mixup` reads the batch in a loss.
+
+`segloss.losses.loss` computes the loss with each of the two targets, and blends the results.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from segloss.foundation.arguments import check_number, check_text, shown
 from segloss.foundation.tracing import is_traced
 
 KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
-"""The keys that mixup adds to the batch of targets."""
+"""The keys that mixup adds to `gt_batch`."""
 
 _INDEX = "mixup_index"
-"""The key of the permutation that gives each sample its partner, in every tensor of the batch."""
+"""The key of the permutation (N,) from each sample to its partner."""
 
 
 class MixUp:
@@ -25,16 +28,16 @@ class MixUp:
 
     .. math:: x = \lambda x_a + (1 - \lambda) x_b, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
 
-    with one lambda for the batch, and :math:`x_b` a random permutation of :math:`x_a`. The
-    targets are not blended: both are handed on, label maps as they are, and the loss is
-    :math:`\lambda L(p, y_a) + (1 - \lambda) L(p, y_b)`.
+    with one lambda for the batch, and :math:`x_b` a random permutation of :math:`x_a`. Targets are
+    not blended. The batch gets both, :math:`y_a` and :math:`y_b`, label maps unchanged, and the
+    loss is :math:`\lambda L(p, y_a) + (1 - \lambda) L(p, y_b)`.
 
     Args:
         alpha: The parameter of the Beta distribution, above 0; small values blend little.
         gt_key: The key of the targets.
 
-    The permutation goes into the batch too, as "mixup_index". With it, losses of other targets find
-    their partners, and pixel weights follow their targets.
+    The batch also gets the permutation, as "mixup_index". It leads losses of other targets to their
+    partners, and permutes pixel weights together with their targets.
 
     Raises:
         TypeError, ValueError: `alpha` is not a finite number above 0.
@@ -59,7 +62,7 @@ class MixUp:
         gt_batch: Mapping[str, Any],
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Returns the blended images, and a copy of the batch with the keys of mixup added.
+        """Returns the blended images, and a copy of the batch with the mixup keys added.
 
         Args:
             images: (N, ...), floating-point, on any device.
@@ -69,7 +72,7 @@ class MixUp:
         Raises:
             MissingKeyError: The batch has no targets.
             TypeError: The images are not floating-point, or `gt_batch` is not a mapping.
-            ValueError: Images and targets differ in number.
+            ValueError: The numbers of images and targets differ.
         """
         if not isinstance(images, Tensor) or not images.is_floating_point():
             kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
@@ -89,18 +92,18 @@ class MixUp:
             )
         if len(targets) != len(images):
             raise ValueError(
-                f"images and gt_batch[{self.gt_key!r}] must be of the same number, got "
+                f"images and gt_batch[{self.gt_key!r}] must have the same number of samples, got "
                 f"{len(images)} and {len(targets)}."
             )
         lam = torch.full((), self._draw_lambda(generator), device=images.device)
-        order = _permutation(len(images), generator)
-        blended = lam * images + (1 - lam) * _in_order(images, order)
-        partners = _in_order(targets, order)
-        mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": lam, _INDEX: order}
+        index = _permutation(len(images), generator)
+        blended = lam * images + (1 - lam) * _permuted(images, index)
+        partners = _permuted(targets, index)
+        mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": lam, _INDEX: index}
         return blended, {**gt_batch, **mixed}
 
     def _draw_lambda(self, generator: torch.Generator | None) -> float:
-        """Draws from Beta(alpha, alpha). PyTorch's own sampler does not take a generator."""
+        """Draws from Beta(alpha, alpha); PyTorch's sampler does not take a generator."""
         device = "cpu" if generator is None else generator.device
         seed = torch.randint(2**62, (), generator=generator, device=device)
         return random.Random(int(seed)).betavariate(self.alpha, self.alpha)  # noqa: S311
@@ -109,16 +112,11 @@ class MixUp:
         return f"{type(self).__name__}(alpha={self.alpha:g})"
 
 
-def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
-    device = "cpu" if generator is None else generator.device
-    return torch.randperm(count, generator=generator, device=device)
-
-
 def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
-    """Returns the batch as seen with each of the two targets, and lambda; None if it was not mixed.
+    """Returns the batch with each of the two targets, and lambda; None for a batch without mixup.
 
     Raises:
-        MissingKeyError: Some of the keys of mixup are missing.
+        MissingKeyError: Some of the mixup keys are missing.
         ValueError: Lambda is not a single number in [0, 1].
     """
     if isinstance(gt_batch, Tensor) or not isinstance(gt_batch, Mapping):
@@ -129,31 +127,41 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
     if missing:
         present = ", ".join(repr(key) for key in gt_batch)
         raise MissingKeyError(
-            f"gt_batch must have all the keys of mixup or none: {', '.join(missing)} missing; the "
-            f"keys that there are: {present}."
+            f"gt_batch must have all the keys of mixup or none: {', '.join(missing)} missing; its "
+            f"keys are: {present}."
         )
-    rest = {key: value for key, value in gt_batch.items() if key not in (*KEYS, _INDEX)}
+    unmixed = {key: value for key, value in gt_batch.items() if key not in (*KEYS, _INDEX)}
     lam = _check_lambda(gt_batch["mixup_lam"])
     if _INDEX in gt_batch and gt_key in gt_batch:
-        return rest, _permuted(rest, _check_index(gt_batch[_INDEX], gt_batch[gt_key])), lam
-    batch_a = {**rest, gt_key: gt_batch["mixup_y_a"]}
-    return batch_a, {**rest, gt_key: gt_batch["mixup_y_b"]}, lam
+        return (
+            unmixed,
+            _with_partners(unmixed, _check_index(gt_batch[_INDEX], gt_batch[gt_key])),
+            lam,
+        )
+    batch_a = {**unmixed, gt_key: gt_batch["mixup_y_a"]}
+    return batch_a, {**unmixed, gt_key: gt_batch["mixup_y_b"]}, lam
 
 
-def _permuted(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
-    """Returns the batch with each sample's partner in its place."""
+def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
+    device = "cpu" if generator is None else generator.device
+    return torch.randperm(count, generator=generator, device=device)
+
+
+def _with_partners(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
+    """Returns the batch with each sample replaced by its partner."""
     return {
-        key: _in_order(value, index)
+        key: _permuted(value, index)
         if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
         else value
         for key, value in batch.items()
     }
 
 
-def _in_order(values: Tensor, index: Tensor) -> Tensor:
-    """Returns the samples of a batch in another order.
+def _permuted(values: Tensor, index: Tensor) -> Tensor:
+    """Returns the samples of a tensor in the order of a permutation.
 
-    An order on the CPU stays there, since a GPU would wait for it: samples are copied one by one.
+    A permutation on the CPU is not copied to a GPU, which would wait for it. Its samples are copied
+    one by one instead.
     """
     if values.device == index.device or not index.is_cpu or len(index) == 0 or is_traced():
         return values[index.to(values.device)]
@@ -161,7 +169,7 @@ def _in_order(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _check_index(index: Any, target: Any) -> Tensor:
-    """Returns the permutation of a batch after checking it. Values are read only on the CPU."""
+    """Checks the permutation of a batch, its values only on the CPU, and returns it."""
     name = f"gt_batch[{_INDEX!r}]"
     if not isinstance(index, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(index).__name__}.")

@@ -1,26 +1,25 @@
-"""The options that say how pixels are read: classes, activation, ignored value, smoothing."""
+"""The options that fix how a loss reads pixels: classes, activation, ignored value, smoothing.
+
+They hold for any batch. The tensors of one batch are in `segloss.batch.pixel_batch`.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from segloss.foundation.arguments import (
-    check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-)
+from segloss.foundation.arguments import check_choice, check_flag, check_integer, check_number
 
 ACTIVATIONS = ("sigmoid", "softmax")
+"""The functions from logits to probabilities."""
 
 
 class PixelOptions(NamedTuple):
-    """The options of a loss that say how it reads the pixels of any batch.
+    """The options that fix how a loss reads the pixels of any batch.
 
     Attributes:
-        n_classes: The number of classes; 2 also for any number of sigmoid channels.
-        activation: "sigmoid" (channels independent) or "softmax" (channels are classes).
-        from_logits: Whether predictions are logits, and not probabilities.
+        n_classes: The number of classes. With n_classes=2, any number of sigmoid channels fits.
+        activation: "sigmoid" (independent channels) or "softmax" (channels are classes).
+        from_logits: True if predictions are logits, False if they are probabilities.
         ignore_index: The target's value for ignored pixels, or None.
         label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
     """
@@ -41,7 +40,7 @@ class PixelOptions(NamedTuple):
         ignore_index: Any = None,
         label_smoothing: Any = 0.0,
     ) -> PixelOptions:
-        """Returns the options, checked under the names that arguments have everywhere.
+        """Returns the options after checking each under the name of its argument.
 
         Raises:
             TypeError, ValueError: An option is wrong.
@@ -56,7 +55,7 @@ class PixelOptions(NamedTuple):
 
 
 def resolve_activation(n_classes: int, activation: str | None) -> str:
-    """Returns the activation that `n_classes` implies, or the one that is asked for.
+    """Returns the given activation, or the default for `n_classes` if it is None.
 
     Raises:
         TypeError, ValueError: `n_classes` is not an int of at least 2, or `activation` is unknown.

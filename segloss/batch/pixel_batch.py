@@ -1,6 +1,7 @@
-"""One batch as the pass reads it.
+"""The checked tensors of one batch, as the pass over the pixels reads them.
 
-`segloss.sums` computes with its pixels.
+`segloss.batch.assemble` makes a `PixelBatch` from a user's tensors, and `segloss.sums` computes
+with it. A batch checks nothing; it only knows which of its pixels count.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from segloss.batch.options import PixelOptions
 
 
 class PixelBatch:
-    """One batch as the pass reads it, with the spatial dimensions flattened to P pixels.
+    """The tensors and options of one batch, with the spatial dimensions flattened to P pixels.
 
     Args:
-        prediction: Logits or probabilities, (N, C, P), in their own floating-point dtype.
-        target: A label map (N, P), or dense (N, C, P), in its own dtype.
-        options: The options that say how they are read.
+        prediction: Logits or probabilities (N, C, P), of the user's floating-point dtype.
+        target: A label map (N, P), or dense (N, C, P), of the user's dtype.
+        options: The options that fix how both are read.
         weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
-        class_weights: One weight per class of the cross-entropy, (C,), or None.
-        pos_weight: The weight of the positive class of binary cross-entropy, (1 or C,), or None.
-        maps: Further maps (N, C, P) by name, such as distances, in their own dtype.
+        class_weights: Weights of the classes in the cross-entropy, (C,), or None.
+        pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,), or None.
+        maps: Maps (N, C, P) by name, such as signed distances, of the user's dtype.
 
     Attributes:
         is_exclusive: True if the classes exclude each other.
-        is_label_map: True if the target holds class indices, not one value per class.
-        is_soft: True if targets may lie between 0 and 1.
+        is_label_map: True if the target holds class indices, False if it is dense.
+        is_soft: True if the target may hold values between 0 and 1.
     """
 
     def __init__(
@@ -49,13 +50,13 @@ class PixelBatch:
         self.is_soft = not self.is_label_map and target.is_floating_point()
 
     def replace(self, **tensors: Any) -> PixelBatch:
-        """Returns the batch with some tensors replaced."""
+        """Returns a batch with some tensors replaced."""
         names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
         given = {name: getattr(self, name) for name in names} | tensors
         return PixelBatch(options=self.options, **given)
 
     def tensors(self, map_keys: Sequence[str]) -> list[Tensor | None]:
-        """Returns all tensors, which the pass keeps for the backward pass."""
+        """Returns the tensors that the pass saves for its backward pass; `of` is the inverse."""
         fixed = [self.prediction, self.target, self.weight, self.class_weights, self.pos_weight]
         return [*fixed, *(self.maps[key] for key in map_keys)] if map_keys else fixed
 
@@ -63,7 +64,7 @@ class PixelBatch:
     def of(
         cls, tensors: Sequence[Any], map_keys: Sequence[str], options: PixelOptions
     ) -> PixelBatch:
-        """Returns the batch that these `tensors` were taken from."""
+        """Returns the batch from the tensors that `tensors` returned."""
         prediction, target, weight, class_weights, pos_weight, *maps = tensors
         named = dict(zip(map_keys, maps, strict=True))
         return cls(prediction, target, options, weight, class_weights, pos_weight, named)
@@ -71,7 +72,7 @@ class PixelBatch:
     def kept(self) -> Tensor | None:
         """Returns a mask of the pixels that are not ignored, (N, 1 or C, P); None: all.
 
-        With softmax, a pixel that is ignored in one channel of a dense target is ignored in all.
+        With softmax, a pixel that one channel of a dense target ignores is ignored in all channels.
         """
         ignored = self.options.ignore_index
         if ignored is None:
@@ -100,3 +101,9 @@ class BatchNames(NamedTuple):
     target: str = "target"
     pixel_weights: str = "pixel_weights"
     annotated: str = "annotated"
+
+    @classmethod
+    def of_keys(cls, pred: str, target: str, pixel_weights: str, annotated: str) -> BatchNames:
+        """Returns the names of entries of `pred_batch` and `gt_batch`, from their keys."""
+        in_gt_batch = (f"gt_batch[{key!r}]" for key in (target, pixel_weights, annotated))
+        return cls(f"pred_batch[{pred!r}]", *in_gt_batch)

@@ -1,4 +1,7 @@
-"""Channel selectors: the channels of a prediction or target that a loss uses."""
+"""Channel selectors: the channels of a prediction or target that a loss uses.
+
+`segloss.batch.assemble` checks the selected tensors against each other.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,24 @@ from segloss.foundation.arguments import as_python, check_integer, is_list, show
 from segloss.foundation.device_constants import on_device
 
 Selector = int | slice | str | Mapping[str, Any] | Sequence[int] | Sequence[bool] | Tensor
+"""The types that `ChannelSelector` takes."""
 
 _SLICE_KEYS = ("start", "stop", "step")
 
 
 class ChannelSelector:
-    """Selects channels along dimension 1, and keeps that dimension.
+    """Selects channels along dimension 1, and keeps the dimension.
 
     Args:
         selector: An int (one channel), a slice, a list of ints, a list of bools (one per channel),
             a tensor of either, the text of a slice or index ("0:2", "1"), or a mapping with
-            `start`, `stop`, `step` (for YAML, which has no slices). Negative indices count from
+            `start`, `stop`, `step` (for YAML, which lacks slices). Negative indices count from
             the end, as in Python.
         name: The name of the argument in messages.
 
     Raises:
         TypeError: `selector` is none of these.
-        ValueError: It is empty, or a text that is not a slice.
+        ValueError: `selector` is empty, or a text that is not a slice or index.
 
     Example:
         >>> image = torch.arange(3.).reshape(1, 3, 1, 1)
@@ -50,11 +54,11 @@ class ChannelSelector:
 
         Args:
             tensor: (N, C, *spatial).
-            key: Its name in messages.
-            ndim: The number of dimensions of a tensor with channels.
+            key: The name of the tensor in messages.
+            ndim: The number of dimensions that the tensor must have; None: at least 3.
 
         Raises:
-            ValueError: `tensor` has no channels, or lacks one of those selected.
+            ValueError: `tensor` does not have channels, or lacks a selected one.
         """
         if tensor.ndim < 3 or (ndim is not None and tensor.ndim != ndim):
             expected = "" if ndim is None else f" with {ndim - 2} spatial dimensions"
@@ -76,12 +80,12 @@ class ChannelSelector:
             )
             channels = list(range(count))[self.index] if inside else []
         elif isinstance(self.index, int):
-            channels = _inside([self.index], count)
+            channels = _non_negative([self.index], count)
         elif isinstance(self.index[0], bool):
-            chosen = [i for i, selected in enumerate(self.index) if selected]
-            channels = chosen if len(self.index) == count else []
+            selected = [i for i, is_selected in enumerate(self.index) if is_selected]
+            channels = selected if len(self.index) == count else []
         else:
-            channels = _inside(self.index, count)
+            channels = _non_negative(self.index, count)
         if not channels:
             raise ValueError(
                 f"{self.name}={self.index!r} is out of range: {key} has {count} channels "
@@ -94,12 +98,52 @@ class ChannelSelector:
 
 
 def optional_selector(selector: Selector | None, name: str) -> ChannelSelector | None:
-    """Returns the channel selector, or None for all channels."""
+    """Returns the channel selector; None, which selects all channels, stays None."""
     return None if selector is None else ChannelSelector(selector, name)
 
 
-def _inside(indices: Sequence[int], count: int) -> list[int]:
-    """Returns the indices, counted from 0; an empty list if one is out of range."""
+def select_weights(
+    selector: ChannelSelector,
+    weights: Tensor,
+    name: str,
+    target: Tensor,
+    target_name: str,
+    prediction: Tensor,
+) -> Tensor:
+    """Returns the selected channels of pixel weights; weights of one channel stay unchanged.
+
+    Raises:
+        ValueError: Weights of several channels do not have as many as the target.
+    """
+    if weights.ndim != prediction.ndim or weights.shape[1] <= 1:
+        return weights
+    if target.ndim == weights.ndim and weights.shape[1] != target.shape[1]:
+        raise ValueError(
+            f"{name} must have one channel, or as many as {target_name} of shape "
+            f"{tuple(target.shape)}, got {tuple(weights.shape)}."
+        )
+    return selector(weights, name)
+
+
+def select_companion(
+    selector: ChannelSelector, values: Tensor, target: Tensor, target_name: str, prediction: Tensor
+) -> Tensor:
+    """Returns the selected channels of a map or annotations (N, C, ...) with the target's channels.
+
+    Values stay unchanged if the target is a label map, if they have another number of channels, or
+    if the selection would not have the prediction's channels.
+    """
+    is_dense = target.ndim == prediction.ndim and values.ndim > 1
+    if not is_dense or values.shape[1] != target.shape[1]:
+        return values
+    selected = selector(values.reshape(*values.shape[:2], values.shape[2:].numel()), target_name)
+    if selected.shape[1] != prediction.shape[1]:
+        return values  # one channel per class, beside selected label maps
+    return selected.reshape(*selected.shape[:2], *values.shape[2:])
+
+
+def _non_negative(indices: Sequence[int], count: int) -> list[int]:
+    """Returns the indices counted from the start; an empty list if one is out of range."""
     inside = all(-count <= i < count for i in indices)
     return [i % count for i in indices] if inside else []
 
@@ -124,14 +168,15 @@ def _parse(selector: Any, name: str) -> int | slice | list[int] | list[bool]:
 
 
 def _parse_list(selector: list[Any], name: str) -> list[int] | list[bool]:
-    kinds = {type(entry) for entry in selector}
-    if kinds not in ({int}, {bool}):
+    types = {type(entry) for entry in selector}
+    if types not in ({int}, {bool}):
         raise TypeError(
-            f"{name} must hold ints or bools, at least one of them, got {shown(selector)}."
+            f"{name} must hold ints or bools (not both), at least one of them, got "
+            f"{shown(selector)}."
         )
-    if kinds == {bool} and not any(selector):
+    if types == {bool} and not any(selector):
         raise ValueError(f"{name}={selector!r} selects no channel: set at least one to True.")
-    if kinds == {int}:
+    if types == {int}:
         return [check_integer(f"{name}[{i}]", entry) for i, entry in enumerate(selector)]
     return selector
 
@@ -152,7 +197,7 @@ def _parse_text(selector: str, name: str) -> int | slice:
 
 
 def _parse_mapping(selector: Mapping[str, Any], name: str) -> slice:
-    if selector.get("_target_") == "builtins.slice":  # a Hydra block that was not instantiated
+    if selector.get("_target_") == "builtins.slice":  # a Hydra block that nobody instantiated
         return _parse_mapping(_slice_mapping(slice(*selector.get("_args_", ()))), name)
     unknown = set(selector) - set(_SLICE_KEYS)
     if unknown or not selector:

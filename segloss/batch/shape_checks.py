@@ -1,4 +1,8 @@
-"""Checks of tensors that read no values: types, dtypes, devices and shapes."""
+"""Checks of a batch's tensors that read no values: types, dtypes, devices and shapes.
+
+The functions `flat_...` also flatten the spatial dimensions. The checks that read values are in
+`segloss.batch.value_checks`.
+"""
 
 from __future__ import annotations
 
@@ -8,48 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import (
-    check_mapping,
-)
+from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.arguments import check_mapping
 
 PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes that predictions may have."""
 
-
 _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
-"""Integers for which PyTorch lacks most operations."""
-
-
-def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, Tensor]:
-    """Returns the maps of an argument.
-
-    Raises:
-        TypeError: They are not a mapping.
-        ValueError: One of `keys` is not there.
-    """
-    given = {} if maps is None else check_mapping("maps", maps)
-    for key in keys:
-        if key not in given:
-            raise ValueError(
-                f"maps must have {key!r}{whose}: pass maps={{{key!r}: ...}}. The maps that there "
-                f"are: {', '.join(map(str, given)) or 'none'}."
-            )
-    return given
-
-
-def check_prediction(pred: Any, name: str) -> None:
-    """Checks the properties that all predictions must have."""
-    if not isinstance(pred, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
-    if pred.layout != torch.strided:
-        raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")
-    if pred.dtype not in PREDICTED:
-        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in PREDICTED)
-        raise TypeError(f"{name} must be floating-point ({known}), got {pred.dtype}.")
+"""Integer dtypes for which PyTorch lacks most operations."""
 
 
 def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str) -> None:
-    """Checks the type, dtype, shape and number of channels of predictions."""
+    """Raises TypeError or ValueError for a wrong type, dtype, shape or number of channels."""
     check_prediction(pred, name)
     if not 3 <= pred.ndim <= 5:
         raise ValueError(
@@ -58,18 +32,29 @@ def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str
         )
     channels = pred.shape[1]
     if channels != n_classes and (activation == "softmax" or n_classes > 2):
-        single = " Softmax over one channel is always 1: use activation='sigmoid'."
+        hint = " Softmax over one channel is always 1: use activation='sigmoid'."
         raise ValueError(
             f"{name} must have one channel per class with {activation}: expected {n_classes} "
             f"channels (n_classes), got {channels} in the shape {tuple(pred.shape)}."
-            f"{single if channels == 1 and activation == 'softmax' else ''}"
+            f"{hint if channels == 1 and activation == 'softmax' else ''}"
         )
     if channels == 0:
         raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
 
 
+def check_prediction(pred: Any, name: str) -> None:
+    """Raises TypeError for anything but a dense, floating-point tensor."""
+    if not isinstance(pred, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
+    if pred.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")
+    if pred.dtype not in PREDICTED:
+        allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in PREDICTED)
+        raise TypeError(f"{name} must be floating-point ({allowed}), got {pred.dtype}.")
+
+
 def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
-    """Checks the properties that targets, weights, maps and annotations must have."""
+    """Checks a target, weights, map or annotations: real, without grad, on `pred`'s device."""
     check_real(tensor, name)
     if tensor.requires_grad:
         raise TypeError(
@@ -87,7 +72,7 @@ def check_real(tensor: Any, name: str) -> None:
 
 
 def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> None:
-    """Raises ValueError for a tensor that is not on the predictions' device."""
+    """Raises ValueError if a tensor is not on the device of the predictions."""
     if tensor.device != pred.device:
         raise ValueError(
             f"{name} must be on the device of {pred_name} ({pred.device}), got {tensor.device}: "
@@ -95,8 +80,78 @@ def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> Non
         )
 
 
+def check_channel_weights(
+    class_weights: Tensor | None, pos_weight: Tensor | None, channels: int, activation: str
+) -> None:
+    """Raises ValueError if the weights do not fit the channels or the activation."""
+    if pos_weight is not None and activation == "softmax":
+        raise ValueError(
+            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "
+            "class_weights."
+        )
+    if pos_weight is not None and len(pos_weight) not in (1, channels):
+        raise ValueError(
+            f"pos_weight must be one number or have one weight per channel: expected {channels}, "
+            f"got {len(pos_weight)}."
+        )
+    if class_weights is not None and len(class_weights) != channels:
+        hint = " To weight the positive class, use pos_weight." if channels == 1 else ""
+        raise ValueError(
+            f"class_weights must have one weight per class: expected {channels}, got "
+            f"{len(class_weights)}.{hint}"
+        )
+
+
+def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Raises TypeError or ValueError for anything but booleans (N, C)."""
+    check_companion(annotated, name, pred, pred_name)
+    if annotated.dtype != torch.bool:
+        raise TypeError(
+            f"{name} must be booleans, True where a class is annotated in a sample, got "
+            f"{annotated.dtype}: pass {name}.bool()."
+        )
+    if annotated.shape != pred.shape[:2]:
+        raise ValueError(
+            f"{name} must have one entry for each sample and class of {pred_name}: expected "
+            f"{tuple(pred.shape[:2])}, got {tuple(annotated.shape)}."
+        )
+
+
+def check_ignored_value(pixels: PixelBatch, name: str) -> None:
+    """Raises ValueError if `ignore_index` would leave out every pixel of a dense target."""
+    ignored = pixels.options.ignore_index
+    if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
+        raise ValueError(
+            f"ignore_index={ignored} would leave out every pixel of {name}, which is "
+            "dense: pass a label map to ignore a class, or leave it out with region_classes and "
+            "class_weights."
+        )
+
+
+def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, Tensor]:
+    """Returns the argument `maps` after checking it; None becomes an empty mapping.
+
+    Args:
+        maps: The maps by name, or None.
+        keys: The names of the maps that are needed.
+        whose: The end of the words "maps must have ..." in the message.
+
+    Raises:
+        TypeError: `maps` is not a mapping.
+        ValueError: A map is missing.
+    """
+    given = {} if maps is None else check_mapping("maps", maps)
+    for key in keys:
+        if key not in given:
+            raise ValueError(
+                f"maps must have {key!r}{whose}: pass maps={{{key!r}: ...}}. Its keys are: "
+                f"{', '.join(map(str, given)) or 'none'}."
+            )
+    return given
+
+
 def flat_target(target: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
-    """Returns the target as (N, C, P) where it is dense, as (N, P) where it is a label map."""
+    """Returns a dense target as (N, C, P), and a label map as (N, P)."""
     samples, spatial = pred.shape[0], pred.shape[2:]
     if target.dtype in _HARDLY_SUPPORTED:
         target = target.long()
@@ -125,26 +180,11 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
         return weight.reshape(samples, 1, spatial.numel())
     if weight.shape == pred.shape and activation == "sigmoid":
         return weight.flatten(2)
-    each = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""
+    per_channel = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""
     raise ValueError(
         f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
-        f"{(samples, 1, *spatial)}{each}, got {tuple(weight.shape)}."
+        f"{(samples, 1, *spatial)}{per_channel}, got {tuple(weight.shape)}."
     )
-
-
-def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> None:
-    """Checks the type, dtype and shape of annotations, (N, C)."""
-    check_companion(annotated, name, pred, pred_name)
-    if annotated.dtype != torch.bool:
-        raise TypeError(
-            f"{name} must be booleans, whether a class was annotated in a sample, got "
-            f"{annotated.dtype}: pass {name}.bool()."
-        )
-    if annotated.shape != pred.shape[:2]:
-        raise ValueError(
-            f"{name} must have one entry for each sample and class of {pred_name}: expected "
-            f"{tuple(pred.shape[:2])}, got {tuple(annotated.shape)}."
-        )
 
 
 def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
@@ -156,25 +196,3 @@ def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
             f"{tuple(pred.shape)}, got {tuple(values.shape)}."
         )
     return values.flatten(2)
-
-
-def check_channel_weights(
-    class_weights: Tensor | None, pos_weight: Tensor | None, channels: int, activation: str
-) -> None:
-    """Raises ValueError if the weights do not fit the channels or the activation."""
-    if pos_weight is not None and activation == "softmax":
-        raise ValueError(
-            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "
-            "class_weights."
-        )
-    if pos_weight is not None and len(pos_weight) not in (1, channels):
-        raise ValueError(
-            f"pos_weight must be one number or have one weight per channel: expected {channels}, "
-            f"got {len(pos_weight)}."
-        )
-    if class_weights is not None and len(class_weights) != channels:
-        hint = " To weight the positive class, use pos_weight." if channels == 1 else ""
-        raise ValueError(
-            f"class_weights must have one weight per class: expected {channels}, got "
-            f"{len(class_weights)}.{hint}"
-        )

@@ -1,4 +1,8 @@
-"""Checks that read values, such as labels, weights and probabilities, and their timing."""
+"""Checks that read the values of a batch, such as labels, weights and probabilities.
+
+`ValueChecks` decides when they run, so that they cost next to nothing. The checks of types, devices
+and shapes are in `segloss.batch.shape_checks`.
+"""
 
 from __future__ import annotations
 
@@ -15,73 +19,52 @@ from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.foundation.tracing import is_traced
 
 _ROUNDING = 1e-6
-"""The distance by which probabilities may lie outside [0, 1]."""
-
+"""The distance by which probabilities may lie outside [0, 1], because of rounding."""
 
 _ALWAYS_CHECKED = 65_536
-"""The size up to which the range of a dense tensor on the CPU is checked in every batch."""
+"""The number of values up to which a tensor on the CPU is checked in every batch."""
 
 
 class ValueChecks:
     """Decides when the checks that read values are due, so that they cost next to nothing.
 
-    On CPU, labels and small tensors are checked in every batch, larger dense ones in the first
-    batch of each shape; on an accelerator, whose queue a check would drain, only in the first
-    batch; never while compiling, exporting or under `torch.func`.
+    On the CPU, labels and small tensors are checked in every batch, and larger dense tensors in the
+    first batch of each shape. On an accelerator, where a check waits for all queued work, only the
+    first batch is checked. Nothing is checked while compiling, exporting or under `torch.func`.
     """
 
     def __init__(self) -> None:
         self._passed: set[tuple[Any, ...]] = set()
 
     def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
-        """Returns whether to read the values of `tensor`, which has the role `role`."""
+        """Returns whether a check must read the values of a tensor now.
+
+        Args:
+            role: The name of the check.
+            tensor: The tensor.
+            on_every_batch: True if a CPU tensor of any size is checked in every batch.
+        """
         if is_traced() or tensor.numel() == 0 or tensor.is_meta:
             return False
         cheap = on_every_batch or tensor.numel() <= _ALWAYS_CHECKED
         if cheap and tensor.is_cpu:
             return True
-        return _occasion(role, tensor) not in self._passed
+        return _check_key(role, tensor) not in self._passed
 
     def passed(self, role: str, tensor: Tensor) -> None:
-        """Notes that the values were read and found right."""
+        """Records that the values were read, and are right."""
         if tensor.numel() > _ALWAYS_CHECKED or not tensor.is_cpu:
-            self._passed.add(_occasion(role, tensor))
-
-
-class _ChecksOfCalls(ValueChecks):
-    """The value checks of functions, for which any batch on the CPU may be the first."""
-
-    def passed(self, role: str, tensor: Tensor) -> None:
-        """Notes that the values were read and found right, unless they are on the CPU."""
-        if not tensor.is_cpu:
-            super().passed(role, tensor)
+            self._passed.add(_check_key(role, tensor))
 
 
 @functools.lru_cache(maxsize=128)
 def shared_checks(options: PixelOptions) -> ValueChecks:
-    """Returns the checks that all calls with the same options share."""
-    return _ChecksOfCalls()
-
-
-def _occasion(role: str, tensor: Tensor) -> tuple[Any, ...]:
-    """Returns the key of a check that is made once: role and shape on the CPU, else role."""
-    on_cpu = tensor.device.type == "cpu"
-    return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
-
-
-def check_ignored_value(pixels: PixelBatch, name: str) -> None:
-    """Raises ValueError if the ignored value would leave out every pixel of a dense target."""
-    ignored = pixels.options.ignore_index
-    if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
-        raise ValueError(
-            f"ignore_index={ignored} would leave out every pixel of {name}, which is "
-            "dense: pass a label map to ignore a class, or leave it out with region_classes and "
-            "class_weights."
-        )
+    """Returns the `ValueChecks` that all functions share for calls with the same options."""
+    return _ChecksOfFunctions()
 
 
 def check_values(pixels: PixelBatch, names: BatchNames, checks: ValueChecks) -> None:
-    """Checks the values of all tensors of a batch that are due to be read."""
+    """Checks the values of a batch's tensors; raises ValueError if one is out of range."""
     pred_name, target_name, weight_name, _ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
@@ -107,7 +90,14 @@ def check_finite_values(
     *,
     kept: Callable[[], Tensor | None] = lambda: None,
 ) -> None:
-    """Raises ValueError if values that count are not finite, if the check is due."""
+    """Raises ValueError if the check is due and values that count are not finite.
+
+    Args:
+        tensor: The tensor.
+        name: Its name in messages, and the name of the check.
+        checks: Decides whether the check is due.
+        kept: Returns the mask of the values that count, or None if all count.
+    """
     if not checks.due(name, tensor):
         return
     low, high = _extremes(tensor.detach(), kept())
@@ -119,30 +109,54 @@ def check_finite_values(
 def check_label_range(
     labels: Tensor, name: str, classes: int, ignore_index: int | None, checks: ValueChecks
 ) -> None:
-    """Raises ValueError for labels that are not classes, if the check is due."""
+    """Raises ValueError if the check is due and a label is neither a class nor ignored."""
     if not checks.due("label range", labels):
         return
     low, high = _extremes(labels, None if ignore_index is None else labels != ignore_index)
-    _check_extremes(low, high, name, classes, ignore_index)
+    _check_label_extremes(low, high, name, classes, ignore_index)
     checks.passed("label range", labels)
 
 
-def _check_extremes(
-    low: float, high: float, name: str, classes: int, ignore_index: int | None
+def check_unit_range(
+    tensor: Tensor, name: str, checks: ValueChecks, *, probabilities: bool = False
 ) -> None:
-    if not (low >= 0 and high < classes):
-        value = low if not low >= 0 else high
+    """Raises ValueError if the check is due and values are not in [0, 1].
+
+    Probabilities may lie outside by a rounding error.
+    """
+    if not checks.due(name, tensor):
+        return
+    low, high = _extremes(tensor.detach(), None)
+    slack = _ROUNDING if probabilities else 0.0
+    if not (low >= -slack and high <= 1 + slack):
         raise ValueError(
-            f"{name} holds the label {value:g}, expected 0 to {classes - 1} for {classes} classes."
-            f"{_ignore_hint(ignore_index, value, value)}"
+            f"{name} must hold {'probabilities' if probabilities else 'values'} in [0, 1], got "
+            f"values from {low:g} to {high:g}."
+            + (" Logits go through a sigmoid first." if probabilities else "")
         )
+    checks.passed(name, tensor)
 
 
 def check_weight_range(weight: Tensor, name: str, checks: ValueChecks) -> None:
-    """Raises ValueError for weights that are negative or not finite, if the check is due."""
+    """Raises ValueError if the check is due and a weight is negative or not finite."""
     if checks.due(name, weight):
         _check_weight_values(weight, None, name)
         checks.passed(name, weight)
+
+
+class _ChecksOfFunctions(ValueChecks):
+    """The checks of functions: every batch on the CPU may be a new one, and is checked."""
+
+    def passed(self, role: str, tensor: Tensor) -> None:
+        """Records that the values were read, and are right, unless they are on the CPU."""
+        if not tensor.is_cpu:
+            super().passed(role, tensor)
+
+
+def _check_key(role: str, tensor: Tensor) -> tuple[Any, ...]:
+    """Returns the key under which a check has passed: role and shape, or role and device type."""
+    on_cpu = tensor.device.type == "cpu"
+    return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
 
 
 def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None:
@@ -151,6 +165,21 @@ def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None
         raise ValueError(
             f"{name} must hold finite numbers of at least 0, got values from {low:g} to {high:g}."
         )
+
+
+def _check_labels(pixels: PixelBatch, name: str) -> None:
+    target, classes = pixels.target, pixels.prediction.shape[1]
+    valid = pixels.valid()
+    valid = None if valid is None else valid.squeeze(1)
+    low, high = _extremes(target, valid)
+    _check_label_extremes(low, high, name, classes, pixels.options.ignore_index)
+    if target.is_floating_point():
+        kept = target if valid is None else target[valid]
+        if not torch.equal(kept, kept.round()):
+            raise ValueError(
+                f"{name} must hold whole numbers as a label map, got fractions: class indices are "
+                "expected here; one value per class is a dense target of the predictions' shape."
+            )
 
 
 def _check_target_values(pixels: PixelBatch, name: str) -> None:
@@ -171,28 +200,19 @@ def _check_probabilities(prediction: Tensor, valid: Tensor | None, name: str) ->
         )
 
 
-def check_unit_range(
-    tensor: Tensor, name: str, checks: ValueChecks, *, probabilities: bool = False
+def _check_label_extremes(
+    low: float, high: float, name: str, classes: int, ignore_index: int | None
 ) -> None:
-    """Raises ValueError if values are not in [0, 1], if the check is due.
-
-    Probabilities may lie outside by rounding.
-    """
-    if not checks.due(name, tensor):
-        return
-    low, high = _extremes(tensor.detach(), None)
-    slack = _ROUNDING if probabilities else 0.0
-    if not (low >= -slack and high <= 1 + slack):
+    if not (low >= 0 and high < classes):
+        value = low if not low >= 0 else high
         raise ValueError(
-            f"{name} must hold {'probabilities' if probabilities else 'values'} in [0, 1], got "
-            f"values from {low:g} to {high:g}."
-            + (" Logits go through a sigmoid first." if probabilities else "")
+            f"{name} holds the label {value:g}, expected 0 to {classes - 1} for {classes} classes."
+            f"{_ignore_hint(ignore_index, value, value)}"
         )
-    checks.passed(name, tensor)
 
 
 def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
-    """Returns the least and the greatest value that counts; (0, 0) if none does."""
+    """Returns the least and the greatest value that counts; (0, 0) if no value counts."""
     if tensor.dtype == torch.bool:
         return 0.0, 1.0
     if kept is None:
@@ -206,23 +226,8 @@ def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _check_labels(pixels: PixelBatch, name: str) -> None:
-    target, classes = pixels.target, pixels.prediction.shape[1]
-    valid = pixels.valid()
-    valid = None if valid is None else valid.squeeze(1)
-    low, high = _extremes(target, valid)
-    _check_extremes(low, high, name, classes, pixels.options.ignore_index)
-    if target.is_floating_point():
-        kept = target if valid is None else target[valid]
-        if not torch.equal(kept, kept.round()):
-            raise ValueError(
-                f"{name} must hold whole numbers as a label map, got fractions: class indices are "
-                "expected here; one value per class is a dense target of the predictions' shape."
-            )
-
-
 def _ignore_hint(ignore_index: int | None, low: float, high: float) -> str:
-    """Suggests ignore_index if a value looks like a marker, such as 255 or -100."""
+    """Returns a hint at ignore_index if a value looks like a marker, such as 255 or -100."""
     if ignore_index is not None:
         return f" (Pixels of ignore_index={ignore_index} are left out already.)"
     outlier = high if high > 1 else low

@@ -1,4 +1,4 @@
-"""Other systems' interfaces, thin over the package's own losses: a module or folder each.
+"""Interfaces of other systems, as thin layers over segloss's losses: a module or folder each.
 
-Their names are here and only here; `docs/migrating.md` says what becomes what.
+The names of other systems are here and only here; `docs/migrating.md` lists their equivalents.
 """

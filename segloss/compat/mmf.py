@@ -1,6 +1,6 @@
 """MMF's names: `@registry.register_loss`, as in its tutorial on losses.
 
-A config's `model_config.<model>.losses` finds what is registered here.
+Configs can use the registered losses in `model_config.<model>.losses`.
 
 Example:
     >>> from torch import nn

@@ -30,15 +30,19 @@ LossFunction = Callable[[Any, nn.Module], tuple[Tensor, Metrics]]
 def as_loss_fn(
     loss: Callable[..., Any], unpack: Callable[[Any], tuple[Any, Any]] | None = None
 ) -> LossFunction:
-    """Makes a loss of (prediction, target) a function (batch, model) -> (loss, metrics).
+    """Converts a loss of (prediction, target) to a function (batch, model) -> (loss, metrics).
 
     Args:
         loss: A `Loss`, a `MultiLoss`, or an `nn.Module` or function that returns a scalar.
-        unpack: From a batch to (the model's input, the target); None: the batch is that pair.
+        unpack: A function that returns (the model's input, the target) for a batch; None: the batch
+            is that pair.
 
     Returns:
-        The function. Its metrics are the components of a `MultiLoss`, the single numbers of a
-        `Loss`'s extra information, and none otherwise.
+        The function. Its metrics are the components of a `MultiLoss`, the scalars in the extra
+        information of a `Loss`, and none for other losses.
+
+    Raises:
+        TypeError: `loss` or `unpack` can't be called, or `loss` is a class.
 
     Example:
         >>> loss_fn = as_loss_fn(nn.L1Loss())
@@ -62,18 +66,19 @@ def as_loss_fn(
             return total, metrics
         if isinstance(loss, Loss):
             total, info = loss(prediction, target)
-            return total, {key: value for key, value in info.items() if _is_number(value)}
+            return total, {key: value for key, value in info.items() if _is_scalar(value)}
         return loss(prediction, target), {}
 
     return loss_fn
 
 
 def mse_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
-    """Mean squared error.
+    """Computes the mean squared error.
 
     Args:
-        batch: (input, target), or the mapping that a physics-informed model takes: its outputs,
-            a mapping of residuals, are compared with 0, each as a metric, and added up.
+        batch: (input, target), or the mapping that a physics-informed model takes. The outputs of
+            such a model, a mapping of residuals, are compared with 0; each is a metric, and the
+            loss is the sum.
         model: The model.
 
     Example:
@@ -97,7 +102,7 @@ def _mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy_loss(batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
-    """Cross-entropy of a batch (input, labels).
+    """Computes the cross-entropy of a batch (input, labels).
 
     Example:
         >>> cross_entropy_loss((torch.zeros(1, 2), torch.tensor([1])), nn.Identity())
@@ -110,7 +115,7 @@ _LOSS_FUNCTIONS: dict[str, LossFunction] = {"mse": mse_loss, "cross_entropy": cr
 
 
 def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
-    """Returns the loss function called "mse" or "cross_entropy"; a function as it is.
+    """Returns the loss function "mse" (or None) or "cross_entropy"; a function as it is.
 
     Raises:
         ValueError: There is no such function.
@@ -128,24 +133,24 @@ def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
 
 
 class GradWeightedLoss(nn.Module):
-    r"""Learning-rate annealing: weights that bring the gradients of all metrics to one size.
+    r"""Learning-rate annealing: weights that bring the gradients of all metrics to one magnitude.
 
     .. math:: w_i \leftarrow (1 - \alpha)\,w_i
         + \alpha\,\frac{\max |\nabla_\theta L_\mathrm{fixed}|}{\mathrm{mean} |\nabla_\theta L_i|}
 
-    at each call with gradients enabled, for every metric but the fixed one. A metric whose gradient
-    is 0, or not finite, keeps its weight. The parameters' own gradients are left alone.
+    at each call with gradients enabled, for every metric except the fixed one. A metric whose
+    gradient is 0, or not finite, keeps its weight. The parameters' `grad` does not change.
+
+    The weights are the buffer `weights`, in the order of `metric_weights`, so that checkpoints
+    include them.
 
     Args:
-        batch: A batch, a mapping; its keys are the metrics' names, and nothing else is used.
+        batch: A batch, a mapping; only its keys are used, which are the metrics' names.
         unweighted_loss_function: A function (batch, model) -> (loss, metrics), such as `mse_loss`.
-        optimizer: Taken for the interface's sake, and left alone.
-        metric_weights: The weights of the metrics at first.
-        fixed_metric: The metric whose weight stays.
-        alpha: How fast weights follow, in [0, 1].
-
-    The weights are the buffer `weights`, in the order of `metric_weights`, so that a checkpoint has
-    them.
+        optimizer: Unused; perceptrain's interface has it.
+        metric_weights: The initial weights of the metrics.
+        fixed_metric: The metric whose weight does not change.
+        alpha: The rate of the update, in [0, 1]; at 1 the earlier weight has no influence.
 
     Raises:
         TypeError, ValueError: An argument is wrong, or the loss function returns other metrics.
@@ -182,8 +187,8 @@ class GradWeightedLoss(nn.Module):
         missing = [key for key in check_mapping("batch", batch) if key not in names]
         if missing:
             raise ValueError(
-                f"metric_weights must have a weight for each key of batch, and lacks {missing}; "
-                f"there are: {names}."
+                f"metric_weights must have a weight for each key of batch, but lacks {missing}; "
+                f"its keys are: {names}."
             )
         if fixed_metric not in names:
             raise ValueError(f"fixed_metric must be one of {names}, got {shown(fixed_metric)}.")
@@ -210,7 +215,7 @@ class GradWeightedLoss(nn.Module):
     def forward(self, batch: Any, model: nn.Module) -> tuple[Tensor, Metrics]:
         """Returns the sum of weighted metrics, and the weighted metrics."""
         _, metrics = self.unweighted_loss_function(batch, model)
-        check_mapping("What unweighted_loss_function returns as metrics", metrics)
+        check_mapping("The metrics that unweighted_loss_function returns", metrics)
         if set(metrics) != set(self.metric_names):
             raise ValueError(
                 f"unweighted_loss_function must return the metrics {self.metric_names}, got "
@@ -225,11 +230,11 @@ class GradWeightedLoss(nn.Module):
         return torch.stack(list(weighted.values())).sum(), weighted
 
     def get_extra_state(self) -> dict[str, list[str]]:
-        """Returns the metrics' names, by which a checkpoint of other metrics is known."""
+        """Returns the metrics' names, so that a checkpoint of other metrics is refused."""
         return {"metrics": self.metric_names}
 
     def set_extra_state(self, state: Any) -> None:
-        """Does nothing: the names were compared before anything was loaded."""
+        """Does nothing: `_load_from_state_dict` has already compared the names."""
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -244,19 +249,19 @@ class GradWeightedLoss(nn.Module):
         gradients = {key: _gradient(metric, parameters) for key, metric in metrics.items()}
         greatest = gradients[self.fixed_metric].abs().max()
         targets = torch.stack([greatest / gradients[k].abs().mean() for k in self.metric_names])
-        known = targets.isfinite() & (targets > 0)
-        known[self.metric_names.index(self.fixed_metric)].fill_(False)
-        moved = torch.lerp(self.weights, targets.to(self.weights), self.alpha)
-        self.weights = torch.where(known, moved, self.weights)
+        updated = targets.isfinite() & (targets > 0)
+        updated[self.metric_names.index(self.fixed_metric)].fill_(False)
+        weights = torch.lerp(self.weights, targets.to(self.weights), self.alpha)
+        self.weights = torch.where(updated, weights, self.weights)
 
 
 def _gradient(metric: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-    """Returns the gradient of a metric with respect to the parameters that it depends on, flat."""
+    """Returns the flattened gradient of a metric for the parameters that it depends on."""
     if not metric.requires_grad:
         return metric.new_zeros(1)
     gradients = torch.autograd.grad(metric, parameters, retain_graph=True, allow_unused=True)
-    known = [g.flatten().double() for g in gradients if g is not None]
-    return torch.cat(known) if known else metric.new_zeros(1)
+    flat = [g.flatten().double() for g in gradients if g is not None]
+    return torch.cat(flat) if flat else metric.new_zeros(1)
 
 
 def _check_metric(metric: Any, key: str) -> None:
@@ -279,10 +284,10 @@ def _pair(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise TypeError(
             f"batch must be (input, target), got {type(batch).__name__}: pass unpack=, a function "
-            "from a batch to that pair."
+            "that returns this pair for a batch."
         )
     return batch[0], batch[1]
 
 
-def _is_number(value: Any) -> bool:
+def _is_scalar(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 0

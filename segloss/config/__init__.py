@@ -1,4 +1,9 @@
-"""Losses from configs: reads them, turns their dialect into specs, and builds losses."""
+"""Losses from configs: reads a config, turns its dialect into specs, and builds the losses.
+
+`find` takes values from `read`, which has their size and interpolations checked (`limits`,
+`interpolations`), and gives them to one of `dialects`, which returns `specs`. `build` makes losses
+of them, with `instantiate`, `registry` and `targets`.
+"""
 
 from segloss.config.build import (
     build_compound_loss_from_config,

@@ -1,6 +1,7 @@
-"""Builds losses from configs: every dialect is read into specs, from which losses are built.
+"""Builds losses from specs.
 
-Paths in error messages are those of the config, such as `loss_params.compound_loss.loss_list[1]`.
+`find` reads a config of any dialect into specs, and `instantiate` makes the objects. Error messages
+give the path within the config, such as `loss_params.compound_loss.loss_list[1]`.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segloss.config.dialects.compound import compound_spec
 from segloss.config.dialects.mmf import SampleListLoss, takes_sample_lists
-from segloss.config.find import check_allow, read_loss
-from segloss.config.instantiate import accepts, build_pre_process, instantiate, target_of
-from segloss.config.read import as_source, error_path, plain_mapping
-from segloss.config.specs import CompoundSpec
-from segloss.foundation.arguments import (
-    is_list,
-    shown,
+from segloss.config.find import check_allow, read_compound_loss, read_loss
+from segloss.config.instantiate import (
+    accepts,
+    build_pre_process,
+    instantiate,
+    prefix_errors,
+    target_of,
 )
+from segloss.config.specs import CompoundSpec
+from segloss.foundation.arguments import is_list, shown
 from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
@@ -29,12 +31,12 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
 
     The first of these keys that is present decides: `loss_params.compound_loss`,
     `loss_params.multi_loss` (or `multiloss`), `loss`, `losses`, `model_config.<model>.losses`. All
-    give a `MultiLoss`, except `loss`, which gives a `Loss`. The rest of the config is left alone.
+    give a `MultiLoss`, except `loss`, which gives a `Loss`. All other keys are ignored.
 
     Args:
         cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.
-        allow: Prefixes ("my_package.") of classes that may be instantiated beside segloss's and
-            PyTorch's losses and those of segmentation-models-pytorch, MONAI, kornia and
+        allow: Prefixes ("my_package.") of classes that may be instantiated in addition to the
+            losses of segloss, PyTorch, segmentation-models-pytorch, MONAI, kornia and
             pytorch-toolbelt; and names of OmegaConf's resolvers ("oc.env") that may run.
 
     Raises:
@@ -62,19 +64,17 @@ def build_compound_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Mult
 
     Args:
         cfg: The block: a mapping, an OmegaConf config, the path of a YAML file, or YAML text.
-        allow: Prefixes of further classes that may be instantiated; see `build_loss`.
+        allow: Prefixes of additional classes that may be instantiated; see `build_loss`.
 
     Raises:
         TypeError, ValueError: The block is wrong; the message has the path in it.
     """
     allow = check_allow(allow)
-    config = as_source(cfg, allow)
-    block = plain_mapping(config, config.nodes, "compound_loss", "")
-    return _build_multi_loss(compound_spec(block, "compound_loss"), allow)
+    return _build_multi_loss(read_compound_loss(cfg, allow), allow)
 
 
 def build_loss_from_config(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
-    """Builds the loss of a whole training config: `build_loss` under its older name."""
+    """Builds the loss of an entire training config: the older name of `build_loss`."""
     return build_loss(cfg, allow)
 
 
@@ -87,17 +87,17 @@ def _build_multi_loss(spec: CompoundSpec, allow: tuple[str, ...]) -> MultiLoss:
                 "it is an argument of the loss itself, write the entry under losses: instead, as "
                 "{loss: {_target_: ..., weight: [...]}, weight: 1.0}."
             )
-    with error_path(spec.path):
+    with prefix_errors(spec.path):
         WeightSchedule([], spec.thresholds)
     WeightSchedule(weights, spec.thresholds, [loss.weight_path for loss in spec.losses])
     losses = [_build_loss(loss.block, loss.path, allow) for loss in spec.losses]
     processes = _build_pre_processes(spec.pre_processes, f"{spec.path}.pre_processes", allow)
-    with error_path(spec.path):
+    with prefix_errors(spec.path):
         return MultiLoss(losses, weights, spec.thresholds, processes, **spec.options)
 
 
 def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Loss | MultiLoss:
-    """Returns the loss of a block; `name` names a plain module that has no such argument."""
+    """Builds the loss of a block; `name` also names plain modules, which lack that argument."""
     target = target_of(block, path, allow)
     name = None
     if not accepts(target, "name"):
@@ -106,7 +106,7 @@ def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> 
     loss = instantiate(target, block, path, allow)
     if isinstance(loss, (Loss, MultiLoss)):
         return loss
-    with error_path(path):
+    with prefix_errors(path):
         if takes_sample_lists(loss):
             return SampleListLoss(loss, name or type(loss).__name__)
         return LossWrapper(loss, name=name)

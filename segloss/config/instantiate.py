@@ -1,36 +1,75 @@
-"""Instantiates blocks that have a `_target_`."""
+"""Instantiates blocks with a `_target_`, after checks that the target takes the arguments.
+
+`registry` decides which targets are allowed; `build` decides which blocks are losses.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from segloss.config.read import error_path
 from segloss.config.registry import resolve_target
 from segloss.config.specs import check_block
-from segloss.foundation.arguments import (
-    check_choice,
-    check_flag,
-    is_list,
-    nearest,
-    shown,
-)
+from segloss.foundation.arguments import check_choice, check_flag, is_list, nearest, shown
+
+_HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
 _CONVERSIONS = ("none", "partial", "object", "all")
 """Hydra's values of `_convert_`, which all mean the same here: lists and mappings are plain."""
 
 
-_HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
+def target_of(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Callable[..., Any]:
+    """Returns the class or function that a block's `_target_` names.
+
+    Raises:
+        ImportError: The target's library is not installed.
+        ValueError: There is no `_target_`, or it is not allowed or does not exist.
+    """
+    target = block.get("_target_")
+    if not isinstance(target, str):
+        keys = ", ".join(map(str, block)) or "none"
+        raise ValueError(
+            f"{path} must have a _target_, such as 'segloss.SegLoss', got the keys: {keys}."
+        )
+    with prefix_errors(f"{path}._target_"):
+        return resolve_target(target, allow)
+
+
+def accepts(target: Callable[..., Any], name: str) -> bool:
+    """Returns whether a class or function has a parameter of that name."""
+    signature = _signature(target)
+    return signature is not None and name in signature.parameters
+
+
+def instantiate(
+    target: Callable[..., Any], block: Mapping[str, Any], path: str, allow: tuple[str, ...]
+) -> Any:
+    """Calls the target with the block's arguments, after checking that it takes them.
+
+    Raises:
+        TypeError, ValueError: An argument is missing, unknown or wrong.
+    """
+    args, kwargs = _arguments(block, path, allow)
+    _check_keywords(target, kwargs, path)
+    positional, keywords = _with_tensors(target, args, kwargs, path)
+    with prefix_errors(path):
+        return target(*positional, **keywords)
 
 
 def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
-    """Builds a pre-process: an instance of a class, or a function with its arguments bound."""
+    """Builds a pre-process: an instance of a class, or a function with its arguments bound.
+
+    Raises:
+        ImportError: The target's library is not installed.
+        TypeError, ValueError: The entry is not a block, or its target or an argument is wrong.
+    """
     block = check_block(entry, path)
     target = target_of(block, path, allow)
     if inspect.isclass(target):
@@ -40,28 +79,22 @@ def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:
     return functools.partial(target, *args, **kwargs)
 
 
-def target_of(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Callable[..., Any]:
-    """Returns the class or function that the `_target_` of a block names."""
-    target = block.get("_target_")
-    if not isinstance(target, str):
-        keys = ", ".join(map(str, block)) or "none"
-        raise ValueError(
-            f"{path} must have a _target_, such as 'segloss.SegLoss'; the keys that there are: "
-            f"{keys}."
-        )
-    with error_path(f"{path}._target_"):
-        return resolve_target(target, allow)
+@contextmanager
+def prefix_errors(path: str) -> Iterator[None]:
+    """Prefixes error messages with a path; all but TypeErrors and ImportErrors become ValueErrors.
 
-
-def instantiate(
-    target: Callable[..., Any], block: Mapping[str, Any], path: str, allow: tuple[str, ...]
-) -> Any:
-    """Calls the target with the block's arguments, after checking that it takes them."""
-    args, kwargs = _arguments(block, path, allow)
-    _check_keywords(target, kwargs, path)
-    positional, keywords = _with_tensors(target, args, kwargs, path)
-    with error_path(path):
-        return target(*positional, **keywords)
+    ImportErrors keep their message.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # an error of a library's constructor, such as an assertion
+        raise ValueError(f"{path}: {type(error).__name__} {error}") from error
 
 
 def _arguments(
@@ -81,12 +114,12 @@ def _check_hydra_keys(block: Mapping[str, Any], path: str) -> None:
     for key in block:
         if str(key).startswith("_") and str(key).endswith("_") and key not in _HYDRA_KEYS:
             raise ValueError(
-                f"{path}.{key} is not supported; of Hydra's keys these are: "
+                f"{path}.{key} is not supported; the supported keys of Hydra are: "
                 f"{', '.join(_HYDRA_KEYS)}."
             )
     if not is_list(block.get("_args_", [])):
         raise TypeError(f"{path}._args_ must be a list, got {shown(block['_args_'])}.")
-    with error_path(path):
+    with prefix_errors(path):
         check_flag("_recursive_", block.get("_recursive_", True))
         check_choice("_convert_", block.get("_convert_", "none"), _CONVERSIONS)
 
@@ -103,17 +136,11 @@ def _instantiated(value: Any, path: str, allow: tuple[str, ...]) -> Any:
 
 
 def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
-    """Returns the signature of the target, or None where Python doesn't know it (of `slice`)."""
+    """Returns the target's signature; None if Python doesn't know it, as for `slice`."""
     try:
         return inspect.signature(target)
     except ValueError:
         return None
-
-
-def accepts(target: Callable[..., Any], name: str) -> bool:
-    """Returns whether a class or function has a parameter of that name."""
-    signature = _signature(target)
-    return signature is not None and name in signature.parameters
 
 
 def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str) -> None:
@@ -133,7 +160,7 @@ def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path:
 def _with_tensors(
     target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], path: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Converts lists of numbers to tensors for parameters that take nothing else."""
+    """Converts lists of numbers to tensors for parameters that don't take lists."""
     signature = _signature(target)
     if signature is None:
         return tuple(args), kwargs
@@ -148,14 +175,8 @@ def _with_tensors(
     return bound.args, bound.kwargs
 
 
-def _as_tensor(values: Sequence[Any], path: str) -> Tensor:
-    try:
-        return torch.tensor(values, dtype=torch.get_default_dtype())
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{path} must be a list of numbers, got {shown(values)}.") from error
-
-
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the types of the target's parameters; empty if they can't be resolved."""
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (AttributeError, NameError, TypeError):
@@ -163,5 +184,13 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _wants_tensor(hint: Any) -> bool:
+    """Returns whether a type admits a tensor, and otherwise at most a number or None."""
     members = typing.get_args(hint) or (hint,)
     return Tensor in members and set(members) <= {Tensor, type(None), float, int}
+
+
+def _as_tensor(values: Sequence[Any], path: str) -> Tensor:
+    try:
+        return torch.tensor(values, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{path} must be a list of numbers, got {shown(values)}.") from error

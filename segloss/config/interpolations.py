@@ -1,8 +1,9 @@
-"""Checks of a config's interpolations, which may point at its other values, in bounded number.
+"""Checks a config's interpolations before OmegaConf resolves them.
 
-OmegaConf's resolvers (`${oc.env:HOME}`, and all that a program registers) run code, so a config
-may use only those that are allowed. Everything that OmegaConf will resolve is followed here
-first, without running anything.
+They may refer to other values of the config, within `limits`. OmegaConf's resolvers
+(`${oc.env:HOME}`, and all that a program registers) run code, so a config may use only resolvers
+that are allowed. Everything that OmegaConf will resolve is followed here first, without running
+anything; the resolving itself is left to `read`.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from segloss.config.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
 from segloss.foundation.arguments import is_allowed, shown
 
 _REFERENCE = re.compile(r"\$\{([^${}:]*)\}")
-"""An interpolation of another value, with no further one in it."""
+"""An interpolation that refers to another value, without an interpolation inside it."""
 
 _RESOLVER = re.compile(r"\$\{\s*([^:${}\s]*)\s*:")
 """The beginning of a resolver's call."""
 
 Path = tuple[Any, ...]
-"""Keys and positions, from the config's root."""
+"""Keys and indices, from the config's root."""
 
 
-class _Place(NamedTuple):
+class _Node(NamedTuple):
+    """A value, not yet resolved, and its path."""
+
     value: Any
     path: Path
 
@@ -45,79 +48,77 @@ class Interpolations:
         self._allow = allow
         self._values, self._characters = 0, 0
 
-    def check(self, path: str, *, of: str, whole: bool = False) -> None:
+    def check(self, path: str, *, name: str, recursive: bool = False) -> None:
         """Checks the value at a dotted path, if there is one.
 
         Args:
             path: The path; empty: the config itself.
-            of: Its name in messages.
-            whole: True if everything inside the value will be resolved too.
+            name: The name of the value in messages.
+            recursive: True if everything inside the value will be resolved too.
 
         Raises:
-            ValueError: It takes a resolver that is not allowed, points at nothing, or in a circle,
-                or becomes too large.
+            ValueError: An interpolation uses a resolver that is not allowed, refers to nothing or
+                in a circle, or the value becomes too large.
         """
         self._values, self._characters = 0, 0
         try:
-            place = self._descend(_Place(self._root, ()), (*self._start, *_keys(path)), 0)
-            place = place and self._resolved(place, 0)
-            if place and whole:
-                self._visit(place, 0)
+            node = self._descend(_Node(self._root, ()), (*self._start, *_keys(path)), 0)
+            node = node and self._resolved(node, 0)
+            if node and recursive:
+                self._visit(node, 0)
         except _ResolutionError as error:
-            raise ValueError(f"{of} can't be resolved: {error}") from None
+            raise ValueError(f"{name} can't be resolved: {error}") from None
 
-    def _visit(self, place: _Place, depth: int) -> None:
-        """Resolves everything inside a value."""
-        self._spend(depth)
-        value, path = self._resolved(place, depth)
+    def _visit(self, node: _Node, depth: int) -> None:
+        """Checks everything inside a value."""
+        self._count(depth)
+        value, path = self._resolved(node, depth)
         if isinstance(value, (Mapping, list)):
             entries = value.items() if isinstance(value, Mapping) else enumerate(value)
             for key, entry in entries:
-                self._visit(_Place(entry, (*path, key)), depth + 1)
+                self._visit(_Node(entry, (*path, key)), depth + 1)
 
-    def _resolved(self, place: _Place, depth: int) -> _Place:
-        """Returns the value of an interpolation; any other value as it is."""
-        text = place.value
+    def _resolved(self, node: _Node, depth: int) -> _Node:
+        """Returns the value that an interpolation stands for; any other value as it is."""
+        text = node.value
         if not (isinstance(text, str) and "${" in text):
-            return place
+            return node
         replaced = 1
         while replaced:
-            self._spend(depth, len(text))
+            self._count(depth, len(text))
             reference = _REFERENCE.fullmatch(text)
             if reference is not None:
-                return self._target(reference[1], place.path, depth + 1)
+                return self._target(reference[1], node.path, depth + 1)
             text, replaced = _REFERENCE.subn(
-                lambda match: self._as_text(match[1], place.path, depth + 1), text
+                lambda match: self._as_text(match[1], node.path, depth + 1), text
             )
-        rest = _RESOLVER.sub(self._permitted, text)
-        if "${" in rest:
-            raise _ResolutionError(
-                f"{shown(place.value)} is not an interpolation that is understood."
-            )
-        return _Place(rest, place.path)
+        remaining = _RESOLVER.sub(self._without_allowed, text)
+        if "${" in remaining:
+            raise _ResolutionError(f"{shown(node.value)} is not a supported interpolation.")
+        return _Node(remaining, node.path)
 
     def _as_text(self, reference: str, path: Path, depth: int) -> str:
-        """Returns the text that replaces a reference, without characters of references."""
+        """Returns the text that replaces a reference, without the characters "${}"."""
         text = re.sub(r"[${}]", "", str(self._target(reference, path, depth).value))
-        self._spend(depth, len(text))
+        self._count(depth, len(text))
         return text
 
-    def _target(self, reference: str, path: Path, depth: int) -> _Place:
-        """Returns the value at a reference; leading dots make it relative to its own place."""
-        self._spend(depth)
+    def _target(self, reference: str, path: Path, depth: int) -> _Node:
+        """Returns the value at a reference; leading dots make it relative to `path`."""
+        self._count(depth)
         keys = reference.strip().lstrip(".")
         dots = len(reference.strip()) - len(keys)
         base = path[: max(len(path) - dots, 0)] if dots else ()
-        start = self._descend(_Place(self._root, ()), base, depth)
+        start = self._descend(_Node(self._root, ()), base, depth)
         found = start and self._descend(start, _keys(keys), depth)
         if found is None:
             raise _ResolutionError(f"there is nothing at {shown('${' + reference + '}')}.")
         return self._resolved(found, depth)
 
-    def _descend(self, place: _Place, keys: Sequence[Any], depth: int) -> _Place | None:
-        """Returns the value at some keys, counted from a place; None if there is none."""
+    def _descend(self, node: _Node, keys: Sequence[Any], depth: int) -> _Node | None:
+        """Returns the value at some keys, starting from a node; None if there is none."""
         for key in keys:
-            value, path = self._resolved(place, depth)
+            value, path = self._resolved(node, depth)
             names: Any = {}
             if isinstance(value, Mapping):
                 names = {str(name): name for name in value}
@@ -126,19 +127,21 @@ class Interpolations:
             if str(key) not in names:
                 return None
             name = names[str(key)]
-            place = _Place(value[name], (*path, name))
-        return place
+            node = _Node(value[name], (*path, name))
+        return node
 
-    def _permitted(self, call: re.Match[str]) -> str:
+    def _without_allowed(self, call: re.Match[str]) -> str:
+        """Returns the empty string for an allowed resolver; raises an error for any other."""
         name = call[1]
         if not is_allowed(name, self._allow):
             raise _ResolutionError(
                 f"the resolver {shown(name)} runs code. Write the value itself, resolve the config "
-                f"before, or, if you trust it, allow it: build_loss(cfg, allow=({name!r},))."
+                f"first, or, if you trust it, allow it: build_loss(cfg, allow=({name!r},))."
             )
         return ""
 
-    def _spend(self, depth: int, characters: int = 0) -> None:
+    def _count(self, depth: int, characters: int = 0) -> None:
+        """Counts one more value; raises an error beyond a limit."""
         self._values += 1
         self._characters += characters
         if depth > MAX_DEPTH:
@@ -153,11 +156,11 @@ class Interpolations:
 
 
 class _ResolutionError(ValueError):
-    """A value can't, or must not, be resolved."""
+    """An error for a value that can't, or must not, be resolved."""
 
 
 def _path_of(config: DictConfig) -> Path:
-    """Returns the place of a part within a larger config."""
+    """Returns the path of a part within a larger config."""
     node: Any = config
     keys: list[Any] = []
     while node._get_parent() is not None:

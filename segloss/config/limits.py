@@ -1,7 +1,8 @@
-"""Limits on the size of a config, which are checked before anything is parsed.
+"""Limits on the size of a config: checks of files, texts and mappings before they are parsed.
 
-A few lines of YAML can stand for more values than any memory holds, by aliases of aliases, and
-deep nesting exhausts the recursion of its readers. A config of losses is far from these limits.
+With aliases of aliases, a few lines of YAML can stand for more values than any memory holds, and
+deep nesting exhausts the recursion of parsers. A config of losses is far from these limits.
+`interpolations` applies the same limits to the values that interpolations refer to.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import yaml
 from omegaconf import DictConfig
 
 MAX_CHARACTERS = 200_000
-"""Characters of a config's text. YAML takes up to two microseconds a character, twice."""
+"""Characters of a config's text. YAML takes up to two microseconds per character, twice."""
 
 MAX_VALUES = 10_000
-"""Nodes of a config with its aliases expanded. OmegaConf takes 80 microseconds for each."""
+"""Values in a config with its aliases expanded. OmegaConf takes 80 microseconds for each."""
 
 MAX_DEPTH = 50
-"""Levels of nested mappings and lists. OmegaConf's recursion fails above 100."""
+"""Levels of nested mappings and lists. OmegaConf's recursion fails beyond 100."""
 
 _MAX_DIGITS = 100
+"""Characters of a number that is not in quotes."""
+
 _MAX_INTERPOLATIONS = 20
 """Interpolations in one text. OmegaConf's parser needs 17 s for 10,000 nested ones."""
 
@@ -55,7 +58,7 @@ def read_config_file(path: str | Path) -> str:
 
 
 def check_config_text(text: str) -> None:
-    """Raises ValueError if YAML text is too large, or stands for too many or too deep values."""
+    """Raises ValueError if YAML text is too long, or has too many or too deeply nested values."""
     if len(text) > MAX_CHARACTERS:
         raise _too_long(str(len(text)))
     size = _Size()
@@ -75,12 +78,14 @@ def check_config_text(text: str) -> None:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in opened):
-                raise ValueError(f"The config's alias *{event.anchor} stands within what it names.")
+                raise ValueError(
+                    f"The config's alias *{event.anchor} is inside the value that it names."
+                )
             size.add(sizes.get(str(event.anchor), 1))
 
 
 def check_config_objects(config: Mapping[Any, Any]) -> None:
-    """Raises ValueError if a mapping holds too many or too deep values, or itself."""
+    """Raises ValueError if a mapping has too many or too deeply nested values, or holds itself."""
     size = _Size()
     entries: list[Iterator[Any]] = [iter([config])]
     while entries:
@@ -99,15 +104,22 @@ def check_config_objects(config: Mapping[Any, Any]) -> None:
             entries.pop()
 
 
-def _too_long(came: str) -> ValueError:
+def _is_regular(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # the name is too long, or has a null byte
+        return False
+
+
+def _too_long(size: str) -> ValueError:
     return ValueError(
-        f"The config's text must have at most {MAX_CHARACTERS} characters, got {came}: pass the "
+        f"The config's text must have at most {MAX_CHARACTERS} characters, got {size}: pass the "
         "part that has the losses."
     )
 
 
 class _Size:
-    """Counts values, up to the limits."""
+    """Counts the values of a config; raises ValueError beyond a limit."""
 
     def __init__(self) -> None:
         self.values = 0
@@ -116,13 +128,13 @@ class _Size:
         self.values += values
         if self.values > MAX_VALUES:
             raise ValueError(
-                f"The config must have at most {MAX_VALUES} values, aliases and what is shared "
-                "written out, and has more: pass the part that has the losses, such as "
+                f"The config must have at most {MAX_VALUES} values, with aliases and shared "
+                "values expanded, but has more: pass the part that has the losses, such as "
                 "{'loss': cfg['loss']}."
             )
         if depth > MAX_DEPTH:
             raise ValueError(
-                f"The config must be nested in at most {MAX_DEPTH} levels, and is deeper, or holds "
+                f"The config must have at most {MAX_DEPTH} nested levels, but is deeper, or holds "
                 "itself."
             )
 
@@ -137,12 +149,5 @@ class _Size:
         if may_be_number and len(text) > _MAX_DIGITS and _NUMBER.fullmatch(text):
             raise ValueError(
                 f"A number of the config must have at most {_MAX_DIGITS} digits, got {len(text)} "
-                f"in {text[:50]!r}...: put text into quotes."
+                f"in {text[:50]!r}...: put text in quotes."
             )
-
-
-def _is_regular(path: str | Path) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # a name too long, or with a null byte
-        return False

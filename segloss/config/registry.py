@@ -1,4 +1,7 @@
-"""Losses by name: those of the package and of PyTorch, and those that are registered here."""
+"""Names of losses: built-in names of segloss and PyTorch, and names that users register.
+
+`targets` handles dotted names.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _BUILT_IN: dict[str, str] = {
     "crossfield_align": "segloss.CrossfieldAlignLoss",
     "crossfield_align90": "segloss.CrossfieldAlign90Loss",
     "crossfield_smooth": "segloss.CrossfieldSmoothLoss",
-    "dice": "segloss.compat.tutorial.DiceLoss",  # as before there were modes
+    "dice": "segloss.compat.tutorial.DiceLoss",  # the meaning from before DiceLoss had modes
     "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
     "l1": "torch.nn.L1Loss",
     "mse": "torch.nn.MSELoss",
@@ -32,9 +35,10 @@ _BUILT_IN: dict[str, str] = {
     "soft_dice": "segloss.DiceLoss",
     "topk_cross_entropy": "segloss.TopKCrossEntropyLoss",
 }
-"""The targets of losses that have a name from the start. They are imported on demand."""
+"""The targets of the built-in names, imported on demand."""
 
 _registered: dict[str, type[nn.Module]] = {}
+"""The classes that users registered, by name."""
 
 Registered = TypeVar("Registered", bound=type[nn.Module])
 
@@ -42,15 +46,15 @@ Registered = TypeVar("Registered", bound=type[nn.Module])
 def register_loss(name: str, *, override: bool = False) -> Callable[[Registered], Registered]:
     """Registers the decorated loss under a name that configs can use.
 
-    A class of your own may take the name of a built-in loss, and replaces it. The same
-    class again, as when a notebook's cell is run again, replaces itself.
+    The name may be that of a built-in loss, which the class then replaces. If the same class is
+    registered again, as when a notebook's cell is run again, it replaces the earlier one.
 
     Args:
         name: The name.
-        override: Whether another class that was registered under the name is replaced.
+        override: True if the class replaces another that is registered under the name.
 
     Raises:
-        TypeError: The decorated object is not a class of `nn.Module`.
+        TypeError: The decorated object is not a subclass of `nn.Module`.
         ValueError: The name is taken.
 
     Example:
@@ -66,7 +70,7 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
 
     def register(loss: Registered) -> Registered:
         if not (inspect.isclass(loss) and issubclass(loss, nn.Module)):
-            raise TypeError(f"register_loss decorates classes of nn.Module, got {shown(loss)}.")
+            raise TypeError(f"register_loss decorates subclasses of nn.Module, got {shown(loss)}.")
         earlier = _registered.get(name)
         if earlier is not None and not override and _origin(earlier) != _origin(loss):
             raise ValueError(
@@ -80,17 +84,17 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
 
 
 def get_loss(name: str) -> type[nn.Module]:
-    """Returns the class that is registered under a name.
+    """Returns the class with a built-in or registered name.
 
     Raises:
-        ValueError: There is none; the message suggests the nearest name.
+        ValueError: The name is unknown; the message suggests the nearest name.
     """
     check_text("name", name)
     if name in _registered:
         return _registered[name]
     if name not in _BUILT_IN:
         raise ValueError(
-            f"There is no loss named {shown(name)}{nearest(name, list_losses())}; there are: "
+            f"There is no loss named {shown(name)}{nearest(name, list_losses())}; the names are: "
             f"{', '.join(list_losses())}. Register your own with @register_loss({shown(name)})."
         )
     found: Any = find_target(_BUILT_IN[name])
@@ -103,10 +107,10 @@ def list_losses() -> list[str]:
 
 
 def resolve_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
-    """Returns the class that a `_target_` names: a registered name, or a dotted one.
+    """Returns the class that a `_target_` names, by a dotted name or one of `list_losses`.
 
     Raises:
-        ImportError: The library is allowed, and is not installed.
+        ImportError: The library is allowed, but is not installed.
         ValueError: The target is not allowed, or does not exist.
     """
     return find_target(target, allow) if "." in target else get_loss(target)

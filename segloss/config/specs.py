@@ -1,4 +1,7 @@
-"""Specs of losses: every dialect of config is read into them before anything is built."""
+"""Specs of losses: the common form into which every dialect is read before anything is built.
+
+Specs are checked only as far as reading needs; `build` checks weights, targets and arguments.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ class LossSpec:
     """One loss of a config.
 
     Attributes:
-        weight: Its weight in the sum, or one per epoch threshold.
-        weight_path: Where the weight stands in the config.
+        weight: The weight in the sum, or one per epoch threshold.
+        weight_path: The path of the weight in the config.
         block: The mapping with `_target_` and the arguments.
-        path: Where the block stands in the config.
+        path: The path of the block in the config.
     """
 
     weight: Any
@@ -31,11 +34,11 @@ class CompoundSpec:
     """A `MultiLoss` of a config.
 
     Attributes:
-        path: Where it stands in the config.
-        losses: Its losses.
+        path: The path in the config.
+        losses: The specs of the losses.
         thresholds: The epochs of scheduled weights, or None.
         pre_processes: A list of mappings with `_target_`, or None.
-        options: Further arguments of `MultiLoss`.
+        options: Other arguments of `MultiLoss`.
     """
 
     path: str
@@ -46,7 +49,7 @@ class CompoundSpec:
 
 
 def check_block(value: Any, path: str) -> Mapping[str, Any]:
-    """Returns a block of a config; raises TypeError if it is not a mapping."""
+    """Returns `value` if it is a mapping; raises TypeError with its path otherwise."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{path} must be a mapping with _target_, got {shown(value)}.")
     return value

@@ -1,6 +1,7 @@
-"""The classes that a `_target_` may name: segloss's, PyTorch's and those of known libraries.
+"""Looks up the classes that a `_target_` may name: from segloss, PyTorch and known libraries.
 
-A loss config must not be able to run just any code, so a `_target_` is only ever looked up here.
+A loss config must not be able to run arbitrary code, so every dotted `_target_` is looked up here.
+`registry` handles names without dots, and `instantiate` the arguments.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -36,6 +38,7 @@ _MODULES = {
         "compute_gt_field",
     ),
 }
+"""The public losses and pre-processes, by module."""
 
 OWN: dict[str, str] = {
     "segloss.compat.tutorial.DiceBCELoss": "segloss.compat.tutorial.dice",
@@ -44,31 +47,31 @@ OWN: dict[str, str] = {
 }
 """The package's losses and pre-processes as configs name them, and the module of each.
 
-If two share their last name, the first one serves for `NAMESAKES`.
+If two of them have the same last name, names of `_TRAINER` mean the first one.
 """
 
-NAMESAKES = "pytorch_segmentation_models_trainer"
-"""The package whose classes have namesakes here."""
+_TRAINER = "pytorch_segmentation_models_trainer"
+"""A package whose names in configs stand for segloss's classes of the same last name."""
 
-LIBRARIES = {
+_LIBRARIES = {
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "monai": "monai",
     "kornia": "kornia",
     "pytorch_toolbelt": "pytorch-toolbelt",
 }
-"""The packages whose `losses` may be used, and what to install for them."""
+"""The packages whose `losses` may be used, and their names for pip."""
 
 _DOWNLOADING = ("monai.losses.perceptual",)
-"""The libraries' modules whose losses fetch code from a hub and run it, or read files."""
+"""Modules of these libraries with losses that download code and run it, or read files."""
 
 _TORCH = ("torch.nn", "torch.nn.modules.loss")
 _SLICE = "builtins.slice"
 
-_LONGEST = 200
-"""Characters that a dotted name may have."""
+_MAX_CHARACTERS = 200
+"""Characters of a dotted name."""
 
-_DEEPEST = 3
-"""Dots in the longest name of a library's loss: its modules of losses have no submodules."""
+_MAX_DOTS = 3
+"""Dots in the longest name of a library's loss: modules in `losses` have no submodules."""
 
 
 def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
@@ -76,75 +79,76 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
 
     Args:
         target: A dotted name, such as "segloss.SegLoss" or "torch.nn.CrossEntropyLoss".
-        allow: Prefixes ("my_package.") or whole names that are allowed beside the known ones.
+        allow: Prefixes ("my_package.") or full names that are allowed in addition.
 
     Raises:
-        ImportError: The library is allowed, and is not installed.
+        ImportError: The library is allowed, but is not installed.
         ValueError: The target is not allowed, or does not exist.
     """
     module, _, name = target.rpartition(".")
     _check_dotted(target)
     package = target.split(".")[0]
-    if package in ("segloss", NAMESAKES):
-        return _own(target, name)
+    if package in ("segloss", _TRAINER):
+        return _package_target(target, name)
     if target == _SLICE:
         return slice
     if module in _TORCH:
-        return _module_class(target, nn.modules.loss, name, nn.modules.loss._Loss)
+        return _class_in(nn.modules.loss, target, nn.modules.loss._Loss)
     if is_allowed(target, allow):
-        return _allowed(target, module, name)
-    if package in LIBRARIES and _is_of_losses(target, package):
-        return _library_class(target, package, module, name)
+        return _allowed_target(target, module, name)
+    if package in _LIBRARIES and _is_library_loss(target, package):
+        return _library_class(target, package, module)
     raise ValueError(
         f"{target!a} is not among what a loss config may use: segloss's losses, PyTorch's losses "
-        f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in LIBRARIES)}. "
+        f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in _LIBRARIES)}. "
         f"If you trust it, allow it: build_loss(cfg, allow=({(module or target) + '.'!r},))."
     )
 
 
 def _check_dotted(target: str) -> None:
-    """Raises ValueError unless the parts of a name could each be one of Python's."""
-    if len(target) > _LONGEST or not all(part.isidentifier() for part in target.split(".")):
+    """Raises ValueError unless each part of a name is a valid identifier of Python."""
+    if len(target) > _MAX_CHARACTERS or not all(part.isidentifier() for part in target.split(".")):
         raise ValueError(
-            f"A _target_ must be a dotted name of at most {_LONGEST} characters, such as "
+            f"A _target_ must be a dotted name of at most {_MAX_CHARACTERS} characters, such as "
             f"'segloss.SegLoss', got {shown(target)}."
         )
 
 
-def _is_of_losses(target: str, package: str) -> bool:
+def _is_library_loss(target: str, package: str) -> bool:
     """Returns whether a name is `package.losses.Loss` or `package.losses.module.Loss`."""
-    return target.startswith(f"{package}.losses.") and target.count(".") <= _DEEPEST
+    return target.startswith(f"{package}.losses.") and target.count(".") <= _MAX_DOTS
 
 
-def _own(target: str, name: str) -> Callable[..., Any]:
-    """Returns one of the package's classes, by its public name or its module's."""
-    namesake = target.startswith(f"{NAMESAKES}.")
+def _package_target(target: str, name: str) -> Callable[..., Any]:
+    """Returns one of segloss's classes, by its public name, its module's or `_TRAINER`'s."""
+    any_package = target.startswith(f"{_TRAINER}.")
     for public, module in OWN.items():
         if not public.endswith(f".{name}"):
             continue
-        if namesake or target in (public, f"{module}.{name}"):
+        if any_package or target in (public, f"{module}.{name}"):
             found: Callable[..., Any] = getattr(importlib.import_module(module), name)
             return found
     names = [public.rpartition(".")[2] for public in OWN]
     raise ValueError(
-        f"{target!r} names nothing that segloss has{nearest(name, names)}; there are: "
+        f"{target!r} does not exist in segloss{nearest(name, names)}; the names are: "
         f"{', '.join(sorted(OWN))}."
     )
 
 
-def _library_class(target: str, package: str, module: str, name: str) -> Callable[..., Any]:
+def _library_class(target: str, package: str, module: str) -> Callable[..., Any]:
+    """Returns a library's loss; raises ValueError for anything else, or a loss that downloads."""
     try:
         importlib.import_module(package)
     except ImportError as error:
         raise ImportError(
-            f"{target!r} needs {LIBRARIES[package]}, which can't be imported ({error}): "
-            f"pip install {LIBRARIES[package]}."
+            f"{target!r} needs {_LIBRARIES[package]}, which can't be imported ({error}): "
+            f"pip install {_LIBRARIES[package]}."
         ) from error
     try:
         imported = importlib.import_module(module)
     except ImportError as error:
         raise ValueError(f"{target!r} does not exist: there is no module {module!r}.") from error
-    found = _module_class(target, imported, name, nn.Module)
+    found = _class_in(imported, target, nn.Module)
     if not found.__module__.startswith(f"{package}.losses"):
         raise ValueError(
             f"{target!r} is not a loss of {package}: it comes from {found.__module__}."
@@ -157,7 +161,9 @@ def _library_class(target: str, package: str, module: str, name: str) -> Callabl
     return found
 
 
-def _module_class(target: str, module: Any, name: str, base: type) -> Callable[..., Any]:
+def _class_in(module: ModuleType, target: str, base: type) -> Callable[..., Any]:
+    """Returns the public class in a module that the last part of `target` names."""
+    name = target.rpartition(".")[2]
     found = getattr(module, name, None)
     if inspect.isclass(found) and issubclass(found, base) and not name.startswith("_"):
         return found
@@ -169,7 +175,8 @@ def _module_class(target: str, module: Any, name: str, base: type) -> Callable[.
     raise ValueError(f"{target!r} is not a loss{nearest(name, losses)}.")
 
 
-def _allowed(target: str, module: str, name: str) -> Callable[..., Any]:
+def _allowed_target(target: str, module: str, name: str) -> Callable[..., Any]:
+    """Imports a target that the user allowed."""
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

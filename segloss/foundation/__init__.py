@@ -1,1 +1,1 @@
-"""The ground floor: checks of arguments, precision, constants on a device, tracers, ranks."""
+"""The lowest layer: argument checks, precision, constants on a device, tracing, and ranks."""

@@ -1,7 +1,7 @@
-"""Checks of arguments, with one form of message.
+"""Checks of arguments, with error messages of one form.
 
-A message names the argument, says what was expected and what came, and, where a likely cause is
-known, what to do. This module knows nothing of losses.
+A message names the argument, says what was expected and what was given, and suggests a remedy
+where a likely cause is known. This module knows nothing about losses.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_SHOWN = 200
-"""Characters of a value that messages show."""
+_MAX_CHARACTERS = 200
+"""The number of characters of a value that messages show."""
 
 _LARGEST_INTEGER = 2**63 - 1
+"""The largest integer of 64 bits, as tensors hold them."""
 
 
 def check_number(
@@ -34,7 +35,7 @@ def check_number(
         raise TypeError(f"{name} must be a number, got {shown(value)} ({type(value).__name__}).")
     try:
         number = float(value)
-    except OverflowError:  # an int that no float holds
+    except OverflowError:  # the int is too large for a float
         raise ValueError(
             f"{name} must be {_interval(low, high, open_low)}, got {shown(value)}."
         ) from None
@@ -87,7 +88,7 @@ def check_text(name: str, value: Any) -> str:
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """Returns `value` if it is one of `choices`; raises ValueError with the nearest otherwise."""
+    """Returns `value` if it is one of `choices`; else raises ValueError with the closest one."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
@@ -97,36 +98,36 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def nearest(word: Any, choices: Iterable[str]) -> str:
-    """Returns the end of a sentence that suggests the choice most like `word`, or nothing."""
+    """Returns " (did you mean ...?)" with the choice closest to `word`, or an empty text."""
     matches = difflib.get_close_matches(shown(word).strip("'"), list(choices), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def shown(value: Any) -> str:
-    """Returns the text that stands for a value in messages: its repr, cut if it is long."""
-    if isinstance(value, int) and value.bit_length() > _SHOWN:
+    """Returns the text for a value in messages: its repr, cut if it is long."""
+    if isinstance(value, int) and value.bit_length() > _MAX_CHARACTERS:
         return f"an int of {value.bit_length()} bits"
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     try:
         text = repr(value)
-    except Exception:  # of an object of the user's, or of large ints within
+    except Exception:  # raised by a user's __repr__, or by large ints inside
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
 
 
 def is_allowed(name: str, allow: Iterable[str]) -> bool:
-    """Returns whether a dotted name is allowed: as a whole, or by one of the prefixes."""
+    """Returns whether a dotted name, or a prefix that ends before a dot, is in `allow`."""
     return any(name == entry or name.startswith(entry.rstrip(".") + ".") for entry in allow)
 
 
 def is_list(value: Any) -> bool:
-    """Returns whether `value` is a sequence but not a text; OmegaConf's lists count."""
+    """Returns whether `value` is a sequence (an OmegaConf list, too), but not a text."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def as_python(value: Any) -> Any:
-    """Converts arrays and tensors to (lists of) Python numbers; returns anything else as it is."""
+    """Converts an array or tensor to a Python number or list; returns other values unchanged."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -135,8 +136,8 @@ def check_weights(name: str, value: Any) -> Tensor | None:
 
     Args:
         name: The argument's name, for messages.
-        value: A number, a sequence of numbers, or a tensor or array of at most one dimension, all
-            finite and none negative.
+        value: A number, a sequence of numbers, or a tensor or array of at most one dimension. All
+            numbers are finite and at least 0.
 
     Raises:
         TypeError: `value` is none of these, or requires grad.
@@ -155,14 +156,14 @@ def check_weights(name: str, value: Any) -> Tensor | None:
 
 
 def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
-    """Returns `value` if it is a mapping; raises TypeError with its name otherwise."""
+    """Returns `value` if it is a mapping; otherwise raises TypeError, which names `path`."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{path} must be a mapping, got {shown(value)} ({type(value).__name__}).")
     return value
 
 
 def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises ValueError if a mapping has an unknown key."""
+    """Raises ValueError if a mapping has a key that is not in `known`."""
     for key in block:
         if key not in known:
             raise ValueError(
@@ -171,26 +172,26 @@ def check_keys(path: str, block: Mapping[str, Any], known: Collection[str]) -> N
 
 
 def check_module_name(what: str, name: Any) -> str:
-    """Returns `name` if PyTorch can register a module under it."""
+    """Returns `name` if PyTorch can register a module under it; otherwise raises an error."""
     check_text(what, name)
     if "." in name or hasattr(nn.ModuleDict, name):
         raise ValueError(
-            f"{what} must not have a dot, or be a method of nn.ModuleDict, got {shown(name)}."
+            f"{what} must not contain a dot or be a method of nn.ModuleDict, got {shown(name)}."
         )
     return str(name)
 
 
 def check_same_names(what: str, state: Any, now: Sequence[str]) -> None:
-    """Raises ValueError if a checkpoint has other names, or the same in another order."""
-    earlier: Any = state.get(what) if isinstance(state, Mapping) else None
-    if not is_list(earlier) or not all(isinstance(name, str) for name in earlier):
+    """Raises ValueError if a checkpoint has other names, or the same names in another order."""
+    saved: Any = state.get(what) if isinstance(state, Mapping) else None
+    if not is_list(saved) or not all(isinstance(name, str) for name in saved):
         raise ValueError(
-            f"The checkpoint must have the names of its {what}, got {shown(state)}: it is of "
-            "something else, or damaged."
+            f"The checkpoint must have the names of its {what}, got {shown(state)}: it belongs to "
+            "something else, or is damaged."
         )
-    if list(earlier) != list(now):
+    if list(saved) != list(now):
         raise ValueError(
-            f"The checkpoint is of other {what}: {', '.join(earlier)} then, {', '.join(now)} now, "
-            "and their state would be mixed up. Build what the earlier config says, or leave this "
-            "part out of what is loaded."
+            f"The checkpoint has other {what}: {', '.join(saved)} then, {', '.join(now)} now, so "
+            f"their states would be mixed up. Build the {what} of the earlier config, or do not "
+            "load this part."
         )

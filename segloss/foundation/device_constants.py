@@ -1,8 +1,11 @@
-"""Small constants on a device, copied once, so that steps do not wait for copies.
+"""Transfers of a few numbers to or from a device, so that no step of a training waits for one.
 
-A copy between a CPU and a GPU makes one wait for the other. So numbers that are the same in every
-step are copied once, and cached on the device with the numbers themselves as keys. Numbers that
-change from step to step are filled in by the device itself.
+A copy between a CPU and a GPU makes one wait for the other.
+
+- `on_device` and `buffer_on_device` are for numbers that are the same in every step. They copy them
+  once, and cache the copy with the numbers themselves as the key.
+- `filled_on_device` is for numbers that change from step to step. The device fills them in.
+- `cached_value` reads a number from a device, and `comparable` compares numbers without reading.
 """
 
 from __future__ import annotations
@@ -19,21 +22,21 @@ from segloss.foundation.tracing import is_traced
 
 
 def on_device(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Returns the numbers as a cached vector. Never change it in place."""
-    if is_traced():  # a tensor made by a tracer must not outlive it
+    """Returns the numbers as a vector (K,) from the cache. Never change it in place."""
+    if is_traced():  # a tensor that a tracer makes must not outlive the tracer
         return torch.tensor(numbers, dtype=dtype, device=device)
-    kept = _kept(numbers, device, dtype)
+    vector = _cached_vector(numbers, device, dtype)
     if device.type == "cuda" and _is_capturing():
-        _captured[id(kept)] = kept
-    return kept
+        _captured[id(vector)] = vector
+    return vector
 
 
 def buffer_on_device(numbers: Tensor, device: torch.device) -> Tensor:
-    """Returns a module's numbers (K,) on a device; copies them only if they have changed.
+    """Returns a module's numbers (K,) on a device, copied only if they have changed.
 
-    They are read on the CPU in each call, so any change is seen, and the module can stay there.
+    Each call reads them on the CPU, so it notices any change, and the module can stay on the CPU.
     """
-    if not _travels(numbers, device):
+    if not _needs_copy(numbers, device):
         return numbers.to(device)
     return on_device(tuple(numbers.tolist()), device, numbers.dtype)
 
@@ -41,59 +44,63 @@ def buffer_on_device(numbers: Tensor, device: torch.device) -> Tensor:
 def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
     """Returns a module's numbers (K,) on a device, filled in by the device without a copy.
 
-    It is for numbers that change from step to step.
+    Use it for numbers that change from step to step, which would fill the cache.
     """
-    if not _travels(numbers, device):
+    if not _needs_copy(numbers, device):
         return numbers.to(device)
-    each = (torch.full((), n, dtype=numbers.dtype, device=device) for n in numbers.tolist())
-    return torch.stack([*each])
+    scalars = (torch.full((), n, dtype=numbers.dtype, device=device) for n in numbers.tolist())
+    return torch.stack([*scalars])
 
 
 def comparable(numbers: Tensor | None) -> Any:
-    """Returns a module's numbers (K,) in a form that `==` compares without a GPU sync."""
-    if numbers is None or not numbers.is_cpu or is_traced():
-        return None if numbers is None else id(numbers)
-    return numbers.tolist()
+    """Returns a value that `==` can compare in place of a module's numbers (K,), or None for None.
 
-
-def _travels(numbers: Tensor, device: torch.device) -> bool:
-    """Returns whether numbers are on the CPU and eager code needs them on an accelerator."""
-    return numbers.is_cpu and device.type != "cpu" and not is_traced()
-
-
-def _is_capturing() -> bool:
-    """Returns whether CUDA graph capture is on."""
-    is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return is_initialized and torch.cuda.is_current_stream_capturing()
+    On the CPU it is the list of the numbers. On a GPU, where a read would wait, and under a tracer
+    it is the identity of the tensor.
+    """
+    if numbers is None:
+        return None
+    return numbers.tolist() if numbers.is_cpu and not is_traced() else id(numbers)
 
 
 def cached_value(number: Tensor) -> float | None:
-    """Returns the value of a module's number (); reads it only if it has changed. None: unknown.
+    """Returns the value of a module's number (), or None where it can't be read or cached.
 
-    Reads make the CPU wait for a GPU, so later steps do not read. Changes through a tensor's `data`
-    go unnoticed, as they do for autograd.
+    A read makes the CPU wait for a GPU, so a number on a GPU is read again only after a change.
+    A change through the tensor's `data` goes unnoticed, as it does for autograd.
     """
     if is_traced():
         return None
     if number.is_cpu:
         return number.item()
-    if number.is_inference():  # it counts no changes
+    if number.is_inference():  # inference tensors do not count their changes
         return None
-    version, value = _known.get(number, (-1, 0.0))
+    version, value = _read.get(number, (-1, 0.0))
     if version != number._version:
         value = number.item()
-        _known[number] = (number._version, value)
+        _read[number] = (number._version, value)
     return value
 
 
-_known: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
-"""The version and the value of numbers on a GPU."""
+_read: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
+"""The version and the value of each GPU number that `cached_value` has read."""
 
 _captured: dict[int, Tensor] = {}
-"""The constants that CUDA graphs read. They must outlive the graphs, so they stay for good."""
+"""The vectors that CUDA graphs read. They must outlive the graphs, so they are never freed."""
 
 
 @functools.lru_cache(maxsize=256)
-def _kept(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+def _cached_vector(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
         return torch.tensor(numbers, dtype=dtype).to(device)
+
+
+def _needs_copy(numbers: Tensor, device: torch.device) -> bool:
+    """Returns whether numbers are on the CPU and eager code needs them on an accelerator."""
+    return numbers.is_cpu and device.type != "cpu" and not is_traced()
+
+
+def _is_capturing() -> bool:
+    """Returns whether a CUDA graph is being captured."""
+    is_initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return is_initialized and torch.cuda.is_current_stream_capturing()

@@ -1,4 +1,4 @@
-r"""Sums over the ranks of a process group; they do nothing without one.
+r"""Sums over the ranks of a process group, which do nothing without a group.
 
 With statistics :math:`S = \sum_r s_r` added up over R ranks, each rank has the loss f(S) of the
 whole batch. Its gradient by the parameters is :math:`\sum_r f'(S)\,\partial s_r`, and
@@ -9,6 +9,7 @@ whole batch. Its gradient by the parameters is :math:`\sum_r f'(S)\,\partial s_r
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ _paused = False
 
 
 def is_distributed() -> bool:
-    """Returns whether there is a process group."""
+    """Returns whether a process group is initialised."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -47,7 +48,7 @@ def all_reduce_sum(tensor: Tensor, group: Any = None) -> Tensor:
 
 @contextlib.contextmanager
 def local_statistics() -> Iterator[None]:
-    """Yields a context in which no `RankSum` adds anything up."""
+    """Pauses every `RankSum` inside the context, so that statistics stay local to the rank."""
     global _paused
     before, _paused = _paused, True
     try:
@@ -59,11 +60,11 @@ def local_statistics() -> Iterator[None]:
 class RankSum:
     """Adds up statistics over the ranks of a process group, with a gradient.
 
-    It does so only while gradients are computed, so that one rank may validate alone.
+    It adds up only while gradients are computed, so that one rank may validate alone.
 
     Args:
-        enabled: Whether it adds anything up.
-        in_eval: Whether it also adds up without gradients; then all ranks must take part.
+        enabled: True to add up, False to do nothing.
+        in_eval: True to add up without gradients, too. Then all ranks must take part.
         group: The process group; None: all ranks.
 
     A copy shares the process group. A pickle does not: an unpickled object uses all ranks.
@@ -84,7 +85,7 @@ class RankSum:
 
     @property
     def is_active(self) -> bool:
-        """True if there are several ranks to add up over now."""
+        """True if a call would add up over several ranks now."""
         if not self.enabled or _paused or not is_distributed():
             return False
         wanted = torch.is_grad_enabled() or self.in_eval
@@ -94,8 +95,8 @@ class RankSum:
         """Returns the sums over the ranks of all tensors, in one collective."""
         if not self.is_active:
             return {name: list(tensors) for name, tensors in statistics.items()}
-        added: dict[str, list[Tensor]] = _added(statistics, self.group)
-        return added
+        sums: dict[str, list[Tensor]] = _summed(statistics, self.group)
+        return sums
 
     def __deepcopy__(self, memo: Any) -> RankSum:
         return self
@@ -105,16 +106,16 @@ class RankSum:
 
 
 @torch._disable_dynamo  # type: ignore[attr-defined]  # torch.compiler.disable would import the compiler
-def _added(statistics: Mapping[str, Sequence[Tensor]], group: Any) -> dict[str, list[Tensor]]:
-    tensors = [tensor for each in statistics.values() for tensor in each]
+def _summed(statistics: Mapping[str, Sequence[Tensor]], group: Any) -> dict[str, list[Tensor]]:
+    tensors = list(itertools.chain.from_iterable(statistics.values()))
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     parts = _AllReduceSum.apply(flat, group).split([tensor.numel() for tensor in tensors])
-    added = iter(part.view(t.shape) for part, t in zip(parts, tensors, strict=True))
-    return {name: [next(added) for _ in each] for name, each in statistics.items()}
+    sums = iter(part.view(t.shape) for part, t in zip(parts, tensors, strict=True))
+    return {name: [next(sums) for _ in values] for name, values in statistics.items()}
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over ranks, whose gradient is the sum of the ranks' upstream gradients."""
+    """The sum over ranks; its gradient is the sum of the ranks' upstream gradients."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, group: Any) -> Tensor:
@@ -127,7 +128,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def _collective_device(tensor: Tensor, group: Any = None) -> torch.device:
-    """Returns the device on which the group communicates: nccl takes nothing from the CPU."""
+    """Returns the device on which the group communicates: NCCL does not take CPU tensors."""
     if tensor.device.type == "cpu" and "nccl" in dist.get_backend(group):
         return torch.device("cuda", torch.cuda.current_device())
     return tensor.device

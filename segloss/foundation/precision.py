@@ -1,4 +1,4 @@
-"""The precision of computations: at least float32 for pixels, float64 for sums."""
+"""The precision of computations: at least float32 for pixels, and float64 for sums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype in which pixels are computed: float64 stays, all else is float32."""
+    """Returns the dtype of arithmetic on pixels: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
@@ -24,8 +24,8 @@ def accumulation_dtype(device: torch.device) -> torch.dtype:
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Returns a context that turns autocast off, so that losses keep at least float32."""
-    known = device.type in ("cpu", "cuda")  # which a compiler need not ask
-    if not known and not torch.amp.is_autocast_available(device.type):
+    always_available = device.type in ("cpu", "cuda")  # so a compiler need not ask
+    if not always_available and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
@@ -33,8 +33,9 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 class Precise(nn.Module):
     """A module that keeps the precision of its tensors and its submodules' tensors.
 
-    They move with `.to(device)` as usual, but `.half()`, `.bfloat16()` or `.to(torch.float16)` of
-    a surrounding model does not round them: a norm or a class weight is not a network parameter.
+    They move with `.to(device)` as usual. `.half()`, `.bfloat16()` or `.to(torch.float16)` of a
+    surrounding model does not round them, because a norm or a class weight is not a parameter of
+    the network.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
@@ -43,7 +44,7 @@ class Precise(nn.Module):
 
 
 def _keep_precision(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
-    """Applies `fn` to a tensor, but keeps its dtype if `fn` narrows it."""
+    """Applies `fn` to a tensor, but keeps the dtype if `fn` would narrow it."""
     try:
         result = fn(tensor)
     except TypeError:

@@ -1,4 +1,7 @@
-"""Detection of compilers, exporters and `torch.func`, which see operations instead of values."""
+"""Detection of compilers, exporters and `torch.func`, and constants that compilers accept.
+
+All of them see operations instead of values, so code that reads a value must not run under them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -16,7 +19,7 @@ is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def constant(function: Function) -> Function:
-    """Makes a compiler treat the function's result as a constant, without tracing it.
+    """Marks a function, so that a compiler takes its result as a constant and does not trace it.
 
     It equals `torch.compiler.assume_constant_result`, but does not import the compiler.
     """
@@ -24,24 +27,26 @@ def constant(function: Function) -> Function:
     return function
 
 
-def constant_of(make: Callable[..., Made], *values: Any, **parameters: Any) -> Made:
-    """Returns the result of `make` as a constant of the compiler; `repr` must determine it.
+def constant_of(make: Callable[..., Result], *values: Any, **parameters: Any) -> Result:
+    """Returns the result of `make` as a constant for a compiler; `repr` must determine the result.
 
-    A compiler takes only numbers and texts as constants, so it gets the text, and looks it up.
+    A compiler takes only numbers and texts as constants. So its constant is the text, and the
+    result is looked up by the text.
     """
-    text = _text_of(make, *values, **parameters)  # first, since it fills the table
-    found: Made = _made[text]
-    return found
+    text = _text_of(make, *values, **parameters)  # first, because it fills the table
+    result: Result = _results[text]
+    return result
 
 
-_made: dict[str, Any] = {}
+_results: dict[str, Any] = {}
+"""The results of `constant_of`, by their `repr`."""
 
 
 @constant
 def _text_of(make: Callable[..., Any], *values: Any, **parameters: Any) -> str:
-    made = make(*values, **parameters)
-    _made[repr(made)] = made
-    return repr(made)
+    result = make(*values, **parameters)
+    _results[repr(result)] = result
+    return repr(result)
 
 
 def is_traced() -> bool:
@@ -58,6 +63,6 @@ def is_dual() -> bool:
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Returns whether the tensor is a batch of gradients (`is_grads_batched=True`)."""
+    """Returns whether a tensor is a batch of gradients (`is_grads_batched=True`)."""
     functorch = torch._C._functorch
     return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)

@@ -1,4 +1,4 @@
-"""Arithmetic of frame fields and images: complex numbers are two channels, real and imaginary."""
+"""Arithmetic of frame fields and images. A complex number is two channels, real and imaginary."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor
 from segloss.foundation.device_constants import on_device
 
 _SCHARR = (47.0, 162.0, 47.0)
-"""Weights across a derivative that make it nearly independent of the direction."""
+"""Weights perpendicular to a derivative, which make it nearly independent of the direction."""
 
 _LAPLACIAN = (0.5, 1.0, 0.5, 1.0, -6.0, 1.0, 0.5, 1.0, 0.5)
-"""The 3 by 3 kernel of the derivative, row by row."""
+"""The 3 by 3 kernel of `laplacian`, row by row."""
 
 
 def alignment_error(z: Tensor, crossfield: Tensor) -> Tensor:
-    r"""Computes the distance of a direction from the directions of a frame field.
+    r"""Computes the distance between a direction and the directions of a frame field.
 
     .. math:: f(z) = |z^4 + c_2 z^2 + c_0|^2
 
-    0 where z is one of the field's directions.
+    It is 0 if z is one of the directions of the field.
 
     Args:
         z: Unit directions, (N, 2, H, W).
         crossfield: c0 in the first two channels and c2 in the last two, (N, 4, H, W).
 
     Returns:
-        The error, (N, H, W).
+        The error, at least 0, (N, H, W).
 
     Example:
         >>> east = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
@@ -41,14 +41,14 @@ def alignment_error(z: Tensor, crossfield: Tensor) -> Tensor:
 
 
 def complex_product(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the product of complex numbers, (N, 2, ...) each."""
+    """Returns the product of two tensors of complex numbers, (N, 2, ...) each."""
     (a_real, a_imaginary), (b_real, b_imaginary) = a.unbind(1), b.unbind(1)
     real = a_real * b_real - a_imaginary * b_imaginary
     return torch.stack([real, a_real * b_imaginary + a_imaginary * b_real], 1)
 
 
 def turned(z: Tensor) -> Tensor:
-    """Directions (N, 2, H, W), turned by 90 degrees: i z."""
+    """Returns directions (N, 2, H, W), turned by 90 degrees: i z."""
     return torch.stack([-z[:, 1], z[:, 0]], 1)
 
 
@@ -61,7 +61,7 @@ def directions(crossfield: Tensor) -> tuple[Tensor, Tensor]:
         crossfield: c0 in the first two channels and c2 in the last two, (N, 4, H, W).
 
     Returns:
-        u and v, (N, 2, H, W) each, of either sign.
+        u and v, (N, 2, H, W) each, with an arbitrary sign.
 
     Example:
         >>> u, v = directions(torch.tensor([-1.0, 0.0, 0.0, 0.0]).reshape(1, 4, 1, 1))
@@ -77,16 +77,16 @@ def directions(crossfield: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def image_gradient(image: Tensor) -> Tensor:
-    r"""Returns the derivatives along rows and columns, by Scharr's kernel.
+    r"""Returns the derivatives along rows and columns, computed with Scharr's kernel.
 
-    The kernel is divided by the sum of its absolute values; edges are replicated.
+    The kernel is divided by the sum of its absolute values; the image is padded with its edges.
 
     Args:
-        image: (N, C, H, W).
+        image: The image, (N, C, H, W).
 
     Returns:
-        (N, C, 2, H, W): along the rows' axis (H), and along the columns' (W). A slope of 1 per
-        pixel gives 1, and a step of 1 gives 1/2 on either side.
+        The derivatives, (N, C, 2, H, W): first along H, then along W. A slope of 1 per pixel gives
+        1, and a step of 1 gives 1/2 on either side.
 
     Source: Scharr, "Optimal operators in digital image processing" (2000).
 
@@ -104,7 +104,7 @@ def image_gradient(image: Tensor) -> Tensor:
 
 
 def laplacian(image: Tensor) -> Tensor:
-    """Computes the Laplacian of each channel, (N, C, H, W), over 12; the image is padded with 0."""
+    """Returns the Laplacian of each channel, (N, C, H, W), divided by 12; the padding is 0."""
     kernel = on_device(_LAPLACIAN, image.device, image.dtype).view(3, 3) / 12
     channels = image.flatten(0, 1).unsqueeze(1)
     return F.conv2d(channels, kernel[None, None], padding=1).reshape(image.shape)

@@ -1,4 +1,4 @@
-"""Access to maps of batches, checked and in the precision of the computation."""
+"""Functions that take maps from batches, check them, and convert them to the arithmetic dtype."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segloss.batch.value_checks import ValueChecks, check_finite_values, check_u
 from segloss.foundation.precision import arithmetic_dtype
 
 EDGE, VERTEX = 1, 2
-"""Channels of the masks: interior, edge, vertex."""
+"""Channels of the masks, which are interior, edge and vertex."""
 
 
 def take_map(
@@ -26,19 +26,19 @@ def take_map(
     least: int = 1,
     like: Tensor | None = None,
 ) -> Tensor:
-    """Returns a map (N, C, H, W) of a batch, in float32 at least, or in the dtype of `like`.
+    """Returns a map (N, C, H, W) of a batch, in float32 or higher, or in the dtype of `like`.
 
     Args:
         batch: A mapping.
-        key: The map's key.
+        key: The key of the map.
         batch_name: The name of the batch in messages.
-        channels: The number of channels that it must have, or None.
+        channels: The required number of channels, or None.
         least: The least number of channels.
-        like: A map whose N, H, W, device and dtype it must have or gets, and which makes it a
-            truth, that must not require grad.
+        like: A prediction, for maps of the ground truth: they must have its N, H, W and device,
+            must not require grad, and are converted to its dtype. None for predictions.
 
     Raises:
-        KeyError, TypeError, ValueError: The map is missing or does not fit.
+        KeyError, TypeError, ValueError: The map is missing, or has a wrong shape, dtype or device.
     """
     tensor, name = take(batch, key, batch_name), f"{batch_name}[{key!r}]"
     expected = f"(N, {channels or f'at least {least}'}, H, W)"
@@ -48,23 +48,25 @@ def take_map(
     if 0 in tensor.shape[2:]:
         raise ValueError(f"{name} must have at least one pixel, got {tuple(tensor.shape)}.")
     if tensor.is_complex():
-        raise TypeError(f"{name} must be real: complex numbers are two channels, real, imaginary.")
+        raise TypeError(
+            f"{name} must be real: write complex numbers as two channels, real and imaginary."
+        )
     if batch_name == "pred_batch":
         check_prediction(tensor, name)
     else:
         check_real(tensor, name)
     if like is None:
         return tensor.to(arithmetic_dtype(tensor.dtype))
-    return _as_truth(tensor, name, like)
+    return _as_ground_truth(tensor, name, like)
 
 
 def take_gt_field(
     gt_batch: Any, field_key: str, angle_key: str, like: Tensor, checks: ValueChecks
 ) -> Tensor:
-    """Returns the directions of the walls, (N, 2, H, W): as they are, or from their angle.
+    """Returns the directions of the walls, (N, 2, H, W), from the batch or from their angle.
 
     Raises:
-        KeyError, TypeError, ValueError: Both are missing, or do not fit.
+        KeyError, TypeError, ValueError: Both are missing, or the map has a wrong shape or value.
     """
     if take_optional(gt_batch, field_key, "gt_batch") is not None:
         field = take_map(gt_batch, field_key, "gt_batch", channels=2, like=like)
@@ -81,23 +83,23 @@ def take_gt_field(
 
 
 def field_of(angle: Tensor) -> Tensor:
-    """Unit directions (N, 2, H, W) of an angle (N, 1, H, W): its cosine and sine."""
+    """Returns the unit directions (N, 2, H, W) of an angle (N, 1, H, W): its cosine and sine."""
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 
 def check_is_mapping(batch: Any, batch_name: str) -> None:
-    """Raises TypeError for a batch to which nothing can be added."""
+    """Raises TypeError if the batch is not a mapping."""
     if not isinstance(batch, Mapping):
         raise TypeError(
-            f"{batch_name} must be a mapping, to which maps are added, got {type(batch).__name__}."
+            f"{batch_name} must be a mapping, so that it can get maps, got {type(batch).__name__}."
         )
 
 
 def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
-    """Returns a map that `ComputeSegGrads` has added to a batch, of a shape such as "(N, C, H, W)".
+    """Returns a map that `ComputeSegGrads` adds to a batch, of a shape such as "(N, C, H, W)".
 
     Raises:
-        KeyError, TypeError, ValueError: It has not been added; the message says what to do.
+        KeyError, TypeError, ValueError: The map is missing, or has a wrong shape or dtype.
     """
     if take_optional(pred_batch, key, "pred_batch") is None:
         raise MissingKeyError(
@@ -115,7 +117,7 @@ def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
 
 
 def take_masks(gt_batch: Any, key: str, like: Tensor, least: int, checks: ValueChecks) -> Tensor:
-    """Returns the masks of interior, edges and vertices, of values in [0, 1]."""
+    """Returns the masks of interior, edges and vertices, (N, C, H, W), with values in [0, 1]."""
     masks = take_map(gt_batch, key, "gt_batch", least=least, like=like)
     check_unit_range(masks, f"gt_batch[{key!r}]", checks)
     return masks
@@ -125,7 +127,7 @@ def _keys(batch: Any) -> str:
     return ", ".join(repr(name) for name in batch) or "none"
 
 
-def _as_truth(tensor: Tensor, name: str, like: Tensor) -> Tensor:
+def _as_ground_truth(tensor: Tensor, name: str, like: Tensor) -> Tensor:
     check_companion(tensor, name, like, "the predictions")
     expected = (len(like), *like.shape[2:])
     if (len(tensor), *tensor.shape[2:]) != expected:

@@ -1,4 +1,4 @@
-"""Losses of frame fields, and of masks against frame fields."""
+"""Losses of frame fields, and losses that align masks with frame fields."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from segloss.losses.loss import Loss
 
 
 class FrameFieldLoss(Loss):
-    """A loss of maps (N, C, H, W), computed in float32 at least, outside of autocast.
+    """A loss of maps (N, C, H, W), computed in float32 or higher, outside autocast.
 
-    A subclass writes `read`, which takes checked maps out of the batches, and `energy`, the mean
-    over them.
+    A subclass defines `read`, which takes checked maps from the batches, and `energy`, which
+    computes the loss from them.
 
     Args:
         name: The name for logging.
-        use_mixup: Whether batches may carry the keys of `MixUp`.
+        use_mixup: True if batches may have the keys of `MixUp`.
         crossfield_key: The key of the predicted frame field in `pred_batch`, (N, 4, H, W).
         seg_key: The key of the predicted masks in `pred_batch`, (N, C, H, W).
-        gt_key: The key of the true masks in `gt_batch`: interior, edge, vertex.
-        field_key: The key of the walls' directions in `gt_batch`, (N, 2, H, W).
-        angle_key: The key of their angle in radians, (N, 1, H, W), which serves where there are
+        gt_key: The key of the true masks in `gt_batch`, whose channels are interior, edge, vertex.
+        field_key: The key of the walls' unit directions in `gt_batch`, (N, 2, H, W).
+        angle_key: The key of their angle in radians in `gt_batch`, (N, 1, H, W), used if there are
             no directions.
     """
 
@@ -67,13 +67,13 @@ class FrameFieldLoss(Loss):
 
     @abstractmethod
     def energy(self, *maps: Tensor) -> Tensor:
-        """Returns the loss of these maps, a scalar."""
+        """Returns the loss, a scalar, from the maps of `read`."""
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """Returns the loss of a batch."""
         maps = self.read(pred_batch, gt_batch)
         if maps[0].numel() == 0:
-            return maps[0].sum()  # 0, in the graph: a batch without samples has no mean
+            return maps[0].sum()  # 0 with a graph: the mean of an empty batch would be NaN
         with without_autocast(maps[0].device):
             return self.energy(*maps)
 
@@ -92,9 +92,9 @@ class CrossfieldAlignLoss(FrameFieldLoss):
 
     .. math:: \frac1{NHW} \sum e\,f(z), \qquad f(z) = |z^4 + c_2 z^2 + c_0|^2
 
-    with the edge mask e (channel 1 of the masks) and the walls' unit directions z. At least 0.
+    with the edge mask e (channel 1 of the masks) and the unit directions z of walls. At least 0.
 
-    The keyword arguments are those of `FrameFieldLoss`. `extra_info` has "gt_field", z.
+    The keyword arguments are the same as for `FrameFieldLoss`. `extra_info["gt_field"]` is z.
 
     Raises:
         KeyError, TypeError, ValueError: A map is missing, or has a wrong shape or range.
@@ -128,17 +128,17 @@ class CrossfieldAlignLoss(FrameFieldLoss):
 
 
 class CrossfieldAlign90Loss(FrameFieldLoss):
-    r"""Makes the other direction of the frame field stand upright on the walls.
+    r"""Makes the other direction of the frame field perpendicular to the walls.
 
     .. math:: \frac1{NHW} \sum \mathrm{clamp}(e - v, 0, 1)\,f(iz)
 
-    with the edge and vertex masks e and v (channels 1 and 2 of the masks), so that corners, where
-    two walls meet, do not count. At least 0.
+    with the edge and vertex masks e and v (channels 1 and 2 of the masks), f and z as in
+    `CrossfieldAlignLoss`. Corners, where two walls meet, do not count. At least 0.
 
-    The keyword arguments are those of `FrameFieldLoss`.
+    The keyword arguments are the same as for `FrameFieldLoss`.
 
     Raises:
-        KeyError, TypeError, ValueError: A map is missing, or has a wrong shape or range: the masks
+        KeyError, TypeError, ValueError: A map is missing, or has a wrong shape or range. The masks
             need three channels.
 
     Source: Girard et al. (2021); see `CrossfieldAlignLoss`.
@@ -162,7 +162,7 @@ class CrossfieldAlign90Loss(FrameFieldLoss):
         return crossfield, field, self._masks(gt_batch, crossfield, least=VERTEX + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """Returns the mean alignment error across edges, except at corners."""
+        """Returns the mean alignment error of the normals of the edges, except at corners."""
         crossfield, field, masks = maps
         walls = (masks[:, EDGE] - masks[:, VERTEX]).clamp(0, 1)
         return (alignment_error(turned(field), crossfield) * walls).mean()
@@ -173,9 +173,10 @@ class CrossfieldSmoothLoss(FrameFieldLoss):
 
     .. math:: \frac1{4NHW} \sum (1 - e)\,|\Delta c|
 
-    with the edge mask e and the Laplacian of each of the field's channels. At least 0.
+    with the edge mask e and the Laplacian, divided by 12, of each channel c of the field. At least
+    0.
 
-    The keyword arguments are those of `FrameFieldLoss`.
+    The keyword arguments are the same as for `FrameFieldLoss`.
 
     Raises:
         KeyError, TypeError, ValueError: A map is missing, or has a wrong shape or range.
@@ -198,10 +199,10 @@ class CrossfieldSmoothLoss(FrameFieldLoss):
         return crossfield, self._masks(gt_batch, crossfield, least=EDGE + 1)
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """Returns the mean absolute Laplacian off the edges."""
+        """Returns the mean absolute Laplacian outside edges."""
         crossfield, masks = maps
-        off_edges = 1 - masks[:, EDGE : EDGE + 1]
-        return (laplacian(crossfield).abs() * off_edges).mean()
+        outside_edges = 1 - masks[:, EDGE : EDGE + 1]
+        return (laplacian(crossfield).abs() * outside_edges).mean()
 
 
 class SegCrossfieldLoss(FrameFieldLoss):
@@ -209,19 +210,19 @@ class SegCrossfieldLoss(FrameFieldLoss):
 
     .. math:: \frac1{NHW} \sum \|\nabla y\|\,f\!\left(\frac{\nabla y}{\|\nabla y\|}\right)
 
-    with the gradient of one channel y of the predicted masks, as `ComputeSegGrads` adds it. At
-    least 0.
+    with one channel y of the predicted masks, whose gradient `ComputeSegGrads` adds, and f as in
+    `CrossfieldAlignLoss`. At least 0.
 
     Args:
         name: The name for logging.
         pred_channel: The channel of the predicted masks.
         **options: The keyword arguments of `FrameFieldLoss`.
 
-    `extra_info` has "seg_grads", the channel's gradient, (N, 2, H, W).
+    `extra_info["seg_grads"]` is the gradient of the channel, (N, 2, H, W).
 
     Raises:
-        KeyError, TypeError, ValueError: A map is missing or has a wrong shape, or there is no such
-            channel.
+        KeyError, TypeError, ValueError: A map is missing or has a wrong shape, or the masks do not
+            have the channel.
 
     Source: Girard et al. (2021); see `CrossfieldAlignLoss`.
 
@@ -239,7 +240,7 @@ class SegCrossfieldLoss(FrameFieldLoss):
         self.pred_channel = check_integer("pred_channel", pred_channel, 0)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """Returns the frame field, and the gradient of the channel with its norm."""
+        """Returns the frame field, and the gradient of the channel, its direction and its norm."""
         crossfield = self._crossfield(pred_batch)
         keys = (
             f"{self.seg_key}_grads",
@@ -254,9 +255,9 @@ class SegCrossfieldLoss(FrameFieldLoss):
                 f"pred_channel={self.pred_channel} is out of range: pred_batch[{self.seg_key!r}] "
                 f"has {channels} channels (0 to {channels - 1})."
             )
-        for part, key in zip(maps, keys, strict=True):
-            _check_pixels(part, f"pred_batch[{key!r}]", crossfield)
-        return crossfield, *(part[:, self.pred_channel] for part in maps)
+        for tensor, key in zip(maps, keys, strict=True):
+            _check_pixels(tensor, f"pred_batch[{key!r}]", crossfield)
+        return crossfield, *(tensor[:, self.pred_channel] for tensor in maps)
 
     def energy(self, *maps: Tensor) -> Tensor:
         """Returns the mean alignment error of the contour."""
@@ -266,17 +267,17 @@ class SegCrossfieldLoss(FrameFieldLoss):
 
 
 class SegEdgeInteriorLoss(FrameFieldLoss):
-    r"""Makes the predicted edges those of the predicted interior.
+    r"""Makes the predicted edges match the contours of the predicted interior.
 
     .. math:: \frac1{NHW} \sum \bigl|e - \|\nabla y\|\bigr| \max\left(\frac{1 + \cos \pi y}2,
         \frac{1 - \cos \pi \|\nabla y\|}2\right)
 
-    with the interior y (channel 0 of the predicted masks) and the edge e (channel 1): both count
-    outside of buildings and on their contours, and edges inside, between two buildings that touch,
-    stay free. In [0, ...).
+    with the interior y (channel 0 of the predicted masks) and the edge e (channel 1). Pixels
+    outside buildings and on their contours count. Edges inside, such as between two buildings that
+    touch, are not penalised. At least 0.
 
-    The keyword arguments are those of `FrameFieldLoss`; `pred_batch` has what `ComputeSegGrads`
-    adds.
+    The keyword arguments are the same as for `FrameFieldLoss`. `pred_batch` needs the maps that
+    `ComputeSegGrads` adds.
 
     Raises:
         KeyError, TypeError, ValueError: A map is missing, or has a wrong shape or range.
@@ -303,7 +304,7 @@ class SegEdgeInteriorLoss(FrameFieldLoss):
         return seg[:, 0], seg[:, EDGE], norm[:, 0]
 
     def energy(self, *maps: Tensor) -> Tensor:
-        """Returns the mean difference of edge and gradient, where it counts."""
+        """Returns the mean absolute difference of edge and gradient norm, weighted."""
         interior, edge, norm = maps
         outside = (1 + torch.cos(math.pi * interior)) / 2
         contour = (1 - torch.cos(math.pi * norm)) / 2

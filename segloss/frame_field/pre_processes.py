@@ -1,4 +1,4 @@
-"""Pre-processes that add maps to batches for the frame-field losses."""
+"""Preprocessing steps that add maps to batches, for the frame-field losses."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from segloss.frame_field.arithmetic import image_gradient
 from segloss.frame_field.batches import check_is_mapping, field_of, take_map
 
 _FIELD_CHECKS = ValueChecks()
-"""The value checks of `compute_gt_field`, a function, which has no place to keep them."""
+"""The value checks of `compute_gt_field`. Unlike a class, a function can't hold its own."""
 
 Batches = tuple[dict[str, Any], dict[str, Any]]
 
-_FLAT = 1e-6
-"""The number that is added to the norm of a gradient before dividing by it."""
+_EPS = 1e-6
+"""The number that is added to the norm of a gradient before a division by it."""
 
 
 class ComputeSegGrads:
     r"""Adds the gradients of the predicted masks to `pred_batch`.
 
-    - "seg_grads", (N, C, 2, H, W): twice Scharr's derivatives along rows and columns, so that the
-      norm on a contour from 0 to 1 is 1;
-    - "seg_grad_norm", (N, C, H, W): their norm;
-    - "seg_grads_normed", (N, C, 2, H, W): them over their norm + 1e-6.
+    - "seg_grads", (N, C, 2, H, W): the gradients, twice Scharr's derivatives along H and W, so
+      that the norm at a step from 0 to 1 is 1;
+    - "seg_grad_norm", (N, C, H, W): the norm of the gradients;
+    - "seg_grads_normed", (N, C, 2, H, W): the gradients divided by their norm + 1e-6.
 
     Args:
         seg_key: The key of the predicted masks in `pred_batch`, (N, C, H, W), probabilities. The
             keys above begin with it.
 
     Raises:
-        KeyError, TypeError, ValueError: There are no such masks.
+        KeyError, TypeError, ValueError: The masks are missing or have a wrong shape or dtype.
 
     Example:
         >>> step = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 1, 4, 4)
@@ -51,7 +51,7 @@ class ComputeSegGrads:
         self.seg_key = check_text("seg_key", seg_key)
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
-        """Returns the batches with the added maps."""
+        """Returns the batches, with the maps in a copy of `pred_batch`."""
         check_is_mapping(pred_batch, "pred_batch")
         seg = take_map(pred_batch, self.seg_key, "pred_batch")
         with without_autocast(seg.device):
@@ -60,7 +60,7 @@ class ComputeSegGrads:
             added = {
                 f"{self.seg_key}_grads": gradient,
                 f"{self.seg_key}_grad_norm": norm,
-                f"{self.seg_key}_grads_normed": gradient / (norm.unsqueeze(2) + _FLAT),
+                f"{self.seg_key}_grads_normed": gradient / (norm.unsqueeze(2) + _EPS),
             }
         return {**pred_batch, **added}, gt_batch
 
@@ -71,16 +71,19 @@ def compute_gt_field(
     angle_key: str = "gt_crossfield_angle",
     field_key: str = "gt_field",
 ) -> Batches:
-    """Adds the walls' unit directions "gt_field" (N, 2, H, W), the cosine and sine of their angle.
+    """Adds the unit directions of walls, "gt_field" (N, 2, H, W): cosine and sine of their angle.
 
     Args:
-        pred_batch: Left as it is.
+        pred_batch: A batch that is returned unchanged.
         gt_batch: A mapping with the angle in radians, (N, 1, H, W).
-        angle_key: The angle's key.
+        angle_key: The key of the angle.
         field_key: The key of the added directions.
 
+    Returns:
+        `pred_batch`, and a copy of `gt_batch` with the directions.
+
     Raises:
-        KeyError, TypeError, ValueError: There is no such angle.
+        KeyError, TypeError, ValueError: The angle is missing, or has a wrong shape or value.
 
     Example:
         >>> _, gt_batch = compute_gt_field({}, {"gt_crossfield_angle": torch.zeros(1, 1, 1, 1)})
@@ -98,20 +101,20 @@ class SegLossWeights:
 
     .. math:: w = \left(\frac1f + w_0\,e^{-d^2/\sigma^2}\right) \left(1 + \frac1{r s}\right)
 
-    with the frequency f of a pixel's class (`class_freq` of the class where its mask is set, what
-    is left of 1 elsewhere), the distance d to the two nearest objects in pixels, the size s of the
-    pixel's object, and r = sqrt(H W) / 2.
+    with the frequency f of a pixel's class (`class_freq` of a class where its mask is set, and 1
+    minus the sum of `class_freq` elsewhere), the sum d of the distances to the two nearest objects
+    in pixels, the size s of the pixel's object, and r = sqrt(H W) / 2.
 
     Args:
-        use_dist: Whether to add the term with the distance.
-        use_size: Whether to multiply by the factor with the size.
+        use_dist: True to add the term with the distance.
+        use_size: True to multiply by the factor with the size.
         w0: The weight of the gap between two objects that touch.
         sigma: The width of a gap in pixels, above 0.
-        gt_key: The key of the masks in `gt_batch`, (N, C, H, W), of values in [0, 1].
+        gt_key: The key of the masks in `gt_batch`, (N, C, H, W), with values in [0, 1].
         weight_key: The key of the added weights.
 
-    `gt_batch` has "class_freq" (N, C), "distances" (N, 1, H, W) as parts of H + W, if used, and
-    "sizes" (N, 1, H, W), as parts of the image's area, if used.
+    `gt_batch` needs "class_freq", (N, C); "distances", (N, 1, H, W), divided by H + W, if
+    `use_dist`; and "sizes", (N, 1, H, W), divided by the area of the image, if `use_size`.
 
     Raises:
         KeyError, TypeError, ValueError: A map is missing, or a frequency or size is not above 0.
@@ -146,7 +149,7 @@ class SegLossWeights:
         self._checks = ValueChecks()
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
-        """Returns the batches, with the weights."""
+        """Returns the batches, with the weights in a copy of `gt_batch`."""
         check_is_mapping(gt_batch, "gt_batch")
         masks = take_map(gt_batch, self.gt_key, "gt_batch")
         check_unit_range(masks, f"gt_batch[{self.gt_key!r}]", self._checks)
@@ -175,9 +178,8 @@ class SegLossWeights:
                 f"{tuple(masks.shape[:2])}, got {tuple(classes.shape)}."
             )
         classes = classes.to(masks)
-        rest = 1 - classes.sum(1, keepdim=True)
-        cells = (masks > 0.5, classes[..., None, None], rest[..., None, None])
-        frequency = torch.where(*cells)
+        background = 1 - classes.sum(1, keepdim=True)
+        frequency = torch.where(masks > 0.5, classes[..., None, None], background[..., None, None])
         self._check_above_zero(frequency, "class_freq")
         return frequency
 
@@ -188,7 +190,7 @@ class SegLossWeights:
         if wrong.any():
             samples = wrong.nonzero().flatten().tolist()
             raise ValueError(
-                f"gt_batch[{key!r}] must be above 0 wherever it is used, and is not in the samples "
+                f"gt_batch[{key!r}] must be above 0 wherever it is used, but is not in the samples "
                 f"{samples}{_HINTS[key]}"
             )
         self._checks.passed(key, tensor)
@@ -197,5 +199,5 @@ class SegLossWeights:
 _HINTS = {
     "class_freq": ": frequencies are shares of the pixels, of the dataset or the image, and must "
     "leave something for the background.",
-    "sizes": ": give pixels of no object the size 1.",
+    "sizes": ": give pixels outside objects the size 1.",
 }

@@ -1,1 +1,1 @@
-"""Losses of (prediction, target), for loops that know nothing of batches."""
+"""Losses of batches, with norms, and of (prediction, target); sums of several, and wrappers."""

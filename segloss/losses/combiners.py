@@ -1,8 +1,8 @@
 r"""Combiners: functions from the vector of a `MultiLoss`'s losses to the optimised scalar.
 
-Any callable from a tensor (k,) to a scalar is one, such as `torch.sum`, `torch.max` or TorchJD's
-scalarizers. One with parameters is an `nn.Module`, and its parameters go into the optimiser:
-`optimizer = Adam([*model.parameters(), *multi_loss.parameters()])`.
+Any callable from a tensor (k,) to a scalar is a combiner, such as `torch.sum`, `torch.max` or
+TorchJD's scalarizers. A combiner with parameters is an `nn.Module`, and its parameters go into the
+optimiser: `optimizer = Adam([*model.parameters(), *multi_loss.parameters()])`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class UncertaintyWeighting(nn.Module):
 
     .. math:: \sum_i \frac12 e^{-s_i} L_i + \frac12 s_i
 
-    - :math:`L_i` is the i-th loss of the `MultiLoss`, with its norm and weight;
+    - :math:`L_i` is the i-th loss of the `MultiLoss`, divided by its norm and times its weight;
     - :math:`s_i = \log \sigma_i^2` is its learned log variance, 0 at first. At the optimum,
       :math:`s_i = \log L_i`, the loss has the weight :math:`1 / (2 L_i)`.
 
@@ -28,7 +28,7 @@ class UncertaintyWeighting(nn.Module):
         num_losses: The number of losses, k.
 
     Raises:
-        ValueError: It is called with another number of losses.
+        ValueError: The combiner is called with another number of losses.
 
     Source: Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses" (2018),
     for Gaussian likelihoods.
@@ -51,7 +51,7 @@ class UncertaintyWeighting(nn.Module):
         self.log_vars = nn.Parameter(torch.zeros(check_integer("num_losses", num_losses, 1)))
 
     def forward(self, losses: Tensor) -> Tensor:
-        """Returns the sum of losses (k,) over their uncertainties."""
+        """Returns the sum above, a scalar, of losses (k,)."""
         if not isinstance(losses, Tensor):
             raise TypeError(f"losses must be a tensor, got {type(losses).__name__}.")
         if losses.shape != self.log_vars.shape:

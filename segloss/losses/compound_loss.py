@@ -1,4 +1,7 @@
-"""A mixture of terms as a loss of (prediction, target)."""
+"""A mixture of terms as a loss of (prediction, target), for loops without batches of mappings.
+
+`segloss.losses.seg_loss` is the same mixture as a `Loss` of batches.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,13 @@ from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import mixture_of
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
-"""The modes of predictions, and the activation of each."""
+"""The activation of each mode."""
 
 REDUCTIONS = ("mean", "none")
-"""The reductions of the loss's values per sample and class."""
+"""The names of reductions over the losses of samples and classes."""
+
+_NAMES = BatchNames("prediction")
+"""The names of the tensors in messages."""
 
 
 class CompoundLoss(Precise):
@@ -33,28 +39,30 @@ class CompoundLoss(Precise):
 
     .. math:: L = \sum_t c_t\,\mathrm{term}_t
 
-    All terms see the same probabilities, from one pass over the pixels. Inside a `MultiLoss`, a
-    `LossWrapper` gives it batches; for channel selectors and mixup, use `segloss.SegLoss`.
+    with :math:`c_t` the coefficient of term t. All terms see the same probabilities, from one pass
+    over the pixels. A `MultiLoss` wraps it in a `LossWrapper`, which adds channel selectors and
+    mixup; `segloss.SegLoss` has both, and takes batches itself.
 
     Args:
         terms: The mixture, such as `0.5 * CrossEntropy() + 0.5 * Dice()` of `segloss.terms`, a
             single term, or a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`.
-        mode: "binary": one sigmoid channel; "multilabel": several, independent; "multiclass":
-            softmax over the channels.
+        mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
+            "multiclass": softmax over the channels.
         from_logits: True if predictions are logits, False if they are probabilities.
         ignore_index: The target's value for ignored pixels.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
             sigmoid, g (1 - e) + e/C for softmax. The region terms see plain targets.
-        reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), 0 where it
-            is left out, or (N, 1) where no term tells classes apart.
-        sync_statistics: Whether statistics are added up over ranks; see `segloss.SegLoss`.
-        sync_in_eval: Whether that is so without gradients too.
-        process_group: The ranks' group; None: all.
+        reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), with 0 for
+            classes that are left out, or (N, 1) if every term has one value per sample.
+        sync_statistics: True to add up statistics over ranks; see `segloss.SegLoss`.
+        sync_in_eval: True to add up without gradients, too.
+        process_group: The process group of the ranks; None: all ranks.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, a prediction or target is.
+        TypeError, ValueError: An argument is wrong when the loss is made, or a prediction or target
+            is wrong when it is used.
 
     Example:
         >>> import torch
@@ -86,7 +94,7 @@ class CompoundLoss(Precise):
         super().__init__()
         self.mode = check_choice("mode", mode, MODES)
         self.options = PixelOptions.checked(
-            2,
+            2,  # each prediction says how many there are with softmax
             MODES[mode],
             from_logits=from_logits,
             ignore_index=ignore_index,
@@ -100,7 +108,8 @@ class CompoundLoss(Precise):
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and reduction == "none":
             raise ValueError(
-                "sync_statistics=True adds up means, and reduction='none' has none: use 'mean'."
+                "sync_statistics=True adds up the statistics of a mean, and reduction='none' does "
+                "not compute one: use reduction='mean'."
             )
         self._checks = ValueChecks()
         self.mixture = mixture_of(terms)
@@ -119,7 +128,7 @@ class CompoundLoss(Precise):
 
     @property
     def map_keys(self) -> tuple[str, ...]:
-        """The names of the maps that the terms need."""
+        """The keys in `maps` that the terms need."""
         return self._group.plan.map_keys
 
     def forward(
@@ -130,15 +139,15 @@ class CompoundLoss(Precise):
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Returns the loss.
+        """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
 
         Args:
             prediction: (N, C, *spatial), with 1 to 3 spatial dimensions.
-            target: Dense, of that shape, or a label map or, for one channel, a mask, (N, *spatial)
-                or (N, 1, *spatial).
+            target: Dense, of the prediction's shape; or a label map or, for one channel, a mask,
+                (N, *spatial) or (N, 1, *spatial).
             pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
                 sigmoid.
-            maps: The maps that the terms need by name, each (N, C, *spatial).
+            maps: The maps that the terms need, by name, each (N, C, *spatial).
         """
         channels = self._check_channels(prediction)
         options = self.options
@@ -151,7 +160,7 @@ class CompoundLoss(Precise):
             pixel_weights=pixel_weights,
             class_weights=self.class_weights,
             pos_weight=self.pos_weight,
-            maps=self._maps(maps),
+            maps=self._needed_maps(maps),
             names=_NAMES,
             checks=self._checks,
         )
@@ -166,7 +175,7 @@ class CompoundLoss(Precise):
         return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
 
     def _check_channels(self, prediction: Any) -> int:
-        """Returns the number of channels, after checking that it fits the mode."""
+        """Checks that the number of channels fits the mode, and returns it."""
         if not isinstance(prediction, Tensor):
             raise TypeError(f"prediction must be a tensor, got {type(prediction).__name__}.")
         channels = prediction.shape[1] if prediction.ndim > 1 else 0
@@ -177,18 +186,16 @@ class CompoundLoss(Precise):
                 f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
                 f"does not fit mode={self.mode!r}: set {other}."
             )
-        return max(channels, 2) if prediction.ndim < 3 else channels
+        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch refuses < 3
 
-    def _maps(self, maps: Any) -> dict[str, Tensor]:
+    def _needed_maps(self, maps: Any) -> dict[str, Tensor]:
+        """Returns the maps that the terms need, and drops others."""
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         return {key: given[key] for key in self.map_keys}
 
 
-_NAMES = BatchNames("prediction")
-
-
 def check_unreduced(mixture: Mixture) -> None:
-    """Raises ValueError if the terms have no values per sample and class."""
+    """Raises ValueError if the terms do not have losses per sample and class to return."""
     for part in mixture.components:
         term = part.term
         if not isinstance(term, RegionTerm):

@@ -22,41 +22,41 @@ class DeepSupervision(Loss):
 
     .. math:: L = \sum_i w_i\, L(p_i, g_i)
 
-    with :math:`p_i` the prediction at scale i, and :math:`g_i` the targets, weights and other
-    truths of the batch, resized to its size.
+    with :math:`w_i` the weight of scale i, :math:`p_i` the prediction, and :math:`g_i` the targets,
+    weights and maps of the batch, resized to the prediction's size.
 
     Args:
-        loss: The loss at each scale. An `nn.Module`, or a function, of (prediction, target) is
-            wrapped in a `LossWrapper`.
-        weights: The weight of each scale, at least 0 and not all 0, used as they are. None: 1,
-            1/2, 1/4 ..., for as many scales as come, divided by their sum, so that the loss stays
-            of the magnitude of the one that it is made of.
-        name: The name for logging; None: that of `loss`.
+        loss: The inner loss, which is computed at each scale. An `nn.Module` or a function of
+            (prediction, target) is wrapped in a `LossWrapper`.
+        weights: The weight of each scale, at least 0 and not all 0, used unchanged. None: 1, 1/2,
+            1/4 ..., divided by their sum, so that the total has the magnitude of `loss`.
+        name: The name for logging; None: the name of `loss`.
 
-    `pred_batch` is a list or tuple of predictions (N, C, *spatial), or a mapping that has one
-    under the inner loss's `pred_key`; a single tensor is one scale. Of `gt_batch`, every tensor
-    (N, ..., *spatial) of the finest prediction's size is resized to each scale's by taking the
-    nearest pixel, so that a label stays a label and a mask a mask; other entries are passed on.
+    `pred_batch` is a list or tuple of predictions (N, C, *spatial), or a mapping that has such a
+    list under the `pred_key` of the inner loss. A single tensor is one scale. In `gt_batch`, every
+    tensor (N, ..., *spatial) of the finest prediction's size is resized to each scale by taking the
+    nearest pixel, so labels stay labels and masks stay masks. Other entries are passed on.
 
-    A scale of weight 0 is not computed, and stays in the graph: its head's gradient is 0, as
-    `DistributedDataParallel` wants it, even where its predictions are NaN. `weights=[1, 0.5, 0]`
-    leaves out the coarsest of three, as nnU-Net does.
+    A scale with weight 0 is not computed, but stays in the graph. The gradient of its head is 0, as
+    `DistributedDataParallel` requires, even where its predictions are NaN. `weights=[1, 0.5, 0]`
+    leaves out the coarsest of three scales, as nnU-Net does.
 
-    The inner loss decides on mixup (its `use_mixup`). The norm is the norm of the sum;
-    the inner loss's own is not used. `extra_info` has the value at each scale that is computed as
-    "scale_0", "scale_1" ..., and the inner loss's extra information at the finest.
+    The inner loss's `use_mixup` decides whether batches may have mixup. The norm belongs to the
+    sum; the norm of the inner loss is not used. `extra_info` has the value of each computed scale
+    ("scale_0", "scale_1" ...), and the inner loss's extra information at the finest scale.
 
     Attributes:
         loss: The inner loss, for validation, where networks often predict only the finest scale.
         weights: The given weights, or None.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, predictions and weights are of
-            different number, or predictions do not match or are not sorted.
+        TypeError, ValueError: An argument is wrong when the loss is made. When it is used, the
+            numbers of predictions and weights differ, or predictions do not match or are not
+            sorted.
 
-    Source: Lee, Xie, Gallagher, Zhang, Tu, "Deeply-supervised nets" (2015); the weights are those
-    of Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image
-    segmentation" (2021).
+    Source: Lee, Xie, Gallagher, Zhang, Tu, "Deeply-supervised nets" (2015); the default weights are
+    from Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical
+    image segmentation" (2021).
 
     Example:
         >>> loss = DeepSupervision(nn.L1Loss(), weights=[1, 0.5])
@@ -87,7 +87,7 @@ class DeepSupervision(Loss):
         return value.squeeze()
 
     def sharing_key(self) -> Any:
-        """Returns the inner loss's key, the keys of the batch, and the weights."""
+        """Returns the sharing key of the inner loss, the keys of the batch, and the weights."""
         inner = self.loss.sharing_key()
         if inner is None or type(self) is not DeepSupervision:
             return None
@@ -108,24 +108,25 @@ class DeepSupervision(Loss):
     def _compute(
         self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
     ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """Returns the losses (K,), and the extra information of each."""
         scales = self._scales(pred_batch)
         weights = self._weights(len(scales))
         inner = _inner(losses)
         infos: list[dict[str, Any]] = [{} for _ in losses]
         parts, dtype = [], scales[0].dtype
         for index, (prediction, weight) in enumerate(zip(scales, weights, strict=True)):
-            if weight == 0:
-                parts.append(
-                    prediction[:0].sum().expand(len(losses))
-                )  # 0, whatever the prediction holds
+            if weight == 0:  # a 0 in the graph, even where the prediction is NaN
+                parts.append(prediction[:0].sum().expand(len(losses)))
                 continue
-            truths = _resized(gt_batch, scales[0], prediction.shape[2:])
+            resized = _resized(gt_batch, scales[0], prediction.shape[2:])
             at_scale = self._at_scale(pred_batch, prediction)
-            values, of_scale = raw_losses(inner, at_scale, truths)
+            values, inner_infos = raw_losses(inner, at_scale, resized)
             values, dtype = values.reshape(-1), values.dtype
-            for info, more, value in zip(infos, of_scale, values.detach().unbind(), strict=True):
+            for info, inner_info, value in zip(
+                infos, inner_infos, values.detach().unbind(), strict=True
+            ):
                 if index == 0:
-                    info.update(more)
+                    info.update(inner_info)
                 info[f"scale_{index}"] = value
             parts.append(weight * values.to(accumulation_dtype(values.device)))
         return torch.stack(parts).sum(0).to(dtype), infos
@@ -141,15 +142,15 @@ class DeepSupervision(Loss):
         return entry
 
     def _weights(self, count: int) -> Sequence[float]:
-        """Returns the weights of so many scales."""
+        """Returns one weight per scale."""
         if self.weights is None:
             total = sum(0.5**i for i in range(count))
             return [0.5**i / total for i in range(count)]
         if len(self.weights) != count:
             raise ValueError(
                 f"weights must have one weight per prediction of {self.name!r}: there are {count} "
-                f"predictions and {len(self.weights)} weights. Where a network gives the finest "
-                "prediction alone, as many do in validation, use the inner loss (.loss)."
+                f"predictions and {len(self.weights)} weights. If a network predicts only the "
+                "finest scale, as many do in validation, use the inner loss (.loss)."
             )
         return self.weights
 
@@ -160,9 +161,9 @@ class DeepSupervision(Loss):
         return prediction
 
     def extra_repr(self) -> str:
-        """Returns the loss's name, whether it takes mixup, and the weights that were given."""
-        given = "" if self.weights is None else f", weights={list(self.weights)}"
-        return super().extra_repr() + given
+        """Returns the name of the loss, `use_mixup` if it is set, and the weights if they are given."""
+        weights = "" if self.weights is None else f", weights={list(self.weights)}"
+        return super().extra_repr() + weights
 
 
 def _inner(losses: Sequence[Loss]) -> list[Loss]:
@@ -214,7 +215,7 @@ def _check_against_finest(prediction: Tensor, finest: Tensor, name: str) -> None
 
 
 def _resized(gt_batch: Batch, finest: Tensor, size: torch.Size) -> Batch:
-    """Returns the batch with all tensors of the finest prediction's size resized to `size`."""
+    """Returns the batch; tensors of the finest prediction's size are resized to `size`."""
     if finest.shape[2:] == size:
         return gt_batch
     if isinstance(gt_batch, Mapping):
@@ -232,11 +233,15 @@ def _resized_entry(entry: Any, finest: Tensor, size: torch.Size) -> Any:
 
 
 def _nearest(tensor: Tensor, size: torch.Size) -> Tensor:
-    """Resizes by the nearest centres, to (..., *size): floor((i + 1/2) in / out), exactly."""
+    """Returns a tensor resized to (..., *size) by taking the nearest pixel.
+
+    Along each dimension, pixel i of `out` takes pixel floor((i + 1/2) in / out) of `in`, computed in
+    integers.
+    """
     for dim, length in zip(range(-len(size), 0), size, strict=True):
-        present = tensor.shape[dim]
-        if present != length:
+        old_length = tensor.shape[dim]
+        if old_length != length:
             doubled = 2 * torch.arange(length, device=tensor.device) + 1
-            index = torch.div(doubled * present, 2 * length, rounding_mode="floor")
+            index = torch.div(doubled * old_length, 2 * length, rounding_mode="floor")
             tensor = tensor.index_select(dim, index)
     return tensor

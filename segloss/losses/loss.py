@@ -1,4 +1,9 @@
-"""The contract of a loss: batches in, a scalar and extra information out, and a norm."""
+"""The contract of a loss: it takes two batches, and returns a scalar and extra information.
+
+`Loss` is the base class, with a norm and mixup. Losses that look at the same pixels can be computed
+together: `share_passes` groups them by `Loss.sharing_key`, and `raw_losses` computes a group.
+`segloss.losses.multi_loss` adds up losses with weights.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from segloss.foundation.distributed import all_reduce_sum, local_statistics, wor
 from segloss.foundation.precision import Precise
 
 _LEAST_NORM = 1e-9
+"""The bound above which a norm must lie."""
 
 
 class RunningAverage(NamedTuple):
@@ -30,17 +36,17 @@ class RunningAverage(NamedTuple):
 class Loss(Precise):
     """A named loss of batches, normalised by a running average of its own magnitude.
 
-    A subclass writes `compute`, the raw scalar, and may put what is worth looking at into
+    A subclass defines `compute`, which returns the raw scalar, and may put further results into
     `self.extra_info`.
 
     Args:
         name: The name for logging, unique within a `MultiLoss`.
-        use_mixup: Whether batches may carry the keys of `MixUp`. The loss is then
-            lam L(pred, y_a) + (1 - lam) L(pred, y_b), and without the keys the plain loss.
+        use_mixup: True if batches may have the keys of `MixUp`. With the keys, the loss is
+            lam L(pred, y_a) + (1 - lam) L(pred, y_b); without them, the plain loss.
 
     Attributes:
         norm: The running average that `forward` divides by; 1 before the first `update_norm`.
-        norm_count: The sum of `nums` that `norm` stands for.
+        norm_count: The sum of the weights `nums` in the running average.
         gt_key: The key of the targets in `gt_batch`.
         extra_info: Further results of `compute`; empty between calls.
 
@@ -75,11 +81,11 @@ class Loss(Precise):
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
     def sharing_key(self) -> Any:
-        """Returns the key of losses that are computed together; None: it is computed alone."""
+        """Returns a key, equal for losses that are computed together; None: compute it alone."""
         return None
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
-        """Prepares `compute_together` for losses that share this one's key."""
+        """Prepares `compute_together` for losses with the same `sharing_key` as this one."""
 
     def compute_together(
         self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
@@ -87,7 +93,7 @@ class Loss(Precise):
         """Returns the raw losses of a batch, (K,) or () for one, and the extra information of each.
 
         Args:
-            losses: This loss, and others that have its `sharing_key`, in any order.
+            losses: This loss, and others with the same `sharing_key`, in any order.
             pred_batch: A mapping with predictions, or the prediction itself.
             gt_batch: A mapping with targets, or the target itself.
         """
@@ -100,22 +106,22 @@ class Loss(Precise):
     def forward(
         self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Returns the loss, divided by `norm` if asked, and the extra information, detached.
+        """Returns the loss, by default divided by `norm`, and the extra information, detached.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
             gt_batch: A mapping with targets, or the target itself.
-            normalize: Whether to divide by `norm`.
+            normalize: True to divide by `norm`.
         """
         if normalize is not True and normalize is not False:
             check_flag("normalize", normalize)
         loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
-            loss = _divided(loss, self.norm)
+            loss = _normalized(loss, self.norm)
         return loss, extra_info
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
-        """Takes the raw loss of a batch into the running average, with the weight `nums`.
+        """Adds the raw loss of a batch to the running average, with the weight `nums`.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
@@ -123,8 +129,8 @@ class Loss(Precise):
             nums: The number of samples in the batch, above 0.
 
         Raises:
-            ValueError: `nums` is not above 0, or the average would not be finite or not be above
-                1e-9; nothing is changed then.
+            ValueError: `nums` is not above 0, or the average would not be a finite number above
+                1e-9. Nothing is changed then.
         """
         number = check_number("nums", nums, open_low=True)
         with torch.no_grad(), local_statistics():
@@ -133,16 +139,16 @@ class Loss(Precise):
 
     @torch.no_grad()
     def _updated_average(self, loss: Tensor, number: float) -> RunningAverage:
-        """Returns the running average after one more raw loss, and changes nothing."""
+        """Returns the running average with one more raw loss, and changes nothing."""
         count = self.norm_count + number
         average = torch.lerp(self.norm, loss.to(self.norm), number / count)
         value = average.item()
         if not (math.isfinite(value) and value > _LEAST_NORM):
             raise ValueError(
-                f"The norm of {self.name!r} must be a finite number above {_LEAST_NORM:g} to be "
-                f"divided by, got {value:g} after a batch with the loss {loss.item():g}. Leave a "
-                "loss that is 0, negative or not finite out of the normalisation "
-                "(normalize=False), or take the norm over other batches."
+                f"The norm of {self.name!r} must be a finite number above {_LEAST_NORM:g}, since "
+                f"losses are divided by it, got {value:g} after a batch with the loss "
+                f"{loss.item():g}. Do not normalise a loss that is 0, negative or not finite "
+                "(normalize=False), or compute the norm on other batches."
             )
         return RunningAverage(average, count)
 
@@ -152,38 +158,37 @@ class Loss(Precise):
         self.norm_count.copy_(average.weight)
 
     def reset_norm(self) -> None:
-        """Forgets all batches: the norm is 1 again."""
+        """Resets the norm to 1, and forgets all batches."""
         self.norm.fill_(1.0)
         self.norm_count.fill_(0.0)
 
     def sync(self, world_size: int | None = None) -> None:
         """Makes the norm the average over the samples of all ranks, exactly.
 
-        Every rank must call it, even one that has seen no batch. It may be called again after
-        further updates, and changes nothing without a process group.
+        Every rank must call it, even a rank without batches. It may be called again after further
+        updates. Without a process group it does nothing.
 
         Args:
-            world_size: The number of ranks. If it is given, it is checked; it is not needed.
+            world_size: The number of ranks, which is only checked; None: no check.
 
         Raises:
-            TypeError, ValueError: `world_size` is not the process group's.
+            TypeError, ValueError: `world_size` is not the size of the process group.
         """
         ranks = check_world_size(world_size)
         if ranks == 1:
             return
         total, count = all_reduce_sum(torch.stack([self.norm * self.norm_count, self.norm_count]))
         if count > 0:
-            # Each rank keeps an equal share of the samples, so that a second sync finds the same.
+            # Each rank keeps an equal share of the samples, so a second sync changes nothing.
             self._set_average(RunningAverage(total / count, count / ranks))
 
     def check_checkpoint(self, state_dict: Mapping[str, Any], prefix: str) -> None:
-        """Raises ValueError if `forward` can't divide by the norm in a checkpoint."""
+        """Raises ValueError if the norm or its count in a checkpoint is not usable."""
         norm = _number_in(state_dict, f"{prefix}norm", 1.0)
         if not _LEAST_NORM < norm < math.inf:
             raise ValueError(
                 f"The checkpoint's norm of {self.name!r} must be a finite number above "
-                f"{_LEAST_NORM:g}, got {norm:g}: leave it out of what is loaded, and take the norm "
-                "again."
+                f"{_LEAST_NORM:g}, got {norm:g}: do not load it, and compute the norm again."
             )
         count = _number_in(state_dict, f"{prefix}norm_count", 0.0)
         if not 0 <= count < math.inf:
@@ -199,14 +204,15 @@ class Loss(Precise):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def as_criterion(self) -> Criterion:
-        """Returns a module of (prediction, target) -> Tensor, for plain training loops."""
+        """Returns this loss as a module of (prediction, target) -> Tensor, for plain loops."""
         return Criterion(self)
 
     def extra_repr(self) -> str:
-        """Returns the loss's name, and whether it takes mixup."""
+        """Returns the name of the loss, and `use_mixup` if it is set."""
         return f"{self.name!r}" + (", use_mixup=True" if self.use_mixup else "")
 
     def _check_scalar(self, loss: Any) -> Tensor:
+        """Returns the loss as a tensor (); raises an error if it is not a single float."""
         if not isinstance(loss, Tensor):
             raise TypeError(f"{self.name!r} must return a tensor, got {type(loss).__name__}.")
         if loss.numel() != 1:
@@ -216,8 +222,8 @@ class Loss(Precise):
             )
         if not loss.is_floating_point():
             raise TypeError(
-                f"{self.name!r} must return a floating-point number, got {loss.dtype}: whole "
-                "numbers would be rounded when they are normalised."
+                f"{self.name!r} must return a floating-point number, got {loss.dtype}: "
+                "integers would be rounded when they are normalised."
             )
         return loss.reshape(())
 
@@ -225,9 +231,9 @@ class Loss(Precise):
 def raw_losses(
     losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
 ) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Computes losses of one `sharing_key` without norms, mixup included: (K,), or () for one.
+    """Returns losses of one `sharing_key`, with mixup but without norms: (K,), or () for one.
 
-    The extra information of each is detached.
+    Also returns the extra information of each, detached.
     """
     first = losses[0]
     mixed = split_mixup(gt_batch, first.gt_key)
@@ -236,7 +242,7 @@ def raw_losses(
     if not first.use_mixup:
         raise ValueError(
             f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {first.name!r} was made "
-            f"without: set use_mixup=True, or leave the keys out."
+            "without use_mixup: set use_mixup=True, or remove the keys."
         )
     batch_a, batch_b, lam = mixed
     losses_a, infos_a = first.compute_together(losses, pred_batch, batch_a)
@@ -249,29 +255,29 @@ def raw_losses(
 
 
 def is_watched(loss: Loss) -> bool:
-    """Returns whether the loss must be called itself: it has hooks, or overrides `forward`."""
+    """Returns whether a loss must be called as a module: it has hooks, or its own `forward`."""
     hooks = loss._forward_hooks or loss._forward_pre_hooks
     return bool(hooks) or type(loss).forward is not Loss.forward
 
 
 def share_passes(losses: Sequence[Loss]) -> list[list[int]]:
-    """Groups the indices of losses that are computed together."""
+    """Returns groups of indices: the losses of a group are computed together."""
     groups: list[tuple[Any, list[int]]] = []
-    for place, loss in enumerate(losses):
+    for index, loss in enumerate(losses):
         key = None if is_watched(loss) else loss.sharing_key()
-        same = [places for other, places in groups if key is not None and other == key]
-        if same:
-            same[0].append(place)
+        matches = [members for other, members in groups if key is not None and other == key]
+        if matches:
+            matches[0].append(index)
         else:
-            groups.append((key, [place]))
-    return [places for _, places in groups]
+            groups.append((key, [index]))
+    return [members for _, members in groups]
 
 
 class Criterion(nn.Module):
     """A `Loss` or `MultiLoss` as a module of (prediction, target) -> Tensor.
 
     Args:
-        loss: The loss, which stays the same object: its norm and weights are the criterion's.
+        loss: The loss. It is not copied, so the criterion uses its current norm and weights.
 
     Example:
         >>> from segloss import SegLoss
@@ -284,8 +290,8 @@ class Criterion(nn.Module):
         super().__init__()
         if not (isinstance(loss, nn.Module) and hasattr(loss, "update_norm")):
             raise TypeError(
-                f"loss must be a Loss or a MultiLoss, got {shown(loss)}: any other is a module of "
-                "(prediction, target) already."
+                f"loss must be a Loss or a MultiLoss, got {shown(loss)}: other losses are already "
+                "modules of (prediction, target)."
             )
         self.loss = loss
 
@@ -299,19 +305,20 @@ def check_world_size(given: int | None) -> int:
     """Returns the number of ranks; raises ValueError if a different one is given."""
     ranks = world_size()
     if given is not None and check_integer("world_size", given, 1) != ranks != 1:
-        raise ValueError(f"world_size must be that of the process group, {ranks}, got {given}.")
+        raise ValueError(f"world_size must be the size of the process group, {ranks}, got {given}.")
     return ranks
 
 
 def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float:
-    """Returns a number of a checkpoint, or a default that leaves the refusal to PyTorch."""
+    """Returns a number from a checkpoint, or a default if PyTorch will reject it."""
     value = state_dict.get(key)
     if not isinstance(value, Tensor) or value.numel() != 1 or value.is_meta:
         return default
     return float(value)
 
 
-def _divided(loss: Tensor, norm: Tensor) -> Tensor:
+def _normalized(loss: Tensor, norm: Tensor) -> Tensor:
+    """Returns the loss divided by the norm, without reading a norm on a GPU in every step."""
     value = cached_value(norm)
     if value == 1:
         return loss
@@ -319,6 +326,7 @@ def _divided(loss: Tensor, norm: Tensor) -> Tensor:
 
 
 def _detached(value: Any) -> Any:
+    """Returns the value with all tensors detached, inside dicts, lists and tuples too."""
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, dict):
@@ -327,7 +335,7 @@ def _detached(value: Any) -> Any:
 
 
 def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:
-    """Blends two values by lambda; values that are not tensors come from the first."""
+    """Returns lam a + (1 - lam) b for two tensors; returns the first of any other values."""
     if not (isinstance(value_a, Tensor) and isinstance(value_b, Tensor)):
         return value_a
     lam = torch.as_tensor(lam)

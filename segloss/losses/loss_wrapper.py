@@ -51,7 +51,7 @@ class LossWrapper(Loss):
 
     Predictions in half precision are computed in float32, outside of autocast. Unless
     `target_dtype` says otherwise, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is
-    converted to int64, and loses the channel axis that these do not take, and a mask for an
+    converted to int64, without the channel axis that these do not take; a mask for an
     elementwise loss of PyTorch's is converted to the prediction's dtype.
 
     Raises:

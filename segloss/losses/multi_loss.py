@@ -1,4 +1,8 @@
-"""The weighted sum of losses, each normalised, with weights that may change over the epochs."""
+"""The weighted sum of losses, each normalised, with weights that may change over the epochs.
+
+`segloss.losses.schedule` computes the weights of an epoch, and `segloss.losses.combiners` has
+alternatives to the sum. Losses that look at the same pixels in the same way share one pass.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +27,17 @@ Combiner = Callable[[Tensor], Tensor]
 """A function from the vector of losses (k,) to a scalar."""
 
 PreProcess = Callable[[Any, Any], tuple[Any, Any]]
-"""A function of (pred_batch, gt_batch) that returns both with the maps that losses need."""
+"""A function of (pred_batch, gt_batch) that returns both, such as with maps for the losses."""
 
 
 class _Results(NamedTuple):
     """The losses of a batch.
 
     Attributes:
-        values: The losses, normalised if asked for, (K,), without a graph.
-        weighted: The losses times their weights, in float64, with a graph.
-        dtype: The dtype that losses have.
-        infos: The extra information of each.
+        values: The losses (K,), normalised by default, without a graph.
+        weighted: These losses times their weights, (K,), in float64, with a graph.
+        dtype: The dtype of the total.
+        infos: The extra information of each loss.
     """
 
     values: Tensor
@@ -47,34 +51,38 @@ class MultiLoss(Precise):
 
     .. math:: L = \sum_i w_i(\mathrm{epoch})\, \frac{L_i}{\mathrm{norm}_i}
 
+    with :math:`w_i` the weight of the i-th loss, and :math:`\mathrm{norm}_i` its `Loss.norm`.
+
     Args:
-        loss_funcs: The losses. A plain `nn.Module`, or a function, of (prediction, target) is
-            wrapped in a `LossWrapper`.
+        loss_funcs: The losses. An `nn.Module` or a function of (prediction, target) is wrapped in
+            a `LossWrapper`.
         weights: The weight of each loss: a number of at least 0, or a list with one value per
             epoch threshold, interpolated linearly and held constant outside.
-        epoch_thresholds: The epochs that these lists belong to, in increasing order.
+        epoch_thresholds: The epochs of the values in these lists, in increasing order.
         pre_processes: Callables (pred_batch, gt_batch) -> (pred_batch, gt_batch), run in order
             before the losses. They get shallow copies of the batches, to which they may add keys;
-            the tensors are the caller's, and not to be changed in place.
-        normalize_losses: Whether `forward` divides losses by their norms by default.
+            the tensors are the caller's and must not change in place.
+        normalize_losses: True if `forward` divides losses by their norms by default.
         normalization_params: Settings for the code that computes the norms, such as
             `{"max_samples": 1000}`.
         combiner: A function from the vector (k,) of weighted, normalised losses to a scalar; None:
             their sum. An `nn.Module`, such as `UncertaintyWeighting` or a scalarizer of TorchJD,
-            becomes a part of this one, with its parameters.
-        check_finite: Whether a loss that is not finite raises an error, which names the loss,
-            the rank, the epoch, norms and weights. It waits for an accelerator in every step, and
-            does nothing in what a compiler has compiled.
+            becomes a submodule, with its parameters.
+        check_finite: True to raise an error for a loss that is not finite. The error names the
+            loss, the rank, the epoch, norms and weights. The check waits for an accelerator in
+            every step, and is skipped in compiled code.
 
-    A weight of 0 keeps its loss in the graph, so that every parameter has a gradient. The current
-    weights are in the buffer `current_weights`, and the epoch in `epoch` (NaN where none was set),
-    and so in the `state_dict`, with the losses' names; of a checkpoint, the weights that are
-    scheduled are restored, and one of other losses, or of the same in another order, is refused.
+    A loss with weight 0 stays in the graph, so that every parameter has a gradient.
+
+    The `state_dict` has the names of the losses, and the buffers `current_weights` and `epoch` (NaN
+    before the first `set_epoch`). A checkpoint restores the epoch and the scheduled weights; constant
+    weights stay as they were given. A checkpoint with other losses, or with the same losses in
+    another order, is refused.
 
     Raises:
-        TypeError, ValueError: An argument is wrong: losses and weights of different number, names
-            that are not unique, thresholds missing, unsorted or of the wrong number; or a
-            checkpoint is of other losses.
+        TypeError, ValueError: An argument is wrong: the numbers of losses and weights differ, names
+            are not unique, or thresholds are missing, unsorted or of the wrong number. Or a
+            checkpoint has other losses.
         FloatingPointError: A loss is not finite, and `check_finite` is set.
 
     Example:
@@ -129,8 +137,8 @@ class MultiLoss(Precise):
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
         self._listeners: dict[int, Any] = OrderedDict()
-        for places in share_passes(losses):
-            losses[places[0]].prepare_together([losses[place] for place in places])
+        for indices in share_passes(losses):
+            losses[indices[0]].prepare_together([losses[i] for i in indices])
 
     def forward(
         self,
@@ -141,16 +149,16 @@ class MultiLoss(Precise):
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, dict[str, Any]]]:
         """Returns (total, {name: loss, detached}, {name: extra information}).
 
-        The parts of a loss are among the losses too, as "name.part".
+        The losses include the parts of a loss, as "name.part".
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
             gt_batch: A mapping with targets, or the target itself.
-            normalize: Whether to divide each loss by its norm; None: as `normalize_losses` says.
-            epoch: Shorthand for calling `set_epoch` first.
+            normalize: True to divide each loss by its norm; None: the value of `normalize_losses`.
+            epoch: The current epoch, as for `set_epoch`; None: the epoch that was set last.
 
         Raises:
-            ValueError: A weight is scheduled, and no epoch was ever set.
+            ValueError: A weight is scheduled, and the epoch was never set.
         """
         results = self._results(pred_batch, gt_batch, normalize, epoch)
         total = self._combined(results)
@@ -162,17 +170,18 @@ class MultiLoss(Precise):
     ) -> RemovableHandle:
         """Calls `listener` with ({name: loss, detached}, [extra information]) of every batch.
 
-        It serves observers of a training, since losses that share a pass are not called one by
-        one, and so have no forward hooks of their own.
+        It is for code that observes training. Losses that share a pass are not called one by one,
+        so forward hooks would not see them.
 
         Returns:
-            A handle, whose `remove()` ends it.
+            A handle whose `remove()` removes the listener.
         """
         handle = RemovableHandle(self._listeners)
         self._listeners[handle.id] = listener
         return handle
 
     def _names(self) -> list[str]:
+        """Returns the names of the losses."""
         return [loss.name for loss in self._losses()]
 
     def _named(self, results: _Results) -> dict[str, Tensor]:
@@ -192,9 +201,9 @@ class MultiLoss(Precise):
         normalize: bool | None = None,
         epoch: float | None = None,
     ) -> Tensor:
-        """Computes the vector (k,) of weighted, normalised losses for gradient aggregators.
+        """Returns the vector (k,) of weighted, normalised losses, for gradient aggregators.
 
-        The arguments are those of `forward`, whose total is the sum of this vector.
+        It takes the same arguments as `forward`. Without a combiner, its sum is the total.
         """
         results = self._results(pred_batch, gt_batch, normalize, epoch)
         return results.weighted.to(results.dtype)
@@ -202,11 +211,11 @@ class MultiLoss(Precise):
     def _results(
         self, pred_batch: Batch, gt_batch: Batch, normalize: bool | None, epoch: float | None
     ) -> _Results:
-        """Returns the losses and the extra information of each."""
+        """Returns the losses of a batch, and tells the listeners."""
         normalize = self.normalize_losses if normalize is None else normalize
         check_flag("normalize", normalize)
         if epoch is not None:
-            self.schedule.at(epoch)  # which checks the epoch
+            self.schedule.at(epoch)  # checks the epoch
         elif not self._knows_weights:
             raise ValueError(
                 "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
@@ -215,7 +224,7 @@ class MultiLoss(Precise):
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         raw, infos = self._raw(pred_batch, gt_batch)
         if epoch is not None:
-            self.set_epoch(epoch)  # only after a wrong batch would have raised
+            self.set_epoch(epoch)  # not before: a wrong batch must not change it
         weights = filled_on_device(self.current_weights, raw.device)
         values = raw.detach()
         if normalize:
@@ -238,26 +247,27 @@ class MultiLoss(Precise):
         losses = self._losses()
         infos: list[dict[str, Any]] = [{}] * len(losses)
         values, order = [], []
-        for places in share_passes(losses):
-            group = [losses[place] for place in places]
+        for indices in share_passes(losses):
+            group = [losses[i] for i in indices]
             if is_watched(group[0]):
                 raw, info = group[0](pred_batch, gt_batch, normalize=False)
-                of_group = [info]
+                group_infos = [info]
             else:
-                raw, of_group = raw_losses(group, pred_batch, gt_batch)
+                raw, group_infos = raw_losses(group, pred_batch, gt_batch)
             values.append(raw.reshape(-1))
-            order += places
-            for place, info in zip(places, of_group, strict=True):
-                infos[place] = info
+            order += indices
+            for i, info in zip(indices, group_infos, strict=True):
+                infos[i] = info
         if len(values) == 1:
             return values[0], infos
-        together = torch.cat(values)
+        vector = torch.cat(values)
         if order != sorted(order):
-            back = tuple(order.index(place) for place in range(len(order)))
-            together = together.index_select(0, on_device(back, together.device, torch.int64))
-        return together, infos
+            positions = tuple(order.index(i) for i in range(len(order)))
+            vector = vector.index_select(0, on_device(positions, vector.device, torch.int64))
+        return vector, infos
 
     def _check_finite(self, results: _Results) -> None:
+        """Raises FloatingPointError if a loss is not finite."""
         if results.values.isfinite().all():
             return
         values = dict(zip(self._names(), results.values.unbind(), strict=True))
@@ -270,18 +280,18 @@ class MultiLoss(Precise):
         raise FloatingPointError(
             f"The loss {', '.join(wrong)} is not finite{where} on rank {rank()} in epoch "
             f"{self.epoch.item():g}: losses { {k: v.item() for k, v in values.items()} }, norms "
-            f"{norms}, weights {weights}. Look at the batch and the predictions: a learning rate "
-            "that is too high, or half precision that overflows, are the usual causes."
+            f"{norms}, weights {weights}. Look at the batch and the predictions. The usual causes "
+            "are a learning rate that is too high, and half precision that overflows."
         )
 
     def _combined(self, results: _Results) -> Tensor:
-        """Returns the total; a combiner gets the losses in their own precision."""
+        """Returns the total, by the combiner (which gets `results.dtype`) or as the sum."""
         if self.combiner is None:
             return results.weighted.sum().to(results.dtype)
         total = self.combiner(results.weighted.to(results.dtype))
         if not isinstance(total, Tensor) or total.numel() != 1:
-            came = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else shown(total)
-            raise ValueError(f"combiner must return a scalar tensor, got {came}.")
+            got = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else shown(total)
+            raise ValueError(f"combiner must return a scalar tensor, got {got}.")
         return total.reshape(())
 
     def set_epoch(self, epoch: float) -> None:
@@ -290,13 +300,13 @@ class MultiLoss(Precise):
         Raises:
             TypeError, ValueError: `epoch` is not a finite number.
         """
-        for place, weight in enumerate(self.schedule.at(epoch)):
-            self.current_weights[place].fill_(weight)  # a copy would make the CPU wait for a GPU
+        for i, weight in enumerate(self.schedule.at(epoch)):
+            self.current_weights[i].fill_(weight)  # a copy would make the CPU wait for a GPU
         self.epoch.fill_(epoch)
         self._knows_weights = True
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
-        """Takes a batch into the norm of every loss; see `Loss.update_norm`."""
+        """Adds a batch to the norm of every loss; see `Loss.update_norm`."""
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         number = check_number("nums", nums, open_low=True)
         losses = self._losses()
@@ -320,13 +330,14 @@ class MultiLoss(Precise):
             loss.sync(world_size)
 
     def as_criterion(self) -> Criterion:
-        """Returns a module of (prediction, target) -> Tensor, for plain training loops."""
+        """Returns this loss as a module of (prediction, target) -> Tensor, for plain loops."""
         return Criterion(self)
 
     def _losses(self) -> list[Loss]:
         return [loss for loss in self.loss_funcs if isinstance(loss, Loss)]
 
     def _pre_processed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Batch, Batch]:
+        """Returns the batches after all pre-processes."""
         for process in self.pre_processes:
             if not (isinstance(pred_batch, Mapping) and isinstance(gt_batch, Mapping)):
                 raise TypeError(
@@ -348,18 +359,18 @@ class MultiLoss(Precise):
         return pred_batch, gt_batch
 
     def _initial_weights(self) -> Tensor:
-        """Returns the constant weights, and NaN for scheduled ones."""
+        """Returns the weights (K,), with NaN for those that depend on the epoch."""
         return torch.tensor(
             [torch.nan if isinstance(weight, list) else weight for weight in self.schedule.weights],
             dtype=torch.float64,
         )
 
     def get_extra_state(self) -> dict[str, list[str]]:
-        """Returns the losses' names, by which a checkpoint of other losses is known."""
+        """Returns the names of the losses, so that a checkpoint of other losses is refused."""
         return {"losses": [loss.name for loss in self._losses()]}
 
     def set_extra_state(self, state: Any) -> None:
-        """Does nothing: the names were compared before anything was loaded."""
+        """Does nothing, because the names were compared before anything was loaded."""
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -375,7 +386,7 @@ class MultiLoss(Precise):
 
 
 def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:
-    """Returns the single numbers in a loss's extra information that are not finite."""
+    """Returns the names of the scalars in a loss's extra information that are not finite."""
     numbers = {k: v for k, v in info.items() if isinstance(v, Tensor) and v.ndim == 0}
     return [f"{name}.{key}" for key, value in numbers.items() if not value.isfinite()]
 
@@ -389,11 +400,11 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
     if not losses:
         raise ValueError("loss_funcs must hold at least one loss.")
     names = [loss.name for loss in losses]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise ValueError(
-            f"The losses' names must be unique, got {twice} more than once: set name= (of a plain "
-            "module: by LossWrapper(module, name=...))."
+            f"The losses' names must be unique, got {repeated} more than once: set name= (for a "
+            "plain module, LossWrapper(module, name=...))."
         )
     return losses
 

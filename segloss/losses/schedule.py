@@ -1,4 +1,4 @@
-"""Weights that change over the epochs."""
+"""Weights that change over the epochs; `segloss.losses.multi_loss` applies them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class WeightSchedule:
     """Interpolates weights linearly between epoch thresholds, and holds them constant outside.
 
     Args:
-        weights: For each loss a number of at least 0, or a list with one for each threshold.
-        epoch_thresholds: The epochs that the lists belong to, each above the one before.
+        weights: For each loss, a number of at least 0, or a list with one number per threshold.
+        epoch_thresholds: The epochs of the numbers in the lists, in increasing order.
         names: The name of each weight in messages; None: weights[0], weights[1] ...
 
     Raises:
         TypeError, ValueError: Weights or thresholds are not finite numbers of the right count and
-            order, or there are lists and no thresholds.
+            order, or a weight is a list and `epoch_thresholds` is None.
 
     Example:
         >>> schedule = WeightSchedule([1.0, [0.0, 0.0, 1.0, 1.0]], [0, 10, 20, 50])
@@ -88,11 +88,12 @@ def _check_thresholds(thresholds: Any) -> list[float]:
         for i, epoch in enumerate(thresholds)
     ]
     if any(left >= right for left, right in itertools.pairwise(epochs)):
-        raise ValueError(f"epoch_thresholds must increase from each to the next, got {epochs}.")
+        raise ValueError(f"epoch_thresholds must increase, got {epochs}.")
     return epochs
 
 
 def _interpolate(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Returns the piecewise linear function through (xs, ys) at x, constant outside."""
     right = bisect.bisect_left(xs, x)
     if right == 0:
         return ys[0]

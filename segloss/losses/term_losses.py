@@ -1,8 +1,8 @@
-"""Each term as a loss of its own, made from the table of terms.
+"""One loss class for each term, such as `segloss.JaccardLoss`, made from the table of terms.
 
-`segloss.JaccardLoss("multiclass", smooth=1.0)` is a `CompoundLoss` of one term, whose parameters
-it takes itself. The classes are made when this module is imported; `term_losses.pyi` beside it,
-which `scripts/term_stubs.py` writes, says the same to editors and type checkers.
+`JaccardLoss("multiclass", smooth=1.0)` is a `CompoundLoss` of one term, and takes the parameters of
+the term as arguments. The classes are made when this module is imported. Editors and type checkers
+read the stub `term_losses.pyi`, which `scripts/term_stubs.py` writes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _OPTIONS = [
     for name in inspect.signature(CompoundLoss.__init__).parameters
     if name not in ("self", "terms", "mode")
 ]
+"""The keyword arguments of `CompoundLoss`."""
 
 
 class TermLoss(CompoundLoss):
@@ -29,14 +30,16 @@ class TermLoss(CompoundLoss):
     A subclass names its `term_type`.
 
     Args:
-        mode: "binary": one sigmoid channel; "multilabel": several, independent; "multiclass":
-            softmax over the channels.
-        classes: The classes that a region term looks at; None: all. It is `region_classes`.
-        **parameters: The term's own parameters, for region terms those of
-            `segloss.terms.RegionTerm`, and the options of `CompoundLoss`.
+        mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
+            "multiclass": softmax over the channels.
+        classes: Another name for the parameter `region_classes` of region terms: the classes that
+            the term looks at; None: all.
+        **parameters: The parameters of the term (a region term also has the parameters of
+            `segloss.terms.RegionTerm`), and the options of `CompoundLoss`.
 
     Raises:
-        TypeError, ValueError: An argument is wrong or unknown; later, a prediction or target is.
+        TypeError, ValueError: An argument is wrong or unknown when the loss is made, or a
+            prediction or target is wrong when it is used.
     """
 
     term_type: ClassVar[type[Term]]
@@ -45,15 +48,18 @@ class TermLoss(CompoundLoss):
         self, mode: str = "binary", *, classes: Sequence[int] | None = None, **parameters: Any
     ) -> None:
         if not hasattr(self, "term_type"):
-            raise TypeError(f"{type(self).__name__} must name its term_type: use a subclass of it.")
-        known = parameters_of(self.term_type)
+            raise TypeError(
+                f"{type(self).__name__} must have a term_type: use a subclass that sets it."
+            )
+        term_parameters = parameters_of(self.term_type)
         options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
-        check_keys(type(self).__name__, parameters, [*known, *_OPTIONS])
+        check_keys(type(self).__name__, parameters, [*term_parameters, *_OPTIONS])
         if classes is not None:
-            if "region_classes" not in known or "region_classes" in parameters:
+            if "region_classes" not in term_parameters or "region_classes" in parameters:
                 raise ValueError(
-                    f"classes selects those of a region term, once, got {shown(classes)} for "
-                    f"{type(self).__name__} with the parameters {', '.join(known)}."
+                    f"classes is region_classes of a region term: give only one of the two, and "
+                    f"only to a region term, got {shown(classes)} for {type(self).__name__} with "
+                    f"the parameters {', '.join(term_parameters)}."
                 )
             parameters["region_classes"] = classes
         super().__init__(self.term_type(**parameters), mode, **options)
@@ -64,13 +70,13 @@ class TermLoss(CompoundLoss):
 
 
 def signature_of(term_type: type[Term]) -> inspect.Signature:
-    """Returns the signature of a term's loss: mode, parameters of the term, classes, options."""
-    own = inspect.signature(term_type).parameters
-    named = inspect.signature(TermLoss.__init__).parameters
+    """Returns the signature of a term's loss: mode, the term's parameters, classes, options."""
+    of_term = inspect.signature(term_type).parameters
+    of_loss = inspect.signature(TermLoss.__init__).parameters
     options = inspect.signature(CompoundLoss.__init__).parameters
-    parameters = [named["mode"], *own.values()]
-    if "region_classes" in own:
-        parameters.append(named["classes"])
+    parameters = [of_loss["mode"], *of_term.values()]
+    if "region_classes" in of_term:
+        parameters.append(of_loss["classes"])
     return inspect.Signature([*parameters, *(options[name] for name in _OPTIONS)])
 
 
@@ -80,6 +86,7 @@ def name_of(term_type: type[Term]) -> str:
 
 
 def _loss_of(term_type: type[Term]) -> type[TermLoss]:
+    """Returns the loss class of a term, with the docstring of the term."""
     attributes = {
         "term_type": term_type,
         "__module__": __name__,
@@ -92,7 +99,7 @@ def _loss_of(term_type: type[Term]) -> type[TermLoss]:
 TERM_LOSSES: dict[str, type[TermLoss]] = {
     name: _loss_of(term_type) for name, term_type in TERMS.items() if name != "cross_entropy"
 }
-"""The losses of single terms, by the names of these. `nn.CrossEntropyLoss` is PyTorch's."""
+"""The loss classes by the names of terms, without cross-entropy: use `nn.CrossEntropyLoss`."""
 
 globals().update({loss.__name__: loss for loss in TERM_LOSSES.values()})
 __all__ = [loss.__name__ for loss in TERM_LOSSES.values()]

@@ -60,19 +60,19 @@ class TermLoss(CompoundLoss):
     ) -> None: ...
 
 class FocalLoss(TermLoss):
-    r"""Focal loss: cross-entropy in which pixels count the less, the better they are predicted.
+    r"""Focal loss: cross-entropy in which well-predicted pixels count less.
 
     .. math:: \frac{\sum w\,\alpha_y (1 - p_y)^\gamma (-\log p_y)}{\sum w}
 
-    in [0, inf): 0 for a perfect prediction; the cross-entropy for gamma = 0. y is the class of a
-    pixel: with softmax its label, with sigmoid foreground or background of each channel. Soft
-    targets count as a mean of both. Class weights and label smoothing are the cross-entropy's
-    alone.
+    in [0, inf): 0 for a perfect prediction; equal to cross-entropy for gamma = 0. y is the class of
+    a pixel: its label for softmax, foreground or background of each channel for sigmoid. For a soft
+    target, the loss is the mean over the classes, weighted by the target. Class weights and label
+    smoothing apply only to the cross-entropy.
 
     Args:
         gamma: The exponent, at least 0.
-        alpha: The weights. For sigmoid a number in [0, 1], the foreground's (the background gets
-            1 - alpha), or both as [background, foreground]; for softmax one weight per class.
+        alpha: The weights. For sigmoid, the foreground's weight in [0, 1] (the background gets
+            1 - alpha), or both as [background, foreground]; for softmax, one weight per class.
             None: 1 for all.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
@@ -102,12 +102,12 @@ class FocalLoss(TermLoss):
     ) -> None: ...
 
 class Poly1Loss(TermLoss):
-    r"""Poly-1 loss: cross-entropy with another weight for the first term of its series.
+    r"""Poly-1 loss: cross-entropy with a changed weight of the first term of its series.
 
     .. math:: \overline{\mathrm{CE}} + \epsilon\,\overline{1 - p_y}
 
-    in [0, inf) for epsilon of at least 0: 0 for a perfect prediction. It is made of two terms,
-    "poly1_cross_entropy" and "poly1_missed_probability".
+    in [0, inf): 0 for a perfect prediction. It is the sum of two terms, "poly1_cross_entropy" and
+    "poly1_missed_probability".
 
     Args:
         epsilon: The weight of the second term, at least 0.
@@ -143,12 +143,12 @@ class DiceLoss(TermLoss):
 
     .. math:: 1 - \frac{2\,TP + s}{\sum p + \sum g + s} = \frac{FP + FN}{2\,TP + FP + FN + s}
 
-    in [0, 1): 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+    in [0, 1): 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
-        smooth: The smoothing s, at least 0. With 0, a cell with neither prediction nor target
-            is perfect.
-        **region: How the cells are averaged; see `RegionTerm`.
+        smooth: The smoothing s, at least 0. A cell with neither prediction nor target has a loss of
+            0, even without smoothing.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
     `soft_labels="metric"`, Wang, Popordanoska, Bertels, Lemmens, Blaschko, "Dice semimetric
@@ -188,13 +188,13 @@ class FBetaLoss(TermLoss):
 
     .. math:: 1 - \frac{(1 + \beta^2) TP + s}{(1 + \beta^2) TP + FP + \beta^2 FN + s}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. It is the Dice loss
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0. It is the Dice loss
     for beta = 1, and the Tversky loss with alpha = 1 / (1 + beta^2) and beta = 1 - alpha.
 
     Args:
-        beta: How much more recall counts than precision, above 0.
+        beta: The importance of recall relative to precision, above 0.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).
 
@@ -233,18 +233,18 @@ class FocalTverskyLoss(TermLoss):
 
     .. math:: \left(1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}\right)^\gamma
 
-    in [0, 1]: 1 where nothing is hit, and s is 0. Where the Tversky loss is exactly 0, value and
-    gradient are 0.
+    in [0, 1]: 1 if nothing is hit and s is 0. Value and gradient are 0 where the Tversky loss is
+    exactly 0.
 
     Args:
         gamma: The exponent, above 0. Below 1 it steepens the loss near a perfect prediction.
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
-    lesion segmentation" (2019), whose gamma of 4/3 is the exponent's inverse, 0.75 here.
+    lesion segmentation" (2019), whose gamma is the inverse of the exponent: its 4/3 is 0.75 here.
 
     Example:
         >>> import torch
@@ -283,11 +283,11 @@ class JaccardLoss(TermLoss):
 
     .. math:: 1 - \frac{TP + s}{TP + FP + FN + s} = \frac{FP + FN}{TP + FP + FN + s}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
     segmentation" (2016); with `soft_labels="metric"`, Wang, Ning, Blaschko, "Jaccard metric
@@ -330,8 +330,8 @@ class LogCoshDiceLoss(TermLoss):
     in [0, 0.434): 0 for a perfect prediction.
 
     Args:
-        smooth: The Dice loss's smoothing, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        smooth: The smoothing of the Dice loss, at least 0.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
 
@@ -365,17 +365,17 @@ class LogCoshDiceLoss(TermLoss):
     ) -> None: ...
 
 class LogDiceLoss(TermLoss):
-    r"""Logarithm of the Dice score, negated, to a power.
+    r"""Negative logarithm of the Dice score, to a power.
 
     .. math:: \left(-\log \frac{2\,TP + s}{\sum p + \sum g + s}\right)^\gamma
 
-    in [0, inf): 0 for a perfect prediction. Small structures that are missed cost more than with
-    `Dice`; nothing hit costs :math:`\log(1 + (FP + FN) / s)`, which is infinite without smoothing.
+    in [0, inf): 0 for a perfect prediction. Missed small structures cost more than with `Dice`. If
+    nothing is hit, the logarithm is :math:`-\log(1 + (FP + FN) / s)`, infinite without smoothing.
 
     Args:
         smooth: The smoothing s, above 0.
         gamma: The exponent, above 0; 0.3 in the source.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
     for highly unbalanced object sizes" (2018).
@@ -416,11 +416,11 @@ class SquaredDiceLoss(TermLoss):
     .. math:: 1 - \frac{2\,TP + s}{\sum p^2 + \sum g^2 + s}
         = \frac{\sum (p - g)^2}{2\,TP + \sum (p - g)^2 + s}
 
-    in [0, 1): 0 for a perfect prediction, of soft targets too, whatever `soft_labels` says.
+    in [0, 1): 0 for a perfect prediction, also for soft targets, with either `soft_labels`.
 
     Args:
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
 
@@ -459,13 +459,13 @@ class TverskyLoss(TermLoss):
     .. math:: 1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}
         = \frac{\alpha FP + \beta FN}{TP + \alpha FP + \beta FN + s}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
     fully convolutional deep networks" (2017).
@@ -508,15 +508,16 @@ class GeneralizedDiceLoss(TermLoss):
         = \frac{\sum_c v_c (FP_c + FN_c)}{\sum_c v_c (2\,TP_c + FP_c + FN_c) + s},
         \quad v_c = \left(\sum g_c\right)^{-2}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. There is one value
-    for each sample, or for the batch where it is pooled. A class that is absent gets the largest
-    weight of those present, and no infinite one.
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0. There is one value for
+    each sample, or one for the batch if it is pooled. A class that is absent gets the largest
+    weight of the classes that are present, instead of an infinite one.
 
     Args:
-        weight_type: "square" for the weights above, "simple" for their roots, or "uniform".
+        weight_type: "square" for the weights above, "simple" for their square roots, or "uniform"
+            for 1.
         smooth: The smoothing s, at least 0, on the scale of the weighted sums.
-        **region: How the cells are averaged; see `RegionTerm`. `region_class_weights` multiply
-            the weights.
+        **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
+            multiply the weights v.
 
     Source: Sudre, Li, Vercauteren, Ourselin, Cardoso, "Generalised Dice overlap as a deep learning
     loss function for highly unbalanced segmentations" (2017).
@@ -556,14 +557,13 @@ class MCCLoss(TermLoss):
 
     .. math:: 1 - \frac{TP\,TN - FP\,FN}{\sqrt{(TP + FP)(TP + FN)(TN + FP)(TN + FN)}}
 
-    in [0, 2]: 0 for a perfect prediction, 1 for one that says nothing, 2 for the inverse. Where the
-    denominator is 0, as for a class that is absent, or everywhere, there is no correlation to
-    improve: 0 without an error and 1 with one, without a gradient; `skip_absent_classes` leaves
-    absent ones out.
+    in [0, 2]: 0 for a perfect prediction, 1 for an uninformative one, 2 for the inverse. The
+    denominator is 0 if a class is absent, or covers all pixels. Then the loss is 0 without errors
+    and 1 with errors, and has no gradient; `skip_absent_classes` leaves out absent classes.
 
     Args:
-        eps: What is added to each of the four counts, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        eps: The number that is added to each of the four counts, at least 0.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
     networks" (2021).
@@ -598,18 +598,18 @@ class MCCLoss(TermLoss):
     ) -> None: ...
 
 class RegionSizeKLLoss(TermLoss):
-    r"""Divergence of the predicted shares of the classes from the true ones.
+    r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
 
     .. math:: \sum_c y_c \log \frac{y_c}{\hat y_c}, \quad y_c = \frac{\sum g_c}{\sum 1},
         \quad \hat y_c = \frac{\sum p_c}{\sum 1}
 
-    in [0, inf): 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy. With
-    softmax there is one value for each sample, a sum over its classes (where some are selected,
-    :math:`\hat y_c - y_c` is added to each, which keeps it at least 0); with sigmoid one for each
-    channel, against its background.
+    in [0, inf): 0 for equal sizes, whatever the shapes, so combine it with cross-entropy. For
+    softmax there is one value for each sample, the sum over its classes. To keep it at least 0 when
+    only some classes are selected, :math:`\hat y_c - y_c` is added for each. For sigmoid there is
+    one value for each channel, with its background as the second class.
 
     Args:
-        **region: How the cells are averaged; see `RegionTerm`. With softmax,
+        **region: The arguments of `RegionTerm`, for the mean over cells. For softmax,
             `region_class_weights` weight the sum.
 
     Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
@@ -648,10 +648,10 @@ class RegionSizeL1Loss(TermLoss):
 
     .. math:: \left| \frac{\sum p}{\sum 1} - \frac{\sum g}{\sum 1} \right|
 
-    in [0, 1]: 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy.
+    in [0, 1]: 0 for equal sizes, whatever the shapes, so combine it with cross-entropy.
 
     Args:
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
     biases of segmentation losses" (2022).
@@ -689,15 +689,16 @@ class UnifiedFocalLoss(TermLoss):
 
     .. math:: \lambda\,\mathrm{AsymmetricFocal} + (1 - \lambda)\,\mathrm{AsymmetricFocalTversky}
 
-    in [0, inf): 0 for a perfect prediction. It is made of these two terms, named
+    in [0, inf): 0 for a perfect prediction. It is the sum of these two terms, which are named
     "unified_focal_pixels" and "unified_focal_tversky".
 
     Args:
         weight: Lambda, in [0, 1].
-        delta: The weight of the foreground's pixels, and of false negatives, in [0, 1].
-        gamma: How far background pixels are suppressed, and the foreground's regions enhanced, in
-            [0, 1].
-        **region: How the cells of the second term are averaged; see `RegionTerm`.
+        delta: The weight of foreground pixels, and of false negatives, in [0, 1].
+        gamma: The exponent of the first term, and the number that the second subtracts from its
+            exponent of 1, in [0, 1). Larger values suppress background pixels more, and enhance
+            the foreground's regions more.
+        **region: The arguments of `RegionTerm`, for the mean over the cells of the second term.
 
     Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
     cross-entropy-based losses to handle class imbalanced medical image segmentation" (2022).
@@ -738,15 +739,15 @@ class BoundaryLoss(TermLoss):
 
     .. math:: \frac{\sum w\,p\,d}{\sum w}
 
-    where d is negative inside of the true region, so the loss is too for good predictions: its
-    least value is the mean of the negative distances. It knows no classes that are absent, whose
-    map is 0. Beside another region term, with a coefficient that grows over the epochs, it moves
-    the boundary.
+    where d is negative inside the true region. So the loss of a good prediction is negative too:
+    its least value is the sum of w d over the true region divided by the sum of w. A class that is
+    absent has a map of 0, and adds nothing to the loss. Use the term with another region term, and
+    let its coefficient grow over the epochs: it then moves the boundary.
 
     Args:
-        map_key: The key of the map in `gt_batch`, (N, C, *spatial), which
-            `segloss.maps.SignedDistanceMap` makes.
-        **region: How the cells are averaged; see `RegionTerm`.
+        map_key: The key of the map in `gt_batch`, (N, C, *spatial), as
+            `segloss.maps.SignedDistanceMap` computes it.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Kervadec, Bouchtiba, Desrosiers, Granger, Dolz, Ben Ayed, "Boundary loss for highly
     unbalanced segmentation" (2019).
@@ -788,14 +789,14 @@ class SkeletonRecallLoss(TermLoss):
 
     .. math:: 1 - \frac{\sum w\,p\,k + s}{\sum w\,k + s} = \frac{\sum w (1 - p) k}{\sum w\,k + s}
 
-    in [0, 1]: 0 where all of the skeleton k is predicted, and where there is none. It keeps thin
-    structures connected, and goes beside a loss that punishes false positives.
+    in [0, 1]: 0 if the whole skeleton k is predicted, or if there is none. It keeps thin structures
+    connected; combine it with a loss that penalises false positives.
 
     Args:
-        map_key: The key of the skeletons in `gt_batch`, (N, C, *spatial), which
-            `segloss.maps.SkeletonMap` makes.
+        map_key: The key of the skeletons in `gt_batch`, (N, C, *spatial), as
+            `segloss.maps.SkeletonMap` computes them.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Kirchhoff, Rokuss, Roy, Kovacs, Ulrich, Wald, Zenk, Vollmuth, Kleesiek, Isensee,
     Maier-Hein, "Skeleton recall loss for connectivity conserving and resource efficient

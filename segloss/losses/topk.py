@@ -147,7 +147,7 @@ class TopKCrossEntropyLoss(Precise):
         """Returns the places of the largest values, their weights, and the divisor of their sum.
 
         No shape depends on how many pixels are valid. The number for all pixels is an upper bound
-        of theirs: so many are taken, in order, and of these the first ones count.
+        on theirs: that many are taken, in order, and only the first ones count.
         """
         valid = pixels.valid()
         entropy = _entropy(*_inputs(pixels, valid), self.label_smoothing)
@@ -242,7 +242,7 @@ def _binary_entropy(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
 def _label_entropy(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
     """-log p of each pixel's label, from its margin over the other classes.
 
-    A log softmax would take it as a difference, of which nothing is left in float32 where a pixel
+    A log softmax would compute it as a difference, which vanishes in float32 where a pixel
     is predicted with a margin of 17 or more.
     """
     rest = logits.scatter(1, labels, -torch.inf).logsumexp(1, keepdim=True)

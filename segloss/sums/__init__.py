@@ -43,17 +43,17 @@ def soft_confusion(
         pred: Logits or probabilities, (N, C, *spatial), with 1 to 3 spatial dimensions.
         target: Dense, of the shape of `pred`, with values in [0, 1]; or, for softmax and for a
             single sigmoid channel, a label map (N, *spatial) or (N, 1, *spatial).
-        n_classes: The number of classes; 2 means sigmoid channels unless `activation` says else.
-        from_logits: Whether `pred` holds logits; probabilities otherwise.
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is set.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid", "softmax", or None for what `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target's value that marks pixels to be left out.
+        ignore_index: The target value of pixels to leave out.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
-        sums: Which sums to take: "counts", "region", "cross_entropy", "squared_error",
-            "semimetric", or a `FocalSum` or `MapSum`.
-        maps: The maps of `MapSum` by name, each (N, C, *spatial).
+        sums: The sums to compute: "counts", "region", "cross_entropy", "squared_error",
+            "semimetric", a `FocalSum` or a `MapSum`.
+        maps: The map of each `MapSum`, by its name, (N, C, *spatial).
 
     Returns:
         The sums, per sample and class.
@@ -72,7 +72,7 @@ def soft_confusion(
     """
     plan = constant_of(check_sums, sums) if torch.compiler.is_compiling() else check_sums(sums)
     check_maps(maps, plan.map_keys, ", which sums asks for")
-    pixels = pixel_batch_of_arguments(
+    batch = pixel_batch_of_arguments(
         pred,
         target,
         n_classes=n_classes,
@@ -85,4 +85,4 @@ def soft_confusion(
         label_smoothing=label_smoothing,
         maps=maps,
     )
-    return run(pixels, plan).confusion()
+    return run(batch, plan).confusion()

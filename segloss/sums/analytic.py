@@ -1,8 +1,11 @@
 """Analytic terms: losses of the sums with known derivatives, as plain numbers for kernels.
 
 Autograd would record forty operations on a few numbers, which take longer than the pixels of a
-small batch. So a kernel may compute such losses together with their slopes. The terms define the
-losses; this file has only the numbers that a kernel needs.
+small batch. So a kernel may compute such losses together with their slopes, that is, their
+derivatives with respect to the sums. The terms define the losses; this file has only the numbers
+that a kernel needs.
+
+A cell is one (sample, class) pair.
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ from segloss.sums.reduction import Reduction
 
 
 class PixelMean(NamedTuple):
-    """The mean over pixels: the total of one row over that of another.
+    """A mean over pixels: the total of one row of the sums, divided by the total of another.
 
     Attributes:
-        numerator: The key of the sums of losses.
-        denominator: The key of the sums of weights.
+        numerator: The key of the row that holds the sums of weighted pixel losses.
+        denominator: The key of the row that holds the sums of weights.
     """
 
     numerator: str
@@ -32,14 +35,16 @@ class PixelMean(NamedTuple):
 
 
 class OverlapRatio(NamedTuple):
-    r"""A power of the share of errors: :math:`((f\,FP + m\,FN) / (h\,TP + f\,FP + m\,FN + s))^e`.
+    r"""A mean over cells of :math:`((f\,FP + m\,FN) / (h\,TP + f\,FP + m\,FN + s))^e`.
+
+    Dice, for example, has h = 2 and f = m = e = 1.
 
     Attributes:
-        keys: The keys of true positives, false positives and false negatives.
-        weights: Their weights h, f, m.
+        keys: The keys of the rows TP, FP and FN.
+        weights: Their weights h, f and m.
         smooth: The smoothing s.
         exponent: The exponent e.
-        reduction: The mean over cells.
+        reduction: The pooling of the cells before the power, and their weights in the mean.
     """
 
     keys: tuple[str, str, str]
@@ -50,15 +55,16 @@ class OverlapRatio(NamedTuple):
 
 
 AnalyticForm = PixelMean | OverlapRatio
+"""A function from the sums to one number, whose derivatives kernels know."""
 
 
 class Addend(NamedTuple):
-    """An analytic form in a loss.
+    """One addend of a loss: a coefficient times an analytic form.
 
     Attributes:
-        loss: The index of the loss that it is added to.
-        coefficient: Its factor.
-        form: The form.
+        loss: The index of the loss, from 0 to K - 1.
+        coefficient: The coefficient.
+        form: The analytic form.
     """
 
     loss: int
@@ -68,14 +74,14 @@ class Addend(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AnalyticTerms:
-    """Losses that are sums of analytic forms.
+    """K losses of the same sums: each is the sum of its addends.
 
     Attributes:
-        addends: The forms.
-        count: The number of losses K.
-        by_autograd: The same losses (K,), or () for one, in operations that autograd can follow;
-            None if they are not needed.
-        text: The losses for an operator of a compiler, which `AnalyticTerms.read` reads.
+        addends: The T addends of all losses.
+        count: The number K of losses.
+        by_autograd: A function that computes the losses, (K,), or () if K is 1, in operations
+            that autograd can follow; None if it is not needed.
+        text: The addends and K as text, for compiled operators. `AnalyticTerms.read` reads it.
     """
 
     addends: tuple[Addend, ...]
@@ -84,24 +90,25 @@ class AnalyticTerms:
     text: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        written = [(*each[:2], type(each.form).__name__, each.form) for each in self.addends]
-        object.__setattr__(self, "text", json.dumps([written, self.count], default=astuple))
+        encoded = [(*each[:2], type(each.form).__name__, each.form) for each in self.addends]
+        object.__setattr__(self, "text", json.dumps([encoded, self.count], default=astuple))
 
     @staticmethod
     @functools.lru_cache
     def read(text: str) -> AnalyticTerms:
         """Returns the losses with this `text`, without `by_autograd`."""
-        written, count = json.loads(text)
-        return AnalyticTerms(tuple(_addend(*each) for each in written), count)
+        encoded, count = json.loads(text)
+        return AnalyticTerms(tuple(_addend(*each) for each in encoded), count)
 
 
 def _addend(loss: int, coefficient: float, kind: str, fields: list[Any]) -> Addend:
+    """Returns an addend from its parts in `AnalyticTerms.text`."""
     fields = [tuple(each) if isinstance(each, list) else each for each in fields]
     if kind == "PixelMean":
         return Addend(loss, coefficient, PixelMean(*fields))
-    keys, of_counts, smooth, exponent, (pooled, classes, weights, skip_absent) = fields
-    reduction = Reduction(pooled, _tuple(classes), _tuple(weights), skip_absent)
-    return Addend(loss, coefficient, OverlapRatio(keys, of_counts, smooth, exponent, reduction))
+    keys, weights, smooth, exponent, (pooled, classes, class_weights, skip_absent) = fields
+    reduction = Reduction(pooled, _tuple(classes), _tuple(class_weights), skip_absent)
+    return Addend(loss, coefficient, OverlapRatio(keys, weights, smooth, exponent, reduction))
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

@@ -1,7 +1,7 @@
 """The pass as one autograd function, which keeps its inputs and the slopes, and nothing else.
 
-`run` computes the sums over a batch's pixels, and analytic terms of them if the kernel can.
-Second derivatives, and batches of gradients, come from the reference kernel's operations.
+`run` computes the sums over a batch's pixels and, if the kernel can, the analytic terms. Second
+derivatives and batches of gradients come from the reference kernel's operations.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class PassResult(NamedTuple):
     Attributes:
         rows: The sums, (S, N, C).
         plan: The plan that ran.
-        exclusive: Whether classes exclude each other.
-        losses: The losses of analytic terms, (K,), or () for one, in the pixels' arithmetic;
-            None if the kernel computed none.
-        values: The value of each analytic term, (T,), without a graph, or None.
-        per_class: Its means of each class, (T, C), without a graph, or None.
+        exclusive: True if classes exclude each other.
+        losses: The losses of the analytic terms, (K,), or () if K is 1, in the dtype of the
+            pixels' arithmetic; None if the kernel computed none.
+        values: The value of each addend's form, (T,), without a graph, or None.
+        per_class: The means of each form per class, (T, C), without a graph, or None.
     """
 
     rows: Tensor
@@ -48,25 +48,25 @@ class PassResult(NamedTuple):
 
 
 def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) -> PassResult:
-    """Takes the sums of a plan over pixels that `as_pixel_batch` has checked.
+    """Computes the sums of a plan over the pixels of a batch.
 
     Args:
-        batch: The batch.
+        batch: The batch, which `as_pixel_batch` has checked.
         plan: The sums.
-        analytic: The analytic terms of losses to compute with them, if the kernel can.
+        analytic: Analytic terms to compute with the sums, if the kernel can.
     """
     plan = plan if batch.is_soft else plan.of_hard_targets
     kernel = kernel_for(batch, plan)
     if kernel is REFERENCE:
         return _traced(batch, plan, analytic)
     analytic = analytic if kernel.takes_analytic_terms(batch) else None
-    results = _Pass.apply(kernel, batch, plan, analytic, *batch.tensors(plan.map_keys))
-    rows, losses, details = results
+    tensors = batch.tensors(plan.map_keys)
+    rows, losses, details = _Pass.apply(kernel, batch, plan, analytic, *tensors)
     return PassResult(rows, plan, batch.is_exclusive, losses, *details)
 
 
 def _traced(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> PassResult:
-    """Runs the pass in operations that tracers can follow, or as an operator for a compiler."""
+    """Runs the pass in operations that tracers can follow, or as one operator if compiling."""
     if torch.compiler.is_compiling() and not is_exporting():
         operator = operator_for(batch, plan)
         if operator is not None:
@@ -76,7 +76,7 @@ def _traced(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> Pa
 
 
 class _Pass(torch.autograd.Function):
-    """The autograd function from a batch's tensors to sums, and to losses of the sums."""
+    """The autograd function from a batch's tensors to its sums and analytic losses."""
 
     @staticmethod
     def forward(
@@ -94,22 +94,24 @@ class _Pass(torch.autograd.Function):
         if analytic is None:
             ctx.save_for_backward(prediction, *others, None)
             return rows, None, (None, None)
-        wanted = ctx.needs_input_grad[4]
-        dtype = arithmetic_dtype(prediction.dtype)
-        found = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=wanted)
-        ctx.save_for_backward(prediction, *others, found.slopes)
-        return rows, found.losses, (found.values, found.per_class)  # a tuple of these has no graph
+        dtype, with_slopes = arithmetic_dtype(prediction.dtype), ctx.needs_input_grad[4]
+        result = kernel.losses(
+            rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=with_slopes
+        )
+        ctx.save_for_backward(prediction, *others, result.slopes)
+        # In a nested tuple, autograd gives tensors no graph
+        return rows, result.losses, (result.values, result.per_class)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         *tensors, slopes = ctx.saved_tensors
         batch = PixelBatch.of(tensors, ctx.plan.map_keys, ctx.options)
         of_rows, of_losses = grads[:2]
-        given = [grad for grad in (of_rows, of_losses) if grad is not None]
+        present = [grad for grad in (of_rows, of_losses) if grad is not None]
         gradient: Tensor | None = None
-        if torch.is_grad_enabled() or any(map(is_batched, given)):
+        if torch.is_grad_enabled() or any(map(is_batched, present)):
             gradient = _by_reference(batch, ctx.plan, ctx.analytic, of_rows, of_losses)
-        elif given:
+        elif present:
             upstream = upstream_of(of_rows, of_losses, slopes)
             gradient = ctx.kernel.gradient(batch, ctx.plan, upstream)
         return None, None, None, None, gradient, *[None] * (len(tensors) - 1)
@@ -122,7 +124,7 @@ def _by_reference(
     of_rows: Tensor | None,
     of_losses: Tensor | None,
 ) -> Tensor | None:
-    """Computes the gradient with the reference: second derivatives, batches of gradients."""
+    """Computes the gradient with the reference: for second derivatives, batches of gradients."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         rows = REFERENCE.sums(batch, plan)

@@ -1,7 +1,7 @@
 """The pass as an operator of PyTorch, which a compiler calls without tracing it.
 
-An operator's arguments are tensors, numbers and texts, so a plan and analytic terms are passed as
-texts, from which each call makes the same values again. Other terms, and everything else, are
+An operator's arguments are tensors, numbers and strings. So plans and analytic terms are passed as
+text, and each call reads the same values from it again. Other terms, and everything else, are
 compiled around the operator.
 """
 
@@ -27,7 +27,7 @@ _BATCH = (
     "float label_smoothing, str plan"
 )
 _TENSORS = 5
-"""The tensors of a batch, maps aside."""
+"""The number of tensors of a batch, without maps."""
 
 _LIBRARY: Any = torch.library.Library("segloss", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define(
@@ -36,13 +36,13 @@ _LIBRARY.define(
 )
 _LIBRARY.define(f"gradient({_BATCH}, Tensor? of_rows, Tensor? of_losses, Tensor slopes) -> Tensor")
 
-_NO_FORMS = AnalyticTerms((), 0)
+_NO_TERMS = AnalyticTerms((), 0)
 
 
 def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple[Any, ...]:
-    """Returns the fields of a `PassResult` for a batch that is being compiled."""
+    """Returns the fields of a `PassResult`, computed by the operator."""
     maps = [batch.maps[key] for key in plan.map_keys]
-    text = _NO_FORMS.text if analytic is None else analytic.text
+    text = _NO_TERMS.text if analytic is None else analytic.text
     rows, losses, values, per_class, _ = torch.ops.segloss.run(
         *batch.tensors(()), maps, *batch.options, plan.text, text
     )
@@ -52,7 +52,7 @@ def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> tuple[
 
 
 def _run(*arguments: Any) -> tuple[Tensor, ...]:
-    """Returns the operator of the sums, the analytic terms, and their slopes."""
+    """Computes the sums, the analytic terms and their slopes, as the operator `run`."""
     *tensors, text = arguments
     batch, plan = _read(tensors)
     kernel = kernel_for(batch, plan)
@@ -60,15 +60,17 @@ def _run(*arguments: Any) -> tuple[Tensor, ...]:
     analytic = AnalyticTerms.read(text)
     if analytic.count == 0:
         return rows, *(rows.new_empty(0) for _ in range(4))
-    kernel = next(
-        each for each in KERNELS if each.takes_analytic_terms(batch)
-    )  # of any kernel's rows
+    # Any of these kernels may do: `losses` takes the rows of all kernels
+    kernel = next(each for each in KERNELS if each.takes_analytic_terms(batch))
     dtype = arithmetic_dtype(batch.prediction.dtype)
-    found = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=True)
-    return rows, found.losses, _own(found.values), _own(found.per_class), _given(found.slopes)
+    result = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=True)
+    assert result.slopes is not None
+    values, per_class = _unshared(result.values), _unshared(result.per_class)
+    return rows, result.losses, values, per_class, result.slopes
 
 
 def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    """Returns empty results of `run`, of the right shapes and dtypes."""
     *_, plan_text, text = others
     plan, analytic = Plan.read(plan_text), AnalyticTerms.read(text)
     samples, channels, _ = prediction.shape
@@ -88,7 +90,7 @@ def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
 
 
 def _gradient(*arguments: Any) -> Tensor:
-    """Returns the operator of the gradient."""
+    """Computes the gradient with respect to the predictions, as the operator `gradient`."""
     *tensors, of_rows, of_losses, slopes = arguments
     batch, plan = _read(tensors)
     if batch.prediction.numel() == 0:
@@ -97,22 +99,17 @@ def _gradient(*arguments: Any) -> Tensor:
     return kernel_for(batch, plan).gradient(batch, plan, upstream)
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """Returns the tensor in memory of its own, since results of operators must not share any."""
-    is_own = tensor.untyped_storage().nbytes() == tensor.nbytes
-    return tensor if is_own else tensor.clone()
-
-
-def _given(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None
-    return tensor
+def _unshared(tensor: Tensor) -> Tensor:
+    """Returns the tensor, copied if it shares memory: results of operators must not share any."""
+    fills_storage = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if fills_storage else tensor.clone()
 
 
 def _gradient_fake(prediction: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(prediction)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, maps = inputs[: _TENSORS + 1]
     ctx.save_for_backward(*tensors, *maps, output[-1])
     ctx.numbers = inputs[_TENSORS + 1 : -1]
@@ -122,13 +119,14 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     *tensors, slopes = ctx.saved_tensors
-    fixed, maps = tensors[:_TENSORS], tensors[_TENSORS:]
-    gradient = torch.ops.segloss.gradient(*fixed, maps, *ctx.numbers, *grads[:2], slopes)
+    tensors, maps = tensors[:_TENSORS], tensors[_TENSORS:]
+    gradient = torch.ops.segloss.gradient(*tensors, maps, *ctx.numbers, *grads[:2], slopes)
     none = [None] * (_TENSORS - 1)
     return gradient, *none, [None] * len(maps), *[None] * (len(ctx.numbers) + 1)
 
 
 def _read(arguments: Sequence[Any]) -> tuple[PixelBatch, Plan]:
+    """Returns the batch and the plan from an operator's arguments, in the order of `_BATCH`."""
     *tensors, text = arguments
     tensors, maps, options = tensors[:_TENSORS], tensors[_TENSORS], tensors[_TENSORS + 1 :]
     plan = Plan.read(text)
@@ -141,4 +139,4 @@ for _name, _operator, _fake in (
 ):
     _LIBRARY.impl(_name, _operator, "CompositeExplicitAutograd")
     torch.library.register_fake(f"segloss::{_name}", _fake, lib=_LIBRARY)
-torch.library.register_autograd("segloss::run", _backward, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_autograd("segloss::run", _backward, setup_context=_save_inputs, lib=_LIBRARY)

@@ -25,16 +25,16 @@ class SoftConfusion:
     - `predicted` :math:`\sum w p`, `actual` :math:`\sum w g`, `pixel_weight` :math:`\sum w`;
     - `cross_entropy`, the sum of :math:`w` times the pixel's (binary) cross-entropy, class
       weights, `pos_weight` and label smoothing included, and `weight`, the normaliser of its mean;
-    - where asked for, `confusion["squared_error"]` :math:`\sum w (p - g)^2`, the sum of a
-      `FocalSum` as `confusion[focal]`, those of a `MapSum` as `confusion[of_map.hit]` (and
-      `missed`, `total`), and those of `semimetric`.
+    - if asked for, `confusion["squared_error"]` :math:`\sum w (p - g)^2`, the sum of a `FocalSum`
+      as `confusion[focal]`, the sums of a `MapSum` as `confusion[map_sum.hit]` (and `missed`,
+      `total`), and the counts of `semimetric`.
 
     They are float64 if the device has it. Shapes are (N, C); for softmax the cross-entropy and
-    focal sums are (N,).
+    focal sums are (N,). A cell is one (sample, class) pair.
 
     Attributes:
         sums: The sums by name.
-        exclusive: Whether classes exclude each other (softmax).
+        exclusive: True if classes exclude each other (softmax).
     """
 
     sums: Mapping[str, Tensor]
@@ -42,23 +42,21 @@ class SoftConfusion:
 
     @classmethod
     def of_rows(cls, rows: Tensor, plan: Plan, *, exclusive: bool) -> SoftConfusion:
-        """Names the rows (S, N, C) of a plan that a kernel has computed."""
+        """Returns the rows (S, N, C) that a kernel computed for a plan, by name."""
         values = rows.unbind()
         named = {
-            key: values[place][:, 0]
-            if exclusive and plan.rows[place].is_per_sample
-            else values[place]
-            for key, place in plan.index.items()
+            key: values[i][:, 0] if exclusive and plan.rows[i].is_per_sample else values[i]
+            for key, i in plan.index.items()
         }
         return cls(named, exclusive)
 
     def __getitem__(self, key: str | FocalSum) -> Tensor:
-        """Returns the sum of that name; KeyError if the pass was not asked for it."""
+        """Returns the sum of that name. Raises KeyError if the pass did not compute it."""
         key = key if isinstance(key, str) else key.name
         if key not in self.sums:
             raise KeyError(
-                f"{key!r} was not computed. Computed were: {', '.join(self.sums)}. Ask for more: "
-                "a term in its `sums`, and soft_confusion in sums=[...]."
+                f"{key!r} was not computed, only {', '.join(self.sums)}. Ask for more: a term in "
+                "its `sums`, and soft_confusion in sums=[...]."
             )
         return self.sums[key]
 
@@ -108,24 +106,24 @@ class SoftConfusion:
         return self["weight"]
 
     def semimetric(self) -> SoftConfusion:
-        r"""Returns the counts with min(p, g) for p g, without errors if p = g.
+        r"""Returns the counts with min(p, g) in place of p g, which have no errors if p = g.
 
-        True positives are :math:`\sum w \min(p, g)`, which is half of
-        :math:`\sum w (p + g - |p - g|)`, and false ones :math:`\sum w (p - g)^+` and
-        :math:`\sum w (g - p)^+`. For targets of 0 and 1 they are the counts.
+        True positives are :math:`\sum w \min(p, g)`, half of
+        :math:`\sum w (p + g - |p - g|)`. False positives are :math:`\sum w (p - g)^+`, and false
+        negatives :math:`\sum w (g - p)^+`. For targets of 0 and 1 they equal the usual counts.
         """
         counts = zip(REGION.rows, SEMIMETRIC.rows, strict=True)
-        renamed = {row.key: self[of_semimetric.key] for row, of_semimetric in counts}
+        renamed = {row.key: self[semimetric_row.key] for row, semimetric_row in counts}
         return SoftConfusion({**self.sums, **renamed}, self.exclusive)
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:
-        """Returns the sums (N, C) of some classes; sums per sample are left out."""
+        """Returns the sums (N, C) of some classes, without the sums per sample."""
         index = on_device(tuple(classes), self.pixel_weight.device, torch.int64)
-        return self._of_cells(lambda values: values.index_select(1, index))
+        return self._change_cells(lambda values: values.index_select(1, index))
 
     def pool(self, dims: tuple[int, ...]) -> SoftConfusion:
         """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
-        return self._of_cells(lambda values: values.sum(dims, keepdim=True))
+        return self._change_cells(lambda values: values.sum(dims, keepdim=True))
 
     def only(self, keys: Collection[str]) -> SoftConfusion:
         """Returns some of the sums."""
@@ -133,9 +131,9 @@ class SoftConfusion:
 
     def leave_out(self, cells: Tensor) -> SoftConfusion:
         """Returns the sums with 0 in some cells (N, C), which region terms then leave out."""
-        masked = self._of_cells(lambda values: values.masked_fill(cells, 0))
+        masked = self._change_cells(lambda values: values.masked_fill(cells, 0))
         return SoftConfusion({**self.sums, **masked.sums}, self.exclusive)
 
-    def _of_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
+    def _change_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
         changed = {key: change(values) for key, values in self.sums.items() if values.ndim == 2}
         return SoftConfusion(changed, self.exclusive)

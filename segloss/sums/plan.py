@@ -1,7 +1,7 @@
 """Plans: the sums that a loss needs from the pass over the pixels, and their rows.
 
 A sum is a value: equal sums stand for the same numbers. A `Plan` is a set of sums in a fixed
-order. Its rows are the layout in which every kernel writes sums and reads slopes, (S, N, C).
+order. Every kernel writes sums, and reads their slopes, in the layout of its rows, (S, N, C).
 Nothing here touches a tensor.
 """
 
@@ -22,8 +22,8 @@ class Row(NamedTuple):
     Attributes:
         key: The name of the row in a `SoftConfusion`. It is never parsed.
         has_slope: True if it depends on the predictions.
-        is_per_sample: True if exclusive classes share it. With softmax its value then
-            stands at class 0, and 0 at the others; its slope is read at class 0 alone.
+        is_per_sample: True if exclusive classes share it. With softmax its value is then at
+            class 0, with 0 at the other classes, and its slope is read at class 0 alone.
     """
 
     key: str
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Sum:
-    """Sums that the pass takes together.
+    """Sums that the pass computes together.
 
     Attributes:
         name: Their common name.
@@ -49,9 +49,9 @@ class FocalSum(Sum):
     r"""The sum of :math:`w \alpha_y (1 - p_y)^{\gamma_y} (-\log p_y)` over pixels of class y.
 
     Attributes:
-        gamma: The exponents of the classes.
-        alpha: Their weights; the last of each holds for all further classes. A sigmoid channel
-            has two classes, the background first; soft targets count in both.
+        gamma: The exponents of the classes. The last one holds for all classes after it.
+        alpha: The weights of the classes, likewise. A sigmoid channel has two classes, the
+            background first; soft targets count in both.
     """
 
     name: str = field(init=False)
@@ -66,7 +66,9 @@ class FocalSum(Sum):
 
 @dataclass(frozen=True)
 class MapSum(Sum):
-    """Sums of a map m beside the target: `hit` of w p m, `missed` of w (1 - p) m, `total` of w m.
+    """Three sums with a map m: `hit`, of w p m, `missed`, of w (1 - p) m, and `total`, of w m.
+
+    A map gives each pixel and class a number, beside the target.
 
     Attributes:
         map_key: The map's name.
@@ -90,13 +92,13 @@ class MapSum(Sum):
 
 
 def _derive(value: Any, **attributes: Any) -> None:
-    """Sets attributes of a frozen value that follow from its fields."""
+    """Sets attributes that follow from a frozen value's fields."""
     for name, attribute in attributes.items():
         object.__setattr__(value, name, attribute)
 
 
 COUNTS = Sum("counts", (Row("actual", has_slope=False), Row("pixel_weight", has_slope=False)))
-"""The weight of the pixels of each class, and of all."""
+"""The total weight of the pixels of each class, and of all pixels."""
 
 REGION = Sum("region", (Row("true_positive"), Row("false_positive"), Row("false_negative")))
 """The soft confusion counts; they come with `COUNTS`."""
@@ -114,7 +116,7 @@ SQUARED_ERROR = Sum("squared_error", (Row("squared_error"),))
 """The squared difference of probability and target."""
 
 SEMIMETRIC = Sum("semimetric", tuple(Row(f"semimetric_{row.key}") for row in REGION.rows))
-"""The counts with min(p, g) for p g. For targets of 0 and 1 they equal `REGION`."""
+"""The counts with min(p, g) in place of p g. For targets of 0 and 1 they equal `REGION`."""
 
 NAMED: dict[str, Sum] = {
     each.name: each for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC)
@@ -123,30 +125,29 @@ NAMED: dict[str, Sum] = {
 
 
 class Plan:
-    """The sums that a loss needs, each once, in one order: a value. Make it with `plan_of`.
+    """The sums that a loss needs, each once, in a fixed order: a value, made by `plan_of`.
 
     Args:
         sums: The sums: first those of `NAMED`, then focal sums, then sums of maps.
-        is_hard: True for targets of 0 and 1, for which the semimetric's keys name the region's
-            rows.
+        is_hard: True if targets are 0 and 1. The semimetric's keys then name the region's rows.
 
     Attributes:
         names: The names of the sums without parameters.
         rows: Their rows.
-        index: The place of each row, by its key.
+        index: The index of each row, by its key.
         focals: The focal sums.
         maps: The sums of maps.
-        map_keys: The names of the maps that these need.
+        map_keys: The names of the maps that `maps` need.
         of_hard_targets: The plan that gives the same numbers for targets of 0 and 1.
-        text: The plan for an operator of a compiler, which `Plan.read` reads.
+        text: The plan as text, for compiled operators. `Plan.read` reads it.
     """
 
     def __init__(self, sums: tuple[Sum, ...], is_hard: bool = False) -> None:
         rows = tuple(row for each in sums for row in each.rows)
-        index = {row.key: place for place, row in enumerate(rows)}
+        index = {row.key: i for i, row in enumerate(rows)}
         if is_hard:
-            same = zip(SEMIMETRIC.rows, REGION.rows, strict=True)
-            index |= {row.key: index[of_region.key] for row, of_region in same}
+            pairs = zip(SEMIMETRIC.rows, REGION.rows, strict=True)
+            index |= {row.key: index[region_row.key] for row, region_row in pairs}
         _derive(
             self,
             sums=sums,
@@ -157,7 +158,7 @@ class Plan:
             focals=tuple(each for each in sums if isinstance(each, FocalSum)),
             maps=tuple(each for each in sums if isinstance(each, MapSum)),
             map_keys=tuple(each.map_key for each in sums if isinstance(each, MapSum)),
-            of_hard_targets=_hardened(sums) if SEMIMETRIC in sums else self,
+            of_hard_targets=_for_hard_targets(sums) if SEMIMETRIC in sums else self,
             text=json.dumps([[_as_json(each) for each in sums], is_hard]),
             _hash=hash((sums, is_hard)),
         )
@@ -203,35 +204,36 @@ def _as_json(each: Sum) -> Any:
     return {"map_key": each.map_key} if isinstance(each, MapSum) else each.name
 
 
-def _from_json(written: Any) -> Sum:
-    if isinstance(written, str):
-        return NAMED[written]
-    if "map_key" in written:
-        return MapSum(**written)
-    return FocalSum(**{name: tuple(values) for name, values in written.items()})
+def _from_json(encoded: Any) -> Sum:
+    if isinstance(encoded, str):
+        return NAMED[encoded]
+    if "map_key" in encoded:
+        return MapSum(**encoded)
+    return FocalSum(**{name: tuple(values) for name, values in encoded.items()})
 
 
-def _hardened(sums: Iterable[Sum]) -> Plan:
-    region = {REGION if each == SEMIMETRIC else each for each in sums}
-    return Plan(plan_of(region).sums, is_hard=True)
+def _for_hard_targets(sums: Iterable[Sum]) -> Plan:
+    replaced = {REGION if each == SEMIMETRIC else each for each in sums}
+    return Plan(plan_of(replaced).sums, is_hard=True)
 
 
 def plan_of(sums: Iterable[Sum]) -> Plan:
-    """Returns the plan of some sums, and of the counts that come with them."""
+    """Returns the plan of some sums and of the counts that come with them."""
     wanted = set(sums)
     if wanted - {CROSS_ENTROPY}:
         wanted.add(COUNTS)
     named = [each for each in NAMED.values() if each in wanted]
-    others = sorted(wanted.difference(named), key=lambda each: (type(each).__name__, each.name))
-    return Plan((*named, *others))
+    parametric = wanted.difference(named)
+    ordered = sorted(parametric, key=lambda each: (type(each).__name__, each.name))
+    return Plan((*named, *ordered))
 
 
 def check_sums(sums: Any) -> Plan:
-    """Returns the plan of sums that are given by name, or as a `FocalSum` or `MapSum`.
+    """Checks sums, given by name or as a `FocalSum` or `MapSum`, and returns their plan.
 
     Raises:
         TypeError: `sums` is not a list.
-        ValueError: There is no such sum, or none was named.
+        ValueError: A name is not a sum's, or `sums` is empty.
     """
     if isinstance(sums, str) or not isinstance(sums, Collection):
         raise TypeError(f"sums must be a list of sums or their names, got {shown(sums)}.")

@@ -1,4 +1,7 @@
-"""The reduction of a region term from cells, one per sample and class, to one number."""
+"""The reduction of a region term from its cells to one number.
+
+A cell is one (sample, class) pair.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from segloss.foundation.device_constants import on_device
 from segloss.sums.confusion import SoftConfusion
 
 POOLED_DIMS: dict[str, tuple[int, ...]] = {"sample": (), "batch": (0,), "micro": (0, 1)}
-"""The dimensions of (samples, classes) that each region reduction adds up before the term."""
+"""The dimensions of (samples, classes) that a reduction adds up before the term is computed."""
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """The mean over cells of samples and classes.
+    """A mean over cells.
 
     Attributes:
         pooled: "sample": nothing is pooled; "batch": the samples; "micro": samples and classes.
-        classes: The classes to look at; None: all.
+        classes: The classes that count; None: all.
         weights: Their weights in the mean; None: 1 for each.
         skip_absent: True if cells whose class does not occur in the target are left out.
 
-    Cells whose pixels are all left out are left out too.
+    Cells without any pixel that counts are always left out.
     """
 
     pooled: str = "sample"
@@ -51,7 +54,7 @@ class Reduction:
             )
 
     def pool(self, confusion: SoftConfusion) -> SoftConfusion:
-        """Returns the sums of the classes that are looked at, pooled."""
+        """Returns the pooled sums of the classes that count."""
         self.check_classes(confusion.pixel_weight.shape[1])
         if self.classes is not None:
             confusion = confusion.select(self.classes)
@@ -59,7 +62,7 @@ class Reduction:
         return confusion.pool(dims) if dims else confusion
 
     def cell_weights(self, pooled: SoftConfusion) -> Tensor:
-        """Returns the weight of each cell that is left after pooling: 0 where it is left out."""
+        """Returns the weight of each cell of the pooled sums; 0 if the cell is left out."""
         included = pooled.pixel_weight > 0
         if self.skip_absent:
             included = included & (pooled.actual > 0)
@@ -69,10 +72,10 @@ class Reduction:
         return weights * on_device(self.weights, weights.device, weights.dtype)
 
     def class_weights(self, channels: int) -> list[float]:
-        """Returns the weight of each class in the mean, -1 where it is not looked at."""
+        """Returns the weight of each class in the mean; -1 if the class does not count."""
         classes = range(channels) if self.classes is None else self.classes
-        given = [1.0] * len(classes) if self.weights is None else self.weights
+        class_weights = [1.0] * len(classes) if self.weights is None else self.weights
         weights = [-1.0] * channels
-        for place, weight in zip(classes, given, strict=True):
-            weights[place] = weight
+        for c, weight in zip(classes, class_weights, strict=True):
+            weights[c] = weight
         return weights

@@ -1,9 +1,9 @@
-"""Terms: small functions of the pass's sums, and mixtures of them.
+"""Terms: small functions of the sums over pixels, and mixtures of them.
 
-A term says which sums it needs and turns a `SoftConfusion` into the numerator and the denominator
-of its mean. Region terms give a loss for each cell of samples and classes, and are averaged as
-their `region_reduction` says. No term ever sees a pixel, so adding one costs next to nothing.
-README.md beside this file says how to write one.
+A term names the sums that it needs, and turns a `SoftConfusion` into the numerator and the
+denominator of a mean. A region term computes the loss of each cell, a (sample, class) pair, and
+its `region_reduction` selects how the cells are averaged. A term never sees a pixel, so one more
+term costs next to nothing. README.md in this folder explains how to write one.
 
     0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2]) + 0.2 * FocalTversky()
 """
@@ -48,7 +48,7 @@ TERMS: dict[str, type[Term]] = {
     for family in _FAMILIES
     for name in family.__all__
 }
-"""All terms by name, as `extra_terms` and configs know them: what the families list as theirs."""
+"""All terms by the names that `extra_terms` and configs use: the `__all__` of each family."""
 
 __all__ = [
     "TERMS",

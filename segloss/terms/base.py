@@ -1,8 +1,8 @@
-"""Terms: small functions of the pass's sums, as means over pixels or cells (sample, class).
+"""Base classes of terms: means over pixels, or over cells. A cell is one (sample, class) pair.
 
-Terms are values: frozen dataclasses, equal if their fields are, which numbers multiply and `+`
-joins into a `Mixture`. A subclass becomes a dataclass by itself; its annotated attributes are its
-parameters, by keyword. README.md beside this file says how to write one.
+Terms are values: frozen dataclasses, equal if their fields are equal. A number times a term, and a
+sum of terms, is a `Mixture`. A subclass becomes a dataclass without a decorator; its annotated
+attributes are its parameters, by keyword. README.md in this folder explains how to write one.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ if TYPE_CHECKING:
     from segloss.terms.mixture import Mixture
 
 SOFT_LABELS = ("product", "metric")
-"""The kinds of true positives for targets between 0 and 1."""
+"""The definitions of true positives for targets between 0 and 1."""
 
 
 def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Numerator over denominator; 0, with a gradient of 0, where there is nothing to average."""
-    # Added, not filled in: autograd then keeps no mask, which hooks for saved tensors may convert
-    endless = torch.zeros_like(denominator).masked_fill_(denominator.detach() <= 0, torch.inf)
-    return numerator / (denominator + endless)
+    """Returns numerator / denominator; 0, with a gradient of 0, if there is nothing to average."""
+    # Infinity is added, not filled in: autograd then saves no mask, which hooks may convert
+    empty = denominator.detach() <= 0
+    infinity = torch.zeros_like(denominator).masked_fill_(empty, torch.inf)
+    return numerator / (denominator + infinity)
 
 
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Returns the mean over all classes, of the numerators and denominators of each."""
+    """Returns the mean over all classes from the numerator and denominator of each class."""
     return mean(numerator.sum(), denominator.sum())
 
 
@@ -57,11 +58,12 @@ def _as_ratio(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 class AdditiveStatistics(NamedTuple):
-    """The statistics of a term that add up over samples, and the way from sums to its ratio.
+    """The statistics of a term, which add up over samples, and the step to the term's ratio.
 
     Attributes:
-        tensors: The statistics: their sums over all samples are those of the whole batch.
-        finish: From these to the numerator and denominator of each class's mean.
+        tensors: The statistics. The statistics of a batch are the sums over its samples, on
+            whatever ranks they are.
+        finish: The function that turns them into the numerator and denominator of each class.
     """
 
     tensors: list[Tensor]
@@ -70,12 +72,12 @@ class AdditiveStatistics(NamedTuple):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Term:
-    """A term of a compound loss: from the pass's sums to (numerator, denominator) of its mean.
+    """A term of a compound loss: it turns sums into the (numerator, denominator) of a mean.
 
     Attributes:
-        name: What `extra_info` calls it.
-        sums: The sums that it needs: names such as "region" and "squared_error", a `FocalSum` or
-            a `MapSum`. It may be a property.
+        name: The name of the term in `extra_info`.
+        sums: The sums that the term needs: names such as "region" and "squared_error", a
+            `FocalSum` or a `MapSum`. It may be a property.
     """
 
     name: ClassVar[str]
@@ -90,55 +92,56 @@ class Term:
                 "parameters as annotated attributes, such as factor: float = 2.0, and check them "
                 "in __post_init__."
             )
-        bare = [name for name, value in vars(cls).items() if _is_bare(cls, name, value)]
-        if bare:
-            raise TypeError(
-                f"{cls.__name__}.{bare[0]} must be annotated to be a parameter: write "
-                f"{bare[0]}: {type(vars(cls)[bare[0]]).__name__} = {vars(cls)[bare[0]]!r}."
-            )
+        for name, value in vars(cls).items():
+            if _lacks_annotation(cls, name, value):
+                raise TypeError(
+                    f"{cls.__name__}.{name} must be annotated to be a parameter: write "
+                    f"{name}: {type(value).__name__} = {value!r}."
+                )
         if is_list(cls.__dict__.get("sums")):
             cls.sums = check_sums(cls.sums).sums
         dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
-        cls.__setattr__ = _refuse  # type: ignore[assignment, method-assign]
+        cls.__setattr__ = _refuse_assignment  # type: ignore[assignment, method-assign]
         signature = inspect.signature(cls.__init__)
         order = [signature.parameters[name] for name in parameters_of(cls)]
         cls.__signature__ = signature.replace(parameters=order)
 
     def __new__(cls, *values: Any, **parameters: Any) -> Self:
-        """Says which parameters there are, where the dataclass would only say that one is not."""
-        known = parameters_of(cls)
-        takes = f"{cls.__name__} takes {_keywords(known)}"
+        """Returns a new term; an unknown argument raises an error that lists the parameters."""
+        names = parameters_of(cls)
+        keywords = f"only keyword arguments ({', '.join(names)})" if names else "no arguments"
+        takes = f"{cls.__name__} takes {keywords}"
         if values:
             raise TypeError(f"{takes}; got {shown(values[0])} without a keyword.")
         for name in parameters:
-            if name not in known:
-                raise TypeError(f"{takes}; got {name!r}{nearest(name, known)}.")
+            if name not in names:
+                raise TypeError(f"{takes}; got {name!r}{nearest(name, names)}.")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Checks the parameters; a subclass calls it first."""
+        """Checks the parameters. A subclass calls `super().__post_init__()` first."""
 
     def _set(self, **parameters: Any) -> None:
-        """Sets parameters as checked, while the term is made."""
+        """Sets parameters to their checked values, in `__post_init__` only."""
         for name, value in parameters.items():
             object.__setattr__(self, name, value)
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the loss of each cell (sample, class), and its weight in the mean."""
+        """Returns the loss of each cell and its weight in the mean."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no cells of its own: define losses_and_weights(), "
-            "cell_loss() of a RegionTerm, pixels() of a PixelTerm, or components()."
+            f"{type(self).__name__} does not define a loss: write cell_loss() of a RegionTerm, "
+            "pixels() of a PixelTerm, losses_and_weights() or components()."
         )
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """Returns the statistics that add up over samples, on any rank."""
+        """Returns the statistics of this rank's samples, which add up over samples and ranks."""
         losses, weights = self.losses_and_weights(confusion)
         return AdditiveStatistics([(weights * losses).sum(0), weights.sum(0)])
 
     def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator of each class's mean; the ratio of their sums is the term.
+        """Returns the numerator and denominator of each class; the term is the ratio of their sums.
 
-        They are vectors (C,), or scalars where classes can't be told apart.
+        They are vectors (C,), or scalars if the term does not tell classes apart.
         """
         if not isinstance(confusion, SoftConfusion):
             raise TypeError(
@@ -149,70 +152,66 @@ class Term:
         return finish(tensors)
 
     def unreduced(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each cell, (N, C or 1), and 0 where it is left out."""
+        """Returns the loss of each cell, (N, C) or (N, 1); 0 for cells that are left out."""
         losses, weights = self.losses_and_weights(confusion)
         kept = torch.where(weights > 0, losses, torch.zeros_like(losses))
         return kept if kept.ndim == 2 else kept.unsqueeze(1)
 
     @property
     def fits_any_classes(self) -> bool:
-        """True if the term fits any number of classes."""
+        """True if the parameters fit any number of classes."""
         return type(self).check_classes is Term.check_classes
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
-        """Raises ValueError if the term's parameters do not fit so many channels."""
+        """Raises ValueError if the parameters do not fit the number of channels."""
 
     def analytic_form(self) -> AnalyticForm | None:
-        """Returns the term in numbers that a kernel can read, where it has such a form."""
+        """Returns the formula as numbers that a kernel can read; None if it has no such form."""
         return None
 
     def components(self, name: str) -> list[tuple[str, float, Term]]:
-        """Returns the terms that it is made of, with names and coefficients: itself, for most."""
+        """Returns the terms in its sum, as (name, coefficient, term): for most, the term itself."""
         return [(name, 1.0, self)]
 
     def named(self, name: str) -> Mixture:
-        """Returns the term under a name of its own, for mixtures that have two of a kind."""
-        return self._alone().named(name)
+        """Returns the term under another name, for mixtures that have two terms of a kind."""
+        return self._as_mixture().named(name)
 
     def __mul__(self, coefficient: float) -> Mixture:
-        return self._alone() * coefficient
+        return self._as_mixture() * coefficient
 
     __rmul__ = __mul__
 
     def __add__(self, other: Term | Mixture) -> Mixture:
-        return self._alone() + other
+        return self._as_mixture() + other
 
-    def _alone(self) -> Mixture:
-        from segloss.terms.mixture import Mixture  # which is made of terms
+    def _as_mixture(self) -> Mixture:
+        from segloss.terms.mixture import Mixture  # here, because that module imports this one
 
         return Mixture.of(self)
 
     def __repr__(self) -> str:
         fields = parameter_fields(type(self))
-        given = {each.name: getattr(self, each.name) for each in fields}
-        changed = [each.name for each in fields if not is_same(given[each.name], each.default)]
-        written = ", ".join(f"{name}={_as_written(given[name])}" for name in changed)
+        values = {each.name: getattr(self, each.name) for each in fields}
+        changed = [each.name for each in fields if not is_same(values[each.name], each.default)]
+        written = ", ".join(f"{name}={_as_written(values[name])}" for name in changed)
         return f"{type(self).__name__}({written})"
 
 
-def _keywords(names: Sequence[str]) -> str:
-    return f"keyword arguments only, of {', '.join(names)}" if names else "no arguments"
-
-
 def parameter_fields(term_type: type[Term]) -> list[dataclasses.Field[Any]]:
-    """Returns a term's parameters, its own before those that it has from its bases."""
+    """Returns a term's parameters: first those of the class, then those of its base classes."""
     fields = {each.name: each for each in dataclasses.fields(term_type) if each.init}  # type: ignore[arg-type]
     names = [name for base in term_type.__mro__ for name in inspect.get_annotations(base)]
     return [fields[name] for name in dict.fromkeys(names) if name in fields]
 
 
 def parameters_of(term_type: type[Term]) -> list[str]:
-    """Returns the names of the keyword arguments that a term takes."""
+    """Returns the names of a term's parameters, its keyword arguments."""
     return [each.name for each in parameter_fields(term_type)]
 
 
 def is_same(value: Any, default: Any) -> bool:
-    """Returns whether a parameter has its default, whatever it holds."""
+    """Returns whether a parameter equals its default; its type may be any."""
     numbers = (int, float)
     comparable = type(value) is type(default) or (
         isinstance(value, numbers) and isinstance(default, numbers)
@@ -220,17 +219,18 @@ def is_same(value: Any, default: Any) -> bool:
     return value is default or (comparable and bool(value == default))
 
 
-def _is_bare(term_type: type[Term], name: str, value: Any) -> bool:
-    """Returns whether a class attribute is a number or text without an annotation."""
-    plain = isinstance(value, (bool, int, float, str, list, tuple)) and name not in ("name", "sums")
-    own = inspect.get_annotations(term_type)
-    return plain and not name.startswith("_") and name not in own
+def _lacks_annotation(term_type: type[Term], name: str, value: Any) -> bool:
+    """Returns whether a class attribute looks like a parameter, but has no annotation."""
+    if name in ("name", "sums") or name.startswith("_"):
+        return False
+    is_plain = isinstance(value, (bool, int, float, str, list, tuple))
+    return is_plain and name not in inspect.get_annotations(term_type)
 
 
-def _refuse(term: Term, name: str, value: Any) -> None:
+def _refuse_assignment(term: Term, name: str, value: Any) -> None:
     raise dataclasses.FrozenInstanceError(
-        f"cannot assign to {name!r}: a term is a value. Make another one, as in "
-        f"dataclasses.replace(term, {name}={value!r}), and a mixture of it."
+        f"cannot assign to {name!r}: a term can't be changed. Make a new one, as in "
+        f"dataclasses.replace(term, {name}={value!r}), and a new mixture with it."
     )
 
 
@@ -239,49 +239,49 @@ def _as_written(value: Any) -> str:
 
 
 def overrides(term: Term, base: type[Term], names: Sequence[str]) -> bool:
-    """Returns whether a term's class has one of these methods of its own, and not the base's."""
+    """Returns whether the class of a term overrides any of these methods of `base`."""
     return any(getattr(type(term), name) is not getattr(base, name) for name in names)
 
 
 class PixelTerm(Term):
-    """A weighted mean over all pixels of the batch, of what the pass has summed."""
+    """A weighted mean over all pixels of the batch."""
 
     @abstractmethod
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the sums of losses and weights per sample, (N,), or per channel, (N, C)."""
+        """Returns the sums of losses and of weights: (N,), or (N, C) if channels have their own."""
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the mean of each sample (and channel, for sigmoid), and its weight."""
+        """Returns the mean of each sample (and channel, for sigmoid) and its weight."""
         losses, weights = self.pixels(confusion)
         return mean(losses, weights), weights
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """Returns the sums over samples: per channel for sigmoid, of all classes for softmax."""
+        """Returns the sums over samples: (C,) for sigmoid, scalars for softmax."""
         losses, weights = self.pixels(confusion)
         return AdditiveStatistics([losses.sum(0), weights.sum(0)])
 
 
 def pixel_count(confusion: SoftConfusion) -> Tensor:
-    """Returns the sum of the pixels' weights, (N, C), or (N,) where all classes share a pixel."""
+    """Returns the sum of the pixels' weights: (N, C), or (N,) for softmax."""
     return confusion.pixel_weight[:, 0] if confusion.exclusive else confusion.pixel_weight
 
 
 class RegionTerm(Term):
-    """A loss of overlap, computed for each cell of samples and classes.
+    """A loss of regions, computed for each cell, that is, for each (sample, class) pair.
 
     Args:
-        region_reduction: "sample": the mean over all (sample, class) cells; "batch": the sums are
-            pooled over the batch first, and the mean goes over classes; "micro": everything is
-            pooled into one cell.
-        region_classes: The classes to look at (None: all), such as `[1, 2]` for all but the
-            background.
-        region_class_weights: Their weights in the mean, one for each, or None.
-        skip_absent_classes: Whether to leave out cells whose class does not occur in the target.
-        soft_labels: "product": true positives are sums of p g, whose best p for a g of 1/2 is 1;
-            "metric": of min(p, g), whose best p is g itself (Wang et al. 2023), which is what soft
-            targets should get. For targets of 0 and 1 both are the same.
+        region_reduction: "sample": the mean over all cells; "batch": the sums are pooled over the
+            batch first, and the mean is taken over classes; "micro": everything is pooled into one
+            cell.
+        region_classes: The classes that count, such as `[1, 2]` for all but the background; None:
+            all.
+        region_class_weights: Their weights in the mean, one for each class; None: 1 for all.
+        skip_absent_classes: True to leave out cells whose class does not occur in the target.
+        soft_labels: The definition of true positives. "product": sums of p g, for which the best p
+            at g = 1/2 is 1; "metric": sums of min(p, g), for which the best p is g (Wang et al.
+            2023), as soft targets need. For targets of 0 and 1 they are the same.
 
-    Cells whose pixels are all left out are left out too.
+    A cell is left out if all its pixels are left out.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.
@@ -316,29 +316,29 @@ class RegionTerm(Term):
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
-        """The soft confusion counts, or the semimetric's."""
+        """The soft confusion counts, or the sums of the semimetric."""
         return (SEMIMETRIC if self.soft_labels == "metric" else REGION,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each cell, of the shape of the confusion's sums."""
+        """Returns the loss of each cell, (N, C), from sums of the same shape."""
         raise NotImplementedError(f"{type(self).__name__} must define cell_loss().")
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the loss of each cell that is left after pooling, and its weight in the mean."""
+        """Returns the loss of each cell after pooling, and its weight in the mean."""
         return self.pooled_losses_and_weights(self.pooled(confusion))
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the same, of the sums as pooled."""
+        """Returns the loss of each cell and its weight from sums that are pooled already."""
         losses = self.cell_loss(pooled)
         if losses.ndim != 2:
             raise ValueError(
                 f"{type(self).__name__}.cell_loss() must return the loss of each cell, (N, C), got "
-                f"the shape {tuple(losses.shape)}: means over cells are taken afterwards."
+                f"the shape {tuple(losses.shape)}: the mean over cells is taken afterwards."
             )
         return losses, self.cell_weights(pooled)
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """Returns the ratio of each class over its samples, or what is pooled before the term."""
+        """Returns numerators and denominators for "sample", else the sums pooled on this rank."""
         pooled = self.pooled(confusion)
         if self.region_reduction == "sample":
             return AdditiveStatistics(list(self._ratio(pooled)))
@@ -350,7 +350,7 @@ class RegionTerm(Term):
         return AdditiveStatistics(list(pooled.sums.values()), finish)
 
     def _ratio(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Numerators and denominators of each class, or of all where the term has pooled them."""
+        """Returns numerators and denominators: (C,), or scalars if there is one value for all."""
         losses, weights = self.pooled_losses_and_weights(pooled)
         numerator, denominator = (weights * losses).sum(0), weights.sum(0)
         if self.region_reduction == "micro" or len(numerator) < pooled.actual.shape[1]:
@@ -359,16 +359,16 @@ class RegionTerm(Term):
 
     @property
     def fits_any_classes(self) -> bool:
-        """Whether `check_classes` has nothing to check."""
-        own = type(self).check_classes is RegionTerm.check_classes
-        return own and self.reduction.fits_any_classes
+        """True if `check_classes` has nothing to check."""
+        is_inherited = type(self).check_classes is RegionTerm.check_classes
+        return is_inherited and self.reduction.fits_any_classes
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
-        """Raises ValueError if the classes and their weights do not fit so many channels."""
+        """Raises ValueError if the classes and their weights do not fit the number of channels."""
         self.reduction.check_classes(channels)
 
     def pooled(self, confusion: SoftConfusion) -> SoftConfusion:
-        """Returns the sums of the selected classes, pooled as the reduction says."""
+        """Returns the sums of the selected classes, pooled according to `region_reduction`."""
         if not (self.reduction.pooled == "sample" and self.region_classes is None):
             rows = [row for each in (COUNTS, *self.sums) for row in each.rows]
             confusion = confusion.only([row.key for row in rows])
@@ -377,7 +377,7 @@ class RegionTerm(Term):
         return self.reduction.pool(confusion)
 
     def cell_weights(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the weight of each cell that is left after pooling: 0 where it is left out."""
+        """Returns the weight of each cell after pooling; 0 for cells that are left out."""
         return self.reduction.cell_weights(confusion)
 
 

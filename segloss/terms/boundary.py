@@ -1,4 +1,4 @@
-"""The boundary term: distances to the true boundary, which the data loader computes."""
+"""The boundary term. It needs distances to the true boundary, which the data loader computes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Boundary(RegionTerm):
 
     .. math:: \frac{\sum w\,p\,d}{\sum w}
 
-    where d is negative inside of the true region, so the loss is too for good predictions: its
-    least value is the mean of the negative distances. It knows no classes that are absent, whose
-    map is 0. Beside another region term, with a coefficient that grows over the epochs, it moves
-    the boundary.
+    where d is negative inside the true region. So the loss of a good prediction is negative too:
+    its least value is the sum of w d over the true region divided by the sum of w. A class that is
+    absent has a map of 0, and adds nothing to the loss. Use the term with another region term, and
+    let its coefficient grow over the epochs: it then moves the boundary.
 
     Args:
-        map_key: The key of the map in `gt_batch`, (N, C, *spatial), which
-            `segloss.maps.SignedDistanceMap` makes.
-        **region: How the cells are averaged; see `RegionTerm`.
+        map_key: The key of the map in `gt_batch`, (N, C, *spatial), as
+            `segloss.maps.SignedDistanceMap` computes it.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Kervadec, Bouchtiba, Desrosiers, Granger, Dolz, Ben Ayed, "Boundary loss for highly
     unbalanced segmentation" (2019).
@@ -52,9 +52,9 @@ class Boundary(RegionTerm):
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
-        """The map's sums."""
+        """The sums of the map."""
         return (self.sum,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the mean of p d of each cell."""
+        """Returns the mean of p d over each cell's pixels."""
         return mean(confusion[self.sum.hit], confusion.pixel_weight)

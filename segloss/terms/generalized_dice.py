@@ -1,4 +1,4 @@
-"""The generalised Dice term: classes weighted by their size, added up before the division."""
+"""The generalised Dice term: classes are weighted by size, and added up before the division."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ class GeneralizedDice(RegionTerm):
         = \frac{\sum_c v_c (FP_c + FN_c)}{\sum_c v_c (2\,TP_c + FP_c + FN_c) + s},
         \quad v_c = \left(\sum g_c\right)^{-2}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. There is one value
-    for each sample, or for the batch where it is pooled. A class that is absent gets the largest
-    weight of those present, and no infinite one.
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0. There is one value for
+    each sample, or one for the batch if it is pooled. A class that is absent gets the largest
+    weight of the classes that are present, instead of an infinite one.
 
     Args:
-        weight_type: "square" for the weights above, "simple" for their roots, or "uniform".
+        weight_type: "square" for the weights above, "simple" for their square roots, or "uniform"
+            for 1.
         smooth: The smoothing s, at least 0, on the scale of the weighted sums.
-        **region: How the cells are averaged; see `RegionTerm`. `region_class_weights` multiply
-            the weights.
+        **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
+            multiply the weights v.
 
     Source: Sudre, Li, Vercauteren, Ourselin, Cardoso, "Generalised Dice overlap as a deep learning
     loss function for highly unbalanced segmentations" (2017).
@@ -51,16 +52,18 @@ class GeneralizedDice(RegionTerm):
         self._set(smooth=check_number("smooth", self.smooth))
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the loss of each sample, (N, 1), and 1, or 0 where all is left out."""
-        kept = (self.cell_weights(pooled) > 0).any(1, keepdim=True)
-        return self.cell_loss(pooled), kept.to(pooled.actual)
+        """Returns the loss of each sample, (N, 1), and its weight: 1, or 0 if all is left out."""
+        included = (self.cell_weights(pooled) > 0).any(1, keepdim=True)
+        return self.cell_loss(pooled), included.to(pooled.actual)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the loss of each sample, (N, 1)."""
         weights = self.cell_weights(confusion) * self._size_weights(confusion.actual)
-        wrong = confusion.false_positive + confusion.false_negative
-        whole = wrong.add(confusion.true_positive, alpha=2)
-        numerator, denominator = ((weights * part).sum(1, keepdim=True) for part in (wrong, whole))
+        errors = confusion.false_positive + confusion.false_negative
+        total = errors.add(confusion.true_positive, alpha=2)
+        numerator, denominator = (
+            (weights * values).sum(1, keepdim=True) for values in (errors, total)
+        )
         return mean(numerator, denominator + self.smooth)
 
     def _size_weights(self, actual: Tensor) -> Tensor:

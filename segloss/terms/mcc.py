@@ -1,4 +1,4 @@
-"""The term of Matthews' correlation coefficient, which true negatives count in."""
+"""The term of Matthews' correlation coefficient, in which true negatives count."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ class MCC(RegionTerm):
 
     .. math:: 1 - \frac{TP\,TN - FP\,FN}{\sqrt{(TP + FP)(TP + FN)(TN + FP)(TN + FN)}}
 
-    in [0, 2]: 0 for a perfect prediction, 1 for one that says nothing, 2 for the inverse. Where the
-    denominator is 0, as for a class that is absent, or everywhere, there is no correlation to
-    improve: 0 without an error and 1 with one, without a gradient; `skip_absent_classes` leaves
-    absent ones out.
+    in [0, 2]: 0 for a perfect prediction, 1 for an uninformative one, 2 for the inverse. The
+    denominator is 0 if a class is absent, or covers all pixels. Then the loss is 0 without errors
+    and 1 with errors, and has no gradient; `skip_absent_classes` leaves out absent classes.
 
     Args:
-        eps: What is added to each of the four counts, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        eps: The number that is added to each of the four counts, at least 0.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
     networks" (2021).

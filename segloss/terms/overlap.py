@@ -1,4 +1,4 @@
-"""Terms of overlap: the share of errors in a weighted sum of hits and errors, in some shape."""
+"""Terms of overlap: functions of the share of errors in a weighted sum of hits and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Weights(NamedTuple):
-    """The weights of an overlap's parts."""
+    """The weights of the three counts in an `Overlap`."""
 
     true_positive: float
     false_positive: float
@@ -35,16 +35,17 @@ class Weights(NamedTuple):
 
 
 class Overlap(RegionTerm):
-    r"""One minus a score of overlap, written without a difference of large numbers.
+    r"""One minus an overlap score, written without a difference of nearly equal numbers.
 
     .. math:: \frac{f\,FP + m\,FN}{h\,TP + f\,FP + m\,FN + s}
 
     in [0, 1]: 0 for a perfect prediction, and for a cell with neither prediction nor target. A
-    subclass names the weights h, f, m, and may give the loss an `exponent`, or another `shape`.
+    cell is one (sample, class) pair. A subclass defines the weights h, f, m, and may define an
+    `exponent` or another `shape`.
 
     Args:
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
     """
 
     smooth: float = 0.0
@@ -63,25 +64,26 @@ class Overlap(RegionTerm):
         """Returns the weights of true positives, false positives and false negatives."""
 
     def shape(self, loss: Tensor) -> Tensor:
-        """Returns the loss of a cell from its ratio, 0 for a perfect one: a power."""
+        """Returns the loss of each cell from its ratio, by default a power of it; 0 must give 0."""
         return power(loss, self.exponent)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the loss of each cell."""
-        hit, extra, missed = self.weights()
-        wrong = torch.add(
-            _times(confusion.false_positive, extra), confusion.false_negative, alpha=missed
+        of_tp, of_fp, of_fn = self.weights()
+        errors = torch.add(
+            _times(confusion.false_positive, of_fp), confusion.false_negative, alpha=of_fn
         )
-        whole = torch.add(wrong, confusion.true_positive, alpha=hit)
-        return self.shape(mean(wrong, whole + self.smooth if self.smooth > 0 else whole))
+        total = torch.add(errors, confusion.true_positive, alpha=of_tp)
+        return self.shape(mean(errors, total + self.smooth if self.smooth > 0 else total))
 
     def analytic_form(self) -> OverlapRatio | None:
-        """Returns the ratio's numbers, unless a subclass has changed what is computed of it."""
+        """Returns the numbers in the ratio; None if a subclass changes the formula."""
         if overrides(self, Overlap, _FORMULA):
             return None
-        hit, extra, missed = (row.key for row in self.sums[0].rows)
-        numbers = (self.weights(), self.smooth, self.exponent)
-        return OverlapRatio((hit, extra, missed), *numbers, self.reduction)
+        tp, fp, fn = (row.key for row in self.sums[0].rows)
+        return OverlapRatio(
+            (tp, fp, fn), self.weights(), self.smooth, self.exponent, self.reduction
+        )
 
 
 _FORMULA = (
@@ -95,7 +97,7 @@ _FORMULA = (
     "statistics",
     "__call__",
 )
-"""The methods that say what an overlap is, beside its numbers."""
+"""The methods that define the formula of an `Overlap`, except for its numbers."""
 
 
 class Dice(Overlap):
@@ -103,12 +105,12 @@ class Dice(Overlap):
 
     .. math:: 1 - \frac{2\,TP + s}{\sum p + \sum g + s} = \frac{FP + FN}{2\,TP + FP + FN + s}
 
-    in [0, 1): 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+    in [0, 1): 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
-        smooth: The smoothing s, at least 0. With 0, a cell with neither prediction nor target
-            is perfect.
-        **region: How the cells are averaged; see `RegionTerm`.
+        smooth: The smoothing s, at least 0. A cell with neither prediction nor target has a loss of
+            0, even without smoothing.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
     `soft_labels="metric"`, Wang, Popordanoska, Bertels, Lemmens, Blaschko, "Dice semimetric
@@ -125,22 +127,22 @@ class Dice(Overlap):
     smooth: float = 1.0
 
     def weights(self) -> Weights:
-        """2, 1, 1."""
+        """Returns 2, 1, 1."""
         return Weights(2.0, 1.0, 1.0)
 
 
 class LogDice(Dice):
-    r"""Logarithm of the Dice score, negated, to a power.
+    r"""Negative logarithm of the Dice score, to a power.
 
     .. math:: \left(-\log \frac{2\,TP + s}{\sum p + \sum g + s}\right)^\gamma
 
-    in [0, inf): 0 for a perfect prediction. Small structures that are missed cost more than with
-    `Dice`; nothing hit costs :math:`\log(1 + (FP + FN) / s)`, which is infinite without smoothing.
+    in [0, inf): 0 for a perfect prediction. Missed small structures cost more than with `Dice`. If
+    nothing is hit, the logarithm is :math:`-\log(1 + (FP + FN) / s)`, infinite without smoothing.
 
     Args:
         smooth: The smoothing s, above 0.
         gamma: The exponent, above 0; 0.3 in the source.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
     for highly unbalanced object sizes" (2018).
@@ -161,7 +163,7 @@ class LogDice(Dice):
         self._set(gamma=check_number("gamma", self.gamma, open_low=True))
 
     def shape(self, loss: Tensor) -> Tensor:
-        """-log(1 - loss), to the power of gamma."""
+        """Returns -log(1 - loss), to the power of gamma."""
         return power(-torch.log1p(-loss), self.gamma)
 
 
@@ -173,8 +175,8 @@ class LogCoshDice(Dice):
     in [0, 0.434): 0 for a perfect prediction.
 
     Args:
-        smooth: The Dice loss's smoothing, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        smooth: The smoothing of the Dice loss, at least 0.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
 
@@ -188,7 +190,7 @@ class LogCoshDice(Dice):
     name = "log_cosh_dice"
 
     def shape(self, loss: Tensor) -> Tensor:
-        """Log cosh, as log(1 + 2 sinh(x / 2)^2), which keeps the digits of small losses."""
+        """Returns log cosh as log(1 + 2 sinh(x / 2)^2), which is accurate for small losses."""
         return torch.log1p(2 * torch.sinh(loss / 2).square())
 
 
@@ -198,11 +200,11 @@ class SquaredDice(RegionTerm):
     .. math:: 1 - \frac{2\,TP + s}{\sum p^2 + \sum g^2 + s}
         = \frac{\sum (p - g)^2}{2\,TP + \sum (p - g)^2 + s}
 
-    in [0, 1): 0 for a perfect prediction, of soft targets too, whatever `soft_labels` says.
+    in [0, 1): 0 for a perfect prediction, also for soft targets, with either `soft_labels`.
 
     Args:
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
 
@@ -232,11 +234,11 @@ class Jaccard(Overlap):
 
     .. math:: 1 - \frac{TP + s}{TP + FP + FN + s} = \frac{FP + FN}{TP + FP + FN + s}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
     segmentation" (2016); with `soft_labels="metric"`, Wang, Ning, Blaschko, "Jaccard metric
@@ -252,7 +254,7 @@ class Jaccard(Overlap):
     name = "jaccard"
 
     def weights(self) -> Weights:
-        """1, 1, 1."""
+        """Returns 1, 1, 1."""
         return Weights(1.0, 1.0, 1.0)
 
 
@@ -262,13 +264,13 @@ class Tversky(Overlap):
     .. math:: 1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}
         = \frac{\alpha FP + \beta FN}{TP + \alpha FP + \beta FN + s}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0.
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
     fully convolutional deep networks" (2017).
@@ -291,7 +293,7 @@ class Tversky(Overlap):
             raise ValueError("Tversky's alpha and beta must not both be 0.")
 
     def weights(self) -> Weights:
-        """1, alpha, beta."""
+        """Returns 1, alpha, beta."""
         return Weights(1.0, self.alpha, self.beta)
 
 
@@ -300,18 +302,18 @@ class FocalTversky(Tversky):
 
     .. math:: \left(1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}\right)^\gamma
 
-    in [0, 1]: 1 where nothing is hit, and s is 0. Where the Tversky loss is exactly 0, value and
-    gradient are 0.
+    in [0, 1]: 1 if nothing is hit and s is 0. Value and gradient are 0 where the Tversky loss is
+    exactly 0.
 
     Args:
         gamma: The exponent, above 0. Below 1 it steepens the loss near a perfect prediction.
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
-    lesion segmentation" (2019), whose gamma of 4/3 is the exponent's inverse, 0.75 here.
+    lesion segmentation" (2019), whose gamma is the inverse of the exponent: its 4/3 is 0.75 here.
 
     Example:
         >>> import torch
@@ -329,7 +331,7 @@ class FocalTversky(Tversky):
 
     @property
     def exponent(self) -> float:
-        """Gamma."""
+        """The exponent gamma."""
         return self.gamma
 
 
@@ -338,13 +340,13 @@ class FBeta(Overlap):
 
     .. math:: 1 - \frac{(1 + \beta^2) TP + s}{(1 + \beta^2) TP + FP + \beta^2 FN + s}
 
-    in [0, 1]: 0 for a perfect prediction; 1 where nothing is hit, and s is 0. It is the Dice loss
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0. It is the Dice loss
     for beta = 1, and the Tversky loss with alpha = 1 / (1 + beta^2) and beta = 1 - alpha.
 
     Args:
-        beta: How much more recall counts than precision, above 0.
+        beta: The importance of recall relative to precision, above 0.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).
 
@@ -363,12 +365,12 @@ class FBeta(Overlap):
         self._set(beta=check_number("beta", self.beta, open_low=True))
 
     def weights(self) -> Weights:
-        """1 + beta^2, 1, beta^2."""
+        """Returns 1 + beta^2, 1, beta^2."""
         return Weights(1 + self.beta**2, 1.0, self.beta**2)
 
 
 def power(loss: Tensor, gamma: float) -> Tensor:
-    """Returns a power of a loss of at least 0; at 0 its value and slope are 0."""
+    """Returns a loss of at least 0 to the power of gamma; at 0, value and gradient are 0."""
     if gamma == 1:
         return loss
     perfect = (loss.detach() <= 0).to(loss.dtype)

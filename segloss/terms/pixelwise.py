@@ -17,46 +17,46 @@ from segloss.terms.base import PixelTerm, Term, overrides, pixel_count
 __all__ = ["CrossEntropy", "Focal", "Poly1"]
 
 _FORMULA = ("pixels", "sums", "losses_and_weights", "statistics", "__call__")
-"""The methods that say what a mean over pixels is."""
+"""The methods that define the formula of a mean over pixels."""
 
 
 class CrossEntropy(PixelTerm):
-    r"""Cross-entropy, binary for sigmoid, as one weighted mean over all pixels of the batch.
+    r"""Cross-entropy (binary for sigmoid), as one weighted mean over all pixels of the batch.
 
     .. math:: \frac{\sum w\,\mathrm{ce}}{\sum w}
 
-    in [0, inf): 0 for a perfect prediction. Class weights, `pos_weight` and label smoothing are
-    included: the pass has taken the sums.
+    in [0, inf): 0 for a perfect prediction. The sums include class weights, `pos_weight` and label
+    smoothing.
     """
 
     name = "cross_entropy"
     sums = (CROSS_ENTROPY,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the cross-entropy, and the normaliser of its mean."""
+        """Returns the sum of the cross-entropy and the normaliser of its mean."""
         return confusion.cross_entropy, confusion.weight
 
     def analytic_form(self) -> PixelMean | None:
-        """Returns the two rows, unless a subclass has changed what is computed of them."""
+        """Returns the keys of both sums; None if a subclass changes the formula."""
         if overrides(self, CrossEntropy, _FORMULA):
             return None
         return PixelMean("cross_entropy", "weight")
 
 
 class Focal(PixelTerm):
-    r"""Focal loss: cross-entropy in which pixels count the less, the better they are predicted.
+    r"""Focal loss: cross-entropy in which well-predicted pixels count less.
 
     .. math:: \frac{\sum w\,\alpha_y (1 - p_y)^\gamma (-\log p_y)}{\sum w}
 
-    in [0, inf): 0 for a perfect prediction; the cross-entropy for gamma = 0. y is the class of a
-    pixel: with softmax its label, with sigmoid foreground or background of each channel. Soft
-    targets count as a mean of both. Class weights and label smoothing are the cross-entropy's
-    alone.
+    in [0, inf): 0 for a perfect prediction; equal to cross-entropy for gamma = 0. y is the class of
+    a pixel: its label for softmax, foreground or background of each channel for sigmoid. For a soft
+    target, the loss is the mean over the classes, weighted by the target. Class weights and label
+    smoothing apply only to the cross-entropy.
 
     Args:
         gamma: The exponent, at least 0.
-        alpha: The weights. For sigmoid a number in [0, 1], the foreground's (the background gets
-            1 - alpha), or both as [background, foreground]; for softmax one weight per class.
+        alpha: The weights. For sigmoid, the foreground's weight in [0, 1] (the background gets
+            1 - alpha), or both as [background, foreground]; for softmax, one weight per class.
             None: 1 for all.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
@@ -86,11 +86,11 @@ class Focal(PixelTerm):
         return (self.sum,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the focal losses, and the pixels' weights."""
+        """Returns the sums of the focal losses and of the pixels' weights."""
         return confusion[self.sum], pixel_count(confusion)
 
     def analytic_form(self) -> PixelMean | None:
-        """Returns the two rows, unless a subclass has changed what is computed of them."""
+        """Returns the keys of both sums; None if a subclass changes the formula."""
         if overrides(self, Focal, _FORMULA):
             return None
         return PixelMean(self.sum.name, "pixel_weight")
@@ -101,7 +101,7 @@ class Focal(PixelTerm):
         return len(self.sum.alpha) == 1
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
-        """Raises ValueError if alpha does not fit so many channels."""
+        """Raises ValueError if alpha does not fit the number of channels."""
         sides, given = 2 if activation == "sigmoid" else channels, len(self.sum.alpha)
         if given not in (1, sides):
             each = "background and foreground" if activation == "sigmoid" else "each class"
@@ -112,11 +112,11 @@ class Focal(PixelTerm):
 
 
 class MissedProbability(PixelTerm):
-    r"""The mean of the probability that pixels do not give to their class.
+    r"""The mean probability that is missing from the true class of a pixel.
 
     .. math:: \frac{\sum w (1 - p_y)}{\sum w}
 
-    in [0, 1]: 0 for a perfect prediction. It is half of the mean absolute error of softmax.
+    in [0, 1]: 0 for a perfect prediction. For softmax it is half of the mean absolute error.
 
     Source: Ghosh, Kumar, Sastry, "Robust loss functions under label noise for deep neural
     networks" (2017).
@@ -126,7 +126,7 @@ class MissedProbability(PixelTerm):
     sums = (REGION,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the missed probability of the label (softmax) or of both classes (sigmoid)."""
+        """Returns the sums of 1 - p_y, and of the pixels' weights."""
         missed = confusion.false_negative
         if confusion.exclusive:
             return missed.sum(1), pixel_count(confusion)
@@ -134,12 +134,12 @@ class MissedProbability(PixelTerm):
 
 
 class Poly1(Term):
-    r"""Poly-1 loss: cross-entropy with another weight for the first term of its series.
+    r"""Poly-1 loss: cross-entropy with a changed weight of the first term of its series.
 
     .. math:: \overline{\mathrm{CE}} + \epsilon\,\overline{1 - p_y}
 
-    in [0, inf) for epsilon of at least 0: 0 for a perfect prediction. It is made of two terms,
-    "poly1_cross_entropy" and "poly1_missed_probability".
+    in [0, inf): 0 for a perfect prediction. It is the sum of two terms, "poly1_cross_entropy" and
+    "poly1_missed_probability".
 
     Args:
         epsilon: The weight of the second term, at least 0.

@@ -1,4 +1,4 @@
-"""Terms of region size: how far the predicted shares of the classes are from the true ones."""
+"""Terms of region size: differences between the predicted and the true shares of the classes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class RegionSizeL1(RegionTerm):
 
     .. math:: \left| \frac{\sum p}{\sum 1} - \frac{\sum g}{\sum 1} \right|
 
-    in [0, 1]: 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy.
+    in [0, 1]: 0 for equal sizes, whatever the shapes, so combine it with cross-entropy.
 
     Args:
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
     biases of segmentation losses" (2022).
@@ -34,24 +34,24 @@ class RegionSizeL1(RegionTerm):
     name = "region_size_l1"
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the difference of the shares of each cell."""
+        """Returns the absolute difference of the shares in each cell."""
         difference = confusion.false_positive - confusion.false_negative
         return mean(difference.abs(), confusion.pixel_weight)
 
 
 class RegionSizeKL(RegionTerm):
-    r"""Divergence of the predicted shares of the classes from the true ones.
+    r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
 
     .. math:: \sum_c y_c \log \frac{y_c}{\hat y_c}, \quad y_c = \frac{\sum g_c}{\sum 1},
         \quad \hat y_c = \frac{\sum p_c}{\sum 1}
 
-    in [0, inf): 0 where sizes agree, whatever the shapes, so it goes beside a cross-entropy. With
-    softmax there is one value for each sample, a sum over its classes (where some are selected,
-    :math:`\hat y_c - y_c` is added to each, which keeps it at least 0); with sigmoid one for each
-    channel, against its background.
+    in [0, inf): 0 for equal sizes, whatever the shapes, so combine it with cross-entropy. For
+    softmax there is one value for each sample, the sum over its classes. To keep it at least 0 when
+    only some classes are selected, :math:`\hat y_c - y_c` is added for each. For sigmoid there is
+    one value for each channel, with its background as the second class.
 
     Args:
-        **region: How the cells are averaged; see `RegionTerm`. With softmax,
+        **region: The arguments of `RegionTerm`, for the mean over cells. For softmax,
             `region_class_weights` weight the sum.
 
     Source: Liu, Dolz, Galdran, Kobbi, Ben Ayed, "Do we really need Dice? The hidden region-size
@@ -67,32 +67,36 @@ class RegionSizeKL(RegionTerm):
     name = "region_size_kl"
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the divergences of samples, (N, 1), with softmax, of channels with sigmoid."""
+        """Returns the divergences and weights: (N, 1) for softmax, (N, C) for sigmoid."""
         losses, weights = super().pooled_losses_and_weights(pooled)
         if not pooled.exclusive:
             return losses, weights
-        kept = (weights > 0).any(1, keepdim=True)
-        return (losses * weights).sum(1, keepdim=True), kept.to(weights)
+        included = (weights > 0).any(1, keepdim=True)
+        return (losses * weights).sum(1, keepdim=True), included.to(weights)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the part of each cell."""
+        """Returns the addend of each cell (sample, class); for sigmoid, with its background."""
         difference = confusion.false_positive - confusion.false_negative
-        part = _divergence(confusion.actual, confusion.predicted, difference)
+        divergence = _divergence(confusion.actual, confusion.predicted, difference)
         if not confusion.exclusive:
-            absent = confusion.pixel_weight - confusion.actual
-            missed = confusion.true_negative + confusion.false_negative
-            part = part + _divergence(absent, missed, -difference)
-        return mean(part, confusion.pixel_weight)
+            actual_background = confusion.pixel_weight - confusion.actual
+            predicted_background = confusion.true_negative + confusion.false_negative
+            divergence = divergence + _divergence(
+                actual_background, predicted_background, -difference
+            )
+        return mean(divergence, confusion.pixel_weight)
 
 
 def _divergence(actual: Tensor, predicted: Tensor, difference: Tensor) -> Tensor:
     """Returns the divergence y log(y / (y + d)) + d, at least 0; d where y is 0.
 
-    Near d = 0 it takes its digits from the difference, far from it from what is predicted.
+    For accuracy, log((y + d) / y) is computed from d where d / y > -0.5, and from the predicted sum
+    elsewhere.
     """
     ratio = mean(difference, actual)
     near = ratio > -0.5
-    close = torch.log1p(ratio.masked_fill(~near, 0))
+    log_near = torch.log1p(ratio.masked_fill(~near, 0))
     least = torch.finfo(predicted.dtype).tiny
-    far = (predicted.clamp(min=least) / actual.masked_fill(near, 1)).masked_fill(near, 1).log()
-    return difference - actual * (close + far)
+    far_ratio = predicted.clamp(min=least) / actual.masked_fill(near, 1)
+    log_far = far_ratio.masked_fill(near, 1).log()
+    return difference - actual * (log_near + log_far)

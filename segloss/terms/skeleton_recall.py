@@ -1,4 +1,4 @@
-"""The skeleton recall term: thin structures stay connected."""
+"""The skeleton recall term, which keeps thin structures connected."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class SkeletonRecall(RegionTerm):
 
     .. math:: 1 - \frac{\sum w\,p\,k + s}{\sum w\,k + s} = \frac{\sum w (1 - p) k}{\sum w\,k + s}
 
-    in [0, 1]: 0 where all of the skeleton k is predicted, and where there is none. It keeps thin
-    structures connected, and goes beside a loss that punishes false positives.
+    in [0, 1]: 0 if the whole skeleton k is predicted, or if there is none. It keeps thin structures
+    connected; combine it with a loss that penalises false positives.
 
     Args:
-        map_key: The key of the skeletons in `gt_batch`, (N, C, *spatial), which
-            `segloss.maps.SkeletonMap` makes.
+        map_key: The key of the skeletons in `gt_batch`, (N, C, *spatial), as
+            `segloss.maps.SkeletonMap` computes them.
         smooth: The smoothing s, at least 0.
-        **region: How the cells are averaged; see `RegionTerm`.
+        **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Kirchhoff, Rokuss, Roy, Kovacs, Ulrich, Wald, Zenk, Vollmuth, Kleesiek, Isensee,
     Maier-Hein, "Skeleton recall loss for connectivity conserving and resource efficient
@@ -54,9 +54,9 @@ class SkeletonRecall(RegionTerm):
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
-        """The map's sums."""
+        """The sums of the map."""
         return (self.sum,)
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the missed part of each cell's skeleton."""
+        """Returns the missed share of the skeleton in each cell, a (sample, class) pair."""
         return mean(confusion[self.sum.missed], confusion[self.sum.total] + self.smooth)

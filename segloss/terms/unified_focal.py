@@ -1,4 +1,4 @@
-"""The unified focal term: a focal loss and a focal Tversky loss, of rare classes and the others."""
+"""The unified focal term: an asymmetric focal loss plus an asymmetric focal Tversky loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["UnifiedFocal"]
 
 
 class AsymmetricFocal(PixelTerm):
-    r"""Focal loss that spares the background alone.
+    r"""Focal loss that reduces the weight of well-predicted pixels only in the background.
 
     .. math:: \frac{1}{\sum w} \left( \sum_{y > 0} w\,\delta (-\log p_y)
         + \sum_{y = 0} w (1 - \delta) (1 - p_y)^\gamma (-\log p_y) \right)
@@ -48,24 +48,24 @@ class AsymmetricFocal(PixelTerm):
         return (self.sum,)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the focal losses, and the pixels' weights."""
+        """Returns the sums of the focal losses and of the pixels' weights."""
         return confusion[self.sum], pixel_count(confusion)
 
 
 class AsymmetricFocalTversky(RegionTerm):
-    r"""Tversky loss, steeper near a perfect prediction for all classes but the background.
+    r"""Tversky loss that is steeper near a perfect prediction, except for the background.
 
     .. math:: T_0 \text{ and } T_c^{1 - \gamma}, \quad
         T = \frac{(1 - \delta) FP + \delta FN}{TP + (1 - \delta) FP + \delta FN}
 
-    in [0, 1]: 0 for a perfect prediction. With softmax class 0 is the background; a sigmoid
-    channel's value is the mean of its background's and its foreground's.
+    in [0, 1]: 0 for a perfect prediction. For softmax, T_0 is the background's, class 0. For a
+    sigmoid channel, the loss is the mean over its background and its foreground.
 
     Args:
         delta: The weight of false negatives, in [0, 1].
-        gamma: What the exponent is less than 1, in [0, 1].
-        **region: How the cells are averaged; see `RegionTerm`. "micro" would mix background and
-            foreground.
+        gamma: The number that is subtracted from the exponent of 1, in [0, 1).
+        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" is an error,
+            because it would mix background and foreground.
 
     Source: see `UnifiedFocal`.
     """
@@ -90,20 +90,20 @@ class AsymmetricFocalTversky(RegionTerm):
             )
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each cell."""
+        """Returns the loss of each cell (sample, class)."""
         tp, fp, fn = confusion.true_positive, confusion.false_positive, confusion.false_negative
         foreground = self._tversky(tp, fp, fn)
         if not confusion.exclusive:
             background = self._tversky(confusion.true_negative, fn, fp)
             return (power(foreground, 1 - self.gamma) + background) / 2
         classes = self.region_classes or range(foreground.shape[1])
-        places = tuple(float(c == 0) for c in classes)
-        is_background = on_device(places, foreground.device, torch.bool)
+        flags = tuple(float(label == 0) for label in classes)
+        is_background = on_device(flags, foreground.device, torch.bool)
         return torch.where(is_background, foreground, power(foreground, 1 - self.gamma))
 
     def _tversky(self, tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-        wrong = (1 - self.delta) * fp + self.delta * fn
-        return mean(wrong, tp + wrong)
+        errors = (1 - self.delta) * fp + self.delta * fn
+        return mean(errors, tp + errors)
 
 
 class UnifiedFocal(RegionTerm):
@@ -111,15 +111,16 @@ class UnifiedFocal(RegionTerm):
 
     .. math:: \lambda\,\mathrm{AsymmetricFocal} + (1 - \lambda)\,\mathrm{AsymmetricFocalTversky}
 
-    in [0, inf): 0 for a perfect prediction. It is made of these two terms, named
+    in [0, inf): 0 for a perfect prediction. It is the sum of these two terms, which are named
     "unified_focal_pixels" and "unified_focal_tversky".
 
     Args:
         weight: Lambda, in [0, 1].
-        delta: The weight of the foreground's pixels, and of false negatives, in [0, 1].
-        gamma: How far background pixels are suppressed, and the foreground's regions enhanced, in
-            [0, 1].
-        **region: How the cells of the second term are averaged; see `RegionTerm`.
+        delta: The weight of foreground pixels, and of false negatives, in [0, 1].
+        gamma: The exponent of the first term, and the number that the second subtracts from its
+            exponent of 1, in [0, 1). Larger values suppress background pixels more, and enhance
+            the foreground's regions more.
+        **region: The arguments of `RegionTerm`, for the mean over the cells of the second term.
 
     Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
     cross-entropy-based losses to handle class imbalanced medical image segmentation" (2022).
@@ -139,14 +140,14 @@ class UnifiedFocal(RegionTerm):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set(weight=check_number("weight", self.weight, 0, 1))
-        self.components(self.name)  # which check the rest
+        self.components(self.name)  # its terms check the other parameters
 
     def components(self, name: str) -> list[tuple[str, float, Term]]:
         """Returns the two terms."""
         region = {each.name: getattr(self, each.name) for each in fields(RegionTerm) if each.init}
         tversky = AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma, **region)
-        pixelwise = AsymmetricFocal(delta=self.delta, gamma=self.gamma)
+        focal = AsymmetricFocal(delta=self.delta, gamma=self.gamma)
         return [
-            (f"{name}_pixels", self.weight, pixelwise),
+            (f"{name}_pixels", self.weight, focal),
             (f"{name}_tversky", 1 - self.weight, tversky),
         ]

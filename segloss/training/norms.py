@@ -1,4 +1,7 @@
-"""The norms of losses, as averages over training batches on all ranks."""
+"""Computes the norms of losses, as averages over training batches on all ranks.
+
+The losses accumulate the averages (`Loss.update_norm`); each trainer's folder provides the batches.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from segloss.foundation.distributed import all_reduce_sum, world_size
 from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 
-MAX_SAMPLES, MIN_SAMPLES = 1000, 0
-"""The number of samples that is taken by default."""
+_MAX_SAMPLES, _MIN_SAMPLES = 1000, 0
+"""The default limits on the number of samples."""
 
 
 def compute_norms(
@@ -29,25 +32,26 @@ def compute_norms(
 ) -> int:
     """Sets the norms of losses to their averages over batches, on all ranks together.
 
-    Each rank takes its own batches, always whole, until it has its share of `max_samples`;
-    then the ranks, which must all call this, combine their averages. Gradients are off, for
-    the computation of the batches too.
+    Each rank reads its own batches, and each batch in full, until it has its share of
+    `max_samples`; then the ranks, which must all call this function, combine their averages.
+    Gradients are off, also while the batches are computed.
 
     Args:
-        losses: One loss, or several, whose norms are forgotten first.
+        losses: One loss, or several; their earlier norms are discarded first.
         batches: Pairs of pred_batch and gt_batch, such as `((model(x), y) for x, y in loader)`.
-        max_samples: The number of samples of all ranks to take, at least 1. None: as the losses'
-            `normalization_params` say, or 1000.
-        min_samples: The least number of samples. None: as the losses'
-            `normalization_params` say, or 0.
-        on_samples: Called with the number of samples after each batch, to show progress.
+        max_samples: The number of samples to use, over all ranks, at least 1. None: from the
+            losses' `normalization_params`, or 1000.
+        min_samples: The least number of samples. None: from the losses' `normalization_params`,
+            or 0.
+        on_samples: A function that is called with the number of samples after each batch, to show
+            progress.
 
     Returns:
-        The number of samples, of all ranks.
+        The number of samples, over all ranks.
 
     Raises:
-        TypeError, ValueError: A number is wrong, too few samples came, or a loss can't be
-            normalised over them. The norms are 1 then.
+        TypeError, ValueError: A number is wrong, there are too few samples, or a loss can't be
+            normalised over them. All norms are 1 then.
 
     Example:
         >>> from segloss import LossWrapper
@@ -56,81 +60,84 @@ def compute_norms(
         >>> compute_norms(loss, batches), loss.norm.item()
         (4, 3.0)
     """
-    each = _each(losses)
-    most, least = sample_limits(each, max_samples, min_samples)
+    loss_list = _as_losses(losses)
+    max_samples, min_samples = sample_limits(loss_list, max_samples, min_samples)
     try:
-        for loss in each:
+        for loss in loss_list:
             loss.reset_norm()
-        seen = _updated(each, batches, math.ceil(most / world_size()), on_samples)
+        share = math.ceil(max_samples / world_size())
+        seen = _update_norms(loss_list, batches, share, on_samples)
         total = int(all_reduce_sum(torch.tensor(float(seen), dtype=torch.float64)).item())
-        _check_enough(total, least)
+        _check_enough(total, min_samples)
     except BaseException:
-        for loss in each:
+        for loss in loss_list:
             loss.reset_norm()
         raise
-    for loss in each:
+    for loss in loss_list:
         loss.sync()
     return total
-
-
-def _each(losses: Any) -> list[Loss | MultiLoss]:
-    each = [losses] if isinstance(losses, nn.Module) else losses
-    if not isinstance(each, (list, tuple)) or not each:
-        raise TypeError(f"losses must be a loss, or a list of at least one, got {shown(losses)}.")
-    for loss in each:
-        if not isinstance(loss, (Loss, MultiLoss)):
-            raise TypeError(
-                "losses must be of segloss, with a norm (SegLoss, LossWrapper, MultiLoss ...), got "
-                f"{shown(loss)}: wrap it, LossWrapper(loss)."
-            )
-    return list(each)
 
 
 def sample_limits(
     losses: Sequence[Loss | MultiLoss], max_samples: int | None, min_samples: int | None
 ) -> tuple[int, int]:
-    """Returns the greatest and the least number of samples to take.
+    """Returns the greatest and the least number of samples to use.
 
     Raises:
         TypeError, ValueError: A number is wrong, or the two contradict each other.
     """
-    most = _limit("max_samples", max_samples, losses, MAX_SAMPLES, 1)
-    least = _limit("min_samples", min_samples, losses, MIN_SAMPLES, 0)
-    if least > most:
+    greatest = _limit("max_samples", max_samples, losses, _MAX_SAMPLES, 1)
+    least = _limit("min_samples", min_samples, losses, _MIN_SAMPLES, 0)
+    if least > greatest:
         raise ValueError(
-            f"min_samples must be at most max_samples={most}, got {least}: no more are looked at."
+            f"min_samples must be at most max_samples={greatest}, got {least}: no more samples "
+            "than that are used."
         )
-    return most, least
+    return greatest, least
 
 
 def _limit(
-    name: str, given: int | None, losses: Sequence[Loss | MultiLoss], default: int, low: int
+    name: str, argument: int | None, losses: Sequence[Loss | MultiLoss], default: int, low: int
 ) -> int:
-    if given is not None:
-        return check_integer(name, given, low)
+    """Returns a limit from the argument, from `normalization_params`, or the default."""
+    if argument is not None:
+        return check_integer(name, argument, low)
     params = [loss.normalization_params for loss in losses if isinstance(loss, MultiLoss)]
-    said = [each[name] for each in params if each.get(name) is not None]
+    limits = [entry[name] for entry in params if entry.get(name) is not None]
     return max(
-        (check_integer(f"normalization_params[{name!r}]", each, low) for each in said),
+        (check_integer(f"normalization_params[{name!r}]", limit, low) for limit in limits),
         default=default,
     )
 
 
+def _as_losses(losses: Any) -> list[Loss | MultiLoss]:
+    loss_list = [losses] if isinstance(losses, nn.Module) else losses
+    if not isinstance(loss_list, (list, tuple)) or not loss_list:
+        raise TypeError(f"losses must be a loss, or a list of at least one, got {shown(losses)}.")
+    for loss in loss_list:
+        if not isinstance(loss, (Loss, MultiLoss)):
+            raise TypeError(
+                "losses must be losses of segloss, which have a norm (SegLoss, LossWrapper, "
+                f"MultiLoss ...), got {shown(loss)}: wrap it, LossWrapper(loss)."
+            )
+    return list(loss_list)
+
+
 @torch.no_grad()
-def _updated(
+def _update_norms(
     losses: Sequence[Loss | MultiLoss],
     batches: Iterable[tuple[Batch, Batch]],
     share: int,
     on_samples: Callable[[int], Any] | None,
 ) -> int:
-    """Takes batches into the norms up to this rank's share; returns the number of samples."""
+    """Updates the norms with batches up to this rank's share; returns the number of samples."""
     seen = 0
-    for pred_batch, gt_batch in _pairs(batches):
-        count = _count(pred_batch) or _count(gt_batch)
+    for pred_batch, gt_batch in _checked_pairs(batches):
+        count = _n_samples(pred_batch) or _n_samples(gt_batch)
         if not count:
             raise ValueError(
                 "A batch must hold at least one tensor of at least one sample, got "
-                f"{type(pred_batch).__name__} and {type(gt_batch).__name__} without."
+                f"{type(pred_batch).__name__} and {type(gt_batch).__name__} without one."
             )
         for loss in losses:
             loss.update_norm(pred_batch, gt_batch, count)
@@ -142,7 +149,7 @@ def _updated(
     return seen
 
 
-def _pairs(batches: Any) -> Iterator[tuple[Batch, Batch]]:
+def _checked_pairs(batches: Any) -> Iterator[tuple[Batch, Batch]]:
     if not isinstance(batches, Iterable):
         raise TypeError(f"batches must be an iterable of pairs, got {shown(batches)}.")
     for pair in batches:
@@ -154,19 +161,20 @@ def _pairs(batches: Any) -> Iterator[tuple[Batch, Batch]]:
         yield pair[0], pair[1]
 
 
-def _count(batch: Any) -> int:
-    """Returns the number of samples of the first tensor in a batch; 0 where there is none."""
+def _n_samples(batch: Any) -> int:
+    """Returns the number of samples of the first non-empty tensor in a batch; 0 if none."""
     if isinstance(batch, Tensor):
         return len(batch) if batch.ndim else 0
     if isinstance(batch, Mapping):
         batch = list(batch.values())
     parts = batch if isinstance(batch, (list, tuple)) else ()
-    return next((count for part in parts if (count := _count(part))), 0)
+    return next((count for part in parts if (count := _n_samples(part))), 0)
 
 
-def _check_enough(total: int, least: int) -> None:
-    if total < max(least, 1):
+def _check_enough(total: int, min_samples: int) -> None:
+    least = max(min_samples, 1)
+    if total < least:
         raise ValueError(
-            f"The norms must be averages over at least min_samples={max(least, 1)} samples of all "
+            f"The norms must be averages over at least min_samples={least} samples of all "
             f"ranks, got {total}: give more training data, or set min_samples lower."
         )

@@ -1,7 +1,7 @@
-"""Runs a model over training data, and restores all state afterwards.
+"""Restores all state that training would see after a model has run over training data.
 
-Afterwards it restores the state that training would see: the model's tensors, random generators,
-and the attributes of datasets and samplers. Gradients are left to `torch.no_grad()`.
+That is the model's tensors, random generators, and the attributes of datasets and samplers.
+Gradients are left to `torch.no_grad()`.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ Undo = Callable[[], Any]
 
 Loader = TypeVar("Loader")
 
-_PLAIN = (str, bytes, bytearray, int, float, complex, type(None), Tensor)
+_STATELESS = (str, bytes, bytearray, int, float, complex, type(None), Tensor)
 """Types whose objects are not searched: they hold no state, or none that matters here."""
 
-_BEYOND = (type, ModuleType, CodeType, FrameType)
-"""Types that lead from data to the whole program, and are not followed."""
+_PROGRAM = (type, ModuleType, CodeType, FrameType)
+"""Types whose objects are not searched: they lead from the data to the entire program."""
 
 
 @contextmanager
 def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
-    """Yields a context that ends with the model, the random state and the data as they were.
+    """Restores the model, the random state and the data when the context ends.
 
-    - The model: its parameters and buffers, except the norms of the losses in it, and whether each
-      module is in training. Meanwhile its `SyncBatchNorm` takes statistics of its own rank alone,
-      so that ranks may see different numbers of batches.
-    - The random state: that of Python, NumPy, PyTorch on the CPU and CUDA, and of every generator
-      that the data holds (`torch.Generator`, `numpy.random.Generator`, `random.Random` ...).
-    - The data: the attributes of datasets and samplers, such as a counter of epochs. What is in a
-      list or array that stays the same object is not restored.
+    - The model: its parameters and buffers, except the norms of the losses in it, and the training
+      mode of each module. Within the context, its `SyncBatchNorm` uses statistics of its own rank
+      alone, so that ranks may see different numbers of batches.
+    - The random state: the generators of Python, NumPy, PyTorch on the CPU and CUDA, and every
+      generator that the data holds (`torch.Generator`, `numpy.random.Generator`, `random.Random`
+      ...).
+    - The data: the attributes of datasets and samplers, such as a counter of epochs. The content of
+      a list or array that stays the same object is not restored.
 
-    A second copy of the parameters is held meanwhile.
+    The context holds a second copy of the parameters.
 
     Args:
-        model: The model that runs, losses in it or not.
+        model: The model that runs, with or without losses in it.
         *data: The loaders, datasets or samplers that are read.
 
     Raises:
@@ -66,25 +67,25 @@ def without_trace(model: nn.Module, *data: Any) -> Iterator[None]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be an nn.Module, got {shown(model)}.")
-    held = _reachable(data)
+    objects = _reachable(data)
     with ExitStack() as stack:
         for undo in (
-            *(_undo_changes(each) for each in model.modules()),
-            *(_undo_attributes(each) for each in held if isinstance(each, (Dataset, Sampler))),
-            *_undo_random_numbers(held),
+            *(_undo_changes(module) for module in model.modules()),
+            *(_undo_attributes(obj) for obj in objects if isinstance(obj, (Dataset, Sampler))),
+            *_undo_random_numbers(objects),
         ):
             stack.callback(undo)
-        for each in model.modules():
-            if isinstance(each, nn.SyncBatchNorm):
-                stack.callback(_desynchronize(each))
+        for module in model.modules():
+            if isinstance(module, nn.SyncBatchNorm):
+                stack.callback(_desynchronize(module))
         yield
 
 
 def fresh_loader(loader: Loader) -> Loader:
     """Returns a loader of the same batches with workers of its own; anything else as it is.
 
-    Persistent workers keep their random state between epochs, which restoring nothing in this
-    process would bring back.
+    Persistent workers keep their random state between epochs, and nothing in this process can
+    restore it.
     """
     if not isinstance(loader, DataLoader):
         return loader
@@ -94,15 +95,15 @@ def fresh_loader(loader: Loader) -> Loader:
 
 
 def _undo_changes(module: nn.Module) -> Undo:
-    """Undoes what happens to the module's own tensors, and to its mode."""
+    """Returns the undo of changes of a module's mode and tensors, but not its submodules'."""
     registries: list[dict[str, Any]] = [module._parameters, module._buffers]
     before = [dict(registry) for registry in registries]
-    kept = {"norm", "norm_count"} if isinstance(module, Loss) else set()
+    excluded = {"norm", "norm_count"} if isinstance(module, Loss) else set()
     values = [
         (tensor, tensor.detach().clone())
         for registry in before
         for name, tensor in registry.items()
-        if tensor is not None and not is_lazy(tensor) and name not in kept
+        if tensor is not None and not is_lazy(tensor) and name not in excluded
     ]
     training = module.training
 
@@ -118,18 +119,18 @@ def _undo_changes(module: nn.Module) -> Undo:
     return undo
 
 
-def _undo_attributes(thing: Any) -> Undo:
-    before = dict(vars(thing))
+def _undo_attributes(obj: Any) -> Undo:
+    before = dict(vars(obj))
 
     def undo() -> None:
-        vars(thing).clear()
-        vars(thing).update(before)
+        vars(obj).clear()
+        vars(obj).update(before)
 
     return undo
 
 
-def _undo_random_numbers(held: list[Any]) -> Iterator[Undo]:
-    """Undoes the drawing of random numbers, from global generators and those among `held`."""
+def _undo_random_numbers(objects: list[Any]) -> Iterator[Undo]:
+    """Yields the undo of random numbers from each global generator, and each among the objects."""
     python, cpu = random.getstate(), torch.get_rng_state()
     yield lambda: random.setstate(python)
     yield lambda: torch.set_rng_state(cpu)
@@ -140,12 +141,12 @@ def _undo_random_numbers(held: list[Any]) -> Iterator[Undo]:
     if numpy is not None:
         state = numpy.random.get_state(legacy=False)
         yield lambda: numpy.random.set_state(state)
-    for generator in held:
-        yield from _undo_generator(generator, numpy)
+    for obj in objects:
+        yield from _undo_generator(obj, numpy)
 
 
 def _undo_generator(generator: Any, numpy: Any) -> Iterator[Undo]:
-    """Undoes the drawing from a generator; does nothing for anything else."""
+    """Yields the undo of random numbers from a generator; nothing for any other object."""
     state: Any
     if isinstance(generator, torch.Generator):
         state = generator.get_state()
@@ -162,22 +163,22 @@ def _undo_generator(generator: Any, numpy: Any) -> Iterator[Undo]:
 
 
 def _reachable(roots: tuple[Any, ...]) -> list[Any]:
-    """Yields all objects reachable from the roots, except code and plain values."""
+    """Returns all objects that are reachable from the roots, except code and plain values."""
     seen: dict[int, Any] = {}
     todo = list(roots)
     while todo:
-        thing = todo.pop()
-        if id(thing) in seen or isinstance(thing, (*_PLAIN, *_BEYOND)):
+        obj = todo.pop()
+        if id(obj) in seen or isinstance(obj, (*_STATELESS, *_PROGRAM)):
             continue
-        seen[id(thing)] = thing
-        if isinstance(thing, FunctionType):  # it leads to the globals of its module
-            todo += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
+        seen[id(obj)] = obj
+        if isinstance(obj, FunctionType):  # its other references lead to its module's globals
+            todo += [obj.__closure__, obj.__defaults__, obj.__kwdefaults__]
         else:
-            todo += gc.get_referents(thing)
+            todo += gc.get_referents(obj)
     return list(seen.values())
 
 
 def _desynchronize(module: nn.SyncBatchNorm) -> Undo:
-    """Turns the module into a plain batch norm until the change is undone."""
+    """Turns the module into a plain batch norm; returns the undo."""
     module.forward = MethodType(_BatchNorm.forward, module)  # type: ignore[method-assign]
     return lambda: delattr(module, "forward")

@@ -114,7 +114,7 @@ def mixed(**changes) -> dict:
     ("use_mixup", "batch", "kind", "words"),
     [
         (False, mixed(), ValueError, "set use_mixup=True"),
-        (True, mixed(mixup_lam=None), MissingKeyError, "mixup_lam missing; the keys that there"),
+        (True, mixed(mixup_lam=None), MissingKeyError, "mixup_lam missing; its keys are"),
         (True, mixed(mixup_lam=1.5), ValueError, r"mixup_lam.* must be in \[0, 1\], got 1.5"),
         (True, mixed(mixup_lam=torch.tensor(-1.0)), ValueError, r"in \[0, 1\], got -1"),
         (True, mixed(mixup_lam=torch.rand(2)), ValueError, "single number"),
@@ -132,9 +132,9 @@ def test_wrong_uses_of_mixup_are_refused() -> None:
         MixUp(0.0)
     with pytest.raises(TypeError, match=r"to be blended, got torch\.uint8"):
         MixUp()(images.byte(), {GT: images})
-    with pytest.raises(MissingKeyError, match="'gt_polygons_image'; the keys that there are: 'm'"):
+    with pytest.raises(MissingKeyError, match="'gt_polygons_image'; its keys are: 'm'"):
         MixUp()(images, {"m": images})
-    with pytest.raises(ValueError, match="of the same number, got 2 and 3"):
+    with pytest.raises(ValueError, match="the same number of samples, got 2 and 3"):
         MixUp()(images, {GT: torch.rand(3, 1, 4)})
     with pytest.raises(TypeError, match="gt_batch must be a mapping"):
         MixUp()(images, images)

@@ -383,7 +383,7 @@ BAD_BATCHES = [
         {"gt_channel_selector": 0},
         {GT: torch.zeros(2, 3, 4, 4), W: torch.ones(2, 2, 4, 4)},
         ValueError,
-        r"weights'\] must have one channel, or those of .*\(2, 3, 4, 4\), got \(2, 2, 4, 4\)",
+        r"weights'\] must have one channel, or as many as .*\(2, 3, 4, 4\), got \(2, 2, 4, 4\)",
     ),
     (
         {"gt_channel_selector": 0},

@@ -111,7 +111,7 @@ def a_gpu(*modules: nn.Module) -> Iterator[None]:
 @contextmanager
 def _forgetting() -> Iterator[None]:
     """A context that begins and ends without what the package keeps between steps."""
-    kept = (device_constants._kept, value_checks.shared_checks)
+    kept = (device_constants._cached_vector, value_checks.shared_checks)
     for cache in kept:
         cache.cache_clear()
     yield

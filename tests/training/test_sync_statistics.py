@@ -291,7 +291,7 @@ def test_copies_and_pickles() -> None:
         ({"sync_statistics": 1}, TypeError, "sync_statistics must be True or False"),
         ({"sync_in_eval": None}, TypeError, "sync_in_eval must be True or False"),
         ({"process_group": "world"}, TypeError, "process_group must be a torch.distributed"),
-        ({"sync_statistics": True, "reduction": "none"}, ValueError, "has none: use 'mean'"),
+        ({"sync_statistics": True, "reduction": "none"}, ValueError, "use reduction='mean'"),
     ],
 )
 def test_wrong_arguments_are_refused(options: Any, error: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""nn4n's names: `CompositeLoss`, and its penalties on activity and weights of networks."""
+"""nn4n's names: `CompositeLoss`, and the penalties on activity and weights of networks."""
 
 from segloss.compat.nn4n.composite_loss import CompositeLoss
 from segloss.compat.nn4n.penalties import (

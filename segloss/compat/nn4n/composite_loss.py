@@ -1,4 +1,4 @@
-"""The interface of nn4n's `CompositeLoss`: losses by type, each with inputs of its own."""
+"""The interface of nn4n's `CompositeLoss`: losses by type, each with its own inputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _INPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "hebbian": (("state", "states"), ("weights",)),
     **dict.fromkeys(("fr", "fr_dist", "state_pred", "entropy"), (("state", "states"),)),
 }
-"""The inputs of a type in the order of its arguments, each by any of its names."""
+"""The inputs of each type in the order of its arguments, each input with all its names."""
 
 _PREDICTION_AND_TARGET = (("input", "pred"), ("target",))
 """The inputs of all other types."""
@@ -54,7 +54,7 @@ _OUTPUT_AND_SAMPLES = (("model_output", "input", "pred"), ("sample_list", "targe
 
 
 class CompositeLoss(nn.Module):
-    r"""Weighted sum of losses that are named by their type and have inputs of their own.
+    r"""Weighted sum of losses, each of a named type and with its own inputs.
 
     .. math:: \sum_i \lambda_i L_i
 
@@ -62,11 +62,11 @@ class CompositeLoss(nn.Module):
         loss_cfg: For each loss, under a name of your own, `{"type": ..., "params": {...},
             "lambda": 1.0}`; `params` are the loss's arguments, and may be left out. Types: "fr",
             "fr_dist", "rnn_conn", "state_pred", "entropy", "mse", "cross_entropy", "hebbian", and
-            every loss that `list_losses` lists, such as "dice" and "seg".
+            every name in `list_losses()`, such as "dice" and "seg".
 
     Raises:
         TypeError, ValueError: The config is wrong; the message for an unknown type lists the types.
-        KeyError: `forward` is not given the inputs of a loss.
+        KeyError: `forward` does not get the inputs of a loss.
 
     Example:
         >>> loss = CompositeLoss({
@@ -91,10 +91,10 @@ class CompositeLoss(nn.Module):
         for name, entry in loss_cfg.items():
             path = f"loss_cfg[{check_module_name('A name in loss_cfg', name)!r}]"
             check_keys(path, check_mapping(path, entry), ("type", "params", "lambda"))
-            kind = _check_type(entry.get("type"), path)
+            loss_type = _check_type(entry.get("type"), path)
             self.weights[name] = check_number(f"{path}['lambda']", entry.get("lambda", 1.0))
-            loss = _make(kind, entry.get("params") or {}, path)
-            self._inputs_of[name] = _INPUTS.get(kind, _PREDICTION_AND_TARGET)
+            loss = _build(loss_type, entry.get("params") or {}, path)
+            self._inputs_of[name] = _INPUTS.get(loss_type, _PREDICTION_AND_TARGET)
             if takes_sample_lists(loss):
                 loss = SampleListLoss(loss, name)
                 self._inputs_of[name] = _OUTPUT_AND_SAMPLES
@@ -122,15 +122,15 @@ class CompositeLoss(nn.Module):
         path = f"loss_input_dict[{name!r}]"
         if name not in loss_input_dict:
             raise MissingKeyError(
-                f"{path} is missing: every configured loss needs its inputs; the names that there "
-                f"are: {', '.join(map(repr, loss_input_dict)) or 'none'}."
+                f"{path} is missing: every configured loss needs its inputs; the names in "
+                f"loss_input_dict are: {', '.join(map(repr, loss_input_dict)) or 'none'}."
             )
-        given = check_mapping(path, loss_input_dict[name])
-        return [_input(given, names, path) for names in self._inputs_of[name]]
+        inputs = check_mapping(path, loss_input_dict[name])
+        return [_input(inputs, names, path) for names in self._inputs_of[name]]
 
 
 def _value(result: Any, name: str) -> Tensor:
-    """Returns the loss in a loss's result: a `Loss` also returns extra information."""
+    """Returns the scalar in a loss's result, without the extra information of a `Loss`."""
     value = result[0] if isinstance(result, tuple) else result
     if not isinstance(value, Tensor):
         raise TypeError(f"The loss {name!r} must return a tensor, got {type(value).__name__}.")
@@ -142,30 +142,32 @@ def _value(result: Any, name: str) -> Tensor:
     return value.reshape(())
 
 
-def _check_type(kind: Any, path: str) -> str:
-    known = sorted({*_TYPES, *list_losses()})
-    if not isinstance(kind, str) or kind not in known:
-        hint = nearest(kind, known) if isinstance(kind, str) else ""
+def _check_type(value: Any, path: str) -> str:
+    types = sorted({*_TYPES, *list_losses()})
+    if not isinstance(value, str) or value not in types:
+        hint = nearest(value, types) if isinstance(value, str) else ""
         raise ValueError(
-            f"{path}['type'] must be one of {', '.join(map(repr, known))}, got {shown(kind)}{hint}."
+            f"{path}['type'] must be one of {', '.join(map(repr, types))}, got "
+            f"{shown(value)}{hint}."
         )
-    return kind
+    return value
 
 
-def _make(kind: str, params: Any, path: str) -> nn.Module:
+def _build(loss_type: str, params: Any, path: str) -> nn.Module:
     check_mapping(f"{path}['params']", params)
-    made = _TYPES[kind] if kind in _TYPES else get_loss(kind)
+    loss_class = _TYPES[loss_type] if loss_type in _TYPES else get_loss(loss_type)
     try:
-        return made(**params)
+        return loss_class(**params)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}['params']: {error}") from error
 
 
-def _input(given: Mapping[str, Any], names: tuple[str, ...], path: str) -> Any:
+def _input(inputs: Mapping[str, Any], names: tuple[str, ...], path: str) -> Any:
+    """Returns the first input with one of the names."""
     for name in names:
-        if name in given:
-            return given[name]
+        if name in inputs:
+            return inputs[name]
     raise MissingKeyError(
-        f"{path} must have {' or '.join(map(repr, names))}; the inputs that there are: "
-        f"{', '.join(map(repr, given)) or 'none'}."
+        f"{path} must have {' or '.join(map(repr, names))}, got the inputs: "
+        f"{', '.join(map(repr, inputs)) or 'none'}."
     )

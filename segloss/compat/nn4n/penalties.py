@@ -1,7 +1,7 @@
 """Penalties on hidden activity and on weights, of recurrent or any other networks.
 
-Activity is (samples, time, units) unless said otherwise; features of any network serve, with the
-units last.
+Activity is (samples, time, units) unless stated otherwise. It can be the features of any network,
+with the units in the last dimension.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from segloss.foundation.arguments import (
 )
 
 _EPSILON = 1e-8
-"""The number that is added to probabilities before their logarithm, and to divisors."""
+"""A number that is added to probabilities before their logarithm, and to divisors."""
 
 LAYERS = {"input": "input", "hidden": "hidden", "readout": "readout"}
-"""The layers of a recurrent network, and the submodules that hold them."""
+"""The layers of a recurrent network, and the names of their submodules."""
 
 
 def _standard_deviation(rates: Tensor) -> Tensor:
     return rates.std()
 
 
-def _variation(rates: Tensor) -> Tensor:
+def _coefficient_of_variation(rates: Tensor) -> Tensor:
     return rates.std() / rates.mean()
 
 
-def _mean_deviation(rates: Tensor) -> Tensor:
+def _mean_absolute_deviation(rates: Tensor) -> Tensor:
     return (rates - rates.mean()).abs().mean()
 
 
-def _greatest_deviation(rates: Tensor) -> Tensor:
+def _max_absolute_deviation(rates: Tensor) -> Tensor:
     return (rates - rates.mean()).abs().max()
 
 
-_SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
+_DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sd": _standard_deviation,
-    "cv": _variation,
-    "mean_ad": _mean_deviation,
-    "max_ad": _greatest_deviation,
+    "cv": _coefficient_of_variation,
+    "mean_ad": _mean_absolute_deviation,
+    "max_ad": _max_absolute_deviation,
 }
 
 
 class FiringRateLoss(nn.Module):
-    r"""Keeps activity low.
+    r"""Penalty that keeps activity low.
 
-    With the rates :math:`r_u`, the means of a unit's activity over samples and time,
+    The rate :math:`r_u` is the mean of a unit's activity over samples and time;
     "l1" is :math:`\frac1U \sum |r_u|` and "l2" :math:`\frac1U \sum r_u^2`. At least 0.
 
     Args:
@@ -76,11 +76,11 @@ class FiringRateLoss(nn.Module):
 
 
 class FiringRateDistLoss(nn.Module):
-    r"""Keeps units equally active: the spread of their rates.
+    r"""Penalty that keeps units equally active: the dispersion of their rates.
 
-    "sd": the standard deviation (unbiased); "cv": that over the mean rate; "mean_ad" and "max_ad":
-    the mean and the maximum of the absolute deviations from the mean rate. At least 0 (but "cv"
-    has the sign of the mean rate).
+    "sd": the standard deviation (unbiased); "cv": the standard deviation over the mean rate;
+    "mean_ad" and "max_ad": the mean and the maximum of the absolute deviations from the mean rate.
+    At least 0, except "cv", which has the sign of the mean rate.
 
     Args:
         metric: "sd", "cv", "mean_ad" or "max_ad".
@@ -92,27 +92,27 @@ class FiringRateDistLoss(nn.Module):
 
     def __init__(self, metric: str = "sd") -> None:
         super().__init__()
-        self.metric = check_choice("metric", metric, _SPREADS)
+        self.metric = check_choice("metric", metric, _DISPERSIONS)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Returns the penalty of activity (..., units), of two units at least."""
+        """Returns the penalty of activity (..., units), with at least two units."""
         rates = _rates(state)
         if len(rates) < 2:
             raise ValueError(f"state must have at least 2 units, got {tuple(state.shape)}.")
-        return _SPREADS[self.metric](rates)
+        return _DISPERSIONS[self.metric](rates)
 
 
 class RNNConnectivityLoss(nn.Module):
-    r"""Keeps the weights of a network's layers small.
+    r"""Penalty that keeps the weights of a network's layers small.
 
     "l1" is the norm :math:`\sum |w|` of a layer's weights, "fro" the Frobenius norm
-    :math:`\sqrt{\sum w^2}`; those of several layers are added up. At least 0.
+    :math:`\sqrt{\sum w^2}`; the norms of several layers are added up. At least 0.
 
     Args:
         layer: "all", "input", "hidden" or "readout".
         metric: "l1" or "fro".
-        layers: The places of these layers in a model, as dotted paths of submodules or parameters,
-            such as `{"hidden": "rnn.weight_hh_l0"}`. None: submodules of the same names, such as
+        layers: The dotted path of each layer's submodule or parameter in the model, such as
+            `{"hidden": "rnn.weight_hh_l0"}`. None: submodules of the same names, such as
             `model.hidden`.
 
     Example:
@@ -153,14 +153,14 @@ class RNNConnectivityLoss(nn.Module):
         if not weights:
             raise ValueError(
                 f"model must have a layer {name!r} with weights at {path!r}, got "
-                f"{type(model).__name__} without: name its place, as in "
+                f"{type(model).__name__} without it: give its path, as in "
                 f"RNNConnectivityLoss(layers={{{name!r}: 'dotted.path'}})."
             )
         return weights
 
 
 class StatePredictionLoss(nn.Module):
-    r"""Makes activity change slowly: the mean squared difference of states tau steps apart.
+    r"""Penalty that makes activity change slowly: the mean squared change over tau steps.
 
     .. math:: \overline{(s_{t+\tau} - s_t)^2}
 
@@ -179,7 +179,7 @@ class StatePredictionLoss(nn.Module):
         self.tau = check_integer("tau", tau, 1)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Returns the penalty of activity (samples, time, units), of more than tau steps."""
+        """Returns the penalty of activity (samples, time, units), with more than tau steps."""
         _check_ndim(state, 3)
         if state.shape[1] <= self.tau:
             raise ValueError(
@@ -190,7 +190,7 @@ class StatePredictionLoss(nn.Module):
 
 
 class EntropyLoss(nn.Module):
-    r"""Makes activity sparse: few units active at a time.
+    r"""Penalty that makes activity sparse: few units active at a time.
 
     With :math:`p_u = |s_u| / \sum_v |s_v|`,
 
@@ -199,7 +199,7 @@ class EntropyLoss(nn.Module):
     where the bars are means over samples and time. The first part is in [0, log U].
 
     Args:
-        reg: The factor of the mean squared norm, at least 0.
+        reg: The factor :math:`\lambda` of the mean squared norm, at least 0.
 
     Example:
         >>> EntropyLoss(reg=0)(torch.tensor([[[1.0, 1.0]], [[0.0, 2.0]]]))
@@ -220,11 +220,11 @@ class EntropyLoss(nn.Module):
 
 
 class HebbianLoss(nn.Module):
-    r"""Keeps connected units from being active together.
+    r"""Penalty that keeps connected units from being active together.
 
     .. math:: \overline{\Bigl|\sum_{uv} w_{uv}\,s_u s_v\Bigr|}
 
-    over samples and time, as :math:`s \cdot (W s)`: pairs are never written out. At least 0.
+    over samples and time, as :math:`s \cdot (W s)`, without a tensor of all pairs. At least 0.
 
     Example:
         >>> HebbianLoss()(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
@@ -277,7 +277,7 @@ def _check_ndim(state: Any, ndim: int, *, or_more: bool = False) -> None:
 
 def _attribute(model: Any, path: str) -> Any:
     """Returns the attribute at a dotted path of a model, or None."""
-    found = model
+    attribute = model
     for name in path.split("."):
-        found = getattr(found, name, None)
-    return found
+        attribute = getattr(attribute, name, None)
+    return attribute

@@ -14,20 +14,20 @@ from segloss.tools.check.run_checks import assert_loss
 
 def test_custom_loss(
     loss_fn: Callable[..., Any],
-    input_shape: Sequence[int] = (10,),  # noqa: PT028  # no test, but a function for tests
+    input_shape: Sequence[int] = (10,),  # noqa: PT028  # not a test, but a function for tests
 ) -> None:
     """Asserts that a loss returns a scalar, that gradients flow, and that it is stable.
 
-    Predictions and targets are random numbers of one shape, as for regression; `assert_loss` makes
-    batches for segmentation, and many more checks. What was passed is printed.
+    Predictions and targets are random numbers of one shape, as for regression; `assert_loss` uses
+    batches for segmentation, and makes many more checks. Each check that passes is printed.
 
     Args:
         loss_fn: A loss of (prediction, target).
         input_shape: The shape of both.
 
     Raises:
-        AssertionError: The loss returns no finite scalar or has no gradient, or is not finite for
-            targets and predictions as small as 1e-10 and as large as 1e10.
+        AssertionError: The loss does not return a finite scalar, has no gradient, or is not finite
+            for targets and predictions as small as 1e-10 and as large as 1e10.
         TypeError, ValueError: `loss_fn` can't be called, or `input_shape` is not a shape.
 
     Example:

@@ -1,4 +1,4 @@
-"""Dice loss of all elements together, alone and with binary cross-entropy."""
+"""The tutorial's Dice loss over all elements, alone and with binary cross-entropy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from segloss.terms import CrossEntropy, Dice
 
 
 class DiceLoss(nn.Module):
-    r"""Dice loss of all elements together, of any shape.
+    r"""Dice loss over all elements together, for tensors of any shape.
 
     .. math:: 1 - \frac{2 \sum p g + s}{\sum p + \sum g + s}
 
-    in [0, 1). It is `SegLoss`'s Dice term with `region_reduction="micro"` on probabilities.
+    In [0, 1], and below 1 if s > 0. It is `SegLoss`'s Dice term with `region_reduction="micro"` on
+    probabilities.
 
     Args:
         smooth: The smoothing s, at least 0.
@@ -36,18 +37,18 @@ class DiceLoss(nn.Module):
 
     def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of probabilities and a mask of the same shape."""
-        return _of_all_elements(self.loss, predictions, targets)
+        return _loss_of_elements(self.loss, predictions, targets)
 
 
 class DiceBCELoss(nn.Module):
-    r"""Weighted sum of Dice loss and binary cross-entropy, of logits of any shape.
+    r"""Weighted sum of Dice loss and binary cross-entropy, for logits of any shape.
 
     .. math:: w_\mathrm{dice}\,\mathrm{Dice} + w_\mathrm{bce}\,\overline{\mathrm{BCE}}
 
     Args:
         dice_weight: The weight of `DiceLoss`, at least 0.
         bce_weight: The weight of the mean binary cross-entropy, at least 0.
-        smooth: The Dice loss's smoothing.
+        smooth: The smoothing of the Dice loss, at least 0.
 
     Example:
         >>> import torch
@@ -66,11 +67,11 @@ class DiceBCELoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of logits and a mask of the same shape."""
-        return _of_all_elements(self.loss, logits, targets)
+        return _loss_of_elements(self.loss, logits, targets)
 
 
-def _of_all_elements(loss: CompoundLoss, predictions: Tensor, targets: Tensor) -> Tensor:
-    """Returns the loss of all elements together, as pixels of one sample and channel."""
+def _loss_of_elements(loss: CompoundLoss, predictions: Tensor, targets: Tensor) -> Tensor:
+    """Returns the loss of tensors of any shape, as the pixels of one sample and channel."""
     check_same_shape(predictions, targets)
     result: Tensor = loss(predictions.reshape(1, 1, -1), targets.reshape(1, 1, -1))
     return result

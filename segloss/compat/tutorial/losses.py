@@ -1,6 +1,6 @@
 """The losses of a tutorial on custom losses, under its names and with its arguments.
 
-Its `DiceLoss` and `DiceBCELoss` are the package's own, in `segloss.compat.tutorial.dice`.
+Its `DiceLoss` and `DiceBCELoss` are in `segloss.compat.tutorial.dice`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from segloss.losses.combiners import UncertaintyWeighting
 
 
 class CombinedLoss(nn.Module):
-    """Weighted sum of mean squared and mean absolute error, with both as numbers for logging.
+    """Weighted sum of mean squared and mean absolute error, which also returns both for logging.
 
     Args:
         weights: The weights of "mse" and "l1"; None: 1 each.
@@ -47,7 +47,7 @@ class CombinedLoss(nn.Module):
         }
 
     def forward(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Returns the sum, and both errors."""
+        """Returns the weighted sum, and both errors as floats."""
         check_same_shape(predictions, targets)
         mse, l1 = F.mse_loss(predictions, targets), F.l1_loss(predictions, targets)
         total = self.weights["mse"] * mse + self.weights["l1"] * l1
@@ -73,7 +73,7 @@ class WeightedMSELoss(nn.Module):
     def forward(
         self, predictions: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Tensor:
-        """Returns the error of predictions and targets of the same shape; weights may broadcast."""
+        """Returns the error of predictions and targets of one shape; weights may broadcast."""
         check_same_shape(predictions, targets)
         error = (predictions - targets) ** 2
         if weights is not None:
@@ -84,12 +84,12 @@ class WeightedMSELoss(nn.Module):
 
 
 class UncertaintyWeightedLoss(UncertaintyWeighting):
-    r"""Weights learned as the uncertainty of each task, in the tutorial's form.
+    r"""Sum of the losses of tasks, weighted by learned uncertainties, in the tutorial's form.
 
     .. math:: \sum_i e^{-s_i} L_i + s_i
 
-    It is twice `UncertaintyWeighting`, which has the halves of the paper and takes a vector: the
-    minimum over :math:`s_i` is the same, the gradients are twice as large.
+    It is twice `UncertaintyWeighting`, which has the factors 1/2 of the paper and takes a vector.
+    The minimum is at the same :math:`s_i`, and the gradients are twice as large.
 
     Args:
         num_tasks: The number of tasks.
@@ -105,7 +105,7 @@ class UncertaintyWeightedLoss(UncertaintyWeighting):
         super().__init__(check_integer("num_tasks", num_tasks, 1))
 
     def forward(self, losses: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
-        """Returns the sum of the tasks' losses over their uncertainties."""
+        """Returns the sum of the weighted losses and the log-variances, from a list of losses."""
         if not is_list(losses):
             raise TypeError(f"losses must be a list of tensors, got {shown(losses)}.")
         if len(losses) != len(self.log_vars):
@@ -121,7 +121,7 @@ class UncertaintyWeightedLoss(UncertaintyWeighting):
 def _check_broadcast(weights: Any, error: Tensor) -> None:
     check_real(weights, "weights")
     sizes = zip(reversed(weights.shape), reversed(error.shape), strict=False)
-    if weights.ndim > error.ndim or any(size not in (1, whole) for size, whole in sizes):
+    if weights.ndim > error.ndim or any(given not in (1, size) for given, size in sizes):
         raise ValueError(
             f"weights must have the predictions' shape, {tuple(error.shape)}, or one that "
             f"broadcasts to it, got {tuple(weights.shape)}."

@@ -1,1 +1,1 @@
-"""The dialects of loss configs, a file each: they read plain values into specs."""
+"""The dialects of loss configs, one per file: each reads plain values into specs."""

@@ -1,4 +1,4 @@
-"""The legacy dialect of configs: switches ask for frame-field losses, `coefs` has their weights.
+"""The legacy dialect of configs: switches request frame-field losses, `coefs` has their weights.
 
 See `docs/configuration.md`, "Frame fields, the legacy dialect".
 """
@@ -12,10 +12,10 @@ from segloss.config.specs import CompoundSpec, LossSpec
 from segloss.foundation.arguments import check_flag, check_keys, check_mapping
 
 ROOT_KEYS = ("compute_seg", "compute_crossfield", "seg_params", "loss_params.seg_loss_params")
-"""The keys of the whole config that the dialect reads, beside its own block."""
+"""The keys of the entire config that the dialect reads, besides its own block."""
 
-MASKS = ("interior", "edge", "vertex")
-"""The masks, in the order of the target's channels."""
+_MASKS = ("interior", "edge", "vertex")
+"""The names of the masks, in the order of the target's channels."""
 
 LOSSES = (
     "seg",
@@ -26,11 +26,11 @@ LOSSES = (
     "seg_edge_crossfield",
     "seg_edge_interior",
 )
-"""The names of the losses, in order; their coefficients have the same names."""
+"""The names of the losses and of their coefficients, in order."""
 
 _BLOCK_KEYS = ("coefs", "normalization_params", "normalize_losses")
 _WEIGHT_KEYS = ("use_dist", "use_size", "w0", "sigma")
-"""The keys of `seg_loss_params` that configure the pixel weights; `SegLoss` gets the rest."""
+"""The keys of `seg_loss_params` for the pixel weights; the others are `SegLoss`'s arguments."""
 
 
 def is_frame_field(block: Mapping[str, Any]) -> bool:
@@ -39,7 +39,12 @@ def is_frame_field(block: Mapping[str, Any]) -> bool:
 
 
 def frame_field_spec(block: Mapping[str, Any], root: Mapping[str, Any], path: str) -> CompoundSpec:
-    """Reads the block, and the rest of the config in `root`, whose keys are `ROOT_KEYS`.
+    """Reads a `multi_loss` block, and the switches outside of it.
+
+    Args:
+        block: The block, with `coefs`.
+        root: The values of `ROOT_KEYS` in the entire config; None or absent where it has none.
+        path: The path of the block in the config.
 
     Raises:
         TypeError, ValueError: A switch or coefficient is missing, unknown or of a wrong type.
@@ -50,32 +55,34 @@ def frame_field_spec(block: Mapping[str, Any], root: Mapping[str, Any], path: st
     blocks = dict(_loss_blocks(root))
     if not blocks:
         raise ValueError(
-            f"{path} asks for no loss: set compute_seg or compute_crossfield to true, beside "
-            "loss_params."
+            f"{path} does not request a loss: set compute_seg or compute_crossfield to true, next "
+            "to loss_params."
         )
     return CompoundSpec(
         path,
-        [_spec(name, blocks[name], coefs, f"{path}.coefs") for name in LOSSES if name in blocks],
+        [_loss_spec(n, blocks[n], coefs, f"{path}.coefs") for n in LOSSES if n in blocks],
         coefs.get("epoch_thresholds"),
         list(_pre_processes(root, blocks)),
         {key: block[key] for key in _BLOCK_KEYS[1:] if block.get(key) is not None},
     )
 
 
-def _spec(name: str, block: Mapping[str, Any], coefs: Mapping[str, Any], path: str) -> LossSpec:
+def _loss_spec(
+    name: str, block: Mapping[str, Any], coefs: Mapping[str, Any], path: str
+) -> LossSpec:
     if coefs.get(name) is None:
-        raise ValueError(f"{path}.{name} is missing: the config's switches ask for this loss.")
+        raise ValueError(f"{path}.{name} is missing: the config's switches request this loss.")
     origin = "loss_params.seg_loss_params" if name == "seg" else path
     return LossSpec(coefs[name], f"{path}.{name}", {**block, "name": name}, origin)
 
 
 def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Returns the blocks of the losses that the switches ask for."""
+    """Yields the name and the block of each loss that the switches request."""
     seg, crossfield = _switch(root, "compute_seg"), _switch(root, "compute_crossfield")
     masks = _masks(root) if seg else []
     if seg:
         params = {k: v for k, v in _seg_params(root).items() if k not in _WEIGHT_KEYS}
-        channels = [MASKS.index(mask) for mask in masks]
+        channels = [_MASKS.index(mask) for mask in masks]
         yield "seg", {"_target_": "segloss.SegLoss", "gt_channel_selector": channels, **params}
     if crossfield:
         yield "crossfield_align", {"_target_": "segloss.CrossfieldAlignLoss"}
@@ -90,7 +97,7 @@ def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Returns the blocks of the pre-processes that the losses need."""
+    """Yields the blocks of the pre-processes that the losses need."""
     params = _seg_params(root)
     if "seg" in losses and (params.get("use_dist") or params.get("use_size")):
         weighting = {"use_dist": False, "use_size": False} | {
@@ -104,17 +111,17 @@ def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterat
 
 
 def _masks(root: Mapping[str, Any]) -> list[str]:
-    """Returns the masks that are predicted, one channel each."""
+    """Returns the masks that the model predicts, one channel each."""
     params = check_mapping("seg_params", root.get("seg_params") or {})
     masks = [
         mask
-        for mask in MASKS
+        for mask in _MASKS
         if check_flag(f"seg_params.compute_{mask}", params.get(f"compute_{mask}", False))
     ]
     if not masks:
         raise ValueError(
             "seg_params must set at least one of compute_interior, compute_edge and "
-            "compute_vertex to true, since compute_seg is."
+            "compute_vertex to true, because compute_seg is true."
         )
     return masks
 

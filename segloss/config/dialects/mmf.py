@@ -1,38 +1,35 @@
-"""MMF's dialect: lists of registered losses, which may take (sample_list, model_output)."""
+"""MMF's dialect: lists of registered losses, and the adapter for their calling convention.
+
+In MMF, a loss takes (sample_list, model_output). `segloss.config.registry` holds the registered
+losses.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segloss.batch.keys import Batch
-from segloss.config.read import ConfigSource, plain_list
 from segloss.config.specs import CompoundSpec, LossSpec, check_block
 from segloss.foundation.arguments import check_keys, shown
 from segloss.losses.loss import Loss
 
 _PARAMETERS = ("sample_list", "model_output")
+"""The first parameters of the `forward` of MMF's losses."""
 
 
-def named_spec(config: ConfigSource, node: Any, path: str) -> CompoundSpec:
-    """Returns the spec of a list of names, or of `{type, params, weight}`."""
-    entries = plain_list(config, node, path)
-    return CompoundSpec(path, [_named_loss(e, f"{path}[{i}]") for i, e in enumerate(entries)])
+def mmf_spec(entries: Sequence[Any], path: str) -> CompoundSpec:
+    """Reads a list of losses, each a name or a mapping `{type, params, weight, name}`.
 
-
-def _named_loss(entry: Any, path: str) -> LossSpec:
-    if isinstance(entry, str):
-        entry = {"type": entry}
-    check_keys(path, check_block(entry, path), ("type", "params", "weight", "name"))
-    if not isinstance(entry.get("type"), str):
-        raise ValueError(f"{path}.type must be the name of a loss, got {shown(entry.get('type'))}.")
-    params = check_block(entry.get("params") or {}, f"{path}.params")
-    block = {"name": entry.get("name", entry["type"]), **params, "_target_": entry["type"]}
-    return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, path)
+    Raises:
+        TypeError, ValueError: An entry has an unknown key or no type, or is neither of the two.
+    """
+    specs = [_loss_spec(entry, f"{path}[{i}]") for i, entry in enumerate(entries)]
+    return CompoundSpec(path, specs)
 
 
 def takes_sample_lists(loss: nn.Module) -> bool:
@@ -42,13 +39,14 @@ def takes_sample_lists(loss: nn.Module) -> bool:
 
 
 class SampleListLoss(Loss):
-    """A loss of (sample_list, model_output) as a `Loss`: `pred_batch` is the model's output.
+    """A loss of (sample_list, model_output) as a `Loss`.
 
-    Where it returns a mapping of tensors, their sum is the loss, and each is reported as
-    "name.part" in `extra_info`, and among the losses of a `MultiLoss`.
+    `pred_batch` is the model's output, `gt_batch` the sample list. If the loss returns a mapping
+    of tensors, their sum is the value, and each tensor is reported as "name.part" in `extra_info`
+    and among the losses of a `MultiLoss`.
 
     Args:
-        loss_func: The loss.
+        loss_func: The loss of (sample_list, model_output).
         name: The name for logging.
 
     Example:
@@ -69,7 +67,20 @@ class SampleListLoss(Loss):
         if not isinstance(value, Mapping):
             return value  # type: ignore[no-any-return]
         if not value:
-            raise ValueError(f"{self.name!r} must return a tensor or some, got an empty mapping.")
+            raise ValueError(
+                f"{self.name!r} must return a tensor or a mapping of tensors, got an empty mapping."
+            )
         parts = {key: self._check_scalar(part) for key, part in value.items()}
         self.extra_info.update({f"{self.name}.{key}": part for key, part in parts.items()})
         return torch.stack(list(parts.values())).sum()
+
+
+def _loss_spec(entry: Any, path: str) -> LossSpec:
+    if isinstance(entry, str):
+        entry = {"type": entry}
+    check_keys(path, check_block(entry, path), ("type", "params", "weight", "name"))
+    if not isinstance(entry.get("type"), str):
+        raise ValueError(f"{path}.type must be the name of a loss, got {shown(entry.get('type'))}.")
+    params = check_block(entry.get("params") or {}, f"{path}.params")
+    block = {"name": entry.get("name", entry["type"]), **params, "_target_": entry["type"]}
+    return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, path)

@@ -1,1 +1,1 @@
-"""The kernels, each computing the sums on one kind of machine. README.md: how to write one."""
+"""The kernels: each computes the sums on one kind of machine. README.md says how to write one."""

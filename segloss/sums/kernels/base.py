@@ -1,30 +1,34 @@
-r"""The interface of kernels: two methods over one layout of rows, and when they may be called.
+r"""The interface of kernels: two methods over one layout of rows.
 
-A kernel reads a batch of `PixelBatch` and gives the sums of a `Plan`, (S, N, C), in the order of
-`plan.rows`; and, for slopes in the same rows, the gradient with respect to the predictions. It
-keeps nothing between the two. README.md beside this file says how to write one.
+A kernel reads a `PixelBatch` and computes the sums of a `Plan`, (S, N, C), in the order of
+`plan.rows`. From slopes in the same rows it computes the gradient with respect to the predictions.
+It keeps nothing between the two calls. README.md in this folder says how to write a kernel.
 
-The formulas, for a pixel with weight :math:`w`, logits :math:`x`, target :math:`g`, probability
-:math:`p` and :math:`q = 1 - p`, which is never taken as a difference where p is close to 1:
+The sums are over the pixels. A pixel has the weight :math:`w`, logits :math:`x`, target :math:`g`,
+probability :math:`p` and :math:`q = 1 - p`. Where p is close to 1, no kernel computes q from logits
+as that difference. Each sum adds up one of these values:
 
-- true positives :math:`w p g`, false positives :math:`w p (1 - g)`, false negatives
-  :math:`w q g`; the actual ones :math:`w g`, and the pixel's weight :math:`w`.
-- binary cross-entropy :math:`-w c (\pi h \log p + (1 - h) \log q)`, with the channel's class
+- the true positives :math:`w p g`, false positives :math:`w p (1 - g)` and false negatives
+  :math:`w q g`, the actual positives :math:`w g`, and the pixel's weight :math:`w`;
+- the binary cross-entropy :math:`-w c (\pi h \log p + (1 - h) \log q)`, with the channel's class
   weight c, its `pos_weight` :math:`\pi`, and :math:`h = g (1 - e) + e / 2` for the smoothing e;
-- cross-entropy of the label y :math:`-w ((1 - e) c_y \log p_y + \frac{e}{C} \sum_j c_j \log p_j)`;
-- beside the cross-entropy, `weight`, the normaliser of its mean: the sum of :math:`w c` for a
-  sigmoid channel, of :math:`w c_y` for labels, and of :math:`w` for dense softmax targets;
-- the squared error :math:`w (p - g)^2`; the semimetric's counts, with :math:`\min(p, g)` for
-  :math:`p g`; the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`; and for a map m
-  :math:`w p m`, :math:`w q m` and :math:`w m`.
+- the cross-entropy of the label y,
+  :math:`-w ((1 - e) c_y \log p_y + \frac{e}{C} \sum_j c_j \log p_j)`;
+- with the cross-entropy, `weight`, the normaliser of its mean: :math:`w c` for a sigmoid channel,
+  :math:`w c_y` for labels, and :math:`w` for dense softmax targets;
+- the squared error :math:`w (p - g)^2`;
+- the semimetric's counts, with :math:`\min(p, g)` in place of :math:`p g`;
+- the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`;
+- :math:`w p m`, :math:`w q m` and :math:`w m` for a map m.
 
-With the slopes t, f, n of true positives, false positives and false negatives, and a of the
-cross-entropy, the gradient of a sigmoid channel is
+Let t, f, n be the slopes of true positives, false positives and false negatives, and a the slope
+of the cross-entropy. The gradient of a sigmoid channel is
 
 .. math:: w\,[a c (p (1 - h) - \pi q h) + p q (f (1 - g) + (t - n) g)]
 
-and with softmax, for :math:`v = c_y (1 - e) + \frac{e}{C} \sum_j c_j`, and the mean
-:math:`m = \sum_{k \ne y} f_k p_k` over the classes other than the label,
+With softmax, let :math:`v = c_y (1 - e) + \frac{e}{C} \sum_j c_j`, and let
+:math:`m = \sum_{k \ne y} f_k p_k` be the mean slope of the classes other than the label. The
+gradient is
 
 .. math::
     w\,[p_j (f_j - m - (t_y - n_y) p_y + a v) - a e c_j / C] \quad (j \ne y)
@@ -47,14 +51,14 @@ from segloss.sums.plan import SEMIMETRIC, Plan
 
 
 class AnalyticLosses(NamedTuple):
-    """Losses of the sums, as a kernel computes them in one call.
+    """The analytic losses of the sums, the result of `Kernel.losses`.
 
     Attributes:
-        losses: Their values, (K,), or () where there is one, in memory of their own.
-        slopes: Their slopes by the sums, float64, (K, S, N, C), or (S, N, C) where there is one
-            loss; None where none were wanted.
+        losses: The K losses, (K,), or () if K is 1, in memory that they share with nothing.
+        slopes: Their slopes with respect to the sums, float64, (K, S, N, C), or (S, N, C) if K
+            is 1; None if they were not wanted.
         values: The value of each analytic term, (T,).
-        per_class: Its means of each class, (T, C).
+        per_class: The means of each term per class, (T, C).
     """
 
     losses: Tensor
@@ -64,12 +68,13 @@ class AnalyticLosses(NamedTuple):
 
 
 def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor) -> Tensor:
-    """Returns the total slopes with respect to the sums, (S, N, C), from rows and losses.
+    """Computes the total slopes with respect to the sums, (S, N, C), by the chain rule.
 
     Args:
-        of_rows: Upstream gradients of the rows, (S, N, C), or None.
-        of_losses: Those of the losses, (K,) or (), or None.
-        slopes: The slopes of the losses by the rows, (K, S, N, C), or (S, N, C) where there is one.
+        of_rows: The upstream gradients of the rows, (S, N, C), or None.
+        of_losses: The upstream gradients of the K losses, (K,), or () if K is 1, or None.
+        slopes: The slopes of the losses with respect to the rows, (K, S, N, C), or (S, N, C) if K
+            is 1.
     """
     if of_losses is None or slopes.numel() == 0:
         assert of_rows is not None
@@ -85,39 +90,44 @@ class Kernel(ABC):
     """Computes sums over pixels, and their gradient.
 
     Attributes:
-        name: What `use_backend` and `backends` call it.
+        name: Its name in `use_backend` and `backends`.
     """
 
     name: ClassVar[str]
 
     def why_not_here(self) -> str:
-        """Returns the reason why it can't run on this machine at all; empty where it can."""
+        """Returns the reason why it can't run on this machine at all; empty if it can."""
         return ""
 
     @abstractmethod
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
-        """Returns the reason why it does not take this batch and plan; empty where it does.
+        """Returns the reason why it does not take this batch and plan; empty if it does.
 
-        It looks at no values. The batch has at least one pixel.
+        It does not look at values. The batch has at least one pixel.
         """
 
     @abstractmethod
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
-        """Computes the sums (S, N, C) in the order of `plan.rows`, float64 if the device has it."""
+        """Computes the sums, (S, N, C), in the order of `plan.rows`; float64 if the device has it.
+
+        Args:
+            batch: The batch, with at least one pixel.
+            plan: The sums to compute.
+        """
 
     @abstractmethod
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """Returns the gradient with respect to the predictions, in their shape, dtype and layout.
+        """Computes the gradient with respect to the predictions, in their shape, dtype and layout.
 
         Args:
             batch: The batch.
-            plan: The plan.
-            slopes: The derivatives of a loss with respect to the sums, (S, N, C). Rows without a
-                slope are not read.
+            plan: The plan of the sums.
+            slopes: The derivatives of a loss with respect to the sums, (S, N, C). Kernels do not
+                read rows without a slope.
         """
 
     def takes_analytic_terms(self, batch: PixelBatch) -> bool:
-        """Returns whether it has `losses`, of the sums of such a batch."""
+        """Returns whether it can compute `losses` from the sums of such a batch."""
         return False
 
     def losses(
@@ -130,29 +140,32 @@ class Kernel(ABC):
         *,
         with_slopes: bool,
     ) -> AnalyticLosses:
-        """Computes analytic terms of sums, and their slopes with respect to the sums.
+        """Computes analytic terms of the sums, and their slopes with respect to the sums.
 
         Args:
-            sums: The sums, (S, N, C), which any kernel may have computed.
-            exclusive: Whether classes exclude each other.
-            analytic: The losses.
+            sums: The sums, (S, N, C), from any kernel.
+            exclusive: True if classes exclude each other.
+            analytic: The analytic terms of the losses.
             plan: The plan of the sums.
-            dtype: The losses' dtype.
-            with_slopes: Whether slopes are wanted.
+            dtype: The dtype of the losses.
+            with_slopes: True if slopes are wanted.
         """
-        raise NotImplementedError(f"{self.name} has no closed analytic.")
+        raise NotImplementedError(f"{self.name} has no analytic terms.")
 
     def is_opaque(self, batch: PixelBatch) -> bool:
-        """Returns whether a compiler gets it as one operator, not the reference's operations."""
+        """Returns whether `torch.compile` gets it as one operator.
+
+        Otherwise it compiles the operations of the reference kernel instead.
+        """
         return True
 
 
 def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool) -> str:
-    """Returns the reason why a kernel with some named sums can't serve a plan.
+    """Returns the reason why a kernel with the sums `names` can't serve a plan; empty if it can.
 
-    It is empty where it can. Dense targets alone can be soft, so label maps need no semimetric.
+    Label maps are never soft, so with softmax no kernel for label maps needs the semimetric.
     """
     if exclusive and SEMIMETRIC.name in plan.names:
         return "it has no semimetric with softmax"
-    unknown = plan.names - names
-    return f"it does not have the sums {', '.join(sorted(unknown))}" if unknown else ""
+    missing = plan.names - names
+    return f"it does not have the sums {', '.join(sorted(missing))}" if missing else ""

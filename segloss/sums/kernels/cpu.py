@@ -1,9 +1,9 @@
-"""The kernel for CPUs in C++: pixels in registers instead of scratch memory.
+"""The kernel for CPUs in C++: it keeps pixels in registers instead of scratch memory.
 
-It is compiled with the package where there is a compiler (`native/` in the sources). It reads
-logits in float32 or half precision, with any strides, and computes in float32, on PyTorch's
-own threads. This module hands over tensors, and checks them where it does: `_described` is the one
-place where a tensor becomes an address.
+It is compiled with the package if there is a compiler (`native/` in the sources). It reads logits
+in float32 or half precision, with any strides, and computes in float32, on PyTorch's threads.
+This module passes tensors to C++. Only `_described` turns a tensor into an address, after it has
+checked the tensor.
 """
 
 from __future__ import annotations
@@ -45,44 +45,48 @@ TYPES = {
     torch.float64: 8,
     torch.bool: 9,
 }
-"""The types of elements that it reads, as `Type` in native/batch.h numbers them."""
+"""The dtypes that it reads, with their numbers in the enum `Type` of native/batch.h."""
 
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
-"""The types of logits."""
+"""The dtypes of logits that it reads."""
 
 _FIXED = (*REGION.rows, *COUNTS.rows, *CROSS_ENTROPY.rows, *SQUARED_ERROR.rows, *SEMIMETRIC.rows)
-"""The rows that it knows by their places, as `Sum` in native/batch.h numbers them."""
+"""The rows of sums without parameters, in the order of the enum `Sum` in native/batch.h."""
 
 _NAMES = frozenset(each.name for each in (REGION, COUNTS, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
-"""The sums without parameters that it has."""
+"""The sums without parameters that it computes."""
 
 
 def is_built() -> bool:
-    """Returns whether the compiled module is there."""
+    """Returns whether the C++ module was compiled."""
     return _cpu is not None
 
 
 def instruction_sets() -> list[str]:
-    """Returns the compiled instruction sets that this machine runs, the best one first."""
+    """Returns the compiled instruction sets that this machine can run, the best one first."""
     return [] if _cpu is None else _cpu.instruction_sets()
 
 
 def use_instruction_set(name: str) -> None:
-    """Makes it use another of `instruction_sets`; ValueError if there is no such set."""
+    """Selects one of `instruction_sets`.
+
+    Raises:
+        ValueError: There is no such instruction set on this machine.
+    """
     _cpu.use(name)
 
 
 class CpuKernel(Kernel):
-    """Sums and gradient of logits, of sigmoid channels or with label maps."""
+    """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
 
     name = "cpu"
 
     def why_not_here(self) -> str:
-        """Returns the reason why it can't run: the package was built without a compiler."""
+        """Returns the reason why it can't run: it was not compiled. Empty if it was."""
         return "" if is_built() else "it was not compiled: no C++ compiler at installation"
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
-        """Returns the reason why it does not take this batch and plan; empty where it does."""
+        """Returns the reason why it does not take this batch and plan; empty if it does."""
         prediction, options = batch.prediction, batch.options
         if _cpu is None:
             return self.why_not_here()
@@ -95,27 +99,27 @@ class CpuKernel(Kernel):
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
         reason = lacking(plan, _NAMES, exclusive=batch.is_exclusive)
-        if reason or torch.compiler.is_compiling():  # which shows no more of a tensor
+        if reason or torch.compiler.is_compiling():  # a compiler shows no more of a tensor
             return reason
-        for each in (prediction, batch.target, batch.weight, *batch.maps.values()):
-            if each is not None and not _is_readable(each):
-                return _unreadable(each)
+        for tensor in (prediction, batch.target, batch.weight, *batch.maps.values()):
+            if tensor is not None and not _is_readable(tensor):
+                return _why_not_readable(tensor)
         return ""
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
-        """Returns the sums, (S, N, C)."""
+        """Computes the sums, (S, N, C)."""
         samples, channels, _ = batch.prediction.shape
         out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
         if not _cpu.sums(_batch(batch, plan), layout, out.data_ptr()):
             raise IndexError(
-                f"The target holds labels of no class: expected 0 to {channels - 1}, or "
+                f"The target holds labels that are not classes: expected 0 to {channels - 1}, or "
                 f"ignore_index={batch.options.ignore_index}."
             )
         return out
 
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """Returns the gradient with respect to the logits."""
+        """Computes the gradient with respect to the logits."""
         samples, channels, _ = batch.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
         _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
@@ -138,11 +142,11 @@ class CpuKernel(Kernel):
         *,
         with_slopes: bool,
     ) -> AnalyticLosses:
-        """Computes analytic terms, and their slopes."""
+        """Computes analytic terms and their slopes."""
         channels = sums.shape[2]
         table = _table(analytic, plan, channels)
-        count = len(analytic.addends)
-        out = torch.empty(analytic.count + count * (1 + channels), dtype=torch.float64)
+        terms = len(analytic.addends)
+        out = torch.empty(analytic.count + terms * (1 + channels), dtype=torch.float64)
         shape = sums.shape if analytic.count == 1 else (analytic.count, *sums.shape)
         slopes = torch.empty(shape, dtype=torch.float64) if with_slopes else None
         _cpu.losses(
@@ -154,30 +158,30 @@ class CpuKernel(Kernel):
             out.data_ptr(),
             0 if slopes is None else slopes.data_ptr(),
         )
-        losses, values, per_class = out.split_with_sizes((analytic.count, count, count * channels))
+        losses, values, per_class = out.split_with_sizes((analytic.count, terms, terms * channels))
         losses = (losses[0] if analytic.count == 1 else losses).to(dtype, copy=True)
-        return AnalyticLosses(losses, slopes, values, per_class.view(count, channels))
+        return AnalyticLosses(losses, slopes, values, per_class.view(terms, channels))
 
 
 def _is_readable(tensor: Tensor) -> bool:
-    """Returns whether a tensor is plain memory of a CPU, of a type that is read."""
-    plain = type(tensor) is Tensor or type(tensor).__torch_dispatch__ is _PLAIN
-    return plain and tensor.is_cpu and tensor.dtype in _READ and not tensor.is_neg()
+    """Returns whether a tensor is plain memory of a CPU, of a dtype that the kernel reads."""
+    is_plain = type(tensor) is Tensor or type(tensor).__torch_dispatch__ is _PLAIN_DISPATCH
+    return is_plain and tensor.is_cpu and tensor.dtype in _READABLE and not tensor.is_neg()
 
 
-_PLAIN = Tensor.__torch_dispatch__
-_READ = {dtype for dtype in TYPES if dtype != torch.float16 or (_cpu and _cpu.HAS_HALF)}
+_PLAIN_DISPATCH = Tensor.__torch_dispatch__
+_READABLE = {dtype for dtype in TYPES if dtype != torch.float16 or (_cpu and _cpu.HAS_HALF)}
 
 
-def _unreadable(tensor: Tensor) -> str:
+def _why_not_readable(tensor: Tensor) -> str:
     """Returns the reason why a tensor is not readable."""
-    if tensor.dtype not in _READ:
+    if tensor.dtype not in _READABLE:
         return f"it does not read {tensor.dtype}"
-    return f"it reads plain memory of a CPU, and not a {type(tensor).__name__} as this one"
+    return f"it reads plain memory of a CPU, and not a {type(tensor).__name__} like this one"
 
 
 class _Layout(NamedTuple):
-    """The rows of a plan's sums and their parameters, in the layout of native/batch.h."""
+    """The rows and parameters of a plan's sums, in the layout of `Plan` in native/batch.h."""
 
     row_count: int
     rows: bytes
@@ -186,24 +190,27 @@ class _Layout(NamedTuple):
 
 
 @functools.lru_cache
-def _layout(plan: Plan, sides: int) -> _Layout:
-    """Returns a plan's layout, with focal sums of this many classes."""
+def _layout(plan: Plan, classes: int) -> _Layout:
+    """Returns a plan's layout. Focal sums get parameters for this many classes, 2 with sigmoid."""
     rows = [*_FIXED, *(row for each in (*plan.focals, *plan.maps) for row in each.rows)]
     return _Layout(
         len(plan.rows),
         array("i", [plan.index.get(row.key, -1) for row in rows]).tobytes(),
-        array("f", [each for f in plan.focals for each in _sides(f.gamma, sides)]).tobytes(),
-        array("f", [each for f in plan.focals for each in _sides(f.alpha, sides)]).tobytes(),
+        _parameter_bytes([focal.gamma for focal in plan.focals], classes),
+        _parameter_bytes([focal.alpha for focal in plan.focals], classes),
     )
 
 
-def _sides(values: tuple[float, ...], count: int) -> list[float]:
-    """Returns one value per class; the last one is repeated for all that follow."""
-    return [values[min(side, len(values) - 1)] for side in range(count)]
+def _parameter_bytes(parameters: list[tuple[float, ...]], classes: int) -> bytes:
+    """Returns a parameter of focal sums, (sums, classes) in float32; repeats a sum's last value."""
+    numbers = array("f")
+    for values in parameters:
+        numbers.extend(values[min(c, len(values) - 1)] for c in range(classes))
+    return numbers.tobytes()
 
 
 def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
-    """Returns the batch in the form of native/batch.h, with all that it points to checked."""
+    """Returns the batch for `to_batch` in native/module.cpp, after it has checked all tensors."""
     prediction, target, weight = batch.prediction, batch.target, batch.weight
     samples, channels, count = shape = tuple(prediction.shape)
     _check_shape("target", target, (samples, count) if batch.is_label_map else shape)
@@ -238,19 +245,19 @@ def _float_bytes(weights: Tensor, channels: int) -> bytes:
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != expected:
         raise RuntimeError(
-            f"The {name} that the backward pass kept must have the shape {expected}, got "
-            f"{tuple(tensor.shape)}: a hook for saved tensors must give back what it was given."
+            f"The {name} kept for the backward pass must have the shape {expected}, got "
+            f"{tuple(tensor.shape)}: a hook for saved tensors must return the tensor that it got."
         )
 
 
 def _described(tensor: Tensor) -> tuple[int, ...]:
-    """Checks a tensor (N, C or 1, P) or (N, P); returns address, type and strides.
+    """Checks a tensor (N, C or 1, P) or (N, P), and returns its address, type and strides.
 
     Raises:
-        RuntimeError: Its memory is not a CPU's, was freed, or is smaller than the tensor says.
+        RuntimeError: Its memory is not a CPU's, was freed, or is too small for the tensor.
     """
     if not _is_readable(tensor):
-        raise RuntimeError(f"A tensor changed after it was checked: {_unreadable(tensor)}.")
+        raise RuntimeError(f"A tensor changed after it was checked: {_why_not_readable(tensor)}.")
     check_memory(tensor)
     strides = tensor.stride()
     if len(strides) == 2:
@@ -260,26 +267,27 @@ def _described(tensor: Tensor) -> tuple[int, ...]:
 
 
 _POOLS = ("sample", "batch", "micro")
+"""The poolings of cells, in the order of the enum `Pool` in native/analytic_terms.h."""
 
 
 @functools.lru_cache
 def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, bytes]:
-    """Returns analytic terms as records of 16 numbers, and the classes' weights."""
-    records, weights = array("d"), array("d")
+    """Returns the terms as records `TermNumbers` (native/module.cpp), and sets of class weights."""
+    records, class_weights = array("d"), array("d")
     for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):
-            mean = (plan.index[form.numerator], plan.index[form.denominator], -1, -1, -1)
-            records.extend((0, loss, coefficient, *mean, *[0] * 7, -1))
+            mean_rows = (plan.index[form.numerator], plan.index[form.denominator], -1, -1, -1)
+            records.extend((0, loss, coefficient, *mean_rows, *[0] * 7, -1))
             continue
-        reduction, which = form.reduction, -1
+        reduction, weight_set = form.reduction, -1
         if reduction.classes is not None or reduction.weights is not None:
-            which = len(weights) // channels
-            weights.extend(reduction.class_weights(channels))
+            weight_set = len(class_weights) // channels
+            class_weights.extend(reduction.class_weights(channels))
         rows = (*(plan.index[key] for key in form.keys), *_count_rows(plan))
         numbers = (*form.weights, form.smooth, form.exponent)
-        how = (_POOLS.index(reduction.pooled), reduction.skip_absent, which)
-        records.extend((1, loss, coefficient, *rows, *numbers, *how))
-    return records.tobytes(), weights.tobytes()
+        pooling = (_POOLS.index(reduction.pooled), reduction.skip_absent, weight_set)
+        records.extend((1, loss, coefficient, *rows, *numbers, *pooling))
+    return records.tobytes(), class_weights.tobytes()
 
 
 def _count_rows(plan: Plan) -> tuple[int, ...]:

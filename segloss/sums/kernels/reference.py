@@ -1,16 +1,16 @@
-r"""The textbook, in plain PyTorch operations: any device, any option, any order of derivative.
+r"""The reference kernel, in plain PyTorch: any device, any option, any order of derivative.
 
-It is the textbook's arithmetic, but for one thing: nothing is ever computed as 1 - p where p is
-close to 1. A well-trained model's errors live in those last digits, and float32 drops them
-(at a logit of 17, 1 - p is 0). So
+It follows the textbook's formulas, with one exception: from logits, it never computes q = 1 - p as
+a difference if p is close to 1. The errors of a well-trained model are in the last digits of that
+difference, and float32 drops them (at a logit of 17, 1 - p is 0). So
 
-- for sigmoid, p and 1 - p are exp(log sigmoid(x)) and exp(log sigmoid(-x)), whose derivatives
-  PyTorch computes as products;
-- for softmax, one class of each pixel, the pivot, is set against the rest: with its margin
-  m = x_pivot - logsumexp(x_rest), it has p = sigmoid(m) and 1 - p = sigmoid(-m). The pivot is the
-  labelled class, or the likeliest where targets are dense: no other class can be close to 1.
+- with sigmoid, p and q are exp(log sigmoid(x)) and exp(log sigmoid(-x)), whose derivatives PyTorch
+  computes as products;
+- with softmax, one class of each pixel, the pivot, is compared with all other classes. With its
+  margin m = x_pivot - logsumexp(x_others), it has p = sigmoid(m) and q = sigmoid(-m). The pivot is
+  the label's class, or the likeliest class if targets are dense. No other class has a p close to 1.
 
-Pixels that don't count are replaced on entry, by selection, so they may hold NaN.
+Pixels that do not count are replaced first, by selection, so they may hold NaN.
 """
 
 from __future__ import annotations
@@ -33,70 +33,70 @@ from segloss.sums.kernels.torch_ops.pixel_sums import (
 from segloss.sums.plan import CROSS_ENTROPY, REGION, FocalSum, Plan
 
 _LOG_FLOOR = -100.0
-"""Least value of the logarithm of a given probability, as in `F.binary_cross_entropy`."""
+"""The least logarithm of a given probability, as in `F.binary_cross_entropy`."""
 
 _PROBABILITY_FLOOR = 1e-12
-"""Below it that logarithm's gradient is constant, as in `F.binary_cross_entropy`."""
+"""Below this probability, the logarithm has a constant slope, as in the same function."""
 
 
 class ReferenceKernel(Kernel):
-    """Sums that autograd can follow, to any order."""
+    """Computes sums in operations that autograd can follow, to any order of derivative."""
 
     name = "reference"
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
-        """Refuses nothing: any batch, any sum will do."""
+        """Returns an empty string: it takes every batch and plan."""
         return ""
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
-        """Returns the sums, (S, N, C), with a graph if the predictions have one."""
+        """Computes the sums, (S, N, C), with a graph if the predictions have one."""
         named = _sums(batch, plan)
         cells = batch.prediction.shape[:2]
         return torch.stack([_row(named[row.key], cells) for row in plan.rows])
 
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """Returns the gradient with respect to the predictions."""
+        """Computes the gradient with respect to the predictions."""
         with torch.enable_grad():
             prediction = batch.prediction.detach().requires_grad_()
             sums = self.sums(batch.replace(prediction=prediction), plan)
         return torch.autograd.grad(sums, prediction, slopes)[0]
 
     def is_opaque(self, batch: PixelBatch) -> bool:
-        """Returns False: a compiler takes each operation."""
+        """Returns False: `torch.compile` compiles its operations."""
         return False
 
 
 def _row(values: Tensor, cells: torch.Size) -> Tensor:
-    """Returns a row (N, C); a number per sample stands at class 0, with 0 at other classes."""
+    """Returns a row (N, C). A number per sample stands at class 0, with 0 at the other classes."""
     if values.ndim == 2:
         return values
     return F.pad(values.unsqueeze(1), (0, cells[1] - 1))
 
 
 def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
-    """Returns the plan's sums by their keys, and some that it may not ask for."""
+    """Computes the plan's sums by their keys, and perhaps some others."""
     valid = batch.valid()
     weight = _weight(batch, valid)
     target = _target(batch, valid)
     prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
-    likely = _likely(prediction, target, batch)
-    result = _counts(likely, target, weight)
+    probabilities = _probabilities(prediction, target, batch)
+    result = _counts(probabilities, target, weight)
     if REGION in plan.sums:
         region = _label_region if batch.is_label_map else _dense_region
-        result.update(region(likely, target, weight))
+        result.update(region(probabilities, target, weight))
     if CROSS_ENTROPY in plan.sums:
         entropy = _binary_entropy if not batch.is_exclusive else _softmax_entropy
-        result.update(entropy(likely, target, weight, batch))
-    result.update(_pixel_sums(likely, target, weight, batch, plan))
+        result.update(entropy(probabilities, target, weight, batch))
+    result.update(_pixel_sums(probabilities, target, weight, batch, plan))
     for focal in plan.focals:
-        result[focal.name] = _focal(focal, likely, target, weight, batch)
+        result[focal.name] = _focal(focal, probabilities, target, weight, batch)
     return result
 
 
-class _Likely(NamedTuple):
-    """Probabilities p, q = 1 - p, and their logarithms; `log_q` is right where it is needed.
+class _Probabilities(NamedTuple):
+    """The probabilities p and q = 1 - p of logits, and their logarithms.
 
-    That is everywhere, but with label maps at the labels alone.
+    With label maps, `log_q` is exact at the labels only; no sum reads it elsewhere.
     """
 
     p: Tensor
@@ -105,38 +105,41 @@ class _Likely(NamedTuple):
     log_q: Tensor
 
 
-class _Given:
-    """The same for given probabilities, with logarithms computed when needed."""
+class _GivenProbabilities:
+    """Given probabilities p and q = 1 - p, with logarithms that are computed when needed."""
 
     def __init__(self, prediction: Tensor) -> None:
-        # rounded into [0, 1] with a slope of 1
+        # Clamps to [0, 1], with a slope of 1
         self.p = prediction + (prediction.clamp(0, 1) - prediction).detach()
         self.q = 1 - self.p
 
     @property
     def log_p(self) -> Tensor:
-        """The logarithm of p, bounded."""
+        """The logarithm of p, at least -100."""
         return _bounded_log(self.p, self.q)
 
     @property
     def log_q(self) -> Tensor:
-        """The logarithm of q, bounded."""
+        """The logarithm of q, at least -100."""
         return _bounded_log(self.q, self.p)
 
 
-def _likely(prediction: Tensor, target: Tensor, batch: PixelBatch) -> _Likely | _Given:
-    """Returns the probabilities, and their logarithms."""
+_AnyProbabilities = _Probabilities | _GivenProbabilities
+
+
+def _probabilities(prediction: Tensor, target: Tensor, batch: PixelBatch) -> _AnyProbabilities:
+    """Computes the probabilities and their logarithms."""
     if not batch.options.from_logits:
-        return _Given(prediction)
+        return _GivenProbabilities(prediction)
     if not batch.is_exclusive:
         log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
-        return _Likely(log_p.exp(), log_q.exp(), log_p, log_q)
+        return _Probabilities(log_p.exp(), log_q.exp(), log_p, log_q)
     pivot = target if batch.is_label_map else prediction.argmax(1)
     return _pivoted(prediction, pivot.unsqueeze(1))
 
 
 def _weight(batch: PixelBatch, valid: Tensor | None) -> Tensor:
-    """Returns the weight of each pixel, (N, 1 or C, P): 0 where it does not count."""
+    """Returns the weight of each pixel, (N, 1 or C, P); 0 if it does not count."""
     dtype = arithmetic_dtype(batch.prediction.dtype)
     if batch.weight is None:
         if valid is not None:
@@ -146,7 +149,7 @@ def _weight(batch: PixelBatch, valid: Tensor | None) -> Tensor:
 
 
 def _target(batch: PixelBatch, valid: Tensor | None) -> Tensor:
-    """Class indices (N, P), or values (N, C, P) in the arithmetic's dtype."""
+    """Returns class indices (N, P), or values (N, C, P) in the arithmetic's dtype."""
     if batch.is_label_map:
         label_valid = None if valid is None else valid.squeeze(1)
         return _select(label_valid, batch.target).long()
@@ -157,25 +160,25 @@ def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
     return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
 
 
-def _pivoted(logits: Tensor, pivot: Tensor) -> _Likely:
-    """Softmax over dimension 1, exact at the pivot (N, 1, P), the only one that may be likely."""
+def _pivoted(logits: Tensor, pivot: Tensor) -> _Probabilities:
+    """Computes the softmax over dimension 1; q keeps its digits at the pivot class, (N, 1, P)."""
     logits = logits - logits.amax(1, keepdim=True).detach()  # else large logits would swallow log C
     logits = logits.clamp(min=torch.finfo(logits.dtype).min)  # where the difference overflowed
-    rest = logits.scatter(1, pivot, -torch.inf)
-    rest_logsumexp = rest.logsumexp(1, keepdim=True)
-    margin = logits.gather(1, pivot) - rest_logsumexp
-    log_rest = F.logsigmoid(-margin)
-    log_p = (rest - rest_logsumexp + log_rest).scatter(1, pivot, F.logsigmoid(margin))
+    others = logits.scatter(1, pivot, -torch.inf)
+    others_logsumexp = others.logsumexp(1, keepdim=True)
+    margin = logits.gather(1, pivot) - others_logsumexp
+    log_q_pivot = F.logsigmoid(-margin)
+    log_p = (others - others_logsumexp + log_q_pivot).scatter(1, pivot, F.logsigmoid(margin))
     p = log_p.exp()
-    unlikely = p.scatter(1, pivot, 0.0).clamp(max=0.75)  # above only if the pivot is a wrong label
-    log_q = torch.log1p(-unlikely).scatter(1, pivot, log_rest)
-    return _Likely(p, (1 - p).scatter(1, pivot, log_rest.exp()), log_p, log_q)
+    p_others = p.scatter(1, pivot, 0.0).clamp(max=0.75)  # larger only if the pivot is a wrong label
+    log_q = torch.log1p(-p_others).scatter(1, pivot, log_q_pivot)
+    return _Probabilities(p, (1 - p).scatter(1, pivot, log_q_pivot.exp()), log_p, log_q)
 
 
 def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
-    """Log p, at least -100, with a slope of at most 1e12; q = 1 - p keeps digits near p = 1.
+    """Computes log p, at least -100, with a slope of at most 1e12; from q = 1 - p if p >= 0.5.
 
-    What a branch does not use is replaced before it is computed: its slope may be infinite.
+    Each branch first replaces the values that it does not use: their slopes may be infinite.
     """
     inside = p >= _PROBABILITY_FLOOR
     low = p < 0.5
@@ -186,91 +189,103 @@ def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _total(values: Tensor) -> Tensor:
-    """Returns the sum over pixels."""
+    """Computes the sum over pixels."""
     return values.sum(-1, dtype=accumulation_dtype(values.device))
 
 
 def _total_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Returns the sums of `values` (N, 1, P) over the pixels of each label, (N, C)."""
+    """Computes the sums of `values` (N, 1, P) over the pixels of each label, (N, C)."""
     dtype = accumulation_dtype(values.device)
     totals = values.new_zeros((values.shape[0], classes), dtype=dtype)
     return totals.scatter_add(1, labels, values.squeeze(1).to(dtype))
 
 
-def _counts(likely: _Likely | _Given, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    classes = likely.p.shape[1]
-    if target.ndim < likely.p.ndim:
+def _counts(probabilities: _AnyProbabilities, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    classes = probabilities.p.shape[1]
+    if target.ndim < probabilities.p.ndim:
         actual = _total_by_label(weight, target, classes)
         return {"actual": actual, "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes)}
-    return {"actual": _total(weight * target), "pixel_weight": _total(weight.expand_as(likely.p))}
-
-
-def _dense_region(likely: _Likely | _Given, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    positive, negative = weight * target, weight * (1 - target)
     return {
-        "true_positive": _total(positive * likely.p),
-        "false_positive": _total(negative * likely.p),
-        "false_negative": _total(positive * likely.q),
+        "actual": _total(weight * target),
+        "pixel_weight": _total(weight.expand_as(probabilities.p)),
     }
 
 
-def _label_region(likely: _Likely | _Given, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    classes, index = likely.p.shape[1], labels.unsqueeze(1)
-    hit, miss = weight * likely.p.gather(1, index), weight * likely.q.gather(1, index)
+def _dense_region(
+    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor
+) -> dict[str, Tensor]:
+    positive, negative = weight * target, weight * (1 - target)
+    return {
+        "true_positive": _total(positive * probabilities.p),
+        "false_positive": _total(negative * probabilities.p),
+        "false_negative": _total(positive * probabilities.q),
+    }
+
+
+def _label_region(
+    probabilities: _AnyProbabilities, labels: Tensor, weight: Tensor
+) -> dict[str, Tensor]:
+    classes, index = probabilities.p.shape[1], labels.unsqueeze(1)
+    hit, miss = weight * probabilities.p.gather(1, index), weight * probabilities.q.gather(1, index)
     return {
         "true_positive": _total_by_label(hit, labels, classes),
-        "false_positive": _total(weight * likely.p.scatter(1, index, 0.0)),
+        "false_positive": _total(weight * probabilities.p.scatter(1, index, 0.0)),
         "false_negative": _total_by_label(miss, labels, classes),
     }
 
 
 def _pixel_sums(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch, plan: Plan
+    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch, plan: Plan
 ) -> dict[str, Tensor]:
-    """Returns the sums of functions of the probability."""
-    wanted = pixel_sums(plan)
-    if not wanted:
+    """Computes the sums of functions of the probability."""
+    extra_sums = pixel_sums(plan)
+    if not extra_sums:
         return {}
     valid = batch.valid()
-    maps = {each.map_key: _select(valid, batch.maps[each.map_key]) for each in plan.maps}
-    maps = {key: values.to(likely.p.dtype) for key, values in maps.items()}
+    maps = {key: _select(valid, batch.maps[key]) for key in plan.map_keys}
+    maps = {key: values.to(probabilities.p.dtype) for key, values in maps.items()}
     if batch.is_label_map:
-        target = torch.zeros_like(likely.p).scatter(1, target.unsqueeze(1), 1.0)
-    result = {each.total: _total(weight * maps[each.map_key]) for each in plan.maps}
-    pixel = PixelValues(likely.p, likely.q, target, maps)
-    for pixel_sum in wanted:
+        target = torch.zeros_like(probabilities.p).scatter(1, target.unsqueeze(1), 1.0)
+    result = {m.total: _total(weight * maps[m.map_key]) for m in plan.maps}
+    pixel = PixelValues(probabilities.p, probabilities.q, target, maps)
+    for pixel_sum in extra_sums:
         values = pixel_sum.values(pixel)
         result.update({name: _total(weight * value) for name, value in values.items()})
     return result
 
 
 def _focal(
-    focal: FocalSum, likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch
+    focal: FocalSum,
+    probabilities: _AnyProbabilities,
+    target: Tensor,
+    weight: Tensor,
+    batch: PixelBatch,
 ) -> Tensor:
-    """Returns the focal sum: (N, C) for sigmoid, (N,) for softmax; e^gamma is exp(gamma log e)."""
+    """Computes a focal sum, (N, C) with sigmoid, (N,) with softmax; q^gamma is exp(gamma log q)."""
     if batch.is_label_map:
         index = target.unsqueeze(1)
-        gamma, alpha = focal_of_labels(focal, index, likely.p)
-        log_p, log_q = likely.log_p.gather(1, index), likely.log_q.gather(1, index)
+        gamma, alpha = focal_of_labels(focal, index, probabilities.p)
+        log_p, log_q = probabilities.log_p.gather(1, index), probabilities.log_q.gather(1, index)
         return _total((weight * (-alpha * (gamma * log_q).exp() * log_p)).squeeze(1))
     if batch.is_exclusive:
-        classes = torch.arange(likely.p.shape[1], device=likely.p.device).reshape(1, -1, 1)
-        gamma, alpha = focal_of_labels(focal, classes, likely.p)
-        losses = -alpha * target * (gamma * likely.log_q).exp() * likely.log_p
+        classes = torch.arange(target.shape[1], device=target.device).reshape(1, -1, 1)
+        gamma, alpha = focal_of_labels(focal, classes, probabilities.p)
+        losses = -alpha * target * (gamma * probabilities.log_q).exp() * probabilities.log_p
         return _total(weight.squeeze(1) * losses.sum(1))
     background, foreground = focal_of_class(focal, 0), focal_of_class(focal, 1)
-    positive = foreground.alpha * target * (foreground.gamma * likely.log_q).exp() * likely.log_p
-    negative = background.alpha * (1 - target) * (background.gamma * likely.log_p).exp()
-    return _total(weight * -(positive + negative * likely.log_q))
+    positive = foreground.alpha * target * (foreground.gamma * probabilities.log_q).exp()
+    negative = background.alpha * (1 - target) * (background.gamma * probabilities.log_p).exp()
+    losses = -(positive * probabilities.log_p + negative * probabilities.log_q)
+    return _total(weight * losses)
 
 
 def _binary_entropy(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch
+    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> dict[str, Tensor]:
     smoothing = batch.options.label_smoothing
     smooth_target = target * (1 - smoothing) + smoothing / 2
     positive = _per_class(batch.pos_weight, target) * smooth_target
-    entropy = -positive * likely.log_p - (1 - smooth_target) * likely.log_q
+    entropy = -positive * probabilities.log_p - (1 - smooth_target) * probabilities.log_q
     class_weight = weight * _per_class(batch.class_weights, target)
     return {
         "cross_entropy": _total(class_weight * entropy),
@@ -279,10 +294,10 @@ def _binary_entropy(
 
 
 def _softmax_entropy(
-    likely: _Likely | _Given, target: Tensor, weight: Tensor, batch: PixelBatch
+    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> dict[str, Tensor]:
-    class_weights = _per_class(batch.class_weights, likely.log_p)
-    weighted = -class_weights * likely.log_p
+    class_weights = _per_class(batch.class_weights, probabilities.log_p)
+    weighted = -class_weights * probabilities.log_p
     pixel_weight = weight.squeeze(1)
     if batch.is_label_map:
         index = target.unsqueeze(1)
@@ -297,7 +312,7 @@ def _softmax_entropy(
 
 
 def _per_class(weights: Tensor | None, like: Tensor) -> Tensor:
-    """Weights of the classes, shaped to multiply (N, C, P); 1 where there are none."""
+    """Returns class weights shaped to multiply (N, C, P); 1 if there are none."""
     if weights is None:
         return like.new_ones((1, 1, 1))
     return weights.to(like.dtype).reshape(1, -1, 1)

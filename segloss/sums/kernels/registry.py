@@ -29,7 +29,7 @@ KERNELS: tuple[Kernel, ...] = (
     TorchKernel(),
     REFERENCE,
 )
-"""All kernels. The first one that takes a batch serves it; the last one takes everything."""
+"""All kernels. The first one that takes a batch serves it. The last one takes every batch."""
 
 AUTO = "auto"
 
@@ -37,8 +37,8 @@ AUTO = "auto"
 def kernel_for(batch: PixelBatch, plan: Plan) -> Kernel:
     """Returns the kernel that serves a batch and a plan.
 
-    Tracers, which see operations instead of values, and forward-mode differentiation
-    get the reference. So does a batch without pixels.
+    The reference serves tracers, which see operations instead of values, forward-mode
+    differentiation, and batches without pixels.
     """
     prediction = batch.prediction
     if is_traced() or is_dual() or prediction.is_meta or prediction.numel() == 0:
@@ -50,7 +50,7 @@ def kernel_for(batch: PixelBatch, plan: Plan) -> Kernel:
 
 
 def operator_for(batch: PixelBatch, plan: Plan) -> Kernel | None:
-    """Returns the kernel that a compiler gets as one operator; None: the reference's operations."""
+    """Returns the kernel that is one operator for compilers, or None to compile the reference."""
     if is_dual():
         return None
     for kernel in _candidates:
@@ -68,13 +68,13 @@ class use_backend:  # noqa: N801  # it is called as a function
     """Chooses the kernels that compute the sums, for all threads: a call, or a context manager.
 
     Args:
-        name: "auto": the first kernel that takes a batch; or the name of a kernel, which is
-            tried first: what it does not take goes to the kernels after it. `segloss.backends()`
-            lists them. The environment variable `SEGLOSS_BACKEND` has the same effect at the
-            start of a process.
+        name: "auto" for the first kernel that takes a batch, or the name of the kernel to try
+            first; the kernels after it serve the batches that it does not take.
+            `segloss.backends()` lists them. The environment variable `SEGLOSS_BACKEND` has the
+            same effect at the start of a process.
 
     Raises:
-        ValueError: There is no such kernel, or it can't run on this machine.
+        ValueError: The kernel does not exist, or can't run on this machine.
 
     Example:
         >>> with use_backend("reference"):
@@ -105,9 +105,9 @@ class Backend(NamedTuple):
     """A kernel, and what it serves on this machine.
 
     Attributes:
-        name: What `use_backend` calls it.
+        name: Its name in `use_backend`.
         serves: The devices and dtypes of logits that it serves, such as "cpu float32".
-        reasons: For the other devices and dtypes, why it does not.
+        reasons: The reason why it does not serve a device and dtype, or a kind of batch, for each.
     """
 
     name: str
@@ -117,48 +117,48 @@ class Backend(NamedTuple):
     def __str__(self) -> str:
         serves = f"serves {', '.join(self.serves)}" if self.serves else "serves nothing here"
         return "\n".join(
-            [f"{self.name}: {serves}", *(f"  not {k}: {why}" for k, why in self.reasons.items())]
+            [f"{self.name}: {serves}", *(f"  not {k}: {v}" for k, v in self.reasons.items())]
         )
 
 
 def backends() -> tuple[Backend, ...]:
-    """Returns the kernels in order: what each serves on this machine, and why not the rest.
+    """Returns the kernels in order, with the batches that each serves or refuses on this machine.
 
-    It asks with logits of one sigmoid channel and a mask, of each dtype, on each device that
-    PyTorch has here; and of a kernel that serves some of these, whether it takes softmax, with
-    label maps and with dense targets, and given probabilities.
+    It tries logits of one sigmoid channel with a mask, in each dtype, on each device that PyTorch
+    has here. If a kernel serves some of these, it also tries softmax, with label maps and with
+    dense targets, and given probabilities.
 
     Example:
         >>> serving = [backend for backend in backends() if "cpu float64" in backend.serves]
         >>> len(serving)
         1
     """
-    first: dict[str, str] = {}
-    found, probes = [], _probes()
+    first_kernel: dict[str, str] = {}
+    result, probes = [], _probes()
     for kernel in _candidates:
         serves, reasons = [], {}
-        for what, batch in probes.items():
-            reason = kernel.why_not_here() or kernel.supports(batch, _PROBED)
-            if not reason and what in first:
-                reason = f"{first[what]} serves it first"
+        for probe, batch in probes.items():
+            reason = kernel.why_not_here() or kernel.supports(batch, _PROBE_PLAN)
+            if not reason and probe in first_kernel:
+                reason = f"{first_kernel[probe]} serves it first"
             if reason:
-                reasons[what] = reason
+                reasons[probe] = reason
             else:
-                first[what] = kernel.name
-                serves.append(what)
+                first_kernel[probe] = kernel.name
+                serves.append(probe)
         if serves:
-            asked = _kinds(probes[serves[0]])
-            refused = {what: kernel.supports(batch, _PROBED) for what, batch in asked.items()}
-            reasons |= {what: reason for what, reason in refused.items() if reason}
-        found.append(Backend(kernel.name, tuple(serves), reasons))
-    return tuple(found)
+            kinds = _kinds(probes[serves[0]])
+            refusals = {kind: kernel.supports(batch, _PROBE_PLAN) for kind, batch in kinds.items()}
+            reasons |= {kind: reason for kind, reason in refusals.items() if reason}
+        result.append(Backend(kernel.name, tuple(serves), reasons))
+    return tuple(result)
 
 
-_PROBED = plan_of([REGION, CROSS_ENTROPY])
+_PROBE_PLAN = plan_of([REGION, CROSS_ENTROPY])
 
 
 def _probes() -> dict[str, PixelBatch]:
-    """Returns a small batch of each device and dtype."""
+    """Returns a small batch for each device and dtype."""
     options = PixelOptions(2, "sigmoid")
     return {
         f"{device} {str(dtype).removeprefix('torch.')}": PixelBatch(
@@ -173,7 +173,7 @@ def _probes() -> dict[str, PixelBatch]:
 
 
 def _kinds(mask: PixelBatch) -> dict[str, PixelBatch]:
-    """Small batches of other kinds, on the device and in the dtype of one."""
+    """Returns small batches of other kinds than a mask's, on the same device, in its dtype."""
     logits, softmax = mask.prediction.expand(1, 2, 1), PixelOptions(2, "softmax")
     return {
         "softmax with label maps": PixelBatch(logits, mask.target[:, 0], softmax),
@@ -191,15 +191,16 @@ def _devices() -> list[str]:
         "mps": torch.backends.mps.is_available(),
         "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
     }
-    return [name for name, here in available.items() if here]
+    return [name for name, is_available in available.items() if is_available]
 
 
 def current_backend() -> str:
-    """Returns the name that is chosen."""
+    """Returns the name of the chosen backend."""
     return _name
 
 
 def _choose(argument: str, name: str) -> None:
+    """Starts the search at the kernel `name`; `argument` names the setting in error messages."""
     global _name, _candidates
     check_choice(argument, name, backend_names())
     first = 0 if name == AUTO else backend_names().index(name) - 1

@@ -1,4 +1,4 @@
-"""Mixtures of terms: the value, its other spellings, and its evaluation on a batch."""
+"""Mixtures of terms: the value, other ways to write it, and its evaluation on a batch."""
 
 from segloss.terms.mixture.mixture import Entry, Mixture
 

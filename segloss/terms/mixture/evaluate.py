@@ -1,4 +1,4 @@
-"""The evaluation of mixtures on a batch of pixels, for functions and modules alike."""
+"""The evaluation of mixtures on a batch of pixels, for both functions and modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segloss.terms.mixture.group import MixtureGroup, means_of
 from segloss.terms.mixture.mixture import Entry
 
 Info = dict[str, Tensor]
-"""A loss's terms by name, and their means of each class, (C,), as "name_per_class"."""
+"""The means of a loss's terms by name, and their class means (C,) by "name_per_class"."""
 
 
 def evaluate(
@@ -27,80 +27,82 @@ def evaluate(
     left_out: Tensor | None = None,
     infos: Sequence[Info] | None = None,
 ) -> Tensor:
-    """Returns the losses of a group, (K,) or () for one, in the pixels' arithmetic.
+    """Returns the losses of a group, (K,), or () if there is one, in the arithmetic dtype.
 
     Args:
-        group: The losses.
-        batch: The batch, as `as_pixel_batch` has checked them.
-        add: What adds up the terms' statistics over ranks, or None.
-        left_out: Cells (N, C) that the region terms leave out, or None.
-        infos: Where the values of the terms go, without a graph: a dictionary for each loss.
+        group: The mixtures of the losses.
+        batch: The batch, checked by `as_pixel_batch`.
+        add: The function that adds up the terms' statistics over ranks, or None.
+        left_out: The cells (N, C), each a (sample, class) pair, that the region terms leave out,
+            as a boolean mask; or None.
+        infos: A dictionary for each loss, to which the values of the terms are written, detached;
+            or None.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    outcome = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
-    if outcome.losses is None:
+    result = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
+    if result.losses is None:
         return _by_autograd(
-            group, group.components, outcome, batch, None if is_local else add, left_out, infos
+            group, group.components, result, batch, None if is_local else add, left_out, infos
         )
     if infos is not None:
-        _write_analytic(infos, group, outcome)
+        _write_analytic(infos, group, result)
     if not group.autograd_components:
-        return outcome.losses
-    return outcome.losses + _by_autograd(
-        group, group.autograd_components, outcome, batch, None, None, infos
+        return result.losses
+    return result.losses + _by_autograd(
+        group, group.autograd_components, result, batch, None, None, infos
     )
 
 
 def _by_autograd(
     group: MixtureGroup,
-    parts: Sequence[tuple[int, Entry]],
-    outcome: PassResult,
+    components: Sequence[tuple[int, Entry]],
+    result: PassResult,
     batch: PixelBatch,
     add: RankSum | None,
     left_out: Tensor | None,
     infos: Sequence[Info] | None,
 ) -> Tensor:
-    """Returns the losses of some of the terms, in operations on the sums that autograd follows."""
-    confusion = outcome.confusion()
+    """Returns the losses (K,) or () of some terms, computed from the sums under autograd."""
+    confusion = result.confusion()
     if left_out is not None:
         confusion = confusion.leave_out(left_out)
-    statistics = [part.term.statistics(confusion) for _, part in parts]
+    statistics = [entry.term.statistics(confusion) for _, entry in components]
     tensors = [each.tensors for each in statistics]
     if add is not None:
-        tensors = list(add({str(place): each for place, each in enumerate(tensors)}).values())
-    ratios = [each.finish(of) for each, of in zip(statistics, tensors, strict=True)]
+        tensors = list(add({str(i): each for i, each in enumerate(tensors)}).values())
+    ratios = [each.finish(summed) for each, summed in zip(statistics, tensors, strict=True)]
     means = means_of(ratios)
     if infos is not None:
-        for (loss, part), ratio, value in zip(parts, ratios, means.detach().unbind(), strict=True):
-            infos[loss][part.name] = value
+        values = means.detach().unbind()
+        for (loss, entry), ratio, value in zip(components, ratios, values, strict=True):
+            infos[loss][entry.name] = value
             numerator, denominator = ratio
             if numerator.ndim > 0:
-                infos[loss][f"{part.name}_per_class"] = numerator.detach() / denominator.detach()
-    losses = group.total(parts, means).to(arithmetic_dtype(batch.prediction.dtype))
+                infos[loss][f"{entry.name}_per_class"] = numerator.detach() / denominator.detach()
+    losses = group.total(components, means).to(arithmetic_dtype(batch.prediction.dtype))
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
 
-def _write_analytic(infos: Sequence[Info], group: MixtureGroup, outcome: PassResult) -> None:
-    """Writes the values of the analytic terms that a kernel has computed."""
-    assert outcome.values is not None
-    assert outcome.per_class is not None
-    values, per_class = outcome.values.unbind(), outcome.per_class.unbind()
-    for place, (loss, part, form) in enumerate(group.analytic_components):
-        infos[loss][part.name] = values[place]
+def _write_analytic(infos: Sequence[Info], group: MixtureGroup, result: PassResult) -> None:
+    """Writes the values of the analytic terms, which a kernel has computed, to `infos`."""
+    assert result.values is not None
+    assert result.per_class is not None
+    values, per_class = result.values.unbind(), result.per_class.unbind()
+    for i, (loss, entry, form) in enumerate(group.analytic_components):
+        infos[loss][entry.name] = values[i]
         if isinstance(form, OverlapRatio):
             if form.reduction.pooled == "micro":
                 continue
-            infos[loss][f"{part.name}_per_class"] = _chosen(
-                per_class[place], form.reduction.classes
-            )
-        elif not outcome.exclusive:
-            infos[loss][f"{part.name}_per_class"] = per_class[place]
+            selected = _select_classes(per_class[i], form.reduction.classes)
+            infos[loss][f"{entry.name}_per_class"] = selected
+        elif not result.exclusive:
+            infos[loss][f"{entry.name}_per_class"] = per_class[i]
 
 
-def _chosen(of_classes: Tensor, classes: tuple[int, ...] | None) -> Tensor:
-    """Returns the values (C,) of some classes: a view where they follow each other."""
+def _select_classes(per_class: Tensor, classes: tuple[int, ...] | None) -> Tensor:
+    """Returns the values of some classes from those of all (C,): a view if they are consecutive."""
     if classes is None:
-        return of_classes
+        return per_class
     if classes == tuple(range(classes[0], classes[0] + len(classes))):
-        return of_classes[classes[0] : classes[0] + len(classes)]
-    return of_classes[on_device(classes, of_classes.device, torch.int64)]
+        return per_class[classes[0] : classes[0] + len(classes)]
+    return per_class[on_device(classes, per_class.device, torch.int64)]

@@ -1,10 +1,10 @@
-"""A mixture of terms: a value, made by arithmetic.
+"""A mixture of terms, written as arithmetic.
 
     0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2]) + 0.2 * FocalTversky()
 
-It is printed as it was written, equal to another if its terms and coefficients are, and can't be
-changed: a change is a new mixture. `MixtureGroup` is what a pass needs to know of some mixtures
-that look at the same pixels.
+A mixture is printed as it was written. Two mixtures are equal if their terms and coefficients are
+equal. A mixture can't be changed; make a new one instead. A `MixtureGroup` describes mixtures that
+share one pass over the same pixels.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Entry(NamedTuple):
     """A term in a mixture.
 
     Attributes:
-        coefficient: What it is multiplied with, at least 0.
+        coefficient: The factor of the term, at least 0.
         term: The term.
-        name: What `extra_info` calls it.
+        name: The name of the term in `extra_info`.
     """
 
     coefficient: float
@@ -36,16 +36,16 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Mixture:
-    """Terms with coefficients, as `0.5 * CrossEntropy() + 0.5 * Dice()` makes it.
+    """Terms with coefficients, such as `0.5 * CrossEntropy() + 0.5 * Dice()`.
 
     Attributes:
         entries: The terms as they were mixed, with coefficients and names.
-        components: The terms that are computed, without those of coefficient 0. Others replace a
-            term that is made of them.
+        components: The entries that are computed. A term that is a sum of others, such as
+            `Poly1`, is replaced by them, and terms with a coefficient of 0 are left out.
 
     Raises:
-        TypeError, ValueError: A coefficient is not a number of at least 0, or two terms have one
-            name.
+        TypeError, ValueError: A coefficient is not a number of at least 0, or two terms have the
+            same name.
 
     Example:
         >>> from segloss.terms import CrossEntropy, Dice
@@ -62,9 +62,9 @@ class Mixture:
 
     def __post_init__(self) -> None:
         components = tuple(
-            Entry(coefficient * share, part, part_name)
+            Entry(coefficient * factor, component, component_name)
             for coefficient, term, name in self.entries
-            for part_name, share, part in term.components(name)
+            for component_name, factor, component in term.components(name)
         )
         _check_names([each.name for each in components])
         used = tuple(each for each in components if each.coefficient > 0)
@@ -72,7 +72,7 @@ class Mixture:
 
     @classmethod
     def of(cls, term: Term | Mixture) -> Mixture:
-        """Returns the mixture of one term; a mixture as it is."""
+        """Returns a mixture of one term; returns a mixture unchanged."""
         if isinstance(term, Mixture):
             return term
         if not isinstance(term, Term):
@@ -80,7 +80,7 @@ class Mixture:
             raise TypeError(f"A mixture is made of terms, got {shown(term)}.{hint}")
         if not hasattr(term, "name"):
             raise TypeError(
-                f"{type(term).__name__} must have a name, by which extra_info calls it: write "
+                f"{type(term).__name__} must have a name, its key in extra_info: write "
                 'name = "..." into the class.'
             )
         return cls((Entry(1.0, term, term.name),), repr(term))
@@ -98,14 +98,14 @@ class Mixture:
     def __add__(self, other: Any) -> Mixture:
         if not isinstance(other, (Term, Mixture)):
             return NotImplemented
-        more = Mixture.of(other)
-        return Mixture((*self.entries, *more.entries), f"{self.written} + {more.written}")
+        added = Mixture.of(other)
+        return Mixture((*self.entries, *added.entries), f"{self.written} + {added.written}")
 
     def named(self, name: str) -> Mixture:
-        """Returns the same with a name of its own for its one term.
+        """Returns the same mixture, of a single term, with another name for the term.
 
         Raises:
-            ValueError: It has several terms.
+            ValueError: The mixture has several terms.
         """
         check_module_name("The name of a term", name)
         if len(self.entries) != 1:
@@ -120,15 +120,15 @@ class Mixture:
     @property
     def coefficients(self) -> Mapping[str, float]:
         """The coefficients of the terms that are computed, by name."""
-        return {part.name: part.coefficient for part in self.components}
+        return {entry.name: entry.coefficient for entry in self.components}
 
     @property
     def terms(self) -> Mapping[str, Term]:
         """The terms that are computed, by name."""
-        return {part.name: part.term for part in self.components}
+        return {entry.name: entry.term for entry in self.components}
 
     def check_used(self) -> Mixture:
-        """Returns the mixture if it has a term; raises ValueError otherwise."""
+        """Returns the mixture; raises ValueError if no term has a coefficient above 0."""
         if not self.components:
             raise ValueError(
                 "A loss needs a term with a coefficient above 0, and this one has none: "
@@ -137,24 +137,25 @@ class Mixture:
         return self
 
     def check_classes(self, channels: int, activation: str) -> None:
-        """Raises ValueError if the terms' parameters do not fit so many channels."""
-        for part in self.components:
-            part.term.check_classes(channels, activation)
+        """Raises ValueError if the terms' parameters do not fit the number of channels."""
+        for entry in self.components:
+            entry.term.check_classes(channels, activation)
 
     def unreduced(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the sum of coefficients times unreduced terms, (N, C), all of one shape.
+        """Returns the loss of each cell, (N, C): the sum of coefficients times unreduced terms.
 
-        Cells that are left out count 0; what has one value per sample, such as softmax
-        cross-entropy, counts in each of the sample's cells.
+        A cell is one (sample, class) pair; cells that are left out count 0. A term with one value
+        per sample, such as softmax cross-entropy, counts in each of the sample's cells. If all
+        terms have one value per sample, the result is (N, 1).
         """
         first, *others = (
-            part.coefficient * part.term.unreduced(confusion) for part in self.components
+            entry.coefficient * entry.term.unreduced(confusion) for entry in self.components
         )
         return sum(others, start=first)
 
     def parameters(self) -> nn.ParameterList | None:
-        """Returns the parameters that terms of your own may have among their fields; None: none."""
-        values = [value for part in self.components for value in vars(part.term).values()]
+        """Returns the `nn.Parameter`s among the fields of the terms; None if there are none."""
+        values = [value for entry in self.components for value in vars(entry.term).values()]
         found = [value for value in values if isinstance(value, nn.Parameter)]
         return nn.ParameterList(found) if found else None
 
@@ -163,11 +164,11 @@ class Mixture:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise ValueError(
-            "A mixture, and extra_terms, must not repeat a term that is there: "
-            f"{', '.join(twice)}. "
+            "A mixture (or extra_terms) must not repeat a term: "
+            f"{', '.join(repeated)}. "
             "Give the second a name of its own: 0.5 * Dice(region_classes=[1]).named('lesions'), "
             "or extra_terms={'lesions': {'term': 'dice', 'coef': 0.5}}."
         )

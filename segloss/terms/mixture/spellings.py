@@ -1,4 +1,4 @@
-"""Mixtures in other spellings: the documented coefficients of `SegLoss`, and a config's mapping."""
+"""Mixtures from the documented coefficients of `SegLoss`, and from mappings of a config."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Make = Callable[..., Term]
 
 
 def mixture_of(terms: Any) -> Mixture:
-    """Returns the mixture that an argument `terms` is: a mixture, a term, or a mapping of a config.
+    """Returns the mixture for an argument `terms`: a mixture, a term, or a mapping of a config.
 
     Raises:
-        TypeError, ValueError: It is none of these, or names something that is not there.
+        TypeError, ValueError: `terms` is something else, or names an unknown term or parameter.
 
     Example:
         >>> mixture_of({"cross_entropy": 0.5, "lesions": {"term": "dice", "coef": 0.5}})
@@ -33,7 +33,8 @@ def mixture_of(terms: Any) -> Mixture:
             f"segloss.terms, or a mapping such as {{'cross_entropy': 0.5, 'dice': 0.5}}, got "
             f"{shown(terms)}."
         )
-    return _mixed(_entries("terms", terms, lambda name, **given: TERMS[name](**given))).check_used()
+    entries = _entries("terms", terms, lambda name, **parameters: TERMS[name](**parameters))
+    return _mixture_of_entries(entries).check_used()
 
 
 def documented_mixture(
@@ -51,9 +52,10 @@ def documented_mixture(
 ) -> Mixture:
     """Returns the mixture that the documented arguments of `SegLoss` describe.
 
-    `terms` is the whole mixture, beside which the others stay at their defaults. Terms named in
-    `extra_terms` have the same parameters as those of the coefficients, and their own defaults for
-    others.
+    If `terms` is given, it is the whole mixture, and the other arguments must have their defaults.
+    Terms that `extra_terms` gives by name get the arguments that apply to them, such as `smooth`
+    for "dice" and the region arguments for every region term; the rest of their parameters have
+    the defaults of the term.
 
     Raises:
         TypeError, ValueError: A coefficient or parameter is wrong, or no coefficient is above 0.
@@ -82,48 +84,47 @@ def documented_mixture(
         "tversky": {"alpha": alpha, "beta": beta},
     }
 
-    def make(name: str, **given: Any) -> Term:
-        options = region if region.keys() <= set(parameters_of(TERMS[name])) else {}
-        return TERMS[name](**{**options, **shared.get(name, {}), **given})
+    def make(name: str, **parameters: Any) -> Term:
+        of_region = region if region.keys() <= set(parameters_of(TERMS[name])) else {}
+        return TERMS[name](**{**of_region, **shared.get(name, {}), **parameters})
 
     coefficients = {
         "cross_entropy": check_number("bce_coef", bce_coef),
         "dice": check_number("dice_coef", dice_coef),
         "focal_tversky": check_number("tversky_focal_coef", tversky_focal_coef),
     }
-    fixed = [Entry(c, make(name), name) for name, c in coefficients.items()]
+    documented = [Entry(c, make(name), name) for name, c in coefficients.items()]
     extra = [] if extra_terms is None else _entries("extra_terms", extra_terms, make)
-    used = [entry for entry in fixed if entry.coefficient > 0]
+    used = [entry for entry in documented if entry.coefficient > 0]
     if not used and not any(entry.coefficient for entry in extra):
         raise ValueError(
             "One of bce_coef, dice_coef, tversky_focal_coef and extra_terms must be above 0: the "
             "loss has no term."
         )
-    return _mixed([*used, *extra])
+    return _mixture_of_entries([*used, *extra])
 
 
 def _check_defaults(arguments: Mapping[str, Any]) -> None:
-    """Raises ValueError if arguments stand beside `terms` that it would have to contain."""
+    """Raises ValueError if an argument that `terms` replaces does not have its default."""
     signature = inspect.signature(documented_mixture).parameters
     defaults = {each.name: each.default for each in parameter_fields(RegionTerm)}
     defaults |= {name: each.default for name, each in signature.items()}
     changed = [name for name, value in arguments.items() if not is_same(value, defaults[name])]
     if changed:
         raise ValueError(
-            f"terms is the whole mixture, and {', '.join(changed)} can't stand beside it: write "
-            "them into its terms, as in 0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2])."
+            f"terms is the whole mixture, so {', '.join(changed)} must keep the default: set it in "
+            "the terms, as in 0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2])."
         )
 
 
-def _mixed(entries: list[Entry]) -> Mixture:
-    written = [_written(entry) for entry in entries]
-    return Mixture(tuple(entries), " + ".join(written))
+def _mixture_of_entries(entries: list[Entry]) -> Mixture:
+    return Mixture(tuple(entries), " + ".join(_as_written(entry) for entry in entries))
 
 
-def _written(entry: Entry) -> str:
-    named = "" if entry.name == entry.term.name else f".named({entry.name!r})"
+def _as_written(entry: Entry) -> str:
+    suffix = "" if entry.name == entry.term.name else f".named({entry.name!r})"
     factor = "" if entry.coefficient == 1 else f"{entry.coefficient!r} * "
-    return f"{factor}{entry.term!r}{named}"
+    return f"{factor}{entry.term!r}{suffix}"
 
 
 def _entries(argument: str, terms: Any, make: Make) -> list[Entry]:
@@ -136,17 +137,17 @@ def _entries(argument: str, terms: Any, make: Make) -> list[Entry]:
 
 
 def _entry(argument: str, key: Any, value: Any, make: Make) -> Entry:
-    """Reads an entry: a term or its name, with a coefficient or a mapping that has one."""
+    """Returns an entry: `key` is a term or a name, `value` a coefficient or a mapping with one."""
     where = f"{argument}[{key!r}]"
     if not isinstance(value, Mapping):
         coefficient = check_number(where, value)
         term = _term(argument, where, key, {}, make)
         return Entry(coefficient, term, term.name)
-    given = dict(value)
-    if "coef" not in given:
-        raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, given))}.")
-    coefficient = check_number(f"{where}['coef']", given.pop("coef"))
-    term = _term(argument, where, given.pop("term", key), given, make)
+    parameters = dict(value)
+    if "coef" not in parameters:
+        raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, parameters))}.")
+    coefficient = check_number(f"{where}['coef']", parameters.pop("coef"))
+    term = _term(argument, where, parameters.pop("term", key), parameters, make)
     return Entry(coefficient, term, check_module_name(f"A name in {argument}", key))
 
 

@@ -38,7 +38,7 @@ def scalar(subject: Subject) -> str:
 
 
 def gradient_flow(subject: Subject) -> str:
-    """Returns each watched prediction has a gradient that is finite and not 0 everywhere."""
+    """Checks that each watched gradient is finite and not 0 everywhere."""
     gradients = subject.differentiate(subject.example).gradients
     if not gradients:
         raise DoesNotApplyError("no prediction is of floating point")
@@ -83,8 +83,8 @@ class _Slopes(NamedTuple):
 
     Attributes:
         error: That of the best of several steps.
-        scatter: The scatter of the smallest steps: large in float32, of which a loss
-            may do a part even where it returns float64.
+        scatter: The scatter of the smallest steps: large in float32, in which a loss
+            may compute even if it returns float64.
     """
 
     error: float
@@ -106,7 +106,7 @@ def _slopes(subject: Subject, example: Example, outcome: Outcome, seed: int) -> 
 
 
 def _direction(example: Example, seed: int) -> Any:
-    """Returns plus or minus 1 for each watched number, or less if it has no room."""
+    """Returns plus or minus 1 for each watched number, or less if room is short."""
     generator = torch.Generator().manual_seed(seed)
     marks = iter(example.watched)
 

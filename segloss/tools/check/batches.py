@@ -24,7 +24,7 @@ SHARD_LIMIT = 1e-5
 
 
 def sample_order(subject: Subject) -> str:
-    """Returns the samples in another order give the same value, and their own gradients."""
+    """Checks that reordered samples keep the value, and their own gradients."""
     example = subject.example
     if example.samples < 2:
         raise DoesNotApplyError("the example has fewer than two samples")
@@ -40,7 +40,7 @@ def sample_order(subject: Subject) -> str:
 
 
 def deterministic(subject: Subject) -> str:
-    """Two calls are equal to the last bit, and deterministic algorithms exist."""
+    """Checks that two calls are bit-equal, and deterministic algorithms exist."""
     first, second = (subject.differentiate(subject.example) for _ in range(2))
     if value_error(second.value, first.value) > 0 or gradient_error(second, first) > 0:
         raise FoundWrongError(
@@ -52,7 +52,7 @@ def deterministic(subject: Subject) -> str:
 
 
 def data_parallel(subject: Subject) -> str:
-    """Returns the mean of the shards' losses, weighted by samples, is the loss of the batch."""
+    """Checks that the shards' mean loss, weighted by samples, is the batch's loss."""
     if _is_synchronised(subject.loss):
         return "yes: sync_statistics=True adds statistics up over ranks"
     example = subject.example
@@ -98,7 +98,7 @@ def _value(subject: Subject, example: Example, part: Tensor) -> Tensor:
 
 
 def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:
-    """Returns the batch with most of the first sample ignored; None where that can't be said."""
+    """Returns the batch with most of the first sample ignored; None if impossible."""
     target = example.target
     if ignore_index is None or target is None or not can_hold(target, ignore_index):
         return None

@@ -25,7 +25,7 @@ class Example:
         all_watched: Whether every watched tensor must get one, and not just one of them.
         pred_key: The key of the segmentation among the predictions.
         gt_key: The key of its target.
-        spread: What makes an example of the same form with many pixels; None: nothing.
+        spread: A function that makes a like example with many pixels, or None.
     """
 
     pred: Any
@@ -66,7 +66,7 @@ class Example:
         return leaves(self.pred)[0].device
 
     def large(self) -> Example:
-        """Returns an example of the same form with many pixels; the same one where it was given."""
+        """Returns an example of this form with many pixels, or the caller's own example."""
         return self if self.spread is None else self.spread()
 
     def copy(self) -> Example:
@@ -88,13 +88,13 @@ class Example:
         return replace(self, pred=mapped(self.pred, take), gt=mapped(self.gt, take))
 
     def with_pred(self, change: Callable[[Tensor], Tensor]) -> Example:
-        """Floating-point predictions changed."""
+        """Changes floating-point predictions."""
         return replace(
             self, pred=mapped(self.pred, lambda t: change(t) if t.is_floating_point() else t)
         )
 
     def with_gt(self, change: Callable[[Tensor], Tensor]) -> Example:
-        """Everything beside the predictions changed."""
+        """Changes all but the predictions."""
         return replace(self, gt=mapped(self.gt, change))
 
     @property
@@ -109,11 +109,11 @@ class Example:
         return target if target is not None and _is_mask(target) else None
 
     def with_target(self, target: Tensor) -> Example:
-        """Another mask or label map."""
+        """Replaces the target."""
         return replace(self, gt=_replaced(self.gt, self.target, target))
 
     def with_prediction(self, prediction: Tensor) -> Example:
-        """Another segmentation."""
+        """Sets the prediction."""
         return replace(self, pred=_replaced(self.pred, self.prediction, prediction))
 
     def masks(self) -> Tensor | None:
@@ -158,7 +158,7 @@ def _holds_masks(target: Tensor) -> bool:
 
 
 def _is_mask(target: Tensor) -> bool:
-    """Returns whether it holds labels, or values in [0, 1]."""
+    """Returns whether it has labels, or values in [0, 1]."""
     return not target.is_floating_point() or bool(
         (target == target.round()).all() or is_probability(target)
     )

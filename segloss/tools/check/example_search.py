@@ -49,7 +49,7 @@ LARGE_PIXELS = 2**18
 
 
 class NoExampleError(ValueError):
-    """No form of example is taken by the loss."""
+    """The loss takes no form of example."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _selects_label_map(loss: Any) -> bool:
 
 
 def _has_class_weights(part: Any) -> bool:
-    """Returns whether it is a loss of PyTorch's that was told of each class's weight."""
+    """Returns whether it is a PyTorch loss that was given class weights."""
     return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
 
 
@@ -237,7 +237,7 @@ def map_keys(loss: Any) -> list[str]:
 
 
 def with_maps(loss: Any) -> Any:
-    """Returns a term that needs maps takes them from batches; anything else is left as it is."""
+    """Wraps terms that need maps to take them from batches; returns all else as is."""
     return LossWrapper(loss) if isinstance(loss, CompoundLoss) and map_keys(loss) else loss
 
 

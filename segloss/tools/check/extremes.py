@@ -106,7 +106,7 @@ def _half_error(subject: Subject, points: list[tuple[str, Example]]) -> float:
     for text, example in points:
         value = subject.differentiate(example).value
         if not value.isfinite():
-            continue  # and not representable, or it had been found wrong
+            continue  # not representable, or it would have failed before
         right = subject.differentiate(example.to(torch.float32)).value
         error = value_error(value, right)
         largest = max(largest, error)

@@ -26,7 +26,7 @@ def needs_fields(loss: Any) -> bool:
 
 
 def takes_masks_as_probabilities(loss: Any) -> bool:
-    """Returns whether contours are looked at, which logits do not have where they seem to."""
+    """Returns whether contours matter; those of logits are not where they seem."""
     return any(isinstance(p, (SegCrossfieldLoss, SegEdgeInteriorLoss)) for p in parts_of(loss))
 
 

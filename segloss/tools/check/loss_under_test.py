@@ -20,7 +20,7 @@ from segloss.tools.check.nested_batches import copied, mapped
 
 
 class NotScalarError(TypeError):
-    """The loss returned something else than a scalar tensor."""
+    """The loss returned something other than a scalar."""
 
 
 class Outcome(NamedTuple):

@@ -79,7 +79,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _strided(tensor: Tensor) -> Tensor:
-    """Returns the same numbers with a gap after each row, as a crop has them."""
+    """Returns the same numbers with a gap after each row, as in a crop."""
     if tensor.ndim == 0:
         return tensor
     wide = tensor.new_zeros((*tensor.shape[:-1], tensor.shape[-1] + 1))

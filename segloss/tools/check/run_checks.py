@@ -225,7 +225,7 @@ def _made(subject: Subject, chosen: Sequence[Inspection]) -> list[Check]:
 
 
 def _scalar_error(subject: Subject) -> str:
-    """Why the loss has no scalar on its example; empty if it has one."""
+    """Returns why the loss gives no scalar; empty if it does."""
     try:
         with preserved(subject.loss):
             fresh = subject.fresh()

@@ -106,7 +106,7 @@ def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
     It is measured on one thread: several would wait for other programs of the machine, at each
     operation anew, and losses of many small operations would seem slow.
     """
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA is no news
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # CUDA may be absent
     from torch.utils.benchmark import Timer
 
     def step() -> None:

@@ -34,7 +34,7 @@ def suggest(
     workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
-    """Suggest a loss for a folder of masks, and say why it is as it is."""
+    """Suggest a loss for a folder of masks, and say why."""
     _check_free(output, picture, force=force)
     from segloss.tools.suggest import suggest as suggest_loss
 

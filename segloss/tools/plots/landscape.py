@@ -102,7 +102,7 @@ def draw_sweep(axes: Axes, sweep: Sweep, losses: Array) -> None:
 
 
 def share_limits(panels: Sequence[Axes]) -> None:
-    """Gives panels one loss axis, which holds 0."""
+    """Gives panels a shared loss axis with 0."""
     values = np.concatenate([line.get_ydata() for axes in panels for line in axes.lines])
     low, high = min(values.min(), 0.0), max(values.max(), 0.0)
     room = 0.06 * (high - low)

@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 SIDE = 96
 CENTRE = (47.5, 35.5)
-"""Row and column; the disc stays in the image when it is moved or grown as far as it is here."""
+"""Row and column; however it is moved or grown here, the disc stays in the image."""
 
 RADIUS = 20.0
 CONFIDENT = 8.0
@@ -162,7 +162,7 @@ def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Yields a context of one thread: others would wait for each other longer than a disc takes."""
+    """Yields a context of one thread: more would wait for each other longer than a disc takes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -20,8 +20,8 @@ MOST_LABELS = 256
 
 _SUSPICIOUS_LABELS = 32
 _SUSPICIOUS_CHANGE = 0.5
-"""A mask with more labels than the one, in which a pixel differs from the next more often than the
-other, is an image: neighbours differ in fewer than one in ten pixels of most label maps."""
+"""A mask with more labels than the first, and more differences between neighbours than the
+second, is an image: in most label maps, fewer than one pixel in ten differs so."""
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -25,7 +25,7 @@ ISENSEE = "cross-entropy and Dice, Dice over the batch: nnU-Net, Isensee et al. 
 MOST_WEIGHT = 1.5
 """The most that a class's weight is: at 1.5 a pixel is given to the class from a probability of 0.4
 on, which is best for a Dice score of 0.8 (half the best score: Lipton et al. 2014). More would be
-right for worse scores alone, and the region terms favour rare classes already."""
+right only for worse scores, and the region terms already favour rare classes."""
 
 RARE, VERY_RARE = 0.05, 0.01
 """Below these shares of the pixels, where it is present, a class is rare, or very rare. Lesions had
@@ -33,7 +33,7 @@ RARE, VERY_RARE = 0.05, 0.01
 gained by beta = 0.7."""
 
 NORM_MASKS = 200
-"""Masks that are enough to average a loss over."""
+"""Enough masks to average a loss over."""
 
 _NOISY = 0.5
 _THIN = 0.5
@@ -76,7 +76,7 @@ def n_classes(facts: Facts) -> Advice:
 
 
 def from_logits(facts: Facts) -> Advice:
-    """Always: a network's last layer is best without an activation."""
+    """Returns True: a network is best without a final activation."""
     layer = "sigmoid" if facts.classes.sigmoid else "softmax"
     channels = facts.classes.channels
     return Advice(
@@ -209,7 +209,7 @@ def skip_absent_classes(facts: Facts) -> Advice:
 
 
 def norms(facts: Facts) -> list[Advice]:
-    """None for a single loss; how many masks they would need."""
+    """For one loss, no norms; how many masks they would need."""
     return [
         Advice(
             "normalize_losses",

@@ -20,7 +20,7 @@ _SHOWN = 20
 def count_masks(
     masks: Collection, ignore_index: int | None, *, workers: int, progress: bool
 ) -> DatasetStatistics:
-    """Returns the statistics of all masks; those that can't be used are told all at once.
+    """Returns the statistics of all masks; unusable ones are reported all at once.
 
     Raises:
         ValueError: Masks can't be used, or there are none.

@@ -1,4 +1,4 @@
-"""Losses for the Trainer of Hugging Face: `pip install "pytorch-segloss[huggingface]"`."""
+"""Losses for Hugging Face's Trainer: `pip install "pytorch-segloss[huggingface]"`."""
 
 from segloss.training.huggingface.compute_loss import as_compute_loss_func
 from segloss.training.huggingface.loss_schedule import LossSchedule

@@ -1,14 +1,14 @@
-r"""A loss as the `compute_loss_func` of the Trainer.
+r"""Adapts a loss to the `compute_loss_func` of the Trainer.
 
-Given such a function, the Trainer does not divide by the number of micro-batches of a step, since
-the function is told how many labels the step has, on all ranks. A mean over a micro-batch b, with
-:math:`n_b` of the step's n labels, must therefore be returned as
+With such a function, the Trainer does not divide by the number of micro-batches in a step. Instead,
+it passes the number of labels in the step, over all ranks. For a micro-batch b, with :math:`n_b` of
+the step's n labels, the function must therefore return the mean :math:`L_b` as
 
 .. math:: \frac{n_b}{n} L_b
 
-so that the step is the mean over all its labels: exactly for a plain mean over pixels, such as
-cross-entropy, and with micro-batches weighted by their labels for region terms, which are not
-such means. Labels of -100 are not counted, as in the Trainer.
+The step's loss is then the mean over all its labels. This is exact for a plain mean over pixels,
+such as cross-entropy; region terms are not such means, and their micro-batches are weighted by
+their numbers of labels. Labels of -100 are not counted, as in the Trainer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _UNCOUNTED = -100
 """The label that the Trainer leaves out of its count."""
 
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
+"""The mode of interpolation for logits, by number of dimensions."""
 
 
 def as_compute_loss_func(
@@ -33,18 +34,19 @@ def as_compute_loss_func(
 ) -> Callable[..., Tensor]:
     """Returns a loss as `compute_loss_func` of `transformers.Trainer`.
 
-    The result is right with gradient accumulation, and on several ranks; see this module.
+    The result is correct with gradient accumulation and on several ranks; see the docstring of
+    this module.
 
     Args:
         loss: A `Loss`, a `MultiLoss`, or any module or function of (logits, labels) that is a mean
             over the batch. It gets tensors, not mappings, and moves to the logits' device. Its
-            parameters, if any, are trained only if it is part of the model too.
-        upsample_logits: Whether logits smaller or larger than the labels are resized to them, by
-            linear interpolation: SegFormer's are a quarter of the labels' size.
+            parameters, if any, are trained only if it is also part of the model.
+        upsample_logits: True if logits smaller or larger than the labels are resized to the labels'
+            size, by linear interpolation. SegFormer's logits have a quarter of that size.
 
     Returns:
         A function of (outputs, labels, num_items_in_batch). The outputs have `logits` (N, C,
-        *spatial), as an attribute or a key, or are a tuple with them first; labels are
+        *spatial) as an attribute or a key, or are a tuple that begins with the logits; labels are
         (N, *spatial).
 
     Raises:
@@ -62,7 +64,7 @@ def as_compute_loss_func(
 
 
 class _ComputeLoss:
-    """The result of `as_compute_loss_func`: a class, so that it can be pickled."""
+    """The result of `as_compute_loss_func`, a class because a nested function can't be pickled."""
 
     def __init__(self, loss: Callable[..., Any], upsample_logits: bool) -> None:
         if isinstance(loss, type) or not callable(loss):
@@ -76,7 +78,7 @@ class _ComputeLoss:
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Returns the loss of a micro-batch, as its share of the step's.
+        """Returns the loss of a micro-batch, as its share of the step's loss.
 
         Raises:
             TypeError, ValueError: There are no labels or logits, or their sizes differ and
@@ -118,20 +120,20 @@ def _logits(outputs: Any) -> Tensor:
         found = getattr(outputs, "logits", None)
     if not isinstance(found, Tensor):
         raise TypeError(
-            f"outputs must have logits, a tensor, got {type(outputs).__name__} without: use a "
-            "model for semantic segmentation, or override Trainer.compute_loss."
+            f"outputs must have logits, a tensor, got {type(outputs).__name__} without "
+            "logits: use a model for semantic segmentation, or override Trainer.compute_loss."
         )
     return found
 
 
 def _share(labels: Tensor, items: Tensor | int) -> Tensor:
-    """Returns the share of these labels in a step's labels."""
+    """Returns the fraction of a step's labels that are in this micro-batch."""
     if not isinstance(items, (Tensor, int)):
         raise TypeError(
             f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "
-            "counts them where its `compute_loss_func` is this."
+            "counts them if this function is its compute_loss_func."
         )
     counted = labels.ne(_UNCOUNTED).sum()
     of_step = torch.as_tensor(items).flatten()[0].clamp(min=1)
-    # A CPU scalar works on any device
+    # A scalar on the CPU works with tensors on any device
     return counted / (of_step if of_step.is_cpu else of_step.to(counted.device))

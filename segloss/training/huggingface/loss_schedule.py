@@ -1,4 +1,4 @@
-"""Weights of losses that follow the epochs of the Trainer."""
+"""A callback for weights of losses that follow the epochs of the Trainer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ except ImportError as error:
     ) from error
 
 _ROUNDING = 1e-6
-"""The rounding error that an epoch plus its steps may have."""
+"""The greatest rounding error of the Trainer's epoch, a sum of an epoch and its steps."""
 
 
 class LossSchedule(TrainerCallback):
@@ -25,7 +25,7 @@ class LossSchedule(TrainerCallback):
 
     Args:
         loss: The loss that the Trainer computes.
-        fractional: Whether weights change with every step rather than with every epoch.
+        fractional: True if weights change with every step; False: with every epoch.
 
     Raises:
         TypeError: `loss` is not a `MultiLoss`, or `fractional` is not a bool.
@@ -47,6 +47,6 @@ class LossSchedule(TrainerCallback):
         self.loss.set_epoch(math.floor((state.epoch or 0) + _ROUNDING))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Sets the fraction of the epoch, if asked to."""
+        """Sets the fraction of the epoch, if `fractional`."""
         if self.fractional:
             self.loss.set_epoch(state.epoch or 0)

@@ -1,6 +1,6 @@
-"""Callbacks for Lightning: norms before training, weights over the epochs, components logged.
+"""Callbacks for Lightning: norms before training, weights by epoch, and logged components.
 
-They serve both packages, `lightning` and `pytorch_lightning`, whichever the Trainer comes from:
+They work with a Trainer from either package, `lightning` or `pytorch_lightning`:
 `pip install "pytorch-segloss[lightning]"`.
 """
 

@@ -1,8 +1,8 @@
-"""The class that callbacks come from: a `Callback` for every Lightning that is installed.
+"""The base class of callbacks: a `Callback` of every Lightning package that is installed.
 
-There are two packages with the same code and different classes, `lightning` and
-`pytorch_lightning`. Which one a Trainer comes from shows only once it is there, so a callback is
-one of both. Importing the second costs next to nothing: nearly all of it is what both import.
+Two packages, `lightning` and `pytorch_lightning`, have the same code but different classes. The
+package of the Trainer is unknown until there is one, so a callback inherits from both classes.
+The import of the second package costs next to nothing: the two share nearly all their imports.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
 def installed_callbacks() -> tuple[type, ...]:
     """Returns the `Callback` classes of all Lightning packages that are installed.
 
     Raises:
-        ImportError: There is none.
+        ImportError: Neither package is installed.
     """
     found, reason = [], None
-    for package in PACKAGES:
+    for package in _PACKAGES:
         try:
             found.append(import_module(package).Callback)
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""The losses that are in a module."""
+"""Finds the losses in a module."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from segloss.losses.multi_loss import MultiLoss
 
 
 def find_losses(module: nn.Module) -> dict[str, Loss | MultiLoss]:
-    """Every `MultiLoss`, and every `Loss` that is in none and in no other loss, by its path.
+    """Returns every `MultiLoss`, and every `Loss` that is not part of another loss, by its path.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The module has no loss.
     """
     found: dict[str, Loss | MultiLoss] = {}
     for path, loss in _outermost(module, ""):
-        if all(loss is not other for other in found.values()):
+        if all(loss is not earlier for earlier in found.values()):
             found[path] = loss
     if not found:
         raise ValueError(
@@ -29,24 +29,25 @@ def find_losses(module: nn.Module) -> dict[str, Loss | MultiLoss]:
 
 
 def find_multi_losses(module: nn.Module) -> dict[str, MultiLoss]:
-    """Every `MultiLoss` in a module, by its path.
+    """Returns every `MultiLoss` in a module, by its path.
 
     Raises:
-        ValueError: There is no loss at all.
+        ValueError: The module has no loss at all.
     """
     found = find_losses(module)
     return {path: loss for path, loss in found.items() if isinstance(loss, MultiLoss)}
 
 
 def members(loss: Loss | MultiLoss) -> dict[Loss, Tensor | None]:
-    """Returns the losses of a `MultiLoss` with their weights; a single `Loss` has none."""
+    """Returns the losses of a `MultiLoss` with their weights; a single `Loss` with None."""
     if isinstance(loss, Loss):
         return {loss: None}
-    each = [member for member in loss.loss_funcs if isinstance(member, Loss)]
-    return dict(zip(each, loss.current_weights, strict=True))
+    losses = [member for member in loss.loss_funcs if isinstance(member, Loss)]
+    return dict(zip(losses, loss.current_weights, strict=True))
 
 
 def _outermost(module: nn.Module, path: str) -> Iterator[tuple[str, Loss | MultiLoss]]:
+    """Yields the losses in a module that are not part of another loss, with their paths."""
     if isinstance(module, (Loss, MultiLoss)):
         yield path, module
         return

@@ -1,4 +1,4 @@
-"""Weights of losses that follow the epochs of a Trainer."""
+"""A callback for weights of losses that follow the epochs of a Trainer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from segloss.training.lightning.find import find_multi_losses
 class LossSchedule(Callback):
     """Sets the epoch of every `MultiLoss` in the module, so that its weights follow the schedule.
 
-    Args:
-        fractional: Whether weights change with every batch, at epoch + batch / number of batches,
-            rather than with every epoch.
+    Validation uses the last weights of training.
 
-    Validation finds the weights that training has last had.
+    Args:
+        fractional: True if weights change with every batch, to the epoch + batch / number of
+            batches; False: with every epoch.
 
     Raises:
-        ValueError: The module has no loss, or `fractional` is set and nobody knows how many batches
-            an epoch has.
+        ValueError: The module has no loss, or `fractional` is True and the number of batches in an
+            epoch is unknown.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -34,7 +34,7 @@ class LossSchedule(Callback):
         self.fractional = check_flag("fractional", fractional)
 
     def on_sanity_check_start(self, trainer: Any, pl_module: Any) -> None:
-        """Sets the epoch that training will start with."""
+        """Sets the epoch in which training will start."""
         _set_epoch(pl_module, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -44,10 +44,10 @@ class LossSchedule(Callback):
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Sets the fraction of the epoch, if asked to."""
+        """Sets the fraction of the epoch, if `fractional`."""
         if self.fractional:
-            batches = _known_batches(trainer)
-            _set_epoch(pl_module, trainer.current_epoch + batch_idx / batches)
+            fraction = batch_idx / _batches_in_epoch(trainer)
+            _set_epoch(pl_module, trainer.current_epoch + fraction)
 
 
 def _set_epoch(pl_module: Any, epoch: float) -> None:
@@ -55,11 +55,12 @@ def _set_epoch(pl_module: Any, epoch: float) -> None:
         multi_loss.set_epoch(epoch)
 
 
-def _known_batches(trainer: Any) -> int:
+def _batches_in_epoch(trainer: Any) -> int:
+    """Returns the number of training batches in an epoch; raises ValueError if it is unknown."""
     batches = trainer.num_training_batches
     if not math.isfinite(batches):
         raise ValueError(
-            "LossSchedule(fractional=True) needs the number of batches in an epoch, and the "
+            "LossSchedule(fractional=True) needs the number of batches in an epoch, but the "
             "training data has no length: set Trainer(limit_train_batches=...) to a number, give "
             "the dataset a __len__, or use LossSchedule()."
         )

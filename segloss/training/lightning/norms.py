@@ -1,4 +1,7 @@
-"""Norms of losses before the first step of a Trainer."""
+"""Callbacks that compute the norms of losses before the first step of a Trainer.
+
+They provide the batches as the Trainer would; `segloss.training.norms` does the rest.
+"""
 
 from __future__ import annotations
 
@@ -24,35 +27,34 @@ from segloss.training.without_trace import fresh_loader, without_trace
 class ComputeWeightNormLossesCallback(Callback):
     """Sets the norms of the losses in the module, before the first training step.
 
-    The model runs over training batches without gradients, in the mode and precision that it is
-    trained in, on each rank over batches of its own, and the ranks put their averages together. It
-    leaves no trace but the norms: parameters, buffers such as those of batch norm, random states
-    and the order of later samples stay as they would be without it. See
-    `segloss.training.without_trace.without_trace`.
+    The model runs over training batches without gradients, in the mode and precision of training.
+    Each rank uses its own batches, and the ranks combine their averages. Only the norms change:
+    parameters, buffers (of batch norm, for example), random states and the order of later samples
+    stay as they would be without the callback. See `segloss.training.without_trace.without_trace`.
 
     Every `MultiLoss` in the module takes part unless its `normalize_losses` is False, and every
-    `Loss` outside of them. Nothing happens if all have norms already, or if
-    training resumes from a checkpoint: norms are buffers and come with it.
+    `Loss` outside of a `MultiLoss`. Nothing happens if all have norms already, or if training
+    resumes from a checkpoint: norms are buffers and come with it.
 
     The module's `loss_inputs` method says what the losses get from a batch:
 
         def loss_inputs(self, batch):
             return pred_batch, gt_batch
 
-    which its `training_step` may use too. Without it, a batch that is a mapping gives
-    `self(batch["image"])` and the batch itself, and a pair (image, target) gives `self(image)` and
-    the target.
+    The module's `training_step` may use it too. Without this method, a batch that is a mapping
+    gives `self(batch["image"])` and the batch itself, and a pair (image, target) gives
+    `self(image)` and the target.
 
     Args:
-        max_samples: The number of samples of all ranks to take, at least 1; each rank takes its
-            share, rounded up, and whole batches. None: the `max_samples` of the losses'
+        max_samples: The number of samples to use, over all ranks, at least 1. Each rank uses its
+            share, rounded up, in complete batches. None: the `max_samples` of the losses'
             `normalization_params`, or 1000.
-        min_samples: The least number of samples. None: the `min_samples` of the
-            losses' `normalization_params`, or 0.
+        min_samples: The least number of samples. None: the `min_samples` of the losses'
+            `normalization_params`, or 0.
 
     Raises:
-        TypeError, ValueError: An argument is wrong, the module has no loss, a batch is none of the
-            above, or there are fewer than `min_samples` samples.
+        TypeError, ValueError: An argument is wrong, the module has no loss, a batch has none of
+            these forms, or there are fewer than `min_samples` samples.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -71,20 +73,20 @@ class ComputeWeightNormLossesCallback(Callback):
         self.min_samples = min_samples
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Computes the norms, if there are any to compute."""
+        """Computes the norms, if some are missing."""
         losses = [loss for loss in find_losses(pl_module).values() if _lacks_norms(loss)]
         if not losses or trainer.ckpt_path is not None:
             return
-        _check_whole(trainer.strategy.model)
-        most, least = sample_limits(losses, self.max_samples, self.min_samples)
+        _check_not_sharded(trainer.strategy.model)
+        max_samples, min_samples = sample_limits(losses, self.max_samples, self.min_samples)
         loaders = trainer.fit_loop._combined_loader
-        share = math.ceil(most / trainer.world_size)
+        share = math.ceil(max_samples / trainer.world_size)
         with (
             without_trace(pl_module, *loaders.flattened),
             progress(trainer, "Norms of losses", share) as advance,
         ):
             batches = self._batches(trainer, pl_module, loaders)
-            compute_norms(losses, batches, most, least, on_samples=advance)
+            compute_norms(losses, batches, max_samples, min_samples, on_samples=advance)
 
     def loss_inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
         """Returns the losses' inputs from a batch, for modules without `loss_inputs`."""
@@ -104,10 +106,10 @@ class ComputeWeightNormLossesCallback(Callback):
         fresh = copy.copy(loaders)
         fresh.flattened = [_repeatable(fresh_loader(loader)) for loader in loaders.flattened]
         try:
-            for batch, _, _ in itertools.islice(fresh, _limit(trainer)):
-                ready = _transferred(batch, trainer, pl_module)
+            for batch, _, _ in itertools.islice(fresh, _batches_in_epoch(trainer)):
+                transferred = _transferred(batch, trainer, pl_module)
                 with trainer.precision_plugin.forward_context():
-                    inputs = self._inputs(pl_module, ready)
+                    inputs = self._inputs(pl_module, transferred)
                 yield inputs
         finally:
             fresh.reset()
@@ -125,11 +127,11 @@ class ComputeWeightNormLossesCallback(Callback):
 
 
 class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback):
-    """Sets the norms of frame-field losses: `ComputeWeightNormLossesCallback` for such a module.
+    """Sets the norms of frame-field losses, before the first training step.
 
-    Its predictions are a mapping with the masks and the frame field, and its batches are mappings,
-    as the losses' `pre_processes` need them, which run for each batch. Whatever is neither is
-    refused before a loss looks at it.
+    It is a `ComputeWeightNormLossesCallback` for modules whose predictions are a mapping with the
+    masks and the frame field. Batches must be mappings too: the losses' `pre_processes` need
+    mappings, and run on each batch. Anything else is refused before a loss gets it.
 
     Args:
         max_samples: As for `ComputeWeightNormLossesCallback`.
@@ -148,10 +150,10 @@ class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback)
 
     def _inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
         pred_batch, gt_batch = super()._inputs(pl_module, batch)
-        for name, given in (("pred_batch", pred_batch), ("gt_batch", gt_batch)):
-            if not isinstance(given, Mapping):
+        for name, value in (("pred_batch", pred_batch), ("gt_batch", gt_batch)):
+            if not isinstance(value, Mapping):
                 raise TypeError(
-                    f"{name} must be a mapping for frame-field losses, got {type(given).__name__}: "
+                    f"{name} must be a mapping for frame-field losses, got {type(value).__name__}: "
                     f"{type(pl_module).__name__} must return a mapping with 'seg' and "
                     "'crossfield' and be given batches with 'image', or have a method "
                     "loss_inputs(self, batch) that returns (pred_batch, gt_batch)."
@@ -160,13 +162,13 @@ class FrameFieldComputeWeightNormLossesCallback(ComputeWeightNormLossesCallback)
 
 
 def _lacks_norms(loss: Loss | MultiLoss) -> bool:
-    """Returns whether a loss is to be normalised, but has no norm yet."""
+    """Returns whether a loss should be normalised, but has no norm yet."""
     if isinstance(loss, MultiLoss) and not loss.normalize_losses:
         return False
     return any(not bool(member.norm_count > 0) for member in members(loss))
 
 
-def _limit(trainer: Any) -> int | None:
+def _batches_in_epoch(trainer: Any) -> int | None:
     """Returns the number of training batches in an epoch; None if it is unknown."""
     batches = trainer.num_training_batches
     return int(batches) if math.isfinite(batches) else None
@@ -180,17 +182,18 @@ def _transferred(batch: Any, trainer: Any, pl_module: Any) -> Any:
 
 
 def _repeatable(loader: Any) -> Any:
+    """Returns the loader; raises TypeError if it is an iterator, which can be read only once."""
     if hasattr(loader, "__next__"):
         raise TypeError(
             f"Training data must be a loader that can be read again, got {type(loader).__name__}, "
-            "which training would find without its first batches: give the Trainer a DataLoader, "
-            "or call segloss.training.norms.compute_norms before training."
+            "which would have lost its first batches when training starts: give the Trainer a "
+            "DataLoader, or call segloss.training.norms.compute_norms before training."
         )
     return loader
 
 
-def _check_whole(model: Any) -> None:
-    """Raises TypeError for a sharded model whose shards can't compute alone."""
+def _check_not_sharded(model: Any) -> None:
+    """Raises TypeError for a sharded model, since a shard can't compute alone."""
     if any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
         raise TypeError(
             "The model must not be sharded by FullyShardedDataParallel while norms are computed: "

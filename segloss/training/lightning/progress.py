@@ -1,4 +1,4 @@
-"""A progress bar beside Lightning's own, of the same kind."""
+"""A progress bar in addition to Lightning's own, of the same kind."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from contextlib import contextmanager
 from typing import Any
 
 Advance = Callable[[int], Any]
+"""A function that advances a progress bar by a number of samples."""
 
 
 @contextmanager
 def progress(trainer: Any, description: str, total: int) -> Iterator[Advance]:
-    """Shows progress on the first rank, if the Trainer shows its own; yields what advances it."""
+    """Shows progress on the first rank, if the Trainer shows its own.
+
+    Args:
+        trainer: The Trainer.
+        description: The text beside the bar.
+        total: The number of samples at the end.
+
+    Yields:
+        The function that advances the bar.
+    """
     bar = trainer.progress_bar_callback
     if not trainer.is_global_zero or bar is None or not getattr(bar, "is_enabled", True):
         yield lambda _: None
@@ -33,7 +43,7 @@ def _tqdm(description: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def _rich(description: str, total: int) -> Iterator[Advance]:
-    """Yields a bar of rich, or none where an older rich has another display on already."""
+    """Shows rich's bar, or none if rich is an older version and already shows another display."""
     from rich.errors import LiveError
     from rich.progress import Progress
 

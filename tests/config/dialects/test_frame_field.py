@@ -124,5 +124,5 @@ def test_a_wrong_config_is_told_what_is_wrong(path: str, value: Any, message: st
 def test_a_config_that_asks_for_nothing_is_refused() -> None:
     config = changed("compute_seg", False)
     config.compute_crossfield = False
-    with pytest.raises(ValueError, match="asks for no loss"):
+    with pytest.raises(ValueError, match="does not request a loss"):
         build_loss(config)

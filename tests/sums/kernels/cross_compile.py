@@ -1,9 +1,9 @@
-"""Compiles the kernels for GPUs that are not here, and prints what they need of them, as JSON.
+"""Compiles the kernels for GPUs that need not be here, and prints their resources as JSON.
 
     python tests/sums/kernels/cross_compile.py sm_90
 
-It launches them as the package does, on tensors of a CPU, with a driver that says which GPU there
-is; Triton compiles, and instead of a launch the machine code is read.
+It launches them as the package does, on CPU tensors, with a driver that names the GPU. Triton
+compiles each kernel, and its machine code is read instead of launched.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
 class Driver:
-    """A driver of a GPU that is not here."""
+    """A driver of a GPU that need not be here."""
 
     def __init__(self, target: GPUTarget) -> None:
         self.target = target
@@ -76,7 +76,7 @@ class Case(NamedTuple):
     weighted: bool = False
 
 
-CASES = [  # those at the front for every GPU
+CASES = [  # the first BRIEF cases are compiled for every GPU, all of them for sm_90
     Case("2 classes, float32", 2, torch.float32),
     Case("19 classes, float32", 19, torch.float32),
     Case("19 classes, bfloat16", 19, torch.bfloat16),
@@ -105,38 +105,38 @@ BRIEF = 4
 
 
 def compiled(target: GPUTarget, cases: list[Case]) -> Iterator[tuple[str, Any]]:
-    """The kernels that a step of each case launches."""
-    found: list[tuple[str, Any]] = []
+    """Yields the kernels that a step of each case launches, by name."""
+    launched: list[tuple[str, Any]] = []
     compile_and_launch = JITFunction.run
 
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
         kernel = compile_and_launch(self, *args, grid=grid, warmup=True, **options)
-        found.append((self.__name__, kernel))
+        launched.append((self.__name__, kernel))
         return kernel
 
     JITFunction.run = run
     driver.set_active(Driver(target))
     for case in cases:
         step(case)
-        yield from ((f"{name}: {case.name}", kernel) for name, kernel in found)
-        found.clear()
+        yield from ((f"{name}: {case.name}", kernel) for name, kernel in launched)
+        launched.clear()
     for samples, classes in ((8, 1), (4, 19), (1, 150)):
         group = MixtureGroup([0.5 * CrossEntropy() + 0.5 * Dice() + 0.3 * FocalTversky()])
         rows = torch.empty(len(group.plan.rows), samples, classes, dtype=torch.float64)
         launch.losses(
             rows, classes > 2, group.analytic, group.plan, torch.float32, with_slopes=True
         )
-        yield from ((f"{name}: {samples} x {classes}", kernel) for name, kernel in found)
-        found.clear()
+        yield from ((f"{name}: {samples} x {classes}", kernel) for name, kernel in launched)
+        launched.clear()
 
 
 def step(case: Case) -> None:
-    """Launches the pass of a case, forward and backward."""
+    """Launches the kernels of a case, forward and backward."""
     channels = 1 if case.classes == 2 else case.classes
     logits = torch.empty(2, channels, 4096, dtype=case.dtype)
     target = torch.zeros(2, 1, 4096) if case.classes == 2 else torch.zeros(2, 4096).long()
     activation = "sigmoid" if case.classes == 2 else "softmax"
-    pixels = PixelBatch(
+    batch = PixelBatch(
         logits,
         target,
         PixelOptions(case.classes, activation, **case.options),
@@ -145,11 +145,11 @@ def step(case: Case) -> None:
         maps={"m": torch.ones(2, channels, 4096)},
     )
     plan = plan_of(case.sums)
-    launch.gradient(pixels, plan, launch.sums(pixels, plan))
+    launch.gradient(batch, plan, launch.sums(batch, plan))
 
 
 def needs(kernel: Any) -> dict[str, Any]:
-    """Spilled registers, and loads and stores of 128 bits."""
+    """Returns counts: spills, loads of 128 bits and, for NVIDIA, registers and atomics."""
     if "amdgcn" in kernel.asm:
         code = kernel.asm["amdgcn"]
         [spilled] = re.findall(r"\.vgpr_spill_count:\s+(\d+)", code)
@@ -170,10 +170,10 @@ def needs(kernel: Any) -> dict[str, Any]:
 
 
 def tool(name: str, *arguments: str) -> str:
-    """What a tool prints that comes with Triton."""
+    """Returns the output of a tool that comes with Triton."""
     command = [str(TOOLS / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    return done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return process.stdout
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How many operations a step takes on a GPU, counted through Triton's interpreter.
+"""Counts the operations of a step on a GPU, through Triton's interpreter.
 
-`test_interpreter.py` runs it: it looks for ATen's operations and for launches of kernels.
+These are ATen's operations and launches of kernels. `test_interpreter.py` runs this file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from segloss.terms import CrossEntropy, Dice, FocalTversky
 VIEWS = {"view", "detach", "unbind", "select", "unsqueeze", "expand", "slice"}
 ALLOCATIONS = {"new_empty", "empty_like"}
 READS_OF_CPU = {"_local_scalar_dense"}
-"""The norm of a loss that stays there."""
+"""Reads of numbers on the CPU, such as the norm of a loss."""
 
 
 class Counting(TorchDispatchMode):
-    """Lists operations, those of the interpreter aside."""
+    """Lists operations, without the interpreter's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def counting(monkeypatch) -> Iterator[Counting]:
         "foundation.tracing",
         "sums.kernels.registry",
     ):
-        monkeypatch.setattr(f"segloss.{module}.is_traced", lambda: False)  # counting is no tracing
+        monkeypatch.setattr(f"segloss.{module}.is_traced", lambda: False)  # counting is not tracing
     monkeypatch.setattr("segloss.batch.value_checks.ValueChecks.due", lambda *args, **kwargs: False)
     return count
 
@@ -94,7 +94,7 @@ def test_a_step_takes_few_operations_however_many_pixels(
     name: str, size: int, classes: int, counting: Counting
 ) -> None:
     loss, batch = LOSSES[name](classes), batch_of(classes, size)
-    step(loss, *batch)  # constants travel
+    step(loss, *batch)  # constants are moved to the device
     counting.names.clear()
     with counting:
         step(loss, *batch)
@@ -113,8 +113,13 @@ def step(loss: nn.Module, logits: Tensor, target: Tensor) -> None:
     (value[0] if isinstance(value, tuple) else value).backward()
 
 
-def test_it_is_the_kernel_for_gpus_that_counts(counting: Counting) -> None:
+def test_the_kernel_for_gpus_is_counted(counting: Counting) -> None:
     with counting:
         step(LOSSES["SegLoss"](19), *batch_of(19, 8))
     launched = [name for name in counting.names if name.startswith(("softmax", "losses", "add_"))]
-    assert launched == ["softmax_forward", "add_parts", "losses_and_slopes", "softmax_backward"]
+    assert launched == [
+        "softmax_forward",
+        "add_partial_sums",
+        "losses_and_slopes",
+        "softmax_backward",
+    ]

@@ -78,7 +78,7 @@ def test_a_label_of_no_class_is_an_error_that_reads_no_memory_of_others() -> Non
     logits = torch.randn(1, 3, 8)
     labels = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 10**15]])
     pixels = PixelBatch(logits, labels, PixelOptions(3, "softmax"))
-    with pytest.raises(IndexError, match="labels of no class: expected 0 to 2"):
+    with pytest.raises(IndexError, match="labels that are not classes: expected 0 to 2"):
         KERNEL.sums(pixels, plan_of([REGION]))
 
 

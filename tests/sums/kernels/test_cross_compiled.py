@@ -25,8 +25,8 @@ def test_registers_hold_everything_and_loads_are_wide(target: str) -> None:
     assert done.returncode == 0, done.stderr
     kernels = json.loads(done.stdout.splitlines()[-1])
     assert {name.split(":")[0] for name in kernels} >= {
-        "sigmoid_forward", "sigmoid_backward", "softmax_forward", "softmax_backward", "add_parts",
-        "losses_and_slopes",
+        "sigmoid_forward", "sigmoid_backward", "softmax_forward", "softmax_backward",
+        "add_partial_sums", "losses_and_slopes",
     }  # fmt: skip
     for name, needs in kernels.items():
         assert needs["spilled"] == 0, name

@@ -166,7 +166,7 @@ def test_values_of_a_term_are_checked_when_it_is_made() -> None:
 @pytest.mark.parametrize("term", [*terms.TERMS.values()])
 def test_a_term_says_which_parameters_it_takes(term: Any) -> None:
     names = parameters_of(term)
-    expected = f"of {', '.join(names)}; got" if names else "takes no arguments; got"
+    expected = rf"\({', '.join(names)}\); got" if names else "takes no arguments; got"
     with pytest.raises(TypeError, match=expected):
         term(unheard_of=1)
     with pytest.raises(TypeError, match=expected):

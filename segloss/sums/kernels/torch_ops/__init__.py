@@ -1,7 +1,7 @@
-"""The kernel in PyTorch's operations: chunks in scratch memory, on any device.
+"""The kernel in PyTorch's operations: it computes in chunks, in scratch memory, on any device.
 
-It serves where no compiled kernel does. Its gradients are written out, as theirs are, and it keeps
-nothing for the backward pass but its inputs.
+It serves the batches that no compiled kernel takes. Like those kernels, it has explicit formulas
+for its gradients, and keeps only its inputs for the backward pass.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from segloss.sums.plan import (
 )
 
 _NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
-"""The sums without parameters that it has."""
+"""The sums without parameters that the kernel computes."""
 
 
 class TorchKernel(Kernel):
-    """Sums and gradient of logits, of sigmoid channels or with label maps."""
+    """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
 
     name = "torch"
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
-        """Returns the reason why it does not take this batch and plan; empty where it does."""
+        """Returns the reason why it does not take this batch and plan; empty if it does."""
         if not batch.options.from_logits:
             return "it takes logits, and these are probabilities"
         if batch.is_exclusive and not batch.is_label_map:
@@ -51,15 +51,15 @@ class TorchKernel(Kernel):
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
         upstream = {
-            row.key: by_row[:, 0] if batch.is_exclusive and row.is_per_sample else by_row
-            for row, by_row in zip(plan.rows, slopes.unbind(), strict=True)
+            row.key: slope[:, 0] if batch.is_exclusive and row.is_per_sample else slope
+            for row, slope in zip(plan.rows, slopes.unbind(), strict=True)
             if row.has_slope
         }
         with without_autocast(batch.prediction.device):
             return _chunks(batch, plan).gradient(upstream)
 
     def is_opaque(self, batch: PixelBatch) -> bool:
-        """Returns whether chunks are faster than a compiled reference: on CPUs."""
+        """Returns True on CPUs, where chunks are faster than a compiled reference."""
         return batch.prediction.device.type == "cpu"
 
 
@@ -69,7 +69,7 @@ def _chunks(batch: PixelBatch, plan: Plan) -> Chunks:
 
 
 def _row(values: Tensor, batch: PixelBatch) -> Tensor:
-    """Returns a row (N, C); a number per sample stands at class 0, with 0 at other classes."""
+    """Returns a row (N, C). A number per sample stands at class 0, with 0 at the other classes."""
     if values.ndim == 2:
         return values
     return torch.nn.functional.pad(values.unsqueeze(1), (0, batch.prediction.shape[1] - 1))

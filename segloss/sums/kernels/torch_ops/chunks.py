@@ -17,21 +17,21 @@ from segloss.sums.plan import Plan
 
 LOG2E = 1.4426950408889634
 
-_ROW = 4096
-"""Pixels that are summed in the arithmetic's dtype before float64 takes over."""
+_STRIP = 4096
+"""Pixels in a strip: they are summed in the arithmetic's dtype, and strips in float64."""
 
 
 class Chunk(NamedTuple):
-    """A part of the batch: some samples, or some pixels of one.
+    """A part of the batch: some samples, or some pixels of one sample.
 
     Attributes:
         samples: The slice of samples.
         pixels: The slice of their pixels.
-        prediction: (n, C, l), in the arithmetic's dtype, and 0 where a pixel does not count.
-        target: Labels (n, l), 0 where a pixel does not count, or values as `prediction`.
-        weight: (n, 1 or C, l), 0 where a pixel does not count, or None for 1 everywhere.
-        maps: The maps (n, C, l) by name, in the arithmetic's dtype, and 0 where a pixel does not
+        prediction: The predictions (n, C, l) in the arithmetic's dtype; 0 if a pixel does not
             count.
+        target: Labels (n, l), 0 if a pixel does not count, or values like `prediction`.
+        weight: The weights (n, 1 or C, l), 0 if a pixel does not count; None for 1 everywhere.
+        maps: The maps (n, C, l) by name, in the arithmetic's dtype; 0 if a pixel does not count.
     """
 
     samples: slice
@@ -42,18 +42,18 @@ class Chunk(NamedTuple):
     maps: Mapping[str, Tensor]
 
     def weighted(self, values: Tensor) -> Tensor:
-        """Returns values (n, C, l) times the pixels' weights."""
+        """Multiplies values (n, C, l) by the pixels' weights."""
         return values if self.weight is None else values * self.weight
 
 
 class Chunks:
-    """Reads a batch chunk by chunk, through scratch buffers that all chunks share.
+    """Reads a batch in chunks, which share scratch buffers.
 
-    A subclass writes `measure` and `write_slope`, which see one chunk.
+    A subclass implements `measure` and `write_slope` for one chunk.
 
     Args:
-        pixels: The batch, of at least one pixel.
-        plan: The sums that are wanted, or whose slopes are given.
+        batch: The batch, with at least one pixel.
+        plan: The sums to compute, or to differentiate.
 
     Attributes:
         size: The number of elements of the predictions in a chunk on a CPU.
@@ -61,59 +61,59 @@ class Chunks:
 
     size: ClassVar[int]
 
-    def __init__(self, pixels: PixelBatch, plan: Plan) -> None:
-        self.source = pixels
+    def __init__(self, batch: PixelBatch, plan: Plan) -> None:
+        self.batch = batch
         self.plan = plan
         self.extra_sums = pixel_sums(plan)
-        self.on_cpu = pixels.prediction.device.type == "cpu"
-        self.dtype = arithmetic_dtype(pixels.prediction.dtype)
-        self.class_weights = self._per_class(pixels.class_weights)
-        self.pos_weight = self._per_class(pixels.pos_weight)
+        self.on_cpu = batch.prediction.device.type == "cpu"
+        self.dtype = arithmetic_dtype(batch.prediction.dtype)
+        self.class_weights = self._per_class(batch.class_weights)
+        self.pos_weight = self._per_class(batch.pos_weight)
         self._scratch: dict[str, Tensor] = {}
         self._views: dict[tuple[Any, ...], Tensor] = {}
 
     @abstractmethod
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
-        """Returns the sums over a chunk, for each of its samples."""
+        """Computes the sums over the pixels of each sample in a chunk."""
 
     @abstractmethod
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
-        """Writes the gradient of a chunk: fresh memory is touched once, last."""
+        """Writes the gradient of a chunk. Touches the new memory `out` once, at the end."""
 
     def sums(self) -> dict[str, Tensor]:
-        """Returns the sums by their keys, in the accumulation's dtype."""
-        parts: dict[int, list[dict[str, Tensor]]] = {}  # of the same samples
+        """Computes the sums by key, in the accumulation's dtype."""
+        partial_sums: dict[int, list[dict[str, Tensor]]] = {}  # by the first sample of the chunk
         for chunk in self.chunks():
-            parts.setdefault(chunk.samples.start, []).append(self.measure(chunk))
-        sums = [_added(same) for same in parts.values()]
+            partial_sums.setdefault(chunk.samples.start, []).append(self.measure(chunk))
+        sums = [_added(of_samples) for of_samples in partial_sums.values()]
         if len(sums) == 1:
             return sums[0]
-        return {name: torch.cat([each[name] for each in sums]) for name in sums[0]}
+        return {key: torch.cat([of_samples[key] for of_samples in sums]) for key in sums[0]}
 
     def gradient(self, upstream: Mapping[str, Tensor]) -> Tensor:
-        """Returns the gradient with respect to the logits, from those with respect to the sums."""
-        gradient = torch.empty_like(self.source.prediction)
+        """Computes the gradient with respect to the logits, from the slopes of the sums."""
+        gradient = torch.empty_like(self.batch.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
         for chunk in self.chunks():
-            part = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
-            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), part, chunk)
+            of_samples = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
+            self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), of_samples, chunk)
         return gradient
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the upstream gradients of the sums, per sample, as every chunk needs them."""
+        """Prepares the slopes with respect to the sums once, for all chunks."""
         return upstream
 
     def chunks(self) -> Iterator[Chunk]:
-        """Returns all chunks, from the first sample and pixel to the last."""
-        samples, classes, count = self.source.prediction.shape
+        """Yields all chunks, from the first sample and pixel to the last."""
+        samples, classes, count = self.batch.prediction.shape
         size = self.size if self.on_cpu else samples * classes * count
-        together = max(1, size // (classes * count))
-        for first in range(0, samples, together):
+        step = max(1, size // (classes * count))
+        for first in range(0, samples, step):
             for start, stop in _spans(count, max(1, size // classes)):
-                yield self._chunk(slice(first, first + together), slice(start, stop))
+                yield self._chunk(slice(first, first + step), slice(start, stop))
 
     def buffer(self, name: str, like: Tensor) -> Tensor:
-        """Returns scratch memory of the shape and memory layout of `like` (n, C, l)."""
+        """Returns scratch memory with the shape and memory layout of `like`, (n, C, l)."""
         channels_last = like.shape[1] > 1 and like.stride(1) == 1
         key = (name, like.shape, channels_last)
         if key not in self._views:
@@ -129,17 +129,17 @@ class Chunks:
     def _storage(self, name: str, numel: int) -> Tensor:
         flat = self._scratch.get(name)
         if flat is None or flat.numel() < numel:
-            flat = self._scratch[name] = self.source.prediction.new_empty(numel, dtype=self.dtype)
+            flat = self._scratch[name] = self.batch.prediction.new_empty(numel, dtype=self.dtype)
         return flat[:numel]
 
     def count(self, pixels: int) -> Tensor:
-        """Returns a number of pixels, in the accumulation's dtype."""
-        device = self.source.prediction.device
+        """Returns a number of pixels as a tensor, in the accumulation's dtype."""
+        device = self.batch.prediction.device
         return torch.full((), pixels, dtype=accumulation_dtype(device), device=device)
 
     def smoothed(self, target: Tensor) -> Tensor:
-        """Returns the target of binary cross-entropy, g (1 - e) + e / 2, in scratch of its own."""
-        e = self.source.options.label_smoothing
+        """Computes the target of binary cross-entropy, g (1 - e) + e / 2, in a separate buffer."""
+        e = self.batch.options.label_smoothing
         if e == 0:
             return target
         return torch.mul(target, 1 - e, out=self.buffer("smoothed", target)).add_(e / 2)
@@ -160,26 +160,26 @@ class Chunks:
         )
 
     def _part(self, samples: slice, pixels: slice) -> PixelBatch:
-        source = self.source
-        prediction = _cut(source.prediction, samples, pixels)
-        if prediction is source.prediction:
-            return source
-        return source.replace(
+        batch = self.batch
+        prediction = _cut(batch.prediction, samples, pixels)
+        if prediction is batch.prediction:
+            return batch
+        return batch.replace(
             prediction=prediction,
-            target=_cut(source.target, samples, pixels),
-            weight=None if source.weight is None else _cut(source.weight, samples, pixels),
-            maps={key: _cut(values, samples, pixels) for key, values in source.maps.items()},
+            target=_cut(batch.target, samples, pixels),
+            weight=None if batch.weight is None else _cut(batch.weight, samples, pixels),
+            maps={key: _cut(values, samples, pixels) for key, values in batch.maps.items()},
         )
 
     def _loaded(self, name: str, tensor: Tensor, valid: Tensor | None) -> Tensor:
-        """Returns the tensor in the arithmetic's dtype, and 0 where it is not valid."""
+        """Returns the tensor in the arithmetic's dtype; 0 where it is not valid."""
         if valid is None and tensor.dtype == self.dtype:
             return tensor
         loaded = self.buffer(name, tensor).copy_(tensor)
         return loaded if valid is None else loaded.masked_fill_(~valid, 0)
 
     def map_totals(self, chunk: Chunk) -> dict[str, Tensor]:
-        """Returns the sums of the maps themselves."""
+        """Computes the sums of the maps themselves."""
         return {m.total: total(chunk.weighted(chunk.maps[m.map_key])) for m in self.plan.maps}
 
     def _loaded_target(self, part: PixelBatch, valid: Tensor | None) -> Tensor:
@@ -195,13 +195,14 @@ class Chunks:
         return weight if valid is None else weight.masked_fill(~valid, 0)
 
 
-def _added(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Adds up the sums over parts of the pixels of some samples."""
-    return {name: functools.reduce(torch.add, [p[name] for p in parts]) for name in parts[0]}
+def _added(partial_sums: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Adds up sums over different pixels of the same samples."""
+    first = partial_sums[0]
+    return {key: functools.reduce(torch.add, [s[key] for s in partial_sums]) for key in first}
 
 
 def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
-    """Returns some samples and pixels of (N, ..., P), or the tensor itself where these are all."""
+    """Returns some samples and pixels of (N, ..., P), or the tensor itself if these are all."""
     if samples.start > 0 or samples.stop < tensor.shape[0]:
         tensor = tensor[samples]
     if pixels is not None and (pixels.start > 0 or pixels.stop < tensor.shape[-1]):
@@ -210,27 +211,23 @@ def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:
 
 
 def _spans(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yields the parts of a range of pixels, of whole rows or of less than one."""
-    length = most - most % _ROW if most > _ROW else most
-    end_of_rows = count - count % _ROW
-    for start in range(0, end_of_rows, length):
-        yield start, min(start + length, end_of_rows)
-    for start in range(end_of_rows, count, length):
+    """Yields ranges of up to `most` pixels, each of complete strips or of less than one strip."""
+    length = most - most % _STRIP if most > _STRIP else most
+    end_of_strips = count - count % _STRIP
+    for start in range(0, end_of_strips, length):
+        yield start, min(start + length, end_of_strips)
+    for start in range(end_of_strips, count, length):
         yield start, min(start + length, count)
 
 
 def total(values: Tensor) -> Tensor:
-    """Returns the sum over the last dimension, of whole rows or less than one.
+    """Computes the sum over the last dimension, of complete strips or of less than one strip.
 
-    A row is summed in the values' own dtype, and rows in float64: one sum of a million float32
-    values is off by 1e-7, and in float64 costs four times as much.
+    It sums a strip in the dtype of the values, and strips in float64. In float32, a sum of a
+    million values is off by 1e-7; in float64, it costs four times as much.
     """
     dtype = accumulation_dtype(values.device)
-    if values.shape[-1] <= _ROW:
+    if values.shape[-1] <= _STRIP:
         return values.sum(-1).to(dtype)
-    return _rows(values, _ROW).sum(-1).sum(-1, dtype=dtype)
-
-
-def _rows(values: Tensor, length: int) -> Tensor:
-    """Cuts the last dimension into rows."""
-    return values.reshape(*values.shape[:-1], -1, length)
+    strips = values.reshape(*values.shape[:-1], -1, _STRIP)
+    return strips.sum(-1).sum(-1, dtype=dtype)

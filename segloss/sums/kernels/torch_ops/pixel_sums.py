@@ -1,8 +1,9 @@
 r"""Sums of functions of the probability, with their slopes, for the reference and the chunks.
 
-Each sum of :math:`w f(p, q, g)` has its values f and the derivative df/dp, where q = 1 - p is
-given with digits of its own. The reference path differentiates the values; the kernels use the
-slopes. With label maps g is the number 0 or 1, for a class that a pixel does not have or has.
+Each sum of :math:`w f(p, q, g)` has the values f and the derivative df/dp. The caller computes
+q = 1 - p separately, so that it keeps its digits. The reference kernel differentiates the values;
+the chunks use the slopes. With label maps, g is the number 1 for the label's class and 0 for the
+other classes.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from segloss.sums.plan import SEMIMETRIC, SQUARED_ERROR, FocalSum, MapSum, Plan
 
 
 class PixelValues(NamedTuple):
-    """The values at pixels that a sum is a function of, all of one shape.
+    """The arguments of f at some pixels, all of one shape.
 
     Attributes:
         p: The probabilities.
-        q: 1 - p, with digits of its own.
-        g: The target; a number where it is the same for all.
+        q: 1 - p, computed separately.
+        g: The target; a number if it is the same for all pixels.
         maps: The maps beside the target, by name.
     """
 
@@ -35,86 +36,86 @@ class PixelValues(NamedTuple):
 
 
 class PixelSum:
-    """A sum over pixels of a function of their probability.
+    """One or more sums over pixels of functions of the probability.
 
     Attributes:
-        names: The names of the sums that depend on the predictions.
+        names: The keys of the sums that depend on the predictions.
     """
 
     names: tuple[str, ...]
 
     @abstractmethod
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
-        """Returns the summands by name, without pixel weights."""
+        """Computes f at each pixel, for each key in `names`."""
 
     @abstractmethod
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Returns the derivative with respect to p of the sum of `upstream` times `values`."""
+        """Computes the derivative with respect to p of the sum of `upstream` times `values`."""
 
 
 class SquaredError(PixelSum):
-    """The sum of (p - g)^2, where p - g = p (1 - g) - q g loses no digits."""
+    """The sum of (p - g)^2, with p - g computed as p (1 - g) - q g, which loses no digits."""
 
     names = ("squared_error",)
 
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
-        """Returns the squared error."""
+        """Computes the squared error."""
         return {"squared_error": _error(pixel).square()}
 
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Twice the error, times `upstream`."""
+        """Computes twice the error, times `upstream`."""
         return _error(pixel) * (2 * upstream["squared_error"])
 
 
 class Semimetric(PixelSum):
-    """The sums of min(p, g), (p - g)^+ and (g - p)^+, whose slopes at p = g are those above."""
+    """The sums of min(p, g), (p - g)^+ and (g - p)^+. At p = g the slopes are as for p > g."""
 
     names = tuple(row.key for row in SEMIMETRIC.rows)
 
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
-        """Returns the true positives, false positives and false negatives of a pixel."""
+        """Computes the true positives, false positives and false negatives of a pixel."""
         p, g = pixel.p, torch.as_tensor(pixel.g).to(pixel.p)
-        missing, none = _missing(pixel), torch.zeros_like(p)
-        below = missing > 0
+        difference, zero = _target_minus_p(pixel), torch.zeros_like(p)
+        below = difference > 0
         counts = (
             torch.where(below, p, g),
-            torch.where(below, none, p - g),
-            torch.where(below, missing, none),
+            torch.where(below, zero, p - g),
+            torch.where(below, difference, zero),
         )
         return dict(zip(self.names, counts, strict=True))
 
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Returns the upstream of false positives above g, of hits minus misses below."""
-        hit, extra, missed = (upstream[name] for name in self.names)
-        return torch.where(_missing(pixel) > 0, hit - missed, extra)
+        """Selects t - n if p < g, else f, from the slopes t, f, n of the three sums."""
+        t, f, n = (upstream[name] for name in self.names)
+        return torch.where(_target_minus_p(pixel) > 0, t - n, f)
 
 
-class OfMap(PixelSum):
+class MapProducts(PixelSum):
     """The sums of p m and q m, for a map m."""
 
-    def __init__(self, of_map: MapSum) -> None:
-        self.map_key = of_map.map_key
-        self.names = (of_map.hit, of_map.missed)
+    def __init__(self, map_sum: MapSum) -> None:
+        self.map_key = map_sum.map_key
+        self.names = (map_sum.hit, map_sum.missed)
 
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
-        """Returns the map where it is predicted, and where it is not."""
-        (hit, missed), of_map = self.names, pixel.maps[self.map_key]
-        return {hit: pixel.p * of_map, missed: pixel.q * of_map}
+        """Computes p m and q m."""
+        (hit, missed), m = self.names, pixel.maps[self.map_key]
+        return {hit: pixel.p * m, missed: pixel.q * m}
 
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Returns the map, times the difference of both in `upstream`."""
+        """Computes the map times the difference of the two slopes in `upstream`."""
         hit, missed = (upstream[name] for name in self.names)
         return (hit - missed) * pixel.maps[self.map_key]
 
 
-def _missing(pixel: PixelValues) -> Tensor:
-    """Returns the difference g - p, in the digits of the smaller of p and 1 - p."""
+def _target_minus_p(pixel: PixelValues) -> Tensor:
+    """Computes g - p. If g > 0.5 it is q - (1 - g), which keeps its digits for p near 1."""
     g = torch.as_tensor(pixel.g).to(pixel.p)
     return torch.where(g > 0.5, pixel.q - (1 - g), g - pixel.p)
 
 
 def _error(pixel: PixelValues) -> Tensor:
-    """Returns the difference p - g."""
+    """Computes p - g."""
     p, q, g, _ = pixel
     if isinstance(g, Tensor):
         return p * (1 - g) - q * g
@@ -122,39 +123,39 @@ def _error(pixel: PixelValues) -> Tensor:
 
 
 def pixel_sums(plan: Plan) -> list[PixelSum]:
-    """Returns the sums of functions of the probability in a plan."""
-    known = {SQUARED_ERROR.name: SquaredError, SEMIMETRIC.name: Semimetric}
-    fixed = [known[each.name]() for each in plan.sums if each.name in known]
-    return [*fixed, *map(OfMap, plan.maps)]
+    """Returns a plan's sums of functions of the probability."""
+    classes = {SQUARED_ERROR.name: SquaredError, SEMIMETRIC.name: Semimetric}
+    named = [classes[each.name]() for each in plan.sums if each.name in classes]
+    return [*named, *map(MapProducts, plan.maps)]
 
 
 class FocalParameters(NamedTuple):
-    """A class's part of a `FocalSum`: its exponent and weight."""
+    """The exponent and weight of a class, or of each pixel's class, in a `FocalSum`."""
 
     gamma: float | Tensor
     alpha: float | Tensor
 
     def value(self, error: Tensor, nll: Tensor) -> Tensor:
-        """Returns alpha e^gamma s of pixels of that class, with e = 1 - p and s = -log p."""
+        """Computes the focal loss alpha e^gamma nll, with e = 1 - p and nll = -log p."""
         return error.pow(self.gamma).mul_(self.alpha).mul_(nll)
 
     def slope(self, p: Tensor, error: Tensor, nll: Tensor) -> Tensor:
-        """Returns its derivative by the logit of e: alpha e^gamma (gamma p s + e).
+        """Computes its derivative by the logit of e: alpha e^gamma (gamma p nll + e).
 
-        Where e is close to 1, p must have digits of its own, since s is large there.
+        Do not compute p as 1 - e: if e is close to 1, nll is large, and p needs its digits.
         """
         slope = (p * nll).mul_(self.gamma).add_(error).mul_(self.alpha)
         return slope.mul_(error.pow(self.gamma))
 
 
 def focal_of_class(focal: FocalSum, index: int) -> FocalParameters:
-    """Returns the part of one class of all."""
+    """Returns the parameters of one class."""
     parameters = (focal.gamma, focal.alpha)
     return FocalParameters(*(values[min(index, len(values) - 1)] for values in parameters))
 
 
 def focal_of_labels(focal: FocalSum, labels: Tensor, like: Tensor) -> FocalParameters:
-    """Returns the parts of each pixel's class, where they differ."""
+    """Returns the parameters of each pixel's class; numbers where all classes share them."""
     return FocalParameters(
         *(_of_labels(values, labels, like) for values in (focal.gamma, focal.alpha))
     )

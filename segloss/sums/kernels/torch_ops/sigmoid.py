@@ -1,12 +1,14 @@
-r"""The fused kernel for sigmoid: independent channels, dense targets.
+r"""The fused kernel for sigmoid: independent channels with dense targets.
 
-With q = 1 - p, the smoothed target h, class weight c and `pos_weight`, and with the upstream
-gradients t, f, n of true positives, false positives and false negatives and a of the
-cross-entropy,
+The gradient of a pixel is
 
     dL/dx = w [ a c (p (1 - h) - pos q h) + p q (f (1 - g) + (t - n) g) ].
 
-p and q are the sigmoids of x and -x: a difference would lose the digits of the smaller one.
+Here q = 1 - p, h is the smoothed target, c the class weight and pos the `pos_weight`. The upstream
+gradients are t for true positives, f for false positives, n for false negatives and a for the
+cross-entropy.
+
+p and q are the sigmoids of x and -x, since a difference would lose the digits of the smaller one.
 """
 
 from __future__ import annotations
@@ -22,31 +24,31 @@ from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, FocalSum
 
 
 class SigmoidChunks(Chunks):
-    """Sums and gradient for independent channels."""
+    """Computes the sums and the gradient for independent channels."""
 
     size = 2**18
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the gradients of a pixel, each (N, C, 1).
+        """Returns the slopes of a pixel's values, each (N, C, 1).
 
-        The gradient with respect to w p is f (1 - g) + (t - n) g = f + g `by_target`, and with
-        respect to w times its cross-entropy it is `rate`, a c.
+        The slope by w p is f (1 - g) + (t - n) g = f + `f_change` g. The slope by w times the
+        pixel's cross-entropy is `entropy_slope` = a c.
         """
         slopes: dict[str, Tensor] = {}
         if "true_positive" in upstream:
             f = upstream["false_positive"]
-            by_target = upstream["true_positive"] - upstream["false_negative"] - f
-            slopes = {"f": f.unsqueeze(-1), "by_target": by_target.unsqueeze(-1)}
+            f_change = upstream["true_positive"] - upstream["false_negative"] - f
+            slopes = {"f": f.unsqueeze(-1), "f_change": f_change.unsqueeze(-1)}
         if "cross_entropy" in upstream:
-            rate = upstream["cross_entropy"]
-            rate = rate if self.class_weights is None else rate * self.class_weights
-            slopes["rate"] = rate.unsqueeze(-1)
-        taken = (*(row.key for row in REGION.rows), "cross_entropy")
-        extra = {name: g.unsqueeze(-1) for name, g in upstream.items() if name not in taken}
+            a = upstream["cross_entropy"]
+            entropy_slope = a if self.class_weights is None else a * self.class_weights
+            slopes["entropy_slope"] = entropy_slope.unsqueeze(-1)
+        fixed = (*(row.key for row in REGION.rows), "cross_entropy")
+        extra = {key: slope.unsqueeze(-1) for key, slope in upstream.items() if key not in fixed}
         return slopes | extra
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
-        """Returns the sums over a chunk, each (n, C)."""
+        """Computes the sums over a chunk, each (n, C)."""
         sums = self._counts(chunk) | self._extra(chunk)
         if REGION in self.plan.sums:
             sums |= self._region(chunk)
@@ -58,22 +60,24 @@ class SigmoidChunks(Chunks):
         """Writes the gradient of a chunk."""
         p, q = self._probabilities(chunk.prediction)
         slope = torch.zeros((), dtype=self.dtype, device=p.device)
-        if "by_target" in upstream:
-            slope = self._mixed(upstream, chunk.target, self.buffer("hit", p)).mul_(p).mul_(q)
+        if "f_change" in upstream:
+            slope = self._region_by_p(upstream, chunk.target, self.buffer("hit", p))
+            slope = slope.mul_(p).mul_(q)
         for pixel_sum in self.extra_sums:
             by_p = pixel_sum.slope(upstream, PixelValues(p, q, chunk.target, chunk.maps))
             slope = by_p.mul_(p).mul_(q).add_(slope)
         for focal in self.plan.focals:
             slope = self._focal_slope(focal, upstream, p, q, chunk).add_(slope)
-        if "rate" in upstream:
-            slope = self._entropy_slope(upstream["rate"], p, q, chunk.target).add_(slope)
+        if "entropy_slope" in upstream:
+            entropy = self._entropy_gradient(upstream["entropy_slope"], p, q, chunk.target)
+            slope = entropy.add_(slope)
         if chunk.weight is not None:
             slope.mul_(chunk.weight)
         out.copy_(slope)
 
-    def _mixed(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
-        """Returns the gradient with respect to p: f (1 - g) + (t - n) g."""
-        return torch.mul(target, upstream["by_target"], out=out).add_(upstream["f"])
+    def _region_by_p(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
+        """Computes the slope of the region's sums by p: f (1 - g) + (t - n) g."""
+        return torch.mul(target, upstream["f_change"], out=out).add_(upstream["f"])
 
     def _probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p = torch.sigmoid(x, out=self.buffer("p", x))
@@ -101,7 +105,7 @@ class SigmoidChunks(Chunks):
         return {"actual": actual, "pixel_weight": self._pixel_weight(chunk)}
 
     def _extra(self, chunk: Chunk) -> dict[str, Tensor]:
-        """Returns the sums of other functions of the probability, and of focal losses."""
+        """Computes the sums of other functions of the probability, and of focal losses."""
         if not self.extra_sums and not self.plan.focals:
             return {}
         sums = self.map_totals(chunk)
@@ -114,7 +118,7 @@ class SigmoidChunks(Chunks):
         return sums
 
     def _focal(self, focal: FocalSum, p: Tensor, q: Tensor, chunk: Chunk) -> Tensor:
-        """Returns the focal loss of each pixel, of both classes if targets are soft."""
+        """Computes the focal loss of each pixel; soft targets mix the losses of both classes."""
         positive, negative = self._nlls(chunk.prediction)
         foreground = focal_of_class(focal, 1).value(q, positive)
         background = focal_of_class(focal, 0).value(p, negative)
@@ -129,8 +133,8 @@ class SigmoidChunks(Chunks):
         return torch.lerp(background, foreground, chunk.target).mul_(upstream[focal.name])
 
     def _nlls(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns -log p and -log q."""
-        log = _log_part(x, self.buffer("log", x))
+        """Computes -log p and -log q."""
+        log = _softplus_of_minus_abs(x, self.buffer("log", x))
         return log - x.clamp(max=0), log + x.clamp(min=0)
 
     def _mean_entropy(self, chunk: Chunk) -> dict[str, Tensor]:
@@ -143,37 +147,37 @@ class SigmoidChunks(Chunks):
         return {"cross_entropy": value, "weight": weight}
 
     def _pixel_weight(self, chunk: Chunk) -> Tensor:
-        """Returns the sum of the pixels' weights, (n, C)."""
+        """Computes the sum of the pixels' weights, (n, C)."""
         samples, classes, pixels = chunk.prediction.shape
         if chunk.weight is None:
             return self.count(pixels).expand(samples, classes)
         return total(chunk.weight).expand(samples, classes)
 
     def _entropy(self, chunk: Chunk) -> Tensor:
-        """Returns binary cross-entropy, pos h softplus(-x) + (1 - h) softplus(x), in scratch.
+        """Computes binary cross-entropy, pos h softplus(-x) + (1 - h) softplus(x), in scratch.
 
-        Large parts cancel first, as x - x h does where h = 1: the logarithm may be tiny.
+        Large terms cancel before the logarithm is added, as x - x h does if h = 1: it may be tiny.
         """
         x, h = chunk.prediction, self.smoothed(chunk.target)
-        log = _log_part(x, self.buffer("p", x))
-        above, spare = torch.clamp(x, min=0, out=self.buffer("q", x)), self.buffer("hit", x)
+        log = _softplus_of_minus_abs(x, self.buffer("p", x))
+        relu, scratch = torch.clamp(x, min=0, out=self.buffer("q", x)), self.buffer("hit", x)
         if self.pos_weight is None:
-            return log.add_(above.sub_(torch.mul(x, h, out=spare)))
-        negative = above.add_(log)
-        positive = log.sub_(torch.clamp(x, max=0, out=spare))
-        negative.sub_(torch.mul(negative, h, out=spare))
+            return log.add_(relu.sub_(torch.mul(x, h, out=scratch)))
+        negative = relu.add_(log)
+        positive = log.sub_(torch.clamp(x, max=0, out=scratch))
+        negative.sub_(torch.mul(negative, h, out=scratch))
         return positive.mul_(self.pos_weight.unsqueeze(-1)).mul_(h).add_(negative)
 
-    def _entropy_slope(self, rate: Tensor, p: Tensor, q: Tensor, target: Tensor) -> Tensor:
-        """Writes into the memory of p; overwrites q too."""
+    def _entropy_gradient(self, slope: Tensor, p: Tensor, q: Tensor, target: Tensor) -> Tensor:
+        """Computes the cross-entropy's gradient in the memory of p, and overwrites q."""
         h = self.smoothed(target)
         p.sub_(torch.mul(p, h, out=self.buffer("positive", p)))
         q.mul_(h)
         if self.pos_weight is not None:
             q.mul_(self.pos_weight.unsqueeze(-1))
-        return p.sub_(q).mul_(rate)
+        return p.sub_(q).mul_(slope)
 
 
-def _log_part(x: Tensor, out: Tensor) -> Tensor:
-    """Returns log(1 + exp(-|x|)), the part of softplus(x) that is not linear."""
+def _softplus_of_minus_abs(x: Tensor, out: Tensor) -> Tensor:
+    """Computes log(1 + exp(-|x|)), the difference of softplus(x) and max(x, 0)."""
     return torch.abs(x, out=out).mul_(-LOG2E).exp2_().log1p_()

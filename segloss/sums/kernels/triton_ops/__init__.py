@@ -1,12 +1,14 @@
 """The kernel for GPUs, in Triton: four launches from logits to the gradient, without atomics.
 
 The logits are read once forward and once backward, and the same batch gives the same bits in every
-run. Forward, each program adds up a part of a sample's pixels in float32 (`softmax.py`,
-`sigmoid.py`), one launch adds up the parts in float64 (`partial_sums.py`), and one program computes
-analytic terms with their slopes (`analytic.py`); backward, one launch writes the gradient.
+run. Forward, each program computes partial sums over some of a sample's pixels in float32
+(`softmax.py`, `sigmoid.py`), one launch adds up the partial sums in float64 (`partial_sums.py`),
+and one program computes analytic terms with their slopes (`analytic.py`). Backward, one launch
+writes the gradient. With more classes than registers hold, each of the two has one more launch
+(`softmax_tiles`).
 
-A label of no class spoils its sample's sums with NaN, and nothing else. With TRITON_INTERPRET=1 in
-the environment the kernels run on CPU tensors, slowly, through Triton's interpreter.
+A label that is not a class makes its sample's sums NaN, and nothing else. With TRITON_INTERPRET=1
+in the environment, the kernels run on CPU tensors, slowly, through Triton's interpreter.
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ from segloss.sums.plan import (
 )
 
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
-"""The types of logits."""
+"""The dtypes of logits that the kernel takes."""
 
 _NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
-"""The sums without parameters that it has."""
+"""The sums without parameters that the kernel computes."""
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """True if the kernels run on CPUs, through Triton's interpreter."""
@@ -47,11 +49,11 @@ _OLDEST = (3, 5)
 """The oldest Triton that the kernels were compiled with, that of PyTorch 2.9."""
 
 _PACKAGES = ("triton", "pytorch-triton", "triton-rocm", "pytorch-triton-rocm", "triton-windows")
-"""The packages that bring Triton."""
+"""The packages that may install Triton."""
 
 
 def _installed() -> tuple[int, ...]:
-    """Returns the version of Triton, or (): it is not imported for that."""
+    """Returns the version of Triton without importing it, or () if it is not installed."""
     for package in _PACKAGES:
         with suppress(PackageNotFoundError, ValueError):
             return tuple(int(part) for part in version(package).split(".")[:2])
@@ -62,7 +64,7 @@ _VERSION = _installed()
 
 
 def is_installed() -> bool:
-    """Returns whether there is a Triton that can compile the kernels."""
+    """Returns whether a Triton that can compile the kernels is installed."""
     return _VERSION >= _OLDEST
 
 
@@ -75,7 +77,7 @@ class TritonKernel(Kernel):
     name = "triton"
 
     def why_not_here(self) -> str:
-        """Returns the reason why it can't run: there is no Triton, or no GPU."""
+        """Returns the reason why it can't run, no Triton or no GPU; empty if it can."""
         if not is_installed():
             oldest, found = (".".join(map(str, each)) for each in (_OLDEST, _VERSION))
             return (
@@ -87,7 +89,7 @@ class TritonKernel(Kernel):
         return ""
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
-        """Returns the reason why it does not take this batch and plan; empty where it does."""
+        """Returns the reason why it does not take this batch and plan; empty if it does."""
         prediction, options = batch.prediction, batch.options
         if prediction.device.type != _DEVICE:
             return f"it is for {_DEVICE} tensors, and the batch is on {prediction.device}"
@@ -114,7 +116,7 @@ class TritonKernel(Kernel):
         return gradient
 
     def takes_analytic_terms(self, batch: PixelBatch) -> bool:
-        """Returns whether one program holds all cells of samples and channels."""
+        """Returns whether one program holds all cells, that is, all (sample, channel) pairs."""
         samples, channels, _ = batch.prediction.shape
         is_here = batch.prediction.device.type == _DEVICE and is_installed()
         return is_here and samples * channels <= CELLS
@@ -130,12 +132,12 @@ class TritonKernel(Kernel):
         with_slopes: bool,
     ) -> AnalyticLosses:
         """Computes analytic terms, and their slopes."""
-        closed: AnalyticLosses = _launch().losses(
+        result: AnalyticLosses = _launch().losses(
             sums, exclusive, analytic, plan, dtype, with_slopes=with_slopes
         )
-        return closed
+        return result
 
 
 def _launch() -> Any:
-    """Returns the module of launches. It imports Triton, so it is loaded at the first batch."""
+    """Returns the module of launches. It imports Triton, so it is imported for the first batch."""
     return importlib.import_module("segloss.sums.kernels.triton_ops.launch")

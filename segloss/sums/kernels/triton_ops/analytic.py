@@ -1,4 +1,9 @@
-"""Analytic terms and their slopes, in Triton: one program for all cells (sample, class)."""
+"""Analytic terms and their slopes, in Triton: one program for all cells.
+
+A cell is one (sample, class) pair. Blocks are (SAMPLES, CLASSES), powers of 2, and the cells
+`in_range` are the batch's. `segloss/sums/analytic.py` defines the terms, and `layout.py` the tables
+of their integers and numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ import triton.language as tl
 
 @triton.jit
 def _divide(numerator, denominator):
-    """Divides; 0 where there is nothing to divide by, and NaN stays NaN."""
-    none = denominator <= 0
-    return tl.where(none, 0.0, numerator / tl.where(none, 1.0, denominator))
+    """Divides; 0 if the denominator is 0 or less. NaN stays NaN."""
+    is_empty = denominator <= 0
+    return tl.where(is_empty, 0.0, numerator / tl.where(is_empty, 1.0, denominator))
 
 
 @triton.jit
@@ -21,173 +26,183 @@ def _sum(cells):
 
 @triton.jit
 def _pooled(values, DIMS: tl.constexpr):
-    """Sums that stand for all samples (1 dimension), or for all samples and classes (2)."""
+    """Returns the values (DIMS is 0), or sums over samples (1) or over samples and classes (2)."""
     if DIMS == 0:
         return values
     else:
-        over_samples = tl.sum(values, 0, keep_dims=True)
+        class_sums = tl.sum(values, 0, keep_dims=True)
         if DIMS == 1:
-            return over_samples
+            return class_sums
         else:
-            return tl.sum(over_samples, 1, keep_dims=True)
+            return tl.sum(class_sums, 1, keep_dims=True)
 
 
 @triton.jit
-def _add_at(rows, PLACE: tl.constexpr, values):
-    """Adds to one of the rows."""
-    added = ()
+def _add_to_row(rows, ROW: tl.constexpr, values):
+    """Returns the rows, with values added to one of them."""
+    result = ()
     for s in tl.static_range(len(rows)):
-        if s == PLACE:
-            added = added + (rows[s] + values,)
+        if s == ROW:
+            result = result + (rows[s] + values,)
         else:
-            added = added + (rows[s],)
-    return added
+            result = result + (rows[s],)
+    return result
 
 
 @triton.jit
-def _load(sums, PLACE: tl.constexpr, cells, at, mask):
-    """Returns a row of the sums; 0 where it is masked."""
-    return tl.load(sums + PLACE * cells + at, mask=mask, other=0.0)
+def _load(sums, ROW: tl.constexpr, cells, at, mask):
+    """Loads a row of the sums; 0 outside the mask."""
+    return tl.load(sums + ROW * cells + at, mask=mask, other=0.0)
 
 
 @triton.jit
 def _mean_over_pixels(
-    sums, coefficient, cells, at, c, there,
+    sums, coefficient, cells, at, c, in_range,
     ROW: tl.constexpr, WEIGHT_ROW: tl.constexpr, EXCLUSIVE: tl.constexpr,
 ):  # fmt: skip
-    """Returns the mean, its mean of each class, and its slope."""
-    read = there
-    if EXCLUSIVE:  # one number for each sample, at class 0
-        read = there & (c == 0)[None, :]
-    total, weight = _load(sums, ROW, cells, at, read), _load(sums, WEIGHT_ROW, cells, at, read)
-    whole = _sum(weight)
-    of_class = tl.sum(total, 0) / tl.sum(weight, 0)
+    """Returns a `PixelMean`, its means per class, and its slope by ROW times the coefficient."""
+    mask = in_range
+    if EXCLUSIVE:  # one number per sample, at class 0
+        mask = in_range & (c == 0)[None, :]
+    losses, weights = _load(sums, ROW, cells, at, mask), _load(sums, WEIGHT_ROW, cells, at, mask)
+    total_weight = _sum(weights)
+    per_class = tl.sum(losses, 0) / tl.sum(weights, 0)
     if EXCLUSIVE:
-        of_class = of_class * float("nan")
-    return _divide(_sum(total), whole), of_class, tl.where(read, _divide(coefficient, whole), 0.0)
+        per_class = per_class * float("nan")
+    slope = tl.where(mask, _divide(coefficient, total_weight), 0.0)
+    return _divide(_sum(losses), total_weight), per_class, slope
 
 
 @triton.jit
 def _mean_of_ratios(
-    sums, numbers, class_weights, coefficient, cells, at, n, c, there, C,
-    FORMS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
+    sums, numbers, class_weights, coefficient, cells, at, n, c, in_range, C,
+    COLUMNS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
     CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """Returns the mean, its mean of each class, and its slopes by hits, extra and missed ones."""
-    looked = there
+    """Returns an `OverlapRatio`, its means per class, and its slopes times the coefficient.
+
+    The slopes are those by TP, FP and FN.
+    """
+    DIMS: tl.constexpr = COLUMNS.pooled_dims[T]
+    mask = in_range
     weight = tl.full((1, CLASSES), 1.0, tl.float64)
-    if FORMS.class_weights[T] >= 0:
-        weight = tl.load(class_weights + FORMS.class_weights[T] * C + c, mask=c < C, other=-1.0)[
+    if COLUMNS.class_weights[T] >= 0:
+        weight = tl.load(class_weights + COLUMNS.class_weights[T] * C + c, mask=c < C, other=-1.0)[
             None, :
         ]
-        looked = there & (weight >= 0)
-    hit = _pooled(_load(sums, FORMS.first[T], cells, at, looked), FORMS.pooled_dims[T])
-    extra = _pooled(_load(sums, FORMS.second[T], cells, at, looked), FORMS.pooled_dims[T])
-    missed = _pooled(_load(sums, FORMS.third[T], cells, at, looked), FORMS.pooled_dims[T])
-    counted = _pooled(_load(sums, PIXEL_WEIGHT, cells, at, looked), FORMS.pooled_dims[T]) > 0
-    if FORMS.skip_absent[T] > 0:
-        counted = counted & (
-            _pooled(_load(sums, ACTUAL, cells, at, looked), FORMS.pooled_dims[T]) > 0
-        )
-    once = looked  # one cell for all that were pooled
-    if FORMS.pooled_dims[T] == 1:
-        once = looked & (n == 0)
-    if FORMS.pooled_dims[T] == 2:
-        once = (n == 0) & (c == 0)[None, :]
+        mask = in_range & (weight >= 0)
+    tp = _pooled(_load(sums, COLUMNS.first[T], cells, at, mask), DIMS)
+    fp = _pooled(_load(sums, COLUMNS.second[T], cells, at, mask), DIMS)
+    fn = _pooled(_load(sums, COLUMNS.third[T], cells, at, mask), DIMS)
+    counts = _pooled(_load(sums, PIXEL_WEIGHT, cells, at, mask), DIMS) > 0
+    if COLUMNS.skip_absent[T] > 0:
+        counts = counts & (_pooled(_load(sums, ACTUAL, cells, at, mask), DIMS) > 0)
+    is_first = mask  # the first of the cells that were pooled, which stands for all of them
+    if DIMS == 1:
+        is_first = mask & (n == 0)
+    if DIMS == 2:
+        is_first = (n == 0) & (c == 0)[None, :]
         weight = tl.full((1, CLASSES), 1.0, tl.float64)
-    weights = tl.where(once & counted, weight, 0.0)
-    whole_weight = _sum(weights)
-    hit_weight, extra_weight = tl.load(numbers + 1), tl.load(numbers + 2)
-    missed_weight, smooth, exponent = (
+    weights = tl.where(is_first & counts, weight, 0.0)
+    total_weight = _sum(weights)
+    tp_weight, fp_weight, fn_weight = (
+        tl.load(numbers + 1),
+        tl.load(numbers + 2),
         tl.load(numbers + 3),
-        tl.load(numbers + 4),
-        tl.load(numbers + 5),
     )
-    wrong = extra_weight * extra + missed_weight * missed
-    whole = wrong + hit_weight * hit + smooth
-    ratio = _divide(wrong, whole)
-    none = ratio <= 0
-    power = tl.exp(exponent * tl.log(tl.where(none, 1.0, ratio)))
-    power = tl.where(exponent == 1.0, ratio, tl.where(none, 0.0, power))
+    smooth, exponent = tl.load(numbers + 4), tl.load(numbers + 5)
+    errors = fp_weight * fp + fn_weight * fn
+    denominator = errors + tp_weight * tp + smooth
+    ratio = _divide(errors, denominator)
+    is_zero = ratio <= 0
+    power = tl.exp(exponent * tl.log(tl.where(is_zero, 1.0, ratio)))
+    power = tl.where(exponent == 1.0, ratio, tl.where(is_zero, 0.0, power))
     by_ratio = tl.where(exponent == 1.0, 1.0, exponent * _divide(power, ratio))
-    share = _divide(tl.where(looked & counted, weight, 0.0), whole_weight)
-    rate = _divide(coefficient * share * by_ratio, whole)
-    shares = _divide(weights, whole_weight)
-    of_class = tl.sum(shares * power, 0)
-    right, of_class_share = rate * (1.0 - ratio), tl.sum(shares, 0)
-    value, by_class = tl.sum(of_class, 0), of_class / of_class_share
-    return value, by_class, -rate * ratio * hit_weight, right * extra_weight, right * missed_weight
+    share = _divide(tl.where(mask & counts, weight, 0.0), total_weight)
+    by_errors = _divide(coefficient * share * by_ratio, denominator)  # at a fixed denominator
+    shares = _divide(weights, total_weight)
+    class_totals = tl.sum(shares * power, 0)
+    by_error, class_shares = by_errors * (1.0 - ratio), tl.sum(shares, 0)
+    value, per_class = tl.sum(class_totals, 0), class_totals / class_shares
+    by_tp = -by_errors * ratio * tp_weight
+    return value, per_class, by_tp, by_error * fp_weight, by_error * fn_weight
 
 
 @triton.jit
-def _form(
-    sums, numbers, class_weights, cells, at, n, c, there, C,
-    FORMS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
+def _analytic_form(
+    sums, numbers, class_weights, cells, at, n, c, in_range, C,
+    COLUMNS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
     EXCLUSIVE: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """Returns a form's value, its mean of each class, and its slopes, times its coefficient."""
+    """Returns the value of addend T's form, its means per class, and 3 slopes by its rows.
+
+    The slopes are multiplied by the coefficient; the value and the means are not.
+    """
     coefficient = tl.load(numbers)
-    if FORMS.pooled_dims[T] < 0:
-        value, of_class, slope = _mean_over_pixels(
-            sums, coefficient, cells, at, c, there, FORMS.first[T], FORMS.second[T], EXCLUSIVE
-        )
-        return value, of_class, slope, slope, slope
+    if COLUMNS.pooled_dims[T] < 0:
+        value, per_class, slope = _mean_over_pixels(
+            sums, coefficient, cells, at, c, in_range,
+            COLUMNS.first[T], COLUMNS.second[T], EXCLUSIVE,
+        )  # fmt: skip
+        return value, per_class, slope, slope, slope
     else:
         return _mean_of_ratios(
-            sums, numbers, class_weights, coefficient, cells, at, n, c, there, C,
-            FORMS, T, ACTUAL, PIXEL_WEIGHT, CLASSES,
+            sums, numbers, class_weights, coefficient, cells, at, n, c, in_range, C,
+            COLUMNS, T, ACTUAL, PIXEL_WEIGHT, CLASSES,
         )  # fmt: skip
 
 
 @triton.jit
-def _add_form(
-    total, of_rows, numbers, taken, FORMS: tl.constexpr, T: tl.constexpr, LOSS: tl.constexpr
+def _add_addend(
+    total, row_slopes, numbers, form, COLUMNS: tl.constexpr, T: tl.constexpr, LOSS: tl.constexpr
 ):
-    """Adds a form to a loss and its slopes, if it belongs to it."""
-    if FORMS.loss[T] == LOSS:
-        total += tl.load(numbers) * taken[0]
-        of_rows = _add_at(of_rows, FORMS.first[T], taken[2])
-        if FORMS.third[T] >= 0:
-            of_rows = _add_at(of_rows, FORMS.second[T], taken[3])
-            of_rows = _add_at(of_rows, FORMS.third[T], taken[4])
-    return total, of_rows
+    """Adds the result of `_analytic_form` to a loss and its slopes, if it belongs to that loss."""
+    if COLUMNS.loss[T] == LOSS:
+        total += tl.load(numbers) * form[0]
+        row_slopes = _add_to_row(row_slopes, COLUMNS.first[T], form[2])
+        if COLUMNS.third[T] >= 0:
+            row_slopes = _add_to_row(row_slopes, COLUMNS.second[T], form[3])
+            row_slopes = _add_to_row(row_slopes, COLUMNS.third[T], form[4])
+    return total, row_slopes
 
 
 @triton.jit(do_not_specialize=["N", "C"])
 def losses_and_slopes(
     sums, numbers, class_weights, losses, values, per_class, slopes, N, C,
-    FORMS: tl.constexpr, COUNT: tl.constexpr, LOSSES: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr, ADDENDS: tl.constexpr, LOSSES: tl.constexpr, ROWS: tl.constexpr,
     ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr, EXCLUSIVE: tl.constexpr,
     SAMPLES: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     """Computes analytic terms of sums (S, N, C), and their slopes (K, S, N, C).
 
-    `numbers`, (T, 6) in float64, holds for each form its coefficient, and of a ratio the weights of
-    hits, extra and missed ones, the smoothing and the exponent. `class_weights`, (W, C), holds the
-    weights of classes in means, negative for a class that is not looked at.
+    `numbers`, (T, 6) in float64, holds the coefficient of each addend, and for a ratio the weights
+    of TP, FP and FN, the smoothing and the exponent. `class_weights`, (W, C), holds the weights of
+    classes in means, negative for a class that does not count. COLUMNS are `AnalyticColumns`.
     """
     n, c = tl.arange(0, SAMPLES)[:, None], tl.arange(0, CLASSES)
-    there = (n < N) & (c < C)[None, :]
+    in_range = (n < N) & (c < C)[None, :]
     cells, at = N * C, n * C + c[None, :]
-    of_forms = ()
-    for t in tl.static_range(COUNT):
-        taken = _form(
-            sums, numbers + 6 * t, class_weights, cells, at, n, c, there, C,
-            FORMS, t, ACTUAL, PIXEL_WEIGHT, EXCLUSIVE, CLASSES,
+    forms = ()
+    for t in tl.static_range(ADDENDS):
+        form = _analytic_form(
+            sums, numbers + 6 * t, class_weights, cells, at, n, c, in_range, C,
+            COLUMNS, t, ACTUAL, PIXEL_WEIGHT, EXCLUSIVE, CLASSES,
         )  # fmt: skip
-        of_forms = of_forms + (taken,)
-    # Stored after all loads: one that follows a store is not shared with those before it
-    for t in tl.static_range(COUNT):
-        tl.store(values + t, of_forms[t][0])
-        tl.store(per_class + t * C + c, of_forms[t][1], mask=c < C)
+        forms = forms + (form,)
+    # All loads come before the stores: Triton does not merge equal loads across a store
+    for t in tl.static_range(ADDENDS):
+        tl.store(values + t, forms[t][0])
+        tl.store(per_class + t * C + c, forms[t][1], mask=c < C)
     for loss in tl.static_range(LOSSES):
         total = tl.full((), 0.0, tl.float64)
-        of_rows = ()
+        row_slopes = ()
         for _ in tl.static_range(ROWS):
-            of_rows = of_rows + (tl.zeros((SAMPLES, CLASSES), tl.float64),)
-        for t in tl.static_range(COUNT):
-            total, of_rows = _add_form(total, of_rows, numbers + 6 * t, of_forms[t], FORMS, t, loss)
+            row_slopes = row_slopes + (tl.zeros((SAMPLES, CLASSES), tl.float64),)
+        for t in tl.static_range(ADDENDS):
+            total, row_slopes = _add_addend(
+                total, row_slopes, numbers + 6 * t, forms[t], COLUMNS, t, loss
+            )
         tl.store(losses + loss, total.to(losses.dtype.element_ty))
         if slopes is not None:
             for s in tl.static_range(ROWS):
-                tl.store(slopes + (loss * ROWS + s) * cells + at, of_rows[s], mask=there)
+                tl.store(slopes + (loss * ROWS + s) * cells + at, row_slopes[s], mask=in_range)

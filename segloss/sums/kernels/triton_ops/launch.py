@@ -50,7 +50,7 @@ def sums(batch: PixelBatch, plan: Plan) -> Tensor:
             )  # fmt: skip
         width = min(32, power_of_2(channels))
         class_blocks = ceil_div(channels, width)
-        partial_sums.add_parts[(len(plan.rows) * samples * class_blocks,)](
+        partial_sums.add_partial_sums[(len(plan.rows) * samples * class_blocks,)](
             partial, total, cut.parts, channels, class_blocks,
             PARTS=min(1024 // width, power_of_2(cut.parts)), CLASSES=width, num_warps=4,
         )  # fmt: skip
@@ -58,7 +58,7 @@ def sums(batch: PixelBatch, plan: Plan) -> Tensor:
 
 
 def gradient(batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-    """Returns the gradient with respect to the logits, of slopes (S, N, C)."""
+    """Returns the gradient with respect to the logits, from slopes (S, N, C)."""
     x = batch.prediction
     samples, channels, _ = x.shape
     cut = _cut(batch, plan)
@@ -96,31 +96,30 @@ def losses(
     table = analytic_table(analytic, plan, channels)
     values = rows.new_empty(len(analytic.addends))
     per_class = rows.new_empty((len(analytic.addends), channels))
-    one = analytic.count == 1
-    taken = rows.new_empty(() if one else analytic.count, dtype=dtype)
+    is_single = analytic.count == 1
+    result = rows.new_empty(() if is_single else analytic.count, dtype=dtype)
     slopes = None
     if with_slopes:
-        slopes = rows.new_empty(rows.shape if one else (analytic.count, *rows.shape))
-    weights = None
+        slopes = rows.new_empty(rows.shape if is_single else (analytic.count, *rows.shape))
+    class_weights = None
     if table.class_weights:
-        weights = on_device(table.class_weights, rows.device, torch.float64)
-    cells = (power_of_2(samples), power_of_2(channels))
-    places = rows_of(plan)
+        class_weights = on_device(table.class_weights, rows.device, torch.float64)
+    height, width = power_of_2(samples), power_of_2(channels)
+    row_index = rows_of(plan)
     with _device_of(rows):
         analytic_kernels.losses_and_slopes[(1,)](
-            rows, on_device(table.numbers, rows.device, torch.float64), weights,
-            taken, values, per_class, slopes, samples, channels,
-            FORMS=table.analytic, COUNT=len(analytic.addends), LOSSES=analytic.count,
+            rows, on_device(table.numbers, rows.device, torch.float64), class_weights,
+            result, values, per_class, slopes, samples, channels,
+            COLUMNS=table.columns, ADDENDS=len(analytic.addends), LOSSES=analytic.count,
             ROWS=len(plan.rows),
-            ACTUAL=places.actual, PIXEL_WEIGHT=places.pixel_weight, EXCLUSIVE=exclusive,
-            SAMPLES=cells[0], CLASSES=cells[1],
-            num_warps=max(1, min(16, cells[0] * cells[1] // 128)),
+            ACTUAL=row_index.actual, PIXEL_WEIGHT=row_index.pixel_weight, EXCLUSIVE=exclusive,
+            SAMPLES=height, CLASSES=width, num_warps=max(1, min(16, height * width // 128)),
         )  # fmt: skip
-    return AnalyticLosses(taken, slopes, values, per_class)
+    return AnalyticLosses(result, slopes, values, per_class)
 
 
 def _device_of(tensor: Tensor) -> Any:
-    """Makes a tensor's GPU the current one, on which Triton launches."""
+    """Makes a tensor's GPU the current one within a `with`, since Triton launches there."""
     return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
 
 
@@ -137,7 +136,7 @@ def _shape(x: Tensor) -> tuple[int, int, int]:
 
 
 def _common(batch: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> Tensor | None:
-    """Returns the values that a pixel's classes share if a program does not hold all classes."""
+    """Returns the values that a pixel's classes have in common if classes are cut into tiles."""
     if cut.class_tiles == 1:
         return None
     x = batch.prediction
@@ -154,9 +153,9 @@ def _common(batch: PixelBatch, plan: Plan, cut: Cut, slopes: Tensor | None) -> T
 def _exclusive(
     batch: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
-    """Tensors, numbers and settings of the kernels of softmax."""
+    """Returns the tensors, numbers and settings of the kernels of softmax."""
     x, y, w = batch.prediction, batch.target, batch.weight
-    class_weights, options = _dense(batch.class_weights), batch.options
+    class_weights, options = _contiguous(batch.class_weights), batch.options
     maps, map_strides = _maps(batch, plan)
     w_n, _, w_p = _strides(w)
     numbers = (
@@ -175,9 +174,9 @@ def _exclusive(
 def _independent(
     batch: PixelBatch, plan: Plan, cut: Cut, out: Tensor | None = None
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
-    """Tensors, numbers and settings of the kernels of sigmoid."""
+    """Returns the tensors, numbers and settings of the kernels of sigmoid."""
     x, g, w = batch.prediction, batch.target, batch.weight
-    class_weights, pos_weight = _dense(batch.class_weights), _dense(batch.pos_weight)
+    class_weights, pos_weight = _contiguous(batch.class_weights), _contiguous(batch.pos_weight)
     maps, map_strides = _maps(batch, plan)
     pos_c = 0 if pos_weight is None or len(pos_weight) == 1 else 1
     numbers = (
@@ -207,11 +206,12 @@ def _ignored(batch: PixelBatch) -> int:
     return 0 if batch.options.ignore_index is None else batch.options.ignore_index
 
 
-def _dense(weights: Tensor | None) -> Tensor | None:
+def _contiguous(weights: Tensor | None) -> Tensor | None:
     return None if weights is None else weights.contiguous()
 
 
 def _focal(batch: PixelBatch, plan: Plan) -> Tensor | None:
+    """Returns the exponents and weights of focal sums, or None if the plan has none."""
     if not plan.focals:
         return None
     x = batch.prediction
@@ -220,7 +220,7 @@ def _focal(batch: PixelBatch, plan: Plan) -> Tensor | None:
 
 
 def _maps(batch: PixelBatch, plan: Plan) -> tuple[Any, Any]:
-    """Returns the maps with their strides, in tuples; None where there are none."""
+    """Returns the maps and their strides, as tuples, or None and None if there are none."""
     if not plan.maps:
         return None, None
     maps = tuple(batch.maps[key] for key in plan.map_keys)
@@ -228,7 +228,7 @@ def _maps(batch: PixelBatch, plan: Plan) -> tuple[Any, Any]:
 
 
 def _strides(tensor: Tensor | None) -> tuple[int, int, int]:
-    """Strides (N, C, P), 0 where one channel stands for all."""
+    """Returns the strides (N, C, P), with 0 for C if one channel stands for all."""
     if tensor is None:
         return 0, 0, 0
     n, c, p = tensor.stride()

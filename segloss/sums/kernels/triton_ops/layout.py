@@ -1,4 +1,7 @@
-"""The division of a batch for a GPU, and the rows of a plan's sums. It does not need Triton."""
+"""The division of a batch among programs of a GPU, and tables of a plan and of analytic terms.
+
+A cell is one (sample, class) pair. This module does not import Triton.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,30 @@ from segloss.sums.analytic import AnalyticTerms, PixelMean
 from segloss.sums.plan import Plan
 
 MOST_TILES = 32
-"""The most blocks that a program adds up, in float32: so few values of a lane keep their digits."""
+"""The most blocks that a program adds up in float32. Sums of so few values keep their digits."""
 
 PROGRAMS = 2048
-"""Target number of programs per batch: the same on every GPU, so that sums are."""
+"""The target number of programs per batch: the same on every GPU, for the same sums."""
 
-REGISTERED = 512
-"""Classes whose logits registers hold; more are cut into tiles."""
+REGISTER_CLASSES = 512
+"""The most classes whose logits registers hold. More classes are cut into tiles."""
 
 CLASS_TILE = 128
-"""Classes of a tile."""
+"""The classes of a tile."""
 
 CELLS = 4096
-"""Samples times classes that the one program of analytic terms takes."""
+"""The most cells that the one program of analytic terms takes."""
 
 
 class Rows(NamedTuple):
-    """The places of a plan's sums in its rows; -1 where the plan does not have them."""
+    """The index of each sum's row in a plan, -1 if the plan does not have it, and some counts.
+
+    Attributes:
+        first_focal: The first row of focal sums.
+        focals: The number of focal sums, one row each.
+        first_map: The first row of maps.
+        maps: The number of maps, 3 rows each.
+    """
 
     true_positive: int
     false_positive: int
@@ -46,22 +56,22 @@ class Rows(NamedTuple):
 
 @functools.lru_cache
 def rows_of(plan: Plan) -> Rows:
-    """Returns the places of a plan's sums: focal sums stand together, and so do those of maps."""
-    places = {row.key: place for place, row in enumerate(plan.rows)}
-    named = [places.get(key, -1) for key in Rows._fields[:-4]]
-    first_focal = places[plan.focals[0].name] if plan.focals else -1
-    first_map = places[plan.maps[0].hit] if plan.maps else -1
+    """Returns the rows of a plan's sums. The rows of focal sums are adjacent, and those of maps."""
+    index = {row.key: i for i, row in enumerate(plan.rows)}
+    named = [index.get(key, -1) for key in Rows._fields[:-4]]
+    first_focal = index[plan.focals[0].name] if plan.focals else -1
+    first_map = index[plan.maps[0].hit] if plan.maps else -1
     return Rows._make([*named, first_focal, len(plan.focals), first_map, len(plan.maps)])
 
 
 @functools.lru_cache
-def focal_table(plan: Plan, sides: int) -> tuple[float, ...]:
-    """Returns the exponents and the weights of the plan's focal sums, for so many classes each."""
+def focal_table(plan: Plan, classes: int) -> tuple[float, ...]:
+    """Returns the exponents and weights of the plan's focal sums, (focals, 2, classes), flat."""
     return tuple(
-        values[min(side, len(values) - 1)]
+        values[min(c, len(values) - 1)]
         for focal in plan.focals
         for values in (focal.gamma, focal.alpha)
-        for side in range(sides)
+        for c in range(classes)
     )
 
 
@@ -69,14 +79,14 @@ class Cut(NamedTuple):
     """The division of pixels into blocks and parts, and of classes into slices and tiles.
 
     Attributes:
-        block: The pixels of a block.
-        warps: The warps of a program.
-        blocks: The blocks of a sample or channel.
-        tiles: The blocks that one program adds up.
-        parts: The programs of a sample or channel.
+        block: The number of pixels of a block.
+        warps: The number of warps of a program.
+        blocks: The number of blocks of a sample or channel.
+        tiles: The number of blocks that one program adds up.
+        parts: The number of programs of a sample or channel, each of which writes a partial sum.
         slices: The first class and the number of rows of each slice of a tile of classes.
-        classes: The classes of a tile, a power of 2.
-        class_tiles: The tiles of classes.
+        classes: The number of classes of a tile, rounded up to a power of 2.
+        class_tiles: The number of tiles of classes.
     """
 
     block: int
@@ -90,20 +100,20 @@ class Cut(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The pixels that a program has in registers at a time, and its warps."""
+    """The number of pixels that a program has in registers at a time, and of its warps."""
 
     pixels: int
     warps: int
 
 
 def block_of_channel(pixels: int) -> Block:
-    """Returns the block size for a channel. A model chose it: no GPU has timed it yet."""
+    """Returns the block for a channel. A model chose its size: no GPU has timed it yet."""
     block = min(1024, max(128, power_of_2(pixels)))
     return Block(block, max(1, block // 256))
 
 
 def block_of_classes(height: int, rows: Rows) -> Block:
-    """Returns the block of so many rows of classes. Chosen by a model: no GPU has timed it yet."""
+    """Returns the block for `height` rows of classes. A model chose it: no GPU has timed it yet."""
     block = max(16 if height > 256 else 32, min(256, 2048 // power_of_2(height)))
     warps = max(1, min(8, power_of_2(height * block) // 1024))
     if rows.maps or rows.squared_error >= 0:  # more accumulators than registers hold
@@ -113,15 +123,15 @@ def block_of_classes(height: int, rows: Rows) -> Block:
 
 @functools.lru_cache
 def cut_channels(pixels: int, cells: int) -> Cut:
-    """Cuts channels: so many pixels in each cell of samples and channels."""
+    """Cuts channels of `pixels` pixels each; `cells` is samples times channels."""
     block = block_of_channel(pixels)
     return Cut(*block, *_parts(pixels, block.pixels, cells))
 
 
 @functools.lru_cache
 def cut_classes(pixels: int, samples: int, classes: int, rows: Rows) -> Cut:
-    """Cuts samples whose classes exclude each other, for some rows of sums."""
-    tile = classes if classes <= REGISTERED else CLASS_TILE
+    """Cuts samples whose classes exclude each other; the rows limit the size of a block."""
+    tile = classes if classes <= REGISTER_CLASSES else CLASS_TILE
     slices = slices_of(tile)
     block = block_of_classes(sum(size for _, size in slices), rows)
     class_tiles = ceil_div(classes, tile)
@@ -130,6 +140,7 @@ def cut_classes(pixels: int, samples: int, classes: int, rows: Rows) -> Cut:
 
 
 def _parts(pixels: int, block: int, cells: int) -> tuple[int, int, int]:
+    """Returns the blocks, tiles and parts of a `Cut`."""
     blocks = ceil_div(pixels, block)
     parts = min(blocks, max(1, ceil_div(PROGRAMS, cells)))
     tiles = min(MOST_TILES, ceil_div(blocks, parts))
@@ -137,15 +148,16 @@ def _parts(pixels: int, block: int, cells: int) -> tuple[int, int, int]:
 
 
 def slices_of(classes: int) -> tuple[tuple[int, int], ...]:
-    """Returns one or two slices, powers of 2, that hold the classes with the fewest spare rows."""
-    whole = power_of_2(classes)
-    if whole == 1 or power_of_2(classes - whole // 2) >= whole // 2:
-        return ((0, whole),)
-    return ((0, whole // 2), (whole // 2, power_of_2(classes - whole // 2)))
+    """Returns one or two slices, powers of 2, that hold the classes with the fewest unused rows."""
+    rows = power_of_2(classes)
+    half = rows // 2
+    if rows == 1 or power_of_2(classes - half) >= half:
+        return ((0, rows),)
+    return ((0, half), (half, power_of_2(classes - half)))
 
 
 def power_of_2(number: int) -> int:
-    """Returns the least power of 2 that is not below a number."""
+    """Returns the least power of 2 that is at least a number."""
     return 1 << max(0, number - 1).bit_length()
 
 
@@ -155,18 +167,20 @@ def ceil_div(number: int, divisor: int) -> int:
 
 
 _POOLED = ("sample", "batch", "micro")
-"""The ways of pooling, by the number of dimensions that they add up."""
+"""The values of `Reduction.pooled`: the index is the number of dimensions that it adds up."""
 
 
 class AnalyticColumns(NamedTuple):
-    """Analytic terms as the kernel is compiled for them: integers, (T,) each.
+    """The integers of analytic terms, for which the kernel is compiled: one per addend, (T,).
 
     Attributes:
-        loss: The loss that each belongs to.
-        first, second, third: The places of its sums; -1 for the third of a mean, which has two.
-        pooled_dims: How many dimensions of cells are pooled before a ratio; -1: it is a mean.
-        skip_absent: 1 where cells of absent classes are left out.
-        class_weights: Its row in the table of class weights, -1 for 1 everywhere.
+        loss: The index of its loss.
+        first: The row of the numerator of a `PixelMean`, or of the TP of an `OverlapRatio`.
+        second: The row of the denominator, or of the FP.
+        third: -1 for a `PixelMean`, or the row of the FN.
+        pooled_dims: -1 for a `PixelMean`, or the number of dimensions that are pooled.
+        skip_absent: 1 if cells of absent classes are left out, else 0.
+        class_weights: Its row in the table of class weights, or -1 if all weights are 1.
     """
 
     loss: tuple[int, ...]
@@ -178,33 +192,39 @@ class AnalyticColumns(NamedTuple):
     class_weights: tuple[int, ...]
 
 
-class FormTable(NamedTuple):
-    """Analytic terms: what a kernel is compiled for, and the numbers that it reads."""
+class AnalyticTable(NamedTuple):
+    """Analytic terms for the kernel.
 
-    analytic: AnalyticColumns
+    Attributes:
+        columns: The integers for which it is compiled.
+        numbers: The numbers that it reads, (T, 6), flat.
+        class_weights: The weights of classes in means, (W, C), flat; -1 if a class does not count.
+    """
+
+    columns: AnalyticColumns
     numbers: tuple[float, ...]
     class_weights: tuple[float, ...]
 
 
 @functools.lru_cache
-def analytic_table(analytic: AnalyticTerms, plan: Plan, channels: int) -> FormTable:
-    """Returns the table of some analytic terms."""
-    layouts: list[tuple[int, ...]] = []
+def analytic_table(analytic: AnalyticTerms, plan: Plan, channels: int) -> AnalyticTable:
+    """Returns the table of analytic terms."""
+    addends: list[tuple[int, ...]] = []
     numbers: list[float] = []
     class_weights: list[float] = []
     for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):
             rows = (plan.index[form.numerator], plan.index[form.denominator], -1)
-            layouts.append((loss, *rows, -1, 0, -1))
+            addends.append((loss, *rows, -1, 0, -1))
             numbers.extend((coefficient, 0, 0, 0, 0, 0))
             continue
-        reduction, which = form.reduction, -1
+        reduction, weights_row = form.reduction, -1
         if reduction.classes is not None or reduction.weights is not None:
-            which = len(class_weights) // channels
+            weights_row = len(class_weights) // channels
             class_weights.extend(reduction.class_weights(channels))
-        places = (plan.index[key] for key in form.keys)
+        rows = (plan.index[form.keys[0]], plan.index[form.keys[1]], plan.index[form.keys[2]])
         pooled_dims = _POOLED.index(reduction.pooled)
-        layouts.append((loss, *places, pooled_dims, int(reduction.skip_absent), which))
+        addends.append((loss, *rows, pooled_dims, int(reduction.skip_absent), weights_row))
         numbers.extend((coefficient, *form.weights, form.smooth, form.exponent))
-    columns = AnalyticColumns._make(zip(*layouts, strict=True))
-    return FormTable(columns, tuple(numbers), tuple(class_weights))
+    columns = AnalyticColumns._make(zip(*addends, strict=True))
+    return AnalyticTable(columns, tuple(numbers), tuple(class_weights))

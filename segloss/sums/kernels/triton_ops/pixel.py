@@ -1,7 +1,7 @@
-"""Arithmetic of one pixel, in Triton: logarithms that keep their digits, weights, rounding.
+"""Arithmetic of single pixels, in Triton: logarithms that keep their digits, weights, rounding.
 
-No function subtracts nearly equal numbers. Exponentials and logarithms to the base 2 are one
-instruction on a GPU.
+No function subtracts nearly equal numbers. A GPU has instructions for exponentials and logarithms
+to the base 2.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def exp(x):
-    """Computes the exponential of x, to 3e-7 of itself at x = -10, and 4e-6 at x = -80."""
+    """Computes the exponential of x. The relative error is 3e-7 at x = -10, 4e-6 at x = -80."""
     return tl.exp2(x * LOG2E)
 
 
 @triton.jit
-def minus_log_of_rest(u):
-    """Computes -log(1 - u) for u in [0, 1/2], to 3e-8 of itself: the logarithm itself can't near 1.
+def minus_log_1_minus(u):
+    """Computes -log(1 - u) for u in [0, 1/2], with a relative error of 3e-8, even for small u.
 
-    The polynomial is that of the kernel for CPUs.
+    There the logarithm of the rounded 1 - u would lose digits. The kernel for CPUs has the same
+    polynomial (native/vectors.h).
     """
     u2 = u * u
     even = 1.441107949 * u2 + 1.257669862
@@ -38,7 +39,7 @@ def minus_log_of_rest(u):
 
 @triton.jit
 def selected_weight(target, w, at, inside, ignored, IGNORES: tl.constexpr, WEIGHTED: tl.constexpr):
-    """Computes the weights of pixels, 0 where they are ignored or outside the image."""
+    """Returns the weights of pixels; 0 if a pixel is ignored or outside the image."""
     weight = tl.where(inside, 1.0, 0.0)
     if WEIGHTED:
         weight = tl.load(w + at, mask=inside, other=0).to(tl.float32)
@@ -49,7 +50,7 @@ def selected_weight(target, w, at, inside, ignored, IGNORES: tl.constexpr, WEIGH
 
 @triton.jit
 def rounded(values, dtype: tl.constexpr, BY_HAND: tl.constexpr):
-    """Converts values to a dtype; to bfloat16 by hand in Triton's interpreter: it truncates."""
+    """Converts values to a dtype, BY_HAND to bfloat16, which Triton's interpreter truncates."""
     if BY_HAND:
         bits = values.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16

@@ -1,7 +1,7 @@
-"""Blocks (classes, pixels) of all slices of the classes, as tuples, in Triton.
+"""Tuples of blocks (classes, pixels), one block for each slice of the classes, in Triton.
 
-A program holds the classes in slices whose sizes are powers of 2: 19 classes are 16 + 4 rows, not
-32, 150 are 128 + 32 and not 256.
+A program holds the classes in slices whose sizes are powers of 2: 19 classes take 16 + 4 rows
+instead of 32, and 150 classes 128 + 32 instead of 256.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _zero_block(HEIGHT: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def zeros(SLICES: tl.constexpr, BLOCK: tl.constexpr, WANTED: tl.constexpr):
-    """Returns accumulators, or none if none are wanted: operations on them then cost nothing."""
+    """Returns accumulators, or () if they are not WANTED: operations on () cost nothing."""
     blocks = ()
     if WANTED:
         for i in tl.static_range(len(SLICES)):
@@ -36,7 +36,7 @@ def zeros(SLICES: tl.constexpr, BLOCK: tl.constexpr, WANTED: tl.constexpr):
 
 @triton.jit
 def add(totals, blocks, factors):
-    """Adds blocks times a factor for each pixel."""
+    """Adds blocks, times one factor per pixel."""
     sums = ()
     for i in tl.static_range(len(totals)):
         sums = sums + (tl.fma(blocks[i], factors[None, :], totals[i]),)
@@ -44,17 +44,17 @@ def add(totals, blocks, factors):
 
 
 @triton.jit
-def add_products(totals, blocks, others, factors):
-    """Adds products of two blocks, times a factor for each pixel."""
+def add_squares(totals, blocks, factors):
+    """Adds the squares of blocks, times one factor per pixel."""
     sums = ()
     for i in tl.static_range(len(totals)):
-        sums = sums + (tl.fma(blocks[i] * others[i], factors[None, :], totals[i]),)
+        sums = sums + (tl.fma(blocks[i] * blocks[i], factors[None, :], totals[i]),)
     return sums
 
 
 @triton.jit
 def _load_row(row, classes, C):
-    """Returns a number for each class, in float32; 0 beyond the last."""
+    """Returns one number per class in float32; 0 after the last class."""
     values = ()
     for i in tl.static_range(len(classes)):
         loaded = tl.load(row + classes[i], mask=classes[i] < C, other=0.0)
@@ -63,10 +63,10 @@ def _load_row(row, classes, C):
 
 
 @triton.jit
-def load_slope(slopes, classes, n, N, C, PLACE: tl.constexpr):
-    """Returns the slopes of a row by class; 0 where there is none."""
-    if PLACE >= 0:
-        return _load_row(slopes + (PLACE * N + n) * C, classes, C)
+def load_slope(slopes, classes, n, N, C, ROW: tl.constexpr):
+    """Returns the slopes of a row for each class; 0 if the plan does not have the row."""
+    if ROW >= 0:
+        return _load_row(slopes + (ROW * N + n) * C, classes, C)
     else:
         blocks = ()
         for i in tl.static_range(len(classes)):
@@ -76,17 +76,17 @@ def load_slope(slopes, classes, n, N, C, PLACE: tl.constexpr):
 
 @triton.jit
 def load_blocks(
-    x, n, classes, px, inside, kept, C, x_n, x_c, x_p, NONE: tl.constexpr, SELECT: tl.constexpr
+    x, n, classes, px, inside, kept, C, x_n, x_c, x_p, OUTSIDE: tl.constexpr, SELECT: tl.constexpr
 ):
-    """Loads blocks of a tensor (N, C, P): NONE if it is absent, 0 where a pixel does not count.
+    """Loads blocks of a tensor (N, C, P): OUTSIDE beyond its ends, 0 if a pixel does not count.
 
-    What does not count is read and replaced: a mask of single pixels would prevent wide loads.
+    Pixels that do not count are read and replaced: a mask per pixel would prevent wide loads.
     """
     blocks = ()
     for i in tl.static_range(len(classes)):
         at = x + n * x_n + classes[i].to(tl.int64)[:, None] * x_c + (px * x_p)[None, :]
         mask = (classes[i] < C)[:, None] & inside[None, :]
-        values = tl.load(at, mask=mask, other=NONE).to(tl.float32)
+        values = tl.load(at, mask=mask, other=OUTSIDE).to(tl.float32)
         if SELECT:
             values = tl.where(kept[None, :], values, 0.0)
         blocks = blocks + (values,)
@@ -94,19 +94,19 @@ def load_blocks(
 
 
 @triton.jit
-def store_row(out, cell, stride, PLACE: tl.constexpr, blocks, classes, C):
-    """Stores the sum over pixels of accumulators by class, if there are any."""
+def store_row(out, sample_part, stride, ROW: tl.constexpr, blocks, classes, C):
+    """Stores the sums of accumulators over pixels, for each class, if there are accumulators."""
     for i in tl.static_range(len(blocks)):
-        at = out + PLACE * stride + cell * C + classes[i]
+        at = out + ROW * stride + sample_part * C + classes[i]
         tl.store(at, tl.sum(blocks[i], 1), mask=classes[i] < C)
 
 
 @triton.jit
 def store_number(
-    out, cell, stride, PLACE: tl.constexpr, number, classes, C, EVERYWHERE: tl.constexpr
+    out, sample_part, stride, ROW: tl.constexpr, number, classes, C, EVERYWHERE: tl.constexpr
 ):
-    """Stores one number of a sample: at class 0, with 0 at the others, or at all classes."""
+    """Stores one number per sample: EVERYWHERE, or at class 0 with 0 at the other classes."""
     for i in tl.static_range(len(classes)):
-        at = out + PLACE * stride + cell * C + classes[i]
+        at = out + ROW * stride + sample_part * C + classes[i]
         values = tl.where((classes[i] == 0) | EVERYWHERE, number, 0.0)
         tl.store(at, values, mask=classes[i] < C)

@@ -1,11 +1,12 @@
 """Softmax with label maps, in Triton: all classes of a block of pixels in registers.
 
-Logits are read once, in slices of the classes (`slices.py`). More classes than registers hold are
-cut into tiles: `softmax_tiles` then reads the logits first, for what all classes of a pixel have in
-common.
+Logits are read once, in slices of the classes (`slices.py`). If there are more classes than
+registers hold, they are cut into tiles. `softmax_tiles` then reads the logits first, and computes
+the values that a pixel's classes have in common.
 
-A pixel's label is held apart from the other classes: its exponential is taken out of the slices
-(`others`, exactly 0 there), so that q = 1 - p is a sum and no difference.
+The label is kept apart from the other classes. `others` holds exp(logit - largest) of each class,
+and exactly 0 at the label, so that `p_others` = 1 - `p_label` is a sum, not a difference. base.py
+has the formulas.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segloss.sums.kernels.triton_ops.pixel import exp, minus_log_of_rest, rounded, selected_weight
+from segloss.sums.kernels.triton_ops.pixel import exp, minus_log_1_minus, rounded, selected_weight
 from segloss.sums.kernels.triton_ops.slices import (
     add,
-    add_products,
+    add_squares,
     classes_of,
     load_blocks,
     load_slope,
@@ -26,7 +27,7 @@ from segloss.sums.kernels.triton_ops.slices import (
 )
 
 _SIZES = ["N", "C", "parts", "blocks", "tiles", "class_tiles", "ignored"]
-"""Numbers that no kernel variant is compiled for."""
+"""The arguments that Triton must not specialise kernels for."""
 
 # ---- a pixel's classes ----
 
@@ -47,17 +48,17 @@ def _load_labels(
     IGNORES: tl.constexpr,
     WEIGHTED: tl.constexpr,
 ):
-    """Loads labels, 0 where they are no class, and weights, NaN where such a label counts."""
+    """Loads labels, 0 if they are not a class, and weights, NaN if such a label counts."""
     label = tl.load(y + n * y_n + px * y_p, mask=inside, other=0)
     weight = selected_weight(label, w, n * w_n + px * w_p, inside, ignored, IGNORES, WEIGHTED)
-    known = (label >= 0) & (label < C)  # in the labels' own type: int64 may wrap
-    weight = tl.where(known | (weight == 0.0), weight, float("nan"))
-    return tl.where(known, label, 0).to(tl.int32), weight
+    is_class = (label >= 0) & (label < C)  # before the cast to int32, where int64 may wrap
+    weight = tl.where(is_class | (weight == 0.0), weight, float("nan"))
+    return tl.where(is_class, label, 0).to(tl.int32), weight
 
 
 @triton.jit
-def _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p):
-    """Loads the labels' logits: once more, from the cache, costs less than a selection of each."""
+def _load_label_logits(x, n, label, px, kept, x_n, x_c, x_p):
+    """Loads the labels' logits again, from the cache: selecting them from blocks costs more."""
     at = x + n * x_n + label.to(tl.int64) * x_c + px * x_p
     return tl.load(at, mask=kept, other=0.0).to(tl.float32)
 
@@ -73,38 +74,38 @@ def _largest(logits):
 
 @triton.jit
 def _split(logits, largest, classes, label):
-    """Returns 1 at the label; exp(logit - largest), exactly 0 there; and the sum of these.
+    """Returns 1 at the label, else 0; `others`, exp(logit - largest), 0 at the label; their sum.
 
     Products cost less than selections.
     """
     at_label, others = (), ()
-    rest = tl.zeros_like(largest)
+    others_total = tl.zeros_like(largest)
     for i in tl.static_range(len(logits)):
         one = tl.where(classes[i][:, None] == label[None, :], 1.0, 0.0)
         e = exp(logits[i] - largest[None, :])
         e = tl.fma(-one, e, e)
         at_label, others = at_label + (one,), others + (e,)
-        rest += tl.sum(e, 0)
-    return at_label, others, rest
+        others_total += tl.sum(e, 0)
+    return at_label, others, others_total
 
 
 @triton.jit
-def _against_largest(logits, common, n, classes, label, px, inside, N, P):
-    """Returns the largest logits and the result of `_split`, of all classes, even with tiles."""
+def _largest_and_split(logits, common, n, classes, label, px, inside, N, P):
+    """Returns the largest logits and the results of `_split`, with the sum over all tiles."""
     TILED: tl.constexpr = common is not None
     if TILED:
         largest = tl.load(common + n * P + px, mask=inside, other=0.0)
     else:
         largest = tl.where(inside, _largest(logits), 0.0)
-    at_label, others, rest = _split(logits, largest, classes, label)
+    at_label, others, others_total = _split(logits, largest, classes, label)
     if TILED:
-        rest = tl.load(common + (N + n) * P + px, mask=inside, other=1.0)
-    return largest, at_label, others, rest
+        others_total = tl.load(common + (N + n) * P + px, mask=inside, other=1.0)
+    return largest, at_label, others, others_total
 
 
 @triton.jit
 def _smoothing_factors(class_weights, classes, share, C, CLASS_WEIGHTS: tl.constexpr):
-    """Returns the part of the cross-entropy that label smoothing gives to each class."""
+    """Returns the factor e c / C that smoothing gives to -log p of each class; `share` is e / C."""
     factors = ()
     for i in tl.static_range(len(classes)):
         factor = tl.where(classes[i] < C, share, 0.0)
@@ -118,17 +119,17 @@ def _smoothing_factors(class_weights, classes, share, C, CLASS_WEIGHTS: tl.const
 
 @triton.jit
 def _weighted_logits(logits, origin, factors, classes, inside, C):
-    """Returns the sum over classes of factors times logits, counted from an origin."""
+    """Returns the sum over classes of factors times (logits - origin)."""
     total = tl.zeros_like(origin)
     for i in tl.static_range(len(logits)):
-        real = (classes[i] < C)[:, None] & inside[None, :]
-        total += tl.sum(factors[i][:, None] * tl.where(real, logits[i] - origin[None, :], 0.0), 0)
+        mask = (classes[i] < C)[:, None] & inside[None, :]
+        total += tl.sum(factors[i][:, None] * tl.where(mask, logits[i] - origin[None, :], 0.0), 0)
     return total
 
 
 @triton.jit
 def _mean_weight(class_weights, C, CLASSES: tl.constexpr, CLASS_WEIGHTS: tl.constexpr):
-    """Returns the mean of the class weights; 1 where there are none."""
+    """Returns the mean of the class weights; 1 if there are none."""
     if CLASS_WEIGHTS:
         total = tl.zeros((CLASSES,), tl.float32)
         for first in range(0, C, CLASSES):
@@ -142,20 +143,21 @@ def _mean_weight(class_weights, C, CLASSES: tl.constexpr, CLASS_WEIGHTS: tl.cons
 @triton.jit
 def _power(q, gamma):
     """Computes q^gamma for q in [0, 1]; q^0 is 1."""
-    return exp(gamma * tl.log(tl.maximum(q, 1.2e-38)))  # the least normal float32, nearly
+    return exp(gamma * tl.log(tl.maximum(q, 1.2e-38)))  # about the least normal float32
 
 
 # ---- the sums ----
 
 
 @triton.jit
-def _add_map(totals, m, at_label, others, weight, inverse, p, q):
-    """Adds w p m, w q m and w m of a map to accumulators."""
+def _add_map(totals, m, at_label, others, weight, inverse_total, p_label, p_others):
+    """Adds w p m, w (1 - p) m and w m of a map m to accumulators."""
     hit, missed, total = (), (), ()
     for i in tl.static_range(len(m)):
-        w_p = others[i] * (weight * inverse)[None, :] + at_label[i] * (weight * p)[None, :]
-        not_label = (1.0 - at_label[i]) * weight[None, :] - others[i] * (weight * inverse)[None, :]
-        w_q = not_label + at_label[i] * (weight * q)[None, :]
+        w_p_of_others = others[i] * (weight * inverse_total)[None, :]
+        w_p = w_p_of_others + at_label[i] * (weight * p_label)[None, :]
+        w_q_of_others = (1.0 - at_label[i]) * weight[None, :] - w_p_of_others
+        w_q = w_q_of_others + at_label[i] * (weight * p_others)[None, :]
         hit = hit + (totals[0][i] + m[i] * w_p,)
         missed = missed + (totals[1][i] + m[i] * w_q,)
         total = total + (totals[2][i] + m[i] * weight[None, :],)
@@ -170,10 +172,10 @@ def softmax_forward(
     R: tl.constexpr, IGNORES: tl.constexpr, WEIGHTED: tl.constexpr, CLASS_WEIGHTS: tl.constexpr,
     SMOOTH: tl.constexpr, SLICES: tl.constexpr, CLASSES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Adds up some blocks of a sample's pixels: a part of the sums, (S, N, parts, C), in float32.
+    """Writes partial sums, (S, N, parts, C) in float32: one program adds up `tiles` blocks.
 
-    `focal` holds the exponents and weights of focal sums by class, (focals, 2, C). `common` holds
-    what all classes of a pixel have in common, (3, N, P), where a program has a tile of them.
+    `focal`, (focals, 2, C), holds the exponents and weights of each focal sum, for each class.
+    `common`, (3, N, P), is the result of `softmax_tiles` if classes are cut into tiles, else None.
     """
     MAPS: tl.constexpr = R.maps
     FOCALS: tl.constexpr = R.focals
@@ -183,23 +185,23 @@ def softmax_forward(
     TILED: tl.constexpr = common is not None
     SELECT: tl.constexpr = IGNORES or WEIGHTED
     classes = classes_of(class_tile * CLASSES, SLICES)
-    hit = zeros(SLICES, BLOCK, R.true_positive >= 0)
-    extra = zeros(SLICES, BLOCK, R.true_positive >= 0)
-    missed = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    true_positive = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    false_positive = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    false_negative = zeros(SLICES, BLOCK, R.true_positive >= 0)
     actual = zeros(SLICES, BLOCK, R.actual >= 0 and R.true_positive < 0)
-    squared = zeros(SLICES, BLOCK, R.squared_error >= 0)
-    of_maps, of_focals = (), ()
+    squared_error = zeros(SLICES, BLOCK, R.squared_error >= 0)
+    map_sums, focal_sums = (), ()
     for k in tl.static_range(MAPS):
-        none = zeros(SLICES, BLOCK, True)
-        of_maps = of_maps + ((none, none, none),)
+        zero_blocks = zeros(SLICES, BLOCK, True)
+        map_sums = map_sums + ((zero_blocks, zero_blocks, zero_blocks),)
     for k in tl.static_range(FOCALS):
-        of_focals = of_focals + (tl.zeros((BLOCK,), tl.float32),)
-    entropy = tl.zeros((BLOCK,), tl.float32)
-    label_weight = tl.zeros((BLOCK,), tl.float32)
+        focal_sums = focal_sums + (tl.zeros((BLOCK,), tl.float32),)
+    cross_entropy = tl.zeros((BLOCK,), tl.float32)
+    normaliser = tl.zeros((BLOCK,), tl.float32)
     pixel_weight = tl.zeros((BLOCK,), tl.float32)
     if SMOOTH:
         factors = _smoothing_factors(class_weights, classes, smoothing / C, C, CLASS_WEIGHTS)
-        whole_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
+        total_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
     for tile in range(tiles):
         px = (part * tiles + tile).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
         inside = px < P
@@ -210,83 +212,90 @@ def softmax_forward(
         logits = load_blocks(
             x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT
         )
-        own = _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p)
-        largest, at_label, others, rest = _against_largest(
+        label_logit = _load_label_logits(x, n, label, px, kept, x_n, x_c, x_p)
+        largest, at_label, others, others_total = _largest_and_split(
             logits, common, n, classes, label, px, inside, N, P
         )
-        margin = own - largest
-        whole = exp(margin) + rest
-        inverse = 1.0 / whole
-        p, q = exp(margin) * inverse, rest * inverse
-        log_whole = tl.log(whole)
-        surprise = tl.where(q < 0.5, minus_log_of_rest(q), log_whole - margin)  # -log p
-        hit = add(hit, at_label, weight * p)
-        missed = add(missed, at_label, weight * q)
-        extra = add(extra, others, weight * inverse)
+        margin = label_logit - largest
+        total = exp(margin) + others_total
+        inverse_total = 1.0 / total
+        p_label, p_others = exp(margin) * inverse_total, others_total * inverse_total
+        log_total = tl.log(total)
+        nll = tl.where(p_others < 0.5, minus_log_1_minus(p_others), log_total - margin)
+        true_positive = add(true_positive, at_label, weight * p_label)
+        false_negative = add(false_negative, at_label, weight * p_others)
+        false_positive = add(false_positive, others, weight * inverse_total)
         actual = add(actual, at_label, weight)
-        squared = add(squared, at_label, weight * q * q)
-        squared = add_products(squared, others, others, weight * inverse * inverse)
+        squared_error = add(squared_error, at_label, weight * p_others * p_others)
+        squared_error = add_squares(squared_error, others, weight * inverse_total * inverse_total)
         if MAPS > 0:
-            added = ()
+            new_map_sums = ()
             for k in tl.static_range(MAPS):
                 m_n, m_c, m_p = map_strides[k]
                 m = load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
-                added = added + (_add_map(of_maps[k], m, at_label, others, weight, inverse, p, q),)
-            of_maps = added
+                new_sums = _add_map(
+                    map_sums[k], m, at_label, others, weight, inverse_total, p_label, p_others
+                )
+                new_map_sums = new_map_sums + (new_sums,)
+            map_sums = new_map_sums
         if R.focals > 0:
-            focals = ()
+            new_focal_sums = ()
             for k in tl.static_range(FOCALS):
                 gamma = tl.load(focal + 2 * k * C + label)
                 alpha = tl.load(focal + (2 * k + 1) * C + label)
-                value = alpha * _power(q, gamma) * surprise
-                focals = focals + (of_focals[k] + tl.where(kept, weight * value, 0.0),)
-            of_focals = focals
+                value = alpha * _power(p_others, gamma) * nll
+                new_sum = focal_sums[k] + tl.where(kept, weight * value, 0.0)
+                new_focal_sums = new_focal_sums + (new_sum,)
+            focal_sums = new_focal_sums
         if R.cross_entropy >= 0:
-            of_label = tl.full((BLOCK,), 1.0, tl.float32)
+            class_weight = tl.full((BLOCK,), 1.0, tl.float32)
             if CLASS_WEIGHTS:
-                of_label = tl.load(class_weights + label).to(tl.float32)
-            value = of_label * surprise
+                class_weight = tl.load(class_weights + label).to(tl.float32)
+            value = class_weight * nll
             if SMOOTH:
                 if TILED:
-                    mean = tl.load(common + (2 * N + n) * P + px, mask=inside, other=0.0)
+                    smoothed = tl.load(common + (2 * N + n) * P + px, mask=inside, other=0.0)
                 else:
-                    mean = whole_factor * log_whole - _weighted_logits(
+                    smoothed = total_factor * log_total - _weighted_logits(
                         logits, largest, factors, classes, inside, C
                     )
-                value = (1.0 - smoothing) * value + mean
-            entropy += tl.where(kept, weight * value, 0.0)
-            label_weight += weight * of_label
+                value = (1.0 - smoothing) * value + smoothed
+            cross_entropy += tl.where(kept, weight * value, 0.0)
+            normaliser += weight * class_weight
         pixel_weight += weight
-    cell, stride = n * parts + part, N.to(tl.int64) * parts * C
-    store_row(out, cell, stride, R.true_positive, hit, classes, C)
-    store_row(out, cell, stride, R.false_positive, extra, classes, C)
-    store_row(out, cell, stride, R.false_negative, missed, classes, C)
-    if R.true_positive >= 0:  # no accumulator of its own
+    sample_part, stride = n * parts + part, N.to(tl.int64) * parts * C
+    store_row(out, sample_part, stride, R.true_positive, true_positive, classes, C)
+    store_row(out, sample_part, stride, R.false_positive, false_positive, classes, C)
+    store_row(out, sample_part, stride, R.false_negative, false_negative, classes, C)
+    if R.true_positive >= 0:  # instead of accumulators for `actual`
         for i in tl.static_range(len(classes)):
-            at = out + R.actual * stride + cell * C + classes[i]
-            tl.store(at, tl.sum(hit[i], 1) + tl.sum(missed[i], 1), mask=classes[i] < C)
-    store_row(out, cell, stride, R.actual, actual, classes, C)
-    store_row(out, cell, stride, R.squared_error, squared, classes, C)
+            at = out + R.actual * stride + sample_part * C + classes[i]
+            pixels_of_class = tl.sum(true_positive[i], 1) + tl.sum(false_negative[i], 1)
+            tl.store(at, pixels_of_class, mask=classes[i] < C)
+    store_row(out, sample_part, stride, R.actual, actual, classes, C)
+    store_row(out, sample_part, stride, R.squared_error, squared_error, classes, C)
     for k in tl.static_range(MAPS):
         for j in tl.static_range(3):
-            store_row(out, cell, stride, R.first_map + 3 * k + j, of_maps[k][j], classes, C)
+            store_row(out, sample_part, stride, R.first_map + 3 * k + j, map_sums[k][j], classes, C)
     for k in tl.static_range(FOCALS):
-        store_number(
-            out, cell, stride, R.first_focal + k, tl.sum(of_focals[k], 0), classes, C, False
-        )
+        number = tl.sum(focal_sums[k], 0)
+        store_number(out, sample_part, stride, R.first_focal + k, number, classes, C, False)
     if R.pixel_weight >= 0:
-        store_number(out, cell, stride, R.pixel_weight, tl.sum(pixel_weight, 0), classes, C, True)
+        number = tl.sum(pixel_weight, 0)
+        store_number(out, sample_part, stride, R.pixel_weight, number, classes, C, True)
     if R.cross_entropy >= 0:
-        store_number(out, cell, stride, R.cross_entropy, tl.sum(entropy, 0), classes, C, False)
-        store_number(out, cell, stride, R.weight, tl.sum(label_weight, 0), classes, C, False)
+        number = tl.sum(cross_entropy, 0)
+        store_number(out, sample_part, stride, R.cross_entropy, number, classes, C, False)
+        number = tl.sum(normaliser, 0)
+        store_number(out, sample_part, stride, R.weight, number, classes, C, False)
 
 
 # ---- the gradient ----
 
 
 @triton.jit
-def _spread(others, by_p, by_square, maps_by_p, like):
-    """Sums over the other classes e = exp(logit - largest) times derivatives by p, and e^2."""
+def _slope_sums(others, by_p, by_square, maps_by_p, like):
+    """Returns two sums over `others`, e: of e times the slope by p, and of e^2 by_square."""
     linear, square = tl.zeros_like(like), tl.zeros_like(like)
     for i in tl.static_range(len(others)):
         linear += tl.sum(others[i] * (by_p[i][:, None] + maps_by_p[i]), 0)
@@ -296,7 +305,7 @@ def _spread(others, by_p, by_square, maps_by_p, like):
 
 @triton.jit
 def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R: tl.constexpr):
-    """Returns the derivatives by p that maps give to each class."""
+    """Returns the derivatives by the p of each class that come from the maps."""
     MAPS: tl.constexpr = R.maps
     total = ()
     for i in tl.static_range(len(classes)):
@@ -306,25 +315,25 @@ def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R:
         m = load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
         hit = load_slope(slopes, classes, n, N, C, R.first_map + 3 * k)
         missed = load_slope(slopes, classes, n, N, C, R.first_map + 3 * k + 1)
-        added = ()
+        new_total = ()
         for i in tl.static_range(len(classes)):
-            added = added + (total[i] + m[i] * (hit[i] - missed[i])[:, None],)
-        total = added
+            new_total = new_total + (total[i] + m[i] * (hit[i] - missed[i])[:, None],)
+        total = new_total
     return total
 
 
 @triton.jit
-def _label_by_p(slopes, maps, map_strides, n, label, px, kept, q, N, C, R: tl.constexpr):
-    """Returns the derivative by the label's p, cross-entropy and focal sums aside."""
+def _by_p_label(slopes, maps, map_strides, n, label, px, kept, p_others, N, C, R: tl.constexpr):
+    """Returns the derivative by p_label of all sums but the cross-entropy and focal sums."""
     MAPS: tl.constexpr = R.maps
     row = slopes + n * C + label
     cells = N.to(tl.int64) * C
-    slope = tl.zeros_like(q)
+    slope = tl.zeros_like(p_others)
     if R.true_positive >= 0:
-        hit = tl.load(row + R.true_positive * cells)
-        slope += (hit - tl.load(row + R.false_negative * cells)).to(tl.float32)
+        true_positive = tl.load(row + R.true_positive * cells)
+        slope += (true_positive - tl.load(row + R.false_negative * cells)).to(tl.float32)
     if R.squared_error >= 0:
-        slope -= 2.0 * q * tl.load(row + R.squared_error * cells).to(tl.float32)
+        slope -= 2.0 * p_others * tl.load(row + R.squared_error * cells).to(tl.float32)
     for k in tl.static_range(MAPS):
         m_n, m_c, m_p = map_strides[k]
         m = tl.load(maps[k] + n * m_n + label.to(tl.int64) * m_c + px * m_p, mask=kept, other=0)
@@ -343,7 +352,7 @@ def softmax_backward(
     SMOOTH: tl.constexpr, SLICES: tl.constexpr, CLASSES: tl.constexpr, BLOCK: tl.constexpr,
     BY_HAND: tl.constexpr,
 ):  # fmt: skip
-    """Writes the gradient of a block of a sample's pixels, of slopes (S, N, C) in float64."""
+    """Writes the gradient of a block of a sample's pixels, from slopes (S, N, C) in float64."""
     FOCALS: tl.constexpr = R.focals
     index = tl.program_id(0)
     class_tile, block = index % class_tiles, (index // class_tiles) % blocks
@@ -361,56 +370,58 @@ def softmax_backward(
     by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
     maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
     logits = load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT)
-    own = _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p)
-    largest, at_label, others, rest = _against_largest(
+    label_logit = _load_label_logits(x, n, label, px, kept, x_n, x_c, x_p)
+    largest, at_label, others, others_total = _largest_and_split(
         logits, common, n, classes, label, px, inside, N, P
     )
-    margin = own - largest
-    inverse = 1.0 / (exp(margin) + rest)
-    p, q = exp(margin) * inverse, rest * inverse
+    margin = label_logit - largest
+    inverse_total = 1.0 / (exp(margin) + others_total)
+    p_label, p_others = exp(margin) * inverse_total, others_total * inverse_total
     if TILED:
-        spread = tl.load(common + (2 * N + n) * P + px, mask=inside, other=0.0)
+        mean_slope = tl.load(common + (2 * N + n) * P + px, mask=inside, other=0.0)
     else:
-        linear, square = _spread(others, by_p, by_square, maps_by_p, inverse)
-        spread = (linear + 2.0 * square * inverse) * inverse
-    own_by_p = _label_by_p(slopes, maps, map_strides, n, label, px, kept, q, N, C, R)
-    own_slope = p * (own_by_p * q - spread)
-    pull = tl.zeros_like(q)  # towards the label, by logarithms of p
+        linear, square = _slope_sums(others, by_p, by_square, maps_by_p, inverse_total)
+        mean_slope = (linear + 2.0 * square * inverse_total) * inverse_total
+    by_p_label = _by_p_label(slopes, maps, map_strides, n, label, px, kept, p_others, N, C, R)
+    label_slope = p_label * (by_p_label * p_others - mean_slope)
+    by_nll = tl.zeros_like(p_others)  # a v in the formulas of base.py, focal sums included
     entropy_slope = 0.0
     if R.cross_entropy >= 0:
         entropy_slope = tl.load(slopes + (R.cross_entropy * N + n) * C).to(tl.float32)
-        of_label = tl.full((BLOCK,), 1.0, tl.float32)
+        class_weight = tl.full((BLOCK,), 1.0, tl.float32)
         if CLASS_WEIGHTS:
-            of_label = tl.load(class_weights + label).to(tl.float32)
-        pull = entropy_slope * of_label
+            class_weight = tl.load(class_weights + label).to(tl.float32)
+        by_nll = entropy_slope * class_weight
         if SMOOTH:
-            own_slope -= pull * (smoothing / C)
-            pull *= 1.0 - smoothing
+            label_slope -= by_nll * (smoothing / C)
+            by_nll *= 1.0 - smoothing
     if R.focals > 0:
-        surprise = tl.where(q < 0.5, minus_log_of_rest(q), -tl.log(inverse) - margin)
-        ratio = tl.where(q > 0.0, surprise / tl.where(q > 0.0, q, 1.0), 1.0)
-        steep = tl.where(p > 0.0, p * ratio, 0.0)
+        log_total = -tl.log(inverse_total)
+        nll = tl.where(p_others < 0.5, minus_log_1_minus(p_others), log_total - margin)
+        divisor = tl.where(p_others > 0.0, p_others, 1.0)
+        nll_ratio = tl.where(p_others > 0.0, nll / divisor, 1.0)  # nll / p_others
+        p_nll_ratio = tl.where(p_label > 0.0, p_label * nll_ratio, 0.0)
         for k in tl.static_range(FOCALS):
             gamma = tl.load(focal + 2 * k * C + label)
             alpha = tl.load(focal + (2 * k + 1) * C + label)
             slope = tl.load(slopes + ((R.first_focal + k) * N + n) * C).to(tl.float32)
-            pull += slope * alpha * _power(q, gamma) * (1.0 + gamma * steep)
+            by_nll += slope * alpha * _power(p_others, gamma) * (1.0 + gamma * p_nll_ratio)
     if SMOOTH and R.cross_entropy >= 0:
         factors = _smoothing_factors(class_weights, classes, smoothing / C, C, CLASS_WEIGHTS)
-        whole_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
-        own_slope += entropy_slope * whole_factor
-        pull += entropy_slope * whole_factor
-    own_slope -= pull * q
-    shift = pull - spread - own_by_p * p
+        total_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
+        label_slope += entropy_slope * total_factor
+        by_nll += entropy_slope * total_factor
+    label_slope -= by_nll * p_others
+    shift = by_nll - mean_slope - by_p_label * p_label
     for i in tl.static_range(len(classes)):
-        by_logit = others[i] * inverse[None, :]
-        derivative = by_p[i][:, None] + maps_by_p[i]
+        p = others[i] * inverse_total[None, :]
+        p_slope = by_p[i][:, None] + maps_by_p[i]
         if R.squared_error >= 0:
-            derivative += 2.0 * by_square[i][:, None] * by_logit
-        slope = by_logit * (derivative + shift[None, :])
+            p_slope += 2.0 * by_square[i][:, None] * p
+        slope = p * (p_slope + shift[None, :])
         if SMOOTH and R.cross_entropy >= 0:
             slope -= entropy_slope * factors[i][:, None]
-        slope = tl.where(at_label[i] > 0.5, own_slope[None, :], slope) * weight[None, :]
+        slope = tl.where(at_label[i] > 0.5, label_slope[None, :], slope) * weight[None, :]
         if SELECT:
             slope = tl.where(kept[None, :], slope, 0.0)
         at = out + n * o_n + classes[i].to(tl.int64)[:, None] * o_c + (px * o_p)[None, :]
@@ -418,7 +429,7 @@ def softmax_backward(
         tl.store(at, rounded(slope, out.dtype.element_ty, BY_HAND), mask=mask)
 
 
-# ---- what all classes of a pixel have in common, where there are many ----
+# ---- values that all classes of a pixel have in common, if classes are cut into tiles ----
 
 
 @triton.jit(do_not_specialize=_SIZES)
@@ -428,10 +439,10 @@ def softmax_tiles(
     R: tl.constexpr, IGNORES: tl.constexpr, WEIGHTED: tl.constexpr, CLASS_WEIGHTS: tl.constexpr,
     SMOOTH: tl.constexpr, SLICES: tl.constexpr, CLASSES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Writes `common`, (3, N, P), tile by tile of the classes, with an online maximum.
+    """Writes `common`, (3, N, P), over all tiles of the classes, with an online maximum.
 
-    It holds the largest logit; the sum of exp(logit - largest) of all classes but the label; and
-    the smoothing's part of the cross-entropy, or, with slopes, the other classes' mean derivative.
+    For each pixel it holds the largest logit; the sum of `others`; and the smoothing's part of the
+    cross-entropy or, if slopes are given, the mean slope by p over the classes but the label.
     """
     block, n = tl.program_id(0) % blocks, (tl.program_id(0) // blocks).to(tl.int64)
     BACKWARD: tl.constexpr = slopes is not None
@@ -441,36 +452,37 @@ def softmax_tiles(
         y, w, n, px, inside, C, y_n, y_p, w_n, w_p, ignored, IGNORES, WEIGHTED
     )
     kept = inside & (weight != 0.0)
-    own = _load_own_logits(x, n, label, px, kept, x_n, x_c, x_p)
+    label_logit = _load_label_logits(x, n, label, px, kept, x_n, x_c, x_p)
     largest = tl.full((BLOCK,), float("-inf"), tl.float32)
-    rest, linear, square = tl.zeros_like(own), tl.zeros_like(own), tl.zeros_like(own)
+    zeros_of_pixels = tl.zeros_like(largest)
+    others_total, linear, square = zeros_of_pixels, zeros_of_pixels, zeros_of_pixels
     for class_tile in range(class_tiles):
         classes = classes_of(class_tile * CLASSES, SLICES)
         logits = load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), True)
-        larger = tl.maximum(largest, _largest(logits))
-        shrink = tl.where(larger == largest, 1.0, exp(largest - larger))
-        _, others, more = _split(logits, larger, classes, label)
-        rest = rest * shrink + more
+        new_largest = tl.maximum(largest, _largest(logits))
+        rescale = tl.where(new_largest == largest, 1.0, exp(largest - new_largest))
+        _, others, tile_total = _split(logits, new_largest, classes, label)
+        others_total = others_total * rescale + tile_total
         if BACKWARD:
             by_p = load_slope(slopes, classes, n, N, C, R.false_positive)
             by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
             maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
-            more_linear, more_square = _spread(others, by_p, by_square, maps_by_p, own)
-            linear = linear * shrink + more_linear
-            square = square * shrink * shrink + more_square
+            tile_linear, tile_square = _slope_sums(others, by_p, by_square, maps_by_p, label_logit)
+            linear = linear * rescale + tile_linear
+            square = square * rescale * rescale + tile_square
         elif SMOOTH:
             factors = _smoothing_factors(class_weights, classes, smoothing / C, C, CLASS_WEIGHTS)
-            linear += _weighted_logits(logits, own, factors, classes, inside, C)
-        largest = larger
-    inverse = 1.0 / (exp(own - largest) + rest)
+            linear += _weighted_logits(logits, label_logit, factors, classes, inside, C)
+        largest = new_largest
+    inverse_total = 1.0 / (exp(label_logit - largest) + others_total)
     third = linear
     if BACKWARD:
-        third = (linear + 2.0 * square * inverse) * inverse
+        third = (linear + 2.0 * square * inverse_total) * inverse_total
     elif SMOOTH:
-        whole_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
-        third = whole_factor * (-tl.log(inverse) - (own - largest)) - linear
+        total_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
+        third = total_factor * (-tl.log(inverse_total) - (label_logit - largest)) - linear
     at = common + n * P + px
     tl.store(at, largest, mask=inside)
     pixels = N.to(tl.int64) * P
-    tl.store(at + pixels, rest, mask=inside)
+    tl.store(at + pixels, others_total, mask=inside)
     tl.store(at + 2 * pixels, third, mask=inside)
