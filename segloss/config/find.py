@@ -27,7 +27,7 @@ _PATHS = (_COMPOUND_LOSS, *_MULTI_LOSS, "loss", "losses")
 _MODELS = "model_config"
 """The key of MMF's configs that holds a section per model, each with its `losses`."""
 
-_KEYS = frozenset(path.split(".")[0] for path in _PATHS) | frozenset(COMPOUND_KEYS)
+_KEYS = frozenset(path.split(".")[0] for path in (*_PATHS, *ROOT_KEYS, *COMPOUND_KEYS, _MODELS))
 """The top-level keys to keep if OmegaConf refuses the other keys of a mapping."""
 
 

@@ -147,6 +147,11 @@ def test_built_in_losses_have_names() -> None:
     assert isinstance(multi, MultiLoss)
 
 
+def test_a_key_that_omegaconf_refuses_does_not_hide_the_models_losses() -> None:
+    config = {("a", 1): 0, "model_config": {"net": {"losses": ["mse"]}}}
+    assert [loss.name for loss in build_loss(config).loss_funcs] == ["mse"]
+
+
 def test_registered_losses_are_targets_of_every_dialect() -> None:
     @register_loss("absolute")
     class Absolute(Loss):

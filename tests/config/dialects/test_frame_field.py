@@ -50,6 +50,11 @@ def changed(path: str, value: Any) -> Any:
     return config
 
 
+def test_a_key_that_omegaconf_refuses_does_not_hide_the_switches() -> None:
+    multi = build_loss({**copy.deepcopy(CONFIG), ("a", 1): 0})
+    assert tuple(loss.name for loss in multi.loss_funcs) == LOSSES
+
+
 @pytest.mark.parametrize("key", ["multiloss", "multi_loss"])
 def test_the_switches_build_all_seven_losses_in_order(key: str) -> None:
     config = copy.deepcopy(CONFIG)
