@@ -1,7 +1,7 @@
-// Measures the errors of the functions in vectors.h, over all normal floats of each function's
-// range, against double precision, for each instruction set of this machine. It exits with 1 if an
-// error is above its bound, which the comments in vectors.h state too. On two cores it takes a
-// minute and a half:
+// Measures the errors of the functions in vectors.h against double precision, over all normal floats
+// in the range of each function, for each instruction set of this machine. It exits with 1 if an
+// error is above its bound; the comments in vectors.h state the same bounds. It takes a minute and a
+// half on two cores:
 //
 //     g++ -std=c++17 -O3 -ffp-contract=fast -Wno-psabi -pthread native/accuracy.cpp -o accuracy && ./accuracy
 
@@ -34,8 +34,8 @@ static const Variant VARIANTS[] = {
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(Variant);
 
-// The bounds hold for each instruction set: of the error in units in the last place of the exact
-// value, and of the error relative to it.
+// A function and the bounds of its errors, which hold for each instruction set: in units in the last
+// place of the exact value, and relative to the exact value.
 struct Measured {
     const char *name;
     float from, to;
@@ -62,7 +62,7 @@ struct Error {
     }
 };
 
-// One over the spacing of floats at a normal number.
+// Returns 1 over the spacing of floats at a normal number.
 static double inverse_ulp(double value) {
     uint64_t bits;
     memcpy(&bits, &value, 8);
@@ -83,7 +83,7 @@ static uint32_t bits_of(float value) {
     return bits;
 }
 
-// Finds the largest errors of each instruction set at the floats with the bits from `first` to `last`.
+// Finds the largest errors of each instruction set over the floats with bits from `first` to `last`.
 static void measure(const Measured &of, uint32_t first, uint32_t last, Error *errors) {
     constexpr int64_t SIZE = 4096;
     static thread_local float x[SIZE], y[SIZE];
@@ -107,7 +107,7 @@ static void measure(const Measured &of, uint32_t first, uint32_t last, Error *er
     }
 }
 
-// Shares out the floats between two numbers of one sign, from the one nearer to zero.
+// Measures all floats between two numbers of one sign on all cores. The first is nearer to zero.
 static void measure_all(const Measured &of, float nearer, float farther, std::vector<Error> &errors) {
     const uint64_t first = bits_of(nearer), count = bits_of(farther) - first + 1;
     const int64_t threads = std::max(1u, std::thread::hardware_concurrency());
@@ -119,8 +119,8 @@ static void measure_all(const Measured &of, float nearer, float farther, std::ve
             measure(of, static_cast<uint32_t>(begin), static_cast<uint32_t>(end - 1), found[t].data());
         });
     for (std::thread &worker : workers) worker.join();
-    for (const auto &of_thread : found)
-        for (int v = 0; v < VARIANT_COUNT; v++) errors[v].include(of_thread[v]);
+    for (const auto &thread_errors : found)
+        for (int v = 0; v < VARIANT_COUNT; v++) errors[v].include(thread_errors[v]);
 }
 
 int main() {

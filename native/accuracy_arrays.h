@@ -1,4 +1,4 @@
-// The functions of vectors.h on arrays, for accuracy.cpp. The sizes are multiples of all vectors' lanes.
+// The functions of vectors.h on arrays, for accuracy.cpp. Sizes are multiples of the lanes of a vector.
 namespace ISA {
 #include "vectors.h"
 

@@ -38,7 +38,7 @@ struct Sums {
 struct TermResult {
     double &loss, &value;
     double *per_class;  // (channels,)
-    double *slopes;     // the slopes of the term's loss, (rows, samples, channels), to add to; or null
+    double *slopes;     // (rows, samples, channels): the loss's slopes, which the term adds to; or null
 };
 
 inline double divide(double numerator, double denominator) {
@@ -83,7 +83,7 @@ inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const Ter
                     act(n * channels + c, (groups > 1 ? n : 0) * columns + (columns > 1 ? c : 0));
     };
     const double *rows[] = {sums.row(term.rows[0]), sums.row(term.rows[1]), sums.row(term.rows[2]),
-                              term.skip_absent ? sums.row(term.actual_row) : nullptr, sums.row(term.pixel_weight_row)};
+                            term.skip_absent ? sums.row(term.actual_row) : nullptr, sums.row(term.pixel_weight_row)};
     for (int k = TP; k <= PIXEL_WEIGHT_SUM; k++)
         if (rows[k]) for_each_cell([&](int64_t cell, int64_t at) { pooled[k * size + at] += rows[k][cell]; });
 
@@ -118,7 +118,9 @@ inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const Ter
     result.loss += term.coefficient * result.value;
     if (!result.slopes) return;
     for (int k = TP; k <= FN; k++)
-        for_each_cell([&](int64_t cell, int64_t at) { result.slopes[term.rows[k] * cells + cell] += pooled[k * size + at]; });
+        for_each_cell([&](int64_t cell, int64_t at) {
+            result.slopes[term.rows[k] * cells + cell] += pooled[k * size + at];
+        });
 }
 
 // Writes to `values` the losses, (losses,), the values of the terms, (terms,), and their means per

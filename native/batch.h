@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <vector>
 
-// The types of elements. Python numbers them in this order.
+// The types of elements. Python has the same numbers.
 enum class Type : int { float32, bfloat16, float16, uint8, int8, int16, int32, int64, float64, boolean };
 constexpr int TYPE_COUNT = 10;
 
-// Pixels that a kernel handles together: a multiple of the lanes of every vector.
+// The number of pixels that a kernel handles together: a multiple of the lanes of every vector.
 constexpr int BLOCK = 256;
 
 // A tensor (samples, channels, pixels), with strides in elements.
@@ -20,8 +20,8 @@ struct Tensor {
     bool given;  // false for None
 };
 
-// The sums over the pixels of a sample and channel. Python lists them in this order; one sum for
-// each focal loss follows, then three for each map: its product with p, that with 1 - p, its total.
+// The sums over the pixels of a sample and channel. Python lists them in the same order. After them
+// come one sum for each focal loss, and three sums for each map m: p m, (1 - p) m, and m.
 enum Sum {
     TRUE_POSITIVE,
     FALSE_POSITIVE,
@@ -37,14 +37,14 @@ enum Sum {
     FIRST_FOCAL,
 };
 
-// The sums that are wanted, and where they are: `rows` has the row of each sum, or -1.
+// The sums to compute. `rows` has the row of each sum, or -1 if it is not wanted.
 struct Plan {
     int64_t row_count;
     std::vector<int32_t> rows;
-    std::vector<float> gammas, alphas;  // (focal losses, 2 or channels): background and foreground, or the classes
+    std::vector<float> gammas, alphas;  // (focal losses, classes), with background and foreground for sigmoid
     int64_t focal_count, map_count;
 
-    // A group of sums is computed as a whole, or not at all.
+    // A kernel computes all sums of a group or none.
     bool region, entropy, squared_error, semimetric, focal, maps;
 
     int64_t sum_count() const { return static_cast<int64_t>(rows.size()); }
@@ -70,7 +70,7 @@ struct Plan {
 };
 
 struct Batch {
-    bool exclusive;  // softmax and a label map, or sigmoid and independent channels
+    bool exclusive;  // true for softmax and a label map, false for sigmoid and independent channels
     int64_t samples, channels, pixels;
     Tensor prediction, target, weight;
     bool ignores;
@@ -89,9 +89,9 @@ struct Batch {
     int64_t scratch_bytes;
     std::atomic<bool> wrong_label{false};
 
-    double *partial;       // (tasks, sums, channels of a task), which the forward pass writes
-    const double *slopes;  // (rows, samples, channels), which the backward pass reads
-    Tensor gradient;       // which it writes
+    double *partial;       // (tasks, sums, channels of a task): the output of the forward pass
+    const double *slopes;  // (rows, samples, channels): the input of the backward pass
+    Tensor gradient;       // its output
 
     int64_t cells() const { return samples * channels; }
     double slope(int64_t sum, int64_t sample, int64_t channel) const {

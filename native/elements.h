@@ -1,4 +1,4 @@
-// Reading and writing of blocks of pixels, from and to elements of each type and stride.
+// Reads and writes blocks of pixels, with elements of any type and stride.
 
 INLINE float as_float(float value) { return value; }
 INLINE float as_float(BFloat16 value) {
@@ -10,7 +10,7 @@ INLINE float as_float(BFloat16 value) {
 INLINE float as_float(Boolean value) { return value.byte ? 1.f : 0.f; }
 template <class T> INLINE float as_float(T value) { return static_cast<float>(value); }
 
-// The label that a value stands for; one that is never in range for NaN and numbers too large.
+// Converts a value to a label. NaN and numbers that are too large give a label that is never in range.
 INLINE int64_t label_of(Boolean value) { return value.byte != 0; }
 template <class T> INLINE int64_t label_of(T value) {
     if constexpr (std::is_integral<T>::value) {
@@ -39,7 +39,7 @@ template <class T> INLINE T *start(const Tensor &tensor, int64_t sample, int64_t
            first * tensor.pixel_stride;
 }
 
-// An element, which need not be aligned: memory of other libraries comes as tensors, too.
+// Reads an element. It may be unaligned, since tensors may share memory with other libraries.
 template <class T> INLINE T element(const T *at) {
     T value;
     memcpy(&value, at, sizeof(T));
@@ -79,7 +79,7 @@ INLINE void write(const float *from, const Tensor &tensor, int64_t sample, int64
 #undef WRITE
 }
 
-// True if vectors of float32 can be read and written where they are.
+// Returns whether vectors of float32 can be read and written in place.
 INLINE bool is_direct(const Tensor &tensor) {
     return tensor.type == Type::float32 && tensor.pixel_stride == 1 &&
            reinterpret_cast<uintptr_t>(tensor.data) % sizeof(float) == 0;
@@ -87,7 +87,7 @@ INLINE bool is_direct(const Tensor &tensor) {
 
 INLINE int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
 
-// The weights of a block: 1 without a tensor of weights, and 0 for the padding.
+// Reads the weights of a block: 1 if there is no tensor of weights, and 0 for the padding.
 INLINE void read_weights(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n, float *weights) {
     if (batch.weight.given)
         read(batch.weight, sample, channel, first, n, weights);
@@ -96,7 +96,7 @@ INLINE void read_weights(const Batch &batch, int64_t sample, int64_t channel, in
     for (int i = n; i < padded(n); i++) weights[i] = 0.f;
 }
 
-// A value of weight 0 may be anything, NaN too: it is replaced, since a product would keep NaN.
+// Sets values of weight 0 to 0. They may be NaN, which a product with 0 would keep.
 INLINE void clear_unweighted(float *values, const float *weights, int n) {
     for (int i = 0; i < padded(n); i++) values[i] = weights[i] > 0.f ? values[i] : 0.f;
 }

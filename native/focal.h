@@ -1,6 +1,6 @@
-// The focal loss of a pixel of one class, and its slope.
+// The focal loss of a pixel that belongs to one class, and its slope.
 
-// e^gamma, with -log(e) given, which has digits where e has none.
+// Computes e^gamma, from e and from -log(e), which has more digits if e is close to 1.
 INLINE Floats power(Floats e, float gamma, Floats minus_log) {
     if (gamma == 0.f) return broadcast(1.f);
     if (gamma == 1.f) return e;
@@ -11,13 +11,13 @@ INLINE Floats power(Floats e, Floats gamma, Floats minus_log) {
     return gamma == 0.f ? broadcast(1.f) : gamma == 1.f ? e : gamma == 2.f ? e * e : exp_of_negative(-gamma * minus_log);
 }
 
-// The focal loss of a pixel of one class, alpha e^gamma nll, with e = 1 - p and nll = -log p, ...
+// Computes the focal loss of a pixel, alpha e^gamma nll, with e = 1 - p and nll = -log p.
 template <class Number> INLINE Floats focal(Number gamma, Number alpha, Floats e, Floats minus_log_e, Floats nll) {
     return alpha * power(e, gamma, minus_log_e) * nll;
 }
 
-// ... and its slope with respect to the logit of e, alpha e^gamma (gamma p nll + e). Where e is close
-// to 1, p must have digits of its own: nll is large there.
+// Computes its slope with respect to the logit of e, alpha e^gamma (gamma p nll + e). The caller must
+// not compute p as 1 - e: if e is close to 1, nll is large, and p needs its digits.
 template <class Number>
 INLINE Floats focal_slope(Number gamma, Number alpha, Floats p, Floats e, Floats minus_log_e, Floats nll) {
     return alpha * power(e, gamma, minus_log_e) * (gamma * p * nll + e);

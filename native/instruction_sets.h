@@ -1,7 +1,7 @@
-// Compiles a file, named by the macro `SET_CODE`, for each instruction set that a machine may have.
+// Compiles the file that the macro `SET_CODE` names, once for each instruction set.
 //
-// The file sees three macros, and is included once for each set: `ISA`, the set's namespace;
-// `BYTES`, the size of its vectors; `FUSED`, true where it multiplies and adds in one step.
+// The file can use three macros: `ISA`, the namespace of the set; `BYTES`, the size of its vectors;
+// and `FUSED`, true if the set multiplies and adds in one step.
 #pragma once
 
 #include <cstdint>
@@ -56,9 +56,10 @@ END_FOR
 #define BYTES 16
 #include SET_CODE
 
+// Returns whether this machine has an instruction set.
 static bool runs_here([[maybe_unused]] const char *name) {
 #if defined(__x86_64__)
-    // Not every compiler's __builtin_cpu_supports knows f16c.
+    // In some compilers, __builtin_cpu_supports does not know f16c.
     unsigned a, b, c = 0, d;
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
     const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

@@ -1,9 +1,10 @@
 // The pass over a batch's pixels, forward and backward, for one instruction set.
 //
 // instruction_sets.h includes this file once for each set. No sum is a difference of nearly equal
-// numbers, and no slope but one: that of a wrong class with p near 1, which softmax takes to 1e-6 of
-// the largest. Pixels are handled in blocks: lanes add up at most a block in float32, and
-// float64 takes over. The parts of a batch are fixed, so the number of threads changes no bit.
+// numbers. One slope is: with softmax, the slope of a wrong class with p near 1 has an error of 1e-6
+// of the largest slope. Kernels handle pixels in blocks. Lanes add up at most one block in float32;
+// sums of blocks are in float64. The parts of a batch do not depend on the number of threads, so the
+// results are the same to the last bit.
 
 namespace ISA {
 
@@ -13,7 +14,7 @@ namespace ISA {
 
 #include "focal.h"
 
-// Calls `act` with two constants of the type std::bool_constant.
+// Calls `act` with two constants of a type std::bool_constant.
 template <class Function> INLINE void with_constants(bool first, bool second, Function act) {
     if (first && second)
         act(std::true_type{}, std::true_type{});
@@ -29,12 +30,12 @@ template <class Function> INLINE void with_constants(bool first, bool second, Fu
 
 #include "softmax.h"
 
-// The memory that a worker needs.
+// Returns the size of the memory that a worker needs.
 int64_t scratch_bytes(const Batch &batch) {
     if (!batch.exclusive) return sizeof(SigmoidScratch) + batch.plan.sum_count() * sizeof(Doubles);
-    const int64_t rows = batch.plan.squared_error || batch.plan.maps ? 2 : 1;
-    const int64_t of_class = rows * BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float);
-    return sizeof(SoftmaxScratch) + batch.channels * of_class;
+    const int64_t blocks = batch.plan.squared_error || batch.plan.maps ? 2 : 1;
+    const int64_t class_bytes = blocks * BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float);
+    return sizeof(SoftmaxScratch) + batch.channels * class_bytes;
 }
 
 }  // namespace ISA

@@ -1,8 +1,8 @@
-// The CPU kernels as a Python module: the arguments, the instruction set, the threads, the memory.
+// The CPU kernels as a Python module: arguments, instruction sets, threads and memory.
 //
-// Nothing here depends on PyTorch's headers: tensors come as addresses, types and strides, and
-// threads are those of the OpenMP library that PyTorch has loaded, if there is one. All that can
-// be checked is checked here, before a kernel reads memory.
+// Nothing here depends on PyTorch's headers. Tensors come as addresses, types and strides. Threads
+// come from the OpenMP library that PyTorch has loaded, if there is one. The module checks
+// everything that it can check before a kernel reads memory.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -54,7 +54,7 @@ struct InstructionSet {
 #define SET(isa) \
     {#isa, isa::sigmoid_forward, isa::sigmoid_backward, isa::softmax_forward, isa::softmax_backward, isa::scratch_bytes}
 
-// From the best to the one that every machine has.
+// The instruction sets, from the best to the one that every machine has.
 static const InstructionSet SETS[] = {
 #if defined(__x86_64__)
     SET(avx512),
@@ -63,27 +63,29 @@ static const InstructionSet SETS[] = {
     SET(baseline),
 };
 
-// Another thread may change it at any time: a call reads it once, and keeps to that set.
+// Another thread may change it at any time. A call reads it once, and uses that set to its end.
 static std::atomic<const InstructionSet *> current_set{nullptr};
 
 // ---- threads ----
 
-struct Team {
+// The argument of the workers.
+struct Job {
     Batch &batch;
     Kernel kernel;
 };
 
 static void work(void *argument) {
-    const Team &team = *static_cast<Team *>(argument);
-    Batch &batch = team.batch;
+    const Job &job = *static_cast<Job *>(argument);
+    Batch &batch = job.batch;
     char *scratch = batch.scratch + batch.next_worker++ * batch.scratch_bytes;
     for (int64_t task = batch.next_task++; task < batch.tasks; task = batch.next_task++)
-        team.kernel(batch, task, scratch);
+        job.kernel(batch, task, scratch);
 }
 
 using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
 
-// PyTorch's own threads, which are awake while it computes: others would compete with them.
+// Returns the function that runs work on PyTorch's threads, or null. Those threads are awake while
+// PyTorch computes, and other threads would compete with them.
 static Parallel openmp() {
 #ifdef _WIN32
     return nullptr;
@@ -92,23 +94,23 @@ static Parallel openmp() {
 #endif
 }
 
-static void run_on(int64_t workers, Team &team) {
+static void run_on(int64_t workers, Job &job) {
     static const Parallel parallel = openmp();
-    if (workers > 1 && parallel) return parallel(work, &team, static_cast<unsigned>(workers), 0);
-    std::vector<std::thread> others;
+    if (workers > 1 && parallel) return parallel(work, &job, static_cast<unsigned>(workers), 0);
+    std::vector<std::thread> threads;
     try {
-        for (int64_t i = 1; i < workers; i++) others.emplace_back(work, &team);
+        for (int64_t i = 1; i < workers; i++) threads.emplace_back(work, &job);
     } catch (const std::exception &) {
-        // No more threads can be started: those that run do the work.
+        // No more threads can start: the threads that have started do the work.
     }
-    work(&team);
-    for (std::thread &other : others) other.join();
+    work(&job);
+    for (std::thread &thread : threads) thread.join();
 }
 
 // ---- tasks ----
 
 constexpr int64_t TASK_ELEMENTS = 1 << 18;
-constexpr int64_t SINGLE_THREAD_ELEMENTS = 1 << 15;  // below which a second thread costs more than it saves
+constexpr int64_t SINGLE_THREAD_ELEMENTS = 1 << 15;  // with fewer, a second thread costs more than it saves
 
 static void split(Batch &batch) {
     const int64_t most = TASK_ELEMENTS / (batch.exclusive ? batch.channels : 1) / BLOCK * BLOCK;
@@ -117,26 +119,26 @@ static void split(Batch &batch) {
     batch.tasks = batch.parts * batch.samples * (batch.exclusive ? 1 : batch.channels);
 }
 
-// Adds up the parts of each sample or cell, in order, whichever worker computed them.
+// Adds up the partial sums of each sample (softmax) or channel (sigmoid), in the order of the parts.
 static void join(const Batch &batch, double *out) {
     const int64_t width = batch.exclusive ? batch.channels : 1, sum_count = batch.plan.sum_count();
     for (int64_t k = 0; k < sum_count; k++) {
         if (!batch.plan.wants(k)) continue;
         double *row = out + batch.plan.rows[k] * batch.cells();
         for (int64_t i = 0; i < batch.cells(); i++) {
-            const int64_t whole = i / width, c = i % width;
+            const int64_t sample_or_cell = i / width, c = i % width;
             double sum = 0;
             for (int64_t part = 0; part < batch.parts; part++)
-                sum += batch.partial[((whole * batch.parts + part) * sum_count + k) * width + c];
-            const bool by_class = !batch.exclusive && (k == ENTROPY || k == WEIGHT) && !batch.class_weights.empty();
-            row[i] = by_class ? sum * batch.class_weights[i % batch.channels] : sum;
+                sum += batch.partial[((sample_or_cell * batch.parts + part) * sum_count + k) * width + c];
+            const bool is_weighted = !batch.exclusive && (k == ENTROPY || k == WEIGHT) && !batch.class_weights.empty();
+            row[i] = is_weighted ? sum * batch.class_weights[i % batch.channels] : sum;
         }
     }
 }
 
 // ---- arguments ----
 
-// Sets an error, and returns false: `return refuse(...)`.
+// Sets a ValueError, and returns false, for `return refuse(...)`.
 template <class... Values> static bool refuse(const char *format, Values... values) {
     PyErr_Format(PyExc_ValueError, format, values...);
     return false;
@@ -162,7 +164,7 @@ static int to_tensor(PyObject *object, void *address) {
     long long sample, channel, pixel;
     if (!is_tuple(object, "tensor") || !PyArg_ParseTuple(object, "O&iLLL", to_address, &data, &type, &sample, &channel, &pixel))
         return 0;
-    if (type < 0 || type >= TYPE_COUNT) return refuse("There is no type of elements with the number %d.", type);
+    if (type < 0 || type >= TYPE_COUNT) return refuse("There is no element type with the number %d.", type);
     tensor = {static_cast<char *>(data), static_cast<Type>(type), sample, channel, pixel, true};
 #ifndef HAS_HALF
     if (tensor.type == Type::float16) return refuse("float16 is not supported here.");
@@ -268,11 +270,12 @@ static bool to_plan(PyObject *object, Batch &batch) {
     plan.rows = rows.copy();
     plan.gammas = gammas.copy();
     plan.alphas = alphas.copy();
-    const int64_t sides = batch.exclusive ? batch.channels : 2, parameters = static_cast<int64_t>(plan.gammas.size());
-    if (parameters % sides)
-        return refuse("Expected %lld gammas for each focal loss, got %lld in all.", static_cast<long long>(sides),
-                      static_cast<long long>(parameters));
-    plan.focal_count = parameters / sides;
+    const int64_t classes = batch.exclusive ? batch.channels : 2;
+    const int64_t gamma_count = static_cast<int64_t>(plan.gammas.size());
+    if (gamma_count % classes)
+        return refuse("Expected %lld gammas for each focal loss, got %lld in all.", static_cast<long long>(classes),
+                      static_cast<long long>(gamma_count));
+    plan.focal_count = gamma_count / classes;
     plan.map_count = static_cast<int64_t>(batch.maps.size());
     const int64_t expected = plan.map_sum(plan.map_count);
     if (plan.sum_count() != expected)
@@ -288,7 +291,7 @@ static bool to_plan(PyObject *object, Batch &batch) {
 
 // ---- the passes over pixels ----
 
-// A call: the batch, and the memory that it needs beside the caller's.
+// One call: the batch, and the memory that the caller does not provide.
 struct Pass {
     Batch batch{};
     int threads = 1;
@@ -301,8 +304,8 @@ struct Pass {
     }
 
     int64_t workers() const {
-        const bool alone = batch.cells() * batch.pixels < SINGLE_THREAD_ELEMENTS;
-        const int64_t most = alone || threads < 1 ? 1 : threads;
+        const bool is_small = batch.cells() * batch.pixels < SINGLE_THREAD_ELEMENTS;
+        const int64_t most = is_small || threads < 1 ? 1 : threads;
         return most < batch.tasks ? most : batch.tasks;
     }
 
@@ -318,8 +321,8 @@ struct Pass {
     }
 
     void run(Kernel kernel) {
-        Team team{batch, kernel};
-        run_on(workers(), team);
+        Job job{batch, kernel};
+        run_on(workers(), job);
     }
 };
 
@@ -368,44 +371,44 @@ static PyObject *gradient(PyObject *, PyObject *args) {
 
 // ---- losses of the sums ----
 
-// A form as Python describes it.
-struct FormNumbers {
-    double kind, loss, coefficient, rows[3], actual_row, pixel_weight_row, hit, extra, missed, smooth, exponent, pool,
-        skip_absent, class_weights;
+// An analytic term as Python describes it. `class_weights` is the index of a set of weights, or -1.
+struct TermNumbers {
+    double kind, loss, coefficient, rows[3], actual_row, pixel_weight_row, tp_weight, fp_weight, fn_weight, smooth,
+        exponent, pool, skip_absent, class_weights;
 };
-static_assert(sizeof(FormNumbers) == 16 * sizeof(double), "a form has 16 numbers");
+static_assert(sizeof(TermNumbers) == 16 * sizeof(double), "a term has 16 numbers");
 
 // Converts a whole number from `least` to `most`.
 static bool to_index(double number, int64_t least, int64_t most, const char *name, int64_t &index) {
     if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != std::floor(number))
-        return refuse("Expected a whole number from %lld to %lld as the %s of a form.", static_cast<long long>(least),
+        return refuse("Expected a whole number from %lld to %lld as the %s of a term.", static_cast<long long>(least),
                       static_cast<long long>(most), name);
     index = static_cast<int64_t>(number);
     return true;
 }
 
-static bool to_form(const FormNumbers &numbers, int64_t row_count, int64_t loss_count,
-                    const std::vector<double> &class_weights, int64_t channels, Form &form) {
+static bool to_term(const TermNumbers &numbers, int64_t row_count, int64_t loss_count,
+                    const std::vector<double> &class_weights, int64_t channels, AnalyticTerm &term) {
     int64_t kind, pool, skip_absent, weights;
     const int64_t last_row = row_count - 1, set_count = static_cast<int64_t>(class_weights.size()) / channels;
-    if (!to_index(numbers.kind, 0, 1, "kind", kind) || !to_index(numbers.loss, 0, loss_count - 1, "loss", form.loss) ||
+    if (!to_index(numbers.kind, 0, 1, "kind", kind) || !to_index(numbers.loss, 0, loss_count - 1, "loss", term.loss) ||
         !to_index(numbers.pool, 0, 2, "pool", pool) || !to_index(numbers.skip_absent, 0, 1, "skip_absent", skip_absent) ||
         !to_index(numbers.class_weights, -1, set_count - 1, "class weights", weights))
         return false;
-    form.kind = static_cast<FormKind>(kind);
-    const bool is_ratio = form.kind == FormKind::ratio;
+    term.kind = static_cast<TermKind>(kind);
+    const bool is_ratio = term.kind == TermKind::ratio;
     for (int k = 0; k < (is_ratio ? 3 : 2); k++)
-        if (!to_index(numbers.rows[k], 0, last_row, "row", form.rows[k])) return false;
-    if (is_ratio && !to_index(numbers.pixel_weight_row, 0, last_row, "pixel weight row", form.pixel_weight_row))
+        if (!to_index(numbers.rows[k], 0, last_row, "row", term.rows[k])) return false;
+    if (is_ratio && !to_index(numbers.pixel_weight_row, 0, last_row, "pixel weight row", term.pixel_weight_row))
         return false;
-    if (is_ratio && skip_absent && !to_index(numbers.actual_row, 0, last_row, "actual row", form.actual_row))
+    if (is_ratio && skip_absent && !to_index(numbers.actual_row, 0, last_row, "actual row", term.actual_row))
         return false;
-    form.coefficient = numbers.coefficient;
-    form.hit = numbers.hit, form.extra = numbers.extra, form.missed = numbers.missed;
-    form.smooth = numbers.smooth, form.exponent = numbers.exponent;
-    form.pool = static_cast<Pool>(pool);
-    form.skip_absent = skip_absent != 0;
-    form.class_weights = weights < 0 ? nullptr : &class_weights[weights * channels];
+    term.coefficient = numbers.coefficient;
+    term.tp_weight = numbers.tp_weight, term.fp_weight = numbers.fp_weight, term.fn_weight = numbers.fn_weight;
+    term.smooth = numbers.smooth, term.exponent = numbers.exponent;
+    term.pool = static_cast<Pool>(pool);
+    term.skip_absent = skip_absent != 0;
+    term.class_weights = weights < 0 ? nullptr : &class_weights[weights * channels];
     return true;
 }
 
@@ -413,31 +416,31 @@ static PyObject *losses(PyObject *, PyObject *args) {
     void *sums_address, *values, *slopes;
     long long row_count, samples, channels, loss_count;
     int exclusive;
-    Numbers<FormNumbers> forms;
+    Numbers<TermNumbers> terms;
     Numbers<double> class_weights;
     if (!PyArg_ParseTuple(args, "O&(LLL)py#y#LO&O&", to_address, &sums_address, &row_count, &samples, &channels,
-                          &exclusive, &forms.bytes, &forms.size, &class_weights.bytes, &class_weights.size, &loss_count,
+                          &exclusive, &terms.bytes, &terms.size, &class_weights.bytes, &class_weights.size, &loss_count,
                           to_address, &values, to_address, &slopes))
         return nullptr;
     try {
         if (!check_shape(row_count, samples, channels)) return nullptr;
         if (channels < 1) return refuse("Expected 1 channel or more, got %lld.", channels), nullptr;
-        if (!forms.is_whole()) return refuse("A form is 16 numbers."), nullptr;
-        const std::vector<FormNumbers> numbers = forms.copy();
-        const int64_t form_count = static_cast<int64_t>(numbers.size());
-        if (!check_shape(loss_count, row_count, samples * channels) || !check_shape(form_count, 1, channels)) return nullptr;
+        if (!terms.is_whole()) return refuse("A term is 16 numbers."), nullptr;
+        const std::vector<TermNumbers> numbers = terms.copy();
+        const int64_t term_count = static_cast<int64_t>(numbers.size());
+        if (!check_shape(loss_count, row_count, samples * channels) || !check_shape(term_count, 1, channels)) return nullptr;
         if (class_weights.size % static_cast<Py_ssize_t>(channels * sizeof(double)))
             return refuse("Expected a class weight for each of %lld classes in each set.", channels), nullptr;
         const int64_t size = row_count * samples * channels;
         if (!check_doubles(sums_address, size, "sums") || !check_doubles(slopes, 0, "slopes") ||
-            !check_doubles(values, loss_count + form_count * (1 + channels), "values"))
+            !check_doubles(values, loss_count + term_count * (1 + channels), "values"))
             return nullptr;
         const std::vector<double> weights = class_weights.copy();
-        std::vector<Form> converted(form_count);
-        for (int64_t t = 0; t < form_count; t++)
-            if (!to_form(numbers[t], row_count, loss_count, weights, channels, converted[t])) return nullptr;
-        const Sums of_batch{static_cast<const double *>(sums_address), row_count, samples, channels, exclusive != 0};
-        write_losses(of_batch, converted, loss_count, static_cast<double *>(values), static_cast<double *>(slopes));
+        std::vector<AnalyticTerm> converted(term_count);
+        for (int64_t t = 0; t < term_count; t++)
+            if (!to_term(numbers[t], row_count, loss_count, weights, channels, converted[t])) return nullptr;
+        const Sums sums{static_cast<const double *>(sums_address), row_count, samples, channels, exclusive != 0};
+        write_losses(sums, converted, loss_count, static_cast<double *>(values), static_cast<double *>(slopes));
         Py_RETURN_NONE;
     } catch (const std::exception &) {
         return PyErr_NoMemory();
@@ -471,12 +474,12 @@ static PyObject *use(PyObject *, PyObject *args) {
 }
 
 static PyMethodDef METHODS[] = {
-    {"sums", sums, METH_VARARGS, "Write the sums of a batch; False if a label that counts is out of range."},
-    {"gradient", gradient, METH_VARARGS, "Write the gradient with respect to the predictions."},
-    {"losses", losses, METH_VARARGS, "Write losses of the sums, their terms, these by class, and their slopes."},
-    {"instruction_sets", instruction_sets, METH_NOARGS, "The names of the sets that run here, the best first."},
-    {"instruction_set", instruction_set, METH_NOARGS, "The name of the set in use."},
-    {"use", use, METH_VARARGS, "Use the kernels of an instruction set."},
+    {"sums", sums, METH_VARARGS, "Writes the sums of a batch. Returns False if a label that counts is out of range."},
+    {"gradient", gradient, METH_VARARGS, "Writes the gradient with respect to the predictions."},
+    {"losses", losses, METH_VARARGS, "Writes losses of the sums, the values of terms, also per class, and slopes."},
+    {"instruction_sets", instruction_sets, METH_NOARGS, "Returns the names of the sets that run here, the best first."},
+    {"instruction_set", instruction_set, METH_NOARGS, "Returns the name of the set in use."},
+    {"use", use, METH_VARARGS, "Selects the kernels of an instruction set."},
     {nullptr, nullptr, 0, nullptr},
 };
 

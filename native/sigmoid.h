@@ -1,9 +1,9 @@
-// Independent channels: the sums of a sample's channel, and their gradient.
+// Independent channels: the sums over the pixels of one channel of a sample, and their gradient.
 //
-// The formulas are those of the sigmoid kernel in PyTorch's operations. p and q are the sigmoids of
-// x and -x, g is the target, and w the weight of a pixel.
+// segloss/sums/kernels/torch_ops/sigmoid.py has the formulas. p and q are the sigmoids of x and -x,
+// g is the target, and w is the weight of a pixel.
 
-struct Cell {  // a task: `count` pixels of a sample's channel, from `first` on
+struct Cell {  // a task: `count` pixels of one channel of a sample, from `first` on
     int64_t sample, channel, first, count;
 };
 
@@ -14,13 +14,13 @@ INLINE Cell cell_of(const Batch &batch, int64_t task) {
 }
 
 struct SigmoidBlock {
-    const float *x, *g, *w;  // w is null where all weights are 1
+    const float *x, *g, *w;  // w is null if all weights are 1
 };
 
 struct SigmoidScratch {
     float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
     float p[BLOCK], q[BLOCK], nll_p[BLOCK], nll_q[BLOCK], map[BLOCK];  // for the extra sums
-    // The sums follow.
+    // The sums come after it.
 };
 
 INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &scratch) {
@@ -46,8 +46,8 @@ INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t fir
     return block;
 }
 
-// The sum of a block's probabilities, or 0 where none of them is more than e^-87, the smallest
-// probability there is, which stands for 0.
+// Returns the sum of a block's probabilities, or 0 if all of them are e^-87, the smallest probability,
+// which stands for 0.
 INLINE Floats zero_if_smallest(Floats sum) { return sum < 2e-38f * BLOCK / LANES ? Floats{} : sum; }
 
 // The options of a channel's cross-entropy.
@@ -71,13 +71,13 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         Sigmoid of_x{};
         if (region || entropy) of_x = sigmoid(load(block.x + i));
         if (entropy) {
-            const Floats x = load(block.x + i), above = maximum(Floats{}, x);
-            const Floats log = minus_log_1_minus(minimum(of_x.p, of_x.q));
+            const Floats x = load(block.x + i), relu = maximum(Floats{}, x);
+            const Floats log = minus_log_1_minus(minimum(of_x.p, of_x.q));  // log(1 + exp(-|x|))
             if (plain) {
-                loss = log + (above - x * g);
+                loss = log + (relu - x * g);
             } else {
                 const Floats h = g * (1.f - options.smoothing) + options.smoothing / 2;
-                loss = options.pos_weight * h * (log + (above - x)) + (1.f - h) * (log + above);
+                loss = options.pos_weight * h * (log + (relu - x)) + (1.f - h) * (log + relu);
             }
         }
         if (weighted) {
@@ -117,10 +117,10 @@ INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, c
     });
 }
 
-// ---- the extra sums: functions of the probabilities that a block has ----
+// ---- the extra sums: other functions of the probabilities ----
 
-// Writes a block's probabilities and, for focal losses, their negative log likelihoods.
-INLINE void read_probabilities(const SigmoidBlock &block, int n, bool focal, SigmoidScratch &s) {
+// Writes a block's probabilities and, for focal losses, -log p and -log q.
+INLINE void write_probabilities(const SigmoidBlock &block, int n, bool focal, SigmoidScratch &s) {
     for (int i = 0; i < n; i += LANES) {
         const auto [p, q] = sigmoid(load(block.x + i));
         store(s.p + i, p);
@@ -128,15 +128,15 @@ INLINE void read_probabilities(const SigmoidBlock &block, int n, bool focal, Sig
     }
     if (focal)
         for (int i = 0; i < n; i += LANES) {
-            const Floats x = load(block.x + i), above = maximum(Floats{}, x);
+            const Floats x = load(block.x + i), relu = maximum(Floats{}, x);
             const Floats log = minus_log_1_minus(minimum(load(s.p + i), load(s.q + i)));
-            store(s.nll_p + i, log + (above - x));
-            store(s.nll_q + i, log + above);
+            store(s.nll_p + i, log + (relu - x));
+            store(s.nll_q + i, log + relu);
         }
 }
 
-// g - p, with the digits of the smaller of p and 1 - p.
-INLINE Floats missing_of(Floats p, Floats q, Floats g) { return g > 0.5f ? q - (1.f - g) : g - p; }
+// Computes g - p. If g > 0.5 it is q - (1 - g), which keeps its digits for p near 1.
+INLINE Floats target_minus_p(Floats p, Floats q, Floats g) { return g > 0.5f ? q - (1.f - g) : g - p; }
 
 INLINE Floats weight_of(const SigmoidBlock &block, int i) { return block.w ? load(block.w + i) : broadcast(1.f); }
 
@@ -156,14 +156,14 @@ INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, 
             return weight_of(block, i) * error * error;
         });
     if (plan.semimetric) {
-        const auto missing = [&](int i) { return missing_of(load(s.p + i), load(s.q + i), load(block.g + i)); };
+        const auto difference = [&](int i) { return target_minus_p(load(s.p + i), load(s.q + i), load(block.g + i)); };
         add_up(n, sums[SEMIMETRIC_TRUE_POSITIVE], [&](int i) {
-            return weight_of(block, i) * (missing(i) > 0.f ? load(s.p + i) : load(block.g + i));
+            return weight_of(block, i) * (difference(i) > 0.f ? load(s.p + i) : load(block.g + i));
         });
         add_up(n, sums[SEMIMETRIC_FALSE_POSITIVE],
-               [&](int i) { return weight_of(block, i) * maximum(Floats{}, -missing(i)); });
+               [&](int i) { return weight_of(block, i) * maximum(Floats{}, -difference(i)); });
         add_up(n, sums[SEMIMETRIC_FALSE_NEGATIVE],
-               [&](int i) { return weight_of(block, i) * maximum(Floats{}, missing(i)); });
+               [&](int i) { return weight_of(block, i) * maximum(Floats{}, difference(i)); });
     }
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
@@ -178,10 +178,10 @@ INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, 
     for (int64_t m = 0; m < plan.map_count; m++) {
         if (!plan.wants_any(plan.map_sum(m), 3)) continue;
         const float *map = read_map(batch, m, cell, first, n, block, s);
-        Doubles *of_map = sums + plan.map_sum(m);
-        add_up(n, of_map[0], [&](int i) { return weight_of(block, i) * load(s.p + i) * load(map + i); });
-        add_up(n, of_map[1], [&](int i) { return weight_of(block, i) * load(s.q + i) * load(map + i); });
-        add_up(n, of_map[2], [&](int i) { return weight_of(block, i) * load(map + i); });
+        Doubles *map_sums = sums + plan.map_sum(m);
+        add_up(n, map_sums[0], [&](int i) { return weight_of(block, i) * load(s.p + i) * load(map + i); });
+        add_up(n, map_sums[1], [&](int i) { return weight_of(block, i) * load(s.q + i) * load(map + i); });
+        add_up(n, map_sums[2], [&](int i) { return weight_of(block, i) * load(map + i); });
     }
 }
 
@@ -199,7 +199,7 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         add_block_sums(plan, block, n, options, sums);
         if (!extra) continue;
-        read_probabilities(block, n, plan.focal, scratch);
+        write_probabilities(block, n, plan.focal, scratch);
         add_extra_sums(batch, cell, first, n, block, scratch, sums);
     }
     double *out = batch.partial + task * plan.sum_count();
@@ -209,32 +209,32 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
 
 // ---- the gradient ----
 
-// The slopes of a channel's pixels: with respect to w p where the target is 0, what a target of 1
-// adds to that, and with respect to a pixel's cross-entropy.
+// The slopes of a channel's pixels by w p, which are f for a target of 0 and f + `f_change` for a target
+// of 1, and the slope by w times the cross-entropy.
 struct SigmoidSlopes {
-    float background, foreground_more, entropy;
+    float f, f_change, entropy;
 };
 
 INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
     const auto slope = [&](Sum sum) { return batch.slope(sum, cell.sample, cell.channel); };
-    const double background = slope(FALSE_POSITIVE), foreground = slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE);
+    const double f = slope(FALSE_POSITIVE), foreground = slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE);
     const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
-    return {static_cast<float>(background), static_cast<float>(foreground - background),
+    return {static_cast<float>(f), static_cast<float>(foreground - f),
             static_cast<float>(slope(ENTROPY)) * class_weight};
 }
 
 template <bool plain, bool region, bool entropy>
-INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes &by,
+INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes &slopes,
                            float *out) {
     for (int i = 0; i < n; i += LANES) {
         Floats slope{};
         if (region || entropy) {
             const Floats g = load(block.g + i);
             const auto [p, q] = sigmoid(load(block.x + i));
-            if (region) slope = p * q * (by.background + by.foreground_more * g);
+            if (region) slope = p * q * (slopes.f + slopes.f_change * g);
             if (entropy) {
                 const Floats h = plain ? g : g * (1.f - options.smoothing) + options.smoothing / 2;
-                slope += by.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
+                slope += slopes.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
             }
         }
         store(out + i, slope);
@@ -244,12 +244,12 @@ INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOption
 }
 
 INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                               const SigmoidSlopes &by, float *out) {
+                               const SigmoidSlopes &slopes, float *out) {
     with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
         if (options.is_plain())
-            sigmoid_slopes<true, region(), entropy()>(block, n, options, by, out);
+            sigmoid_slopes<true, region(), entropy()>(block, n, options, slopes, out);
         else
-            sigmoid_slopes<false, region(), entropy()>(block, n, options, by, out);
+            sigmoid_slopes<false, region(), entropy()>(block, n, options, slopes, out);
     });
 }
 
@@ -257,45 +257,45 @@ INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int 
 INLINE void add_extra_slopes(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
                              SigmoidScratch &s, float *out) {
     const Plan &plan = batch.plan;
-    const auto slope_by = [&](int64_t sum) { return batch.slope(sum, cell.sample, cell.channel); };
-    const auto add_slope = [&](auto &&of) {
-        for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) + weight_of(block, i) * of(i));
+    const auto slope_of_sum = [&](int64_t sum) { return batch.slope(sum, cell.sample, cell.channel); };
+    const auto add_slope = [&](auto &&slope_by_x) {
+        for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) + weight_of(block, i) * slope_by_x(i));
     };
-    const auto add_slope_by_p = [&](auto &&of) {
-        add_slope([&](int i) { return load(s.p + i) * load(s.q + i) * of(i); });
+    const auto add_slope_by_p = [&](auto &&slope_by_p) {
+        add_slope([&](int i) { return load(s.p + i) * load(s.q + i) * slope_by_p(i); });
     };
     if (plan.squared_error) {
-        const float twice = 2 * static_cast<float>(slope_by(SQUARED_ERROR));
+        const float twice = 2 * static_cast<float>(slope_of_sum(SQUARED_ERROR));
         add_slope_by_p([&](int i) {
             const Floats g = load(block.g + i);
             return twice * (load(s.p + i) * (1.f - g) - load(s.q + i) * g);
         });
     }
     if (plan.semimetric) {
-        const double true_positive = slope_by(SEMIMETRIC_TRUE_POSITIVE);
-        const Floats below = broadcast(static_cast<float>(true_positive - slope_by(SEMIMETRIC_FALSE_NEGATIVE)));
-        const Floats above = broadcast(static_cast<float>(slope_by(SEMIMETRIC_FALSE_POSITIVE)));
+        const double true_positive = slope_of_sum(SEMIMETRIC_TRUE_POSITIVE);
+        const Floats below = broadcast(static_cast<float>(true_positive - slope_of_sum(SEMIMETRIC_FALSE_NEGATIVE)));
+        const Floats above = broadcast(static_cast<float>(slope_of_sum(SEMIMETRIC_FALSE_POSITIVE)));
         add_slope_by_p([&](int i) {
-            return missing_of(load(s.p + i), load(s.q + i), load(block.g + i)) > 0.f ? below : above;
+            return target_minus_p(load(s.p + i), load(s.q + i), load(block.g + i)) > 0.f ? below : above;
         });
     }
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
         const float *gamma = &plan.gammas[2 * f], *alpha = &plan.alphas[2 * f];
-        const float by = static_cast<float>(slope_by(plan.focal_sum(f)));
+        const float upstream = static_cast<float>(slope_of_sum(plan.focal_sum(f)));
         add_slope([&](int i) {
             const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
             const Floats p = load(s.p + i), q = load(s.q + i);
             const Floats foreground = focal_slope(gamma[1], alpha[1], p, q, nll_q, nll_p);
             const Floats background = focal_slope(gamma[0], alpha[0], q, p, nll_p, nll_q);
-            return by * ((1.f - g) * background - g * foreground);
+            return upstream * ((1.f - g) * background - g * foreground);
         });
     }
     for (int64_t m = 0; m < plan.map_count; m++) {
         if (!plan.wants_any(plan.map_sum(m), 2)) continue;
         const float *map = read_map(batch, m, cell, first, n, block, s);
-        const float by = static_cast<float>(slope_by(plan.map_sum(m)) - slope_by(plan.map_sum(m) + 1));
-        add_slope_by_p([&](int i) { return by * load(map + i); });
+        const float upstream = static_cast<float>(slope_of_sum(plan.map_sum(m)) - slope_of_sum(plan.map_sum(m) + 1));
+        add_slope_by_p([&](int i) { return upstream * load(map + i); });
     }
 }
 
@@ -304,7 +304,7 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const Cell cell = cell_of(batch, task);
     const EntropyOptions options = entropy_options(batch, cell);
-    const SigmoidSlopes by = slopes_of(batch, cell);
+    const SigmoidSlopes slopes = slopes_of(batch, cell);
     const bool extra = plan.extra();
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
@@ -312,9 +312,9 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
         float *out = direct ? start<float>(batch.gradient, cell.sample, cell.channel, first) : scratch.slope;
-        write_block_slopes(plan, block, n, options, by, out);
+        write_block_slopes(plan, block, n, options, slopes, out);
         if (extra) {
-            read_probabilities(block, n, plan.focal, scratch);
+            write_probabilities(block, n, plan.focal, scratch);
             add_extra_slopes(batch, cell, first, n, block, scratch, out);
         }
         if (!direct) write(out, batch.gradient, cell.sample, cell.channel, first, n);

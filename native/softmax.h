@@ -1,20 +1,20 @@
-// Classes that exclude each other: the sums of a sample, and their gradient.
+// Classes that exclude each other: the sums over the pixels of a sample, and their gradient.
 //
-// The formulas are those of the softmax kernel in PyTorch's operations. A pixel with the label y has
-// the probabilities p_j, its label's own p_y, and q_y = 1 - p_y, the sum of the other classes'.
+// segloss/sums/kernels/torch_ops/softmax.py has the formulas. A pixel with the label y has the
+// probabilities p_j, and q_y = 1 - p_y, which is the sum of the other probabilities.
 
 struct SoftmaxScratch {
-    float max_logit[BLOCK];  // then, in the backward pass, the shift of the slopes by p
-    float of_label[BLOCK];   // the label's logit less the largest one; then its slope
-    float others[BLOCK];     // the sum of the other classes' exponentials; then the scale of all
-    float class_sum[BLOCK];  // a weighted sum over the classes
+    float max_logit[BLOCK];     // later, in the backward pass, the shift of the slopes by p
+    float label_logit[BLOCK];   // the label's logit minus the largest logit; later the label's slope
+    float others_total[BLOCK];  // the sum of the other classes' exponentials; later the scale of all
+    float class_sum[BLOCK];     // a weighted sum over the classes
     float w[BLOCK];
-    float x[3][BLOCK];       // values of the label's class, gathered or to be scattered
+    float x[3][BLOCK];          // values of the label's class
     int32_t label[BLOCK];
     // For the extra sums: values of the label's class, and 1 / the sum of all exponentials.
     float p[BLOCK], q[BLOCK], nll[BLOCK], inverse_total[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
-    // There follow (channels, BLOCK) logits, then exponentials; (channels,) sums; 3 (channels,)
-    // factors; and, for the slopes of squared errors and maps, (channels, BLOCK).
+    // After it come logits, later exponentials, (channels, BLOCK); sums, (channels,); factors,
+    // (3, channels); and the slopes of squared errors and maps, (channels, BLOCK).
 };
 
 INLINE float *classes_of(SoftmaxScratch &scratch) { return reinterpret_cast<float *>(&scratch + 1); }
@@ -37,7 +37,7 @@ template <class T> INLINE void copy_labels(const T *from, int64_t stride, int n,
     }
 }
 
-// Reads a block's labels and weights; false where a label that counts is out of range.
+// Reads a block's labels and weights. Returns false if a label that counts is out of range.
 INLINE bool read_labels(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
     read_weights(batch, sample, 0, first, n, s.w);
 #define LABELS(name, T) \
@@ -46,11 +46,11 @@ INLINE bool read_labels(const Batch &batch, int64_t sample, int64_t first, int n
         break;
     switch (batch.target.type) { EACH_TYPE(LABELS) }
 #undef LABELS
-    bool right = true;
-    for (int i = 0; i < n; i++) right &= s.label[i] >= 0 || !(s.w[i] > 0.f);
+    bool valid = true;
+    for (int i = 0; i < n; i++) valid &= s.label[i] >= 0 || !(s.w[i] > 0.f);
     for (int i = 0; i < padded(n); i++)
         if (i >= n || s.label[i] < 0) s.label[i] = 0;
-    return right;
+    return valid;
 }
 
 struct Rows {
@@ -59,7 +59,7 @@ struct Rows {
     const float *operator[](int64_t channel) const { return first + channel * stride; }
 };
 
-// A block's logits: where they are, or copied, with 0 where a pixel does not count.
+// Returns a block's logits: in place, or copied, with 0 if a pixel does not count.
 INLINE Rows read_rows(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
     const bool weighted = batch.weight.given || batch.ignores || n % LANES;
     if (!weighted && is_direct(batch.prediction))
@@ -72,22 +72,22 @@ INLINE Rows read_rows(const Batch &batch, int64_t sample, int64_t first, int n, 
     return {rows, BLOCK};
 }
 
-INLINE Floats where_label(const SoftmaxScratch &s, int64_t c, int i, Floats of_label, Floats of_other) {
-    return load(s.label + i) == static_cast<int32_t>(c) ? of_label : of_other;
+INLINE Floats where_label(const SoftmaxScratch &s, int64_t c, int i, Floats label_value, Floats other_value) {
+    return load(s.label + i) == static_cast<int32_t>(c) ? label_value : other_value;
 }
 
-// What `s.class_sum` holds: nothing, the sum of factors times the other classes' exponentials, or
-// that of factors times logits, for smoothed cross-entropy.
+// The content of `s.class_sum`: nothing, the sum of factors times the other classes' exponentials, or,
+// for smoothed cross-entropy, the sum of factors times logits.
 enum class ClassSum { none, of_exponentials, of_logits };
 
-// Writes `s.max_logit`, `s.of_label`, `s.others`, `s.class_sum` and, if they are `kept`, the
+// Writes `s.max_logit`, `s.label_logit`, `s.others_total`, `s.class_sum` and, if `kept`, the
 // exponentials of a block, which are 0 at the label's class.
 template <ClassSum class_sum, bool kept>
 INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float *factors, SoftmaxScratch &s) {
     float *out = classes_of(s);
     for (int i = 0; i < n; i += LANES) {
         store(s.max_logit + i, load(rows[0] + i));
-        store(s.others + i, Floats{});
+        store(s.others_total + i, Floats{});
         store(s.class_sum + i, Floats{});
     }
     for (int64_t c = 1; c < channels; c++)
@@ -95,13 +95,13 @@ INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float 
             const Floats largest = load(s.max_logit + i), x = load(rows[c] + i);
             store(s.max_logit + i, largest < x ? x : largest);
         }
-    for (int i = 0; i < padded(n); i++) s.of_label[i] = rows[s.label[i]][i] - s.max_logit[i];
+    for (int i = 0; i < padded(n); i++) s.label_logit[i] = rows[s.label[i]][i] - s.max_logit[i];
     for (int64_t c = 0; c < channels; c++) {
         const float factor = class_sum == ClassSum::none ? 0.f : factors[c];
         for (int i = 0; i < n; i += LANES) {
             const Floats x = load(rows[c] + i) - load(s.max_logit + i);
             const Floats e = where_label(s, c, i, Floats{}, exp_of_negative(x));
-            store(s.others + i, load(s.others + i) + e);
+            store(s.others_total + i, load(s.others_total + i) + e);
             if (class_sum != ClassSum::none)
                 store(s.class_sum + i, load(s.class_sum + i) + factor * (class_sum == ClassSum::of_logits ? x : e));
             if (kept) store(out + c * BLOCK + i, e);
@@ -109,15 +109,15 @@ INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float 
     }
 }
 
-// -log p, from q = 1 - p and from what is right where p is small.
-INLINE Floats nll_of(Floats q, Floats of_small_p) { return q < 0.5f ? minus_log_1_minus(q) : of_small_p; }
+// Computes -log p from q = 1 - p if q < 1/2. Otherwise returns `minus_log_p`, which is exact there.
+INLINE Floats nll_of(Floats q, Floats minus_log_p) { return q < 0.5f ? minus_log_1_minus(q) : minus_log_p; }
 
-// What label smoothing gives each class: e c_j / C.
+// Writes the factors of -log p_j from label smoothing, e c_j / C, and returns their total.
 INLINE float write_smoothing_factors(const Batch &batch, float *factors) {
-    const float share = batch.smoothing / static_cast<float>(batch.channels);
+    const float class_smoothing = batch.smoothing / static_cast<float>(batch.channels);
     float total = 0.f;
     for (int64_t c = 0; c < batch.channels; c++) {
-        factors[c] = share * (batch.class_weights.empty() ? 1.f : batch.class_weights[c]);
+        factors[c] = class_smoothing * (batch.class_weights.empty() ? 1.f : batch.class_weights[c]);
         total += factors[c];
     }
     return total;
@@ -132,22 +132,22 @@ INLINE Range pixels_of(const Batch &batch, int64_t task) {
     return {begin, end < batch.pixels ? end : batch.pixels};
 }
 
-// ---- the extra sums: functions of the probabilities that a block has ----
+// ---- the extra sums: other functions of the probabilities ----
 
-// The values of each pixel's label that the extra sums need.
-INLINE void read_probabilities(int n, SoftmaxScratch &s) {
+// Writes p, q and nll of each pixel's label, and `s.inverse_total`, for the extra sums.
+INLINE void write_probabilities(int n, SoftmaxScratch &s) {
     for (int i = 0; i < n; i += LANES) {
-        const Floats logit = load(s.of_label + i), of_label = exp_of_negative(logit), others = load(s.others + i);
-        const Floats total = of_label + others, q = others / total;
+        const Floats logit = load(s.label_logit + i), exp_label = exp_of_negative(logit);
+        const Floats exp_others = load(s.others_total + i), total = exp_label + exp_others, q = exp_others / total;
         store(s.inverse_total + i, 1.f / total);
-        store(s.p + i, of_label / total);
+        store(s.p + i, exp_label / total);
         store(s.q + i, q);
         store(s.nll + i, nll_of(q, log_of(total) - logit));
     }
 }
 
-// Reads a focal loss's parameters of each pixel's label.
-INLINE void read_focal_parameters(const Batch &batch, int64_t focal_index, int n, SoftmaxScratch &s) {
+// Writes the parameters of a focal loss for each pixel's label.
+INLINE void write_focal_parameters(const Batch &batch, int64_t focal_index, int n, SoftmaxScratch &s) {
     const float *gammas = &batch.plan.gammas[focal_index * batch.channels];
     const float *alphas = &batch.plan.alphas[focal_index * batch.channels];
     for (int i = 0; i < padded(n); i++) {
@@ -162,12 +162,13 @@ INLINE void read_map(const Batch &batch, int64_t index, int64_t sample, int64_t 
     clear_unweighted(s.map, s.w, n);
 }
 
-// The probability of a class other than the label's; 0 at the label's.
-INLINE Floats other_p(SoftmaxScratch &s, int64_t c, int i) {
+// Returns the probability of a class; 0 if it is the label's class.
+INLINE Floats p_of_other(SoftmaxScratch &s, int64_t c, int i) {
     return load(classes_of(s) + c * BLOCK + i) * load(s.inverse_total + i);
 }
 
-// Needs the exponentials and `read_probabilities`; adds to sums (sums, channels).
+// Adds the extra sums of a block to sums (sums, channels), after `exponentials` and
+// `write_probabilities`.
 INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s, double *sums) {
     const Plan &plan = batch.plan;
     const int64_t channels = batch.channels;
@@ -175,14 +176,14 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
         for (int64_t c = 0; c < channels; c++) {
             Doubles sum{};
             add_up(n, sum, [&](int i) {
-                const Floats error = where_label(s, c, i, load(s.q + i), other_p(s, c, i));
+                const Floats error = where_label(s, c, i, load(s.q + i), p_of_other(s, c, i));
                 return load(s.w + i) * error * error;
             });
             sums[SQUARED_ERROR * channels + c] += sum_of_lanes(sum);
         }
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
-        read_focal_parameters(batch, f, n, s);
+        write_focal_parameters(batch, f, n, s);
         Doubles sum{};
         add_up(n, sum, [&](int i) {
             const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
@@ -194,13 +195,13 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
         if (!plan.wants_any(plan.map_sum(m), 3)) continue;
         for (int64_t c = 0; c < channels; c++) {
             read_map(batch, m, sample, c, first, n, s);
-            Doubles of_map[3] = {};
-            const auto p = [&](int i) { return where_label(s, c, i, load(s.p + i), other_p(s, c, i)); };
-            const auto q = [&](int i) { return where_label(s, c, i, load(s.q + i), 1.f - other_p(s, c, i)); };
-            add_up(n, of_map[0], [&](int i) { return load(s.w + i) * p(i) * load(s.map + i); });
-            add_up(n, of_map[1], [&](int i) { return load(s.w + i) * q(i) * load(s.map + i); });
-            add_up(n, of_map[2], [&](int i) { return load(s.w + i) * load(s.map + i); });
-            for (int k = 0; k < 3; k++) sums[(plan.map_sum(m) + k) * channels + c] += sum_of_lanes(of_map[k]);
+            Doubles map_sums[3] = {};
+            const auto p = [&](int i) { return where_label(s, c, i, load(s.p + i), p_of_other(s, c, i)); };
+            const auto q = [&](int i) { return where_label(s, c, i, load(s.q + i), 1.f - p_of_other(s, c, i)); };
+            add_up(n, map_sums[0], [&](int i) { return load(s.w + i) * p(i) * load(s.map + i); });
+            add_up(n, map_sums[1], [&](int i) { return load(s.w + i) * q(i) * load(s.map + i); });
+            add_up(n, map_sums[2], [&](int i) { return load(s.w + i) * load(s.map + i); });
+            for (int k = 0; k < 3; k++) sums[(plan.map_sum(m) + k) * channels + c] += sum_of_lanes(map_sums[k]);
         }
     }
 }
@@ -215,30 +216,30 @@ INLINE void write_extra_slopes_by_p(const Batch &batch, int64_t sample, int64_t 
         const float *e = classes_of(s) + c * BLOCK;
         const float twice = 2 * static_cast<float>(batch.slope(SQUARED_ERROR, sample, c));
         for (int i = 0; i < n; i += LANES)
-            store(slopes + i, twice * where_label(s, c, i, -load(s.q + i), other_p(s, c, i)));
+            store(slopes + i, twice * where_label(s, c, i, -load(s.q + i), p_of_other(s, c, i)));
         for (int64_t m = 0; m < plan.map_count; m++) {
             const int64_t sum = plan.map_sum(m);
             if (!plan.wants_any(sum, 2)) continue;
             read_map(batch, m, sample, c, first, n, s);
-            const float by = static_cast<float>(batch.slope(sum, sample, c) - batch.slope(sum + 1, sample, c));
-            for (int i = 0; i < n; i += LANES) store(slopes + i, load(slopes + i) + by * load(s.map + i));
+            const float upstream = static_cast<float>(batch.slope(sum, sample, c) - batch.slope(sum + 1, sample, c));
+            for (int i = 0; i < n; i += LANES) store(slopes + i, load(slopes + i) + upstream * load(s.map + i));
         }
         for (int i = 0; i < n; i += LANES) store(s.class_sum + i, load(s.class_sum + i) + load(e + i) * load(slopes + i));
     }
 }
 
-// Writes the slopes of focal losses by the logit of 1 - p of each pixel's label to `s.focal`.
+// Writes to `s.focal` the slopes of focal losses by the logit of 1 - p_y.
 INLINE void write_focal_slopes(const Batch &batch, int64_t sample, int n, SoftmaxScratch &s) {
     const Plan &plan = batch.plan;
     for (int i = 0; i < n; i += LANES) store(s.focal + i, Floats{});
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
-        read_focal_parameters(batch, f, n, s);
-        const float by = static_cast<float>(batch.slope(plan.focal_sum(f), sample, 0));
+        write_focal_parameters(batch, f, n, s);
+        const float upstream = static_cast<float>(batch.slope(plan.focal_sum(f), sample, 0));
         for (int i = 0; i < n; i += LANES) {
             const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
             const Floats slope = focal_slope(gamma, alpha, load(s.p + i), q, -log_of(q), load(s.nll + i));
-            store(s.focal + i, load(s.focal + i) + by * slope);
+            store(s.focal + i, load(s.focal + i) + upstream * slope);
         }
     }
 }
@@ -249,23 +250,24 @@ struct SoftmaxTotals {
     Doubles pixel_weight, entropy, weight;
 };
 
-// Adds up the cross-entropy of a block, and writes the parts of its true positives and false
-// negatives to `s.x[0]` and `s.x[1]`, and the scale of its probabilities to `s.others`.
+// Adds up the cross-entropy of a block. Writes the true positives and false negatives of its pixels to
+// `s.x[0]` and `s.x[1]`, and the scale of its probabilities to `s.others_total`.
 template <bool region, bool entropy>
 INLINE void softmax_sums(int n, float smoothing, float total_factor, SoftmaxScratch &s, SoftmaxTotals &totals) {
     for (int i = 0; i < n; i += LANES) {
-        const Floats logit = load(s.of_label + i), of_label = exp_of_negative(logit), others = load(s.others + i);
-        const Floats total = of_label + others, w = load(s.w + i), scale = w / total;
+        const Floats logit = load(s.label_logit + i), exp_label = exp_of_negative(logit);
+        const Floats exp_others = load(s.others_total + i), total = exp_label + exp_others;
+        const Floats w = load(s.w + i), scale = w / total;
         if (entropy) {
             const Floats log = log_of(total), class_weight = load(s.x[2] + i);
-            const Floats nll = nll_of(others / total, log - logit);
+            const Floats nll = nll_of(exp_others / total, log - logit);
             const Floats smoothed = total_factor * log - load(s.class_sum + i);
             add(totals.entropy, w * (class_weight * (1.f - smoothing) * nll + smoothed));
         }
         if (region) {
-            store(s.x[0] + i, of_label * scale);
-            store(s.x[1] + i, others * scale);
-            store(s.others + i, scale);
+            store(s.x[0] + i, exp_label * scale);
+            store(s.x[1] + i, exp_others * scale);
+            store(s.others_total + i, scale);
         }
     }
 }
@@ -304,7 +306,7 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
             });
         }
         if (extra) {
-            read_probabilities(n, s);
+            write_probabilities(n, s);
             add_extra_sums(batch, sample, first, n, s, out);
         }
         if (region || entropy)
@@ -329,7 +331,7 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
         if (region)
             for (int64_t c = 0; c < channels; c++) {
                 const float *e = classes_of(s) + c * BLOCK;
-                add_up(n, false_positive[c], [&](int i) { return load(e + i) * load(s.others + i); });
+                add_up(n, false_positive[c], [&](int i) { return load(e + i) * load(s.others_total + i); });
             }
     }
     for (int64_t c = 0; c < channels; c++) {
@@ -342,23 +344,27 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
 
 // ---- the gradient ----
 
-// Writes the slopes of a block's class c, from the slopes by p that all classes share, `s.max_logit`,
-// and those of the class: `by_p` for false positives, `extra_by_p` for squared errors and maps.
+// Writes the slopes of a block's class c. The slope by p is the sum of `s.max_logit`, which all classes
+// share, `false_positive_by_p`, and `extra_by_p` for squared errors and maps.
 template <bool region, bool extra>
-INLINE void write_class_slopes(const float *e, int64_t c, int n, float by_p, const float *extra_by_p, float rate,
-                               const SoftmaxScratch &s, float *out) {
+INLINE void write_class_slopes(const float *e, int64_t c, int n, float false_positive_by_p, const float *extra_by_p,
+                               float smoothing_slope, const SoftmaxScratch &s, float *out) {
     for (int i = 0; i < n; i += LANES) {
         Floats slope_by_p = load(s.max_logit + i);
-        if (region) slope_by_p += by_p;
+        if (region) slope_by_p += false_positive_by_p;
         if (extra) slope_by_p += load(extra_by_p + i);
-        const Floats slope = load(e + i) * load(s.others + i) * slope_by_p - rate * load(s.w + i);
-        store(out + i, where_label(s, c, i, load(s.of_label + i), slope));
+        const Floats slope = load(e + i) * load(s.others_total + i) * slope_by_p - smoothing_slope * load(s.w + i);
+        store(out + i, where_label(s, c, i, load(s.label_logit + i), slope));
     }
 }
 
-// dL/dx_j = w [p_j (f_j - S - r p_y + a V) - rate_j], with f_j of false positives, r of the label's
-// probability, S the sum of f p over the other classes, a of cross-entropy, and V its weights' sum;
-// at the label, w [p_y (r q_y - S) - a V q_y + a V - a v - rate_y].
+// Writes the gradient of a block's pixels,
+//     dL/dx_j = w [p_j (f_j - m - r p_y + a v + F / q_y) - s_j] for j other than y, and
+//     dL/dx_y = w [p_y (r q_y - m) - a v q_y + (sum of s_j) - s_y - F].
+// Here f_j is the slope by p_j of false positives, squared errors and maps, r is the slope by p_y, and
+// m is the sum of f_k p_k over the other classes. a is the slope of the cross-entropy, s_j is
+// a e c_j / C from label smoothing, and a v is a c_y (1 - e) + (sum of s_j). F is the slope of focal
+// losses by the logit of q_y.
 void softmax_backward(Batch &batch, int64_t task, char *memory) {
     auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
     const Plan &plan = batch.plan;
@@ -367,14 +373,15 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     const bool region = plan.region, extra = plan.extra(), class_extra = plan.squared_error || plan.maps;
     const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
     float *by_false_positive = factors_of(s, channels), *by_label_p = by_false_positive + channels;
-    float *rates = by_label_p + channels, *extra_by_p = rates + channels, total_rate = 0.f;
-    write_smoothing_factors(batch, rates);
+    float *smoothing_slopes = by_label_p + channels, *extra_by_p = smoothing_slopes + channels;
+    float total_smoothing_slope = 0.f;
+    write_smoothing_factors(batch, smoothing_slopes);
     for (int64_t c = 0; c < channels; c++) {
         const auto slope = [&](Sum sum) { return batch.slope(sum, sample, c); };
         by_false_positive[c] = static_cast<float>(slope(FALSE_POSITIVE));
         by_label_p[c] = static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE));
-        rates[c] *= by_entropy;
-        total_rate += rates[c];
+        smoothing_slopes[c] *= by_entropy;
+        total_smoothing_slope += smoothing_slopes[c];
     }
     for (int64_t first = begin; first < end; first += BLOCK) {
         const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
@@ -385,35 +392,36 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
         else
             exponentials<ClassSum::none, true>(rows, channels, n, nullptr, s);
         if (extra) {
-            read_probabilities(n, s);
+            write_probabilities(n, s);
             write_focal_slopes(batch, sample, n, s);
         }
         if (class_extra) write_extra_slopes_by_p(batch, sample, first, n, s, extra_by_p);
-        float *r_of_label = s.x[0], *v_of_label = s.x[1], *rate_less = s.x[2], *shift = s.max_logit;
+        float *r = s.x[0], *av = s.x[1], *smoothing = s.x[2], *shift = s.max_logit;
         for (int i = 0; i < padded(n); i++) {
             const int32_t label = s.label[i];
             const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[label];
-            r_of_label[i] = by_label_p[label];
-            v_of_label[i] = by_entropy * class_weight * (1.f - batch.smoothing) + total_rate;
-            rate_less[i] = total_rate - rates[label];
-            if (class_extra) r_of_label[i] += extra_by_p[label * BLOCK + i];
+            r[i] = by_label_p[label];
+            av[i] = by_entropy * class_weight * (1.f - batch.smoothing) + total_smoothing_slope;
+            smoothing[i] = total_smoothing_slope - smoothing_slopes[label];
+            if (class_extra) r[i] += extra_by_p[label * BLOCK + i];
         }
         for (int i = 0; i < n; i += LANES) {
-            const Floats of_label = exp_of_negative(load(s.of_label + i)), others = load(s.others + i);
-            const Floats scale = 1.f / (of_label + others), p = of_label * scale, q = others * scale;
-            const Floats spread = load(s.class_sum + i) * scale, r = load(r_of_label + i), v = load(v_of_label + i);
+            const Floats exp_label = exp_of_negative(load(s.label_logit + i)), exp_others = load(s.others_total + i);
+            const Floats scale = 1.f / (exp_label + exp_others), p = exp_label * scale, q = exp_others * scale;
+            const Floats mean_slope = load(s.class_sum + i) * scale, by_p = load(r + i), by_nll = load(av + i);
             const Floats w = load(s.w + i), focal = extra ? load(s.focal + i) : Floats{};
-            store(shift + i, v - spread - r * p + (q > 0.f ? focal / q : Floats{}));
-            store(s.of_label + i, w * (p * (r * q - spread) + (load(rate_less + i) - v * q) - focal));
-            store(s.others + i, w * scale);
+            store(shift + i, by_nll - mean_slope - by_p * p + (q > 0.f ? focal / q : Floats{}));
+            const Floats slope = p * (by_p * q - mean_slope) + (load(smoothing + i) - by_nll * q) - focal;
+            store(s.label_logit + i, w * slope);
+            store(s.others_total + i, w * scale);
         }
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
         for (int64_t c = 0; c < channels; c++) {
             float *e = classes_of(s) + c * BLOCK;
             float *out = direct ? start<float>(batch.gradient, sample, c, first) : e;
             with_constants(region, class_extra, [&](auto region, auto extra) __attribute__((always_inline)) {
-                write_class_slopes<region(), extra()>(e, c, n, by_false_positive[c], extra_by_p + c * BLOCK, rates[c], s,
-                                                      out);
+                write_class_slopes<region(), extra()>(e, c, n, by_false_positive[c], extra_by_p + c * BLOCK,
+                                                      smoothing_slopes[c], s, out);
             });
             if (!direct) write(out, batch.gradient, sample, c, first, n);
         }

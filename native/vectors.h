@@ -1,7 +1,7 @@
-// Vectors of one instruction set, and the functions of them that the kernels need.
+// Vectors of one instruction set, and functions of vectors for the kernels.
 //
-// Included once for each set, by instruction_sets.h's code. native/accuracy.cpp measures the errors
-// that the comments state, over all normal floats of each function's range.
+// It is included once for each set. native/accuracy.cpp measures the errors that the comments state,
+// over all normal floats in the range of each function.
 
 constexpr int LANES = BYTES / 4;
 
@@ -18,7 +18,7 @@ INLINE Ints load(const int32_t *from) { return *reinterpret_cast<const Unaligned
 INLINE void store(float *to, Floats values) { *reinterpret_cast<UnalignedFloats *>(to) = values; }
 INLINE Floats broadcast(float value) { return Floats{} + value; }
 
-// The larger and the smaller of two; y where one of them is NaN.
+// The larger and the smaller of two numbers; y if one of them is NaN.
 #if BYTES == 64
 INLINE Floats maximum(Floats x, Floats y) { return (Floats)_mm512_max_ps((__m512)x, (__m512)y); }
 INLINE Floats minimum(Floats x, Floats y) { return (Floats)_mm512_min_ps((__m512)x, (__m512)y); }
@@ -42,15 +42,15 @@ INLINE double sum_of_lanes(Doubles values) {
     return sum;
 }
 
-// Between these, exp(x) and its reciprocal are normal numbers.
+// The range in which exp(x) and its reciprocal are normal numbers.
 constexpr float SMALLEST_EXPONENT = -87.f, LARGEST_EXPONENT = 87.f;
 
-// exp(x) for x between them, to 1.1 ulp: 2^k exp(r), with |r| <= log(2) / 2 and the minimax polynomial of
-// exp(r), in which 1 and r have no rounding error of their own. log(2) comes in two parts; the
-// product of k and the first is exact, because it is fused or because that part is short. As all
-// numbers are normal, k added to the exponent's bits multiplies by 2^k.
+// Computes exp(x) for x in that range, to 1.1 ulp: 2^k exp(r), with |r| <= log(2) / 2 and the minimax
+// polynomial of exp(r), whose terms 1 and r have no rounding error. log(2) is the sum of two
+// constants; the product of k and the first one is exact, because it is fused, or because the constant
+// has few bits. Since all numbers are normal, adding k to the bits of the exponent multiplies by 2^k.
 INLINE Floats exp_of(Floats x) {
-    const float to_integer = 12582912.f;  // 1.5 * 2^23: added, it leaves the integer in the lowest bits
+    const float to_integer = 12582912.f;  // 1.5 * 2^23: the sum has the integer in its lowest bits
     const Floats shifted = x * 1.44269504f + to_integer;
     const Floats k = shifted - to_integer;
     const Floats r = FUSED ? (x - k * 0.693147182f) + k * 1.90465421e-9f : (x - k * 0.693359375f) + k * 2.12194440e-4f;
@@ -61,13 +61,13 @@ INLINE Floats exp_of(Floats x) {
     return (Floats)((Bits)p + ((Bits)shifted << 23));
 }
 
-// exp(x) for x <= 0, and 0 below the smallest exponent.
+// Computes exp(x) for x <= 0; 0 below the smallest exponent.
 INLINE Floats exp_of_negative(Floats x) {
     return x < SMALLEST_EXPONENT ? Floats{} : exp_of(maximum(broadcast(SMALLEST_EXPONENT), x));
 }
 
-// -log(1 - u) for u in [0, 1/2], to 1.5 ulp: u + u^2 (1/2 + u/3 + ...), with a minimax polynomial;
-// as the last product is added to u itself, only that sum rounds what is larger.
+// Computes -log(1 - u) for u in [0, 1/2], to 1.5 ulp: u + u^2 (1/2 + u/3 + ...), with a minimax
+// polynomial. Only the last sum rounds u; the terms before it are smaller.
 INLINE Floats minus_log_1_minus(Floats u) {
     const Floats u2 = u * u;
     Floats even = -1.639056206e+00f * u2 - 1.807410568e-01f, odd = 1.414295554e+00f * u2 + 1.208251357e+00f;
@@ -78,7 +78,8 @@ INLINE Floats minus_log_1_minus(Floats u) {
     return (odd * u + even) * u2 + u;
 }
 
-// log(x) for normal x > 0, to 1.1 ulp (2^24 and below): k log(2) + log(1 + r), with 1 + r in [sqrt(1/2), sqrt(2)).
+// Computes log(x) for normal x > 0, to 1.1 ulp up to 2^24: k log(2) + log(1 + r), with 1 + r in
+// [sqrt(1/2), sqrt(2)).
 INLINE Floats log_of(Floats x) {
     const Bits above_sqrt_half = (Bits)x - 0x3f3504f3u;
     const Ints k = (Ints)above_sqrt_half >> 23;
@@ -99,14 +100,14 @@ struct Sigmoid {
     Floats p, q;  // the sigmoids of x and -x
 };
 
-// p to 2.5 ulp and q to 2.9. Beyond the range of exponents they stay at the values there.
+// Computes p to 2.5 ulp and q to 2.9 ulp. Beyond the range of exponents they are constant.
 INLINE Sigmoid sigmoid(Floats x) {
     const Floats odds = exp_of(-minimum(broadcast(LARGEST_EXPONENT), maximum(broadcast(SMALLEST_EXPONENT), x)));
     const Floats p = 1.f / (1.f + odds);
     return {p, odds * p};
 }
 
-// Adds `of(i)` up over a block's vectors, which start at the pixels i.
+// Adds up `of(i)` over the vectors of a block, where i is the first pixel of a vector.
 template <class Function> INLINE void add_up(int n, Doubles &sum, Function of) {
     Floats total{};
     for (int i = 0; i < n; i += LANES) total += of(i);

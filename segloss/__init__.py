@@ -20,7 +20,7 @@ from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
 
-if TYPE_CHECKING:  # what is loaded when it is asked for
+if TYPE_CHECKING:  # __getattr__ imports these when they are used
     from segloss.config import (
         build_compound_loss_from_config,
         build_loss,
@@ -75,7 +75,7 @@ __all__ = [
 ]
 __all__ += term_losses.__all__
 
-_LOADED_WHEN_ASKED_FOR = {
+_LAZY_NAMES = {
     "segloss.config": (
         "build_compound_loss_from_config",
         "build_loss",
@@ -99,9 +99,9 @@ _LOADED_WHEN_ASKED_FOR = {
     "segloss.training.norms": ("compute_norms",),
     "segloss.training.without_trace": ("without_trace",),
 }
-"""Modules that `import segloss` does not load, and their names that it has."""
+"""Names of this package by module. `import segloss` does not load these modules."""
 
-_MODULE_OF = {name: module for module, names in _LOADED_WHEN_ASKED_FOR.items() for name in names}
+_MODULE_OF = {name: module for module, names in _LAZY_NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

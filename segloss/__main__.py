@@ -1,4 +1,4 @@
-"""`python -m segloss`: the same as the command `segloss`."""
+"""The command `segloss`, as `python -m segloss`."""
 
 from segloss.tools.cli import main
 

@@ -107,7 +107,7 @@ MIXED = {"mixup_y_a": labels(), "mixup_y_b": labels(), "mixup_lam": 0.5}
 MAPS = {"gt_distance_map": logits(), "gt_skeleton": logits().sigmoid()}
 
 BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
-    "no prediction": ({"seg": None}, MissingKeyError, ("pred_batch", "'seg'", "keys that there")),
+    "no prediction": ({"seg": None}, MissingKeyError, ("pred_batch", "'seg'", "its keys are")),
     "no target": ({"gt": None}, MissingKeyError, ("gt_batch", "'gt_polygons_image'", "keys")),
     "array prediction": ({"seg": np.zeros((2, 3, 4, 4))}, TypeError, (SEG, "tensor", "ndarray")),
     "list prediction": ({"seg": [[1.0]]}, TypeError, (SEG, "tensor", "list")),

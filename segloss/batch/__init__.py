@@ -1,1 +1,1 @@
-"""From a user's batch to checked pixels: keys, selectors, mixup, partial labels, checks."""
+"""The steps from a user's batch to checked pixels: keys, selectors, mixup, partial labels."""

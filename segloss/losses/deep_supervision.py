@@ -100,7 +100,7 @@ class DeepSupervision(Loss):
     def compute_together(
         self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """Returns the losses (K,), which share a pass at each scale."""
+        """Returns the raw losses of a batch, (K,) or () for one, from one pass at each scale."""
         if len(losses) == 1:
             return super().compute_together(losses, pred_batch, gt_batch)  # type: ignore[arg-type]
         return self._compute(losses, pred_batch, gt_batch)
@@ -108,7 +108,7 @@ class DeepSupervision(Loss):
     def _compute(
         self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """Returns the losses (K,), and the extra information of each."""
+        """Returns the raw losses (K,), and the extra information of each."""
         scales = self._scales(pred_batch)
         weights = self._weights(len(scales))
         inner = _inner(losses)
@@ -161,7 +161,7 @@ class DeepSupervision(Loss):
         return prediction
 
     def extra_repr(self) -> str:
-        """Returns the name of the loss, `use_mixup` if it is set, and the weights if they are given."""
+        """Returns the name of the loss, and `use_mixup` and the weights if they are set."""
         weights = "" if self.weights is None else f", weights={list(self.weights)}"
         return super().extra_repr() + weights
 
@@ -235,8 +235,8 @@ def _resized_entry(entry: Any, finest: Tensor, size: torch.Size) -> Any:
 def _nearest(tensor: Tensor, size: torch.Size) -> Tensor:
     """Returns a tensor resized to (..., *size) by taking the nearest pixel.
 
-    Along each dimension, pixel i of `out` takes pixel floor((i + 1/2) in / out) of `in`, computed in
-    integers.
+    Along each dimension, pixel i of `out` takes pixel floor((i + 1/2) in / out) of `in`. The
+    computation is in integers, so it is exact.
     """
     for dim, length in zip(range(-len(size), 0), size, strict=True):
         old_length = tensor.shape[dim]

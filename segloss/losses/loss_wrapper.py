@@ -1,4 +1,4 @@
-"""Any loss of (prediction, target), PyTorch's or another library's, as a `Loss`."""
+"""Any loss of (prediction, target), from PyTorch or another library, as a `Loss` of batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.loss import Loss
 
 _LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
-"""PyTorch's losses of label maps, which have no channel axis."""
+"""PyTorch's losses of label maps, which do not have a channel axis."""
 
 _ELEMENTWISE_LOSSES = (
     nn.BCELoss,
@@ -28,7 +28,7 @@ _ELEMENTWISE_LOSSES = (
     nn.MSELoss,
     nn.SmoothL1Loss,
 )
-"""PyTorch's losses of two floating-point tensors of one shape; some would broadcast them."""
+"""PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
 
 
 class LossWrapper(Loss):
@@ -36,26 +36,27 @@ class LossWrapper(Loss):
 
     Args:
         loss_func: An `nn.Module` or any callable of (prediction, target) that returns a scalar.
-        name: The name for logging; None: that of `loss_func`, or of its class.
+        name: The name for logging; None: the name of `loss_func`, or of its class.
         pred_key: The key of the predictions in `pred_batch`.
         gt_key: The key of the targets in `gt_batch`.
         pred_channel_selector: The channels of the predictions to look at; None: all.
-        gt_channel_selector: The channels of the targets to look at; None: all. An int drops the
-            channel axis where predictions have several channels, since the target is a label map
-            then; a list or slice of one keeps it.
-        target_dtype: What to convert targets to, a `torch.dtype` or its name ("long", "float32").
-        use_mixup: Whether batches may carry the keys of `MixUp`.
-        weight_key: The key of pixel weights in `gt_batch`, which may be absent. They, and the maps
-            that a term needs, go to losses of this package (`segloss.CompoundLoss`) alone: others
+        gt_channel_selector: The channels of the targets to look at; None: all. With an int, a
+            target is a label map if predictions have several channels, and loses its channel axis.
+            A list or slice of one channel keeps the axis.
+        target_dtype: The dtype to convert targets to, a `torch.dtype` or its name ("long",
+            "float32").
+        use_mixup: True if batches may have the keys of `MixUp`.
+        weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
+            `segloss.CompoundLoss` gets the weights, and the maps that its terms need. Other losses
             take a prediction and a target.
 
-    Predictions in half precision are computed in float32, outside of autocast. Unless
-    `target_dtype` says otherwise, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is
-    converted to int64, without the channel axis that these do not take; a mask for an
-    elementwise loss of PyTorch's is converted to the prediction's dtype.
+    Predictions in half precision are converted to float32, and computed outside of autocast. If
+    `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
+    int64 and loses a channel axis of size 1, and a mask for an elementwise loss of PyTorch is
+    converted to the dtype of the prediction.
 
     Raises:
-        TypeError, ValueError: An argument is of a wrong type, or `loss_func` is a `Loss` already.
+        TypeError, ValueError: An argument has a wrong type, or `loss_func` is already a `Loss`.
 
     Example:
         >>> loss = LossWrapper(nn.CrossEntropyLoss(), name="ce")
@@ -81,7 +82,7 @@ class LossWrapper(Loss):
         if isinstance(loss_func, Loss):
             raise TypeError(
                 f"loss_func must be a loss of (prediction, target), got {shown(loss_func)}, "
-                "which takes batches already: use it as it is."
+                "which already takes batches: use it directly."
             )
         if isinstance(loss_func, type) or not callable(loss_func):
             hint = (
@@ -108,10 +109,10 @@ class LossWrapper(Loss):
         target = self._target(gt_batch, prediction)
         if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
             self._check_masks(prediction, target)
-        further = self._further(gt_batch) if isinstance(self.loss_func, CompoundLoss) else {}
+        options = self._weights_and_maps(gt_batch)
         try:
             with without_autocast(prediction.device):
-                return self.loss_func(prediction, target, **further)
+                return self.loss_func(prediction, target, **options)
         except Exception as error:
             if hasattr(error, "add_note"):  # since Python 3.11
                 error.add_note(
@@ -122,17 +123,19 @@ class LossWrapper(Loss):
             raise
 
     def _prediction(self, pred_batch: Batch) -> Tensor:
+        """Returns the selected channels of the prediction, in float32 if it has half precision."""
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, f"pred_batch[{self.pred_key!r}]")
         half = prediction.dtype in (torch.float16, torch.bfloat16)
         return prediction.float() if half else prediction
 
-    def _further(self, gt_batch: Batch) -> dict[str, Any]:
-        """Returns the pixel weights, and the maps that the term needs, of the selected channels."""
+    def _weights_and_maps(self, gt_batch: Batch) -> dict[str, Any]:
+        """Returns the arguments that only a `CompoundLoss` takes, with the selected channels."""
+        if not isinstance(self.loss_func, CompoundLoss):
+            return {}
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        keys: tuple[str, ...] = self.loss_func.map_keys  # type: ignore[attr-defined]
-        maps = {key: take(gt_batch, key, "gt_batch") for key in keys}
+        maps = {key: take(gt_batch, key, "gt_batch") for key in self.loss_func.map_keys}
         if self.gt_channels is None:
             return {"pixel_weights": weights, "maps": maps}
         if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
@@ -141,6 +144,7 @@ class LossWrapper(Loss):
         return {"pixel_weights": weights, "maps": selected}
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
+        """Returns the selected channels of the target, in the shape and dtype of the loss."""
         key = f"gt_batch[{self.gt_key!r}]"
         target = take(gt_batch, self.gt_key, "gt_batch")
         check_device(target, key, prediction, f"pred_batch[{self.pred_key!r}]")
@@ -148,7 +152,7 @@ class LossWrapper(Loss):
             check_real(target, key)
         if self.gt_channels is not None:
             target = self.gt_channels(target, key, prediction.ndim)
-        if self._has_spare_axis(target, prediction):
+        if self._has_channel_axis_of_one(target, prediction):
             target = target.squeeze(1)
         if self.target_dtype is not None:
             target = target.to(self.target_dtype)
@@ -163,8 +167,8 @@ class LossWrapper(Loss):
             )
         return target
 
-    def _has_spare_axis(self, target: Tensor, prediction: Tensor) -> bool:
-        """Returns whether the target is a label map with a superfluous channel axis."""
+    def _has_channel_axis_of_one(self, target: Tensor, prediction: Tensor) -> bool:
+        """Returns whether the target is a label map with a channel axis of size 1."""
         one_for_many = (
             target.ndim == prediction.ndim > 2 and target.shape[1] == 1 < prediction.shape[1]
         )
@@ -172,13 +176,14 @@ class LossWrapper(Loss):
         return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
 
     def _check_masks(self, prediction: Tensor, target: Tensor) -> None:
-        """Checks that masks, and predicted probabilities, lie in [0, 1]."""
+        """Raises ValueError if masks or predicted probabilities do not lie in [0, 1]."""
         check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks)
         if isinstance(self.loss_func, nn.BCELoss):
             name = f"pred_batch[{self.pred_key!r}]"
             check_unit_range(prediction, name, self._checks, probabilities=True)
 
     def _labels(self, target: Tensor, prediction: Tensor, key: str) -> Tensor:
+        """Returns a label map as int64; raises ValueError for a wrong shape or label."""
         labels = target.long()
         expected = (*prediction.shape[:1], *prediction.shape[2:])
         if prediction.ndim > 1 and labels.shape != expected:
@@ -201,11 +206,13 @@ def _described(tensor: Tensor) -> str:
 
 
 def _default_name(loss_func: Any) -> str:
+    """Returns the name of a function or module, or of its class."""
     named = getattr(loss_func, "name", None) or getattr(loss_func, "__name__", None)
     return named if isinstance(named, str) else type(loss_func).__name__
 
 
 def _dtype(dtype: Any) -> torch.dtype | None:
+    """Returns `target_dtype` as a dtype, after checking it."""
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
     if dtype is not None and not isinstance(dtype, torch.dtype):

@@ -75,8 +75,8 @@ class MultiLoss(Precise):
     A loss with weight 0 stays in the graph, so that every parameter has a gradient.
 
     The `state_dict` has the names of the losses, and the buffers `current_weights` and `epoch` (NaN
-    before the first `set_epoch`). A checkpoint restores the epoch and the scheduled weights; constant
-    weights stay as they were given. A checkpoint with other losses, or with the same losses in
+    before the first `set_epoch`). A checkpoint restores the epoch and the scheduled weights, and
+    leaves constant weights unchanged. A checkpoint with other losses, or with the same losses in
     another order, is refused.
 
     Raises:
@@ -295,7 +295,7 @@ class MultiLoss(Precise):
         return total.reshape(())
 
     def set_epoch(self, epoch: float) -> None:
-        """Sets the current weights to those of an epoch, which may be a fraction.
+        """Sets the current weights to the weights of an epoch, which may be a fraction.
 
         Raises:
             TypeError, ValueError: `epoch` is not a finite number.

@@ -88,7 +88,7 @@ def _check_thresholds(thresholds: Any) -> list[float]:
         for i, epoch in enumerate(thresholds)
     ]
     if any(left >= right for left, right in itertools.pairwise(epochs)):
-        raise ValueError(f"epoch_thresholds must increase, got {epochs}.")
+        raise ValueError(f"epoch_thresholds must increase strictly, got {epochs}.")
     return epochs
 
 

@@ -73,8 +73,8 @@ class SegLoss(Loss):
         \mathrm{Dice}} + c_\mathrm{tversky}\,\overline{\mathrm{FocalTversky}}
 
     All terms see the same probabilities, from one pass over the pixels. Cross-entropy is a
-    weighted mean over the pixels of the batch. By default, a region term is a mean over cells, each
-    of which is one class in one sample; `region_reduction` can change that.
+    weighted mean over the pixels of the batch. A region term is a mean over cells; by default, a
+    cell is one class in one sample, and `region_reduction` can change that.
 
     Args:
         name: The name for logging.
@@ -432,6 +432,7 @@ def _check_no_pixel_terms(group: MixtureGroup, annotated_name: str) -> None:
 def _resolve_from_logits(
     from_logits: bool | None, n_classes: int, use_mixed_precision: bool
 ) -> bool:
+    """Returns `from_logits`, or its default if it is None."""
     check_flag("use_mixed_precision", use_mixed_precision)
     if from_logits is None:
         return n_classes > 2 or use_mixed_precision

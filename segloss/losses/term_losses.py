@@ -57,9 +57,9 @@ class TermLoss(CompoundLoss):
         if classes is not None:
             if "region_classes" not in term_parameters or "region_classes" in parameters:
                 raise ValueError(
-                    f"classes is region_classes of a region term: give only one of the two, and "
-                    f"only to a region term, got {shown(classes)} for {type(self).__name__} with "
-                    f"the parameters {', '.join(term_parameters)}."
+                    "classes is another name for region_classes of a region term: set it once, "
+                    f"and for a region term only, got {shown(classes)} for {type(self).__name__} "
+                    f"with the parameters {', '.join(term_parameters)}."
                 )
             parameters["region_classes"] = classes
         super().__init__(self.term_type(**parameters), mode, **options)

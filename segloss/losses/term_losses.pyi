@@ -39,14 +39,16 @@ class TermLoss(CompoundLoss):
     A subclass names its `term_type`.
 
     Args:
-        mode: "binary": one sigmoid channel; "multilabel": several, independent; "multiclass":
-            softmax over the channels.
-        classes: The classes that a region term looks at; None: all. It is `region_classes`.
-        **parameters: The term's own parameters, for region terms those of
-            `segloss.terms.RegionTerm`, and the options of `CompoundLoss`.
+        mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
+            "multiclass": softmax over the channels.
+        classes: Another name for the parameter `region_classes` of region terms: the classes that
+            the term looks at; None: all.
+        **parameters: The parameters of the term (a region term also has the parameters of
+            `segloss.terms.RegionTerm`), and the options of `CompoundLoss`.
 
     Raises:
-        TypeError, ValueError: An argument is wrong or unknown; later, a prediction or target is.
+        TypeError, ValueError: An argument is wrong or unknown when the loss is made, or a
+            prediction or target is wrong when it is used.
     """
 
     term_type: ClassVar[type[Term]]

@@ -1,7 +1,7 @@
 """Cross-entropy of the worst pixels alone.
 
-It needs every pixel's own value, which the one pass over the pixels never keeps; so it is a module
-of its own, of (prediction, target), and a `LossWrapper` gives it batches.
+It needs the value of each pixel, which the pass over the pixels does not keep. So it is not a term,
+but a module of (prediction, target) with a pass of its own. A `LossWrapper` gives it batches.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from segloss.foundation.precision import (
 from segloss.losses.compound_loss import MODES
 
 
-class _Places(NamedTuple):
-    """Indices (K,) into (N, R, P), the values of all pixels; R is 1 for softmax."""
+class _Indices(NamedTuple):
+    """Indices (K,) into the values of all pixels, (N, R, P): R = 1 for softmax, C for sigmoid."""
 
     sample: Tensor
     channel: Tensor
@@ -40,7 +40,7 @@ class _Inputs(NamedTuple):
     Attributes:
         logits: (N, C, P).
         target: Labels (N, 1, P), or values of the logits' dtype (N, C, P).
-        weights: Weights of the classes, which multiply (N, C, P).
+        weights: Weights of the classes, of a shape that broadcasts to (N, C, P).
         activation: "sigmoid" or "softmax".
     """
 
@@ -56,32 +56,35 @@ class TopKCrossEntropyLoss(Precise):
     .. math:: \frac{1}{K} \sum_{i \in \mathrm{top}_K} \mathrm{ce}_i,
         \quad K = \max(1, \lfloor n k / 100 \rfloor)
 
-    with n the number of pixels that count. It is at least 0, and the plain mean for k = 100.
+    with :math:`\mathrm{ce}_i` the cross-entropy of pixel i, n the number of pixels that count, and
+    top_K the K pixels of largest cross-entropy. The loss is at least 0, and for k = 100 it is the
+    plain mean.
 
     Args:
         mode: "multiclass": softmax over the channels; "binary" or "multilabel": sigmoid of each
-            channel, whose pixels are ranked together.
-        k: The percentage of pixels that count, in (0, 100].
-        class_weights: Factors of each class's (for sigmoid: channel's) cross-entropy,
-            (C,), before pixels are ranked. The mean's denominator stays K, as in nnU-Net.
-        label_smoothing: Smoothing of the targets, in [0, 1], as in `nn.CrossEntropyLoss`; a
-            sigmoid channel's g becomes g (1 - s) + s / 2.
-        ignore_index: The target's value that marks pixels to be left out: of k percent, too. They
-            may hold NaN. If none is left, the loss is 0, and so is its gradient.
+            channel. The pixels of all sigmoid channels are ranked together.
+        k: The percentage of pixels to average over, in (0, 100].
+        class_weights: Factors (C,) of the cross-entropy of each class (for sigmoid: each channel),
+            applied before pixels are ranked. The denominator of the mean stays K, as in nnU-Net.
+        label_smoothing: Smoothing s of the targets, in [0, 1], as in `nn.CrossEntropyLoss`. The
+            target g of a sigmoid channel becomes g (1 - s) + s / 2.
+        ignore_index: The target's value for ignored pixels. They do not count in n, and may hold
+            NaN. If all pixels are ignored, the loss and its gradient are 0.
 
-    The prediction is logits (N, C, *spatial), with 1 to 3 spatial dimensions. The target is, for
-    "multiclass", a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial); for the
-    others a mask of the prediction's shape, which for one channel may be (N, *spatial).
+    The prediction is logits (N, C, *spatial), with 1 to 3 spatial dimensions. For "multiclass", the
+    target is a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial). For the
+    other modes, it is a mask of the prediction's shape, or for one channel (N, *spatial).
 
-    It needs each pixel's value, so the sums of one pass, which serve `SegLoss`'s terms, do not
-    suffice: it costs a pass of its own, with a few temporary tensors of the logits' size. Each of
-    several ranks takes the k percent of its own pixels, so the loss is not that of the whole batch.
+    The loss has a pass of its own, with a few temporary tensors of the size of the logits, because
+    the sums that serve the terms of `SegLoss` do not hold the value of each pixel. With several
+    ranks, each rank takes k percent of its own pixels, not of the whole batch.
 
     Raises:
-        TypeError, ValueError: An argument is wrong, or later a batch.
+        TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong when
+            it is used.
 
     Source: Wu, Shen, van den Hengel, "Bridging category-level and instance-level semantic image
-    segmentation" (2016); in the form of nnU-Net's `TopKLoss`.
+    segmentation" (2016), in the form of `TopKLoss` of nnU-Net.
 
     Example:
         >>> logits = torch.tensor([[[0.0, 100.0, 100.0, 100.0]]])
@@ -114,15 +117,15 @@ class TopKCrossEntropyLoss(Precise):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Returns the loss of logits and a label map or mask.
 
-        All pixels are ranked without a gradient, and the largest are computed again with one, so
-        only they take part in the backward pass.
+        All pixels are ranked without a gradient. Then the largest values are computed again with a
+        gradient, so only their pixels take part in the backward pass.
         """
         pixels = self._pixels(prediction, target)
         with without_autocast(prediction.device):
-            places, counts, count = self._largest(pixels)
-            entropy = _entropy(*_inputs_at(pixels, places, counts), self.label_smoothing).flatten()
+            indices, is_top, count = self._largest(pixels)
+            entropy = _entropy(*_inputs_at(pixels, indices, is_top), self.label_smoothing).flatten()
             dtype = accumulation_dtype(entropy.device)
-            total = torch.where(counts, entropy, torch.zeros_like(entropy)).sum(dtype=dtype)
+            total = torch.where(is_top, entropy, torch.zeros_like(entropy)).sum(dtype=dtype)
             return (total / count).to(entropy.dtype)
 
     def _pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
@@ -143,11 +146,11 @@ class TopKCrossEntropyLoss(Precise):
         )
 
     @torch.no_grad()
-    def _largest(self, pixels: PixelBatch) -> tuple[_Places, Tensor, Tensor | int]:
-        """Returns the places of the largest values, their weights, and the divisor of their sum.
+    def _largest(self, pixels: PixelBatch) -> tuple[_Indices, Tensor, Tensor | int]:
+        """Returns the indices of the largest values, a mask of the top K, and max(K, 1).
 
-        No shape depends on how many pixels are valid. The number for all pixels is an upper bound
-        on theirs: that many are taken, in order, and only the first ones count.
+        No shape depends on the number of valid pixels: as many values are taken, in order, as if
+        all pixels were valid, and only the first K of them count.
         """
         valid = pixels.valid()
         entropy = _entropy(*_inputs(pixels, valid), self.label_smoothing)
@@ -155,18 +158,18 @@ class TopKCrossEntropyLoss(Precise):
         bound = min(max(1, int(total * self.k / 100)), total)
         if valid is None:
             index = entropy.flatten().topk(bound, sorted=False).indices
-            return _places(index, entropy), torch.ones_like(index, dtype=torch.bool), max(bound, 1)
+            return _indices(index, entropy), torch.ones_like(index, dtype=torch.bool), max(bound, 1)
         index = torch.where(valid, entropy, -torch.inf).flatten().topk(bound).indices
-        present = valid.sum().to(accumulation_dtype(entropy.device))
-        count = torch.minimum((present * self.k / 100).floor().clamp(min=1), present)
-        counts = torch.arange(bound, device=entropy.device) < count
-        return _places(index, entropy), counts, count.clamp(min=1)
+        n = valid.sum().to(accumulation_dtype(entropy.device))
+        count = torch.minimum((n * self.k / 100).floor().clamp(min=1), n)
+        is_top = torch.arange(bound, device=entropy.device) < count
+        return _indices(index, entropy), is_top, count.clamp(min=1)
 
 
 def _channels(prediction: Any) -> int:
     """Returns the number of classes of a prediction for softmax."""
     if not isinstance(prediction, Tensor) or prediction.ndim < 2:
-        return 2  # any number: as_pixel_batch refuses the prediction
+        return 2  # as_pixel_batch refuses the prediction, whatever the number
     if prediction.shape[1] < 2:
         raise ValueError(
             f"prediction must have one channel per class for mode='multiclass', at least 2, got "
@@ -175,15 +178,15 @@ def _channels(prediction: Any) -> int:
     return prediction.shape[1]
 
 
-def _places(index: Tensor, like: Tensor) -> _Places:
-    """Returns the indices in (N, R, P) of elements of the flattened tensor."""
+def _indices(index: Tensor, like: Tensor) -> _Indices:
+    """Returns the indices into (N, R, P) from indices into the flattened tensor."""
     _, rows, width = like.shape
     row = index.div(width, rounding_mode="floor")
-    return _Places(row.div(rows, rounding_mode="floor"), row % rows, index % width)
+    return _Indices(row.div(rows, rounding_mode="floor"), row % rows, index % width)
 
 
 def _inputs(pixels: PixelBatch, valid: Tensor | None) -> _Inputs:
-    """Returns all pixels; pixels that do not count affect only their own values."""
+    """Returns the inputs of all pixels. Pixels that do not count affect only their own values."""
     logits = pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype))
     target = pixels.target
     if pixels.is_label_map:
@@ -193,14 +196,14 @@ def _inputs(pixels: PixelBatch, valid: Tensor | None) -> _Inputs:
     return _Inputs(logits, target, _class_weights(pixels, logits), pixels.options.activation)
 
 
-def _inputs_at(pixels: PixelBatch, places: _Places, counts: Tensor) -> _Inputs:
-    """Returns the pixels at K places, as K samples of one pixel: 0 where they don't count.
+def _inputs_at(pixels: PixelBatch, indices: _Indices, is_top: Tensor) -> _Inputs:
+    """Returns the inputs of some pixels as K samples of one pixel, 0 where `is_top` is False.
 
-    For sigmoid each channel is a pixel of its own.
+    For sigmoid, each channel of a pixel is a sample.
     """
-    sample, channel, pixel = places
+    sample, channel, pixel = indices
     channels = slice(None) if pixels.is_exclusive else channel
-    kept = counts.reshape(-1, 1, 1)
+    kept = is_top.reshape(-1, 1, 1)
     logits = _column(pixels.prediction[sample, channels, pixel])
     logits = _selected(logits, kept).to(arithmetic_dtype(pixels.prediction.dtype))
     weights = _class_weights(pixels, logits)
@@ -214,11 +217,12 @@ def _inputs_at(pixels: PixelBatch, places: _Places, counts: Tensor) -> _Inputs:
 
 
 def _column(values: Tensor) -> Tensor:
-    """(K,) or (K, C) as (K, 1 or C, 1)."""
+    """Reshapes (K,) or (K, C) to (K, 1 or C, 1)."""
     return values.unsqueeze(-1) if values.ndim == 2 else values.reshape(-1, 1, 1)
 
 
 def _selected(tensor: Tensor, valid: Tensor | None) -> Tensor:
+    """Returns the tensor, 0 where it is not valid."""
     return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
 
 
@@ -234,19 +238,19 @@ def _entropy(
 
 
 def _binary_entropy(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """-g log p - (1 - g) log(1 - p), neither logarithm by subtraction."""
+    """Returns -g log p - (1 - g) log(1 - p), and computes neither logarithm by subtraction."""
     target = target * (1 - smoothing) + smoothing / 2
     return -target * F.logsigmoid(logits) - (1 - target) * F.logsigmoid(-logits)
 
 
 def _label_entropy(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """-log p of each pixel's label, from its margin over the other classes.
+    """Returns -log p of each pixel's label, from its margin over the other classes.
 
     A log softmax would compute it as a difference, which vanishes in float32 where a pixel
     is predicted with a margin of 17 or more.
     """
-    rest = logits.scatter(1, labels, -torch.inf).logsumexp(1, keepdim=True)
-    entropy = -F.logsigmoid(logits.gather(1, labels) - rest)
+    others = logits.scatter(1, labels, -torch.inf).logsumexp(1, keepdim=True)
+    entropy = -F.logsigmoid(logits.gather(1, labels) - others)
     entropy = weights.expand_as(logits).gather(1, labels) * entropy
     if smoothing > 0:
         uniform = -(weights * logits.log_softmax(1)).mean(1, keepdim=True)
@@ -255,13 +259,13 @@ def _label_entropy(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: f
 
 
 def _dense_entropy(logits: Tensor, target: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """-sum of g log p over the classes."""
+    """Returns -sum of g log p over the classes."""
     target = target * (1 - smoothing) + smoothing / logits.shape[1]
     return -(target * weights * logits.log_softmax(1)).sum(1, keepdim=True)
 
 
 def _class_weights(pixels: PixelBatch, like: Tensor) -> Tensor:
-    """Weights of the classes, shaped to multiply (N, C, P); 1 where there are none."""
+    """Returns the weights of the classes, of a shape that broadcasts to (N, C, P); None gives 1."""
     if pixels.class_weights is None:
         return like.new_ones((1, 1, 1))
     return pixels.class_weights.to(like.dtype).reshape(1, -1, 1)

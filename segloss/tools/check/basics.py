@@ -11,8 +11,14 @@ from torch import Tensor
 
 from segloss.tools.check.example import Example
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError
-from segloss.tools.check.loss_under_test import Outcome, Subject, gradients_of, required, scalar_of
-from segloss.tools.check.nested_batches import copied, leaves, mapped
+from segloss.tools.check.loss_under_test import (
+    Outcome,
+    LossUnderTest,
+    gradients_of,
+    required,
+    scalar_of,
+)
+from segloss.tools.check.nested_batches import copied, tensors_in, map_tensors
 
 _STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _DIRECTIONS = 3
@@ -23,9 +29,9 @@ DIFFERENCE_LIMIT_FLOAT32 = 2e-2
 """The same for a loss that is float32 inside."""
 
 
-def scalar(subject: Subject) -> str:
+def scalar(tested: LossUnderTest) -> str:
     """Returns a floating-point, finite tensor without dimensions."""
-    result = subject.loss(subject.example.pred, subject.example.gt)
+    result = tested.loss(tested.example.pred, tested.example.gt)
     value = scalar_of(result)
     shape = tuple((result[0] if isinstance(result, tuple) else result).shape)
     if shape:
@@ -37,13 +43,13 @@ def scalar(subject: Subject) -> str:
     return f"{value.item():.6g}, {str(value.dtype).removeprefix('torch.')}"
 
 
-def gradient_flow(subject: Subject) -> str:
+def gradient_flow(tested: LossUnderTest) -> str:
     """Checks that each watched gradient is finite and not 0 everywhere."""
-    gradients = subject.differentiate(subject.example).gradients
+    gradients = tested.differentiate(tested.example).gradients
     if not gradients:
         raise DoesNotApplyError("no prediction is of floating point")
     missing = [g for g in gradients if g is None or not g.any()]
-    if len(missing) == len(gradients) or (missing and subject.example.all_watched):
+    if len(missing) == len(gradients) or (missing and tested.example.all_watched):
         kinds = {"none at all" if g is None else "0 everywhere" for g in missing}
         raise FoundWrongError(
             f"the gradient is {' or '.join(sorted(kinds))} for {len(missing)} of "
@@ -54,12 +60,12 @@ def gradient_flow(subject: Subject) -> str:
     return f"{len(gradients) - len(missing)} of {len(gradients)} prediction(s) have a gradient"
 
 
-def gradient_values(subject: Subject) -> str:
+def gradient_values(tested: LossUnderTest) -> str:
     """Checks that derivatives along random directions equal finite differences."""
-    example, outcome = _most_precise(subject)
+    example, outcome = _most_precise(tested)
     if all(g is None for g in outcome.gradients):
         raise DoesNotApplyError("there is no gradient")
-    slopes = [_slopes(subject, example, outcome, seed) for seed in range(_DIRECTIONS)]
+    slopes = [_slopes(tested, example, outcome, seed) for seed in range(_DIRECTIONS)]
     precise = max(slope.scatter for slope in slopes) < _SCATTER
     error = max(slope.error for slope in slopes)
     limit = DIFFERENCE_LIMIT if precise else DIFFERENCE_LIMIT_FLOAT32
@@ -69,13 +75,13 @@ def gradient_values(subject: Subject) -> str:
     return text
 
 
-def _most_precise(subject: Subject) -> tuple[Example, Outcome]:
+def _most_precise(tested: LossUnderTest) -> tuple[Example, Outcome]:
     """Returns the example and its gradients in float64, or in float32 if the loss needs it."""
-    example = subject.example.to(torch.float64)
+    example = tested.example.to(torch.float64)
     try:
-        return example, subject.differentiate(example)
+        return example, tested.differentiate(example)
     except Exception:
-        return subject.example, subject.differentiate(subject.example)
+        return tested.example, tested.differentiate(tested.example)
 
 
 class _Slopes(NamedTuple):
@@ -91,14 +97,14 @@ class _Slopes(NamedTuple):
     scatter: float
 
 
-def _slopes(subject: Subject, example: Example, outcome: Outcome, seed: int) -> _Slopes:
+def _slopes(tested: LossUnderTest, example: Example, outcome: Outcome, seed: int) -> _Slopes:
     """Returns the differences along one random direction."""
     way = _direction(example, seed)
-    watched = [w for w, mark in zip(leaves(way), example.watched, strict=True) if mark]
+    watched = [w for w, mark in zip(tensors_in(way), example.watched, strict=True) if mark]
     pairs = [(g, w) for g, w in zip(outcome.gradients, watched, strict=True) if g is not None]
     expected = sum(float((g * w).sum()) for g, w in pairs)
     length = math.sqrt(sum(float((g * w).square().sum()) for g, w in pairs))
-    slopes = [_slope(subject, example, way, step) for step in _STEPS]
+    slopes = [_slope(tested, example, way, step) for step in _STEPS]
     sizes = [max(abs(slope), abs(expected), 0.1 * length, 1e-12) for slope in slopes]
     errors = [abs(slope - expected) / size for slope, size in zip(slopes, sizes, strict=True)]
     finite = [error for error in errors if math.isfinite(error)]
@@ -116,12 +122,12 @@ def _direction(example: Example, seed: int) -> Any:
         noise = torch.randint(0, 2, t.shape, generator=generator).to(t)
         return (2 * noise - 1) * _room(t)
 
-    return mapped(example.pred, direction)
+    return map_tensors(example.pred, direction)
 
 
-def _slope(subject: Subject, example: Example, way: Any, step: float) -> float:
+def _slope(tested: LossUnderTest, example: Example, way: Any, step: float) -> float:
     """Returns the central difference."""
-    ahead, behind = (subject.value(_moved(example, way, sign * step)) for sign in (1, -1))
+    ahead, behind = (tested.value(_moved(example, way, sign * step)) for sign in (1, -1))
     return float(ahead.detach().double() - behind.detach().double()) / (2 * step)
 
 
@@ -132,30 +138,32 @@ def _room(prediction: Tensor) -> Tensor:
 
 
 def _moved(example: Example, way: Any, step: float) -> Example:
-    moves = iter(leaves(way))
-    return replace(example.copy(), pred=mapped(example.pred, lambda t: t + step * next(moves)))
+    moves = iter(tensors_in(way))
+    return replace(example.copy(), pred=map_tensors(example.pred, lambda t: t + step * next(moves)))
 
 
-def inputs_untouched(subject: Subject) -> str:
+def inputs_untouched(tested: LossUnderTest) -> str:
     """Checks that predictions, targets and `requires_grad` are unchanged."""
-    example = subject.example
-    pred = mapped(example.pred, copied)
-    gt = mapped(example.gt, copied)
-    _call_and_compare(subject, pred, gt)
+    example = tested.example
+    pred = map_tensors(example.pred, copied)
+    gt = map_tensors(example.gt, copied)
+    _call_and_compare(tested, pred, gt)
     pred, inputs = required(example)
-    twins = mapped(pred, lambda t: t.clone() if t.requires_grad else t)  # no leaves: may be changed
-    value = _call_and_compare(subject, twins, gt)
+    twins = map_tensors(
+        pred, lambda t: t.clone() if t.requires_grad else t
+    )  # no leaves: may be changed
+    value = _call_and_compare(tested, twins, gt)
     gradients_of(value, inputs)
-    if any(t.grad is not None for t in leaves(gt)):
+    if any(t.grad is not None for t in tensors_in(gt)):
         raise FoundWrongError("a target was given a gradient")
     return "predictions and targets are as they were"
 
 
-def _call_and_compare(subject: Subject, pred: Any, gt: Any) -> Tensor:
+def _call_and_compare(tested: LossUnderTest, pred: Any, gt: Any) -> Tensor:
     """Returns the value; raises FoundWrongError if the call changed its arguments."""
     trees = {"prediction": pred, "target": gt}
     before = {name: _seen(tree) for name, tree in trees.items()}
-    value = scalar_of(subject.loss(pred, gt))
+    value = scalar_of(tested.loss(pred, gt))
     for name, tree in trees.items():
         versions, contents, flags, keys = before[name]
         now = _seen(tree)
@@ -170,7 +178,7 @@ def _call_and_compare(subject: Subject, pred: Any, gt: Any) -> Tensor:
 
 
 def _seen(tree: Any) -> tuple[list[int], list[Tensor], list[bool], list[Any]]:
-    tensors = leaves(tree)
+    tensors = tensors_in(tree)
     return (
         [t._version for t in tensors],
         [t.detach().clone().nan_to_num() for t in tensors],

@@ -16,54 +16,54 @@ from segloss.tools.check.inspections import (
     require_same,
     value_error,
 )
-from segloss.tools.check.loss_under_test import Outcome, Subject, ignore_index_of, parts_of
+from segloss.tools.check.loss_under_test import Outcome, LossUnderTest, ignore_index_of, parts_of
 from segloss.tools.check.numerics import SAME_LIMITS
 
 SHARD_LIMIT = 1e-5
 """The tolerance between the mean over shards and the loss of the batch."""
 
 
-def sample_order(subject: Subject) -> str:
+def sample_order(tested: LossUnderTest) -> str:
     """Checks that reordered samples keep the value, and their own gradients."""
-    example = subject.example
+    example = tested.example
     if example.samples < 2:
         raise DoesNotApplyError("the example has fewer than two samples")
-    expected = subject.differentiate(example)
+    expected = tested.differentiate(example)
     order = torch.arange(example.samples)
     text = ""
     for other in (order.flip(0), order.roll(1)):
-        outcome = subject.differentiate(example.of_samples(other))
+        outcome = tested.differentiate(example.of_samples(other))
         moved = [g if g is None else g[other.to(g.device)] for g in expected.gradients]
         right = Outcome(expected.value, moved)
         text = require_same("samples in another order", outcome, right, *SAME_LIMITS)
     return text
 
 
-def deterministic(subject: Subject) -> str:
+def deterministic(tested: LossUnderTest) -> str:
     """Checks that two calls are bit-equal, and deterministic algorithms exist."""
-    first, second = (subject.differentiate(subject.example) for _ in range(2))
+    first, second = (tested.differentiate(tested.example) for _ in range(2))
     if value_error(second.value, first.value) > 0 or gradient_error(second, first) > 0:
         raise FoundWrongError(
             f"two calls differ: {first.value.item():.9g} and {second.value.item():.9g}"
         )
     torch.use_deterministic_algorithms(True)  # `preserved` sets it back
-    subject.differentiate(subject.example)
+    tested.differentiate(tested.example)
     return "two calls are bit-equal; deterministic algorithms are there"
 
 
-def data_parallel(subject: Subject) -> str:
+def data_parallel(tested: LossUnderTest) -> str:
     """Checks that the shards' mean loss, weighted by samples, is the batch's loss."""
-    if _is_synchronised(subject.loss):
+    if _is_synchronised(tested.loss):
         return "yes: sync_statistics=True adds statistics up over ranks"
-    example = subject.example
+    example = tested.example
     if example.samples < 2:
         raise DoesNotApplyError("the example has fewer than two samples")
-    error = _shard_error(subject, example)
+    error = _shard_error(tested, example)
     if error > SHARD_LIMIT:
         raise FoundWrongError(f"no: the mean over shards is {error:.0e} off the loss of the batch")
-    ignored = _some_ignored(example, ignore_index_of(subject.loss))
+    ignored = _some_ignored(example, ignore_index_of(tested.loss))
     if ignored is not None:
-        error = _shard_error(subject, ignored)
+        error = _shard_error(tested, ignored)
         if error > SHARD_LIMIT:
             raise FoundWrongError(
                 f"no: exact, but where shards differ in ignored pixels ({error:.0e} off)"
@@ -80,21 +80,21 @@ def _is_synchronised(loss: object) -> bool:
     return bool(sums) and all(add.enabled for add in sums) and not foreign
 
 
-def _shard_error(subject: Subject, example: Example) -> float:
+def _shard_error(tested: LossUnderTest, example: Example) -> float:
     """Returns the larger error of two splits: in halves, and the first sample alone."""
     samples = example.samples
-    whole = subject.value(example).detach()
+    whole = tested.value(example).detach()
     errors = []
     for first in {samples // 2, 1} if samples % 2 == 0 else {1}:
         indices = torch.arange(samples)
         parts = (indices[:first], indices[first:])
-        values = [len(part) * _value(subject, example, part) for part in parts]
+        values = [len(part) * _value(tested, example, part) for part in parts]
         errors.append(value_error(sum(values, torch.zeros(())) / samples, whole))
     return max(errors)
 
 
-def _value(subject: Subject, example: Example, part: Tensor) -> Tensor:
-    return subject.value(example.of_samples(part)).detach().double().cpu()
+def _value(tested: LossUnderTest, example: Example, part: Tensor) -> Tensor:
+    return tested.value(example.of_samples(part)).detach().double().cpu()
 
 
 def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:

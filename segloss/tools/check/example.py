@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segloss.tools.check.nested_batches import copied, described, in_dtype, leaves, mapped
+from segloss.tools.check.nested_batches import copied, described, in_dtype, tensors_in, map_tensors
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Example:
     @classmethod
     def given(cls, pred: Any, gt: Any, pred_key: str, gt_key: str) -> Example:
         """Returns the caller's batch. Tensors that require grad must get it; without any, one."""
-        tensors = leaves(pred)
+        tensors = tensors_in(pred)
         asked = tuple(t.requires_grad for t in tensors)
         watched = asked if any(asked) else tuple(t.is_floating_point() for t in tensors)
         form = f"given; prediction {described(pred)}, target {described(gt)}"
         return cls(
-            mapped(pred, copied),
-            mapped(gt, copied),
+            map_tensors(pred, copied),
+            map_tensors(gt, copied),
             form,
             watched,
             any(asked) or len(tensors) == 1,
@@ -57,13 +57,13 @@ class Example:
     @property
     def samples(self) -> int:
         """The number of samples; 0 where tensors do not agree on it."""
-        sizes = {t.shape[0] for t in leaves(self.pred) if t.ndim > 0}
+        sizes = {t.shape[0] for t in tensors_in(self.pred) if t.ndim > 0}
         return sizes.pop() if len(sizes) == 1 else 0
 
     @property
     def device(self) -> torch.device:
         """The device of the predictions."""
-        return leaves(self.pred)[0].device
+        return tensors_in(self.pred)[0].device
 
     def large(self) -> Example:
         """Returns an example of this form with many pixels, or the caller's own example."""
@@ -71,7 +71,7 @@ class Example:
 
     def copy(self) -> Example:
         """Returns the same with tensors of its own."""
-        return replace(self, pred=mapped(self.pred, copied), gt=mapped(self.gt, copied))
+        return replace(self, pred=map_tensors(self.pred, copied), gt=map_tensors(self.gt, copied))
 
     def to(self, dtype: torch.dtype) -> Example:
         """Returns all floating-point tensors in another dtype."""
@@ -85,17 +85,17 @@ class Example:
         def take(t: Tensor) -> Tensor:
             return t[index.to(t.device)] if t.ndim > 0 and t.shape[0] == samples else t
 
-        return replace(self, pred=mapped(self.pred, take), gt=mapped(self.gt, take))
+        return replace(self, pred=map_tensors(self.pred, take), gt=map_tensors(self.gt, take))
 
     def with_pred(self, change: Callable[[Tensor], Tensor]) -> Example:
         """Changes floating-point predictions."""
         return replace(
-            self, pred=mapped(self.pred, lambda t: change(t) if t.is_floating_point() else t)
+            self, pred=map_tensors(self.pred, lambda t: change(t) if t.is_floating_point() else t)
         )
 
     def with_gt(self, change: Callable[[Tensor], Tensor]) -> Example:
         """Changes all but the predictions."""
-        return replace(self, gt=mapped(self.gt, change))
+        return replace(self, gt=map_tensors(self.gt, change))
 
     @property
     def prediction(self) -> Tensor | None:
@@ -168,9 +168,9 @@ def _main(tree: Any, key: str) -> Tensor | None:
     if isinstance(tree, Mapping) and isinstance(tree.get(key), Tensor):
         main: Tensor = tree[key]
         return main
-    tensors = leaves(tree)
+    tensors = tensors_in(tree)
     return tensors[0] if len(tensors) == 1 else None
 
 
 def _replaced(tree: Any, old: Tensor | None, new: Tensor) -> Any:
-    return mapped(tree, lambda t: new if t is old else t)
+    return map_tensors(tree, lambda t: new if t is old else t)

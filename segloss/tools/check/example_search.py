@@ -27,7 +27,7 @@ from segloss.tools.check.frame_field_example import (
     takes_masks_as_probabilities,
     with_fields,
 )
-from segloss.tools.check.loss_under_test import Subject, first_line, parts_of
+from segloss.tools.check.loss_under_test import LossUnderTest, first_line, parts_of
 from segloss.tools.check.nested_batches import described
 
 SPATIAL = (24, 20)
@@ -134,7 +134,7 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
     for form in candidates:
         example = form.example(spatial, loss)
         try:
-            outcome = Subject(loss, example).fresh().differentiate(example)
+            outcome = LossUnderTest(loss, example).fresh().differentiate(example)
         except Exception as error:  # any error means that the loss does not take this form
             errors.setdefault(first_line(error), []).append(str(form))
             continue

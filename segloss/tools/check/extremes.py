@@ -11,8 +11,8 @@ from torch import Tensor
 
 from segloss.tools.check.example import Example, is_probability
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError, value_error
-from segloss.tools.check.loss_under_test import Outcome, Subject, ignore_index_of
-from segloss.tools.check.nested_batches import leaves
+from segloss.tools.check.loss_under_test import Outcome, LossUnderTest, ignore_index_of
+from segloss.tools.check.nested_batches import tensors_in
 
 LOGITS = (1e4, 1e30)
 """Magnitudes of extreme logits; float16 ends at 65504 and sees the first alone."""
@@ -24,48 +24,48 @@ MARGINS = (20.0, 1e4)
 """Logits of predictions that are right."""
 
 
-def finite_in_float32(subject: Subject) -> str:
+def finite_in_float32(tested: LossUnderTest) -> str:
     """Finite at extreme predictions in float32."""
-    return _finite(subject, torch.float32)
+    return _finite(tested, torch.float32)
 
 
-def finite_in_bfloat16(subject: Subject) -> str:
+def finite_in_bfloat16(tested: LossUnderTest) -> str:
     """Finite in bfloat16, extreme predictions included."""
-    return _finite(subject, torch.bfloat16)
+    return _finite(tested, torch.bfloat16)
 
 
-def finite_in_float16(subject: Subject) -> str:
+def finite_in_float16(tested: LossUnderTest) -> str:
     """Finite in float16, on many pixels and at extreme predictions."""
-    return _finite(subject, torch.float16)
+    return _finite(tested, torch.float16)
 
 
-def perfect_prediction(subject: Subject) -> str:
+def perfect_prediction(tested: LossUnderTest) -> str:
     """Finite where the prediction is the target, surely and very surely."""
-    return _finite_at(subject, _perfect(subject.example, "a perfect prediction"))
+    return _finite_at(tested, _perfect(tested.example, "a perfect prediction"))
 
 
-def empty_target(subject: Subject) -> str:
+def empty_target(tested: LossUnderTest) -> str:
     """Finite where there is no foreground, for any and for a perfect prediction."""
-    return _finite_at(subject, _filled(subject.example, empty=True))
+    return _finite_at(tested, _filled(tested.example, empty=True))
 
 
-def full_target(subject: Subject) -> str:
+def full_target(tested: LossUnderTest) -> str:
     """Finite where there is nothing but foreground, or nothing but the last class."""
-    return _finite_at(subject, _filled(subject.example, empty=False))
+    return _finite_at(tested, _filled(tested.example, empty=False))
 
 
-def all_ignored(subject: Subject) -> str:
+def all_ignored(tested: LossUnderTest) -> str:
     """Finite where no pixel is left."""
-    value = ignore_index_of(subject.loss)
+    value = ignore_index_of(tested.loss)
     if value is None:
         raise DoesNotApplyError("the loss has no ignore_index")
-    target = subject.example.target
+    target = tested.example.target
     if target is None:
         raise DoesNotApplyError("no target is known to be a mask or a label map")
     if not can_hold(target, value):
         raise DoesNotApplyError(f"targets of {target.dtype} can't hold ignore_index={value}")
-    ignored = subject.example.with_target(torch.full_like(target, value))
-    return _finite_at(subject, iter([(f"all pixels {value}", ignored)]))
+    ignored = tested.example.with_target(torch.full_like(target, value))
+    return _finite_at(tested, iter([(f"all pixels {value}", ignored)]))
 
 
 def can_hold(target: Tensor, value: int) -> bool:
@@ -76,38 +76,38 @@ def can_hold(target: Tensor, value: int) -> bool:
     return limits(target.dtype).min <= value <= limits(target.dtype).max
 
 
-def _finite(subject: Subject, dtype: torch.dtype) -> str:
-    cast = _cast(subject, dtype)
+def _finite(tested: LossUnderTest, dtype: torch.dtype) -> str:
+    cast = _cast(tested, dtype)
     if dtype == torch.float32:
-        return _finite_at(subject, _extremes(cast(subject.example)))
-    points = [("plain predictions", cast(subject.example))]
+        return _finite_at(tested, _extremes(cast(tested.example)))
+    points = [("plain predictions", cast(tested.example))]
     if dtype == torch.float16:
-        points.append(("many pixels", cast(subject.example.large())))
-    found = _finite_at(subject, itertools.chain(points, _extremes(cast(subject.example))))
-    return f"{found}; error of the value {_half_error(subject, points):.0e}"
+        points.append(("many pixels", cast(tested.example.large())))
+    found = _finite_at(tested, itertools.chain(points, _extremes(cast(tested.example))))
+    return f"{found}; error of the value {_half_error(tested, points):.0e}"
 
 
-def _cast(subject: Subject, dtype: torch.dtype) -> Callable[[Example], Example]:
+def _cast(tested: LossUnderTest, dtype: torch.dtype) -> Callable[[Example], Example]:
     """Brings predictions to a dtype, and the rest too where the loss wants that."""
 
     def predictions(example: Example) -> Example:
         return example.with_pred(lambda t: t.to(dtype))
 
     try:
-        subject.differentiate(predictions(subject.example))
+        tested.differentiate(predictions(tested.example))
     except Exception:
         return lambda example: example.to(dtype)
     return predictions
 
 
-def _half_error(subject: Subject, points: list[tuple[str, Example]]) -> float:
+def _half_error(tested: LossUnderTest, points: list[tuple[str, Example]]) -> float:
     """Returns the largest error of values; raises FoundWrongError if it is above the limit."""
     largest = 0.0
     for text, example in points:
-        value = subject.differentiate(example).value
+        value = tested.differentiate(example).value
         if not value.isfinite():
             continue  # not representable, or it would have failed before
-        right = subject.differentiate(example.to(torch.float32)).value
+        right = tested.differentiate(example.to(torch.float32)).value
         error = value_error(value, right)
         largest = max(largest, error)
         if error > HALF_LIMIT:
@@ -119,7 +119,7 @@ def _half_error(subject: Subject, points: list[tuple[str, Example]]) -> float:
 
 def _extremes(example: Example) -> Iterator[tuple[str, Example]]:
     """Returns the batch as it is, and with extreme predictions in their dtypes."""
-    floating = [t for t in leaves(example.pred) if t.is_floating_point()]
+    floating = [t for t in tensors_in(example.pred) if t.is_floating_point()]
     if all(t.dtype == torch.float32 for t in floating):
         yield "plain predictions", example
     if all(map(is_probability, floating)):
@@ -168,15 +168,15 @@ def _filled(example: Example, *, empty: bool) -> Iterator[tuple[str, Example]]:
     yield from _perfect(filled, f"{text} and a perfect prediction")
 
 
-def _finite_at(subject: Subject, points: Iterable[tuple[str, Example]]) -> str:
+def _finite_at(tested: LossUnderTest, points: Iterable[tuple[str, Example]]) -> str:
     """Raises FoundWrongError at the points where value or gradient is not finite."""
     wrong, seen, beyond = [], 0, []
     for text, example in points:
         seen += 1
-        outcome = subject.differentiate(example)
+        outcome = tested.differentiate(example)
         if outcome.is_finite:
             continue
-        if _is_beyond(subject, example, outcome):
+        if _is_beyond(tested, example, outcome):
             beyond.append(text)
         else:
             wrong.append(f"{_wrong_of(outcome)} at {text}")
@@ -191,10 +191,10 @@ def _finite_at(subject: Subject, points: Iterable[tuple[str, Example]]) -> str:
     )
 
 
-def _is_beyond(subject: Subject, example: Example, outcome: Outcome) -> bool:
+def _is_beyond(tested: LossUnderTest, example: Example, outcome: Outcome) -> bool:
     """Returns whether the right value or gradient is a number that the dtype can't hold."""
     try:
-        right = subject.differentiate(example.to(torch.float64))
+        right = tested.differentiate(example.to(torch.float64))
     except Exception:
         return False  # the loss does not take float64, so this is unknown
     if not right.is_finite or right.value.dtype != torch.float64:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.tools.check.loss_under_test import Outcome, Subject, first_line, preserved
+from segloss.tools.check.loss_under_test import Outcome, LossUnderTest, first_line, preserved
 from segloss.tools.check.report import FAIL, NOT_APPLICABLE, PASS, Check
 
 
@@ -31,15 +31,15 @@ class Inspection(NamedTuple):
     """
 
     name: str
-    inspect: Callable[[Subject], str]
+    inspect: Callable[[LossUnderTest], str]
     remedy: str
     advisory: bool = False
 
-    def check(self, subject: Subject) -> Check:
+    def check(self, tested: LossUnderTest) -> Check:
         """Makes the check; nothing that the loss raises comes through."""
         try:
-            with preserved(subject.loss):
-                found = self.inspect(subject.fresh())
+            with preserved(tested.loss):
+                found = self.inspect(tested.fresh())
         except FoundWrongError as wrong:
             return Check(self.name, FAIL, str(wrong), self.remedy, self.advisory)
         except DoesNotApplyError as reason:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from segloss.foundation.distributed import local_statistics
 from segloss.tools.check.example import Example
-from segloss.tools.check.nested_batches import copied, mapped
+from segloss.tools.check.nested_batches import copied, map_tensors
 
 
 class NotScalarError(TypeError):
@@ -41,19 +41,19 @@ class Outcome(NamedTuple):
         return torch.cat(present) if present else torch.zeros(0, dtype=torch.float64)
 
 
-class Subject(NamedTuple):
+class LossUnderTest(NamedTuple):
     """A loss and the example that it is tried on."""
 
     loss: Callable[..., Any]
     example: Example
 
-    def fresh(self) -> Subject:
+    def fresh(self) -> LossUnderTest:
         """Returns the same with copies of both, so that one check leaves nothing to the next."""
         example = self.example.copy()
         try:
-            return Subject(copy.deepcopy(self.loss), example)
+            return LossUnderTest(copy.deepcopy(self.loss), example)
         except Exception:  # `preserved` restores a loss that can't be copied
-            return Subject(self.loss, example)
+            return LossUnderTest(self.loss, example)
 
     def value(self, example: Example) -> Tensor:
         """Returns the loss of a batch, as the loss returns it."""
@@ -62,7 +62,7 @@ class Subject(NamedTuple):
     def differentiate(self, example: Example) -> Outcome:
         """Returns the value and its gradients by the predictions that are watched."""
         pred, inputs = required(example)
-        value = scalar_of(self.loss(pred, mapped(example.gt, copied)))
+        value = scalar_of(self.loss(pred, map_tensors(example.gt, copied)))
         return Outcome(value.detach(), gradients_of(value, inputs))
 
 
@@ -77,7 +77,7 @@ def required(example: Example) -> tuple[Any, list[Tensor]]:
             inputs.append(twin.requires_grad_())
         return twin
 
-    return mapped(example.pred, leaf), inputs
+    return map_tensors(example.pred, leaf), inputs
 
 
 def gradients_of(value: Tensor, inputs: list[Tensor]) -> list[Tensor | None]:

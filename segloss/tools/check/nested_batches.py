@@ -1,4 +1,4 @@
-"""Batches as trees of tensors: mappings, lists and tuples, or one tensor."""
+"""Nested batches: mappings, lists and tuples of tensors, or a single tensor."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import torch
 from torch import Tensor
 
 
-def mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Returns the tree with every tensor replaced by `change(tensor)`; mappings become dicts."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    if isinstance(tree, Mapping):
-        return {key: mapped(value, change) for key, value in tree.items()}
-    if type(tree) in (list, tuple):
-        return type(tree)(mapped(value, change) for value in tree)
-    return tree
+def map_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Returns the batch with every tensor replaced by `change(tensor)`; mappings become dicts."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return {key: map_tensors(value, change) for key, value in batch.items()}
+    if type(batch) in (list, tuple):
+        return type(batch)(map_tensors(value, change) for value in batch)
+    return batch
 
 
-def leaves(tree: Any) -> list[Tensor]:
-    """Returns the tensors of a tree, in its order."""
+def tensors_in(batch: Any) -> list[Tensor]:
+    """Returns the tensors of a batch, in their order."""
     found: list[Tensor] = []
-    mapped(tree, found.append)
+    map_tensors(batch, found.append)
     return found
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """Returns a copy of the same strides, without a history."""
+    """Returns a copy with the same strides, without a history."""
     if 0 in tensor.stride():
         return tensor.detach().clone()
-    twin = torch.empty_strided(
+    copy = torch.empty_strided(
         tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
     )
-    return twin.copy_(tensor.detach())
+    return copy.copy_(tensor.detach())
 
 
-def in_dtype(tree: Any, dtype: torch.dtype) -> Any:
-    """Returns the tree with its floating-point tensors in another dtype."""
-    return mapped(tree, lambda t: t.to(dtype) if t.is_floating_point() else t)
+def in_dtype(batch: Any, dtype: torch.dtype) -> Any:
+    """Returns the batch with its floating-point tensors in another dtype."""
+    return map_tensors(batch, lambda t: t.to(dtype) if t.is_floating_point() else t)
 
 
-def described(tree: Any) -> str:
-    """Shapes and dtypes in words."""
-    if isinstance(tree, Tensor):
-        return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
-    if isinstance(tree, Mapping):
-        return "{" + ", ".join(f"{key!r}: {described(value)}" for key, value in tree.items()) + "}"
-    if isinstance(tree, (list, tuple)):
-        return "[" + ", ".join(map(described, tree)) + "]"
-    return type(tree).__name__
+def described(batch: Any) -> str:
+    """Returns the dtypes and shapes in words."""
+    if isinstance(batch, Tensor):
+        return f"{str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{key!r}: {described(value)}" for key, value in batch.items()) + "}"
+    if isinstance(batch, (list, tuple)):
+        return "[" + ", ".join(map(described, batch)) + "]"
+    return type(batch).__name__

@@ -19,13 +19,13 @@ from segloss.tools.check.inspections import (
 )
 from segloss.tools.check.loss_under_test import (
     Outcome,
-    Subject,
+    LossUnderTest,
     first_line,
     gradients_of,
     required,
     scalar_of,
 )
-from segloss.tools.check.nested_batches import copied, mapped
+from segloss.tools.check.nested_batches import copied, map_tensors
 
 FLOAT32_LIMITS = (1e-5, 1e-4)
 """Errors of value and gradient that float32 may have against float64."""
@@ -35,12 +35,12 @@ AUTOCAST_LIMIT = 1e-2
 """Error of the value that autocast to bfloat16, which has 3 digits, may make."""
 
 
-def precision(subject: Subject) -> str:
+def precision(tested: LossUnderTest) -> str:
     """Value and gradient in float32 are those in float64, on many pixels."""
-    example = subject.example.large().to(torch.float32)
-    outcome = subject.differentiate(example)
+    example = tested.example.large().to(torch.float32)
+    outcome = tested.differentiate(example)
     try:
-        expected = subject.differentiate(example.to(torch.float64))
+        expected = tested.differentiate(example.to(torch.float64))
     except Exception as error:
         raise DoesNotApplyError(f"float64 is not taken: {first_line(error)}") from error
     if expected.value.dtype != torch.float64:
@@ -50,13 +50,13 @@ def precision(subject: Subject) -> str:
     return require_same("float32 against float64", outcome, expected, *FLOAT32_LIMITS)
 
 
-def memory_layout(subject: Subject) -> str:
+def memory_layout(tested: LossUnderTest) -> str:
     """Strides of predictions and targets change nothing."""
-    expected = subject.differentiate(subject.example)
+    expected = tested.differentiate(tested.example)
     wrong = []
-    for text, example in _layouts(subject.example):
+    for text, example in _layouts(tested.example):
         try:
-            require_same(text, subject.differentiate(example), expected, *SAME_LIMITS)
+            require_same(text, tested.differentiate(example), expected, *SAME_LIMITS)
         except FoundWrongError as error:
             wrong.append(str(error))
         except RuntimeError as error:
@@ -87,20 +87,20 @@ def _strided(tensor: Tensor) -> Tensor:
     return wide[..., :-1]
 
 
-def autocast(subject: Subject) -> str:
+def autocast(tested: LossUnderTest) -> str:
     """Checks that autocast to bfloat16 keeps float32's value, for both kinds of predictions."""
-    example = subject.example.to(torch.float32)
+    example = tested.example.to(torch.float32)
     rounded = example.with_pred(lambda t: t.bfloat16())
     device = example.device.type
-    expected = subject.differentiate(example)
+    expected = tested.differentiate(example)
     with torch.autocast(device, dtype=torch.bfloat16):
-        outcome = subject.differentiate(example)
+        outcome = tested.differentiate(example)
     if outcome.value.dtype != torch.float32:
         raise FoundWrongError(f"float32 predictions give a loss of {outcome.value.dtype}")
     text = _require_close(outcome, expected, "float32 predictions")
-    expected = subject.differentiate(rounded.with_pred(lambda t: t.float()))
+    expected = tested.differentiate(rounded.with_pred(lambda t: t.float()))
     with torch.autocast(device, dtype=torch.bfloat16):
-        outcome = subject.differentiate(rounded)
+        outcome = tested.differentiate(rounded)
     text = f"{text}; {_require_close(outcome, expected, 'bfloat16 predictions')}"
     if outcome.value.dtype != torch.float32:
         text += f", a loss of {outcome.value.dtype}"
@@ -117,13 +117,13 @@ def _require_close(outcome: Outcome, expected: Outcome, what: str) -> str:
     return text
 
 
-def compiled(subject: Subject) -> str:
+def compiled(tested: LossUnderTest) -> str:
     """Checks that torch.compile takes it in one graph, and keeps value and gradient."""
     supported = getattr(torch._dynamo, "is_dynamo_supported", lambda: True)
     if not supported():
         raise DoesNotApplyError("torch.compile does not run here")
-    loss = subject.loss
-    expected = subject.differentiate(subject.example)
+    loss = tested.loss
+    expected = tested.differentiate(tested.example)
 
     def call(pred: Any, gt: Any) -> Any:
         return loss(pred, gt)
@@ -131,11 +131,11 @@ def compiled(subject: Subject) -> str:
     # A code object of its own: earlier compilations of this one count against a limit.
     own = FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
     graph = torch.compile(own, fullgraph=True, backend="aot_eager", dynamic=False)
-    pred, inputs = required(subject.example)
+    pred, inputs = required(tested.example)
     level = logging.getLogger("torch._dynamo").level
     logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)
     try:
-        value = scalar_of(graph(pred, mapped(subject.example.gt, copied)))
+        value = scalar_of(graph(pred, map_tensors(tested.example.gt, copied)))
         outcome = Outcome(value.detach(), gradients_of(value, inputs))
     finally:
         logging.getLogger("torch._dynamo").setLevel(level)

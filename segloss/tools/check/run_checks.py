@@ -17,8 +17,8 @@ from segloss.tools.check.example_search import (
     with_maps,
 )
 from segloss.tools.check.inspections import Inspection
-from segloss.tools.check.loss_under_test import NotScalarError, Subject, first_line, preserved
-from segloss.tools.check.nested_batches import leaves
+from segloss.tools.check.loss_under_test import NotScalarError, LossUnderTest, first_line, preserved
+from segloss.tools.check.nested_batches import tensors_in
 from segloss.tools.check.report import FAIL, NOT_APPLICABLE, Check, LossReport
 
 INSPECTIONS = (
@@ -182,7 +182,7 @@ def check_loss(
                 found = find_example(loss, n_classes, spatial)
         except NoExampleError as error:
             return LossReport(name, "none", [_no_example(str(error))])
-    return LossReport(name, found.form, _made(Subject(loss, found), chosen))
+    return LossReport(name, found.form, _made(LossUnderTest(loss, found), chosen))
 
 
 def assert_loss(
@@ -210,25 +210,25 @@ def assert_loss(
     return report
 
 
-def _made(subject: Subject, chosen: Sequence[Inspection]) -> list[Check]:
+def _made(tested: LossUnderTest, chosen: Sequence[Inspection]) -> list[Check]:
     """Returns the checks; without a scalar there is nothing to check but that."""
-    error = _scalar_error(subject)
+    error = _scalar_error(tested)
     checks = []
     for inspection in chosen:
         if error and inspection.name != "scalar":
             checks.append(Check(inspection.name, NOT_APPLICABLE, "there is no scalar"))
         else:
-            checks.append(inspection.check(subject))
+            checks.append(inspection.check(tested))
     if error and not any(check.name == "scalar" for check in checks):
         checks.insert(0, Check("scalar", FAIL, error, INSPECTIONS[0].remedy))
     return checks
 
 
-def _scalar_error(subject: Subject) -> str:
+def _scalar_error(tested: LossUnderTest) -> str:
     """Returns why the loss gives no scalar; empty if it does."""
     try:
-        with preserved(subject.loss):
-            fresh = subject.fresh()
+        with preserved(tested.loss):
+            fresh = tested.fresh()
             fresh.value(fresh.example)
     except NotScalarError as error:
         return str(error)
@@ -279,7 +279,7 @@ def _given(loss: Any, example: Any) -> Example:
             f"{type(example).__name__}."
         )
     for name, part in zip(("prediction", "target"), example, strict=True):
-        if not leaves(part):
+        if not tensors_in(part):
             kind = "mapping without tensors" if isinstance(part, Mapping) else type(part).__name__
             raise TypeError(f"The example's {name} must be a tensor or a mapping of them: {kind}.")
     return Example.given(*example, *keys_of(loss))

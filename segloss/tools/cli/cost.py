@@ -12,7 +12,7 @@ from torch import Tensor
 from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.check.example_search import NoExampleError, channels_of, find_form, forms
 from segloss.tools.check.loss_under_test import first_line, preserved
-from segloss.tools.check.nested_batches import leaves, mapped
+from segloss.tools.check.nested_batches import tensors_in, map_tensors
 from segloss.tools.cli.configs import Component
 
 _SEARCHED = 24
@@ -50,7 +50,7 @@ def cost_of(component: Component, shape: Sequence[int]) -> Cost:
         return Cost(None, f"not measured: {error}")
     with preserved(component.loss):
         inputs: list[Tensor] = []
-        pred = mapped(pred, lambda tensor: _leaf(tensor, inputs))
+        pred = map_tensors(pred, lambda tensor: _leaf(tensor, inputs))
         return Cost(_median(lambda: component.loss(pred, gt)[0], inputs), batch)
 
 
@@ -61,12 +61,14 @@ def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
     except NoExampleError as error:
         return Cost(None, f"not measured: {error}")
     inputs: list[Tensor] = []
-    pred = mapped(pred, lambda tensor: _leaf(tensor, inputs))
+    pred = map_tensors(pred, lambda tensor: _leaf(tensor, inputs))
 
     def added() -> Tensor:
         processed, _ = multi_loss._pre_processed(pred, gt)
         new = [value for key, value in dict(processed).items() if key not in pred]
-        return torch.stack([t.sum() for t in leaves(new)] or [torch.zeros((), requires_grad=True)])
+        return torch.stack(
+            [t.sum() for t in tensors_in(new)] or [torch.zeros((), requires_grad=True)]
+        )
 
     return Cost(_median(lambda: added().sum(), inputs), batch)
 
