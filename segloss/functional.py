@@ -328,6 +328,8 @@ def _group(make: Callable[..., MixtureGroup], **parameters: Any) -> MixtureGroup
         hash(tuple(parameters.values()))
     except TypeError:  # there are lists or mappings among them
         return make(**parameters)
+    if any(isinstance(value, Tensor) for value in parameters.values()):  # its hash is its identity
+        return make(**parameters)
     return _cached_group(make, **parameters)
 
 

@@ -230,3 +230,13 @@ def test_wrong_reductions_and_options_are_refused() -> None:
         S.dice_loss(logits, target, region_clases=[1])
     with pytest.raises(ValueError, match="One of bce_coef, dice_coef"):
         S.seg_loss(logits, target, bce_coef=0, dice_coef=0)
+
+
+def test_a_weight_tensor_that_changes_in_place_is_seen() -> None:
+    logits, labels = torch.randn(2, 3, 5), torch.randint(0, 3, (2, 5))
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    before = S.dice_loss(logits, labels, n_classes=3, region_class_weights=weights)
+    weights[0] = 9.0
+    after = S.dice_loss(logits, labels, n_classes=3, region_class_weights=weights)
+    expected = S.dice_loss(logits, labels, n_classes=3, region_class_weights=[9.0, 2.0, 3.0])
+    assert after == expected != before

@@ -372,7 +372,7 @@ class RegionTerm(Term):
         if not (self.reduction.pooled == "sample" and self.region_classes is None):
             rows = [row for each in (COUNTS, *self.sums) for row in each.rows]
             confusion = confusion.only([row.key for row in rows])
-        if self.soft_labels == "metric":
+        if SEMIMETRIC in self.sums:
             confusion = confusion.semimetric()
         return self.reduction.pool(confusion)
 

@@ -26,6 +26,7 @@ from segloss.terms import (
 from segloss.terms.base import parameters_of
 from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky
 from tests.support import by_the_book
+from tests.support.kernels import BACKENDS
 from tests.terms.test_every_term import Case, alone, value_and_gradient, value_of
 
 
@@ -44,15 +45,25 @@ def test_metric_losses_are_of_absolute_differences(name: str, book, kind: str) -
     assert value_of(loss, case.logits, case).item() == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
-def test_for_hard_targets_metric_losses_are_the_plain_ones(kind: str) -> None:
+REGION_TERMS = [name for name, term in TERMS.items() if "soft_labels" in parameters_of(term)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["binary", "multilabel", "multiclass", "two classes"])
+@pytest.mark.parametrize("name", REGION_TERMS)
+def test_for_hard_targets_metric_losses_are_the_plain_ones(
+    name: str, kind: str, dtype: torch.dtype, backend: str
+) -> None:
     case = Case(kind)
-    for target in (case.target, case.target.float() if kind == "multilabel" else case.target):
-        case.target = target
-        for name in ("dice", "jaccard", "tversky", "mcc", "generalized_dice"):
+    case.logits = case.logits.to(dtype)
+    targets = [case.target] if case.exclusive else [case.target, case.target.long()]
+    for case.target in targets:
+        with use_backend(backend):
             plain = value_and_gradient(alone(name, **case.options), case)
             metric = value_and_gradient(alone(name, **case.options, soft_labels="metric"), case)
-            torch.testing.assert_close(metric, plain, rtol=1e-12, atol=1e-14)
+        tolerance = {"rtol": 1e-12, "atol": 1e-14} if dtype == torch.float64 else {}
+        torch.testing.assert_close(metric, plain, **tolerance)
 
 
 def test_the_best_prediction_of_a_soft_target_is_the_target() -> None:
