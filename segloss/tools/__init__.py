@@ -1,1 +1,4 @@
-"""Tools around losses: checks, suggestions, plots, and the command line. Nothing imports them."""
+"""Tools around losses: checks, suggestions, plots, and the command line.
+
+No other part of the package imports them.
+"""

@@ -1,4 +1,4 @@
-"""Checks of losses: tries any loss on a batch, and reports what it can be trusted with."""
+"""Checks of losses: try any loss on a batch, and report the faults found."""
 
 from segloss.tools.check.report import Check, LossReport
 from segloss.tools.check.run_checks import assert_loss, check_loss

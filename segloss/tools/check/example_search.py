@@ -1,8 +1,8 @@
-"""Finding an example that a loss takes, where none is given.
+"""The search for an example that a loss takes, if the caller gives none.
 
 A loss does not say which batches it takes, so forms are tried in a fixed order. The first with a
 finite value and a gradient other than 0 is used. No two sizes of an example are equal, so that
-tensors that do not belong together fail rather than being broadcast.
+tensors that do not belong together fail instead of being broadcast.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TARGETS = (
     "integer masks",
     "float label map with a channel axis",
 )
-"""Targets in the order in which they are tried for several channels; for one, masks come first."""
+"""Targets in the order of the trials for several channels; for one channel, masks come first."""
 
 _SAMPLES = 4
 _LARGE_SAMPLES = 2
@@ -49,7 +49,7 @@ LARGE_PIXELS = 2**18
 
 
 class NoExampleError(ValueError):
-    """The loss takes no form of example."""
+    """The loss takes none of the forms that were tried."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Form:
     """The kind of batch that a loss takes.
 
     Attributes:
-        channels: The predictions' channels.
-        from_logits: Whether predictions are logits, and not probabilities.
+        channels: The number of channels of the predictions.
+        from_logits: True if predictions are logits, False if they are probabilities.
         target: One of `TARGETS`.
-        batched: Whether predictions and targets are in mappings.
-        exclusive: Whether probabilities add up to 1 over the channels.
+        batched: True if predictions and targets are in mappings.
+        exclusive: True if probabilities add up to 1 over the channels.
     """
 
     channels: int
@@ -77,7 +77,7 @@ class Form:
         return f"{kind} of {self.channels} channel(s){sums}, {self.target}{container}"
 
     def example(self, spatial: Sequence[int], loss: Any, samples: int = _SAMPLES) -> Example:
-        """Returns a batch of this form: each sample has another share of foreground."""
+        """Returns a batch of this form; each sample has a different share of foreground."""
         generator = torch.Generator().manual_seed(0)
         shape = (samples, self.channels, *spatial)
         logits = torch.randn(shape, generator=generator)
@@ -89,7 +89,9 @@ class Form:
         pred = self._prediction(logits).to(device)
         target = self.target_of(labels).to(device)
         example = Example(
-            pred, target, f"made: {self}; prediction {described(pred)}, target {described(target)}"
+            pred,
+            target,
+            f"generated: {self}; prediction {described(pred)}, target {described(target)}",
         )
         example = replace(example, watched=(True,))
         return _in_mappings(example, loss) if self.batched else example
@@ -120,7 +122,8 @@ def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Ex
         NoExampleError: It takes none; the message has the errors.
     """
     form = find_form(loss, forms(loss, channels_of(loss, n_classes)), spatial)
-    return replace(form.example(spatial, loss), spread=_Spread(form, tuple(spatial), loss))
+    make_large = _LargeExample(form, tuple(spatial), loss)
+    return replace(form.example(spatial, loss), make_large=make_large)
 
 
 def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> Form:
@@ -130,7 +133,7 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
         NoExampleError: It takes none; the message has the errors.
     """
     errors: dict[str, list[str]] = {}
-    second_best: Form | None = None
+    zero_gradient: Form | None = None
     for form in candidates:
         example = form.example(spatial, loss)
         try:
@@ -140,21 +143,21 @@ def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> 
             continue
         if outcome.is_finite and bool(outcome.flat().any()):
             return form
-        second_best = form if second_best is None else second_best
-    if second_best is not None:
-        return second_best
+        zero_gradient = form if zero_gradient is None else zero_gradient
+    if zero_gradient is not None:
+        return zero_gradient
     raise NoExampleError(
         "; ".join(f"{error} ({_several(tried)})" for error, tried in errors.items())
     )
 
 
 def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
-    """Yields the kinds of batches to try: over containers, channels, predictions, targets."""
+    """Yields the forms to try, by container, channels, kind of prediction and kind of target."""
     batched = (True, False) if isinstance(loss, (Loss, MultiLoss)) else (False, True)
     kinds = ((True, False), (False, True), (False, False))
     if takes_masks_as_probabilities(loss):
         kinds = kinds[::-1]
-    # A mask, the one channel that is selected of several, would pass for a label map too.
+    # If a loss selects one of several channels, a mask would pass as a label map too.
     several = (TARGETS[2], *TARGETS) if _selects_label_map(loss) else TARGETS
     for in_mappings, channels in itertools.product(batched, channel_counts):
         targets = several if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
@@ -170,9 +173,9 @@ def channels_of(loss: Any, n_classes: int | None) -> list[int]:
         modes = {getattr(part, "mode", None) for part in parts}
         if modes & {"multiclass", "multilabel"}:
             return [3]
-        known = {getattr(part, "n_classes", None) for part in parts} - {None}
-        known |= {len(part.weight) for part in parts if _has_class_weights(part)}
-        n_classes = known.pop() if len(known) == 1 else None
+        counts = {getattr(part, "n_classes", None) for part in parts} - {None}
+        counts |= {len(part.weight) for part in parts if _has_class_weights(part)}
+        n_classes = counts.pop() if len(counts) == 1 else None
     if not isinstance(n_classes, int):
         return [1, 3]
     if needs_fields(loss):
@@ -181,19 +184,19 @@ def channels_of(loss: Any, n_classes: int | None) -> list[int]:
 
 
 def _selects_label_map(loss: Any) -> bool:
-    """Returns whether one channel of the target is selected, and its axis dropped."""
+    """Returns whether the loss selects one channel of the target and drops the channel axis."""
     selectors = [getattr(part, "gt_channels", None) for part in parts_of(loss)]
     return any(isinstance(getattr(selector, "index", None), int) for selector in selectors)
 
 
 def _has_class_weights(part: Any) -> bool:
-    """Returns whether it is a PyTorch loss that was given class weights."""
+    """Returns whether a part is a PyTorch loss with class weights."""
     return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """Makes an example with many pixels."""
+class _LargeExample:
+    """A function that returns an example with many pixels."""
 
     form: Form
     spatial: tuple[int, ...]
@@ -205,12 +208,12 @@ class _Spread:
         spatial = [length * factor for length in self.spatial]
         return self.form.example(spatial, self.loss, _LARGE_SAMPLES)
 
-    def __deepcopy__(self, memo: Any) -> _Spread:
+    def __deepcopy__(self, memo: Any) -> _LargeExample:
         return self
 
 
 def _in_mappings(example: Example, loss: Any) -> Example:
-    """Returns the example under the keys that the loss names, with the maps that it asks for."""
+    """Returns the example under the keys that the loss names, with the maps that it needs."""
     pred_key, gt_key = keys_of(loss)
     gt = {gt_key: example.gt}
     for name in map_keys(loss):
@@ -222,7 +225,7 @@ def _in_mappings(example: Example, loss: Any) -> Example:
 
 
 def keys_of(loss: Any) -> tuple[str, str]:
-    """Returns the keys of predictions and targets: those that the loss names, or the package's."""
+    """Returns the keys of predictions and targets, from the loss or else the package's own."""
     keys = {"pred_key": "seg", "gt_key": "gt_polygons_image"}
     for part in reversed(parts_of(loss)):
         for name in keys:
@@ -232,12 +235,12 @@ def keys_of(loss: Any) -> tuple[str, str]:
 
 
 def map_keys(loss: Any) -> list[str]:
-    """Returns the keys of maps beside the target that terms of this package need."""
+    """Returns the keys of the maps that terms of this package need beside the target."""
     return [key for part in parts_of(loss) for key in getattr(part, "map_keys", ())]
 
 
 def with_maps(loss: Any) -> Any:
-    """Wraps terms that need maps to take them from batches; returns all else as is."""
+    """Wraps a loss whose terms need maps, so that it takes them from batches."""
     return LossWrapper(loss) if isinstance(loss, CompoundLoss) and map_keys(loss) else loss
 
 

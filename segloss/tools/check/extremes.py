@@ -11,57 +11,57 @@ from torch import Tensor
 
 from segloss.tools.check.example import Example, is_probability
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError, value_error
-from segloss.tools.check.loss_under_test import Outcome, LossUnderTest, ignore_index_of
+from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignore_index_of
 from segloss.tools.check.nested_batches import tensors_in
 
 LOGITS = (1e4, 1e30)
-"""Magnitudes of extreme logits; float16 ends at 65504 and sees the first alone."""
+"""Magnitudes of extreme logits; float16 ends at 65504, so only the first is used for it."""
 
 HALF_LIMIT = 2e-2
-"""Error of the value that half precision may make against float32 on the same predictions."""
+"""The largest error of a value in half precision, against float32 on the same predictions."""
 
 MARGINS = (20.0, 1e4)
-"""Logits of predictions that are right."""
+"""Logits of correct predictions."""
 
 
 def finite_in_float32(tested: LossUnderTest) -> str:
-    """Finite at extreme predictions in float32."""
+    """Checks that the loss is finite at extreme predictions in float32."""
     return _finite(tested, torch.float32)
 
 
 def finite_in_bfloat16(tested: LossUnderTest) -> str:
-    """Finite in bfloat16, extreme predictions included."""
+    """Checks that the loss is finite in bfloat16, also at extreme predictions."""
     return _finite(tested, torch.bfloat16)
 
 
 def finite_in_float16(tested: LossUnderTest) -> str:
-    """Finite in float16, on many pixels and at extreme predictions."""
+    """Checks that the loss is finite in float16, on many pixels and at extreme predictions."""
     return _finite(tested, torch.float16)
 
 
 def perfect_prediction(tested: LossUnderTest) -> str:
-    """Finite where the prediction is the target, surely and very surely."""
+    """Checks that the loss is finite for a perfect prediction, confident and very confident."""
     return _finite_at(tested, _perfect(tested.example, "a perfect prediction"))
 
 
 def empty_target(tested: LossUnderTest) -> str:
-    """Finite where there is no foreground, for any and for a perfect prediction."""
+    """Checks that the loss is finite without foreground, for any and for a perfect prediction."""
     return _finite_at(tested, _filled(tested.example, empty=True))
 
 
 def full_target(tested: LossUnderTest) -> str:
-    """Finite where there is nothing but foreground, or nothing but the last class."""
+    """Checks that the loss is finite if all pixels are foreground, or the last class."""
     return _finite_at(tested, _filled(tested.example, empty=False))
 
 
 def all_ignored(tested: LossUnderTest) -> str:
-    """Finite where no pixel is left."""
+    """Checks that the loss is finite if all pixels are ignored."""
     value = ignore_index_of(tested.loss)
     if value is None:
         raise DoesNotApplyError("the loss has no ignore_index")
     target = tested.example.target
     if target is None:
-        raise DoesNotApplyError("no target is known to be a mask or a label map")
+        raise DoesNotApplyError("no target could be identified as a mask or a label map")
     if not can_hold(target, value):
         raise DoesNotApplyError(f"targets of {target.dtype} can't hold ignore_index={value}")
     ignored = tested.example.with_target(torch.full_like(target, value))
@@ -69,7 +69,7 @@ def all_ignored(tested: LossUnderTest) -> str:
 
 
 def can_hold(target: Tensor, value: int) -> bool:
-    """Returns whether the target's dtype has that number."""
+    """Returns whether the target's dtype can hold a value."""
     if target.dtype == torch.bool:
         return False
     limits = torch.finfo if target.is_floating_point() else torch.iinfo
@@ -88,7 +88,7 @@ def _finite(tested: LossUnderTest, dtype: torch.dtype) -> str:
 
 
 def _cast(tested: LossUnderTest, dtype: torch.dtype) -> Callable[[Example], Example]:
-    """Brings predictions to a dtype, and the rest too where the loss wants that."""
+    """Returns a cast of predictions to a dtype, and of targets too if the loss needs that."""
 
     def predictions(example: Example) -> Example:
         return example.with_pred(lambda t: t.to(dtype))
@@ -106,33 +106,34 @@ def _half_error(tested: LossUnderTest, points: list[tuple[str, Example]]) -> flo
     for text, example in points:
         value = tested.differentiate(example).value
         if not value.isfinite():
-            continue  # not representable, or it would have failed before
-        right = tested.differentiate(example.to(torch.float32)).value
-        error = value_error(value, right)
+            continue  # not representable; anything else has failed already
+        expected = tested.differentiate(example.to(torch.float32)).value
+        error = value_error(value, expected)
         largest = max(largest, error)
         if error > HALF_LIMIT:
             raise FoundWrongError(
-                f"the value is {value.item():.3g}, where float32 has {right.item():.3g}, at {text}"
+                f"the value is {value.item():.3g}, where float32 has {expected.item():.3g}, "
+                f"at {text}"
             )
     return largest
 
 
 def _extremes(example: Example) -> Iterator[tuple[str, Example]]:
-    """Returns the batch as it is, and with extreme predictions in their dtypes."""
+    """Yields the batch as it is in float32, and with extreme predictions of its dtype."""
     floating = [t for t in tensors_in(example.pred) if t.is_floating_point()]
     if all(t.dtype == torch.float32 for t in floating):
         yield "plain predictions", example
     if all(map(is_probability, floating)):
         yield "probabilities of 0 and 1", example.with_pred(_hardened)
         return
-    narrow = any(t.dtype == torch.float16 for t in floating)
-    for size, sign in itertools.product(LOGITS[:1] if narrow else LOGITS, ("+-", "+", "-")):
+    in_float16 = any(t.dtype == torch.float16 for t in floating)
+    for size, sign in itertools.product(LOGITS[:1] if in_float16 else LOGITS, ("+-", "+", "-")):
         change = functools.partial(_extreme, size=size, sign=sign)
         yield f"predictions of {sign}{size:g}", example.with_pred(change)
 
 
 def _extreme(tensor: Tensor, size: float, sign: str) -> Tensor:
-    """Numbers of that size, of either sign or of one; probabilities of 0 and 1."""
+    """Returns numbers of that size, of both signs or of one; probabilities become 0 and 1."""
     if is_probability(tensor):
         return _hardened(tensor)
     if sign == "+-":
@@ -141,7 +142,7 @@ def _extreme(tensor: Tensor, size: float, sign: str) -> Tensor:
 
 
 def _hardened(probability: Tensor) -> Tensor:
-    """Probabilities of 0 and 1, which sum to 1 over the channels if these did."""
+    """Rounds probabilities to 0 and 1; over several channels, the largest becomes 1."""
     if probability.ndim > 1 and probability.shape[1] > 1:
         top = probability.argmax(1, keepdim=True)
         return torch.zeros_like(probability).scatter(1, top, 1.0)
@@ -169,47 +170,50 @@ def _filled(example: Example, *, empty: bool) -> Iterator[tuple[str, Example]]:
 
 
 def _finite_at(tested: LossUnderTest, points: Iterable[tuple[str, Example]]) -> str:
-    """Raises FoundWrongError at the points where value or gradient is not finite."""
-    wrong, seen, beyond = [], 0, []
+    """Raises FoundWrongError with all points at which value or gradient is not finite."""
+    wrong, count, unrepresentable = [], 0, []
     for text, example in points:
-        seen += 1
+        count += 1
         outcome = tested.differentiate(example)
         if outcome.is_finite:
             continue
-        if _is_beyond(tested, example, outcome):
-            beyond.append(text)
+        if _is_unrepresentable(tested, example, outcome):
+            unrepresentable.append(text)
         else:
-            wrong.append(f"{_wrong_of(outcome)} at {text}")
+            wrong.append(f"{_describe(outcome)} at {text}")
     if wrong:
         raise FoundWrongError("; ".join(wrong))
-    if not seen:
-        raise DoesNotApplyError("no target is known to be a mask or a label map of the prediction")
-    if len(beyond) == seen:
+    if not count:
+        raise DoesNotApplyError("no target could be identified as a mask or a label map")
+    if len(unrepresentable) == count:
         raise DoesNotApplyError("the loss itself is too large for the dtype")
-    return f"finite at {seen - len(beyond)} kinds of batch" + (
-        f" (not representable at {', '.join(beyond)})" if beyond else ""
+    note = f" (not representable at {', '.join(unrepresentable)})" if unrepresentable else ""
+    return f"finite at {count - len(unrepresentable)} kinds of batch{note}"
+
+
+def _is_unrepresentable(tested: LossUnderTest, example: Example, outcome: Outcome) -> bool:
+    """Returns whether the exact value or gradient exceeds the range of the dtype."""
+    try:
+        exact = tested.differentiate(example.to(torch.float64))
+    except Exception:
+        return False  # the loss does not take float64, so the exact result is unknown
+    if not exact.is_finite or exact.value.dtype != torch.float64:
+        return False
+    pairs = [(outcome.value, exact.value)]
+    pairs += [
+        (computed, expected)
+        for computed, expected in zip(outcome.gradients, exact.gradients, strict=True)
+        if computed is not None and expected is not None
+    ]
+    return all(
+        float(expected.abs().max()) > torch.finfo(computed.dtype).max
+        for computed, expected in pairs
+        if not computed.isfinite().all()
     )
 
 
-def _is_beyond(tested: LossUnderTest, example: Example, outcome: Outcome) -> bool:
-    """Returns whether the right value or gradient is a number that the dtype can't hold."""
-    try:
-        right = tested.differentiate(example.to(torch.float64))
-    except Exception:
-        return False  # the loss does not take float64, so this is unknown
-    if not right.is_finite or right.value.dtype != torch.float64:
-        return False
-    pairs = [(outcome.value, right.value)]
-    pairs += [
-        (g, r)
-        for g, r in zip(outcome.gradients, right.gradients, strict=True)
-        if g is not None and r is not None
-    ]
-    wrong = [(g, r) for g, r in pairs if not g.isfinite().all()]
-    return all(float(r.abs().max()) > torch.finfo(g.dtype).max for g, r in wrong)
-
-
-def _wrong_of(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
+    """Returns the part of an outcome that is not finite, in words."""
     if not outcome.value.isfinite():
         return f"the value is {outcome.value.item()}"
     gradients = [g for g in outcome.gradients if g is not None]

@@ -14,11 +14,11 @@ from segloss.tools.check.example import Example
 from segloss.tools.check.loss_under_test import parts_of
 
 _MASKS = 3
-"""Interior, edge and vertex."""
+"""The number of masks: interior, edge and vertex."""
 
 
 def needs_fields(loss: Any) -> bool:
-    """Returns whether the loss is of frame fields, or processes batches before it looks at them."""
+    """Returns whether a loss uses frame fields, or pre-processes its batches."""
     return any(
         isinstance(part, FrameFieldLoss) or getattr(part, "pre_processes", None)
         for part in parts_of(loss)
@@ -26,14 +26,14 @@ def needs_fields(loss: Any) -> bool:
 
 
 def takes_masks_as_probabilities(loss: Any) -> bool:
-    """Returns whether contours matter; those of logits are not where they seem."""
+    """Returns whether a loss uses contours, which need probabilities and not logits."""
     return any(isinstance(p, (SegCrossfieldLoss, SegEdgeInteriorLoss)) for p in parts_of(loss))
 
 
 def with_fields(example: Example, loss: Any) -> Example:
     """Returns the example with frame fields, angles of walls, and the inputs of pixel weights.
 
-    Where predictions have two channels, interior and edge, the target has the vertices too.
+    If predictions have two channels, interior and edge, the target has the vertices as well.
     """
     generator = torch.Generator().manual_seed(1)
     prediction, target = example.pred[example.pred_key], example.gt[example.gt_key]
@@ -60,7 +60,7 @@ def with_fields(example: Example, loss: Any) -> Example:
 
 
 def _names(loss: Any) -> dict[str, str]:
-    """Returns the keys of frame fields: those that the loss names, or the package's."""
+    """Returns the keys of frame fields, from the loss or else the package's own."""
     names = {"crossfield_key": "crossfield", "angle_key": "gt_crossfield_angle"}
     for part in parts_of(loss):
         names.update({key: getattr(part, key) for key in names if hasattr(part, key)})

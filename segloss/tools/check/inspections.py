@@ -1,4 +1,4 @@
-"""Inspections: functions that return a finding, or raise an error with the reason of failure."""
+"""Inspections: functions that return a finding, or raise an error with the reason of a failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.tools.check.loss_under_test import Outcome, LossUnderTest, first_line, preserved
+from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, first_line, preserved
 from segloss.tools.check.report import FAIL, NOT_APPLICABLE, PASS, Check
 
 
@@ -17,17 +17,17 @@ class FoundWrongError(Exception):
 
 
 class DoesNotApplyError(Exception):
-    """There is nothing to inspect; the message says why."""
+    """The inspection does not apply; the message says why."""
 
 
 class Inspection(NamedTuple):
-    """One check that can be made of a loss.
+    """One check of a loss.
 
     Attributes:
         name: The check's name.
-        inspect: Returns a finding if the loss is right, and raises otherwise.
-        remedy: What to do about a loss that is wrong.
-        advisory: Whether it only informs.
+        inspect: A function that returns a finding if the loss is right, and raises otherwise.
+        remedy: The advice for a loss that fails.
+        advisory: True if a failure only informs.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Inspection(NamedTuple):
     advisory: bool = False
 
     def check(self, tested: LossUnderTest) -> Check:
-        """Makes the check; nothing that the loss raises comes through."""
+        """Runs the check; an exception of the loss becomes a verdict."""
         try:
             with preserved(tested.loss):
                 found = self.inspect(tested.fresh())
@@ -52,13 +52,13 @@ class Inspection(NamedTuple):
 
 
 def _lacks_kernel(error: Exception) -> bool:
-    """Returns whether PyTorch has no such operation in this precision on this device."""
+    """Returns whether PyTorch lacks an operation for this precision on this device."""
     text = str(error)
     return "not implemented for 'Half'" in text or "not implemented for 'BFloat16'" in text
 
 
 def value_error(value: Tensor, expected: Tensor) -> float:
-    """Returns the error relative to the expected value, or to 1e-3 if that is greater."""
+    """Returns the error relative to the expected value, or to 1e-3 if that is larger."""
     value, expected = value.double(), expected.double()
     if bool(value.isnan() & expected.isnan()) or torch.equal(value, expected):
         return 0.0
@@ -71,10 +71,10 @@ def gradient_error(outcome: Outcome, expected: Outcome) -> float:
     present = [g is not None for g in outcome.gradients]
     if present != [g is not None for g in expected.gradients]:
         return float("inf")
-    gradient, right = outcome.flat(), expected.flat()
-    if torch.equal(gradient, right):
+    computed, exact = outcome.flat(), expected.flat()
+    if torch.equal(computed, exact):
         return 0.0
-    error = (gradient - right).norm() / right.norm().clamp(min=1e-12)
+    error = (computed - exact).norm() / exact.norm().clamp(min=1e-12)
     return float(error) if not error.isnan() else float("inf")
 
 

@@ -1,4 +1,4 @@
-"""The loss under test: called, differentiated, copied, and left as it was."""
+"""The loss under test: calls, gradients, copies, and the restoration of its state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NotScalarError(TypeError):
 
 
 class Outcome(NamedTuple):
-    """A value and its gradients, one for each watched prediction; None where none came."""
+    """A value, and a gradient for each watched prediction; None for a prediction without one."""
 
     value: Tensor
     gradients: list[Tensor | None]
@@ -42,13 +42,13 @@ class Outcome(NamedTuple):
 
 
 class LossUnderTest(NamedTuple):
-    """A loss and the example that it is tried on."""
+    """A loss, and the example for its checks."""
 
     loss: Callable[..., Any]
     example: Example
 
     def fresh(self) -> LossUnderTest:
-        """Returns the same with copies of both, so that one check leaves nothing to the next."""
+        """Returns copies of both, so that no check affects the next."""
         example = self.example.copy()
         try:
             return LossUnderTest(copy.deepcopy(self.loss), example)
@@ -56,26 +56,26 @@ class LossUnderTest(NamedTuple):
             return LossUnderTest(self.loss, example)
 
     def value(self, example: Example) -> Tensor:
-        """Returns the loss of a batch, as the loss returns it."""
+        """Returns the loss of a batch, with its history."""
         return scalar_of(self.loss(example.pred, example.gt))
 
     def differentiate(self, example: Example) -> Outcome:
-        """Returns the value and its gradients by the predictions that are watched."""
+        """Returns the value and its gradients by the watched predictions."""
         pred, inputs = required(example)
         value = scalar_of(self.loss(pred, map_tensors(example.gt, copied)))
         return Outcome(value.detach(), gradients_of(value, inputs))
 
 
 def required(example: Example) -> tuple[Any, list[Tensor]]:
-    """Copies of the predictions, and the copies that now require grad."""
+    """Returns copies of the predictions, and a list of the copies that require grad."""
     marks = iter(example.watched)
     inputs: list[Tensor] = []
 
     def leaf(tensor: Tensor) -> Tensor:
-        twin = copied(tensor)
+        copy_ = copied(tensor)
         if next(marks):
-            inputs.append(twin.requires_grad_())
-        return twin
+            inputs.append(copy_.requires_grad_())
+        return copy_
 
     return map_tensors(example.pred, leaf), inputs
 
@@ -91,11 +91,11 @@ def scalar_of(result: Any) -> Tensor:
     """Returns the scalar in a loss's result: a tensor, or the first of a tuple.
 
     Raises:
-        NotScalarError: There is none.
+        NotScalarError: The result has no scalar.
     """
     value = result[0] if isinstance(result, tuple) and result else result
     if not isinstance(value, Tensor):
-        raise NotScalarError(f"the loss returns {type(value).__name__}, no tensor")
+        raise NotScalarError(f"the loss returns {type(value).__name__}, not a tensor")
     if value.numel() != 1:
         raise NotScalarError(f"the loss returns a tensor of shape {tuple(value.shape)}")
     return value.reshape(())
@@ -103,7 +103,7 @@ def scalar_of(result: Any) -> Tensor:
 
 @contextlib.contextmanager
 def preserved(loss: Any) -> Iterator[None]:
-    """Yields a context that restores the loss, the random numbers and the switches afterwards."""
+    """Restores the loss, the random states and PyTorch's switches when the context ends."""
     modules = modules_of(loss)
     states = [_State(module) for module in modules]
     python_random = random.getstate()
@@ -116,7 +116,7 @@ def preserved(loss: Any) -> Iterator[None]:
             torch.random.fork_rng(),
             warnings.catch_warnings(),
             torch.enable_grad(),
-            local_statistics(),  # other ranks do not wait
+            local_statistics(),  # no exchange with other ranks
         ):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
@@ -131,7 +131,7 @@ def preserved(loss: Any) -> Iterator[None]:
 
 
 class _State:
-    """A module's tensors, gradients and modes at one moment."""
+    """The tensors, gradients and modes of a module at one moment."""
 
     def __init__(self, module: nn.Module) -> None:
         tensors = [*module.parameters(), *module.buffers()]
@@ -151,18 +151,18 @@ class _State:
 
 
 def modules_of(loss: Any) -> list[nn.Module]:
-    """Returns the modules that a loss is or, being a function, refers to."""
+    """Returns a loss that is a module, or the modules to which a function refers."""
     if isinstance(loss, nn.Module):
         return [loss]
     owner = getattr(loss, "__self__", None)
     if owner is not None:
         return modules_of(owner)
-    function = getattr(loss, "func", loss)  # of a functools.partial
+    function = getattr(loss, "func", loss)  # functools.partial
     if not inspect.isfunction(function):
         return [m for m in getattr(loss, "__dict__", {}).values() if isinstance(m, nn.Module)]
     try:
         variables = inspect.getclosurevars(function)
-    except ValueError:  # a variable that is not set yet
+    except ValueError:  # a variable is not set yet
         return []
     referred = [*variables.nonlocals.values(), *variables.globals.values()]
     return [value for value in referred if isinstance(value, nn.Module)]
@@ -177,7 +177,7 @@ def parts_of(loss: Any) -> list[Any]:
 
 
 def ignore_index_of(loss: Any) -> int | None:
-    """Returns the value of ignored pixels; None if there is none or parts disagree."""
+    """Returns the value of ignored pixels; None if there is none, or the parts disagree."""
     names = ("ignore_index", "ignore_label")
     found = {
         getattr(part, name) for part in parts_of(loss) for name in names if hasattr(part, name)

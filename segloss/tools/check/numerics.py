@@ -18,8 +18,8 @@ from segloss.tools.check.inspections import (
     value_error,
 )
 from segloss.tools.check.loss_under_test import (
-    Outcome,
     LossUnderTest,
+    Outcome,
     first_line,
     gradients_of,
     required,
@@ -28,21 +28,21 @@ from segloss.tools.check.loss_under_test import (
 from segloss.tools.check.nested_batches import copied, map_tensors
 
 FLOAT32_LIMITS = (1e-5, 1e-4)
-"""Errors of value and gradient that float32 may have against float64."""
+"""The largest errors of value and gradient in float32, against float64."""
 SAME_LIMITS = (1e-5, 1e-4)
-"""Differences that another order of summation may make in float32."""
+"""The largest differences of value and gradient by the order of summation, in float32."""
 AUTOCAST_LIMIT = 1e-2
-"""Error of the value that autocast to bfloat16, which has 3 digits, may make."""
+"""The largest error of the value under autocast to bfloat16, which has 3 digits."""
 
 
 def precision(tested: LossUnderTest) -> str:
-    """Value and gradient in float32 are those in float64, on many pixels."""
+    """Checks that value and gradient in float32 agree with float64, on many pixels."""
     example = tested.example.large().to(torch.float32)
     outcome = tested.differentiate(example)
     try:
         expected = tested.differentiate(example.to(torch.float64))
     except Exception as error:
-        raise DoesNotApplyError(f"float64 is not taken: {first_line(error)}") from error
+        raise DoesNotApplyError(f"the loss does not take float64: {first_line(error)}") from error
     if expected.value.dtype != torch.float64:
         raise DoesNotApplyError(
             f"float64 predictions give a loss of {expected.value.dtype}: nothing to compare with"
@@ -51,7 +51,7 @@ def precision(tested: LossUnderTest) -> str:
 
 
 def memory_layout(tested: LossUnderTest) -> str:
-    """Strides of predictions and targets change nothing."""
+    """Checks that strides of predictions and targets change nothing."""
     expected = tested.differentiate(tested.example)
     wrong = []
     for text, example in _layouts(tested.example):
@@ -88,7 +88,7 @@ def _strided(tensor: Tensor) -> Tensor:
 
 
 def autocast(tested: LossUnderTest) -> str:
-    """Checks that autocast to bfloat16 keeps float32's value, for both kinds of predictions."""
+    """Checks that autocast to bfloat16 keeps the value, for float32 and bfloat16 predictions."""
     example = tested.example.to(torch.float32)
     rounded = example.with_pred(lambda t: t.bfloat16())
     device = example.device.type
@@ -118,7 +118,7 @@ def _require_close(outcome: Outcome, expected: Outcome, what: str) -> str:
 
 
 def compiled(tested: LossUnderTest) -> str:
-    """Checks that torch.compile takes it in one graph, and keeps value and gradient."""
+    """Checks that torch.compile takes the loss in one graph, and keeps value and gradient."""
     supported = getattr(torch._dynamo, "is_dynamo_supported", lambda: True)
     if not supported():
         raise DoesNotApplyError("torch.compile does not run here")
@@ -128,9 +128,9 @@ def compiled(tested: LossUnderTest) -> str:
     def call(pred: Any, gt: Any) -> Any:
         return loss(pred, gt)
 
-    # A code object of its own: earlier compilations of this one count against a limit.
-    own = FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
-    graph = torch.compile(own, fullgraph=True, backend="aot_eager", dynamic=False)
+    # A copy of the code object: PyTorch limits the number of compilations of each one.
+    fresh_call = FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
+    graph = torch.compile(fresh_call, fullgraph=True, backend="aot_eager", dynamic=False)
     pred, inputs = required(tested.example)
     level = logging.getLogger("torch._dynamo").level
     logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)

@@ -16,11 +16,11 @@ class Check:
     """One check of a loss.
 
     Attributes:
-        name: What was checked.
+        name: The name of the check.
         verdict: "pass", "fail" or "not applicable".
-        reason: What was found.
-        remedy: What to do about it; empty unless the verdict is "fail".
-        advisory: Whether a "fail" only informs, and leaves the report passed.
+        reason: The finding.
+        remedy: The advice for a failure; empty unless the verdict is "fail".
+        advisory: True if a "fail" only informs, and leaves the report passed.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Check:
 
 @dataclass(frozen=True)
 class LossReport:
-    """The checks of a loss, as data, and as a table where it is printed.
+    """The checks of a loss, as data, or as a table when printed.
 
     Attributes:
-        loss: What the loss is called.
-        example: The batch that it was tried on, in words.
-        checks: The checks, in the order in which they were made.
+        loss: The name of the loss.
+        example: The batch of the checks, in words.
+        checks: The checks, in the order in which they ran.
 
     Example:
         >>> report = LossReport("dice", "given", [Check("scalar", "fail", "it is 7", "mean()")])
@@ -59,23 +59,23 @@ class LossReport:
 
     @property
     def failed(self) -> list[Check]:
-        """The checks that failed, those that only inform left out."""
+        """The checks that failed, without those that only inform."""
         return [check for check in self.checks if check.verdict == FAIL and not check.advisory]
 
     @property
     def passed(self) -> bool:
-        """True if nothing failed."""
+        """True if no check failed."""
         return not self.failed
 
     def __getitem__(self, name: str) -> Check:
-        """Returns the check of that name; raises KeyError with all names."""
+        """Returns the check of a name; raises KeyError with all names if there is none."""
         for check in self.checks:
             if check.name == name:
                 return check
-        raise KeyError(f"No check {name!r} here; there are: {', '.join(self._names())}.")
+        raise KeyError(f"There is no check {name!r}; there are: {', '.join(self._names())}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report in plain types, as JSON takes them."""
+        """Returns the report in plain types, ready for JSON."""
         return {
             "loss": self.loss,
             "example": self.example,
@@ -98,8 +98,8 @@ class LossReport:
     def _summary(self) -> str:
         advice = sum(_shown(check) == "advice" for check in self.checks)
         passed = sum(check.verdict == PASS for check in self.checks)
-        idle = sum(check.verdict == NOT_APPLICABLE for check in self.checks)
-        counts = f"{passed} passed, {len(self.failed)} failed, {idle} not applicable"
+        not_applicable = sum(check.verdict == NOT_APPLICABLE for check in self.checks)
+        counts = f"{passed} passed, {len(self.failed)} failed, {not_applicable} not applicable"
         counts += f", {advice} advice" if advice else ""
         return f"{self.loss}: {'passed' if self.passed else 'failed'} ({counts})"
 
@@ -117,7 +117,7 @@ class LossReport:
             for row in rows
             for line in [
                 f"{row.name:<{first}}  {row.verdict:<{second}}  {row.lines[0]}",
-                *(indent + more for more in row.lines[1:]),
+                *(indent + line for line in row.lines[1:]),
             ]
         ]
 
@@ -130,7 +130,7 @@ class _Row:
 
 
 def _shown(check: Check) -> str:
-    """Returns the verdict as the table has it."""
+    """Returns the verdict as the table shows it."""
     if check.verdict == FAIL:
         return "advice" if check.advisory else FAIL
     return "n/a" if check.verdict == NOT_APPLICABLE else check.verdict

@@ -1,4 +1,4 @@
-"""Making all checks of a loss, and the report on it."""
+"""Runs the checks on a loss, and returns the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segloss.tools.check.example_search import (
     with_maps,
 )
 from segloss.tools.check.inspections import Inspection
-from segloss.tools.check.loss_under_test import NotScalarError, LossUnderTest, first_line, preserved
+from segloss.tools.check.loss_under_test import LossUnderTest, NotScalarError, first_line, preserved
 from segloss.tools.check.nested_batches import tensors_in
 from segloss.tools.check.report import FAIL, NOT_APPLICABLE, Check, LossReport
 
@@ -43,7 +43,7 @@ INSPECTIONS = (
     Inspection(
         "finite in float32",
         extremes.finite_in_float32,
-        "Compute from logits (logsigmoid, log_softmax, *_with_logits) in place of log(p), and "
+        "Compute from logits (logsigmoid, log_softmax, *_with_logits) instead of log(p), and "
         "clamp before the logarithm, not after it.",
     ),
     Inspection(
@@ -54,7 +54,7 @@ INSPECTIONS = (
     Inspection(
         "finite in float16",
         extremes.finite_in_float16,
-        "Convert predictions to float32 first: sums over pixels pass 65504, the largest float16, "
+        "Convert predictions to float32 first: sums over pixels exceed 65504, the largest float16, "
         "and small constants such as 1e-8 are 0 in it.",
     ),
     Inspection(
@@ -65,17 +65,17 @@ INSPECTIONS = (
     Inspection(
         "empty target",
         extremes.empty_target,
-        "Guard denominators: with nothing in the target and nothing predicted it is 0/0.",
+        "Guard denominators: an empty target with an empty prediction gives 0/0.",
     ),
     Inspection(
         "full target",
         extremes.full_target,
-        "Guard denominators and logarithms where there is no background.",
+        "Guard denominators and logarithms for targets without background.",
     ),
     Inspection(
         "all ignored",
         extremes.all_ignored,
-        "Return a loss of 0 with a gradient of 0 where no pixel is left: divide by max(count, 1).",
+        "Return a loss and a gradient of 0 if all pixels are ignored: divide by max(count, 1).",
     ),
     Inspection(
         "sample order",
@@ -86,45 +86,45 @@ INSPECTIONS = (
     Inspection(
         "precision",
         numerics.precision,
-        "Sum in float64, or pairwise (torch.sum) rather than one after the other, and subtract no "
+        "Sum in float64, or pairwise (torch.sum) rather than one by one, and do not subtract "
         "large numbers.",
     ),
     Inspection(
         "memory layout",
         numerics.memory_layout,
-        "Use reshape or flatten in place of view, and no strides or memory order.",
+        "Use reshape or flatten instead of view, and do not rely on strides or memory order.",
     ),
     Inspection(
         "deterministic",
         batches.deterministic,
-        "Look for random numbers, dropout in training mode, or a state that each call changes.",
+        "Look for random numbers, dropout in training mode, or state that changes at each call.",
     ),
     Inspection(
         "inputs untouched",
         basics.inputs_untouched,
-        "Leave out the operations in place (ending in _) on arguments, or clone first; add keys to "
+        "Avoid in-place operations (names ending in _) on arguments, or clone first; add keys to "
         "a copy of the batch.",
     ),
     Inspection(
         "autocast",
         numerics.autocast,
-        "Compute in float32: convert the predictions, and put the loss into "
+        "Compute in float32: convert the predictions, and run the loss under "
         "torch.autocast(device_type, enabled=False).",
     ),
     Inspection(
         "compile",
         numerics.compiled,
-        "Leave out what a compiler can't follow: item(), NumPy, branches that depend on values.",
+        "Avoid operations that a compiler can't follow: item(), NumPy, branches on values.",
     ),
     Inspection(
         "data parallel",
         batches.data_parallel,
-        "Ranks that average gradients train with another loss than one process would. For losses "
-        "of segloss: sync_statistics=True. For others: gather statistics, or accept it.",
+        "Ranks that average gradients train with a different loss than one process does. For "
+        "losses of segloss: sync_statistics=True. For others: gather statistics, or accept it.",
         advisory=True,
     ),
 )
-"""All checks, in the order in which they are made."""
+"""All checks, in the order in which they run."""
 
 
 def check_loss(
@@ -135,29 +135,30 @@ def check_loss(
     spatial: Sequence[int] = SPATIAL,
     checks: Sequence[str] | None = None,
 ) -> LossReport:
-    """Tries a loss on a batch in every way in which losses are known to go wrong.
+    """Tests a loss on a batch for all known faults of losses.
 
-    The loss, its buffers, gradients and modes, and the state of random numbers are left as they
-    were. Whatever the loss raises becomes a verdict.
+    The loss, its buffers, gradients and modes, and the random states stay unchanged. Any
+    exception of the loss becomes a verdict.
 
     Args:
         loss: A loss of this package, or any module or function of (prediction, target) or of
             (pred_batch, gt_batch) that returns a scalar, or a tuple that starts with it.
         example: (prediction, target), or (pred_batch, gt_batch) as mappings, with at least two
-            samples along the first axis. Predictions that require grad must all get a gradient; if
-            none does, all of floating point are made to, and one must. None: batches of several
-            forms are made, and the first that the loss takes is used (see `docs/checking.md`).
-        n_classes: The number of classes of the example that is made; 2: one channel, or two. None:
+            samples along the first axis. Each prediction that requires grad must get a gradient.
+            If none requires grad, all floating-point predictions are made to, and one of them must
+            get a gradient. None: generates batches of several forms, and uses the first that the
+            loss takes (see `docs/checking.md`).
+        n_classes: The number of classes of the generated example; 2: one channel, or two. None:
             the loss's own `n_classes` or `mode`; otherwise one channel, then three.
-        spatial: The spatial size of the example that is made, 1 to 3 numbers.
-        checks: The names of the checks to make, of `INSPECTIONS` in
+        spatial: The spatial size of the generated example, 1 to 3 numbers.
+        checks: The names of the checks to run, from `INSPECTIONS` in
             `segloss.tools.check.run_checks`; None: all.
 
     Returns:
-        The report: `print` it, or ask it for `passed`, `failed`, `checks`, `to_dict()`.
+        The report: `print` it, or use `passed`, `failed`, `checks` and `to_dict()`.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; a wrong loss never raises.
+        TypeError, ValueError: An argument is wrong. A wrong loss never raises.
 
     Example:
         >>> import torch
@@ -168,32 +169,32 @@ def check_loss(
         '0.819037, float32'
     """
     _check_callable(loss)
-    chosen = _chosen(checks)
+    inspections = _select_inspections(checks)
     spatial = _check_spatial(spatial)
     if n_classes is not None:
         check_integer("n_classes", n_classes, 2)
     name = _name_of(loss)
     loss = with_maps(loss)
     if example is not None:
-        found = _given(loss, example)
+        found = _given_example(loss, example)
     else:
         try:
             with preserved(loss):
                 found = find_example(loss, n_classes, spatial)
         except NoExampleError as error:
             return LossReport(name, "none", [_no_example(str(error))])
-    return LossReport(name, found.form, _made(LossUnderTest(loss, found), chosen))
+    return LossReport(name, found.form, _run(LossUnderTest(loss, found), inspections))
 
 
 def assert_loss(
     loss: Callable[..., Any], example: tuple[Any, Any] | None = None, **options: Any
 ) -> LossReport:
-    """`check_loss` for tests: returns the report of a loss that passes.
+    """Runs `check_loss` for a test: raises an error if the loss fails, or returns the report.
 
     Args:
         loss: See `check_loss`.
         example: See `check_loss`.
-        **options: The further arguments of `check_loss`.
+        **options: The other arguments of `check_loss`.
 
     Raises:
         AssertionError: A check failed; the message is the report.
@@ -210,13 +211,13 @@ def assert_loss(
     return report
 
 
-def _made(tested: LossUnderTest, chosen: Sequence[Inspection]) -> list[Check]:
-    """Returns the checks; without a scalar there is nothing to check but that."""
+def _run(tested: LossUnderTest, inspections: Sequence[Inspection]) -> list[Check]:
+    """Runs the checks; without a scalar, none but the first applies."""
     error = _scalar_error(tested)
     checks = []
-    for inspection in chosen:
+    for inspection in inspections:
         if error and inspection.name != "scalar":
-            checks.append(Check(inspection.name, NOT_APPLICABLE, "there is no scalar"))
+            checks.append(Check(inspection.name, NOT_APPLICABLE, "the loss returns no scalar"))
         else:
             checks.append(inspection.check(tested))
     if error and not any(check.name == "scalar" for check in checks):
@@ -225,7 +226,7 @@ def _made(tested: LossUnderTest, chosen: Sequence[Inspection]) -> list[Check]:
 
 
 def _scalar_error(tested: LossUnderTest) -> str:
-    """Returns why the loss gives no scalar; empty if it does."""
+    """Returns the reason why the loss gives no scalar; empty if it gives one."""
     try:
         with preserved(tested.loss):
             fresh = tested.fresh()
@@ -241,7 +242,7 @@ def _no_example(errors: str) -> Check:
     return Check(
         "scalar",
         FAIL,
-        f"no example that was tried is taken: {errors}",
+        f"the loss takes none of the generated examples: {errors}",
         "Pass example=(prediction, target), or n_classes and spatial that fit the loss.",
     )
 
@@ -252,18 +253,19 @@ def _check_callable(loss: Any) -> None:
         raise TypeError(f"loss must be a module or a function, got {loss!r}{hint}.")
 
 
-def _chosen(checks: Any) -> list[Inspection]:
-    known = {inspection.name: inspection for inspection in INSPECTIONS}
+def _select_inspections(checks: Any) -> list[Inspection]:
+    by_name = {inspection.name: inspection for inspection in INSPECTIONS}
     if checks is None:
         return list(INSPECTIONS)
     if not is_list(checks):
         raise TypeError(f"checks must be a list of names, got {checks!r}.")
     for name in checks:
-        if name not in known:
+        if name not in by_name:
             raise ValueError(
-                f"checks must be of {', '.join(known)}; got {name!r}{nearest(name, known)}."
+                f"checks must be names from {', '.join(by_name)}; got {name!r}"
+                f"{nearest(name, by_name)}."
             )
-    return [known[name] for name in checks]
+    return [by_name[name] for name in checks]
 
 
 def _check_spatial(spatial: Any) -> Sequence[int]:
@@ -272,7 +274,7 @@ def _check_spatial(spatial: Any) -> Sequence[int]:
     return [check_integer(f"spatial[{i}]", size, 1) for i, size in enumerate(spatial)]
 
 
-def _given(loss: Any, example: Any) -> Example:
+def _given_example(loss: Any, example: Any) -> Example:
     if not (isinstance(example, tuple) and len(example) == 2):
         raise TypeError(
             "example must be a tuple (prediction, target) or (pred_batch, gt_batch), got "
@@ -281,15 +283,17 @@ def _given(loss: Any, example: Any) -> Example:
     for name, part in zip(("prediction", "target"), example, strict=True):
         if not tensors_in(part):
             kind = "mapping without tensors" if isinstance(part, Mapping) else type(part).__name__
-            raise TypeError(f"The example's {name} must be a tensor or a mapping of them: {kind}.")
+            raise TypeError(
+                f"The example's {name} must be a tensor or a mapping of tensors, got a {kind}."
+            )
     return Example.given(*example, *keys_of(loss))
 
 
 def _name_of(loss: Any) -> str:
     inner = loss.loss if isinstance(loss, Criterion) else loss
-    named = getattr(inner, "__name__", None)
+    function_name = getattr(inner, "__name__", None)
     kind = type(inner).__name__
-    own = getattr(inner, "name", None)
-    if isinstance(named, str):
-        return named
-    return f"{kind} {own!r}" if isinstance(own, str) and own != kind else kind
+    name = getattr(inner, "name", None)
+    if isinstance(function_name, str):
+        return function_name
+    return f"{kind} {name!r}" if isinstance(name, str) and name != kind else kind

@@ -1,4 +1,4 @@
-"""The command `segloss`: looking at losses and configs from a terminal.
+"""The command `segloss`, which examines losses and configs from a terminal.
 
 It needs the extra `cli` (Typer, Rich and pylatexenc), and `segloss plot` the extra `plots`.
 """
@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line, or says which extra to install."""
+    """Runs the command line, or names the extra to install."""
     try:
         from segloss.tools.cli.app import run
     except ModuleNotFoundError as error:

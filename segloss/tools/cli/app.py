@@ -1,4 +1,4 @@
-"""The app of all commands. A mistake is reported in one line, with exit code 2."""
+"""The app with all commands. A mistake of the user prints one line, with exit code 2."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _MISTAKES = (
     ImportError,
     LookupError,
     OSError,
-    RuntimeError,  # of PyTorch, where a loss of another library meets a batch
+    RuntimeError,  # from PyTorch, when a loss of another library gets a batch
     TypeError,
     ValueError,
 )
 """The errors that checks and libraries raise for wrong input."""
 
 _CommandError = typer.BadParameter.__mro__[2]
-"""Click's ClickException, which some versions of Typer bring along themselves."""
+"""Click's ClickException; some versions of Typer have their own copy of it."""
 
 app = typer.Typer(
     name="segloss",
-    help="Looks at segmentation losses, and at the configs that name them.",
-    epilog="A config is a YAML file as segloss.build_loss reads it; a whole training config will "
-    "do. It can only name losses: it runs no code.",
+    help="Examines segmentation losses, and configs that name them.",
+    epilog="A config is a YAML file for segloss.build_loss; it may be a whole training config. It can "
+    "only name losses: none of it runs as code.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -67,20 +67,20 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    warnings.simplefilter("ignore")  # warnings of libraries, which do not concern the user
+    warnings.simplefilter("ignore")  # from libraries; they do not concern the user
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs a command line, and returns its exit code.
 
     Args:
-        arguments: The arguments after the command's name; None: the process's arguments.
+        arguments: The arguments after `segloss`; None: the arguments of the process.
     """
     try:
         result = app(args=arguments, prog_name="segloss", standalone_mode=False)
     except typer.Abort:
         return _complain("interrupted")
-    except BrokenPipeError:  # as of `segloss list | head`
+    except BrokenPipeError:  # such as `segloss list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except _MISTAKES as error:
@@ -93,7 +93,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _usage(error: Any) -> str:
-    """Returns the mistake in the command line itself, and the command that shows its help."""
+    """Returns the message about a wrong command line, with the command that shows the help."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "segloss"
     message = error.format_message().replace("?.", "?")
@@ -101,7 +101,7 @@ def _usage(error: Any) -> str:
 
 
 def _message(error: Exception) -> str:
-    """Returns the message of an exception, without a KeyError's quotes or an OSError's number."""
+    """Returns the message of an exception, without KeyError's quotes or OSError's number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -109,6 +109,6 @@ def _message(error: Exception) -> str:
 
 
 def _complain(message: str) -> int:
-    """Writes the message in one line to stderr."""
+    """Prints the message in one line on stderr, and returns the exit code."""
     print("segloss: error:", " ".join(message.split()), file=sys.stderr)
     return MISTAKE

@@ -1,4 +1,4 @@
-"""`segloss backends`: the kernels on this machine, the batches that they serve, and the reasons."""
+"""`segloss backends`: the kernels of this machine, and the batches that each supports."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from segloss.sums.kernels.registry import backends as all_backends
 
 
 def backends() -> None:
-    """Show which kernel serves which device and dtype, and why another does not.
+    """Show which kernels support which devices and dtypes, and why others do not.
 
-    A batch takes the first kernel that supports it. segloss.use_backend(NAME), or the environment
-    variable SEGLOSS_BACKEND, makes the choice begin with another one.
+    The first kernel that supports a batch computes it. segloss.use_backend(NAME), or the
+    environment variable SEGLOSS_BACKEND, puts another kernel first.
     """
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -23,12 +23,12 @@ def backends() -> None:
     table.add_column("does not serve, because", ratio=1)
     for backend in all_backends():
         reasons: dict[str, list[str]] = {}
-        for what, why in backend.reasons.items():
-            reasons.setdefault(why, []).append(what)
-        because = "\n".join(f"{', '.join(what)}: {why}" for why, what in reasons.items())
+        for batch_kind, reason in backend.reasons.items():
+            reasons.setdefault(reason, []).append(batch_kind)
+        because = "\n".join(f"{', '.join(kinds)}: {why}" for why, kinds in reasons.items())
         table.add_row(backend.name, "\n".join(backend.serves) or "nothing", because)
     console.print(table)
     if instruction_sets():
         console.print(
-            f"The cpu kernel's instructions: {', '.join(instruction_sets())} (first used)"
+            f"Instruction sets of the cpu kernel: {', '.join(instruction_sets())} (the first is used)"
         )

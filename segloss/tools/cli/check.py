@@ -1,4 +1,4 @@
-"""`segloss check`: the trust report of each loss of a config, and of all together."""
+"""`segloss check`: the report on each loss of a config, and on all of them together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segloss.tools.cli.configs import Allowed, Config, ConfigPath, load_config
 from segloss.tools.cli.progress import progress
 
 FAILED = 1
-"""The exit code where a check failed."""
+"""The exit code after a failed check."""
 
 _TOGETHER = "all together"
 
@@ -23,16 +23,15 @@ def check(
         list[str] | None,
         typer.Option(
             metavar="CHECK",
-            help="Make this check alone, such as 'finite in float16'; may be given several times.",
+            help="Run only this check, such as 'finite in float16'; may be given several times.",
         ),
     ] = None,
     allow: Allowed = None,
 ) -> None:
-    """Check what the losses of a config can be trusted with.
+    """Check the losses of a config for known faults.
 
-    Tries each loss, and all of them together, in the ways in which losses are known to go wrong:
-    half precision, empty masks, ignored pixels, the order of samples, compilation and more. The
-    exit code is 1 if a check failed.
+    Tests each loss, and all of them together: half precision, empty masks, ignored pixels, the
+    order of samples, compilation and more. The exit code is 1 if a check failed.
     """
     loaded = load_config(config, allow)
     reports = _reports(loaded, only)
@@ -44,7 +43,7 @@ def check(
 
 
 def _reports(config: Config, only: list[str] | None) -> list[LossReport]:
-    """Returns a report on each loss behind the pre-processes, and on all if there are several."""
+    """Returns a report on each loss with its pre-processes, and on all if there are several."""
     losses: dict[str, Any] = {part.loss.name: part.alone for part in config.components}
     if len(losses) > 1:
         config.multi_loss.set_epoch(config.busiest_epoch)

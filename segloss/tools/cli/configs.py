@@ -1,4 +1,4 @@
-"""The config of a command: its specs, and the losses that are built from them."""
+"""The config of a command: its specs, and the losses built from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segloss.losses.multi_loss import MultiLoss
 
 ConfigPath = Annotated[
     Path,
-    typer.Argument(metavar="CONFIG", help="A YAML file with a loss, as build_loss takes it."),
+    typer.Argument(metavar="CONFIG", help="A YAML file with a loss, for build_loss."),
 ]
 
 Allowed = Annotated[
@@ -25,8 +25,8 @@ Allowed = Annotated[
     typer.Option(
         "--allow",
         metavar="PREFIX",
-        help="Classes that the config may name beside the known losses, such as my_package. "
-        "(with its dot); may be given several times. Their code is run.",
+        help="Also accept classes with this prefix, such as my_package. (with the dot); may be given "
+        "several times. Their code runs.",
     ),
 ]
 
@@ -37,8 +37,8 @@ class Component:
 
     Attributes:
         loss: The loss itself.
-        block: What the config says of it, with `_target_`.
-        alone: The loss behind the config's pre-processes, with a weight of 1.
+        block: Its mapping in the config, with `_target_`.
+        alone: The loss with the config's pre-processes and a weight of 1.
     """
 
     loss: Loss
@@ -48,12 +48,12 @@ class Component:
 
 @dataclass(frozen=True)
 class Config:
-    """A config with its losses built; a single loss counts as a sum of one.
+    """A config and the losses built from it; a single loss counts as a sum of one.
 
     Attributes:
         title: The file's name.
-        multi_loss: All losses.
-        components: Each of them.
+        multi_loss: The sum of all losses.
+        components: The single losses.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Config:
 
     @property
     def busiest_epoch(self) -> float:
-        """The first of the schedule's epochs at which the most losses have a weight above 0."""
+        """The threshold epoch with the most weights above 0; the first of several."""
         schedule = self.multi_loss.schedule
         return max(
             schedule.thresholds or [0.0], key=lambda epoch: sum(w > 0 for w in schedule.at(epoch))
@@ -73,7 +73,7 @@ def load_config(path: Path, allow: Sequence[str] | None) -> Config:
     """Reads a config and builds its losses.
 
     Raises:
-        FileNotFoundError, ImportError, TypeError, ValueError: As `build_loss`.
+        FileNotFoundError, ImportError, TypeError, ValueError: See `build_loss`.
     """
     allow = tuple(allow or ())
     spec, loss = read_loss(path, allow), build_loss(path, allow)
@@ -90,7 +90,7 @@ def _blocks(spec: CompoundSpec | LossSpec, count: int) -> Sequence[Mapping[str, 
     """Returns the specs of the config's losses."""
     if isinstance(spec, CompoundSpec):
         return [loss.block for loss in spec.losses]
-    blocks = spec.block.get("loss_funcs", [spec.block])  # of a MultiLoss under `loss:`
+    blocks = spec.block.get("loss_funcs", [spec.block])  # a MultiLoss under `loss:`
     return blocks if len(blocks) == count else [{}] * count
 
 

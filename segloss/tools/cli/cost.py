@@ -1,4 +1,4 @@
-"""The cost of a step: the time of a loss's forward and backward, measured on this machine."""
+"""The cost of a step: the time of forward and backward of a loss on this machine."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.check.example_search import NoExampleError, channels_of, find_form, forms
 from segloss.tools.check.loss_under_test import first_line, preserved
-from segloss.tools.check.nested_batches import tensors_in, map_tensors
+from segloss.tools.check.nested_batches import map_tensors, tensors_in
 from segloss.tools.cli.configs import Component
 
-_SEARCHED = 24
-"""The longest side of the small batches that find out which form a loss takes."""
+_SEARCH_SIDE = 24
+"""The longest side of the small batches in the search for the form that a loss takes."""
 
-_SECONDS = 0.5
-"""The least time for which each loss is measured."""
+_MIN_SECONDS = 0.5
+"""The minimum time of the measurement of each loss, in seconds."""
 
 
 class Cost(NamedTuple):
     """The cost of a step.
 
     Attributes:
-        milliseconds: The median time of forward and backward; None where it can't be measured.
-        batch: The predictions that it was measured on, or why it was not.
+        milliseconds: The median time of forward and backward; None if it can't be measured.
+        batch: The form of the predictions, or the reason why there is no measurement.
     """
 
     milliseconds: float | None
@@ -35,15 +35,15 @@ class Cost(NamedTuple):
 
 
 def cost_of(component: Component, shape: Sequence[int]) -> Cost:
-    """Returns the cost of a loss on random predictions, its pre-processes left out.
+    """Returns the cost of a loss on random predictions, without its pre-processes.
 
     Args:
         component: The loss.
-        shape: The predictions' (N, C, *spatial). Where the loss does not take C channels, it is
-            measured with as many as it takes.
+        shape: The shape of the predictions, (N, C, *spatial). If the loss does not take C
+            channels, the measurement uses a number that it takes.
     """
     try:
-        pred, gt, batch = _reference(component.alone, shape)
+        pred, gt, batch = _batch_for(component.alone, shape)
         if isinstance(component.alone, MultiLoss):
             pred, gt = component.alone._pre_processed(pred, gt)
     except NoExampleError as error:
@@ -55,32 +55,32 @@ def cost_of(component: Component, shape: Sequence[int]) -> Cost:
 
 
 def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
-    """Returns the cost of the pre-processes, which all losses of a config share."""
+    """Returns the cost of the pre-processes, shared by all losses of a config."""
     try:
-        pred, gt, batch = _reference(multi_loss, shape)
+        pred, gt, batch = _batch_for(multi_loss, shape)
     except NoExampleError as error:
         return Cost(None, f"not measured: {error}")
     inputs: list[Tensor] = []
     pred = map_tensors(pred, lambda tensor: _leaf(tensor, inputs))
 
-    def added() -> Tensor:
+    def sums_of_new_tensors() -> Tensor:
         processed, _ = multi_loss._pre_processed(pred, gt)
         new = [value for key, value in dict(processed).items() if key not in pred]
         return torch.stack(
             [t.sum() for t in tensors_in(new)] or [torch.zeros((), requires_grad=True)]
         )
 
-    return Cost(_median(lambda: added().sum(), inputs), batch)
+    return Cost(_median(lambda: sums_of_new_tensors().sum(), inputs), batch)
 
 
-def _reference(loss: Any, shape: Sequence[int]) -> tuple[Any, Any, str]:
-    """Returns a batch that the loss takes, and its predictions.
+def _batch_for(loss: Any, shape: Sequence[int]) -> tuple[Any, Any, str]:
+    """Returns predictions and targets that the loss takes, and their form in words.
 
     Raises:
-        NoExampleError: It takes none.
+        NoExampleError: The loss takes none of the batches tried.
     """
     samples, channels, *spatial = shape
-    small = [min(length, _SEARCHED) for length in spatial]
+    small = [min(length, _SEARCH_SIDE) for length in spatial]
     counts = dict.fromkeys([channels, *channels_of(loss, None)])
     with preserved(loss):
         try:
@@ -105,8 +105,8 @@ def _leaf(tensor: Tensor, inputs: list[Tensor]) -> Tensor:
 def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
     """Returns the median time of forward and backward, in milliseconds.
 
-    It is measured on one thread: several would wait for other programs of the machine, at each
-    operation anew, and losses of many small operations would seem slow.
+    The measurement uses one thread. Several threads would wait for other programs at each
+    operation, and losses with many small operations would seem slow.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # CUDA may be absent
     from torch.utils.benchmark import Timer
@@ -116,4 +116,4 @@ def _median(loss: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float:
 
     step()
     timer = Timer("step()", globals={"step": step}, num_threads=1)
-    return 1e3 * timer.blocked_autorange(min_run_time=_SECONDS).median
+    return 1e3 * timer.blocked_autorange(min_run_time=_MIN_SECONDS).median

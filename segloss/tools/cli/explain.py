@@ -25,7 +25,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_COUNT = 24
 
 PRE_PROCESSES = "(pre-processes)"
-"""The name of the pre-processes in the table of costs."""
+"""The row of the pre-processes in the table of costs."""
 
 
 def explain(
@@ -34,19 +34,19 @@ def explain(
         str,
         typer.Option(
             metavar="N,C,H,W",
-            help="The predictions on which a step is timed: samples, channels, and 1 to 3 lengths.",
+            help="Shape of the predictions for the timing: samples, channels, and 1 to 3 lengths.",
         ),
     ] = "2,4,256,256",
     cost: Annotated[
-        bool, typer.Option("--cost/--no-cost", help="Whether to time a step of each loss.")
+        bool, typer.Option("--cost/--no-cost", help="Time a step of each loss.")
     ] = True,
     allow: Allowed = None,
 ) -> None:
     """Explain each loss of a config.
 
-    Shows its formula, its arguments, its weight over the epochs, and what forward and backward
-    cost on this machine, now. A loss that does not take the channels of --shape is timed with as
-    many as it takes.
+    Shows its formula, its arguments, its weight over the epochs, and the time of forward and
+    backward on this machine. If a loss does not take the number of channels in --shape, it is
+    timed with a number that it takes.
     """
     sizes = parse_shape(shape)
     loaded = load_config(config, allow)
@@ -63,7 +63,7 @@ def explain(
 
 
 def parse_shape(text: str) -> list[int]:
-    """Returns the sizes in "2,4,256,256".
+    """Returns the sizes in a text such as "2,4,256,256".
 
     Raises:
         ValueError: They are not 3 to 5 whole numbers above 0.
@@ -71,12 +71,12 @@ def parse_shape(text: str) -> list[int]:
     parts = text.replace("x", ",").split(",")
     if not (3 <= len(parts) <= 5 and all(part.strip().isdecimal() for part in parts)):
         raise ValueError(
-            f"--shape must be 3 to 5 whole numbers, samples, channels and lengths, such as "
+            f"--shape must be 3 to 5 whole numbers (samples, channels, lengths), such as "
             f"2,4,256,256; got {text!r}."
         )
     sizes = [int(part) for part in parts]
     if not all(sizes):
-        raise ValueError(f"--shape must be of numbers above 0, got {text!r}.")
+        raise ValueError(f"--shape must have numbers above 0, got {text!r}.")
     return sizes
 
 
@@ -99,7 +99,7 @@ def _facts(config: Config, index: int, allow: Sequence[str]) -> Table:
 
 
 def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
-    """Returns the labelled facts about a loss."""
+    """Yields the labelled facts about a loss."""
     inner = getattr(component.loss, "loss_func", component.loss)
     kind = type(inner)
     yield "purpose", Text(purpose_of(kind))
@@ -111,13 +111,13 @@ def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, Ren
     changed = [Text(f"* {p}") for p in parameters if p.differs]
     if changed:
         yield "set", Group(*changed)
-    rest = [f"{p.name}={as_config(p.value)}" for p in parameters if not p.differs]
-    if rest:
-        yield "default", Text(", ".join(rest), style="dim")
+    defaults = [f"{p.name}={as_config(p.value)}" for p in parameters if not p.differs]
+    if defaults:
+        yield "default", Text(", ".join(defaults), style="dim")
 
 
 def _terms(loss: object) -> Iterator[tuple[str, Text]]:
-    """Returns the terms of a compound loss, with their coefficients."""
+    """Yields the terms of a compound loss, with their coefficients."""
     mixture = getattr(loss, "mixture", None)
     if mixture is None or (len(mixture.components) < 2 and hasattr(loss, "term_type")):
         return
@@ -128,7 +128,7 @@ def _terms(loss: object) -> Iterator[tuple[str, Text]]:
 
 
 def _weight(schedule: WeightSchedule, index: int) -> Text:
-    """Returns a weight in words, and as a curve where it changes."""
+    """Returns a weight in words, and as a curve if it changes."""
     weight = schedule.weights[index]
     if not isinstance(weight, list):
         return Text(f"{weight:g} in all epochs")
@@ -137,7 +137,7 @@ def _weight(schedule: WeightSchedule, index: int) -> Text:
 
 
 def sparkline(schedule: WeightSchedule, index: int) -> str:
-    """Returns the curve of a weight between the first and the last threshold, as a row of bars.
+    """Returns the curve of a weight from the first to the last threshold, as a row of bars.
 
     Example:
         >>> sparkline(WeightSchedule([[0.0, 1.0]], [0, 10]), 0).strip()
@@ -151,7 +151,7 @@ def sparkline(schedule: WeightSchedule, index: int) -> str:
 
 
 def _costs(config: Config, shape: Sequence[int]) -> dict[str, Cost]:
-    """Returns the costs of all losses, and of the pre-processes, measured with a progress bar."""
+    """Measures the costs of all losses and of the pre-processes, with a progress bar."""
     config.multi_loss.set_epoch(config.busiest_epoch)
     costs = {
         component.loss.name: cost_of(component, shape)

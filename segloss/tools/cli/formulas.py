@@ -1,7 +1,7 @@
-"""Formulas of losses, taken from their docstrings, as plain text for a terminal.
+"""Formulas of losses, from their docstrings, as plain text for a terminal.
 
-A formula is the first `.. math::` block of the docstring of a class; a loss of a single term has
-that of its term.
+A formula is the first `.. math::` block in the docstring of a class. A loss of a single term uses
+the docstring of its term.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _BLOCK = re.compile(
 _FUNCTIONS = ("log", "exp", "cos", "sin", "cosh", "max", "min")
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
-"""Marks of a fraction's begin and end, until brackets are decided."""
+"""Marks of the begin and end of a fraction, until it is clear whether it needs brackets."""
 
 _INNERMOST = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 
 
 def formula_of(loss: type) -> str | None:
-    r"""Returns the LaTeX of a class's formula; None where its docstring has none.
+    r"""Returns the LaTeX of a class's formula; None if its docstring has none.
 
     Example:
         >>> from segloss.compat.tutorial import DiceLoss
@@ -61,15 +61,15 @@ def as_text(latex: str) -> str:
     while fraction := _INNERMOST.search(text):
         before, after = text[: fraction.start()], text[fraction.end() :]
         inner = fraction[1].strip()
-        if _binds(before, after):
+        if _needs_brackets(before, after):
             before, inner = before.removesuffix(" ") if _calls(before) else before, f"({inner})"
         text = before + inner + after
     text = re.sub(r"(?<=[\u03b1-\u03c9])(?=[A-Z]{2})", " ", text)
     return re.sub(r"\s+(?=[,)])|(?<=\()\s+", "", text)
 
 
-def _binds(before: str, after: str) -> bool:
-    """Returns whether a fraction is a factor or an argument in its surroundings."""
+def _needs_brackets(before: str, after: str) -> bool:
+    """Returns whether a fraction is a factor or an argument, and so needs brackets."""
     alone_before = re.search(r"(^|[-+=,(|√" + _OPEN + r"])\s*$", before)
     alone_after = re.match(r"\s*($|[-+=,)|" + _OPEN + _CLOSE + "])", after)
     return not (alone_before and alone_after)
@@ -93,13 +93,13 @@ def _mean(node: LatexMacroNode, l2tobj: LatexNodes2Text) -> str:
 
 
 def _grouped(text: str) -> str:
-    """Returns the text, in brackets where it is more than one symbol."""
+    """Returns the text, in brackets if it has more than one symbol."""
     return text if re.fullmatch(r"[-∑∇]?[^\W_]+|‖[^‖]*‖|[^\s\w]", text) else f"({text})"
 
 
 def _writer() -> LatexNodes2Text:
     context = get_default_latex_context_db()
-    own = [
+    macros = [
         MacroTextSpec("frac", _fraction),
         MacroTextSpec("tfrac", _fraction),
         MacroTextSpec("overline", _mean),
@@ -107,7 +107,7 @@ def _writer() -> LatexNodes2Text:
         MacroTextSpec("|", "‖"),
         *(MacroTextSpec(name, f"{name} ") for name in _FUNCTIONS),
     ]
-    context.add_context_category("segloss", prepend=True, macros=own)
+    context.add_context_category("segloss", prepend=True, macros=macros)
     return LatexNodes2Text(latex_context=context, math_mode="text", strict_latex_spaces=False)
 
 

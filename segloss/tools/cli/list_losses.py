@@ -1,4 +1,4 @@
-"""`segloss list`: all losses that have a name."""
+"""`segloss list`: all losses with a registered name."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from segloss.losses.term_losses import TermLoss
 
 
 def list_losses() -> None:
-    """List all losses that a config can call by their names.
+    """List all losses that a config can use by name.
 
-    The classes are what `_target_` takes, as in `_target_: segloss.JaccardLoss`. Losses of
-    segmentation-models-pytorch, MONAI, kornia and pytorch-toolbelt can be named by their full
-    paths, such as monai.losses.DiceLoss.
+    `_target_` takes the classes, as in `_target_: segloss.JaccardLoss`. For losses of
+    segmentation-models-pytorch, MONAI, kornia and pytorch-toolbelt it takes the full path, such as
+    monai.losses.DiceLoss.
     """
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("class", no_wrap=True)
-    table.add_column("what it is", ratio=1)
+    table.add_column("description", ratio=1)
     for title, losses in grouped().items():
         table.add_section()
         table.add_row(f"[bold]{title}[/bold]")
@@ -50,12 +50,12 @@ def _group(loss: type[nn.Module]) -> str:
     if issubclass(loss, FrameFieldLoss):
         return _FIELDS
     package = loss.__module__.split(".")[0]
-    return {"segloss": _OWN, "torch": _TORCH}.get(package, _YOURS)
+    return {"segloss": _SEGLOSS, "torch": _TORCH}.get(package, _REGISTERED)
 
 
-_OWN, _TERMS, _FIELDS = "segloss", "single terms", "frame fields"
-_TORCH, _YOURS = "PyTorch", "registered"
-_GROUPS = (_OWN, _TERMS, _FIELDS, _TORCH, _YOURS)
+_SEGLOSS, _TERMS, _FIELDS = "segloss", "single terms", "frame fields"
+_TORCH, _REGISTERED = "PyTorch", "registered"
+_GROUPS = (_SEGLOSS, _TERMS, _FIELDS, _TORCH, _REGISTERED)
 
 
 def purpose_of(loss: type[nn.Module]) -> str:

@@ -1,4 +1,4 @@
-"""The arguments of a loss: those that a config sets, and the defaults of the others."""
+"""The arguments of a loss: the values that a config sets, and the defaults."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Parameter(NamedTuple):
     """An argument of a loss.
 
     Attributes:
-        name: Its name.
-        value: Its value, as a config writes it.
-        default: The default; `inspect.Parameter.empty` where there is none.
+        name: The name.
+        value: The value, as a config writes it.
+        default: The default; `inspect.Parameter.empty` if there is none.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Parameter(NamedTuple):
 
 
 def parameters_of(block: Mapping[str, Any], allow: Sequence[str] = ()) -> list[Parameter]:
-    """Returns the arguments of a config's block, in the order of the loss's signature.
+    """Returns the arguments of a loss in a config, in the order of its signature.
 
     Example:
         >>> parameters = parameters_of({"_target_": "torch.nn.HuberLoss", "delta": 2.0})
@@ -55,7 +55,7 @@ def parameters_of(block: Mapping[str, Any], allow: Sequence[str] = ()) -> list[P
 
 
 def as_config(value: Any) -> str:
-    """Returns a value as a config might write it in one line; blocks with `_target_` as calls.
+    """Returns a value as a config might write it in one line; a `_target_` becomes a call.
 
     Example:
         >>> as_config({"_target_": "torch.nn.CrossEntropyLoss", "weight": [1.0, 2.0]})
@@ -73,7 +73,7 @@ def as_config(value: Any) -> str:
 
 
 def _defaults(target: Any) -> dict[str, Any]:
-    """Returns the defaults by the arguments' names."""
+    """Returns the defaults by the names of the arguments."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(target).parameters.items()

@@ -21,13 +21,13 @@ def plot(
 ) -> None:
     """Draw the weights of a config's losses, and each loss over errors.
 
-    The weights are drawn over the epochs. Each loss is drawn over the errors of a predicted disc,
-    which is moved, grown, shrunk and blurred.
+    The weights are drawn over the epochs. Each loss is drawn as a predicted disc is moved, grown,
+    shrunk and blurred.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--output must end in {' or '.join(SUFFIXES)}, got {str(output)!r}.")
     if not output.parent.is_dir():
-        raise FileNotFoundError(f"--output must be in a folder that there is, got {str(output)!r}.")
+        raise FileNotFoundError(f"--output must be in an existing folder, got {str(output)!r}.")
     from segloss.tools.plots import plot_overview
     from segloss.tools.plots.style import DPI
 

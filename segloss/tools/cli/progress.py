@@ -1,4 +1,4 @@
-"""A progress bar for a terminal, on stderr; nothing where there is none."""
+"""A progress bar on stderr, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.progress import track
 Item = TypeVar("Item")
 
 
-def progress(items: Sequence[Item], doing: str) -> Iterable[Item]:
-    """Returns the items, with a bar that vanishes after the last."""
+def progress(items: Sequence[Item], description: str) -> Iterable[Item]:
+    """Returns the items, with a progress bar that disappears at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return items
-    return track(items, doing, console=console, transient=True)
+    return track(items, description, console=console, transient=True)

@@ -1,4 +1,4 @@
-"""`segloss suggest`: from a folder of masks to a loss's config, its reasons, and a picture."""
+"""`segloss suggest`: reads a folder of masks, and writes a config with reasons and a picture."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def suggest(
     ] = Path("dataset.png"),
     ignore_index: Annotated[
         int | None,
-        typer.Option(help="The number that marks pixels to be left out; found, if it is 255."),
+        typer.Option(help="The number that marks ignored pixels; 255 is found without this option."),
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(help="labels: a file is a mask; classes: a folder is a class; auto: either."),
+        typer.Option(help="labels: each file is a mask; classes: each folder is a class; auto: detects it."),
     ] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    """Suggest a loss for a folder of masks, and say why."""
+    """Suggest a loss for a folder of masks, with reasons."""
     _check_free(output, picture, force=force)
     from segloss.tools.suggest import suggest as suggest_loss
 
@@ -53,11 +53,11 @@ def suggest(
 
 def _check_free(*paths: Path, force: bool) -> None:
     """Raises FileExistsError before the masks are read, not after."""
-    there = [str(path) for path in paths if path.exists()]
-    if there and not force:
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not force:
         raise FileExistsError(
-            f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} there already: replace by "
-            "--force, or choose other names by --output and --picture."
+            f"{' and '.join(existing)} {'exists' if len(existing) == 1 else 'exist'} already: "
+            "replace with --force, or choose other names with --output and --picture."
         )
 
 

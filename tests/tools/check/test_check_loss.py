@@ -112,7 +112,7 @@ def test_it_works_where_gradients_are_off() -> None:
     ],
 )
 def test_the_form_that_a_loss_takes_is_found(loss, kind) -> None:
-    assert f"made: {kind}" in check_loss(loss, checks=QUICK).example
+    assert f"generated: {kind}" in check_loss(loss, checks=QUICK).example
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -89,7 +89,7 @@ class TestOfConfigs:
         (["explain", BRAIN, "--shape", "4,0,8"], "above 0"),
         (["check", BRAIN, "--only", "scalars"], "did you mean 'scalar'"),
         (["plot", BRAIN, "--output", "picture.jpg"], "must end in .png or .svg"),
-        (["plot", BRAIN, "--output", "nowhere/picture.png"], "a folder that there is"),
+        (["plot", BRAIN, "--output", "nowhere/picture.png"], "in an existing folder"),
     ],
     ids=lambda value: " ".join(map(str, value)).replace(str(ROOT), "") if value else "",
 )
