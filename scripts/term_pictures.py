@@ -30,7 +30,7 @@ from segloss.losses.term_losses import TermLoss
 from segloss.terms import TERMS, CrossEntropy
 from segloss.tools.plots.landscape import curve, draw_sweep, name_errors, share_limits
 from segloss.tools.plots.reference_shape import (
-    STRETCHES,
+    ERROR_RANGES,
     SWEEPS,
     Array,
     Setting,
@@ -165,7 +165,7 @@ def rises(name: str) -> list[Array]:
     """What each error adds to the loss, over the largest that any of them adds."""
     loss = over_settings(loss_named(name))
     right = loss(Setting())
-    added = [curve(loss, stretch.sweep, stretch.values) - right for stretch in STRETCHES]
+    added = [curve(loss, stretch.sweep, stretch.values) - right for stretch in ERROR_RANGES]
     return [values / max(rise.max() for rise in added) for values in added]
 
 
@@ -177,7 +177,7 @@ def overview_figure() -> Figure:
     )
     panels = figure.subplots(5, 4, sharex=True, sharey=True)
     for name, axes in zip(tqdm(NAMES, "overview"), panels.flat, strict=False):
-        for stretch, values in zip(STRETCHES, rises(name), strict=True):
+        for stretch, values in zip(ERROR_RANGES, rises(name), strict=True):
             places = np.linspace(0, 1, len(values))
             axes.plot(places, values, color=stretch.colour, linewidth=1.8, label=stretch.label)
         axes.set_title(NAMES[name], fontsize=9, fontweight="bold")

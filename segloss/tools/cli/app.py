@@ -37,8 +37,8 @@ _CommandError = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="segloss",
     help="Examines segmentation losses, and configs that name them.",
-    epilog="A config is a YAML file for segloss.build_loss; it may be a whole training config. It can "
-    "only name losses: none of it runs as code.",
+    epilog="A config is a YAML file for segloss.build_loss; it may be a whole training config. It "
+    "can only name losses: none of it runs as code.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

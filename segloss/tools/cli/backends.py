@@ -30,5 +30,6 @@ def backends() -> None:
     console.print(table)
     if instruction_sets():
         console.print(
-            f"Instruction sets of the cpu kernel: {', '.join(instruction_sets())} (the first is used)"
+            f"Instruction sets of the cpu kernel, the one in use first: "
+            f"{', '.join(instruction_sets())}"
         )

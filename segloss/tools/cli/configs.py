@@ -25,8 +25,8 @@ Allowed = Annotated[
     typer.Option(
         "--allow",
         metavar="PREFIX",
-        help="Also accept classes with this prefix, such as my_package. (with the dot); may be given "
-        "several times. Their code runs.",
+        help="Also accept classes with this prefix, such as my_package. (with the dot); may be "
+        "given several times. Their code runs.",
     ),
 ]
 

@@ -25,11 +25,11 @@ def suggest(
     ] = Path("dataset.png"),
     ignore_index: Annotated[
         int | None,
-        typer.Option(help="The number that marks ignored pixels; 255 is found without this option."),
+        typer.Option(help="The number that marks ignored pixels; 255 is detected."),
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(help="labels: each file is a mask; classes: each folder is a class; auto: detects it."),
+        typer.Option(help="labels: a file is a mask; classes: a folder is a class; auto: detect."),
     ] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,

@@ -1,7 +1,7 @@
-"""Pictures of losses: schedules, the costs of errors, and curves of a training.
+"""Pictures of losses: schedules, losses over errors, and curves of a training run.
 
-Each function returns a Matplotlib figure, which is saved by `figure.savefig("picture.png")`, and
-shown by a notebook. It needs the extra `plots`.
+Each function returns a Matplotlib figure. `figure.savefig("picture.png")` saves it, and a notebook
+shows it. The extra `plots` is required.
 
 Example:
     >>> from segloss import SegLoss

@@ -1,4 +1,4 @@
-"""Curves of a training from a log: the components of its loss, and their weights."""
+"""Curves of a training run from its log: the components of the loss, and their weights."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from segloss.foundation.arguments import check_text, nearest, shown
-from segloss.tools.plots.style import WIDTH, legend_below, looks, plain
+from segloss.tools.plots.style import WIDTH, legend_below, line_styles, plain
 
 Column = NDArray[np.float64]
 
 _PARTS = ("weight", "norm")
-"""The suffixes of the numbers that `LogLossComponents` logs beside a loss's value."""
+"""The suffixes of the numbers that `LogLossComponents` logs beside the value of a loss."""
 
-_MANY = 60
-"""The number of points from which a moving average is drawn over the values."""
+_SMOOTHED_FROM = 60
+"""The least number of points for which a moving average is drawn over the values."""
 
 
 def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figure:
     r"""Draws the components of a loss, and their weights, from a CSV log.
 
-    The log is that of Lightning's `CSVLogger` with `LogLossComponents` of
-    `segloss.training.lightning`, or any CSV file with a header: the value of a component under
-    "loss/<name>", its weight under
-    "loss/<name>/weight". Empty cells are skipped. Where there are many values,
-    they are pale, and their moving average over a thirtieth of them is drawn on top.
+    The log comes from Lightning's `CSVLogger` with `LogLossComponents` of
+    `segloss.training.lightning`, or is any CSV file with a header: the value of a component is
+    under "loss/<name>", its weight under "loss/<name>/weight". Empty cells are skipped. From 60
+    values on, the values are pale, and their moving average over a thirtieth of them is drawn on
+    top.
 
     Args:
         log: The path of the CSV file.
-        prefix: What the components' columns begin with, before the slash.
-        x: The column to draw over.
+        prefix: The beginning of the names of the components' columns, before the slash.
+        x: The column for the horizontal axis.
 
     Returns:
-        A figure with the components, and the weights below if the log has them.
+        A figure with the components, and the weights below them if the log has weights.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A column is missing, or holds something that is not a number.
+        FileNotFoundError: The file does not exist.
+        ValueError: A column is missing, or holds something other than numbers.
 
     Example:
         >>> log = Path(__import__("tempfile").mkdtemp(), "metrics.csv")
@@ -53,7 +53,7 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
         ['seg', 'ce']
     """
     columns = _read(Path(log))
-    places = _column(columns, check_text("x", x), log)
+    positions = _column(columns, check_text("x", x), log)
     start = f"{check_text('prefix', prefix)}/"
     named = {name.removeprefix(start): name for name in columns if name.startswith(start)}
     values = {
@@ -66,22 +66,24 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
     }
     if not values:
         raise ValueError(
-            f"{log} must have columns named {start}<loss>, as LogLossComponents writes them; the "
-            f"columns that there are: {', '.join(columns)}. Set prefix=."
+            f"{log} must have columns named {start}<loss>, as LogLossComponents writes them; its "
+            f"columns are: {', '.join(columns)}. Set prefix=."
         )
-    return _drawn(x, _numbers(places, x, log), values, weights)
+    return _draw(x, _numbers(positions, x, log), values, weights)
 
 
-def _drawn(
-    x: str, places: Column, values: Mapping[str, Column], weights: Mapping[str, Column]
+def _draw(
+    x: str, positions: Column, values: Mapping[str, Column], weights: Mapping[str, Column]
 ) -> Figure:
     heights = [3.6, 2.8] if weights else [3.6]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
     panels = panels[:, 0]
-    styles = dict(zip([*values, *(w for w in weights if w not in values)], looks(), strict=False))
+    styles = dict(
+        zip([*values, *(w for w in weights if w not in values)], line_styles(), strict=False)
+    )
     for name, column in values.items():
-        _draw_curve(panels[0], name, places, column, styles[name])
+        _draw_curve(panels[0], name, positions, column, styles[name])
     present = np.concatenate([column[~np.isnan(column)] for column in values.values()])
     if present.size and (present > 0).all():
         panels[0].set_yscale("log")
@@ -91,8 +93,8 @@ def _drawn(
     plain(panels[0], "Losses", x, "loss")
     legend_below(panels[0])
     for name, column in weights.items():
-        kept = ~np.isnan(column) & ~np.isnan(places)
-        panels[1].plot(places[kept], column[kept], label=name, linewidth=2.2, **styles[name])
+        kept = ~np.isnan(column) & ~np.isnan(positions)
+        panels[1].plot(positions[kept], column[kept], label=name, linewidth=2.2, **styles[name])
     if weights:
         plain(panels[1], "Weights", x, "weight")
         panels[1].set_ylim(bottom=0)
@@ -101,20 +103,20 @@ def _drawn(
 
 
 def _draw_curve(
-    axes: Axes, name: str, places: Column, column: Column, look: Mapping[str, Any]
+    axes: Axes, name: str, positions: Column, column: Column, style: Mapping[str, Any]
 ) -> None:
-    """Draws the values, and on top of many of them their moving average."""
-    kept = ~np.isnan(column) & ~np.isnan(places)
-    x, y = places[kept], column[kept]
-    if len(y) < _MANY:
-        axes.plot(x, y, label=name, linewidth=2.0, **look)
+    """Draws the values, and their moving average on top if there are many."""
+    kept = ~np.isnan(column) & ~np.isnan(positions)
+    x, y = positions[kept], column[kept]
+    if len(y) < _SMOOTHED_FROM:
+        axes.plot(x, y, label=name, linewidth=2.0, **style)
         return
-    axes.plot(x, y, linewidth=0.7, alpha=0.3, **look)
-    axes.plot(x, moving_average(y), label=name, linewidth=2.0, **look)
+    axes.plot(x, y, linewidth=0.7, alpha=0.3, **style)
+    axes.plot(x, moving_average(y), label=name, linewidth=2.0, **style)
 
 
 def moving_average(values: Column) -> Column:
-    """Returns the average over each value and those before it, a thirtieth of all."""
+    """Returns the moving average over the last values, a thirtieth of all."""
     window = len(values) // 30 + 1
     sums = np.concatenate([[0.0], values.cumsum()])
     last = np.arange(1, len(sums))
@@ -123,13 +125,13 @@ def moving_average(values: Column) -> Column:
 
 
 def _part(name: str) -> str | None:
-    """Returns whether a column is of a weight or a norm, and no loss's."""
+    """Returns "weight" or "norm" if a column holds one; None if it holds a loss."""
     end = name.rpartition("/")[2]
     return end if "/" in name and end in _PARTS else None
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """Returns the columns of a CSV file, by name, as texts."""
+    """Returns the columns of a CSV file by name, as texts."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restval="")
         names, rows = list(reader.fieldnames or ()), list(reader)
@@ -141,14 +143,14 @@ def _read(path: Path) -> dict[str, list[str]]:
 def _column(columns: Mapping[str, list[str]], name: str, log: str | Path) -> list[str]:
     if name not in columns:
         raise ValueError(
-            f"{log} has no column {name!r}{nearest(name, columns)}; the columns that there are: "
+            f"{log} has no column {name!r}{nearest(name, columns)}; its columns are: "
             f"{', '.join(columns)}."
         )
     return columns[name]
 
 
 def _numbers(texts: list[str], name: str, log: str | Path) -> Column:
-    """Returns the column as numbers, NaN where a cell is empty."""
+    """Returns the column as numbers, with NaN for empty cells."""
     try:
         return np.array([float(text) if text.strip() else np.nan for text in texts])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Landscapes: a loss as a function of errors in predictions of the reference shape."""
+"""Landscapes: a loss as a function of errors in a prediction of the reference shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from segloss.foundation.arguments import shown
 from segloss.tools.check.example_search import NoExampleError
 from segloss.tools.plots.reference_shape import (
-    STRETCHES,
+    ERROR_RANGES,
     SWEEPS,
     Array,
     Setting,
@@ -26,20 +26,20 @@ from segloss.tools.plots.style import WIDTH, plain
 def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure:
     """Draws a loss while a disc's prediction is moved, shrunk or grown, and blurred.
 
-    The disc has a radius of 20 pixels, in an image of 96; its prediction is confident inside and
-    outside (a logit of 8, or -8). With several classes it is cut into pieces. Losses of frame
-    fields get the field of the predicted disc.
+    The disc has a radius of 20 pixels, in an image of 96 x 96. Its prediction is confident inside
+    and outside (a logit of 8 or -8). With several classes, the disc is cut into pieces.
+    Frame-field losses get the field of the predicted disc.
 
     Args:
         loss: A loss of this package, or any module or function of (prediction, target), that takes
-            images; a `MultiLoss` with schedules after its `set_epoch`.
-        title: What to write above; None: the loss's name.
+            images; for a `MultiLoss` with schedules, call its `set_epoch` first.
+        title: The title of the figure; None: the name of the loss.
 
     Returns:
-        A figure of three axes, with the loss as it is, not divided by any norm but its own.
+        A figure of three axes, with the values of the loss, divided only by its own norm.
 
     Raises:
-        TypeError, ValueError: It is not a loss, or does not take predictions of a disc.
+        TypeError, ValueError: `loss` is not a loss, or takes no prediction of a disc.
 
     Example:
         >>> from segloss import DiceLoss
@@ -60,10 +60,10 @@ def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure
 
 
 def landscape_of(loss: Any) -> Callable[[Setting], float]:
-    """A function from a prediction of the disc to its loss.
+    """Returns a function from a prediction of the disc to its loss.
 
     Raises:
-        TypeError, ValueError: It is not a loss, or does not take predictions of a disc.
+        TypeError, ValueError: `loss` is not a loss, or takes no prediction of a disc.
     """
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(f"loss must be a module or a function, got {shown(loss)}.")
@@ -71,18 +71,18 @@ def landscape_of(loss: Any) -> Callable[[Setting], float]:
         return loss_of_disc(loss)
     except NoExampleError as error:
         raise ValueError(
-            f"{name_of(loss)} takes no prediction of a disc, in none of the forms tried: {error}"
+            f"{name_of(loss)} takes no prediction of a disc, in any of the forms tried: {error}"
         ) from error
 
 
 def name_of(loss: Any) -> str:
-    """Returns the loss's name, or its class's name."""
+    """Returns the name of the loss, or of its class."""
     name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
     return name if isinstance(name, str) else type(loss).__name__
 
 
 def curve(value: Callable[[Setting], float], sweep: Sweep, values: Array | None = None) -> Array:
-    """Returns the loss at each value of a sweep, or at others of its field."""
+    """Returns the loss at each value of a sweep, or at other values of its field."""
     values = sweep.values if values is None else values
     return np.array([value(sweep.at(number)) for number in values])
 
@@ -102,28 +102,28 @@ def draw_sweep(axes: Axes, sweep: Sweep, losses: Array) -> None:
 
 
 def share_limits(panels: Sequence[Axes]) -> None:
-    """Gives panels a shared loss axis with 0."""
+    """Gives all panels the same loss axis, which includes 0."""
     values = np.concatenate([line.get_ydata() for axes in panels for line in axes.lines])
     low, high = min(values.min(), 0.0), max(values.max(), 0.0)
-    room = 0.06 * (high - low)
+    margin = 0.06 * (high - low)
     for axes in panels:
-        axes.set_ylim(low - room * (low < 0), (high + room) or 1.0)
+        axes.set_ylim(low - margin * (low < 0), (high + margin) or 1.0)
     for axes in panels[1:]:
         axes.tick_params(labelleft=False)
 
 
 def draw_errors(axes: Axes, value: Callable[[Setting], float]) -> None:
     """Draws the loss over each kind of error, from none to the largest."""
-    for stretch in STRETCHES:
-        losses = curve(value, stretch.sweep, stretch.values)
-        places = np.linspace(0, 1, len(losses))
-        axes.plot(places, losses, color=stretch.colour, linewidth=1.8, label=stretch.label)
+    for error in ERROR_RANGES:
+        losses = curve(value, error.sweep, error.values)
+        shares = np.linspace(0, 1, len(losses))
+        axes.plot(shares, losses, color=error.colour, linewidth=1.8, label=error.label)
     name_errors(axes)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 
 
 def name_errors(axes: Axes) -> None:
-    """Gives axes over errors the ticks "none" and "most", and no frame."""
+    """Gives axes over errors the ticks "none" and "most", a faint grid, and no frame."""
     axes.set_xticks([0, 1], ["none", "most"])
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25)

@@ -1,4 +1,4 @@
-"""An overview of a compound loss: its weights, and the costs of errors in each loss."""
+"""An overview of a compound loss: the weights, and each loss over errors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COLUMNS = 3
 
 
 def plot_overview(multi_loss: MultiLoss) -> Figure:
-    """Draws the weights over the epochs, and below each loss over the errors of a disc.
+    """Draws the weights over the epochs, and below them each loss over the errors of a disc.
 
-    The errors are those of `plot_landscape`, from none to the largest. The losses are as they are,
-    without their weights. A loss that takes no disc has an empty panel that says so.
+    The errors are the same as in `plot_landscape`, from none to the largest. The losses are shown
+    without their weights. The panel of a loss that takes no disc says so, and is empty.
 
     Args:
         multi_loss: The losses.
@@ -57,7 +57,7 @@ def _draw(axes: Axes, loss: object, name: str) -> None:
 
 
 def _draw_legend(panels: list[Axes], free: list[Axes]) -> None:
-    """Writes the errors' names into the first panel that is free, and empties the rest."""
+    """Draws the legend into the first free panel, and clears the other free panels."""
     for axes in free:
         axes.axis("off")
     drawn = [axes for axes in panels if axes.lines]

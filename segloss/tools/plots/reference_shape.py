@@ -1,9 +1,9 @@
 """The reference shape: a disc, and predictions of it that are moved, resized or blurred.
 
-The truth is a disc. Its prediction is confident inside and soft at the edge. With several classes
-that exclude each other, the disc is cut into sectors, one for each class but the background. With
-independent channels, each has the whole disc, except with frame fields: there the second channel
-has its edge, and the third the corners, of which there are none.
+The truth is a disc. Its prediction is confident inside and soft at the edge. If classes exclude
+each other, the disc is cut into sectors, one for each class but the background. If channels are
+independent, each has the whole disc. With frame fields, the second channel has the edge of the
+disc, and the third its corners, so it is empty.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 SIDE = 96
 CENTRE = (47.5, 35.5)
-"""Row and column; however it is moved or grown here, the disc stays in the image."""
+"""Row and column; the disc stays in the image for all shifts and radii here."""
 
 RADIUS = 20.0
 CONFIDENT = 8.0
@@ -50,9 +50,9 @@ class Setting(NamedTuple):
     """A prediction of the disc.
 
     Attributes:
-        shift: How far it is moved to the right, in pixels.
-        factor: Its radius over the true one.
-        softness: Over how many pixels a logit changes by 1 at the edge.
+        shift: The shift to the right, in pixels.
+        factor: The predicted radius over the true radius.
+        softness: The number of pixels in which a logit changes by 1 at the edge.
     """
 
     shift: float = 0.0
@@ -61,13 +61,13 @@ class Setting(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Settings in which one field changes.
+    """Settings that differ in one field.
 
     Attributes:
-        field: The field.
+        field: The name of the field.
         values: Its values.
-        title: What is done to the prediction.
-        label: What the values are.
+        title: The change of the prediction, in words.
+        label: The meaning and unit of the values.
         colour: The colour of the curve.
     """
 
@@ -78,17 +78,17 @@ class Sweep(NamedTuple):
     colour: str
 
     def at(self, value: float) -> Setting:
-        """Returns the setting with that value."""
+        """Returns the setting with a value of the field."""
         return Setting()._replace(**{self.field: float(value)})
 
 
-class Stretch(NamedTuple):
-    """An error from none to the largest.
+class ErrorRange(NamedTuple):
+    """A kind of error, from none to the largest.
 
     Attributes:
-        sweep: The sweep that it is a part of.
-        values: Its values, from the right one on.
-        label: What it is.
+        sweep: The sweep with this kind of error.
+        values: The values, from the correct one to the largest error.
+        label: The error in words.
         colour: The colour of the curve.
     """
 
@@ -109,11 +109,11 @@ BLURRED = Sweep(
 )
 SWEEPS = (SHIFTED, RESIZED, BLURRED)
 
-STRETCHES = (
-    Stretch(SHIFTED, np.linspace(0, 40, 21), "moved, up to\n40 pixels", _MOVED),
-    Stretch(RESIZED, np.linspace(1, 1.8, 17), "grown, up to\n1.8 times", _GROWN),
-    Stretch(RESIZED, np.linspace(1, 0.4, 17), "shrunk, down to\n0.4 times", _SHRUNK),
-    Stretch(BLURRED, np.geomspace(1, 16, 17), "blurred, up to\n16 pixels", _BLURRED),
+ERROR_RANGES = (
+    ErrorRange(SHIFTED, np.linspace(0, 40, 21), "moved, up to\n40 pixels", _MOVED),
+    ErrorRange(RESIZED, np.linspace(1, 1.8, 17), "grown, up to\n1.8 times", _GROWN),
+    ErrorRange(RESIZED, np.linspace(1, 0.4, 17), "shrunk, down to\n0.4 times", _SHRUNK),
+    ErrorRange(BLURRED, np.geomspace(1, 16, 17), "blurred, up to\n16 pixels", _BLURRED),
 )
 
 
@@ -140,13 +140,13 @@ def maps_of_mask() -> dict[str, Tensor]:
 
 
 def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
-    """A function from a prediction of the disc to its loss.
+    """Returns a function from a prediction of the disc to its loss.
 
     Args:
         loss: A loss of this package, or any module or function of (prediction, target).
 
     Raises:
-        NoExampleError: The loss takes no batch of two spatial dimensions that is known here.
+        NoExampleError: The loss takes none of the batches tried, with two spatial dimensions.
     """
     loss = with_maps(loss)
     with preserved(loss):
@@ -162,7 +162,7 @@ def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Yields a context of one thread: more would wait for each other longer than a disc takes."""
+    """Runs a context on one thread: for a small disc, several threads would mostly wait."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -172,7 +172,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
-    """Returns the prediction and the truth as a loss takes them, float32."""
+    """Returns the prediction and the truth in the form that the loss takes, float32."""
     fields = needs_fields(loss)
     logits, labels = _channels(setting, form, fields), _labels(form)
     if not form.from_logits:
@@ -210,7 +210,7 @@ def _confident(depth: Tensor, setting: Setting) -> Tensor:
 
 
 def _is_exclusive(form: Form) -> bool:
-    """Returns whether classes exclude each other, as in label maps of several channels."""
+    """Returns whether classes exclude each other, as in a label map for several channels."""
     return form.channels > 1 and ("label map" in form.target or form.exclusive)
 
 
@@ -232,10 +232,10 @@ def _piece_depth(setting: Setting, index: int, pieces: int) -> Tensor:
     """Returns the depth of each pixel inside a sector, measured from its two straight sides."""
     middle = 2 * math.pi * (index + 0.5) / pieces - math.pi
     column = CENTRE[1] + setting.shift
-    off = (_angle(column) - middle + math.pi).remainder(2 * math.pi) - math.pi
+    angle = (_angle(column) - middle + math.pi).remainder(2 * math.pi) - math.pi
     if pieces == 1:
-        return torch.full_like(off, torch.inf)
-    return (math.pi / pieces - off.abs()) * distance(CENTRE[0], column)
+        return torch.full_like(angle, torch.inf)
+    return (math.pi / pieces - angle.abs()) * distance(CENTRE[0], column)
 
 
 def _labels(form: Form) -> Tensor:
@@ -261,13 +261,13 @@ def _target(labels: Tensor, form: Form, fields: bool) -> Tensor:
 def _with_fields(
     setting: Setting, pred: dict[str, Tensor], gt: dict[str, Tensor], gt_key: str, loss: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Returns both batches with frame fields: of the predicted disc, and of the true one."""
+    """Returns both batches with frame fields, for the predicted and the true disc."""
     names = {"crossfield_key": "crossfield", "angle_key": "gt_crossfield_angle"}
     for part in parts_of(loss):
         names.update({key: getattr(part, key) for key in names if hasattr(part, key)})
-    turned = 4 * _tangent(CENTRE[1] + setting.shift)
-    still = torch.zeros_like(turned)
-    field = torch.cat([-turned.cos(), -turned.sin(), still, still], 1)
+    angle = 4 * _tangent(CENTRE[1] + setting.shift)
+    zeros = torch.zeros_like(angle)
+    field = torch.cat([-angle.cos(), -angle.sin(), zeros, zeros], 1)
     masks = gt[gt_key]
     shares = masks.flatten(2).mean(2) if masks.ndim == 4 else masks.float().mean().reshape(1, 1)
     inside = true_mask()
@@ -281,6 +281,6 @@ def _with_fields(
 
 
 def _tangent(column: float) -> Tensor:
-    """Returns the walls' direction around a centre, as an angle from down to right."""
+    """Returns the direction of the edge around a centre, as an angle from down to right."""
     down, right = _offsets(CENTRE[0], column)
     return (torch.atan2(right, down) + math.pi / 2)[None, None]

@@ -11,15 +11,15 @@ from matplotlib.ticker import StrMethodFormatter
 
 from segloss.foundation.arguments import check_number, is_list, shown
 from segloss.losses.multi_loss import MultiLoss
-from segloss.tools.plots.style import WIDTH, legend_below, looks, plain
+from segloss.tools.plots.style import WIDTH, legend_below, line_styles, plain
 
 _POINTS = 400
 _LINE = 2.2
-_WIDE = 20.0
-"""The ratio of weights from which the axis is logarithmic, so that small ones are visible."""
+_LOGARITHMIC_ABOVE = 20.0
+"""The ratio of weights above which the axis is logarithmic, so that small weights are visible."""
 
-_BEYOND = 0.15
-"""The share of the axis that follows the last threshold."""
+_AFTER_LAST = 0.15
+"""The length of the axis after the last threshold, as a share of the length before it."""
 
 
 def plot_schedules(multi_loss: MultiLoss, epochs: Sequence[float] | None = None) -> Figure:
@@ -27,8 +27,8 @@ def plot_schedules(multi_loss: MultiLoss, epochs: Sequence[float] | None = None)
 
     Args:
         multi_loss: The losses.
-        epochs: The epochs to draw at, which may be fractions, in increasing order; None: from the
-            first threshold (0, if it is above) to a little after the last.
+        epochs: The epochs to draw, in increasing order; fractions are allowed. None: from the
+            first threshold, or 0 if that is smaller, to a little after the last.
 
     Raises:
         TypeError, ValueError: `multi_loss` is not a MultiLoss, or `epochs` are not sorted.
@@ -50,18 +50,18 @@ def draw_schedules(
 ) -> None:
     """Draws the weights into axes."""
     schedule = multi_loss.schedule
-    places = _default_epochs(schedule.thresholds) if epochs is None else _checked(epochs)
-    weights = np.array([schedule.at(epoch) for epoch in places])
+    drawn = _default_epochs(schedule.thresholds) if epochs is None else _checked(epochs)
+    weights = np.array([schedule.at(epoch) for epoch in drawn])
     names = [str(loss.name) for loss in multi_loss.loss_funcs]
-    for i, (name, look) in enumerate(zip(names, looks(), strict=False)):
+    for i, (name, style) in enumerate(zip(names, line_styles(), strict=False)):
         covered = sum(np.array_equal(weights[:, i], later) for later in weights.T[i + 1 :])
-        width = _LINE * (1 + covered)  # so that it is seen behind those that cover it
-        axes.plot(places, weights[:, i], label=name, linewidth=width, **look)
+        width = _LINE * (1 + covered)  # visible behind the lines that cover it
+        axes.plot(drawn, weights[:, i], label=name, linewidth=width, **style)
     axes.margins(x=0.02)
     plain(axes, "Weights", "epoch", "weight")
     highest = weights.max(0)
     highest = highest[highest > 0]
-    if highest.size and highest.max() > _WIDE * highest.min():
+    if highest.size and highest.max() > _LOGARITHMIC_ABOVE * highest.min():
         axes.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(highest.min())))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_ylabel("weight, logarithmic")
@@ -70,9 +70,9 @@ def draw_schedules(
 
 
 def _default_epochs(thresholds: Sequence[float]) -> list[float]:
-    """Epochs that hold every threshold, where the curves have corners."""
+    """Returns many epochs, among them all thresholds, since curves have corners there."""
     first, last = (min(0.0, thresholds[0]), thresholds[-1]) if thresholds else (0.0, 1.0)
-    last += _BEYOND * (last - first) or 1.0
+    last += _AFTER_LAST * (last - first) or 1.0
     return sorted({*np.linspace(first, last, _POINTS).tolist(), *thresholds})
 
 
@@ -80,16 +80,16 @@ def _checked(epochs: Sequence[float]) -> list[float]:
     values = epochs.tolist() if isinstance(epochs, np.ndarray) else epochs
     if not (is_list(values) or isinstance(values, range)) or not len(values):
         raise TypeError(f"epochs must be a list of numbers, got {shown(epochs)}.")
-    places = [check_number(f"epochs[{i}]", e, -float("inf")) for i, e in enumerate(values)]
-    if places != sorted(places):
+    numbers = [check_number(f"epochs[{i}]", e, -float("inf")) for i, e in enumerate(values)]
+    if numbers != sorted(numbers):
         raise ValueError(f"epochs must increase, got {shown(epochs)}.")
-    return places
+    return numbers
 
 
 def check_multi_loss(multi_loss: object) -> None:
-    """Raises TypeError for anything without a schedule."""
+    """Raises TypeError for anything but a `MultiLoss`."""
     if not isinstance(multi_loss, MultiLoss):
         raise TypeError(
-            f"multi_loss must be a MultiLoss, got {shown(multi_loss)}. A single loss has a weight "
-            "only in one: MultiLoss([loss], [1.0])."
+            f"multi_loss must be a MultiLoss, got {shown(multi_loss)}. A single loss has no "
+            "weight; wrap it: MultiLoss([loss], [1.0])."
         )

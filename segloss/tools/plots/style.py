@@ -1,4 +1,4 @@
-"""The style of all pictures: colours that colour-blind readers tell apart, and plain axes."""
+"""The style of all pictures: plain axes, and colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")
 
 WIDTH = 6.67
-"""The size of a figure in inches: text of 9 points is legible on a phone."""
+"""The width of a figure in inches: text of 9 points stays legible on a phone."""
 
 DPI = 150
 
 
-def looks() -> Iterator[dict[str, Any]]:
-    """Colours, and once they have all been used, the same with other lines."""
+def line_styles() -> Iterator[dict[str, Any]]:
+    """Yields the colours with solid lines, then again with each kind of dashes."""
     for line in itertools.cycle(LINES):
         for colour in COLOURS:
             yield {"color": colour, "linestyle": line}
 
 
 def plain(axes: Axes, title: str, x: str, y: str | None = None) -> None:
-    """Gives axes a title, labels, a faint grid, and no frame above and to the right."""
+    """Gives axes a title, labels and a faint grid, without a frame at the top and right."""
     axes.set_title(title, fontsize=11, fontweight="bold", loc="left")
     axes.set_xlabel(x, fontsize=10)
     if y is not None:
@@ -38,7 +38,7 @@ def plain(axes: Axes, title: str, x: str, y: str | None = None) -> None:
 
 
 def legend_below(axes: Axes, columns: int = 3) -> None:
-    """Puts the legend of axes under all of their figure, where it hides nothing."""
+    """Puts the legend of axes below the whole figure, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels), default=0)
     axes.figure.legend(

@@ -1,4 +1,4 @@
-"""Losses suggested for a dataset: its masks are read, and a config comes out, with reasons."""
+"""Suggests a loss for a dataset: reads its masks, and returns a config with reasons."""
 
 from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics

@@ -1,4 +1,4 @@
-"""Advice, the result of a rule: a setting, its value, the reason, and the rule's source."""
+"""Advice, the result of a rule: a setting, its value, the reason, and the source of the rule."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Advice:
     """A setting of the loss.
 
     Attributes:
-        key: The setting's name, as in the config.
-        value: Its value; None: it is left as it is.
-        why: The reason, with the figures that it comes from.
-        source: Where the rule comes from; empty where it is common sense.
+        key: The name of the setting in the config.
+        value: The value; None: the default stays.
+        why: The reason, with the figures behind it.
+        source: The publication of the rule; empty if the rule is common sense.
     """
 
     key: str
@@ -25,10 +25,10 @@ class Advice:
 
 @dataclass(frozen=True)
 class Note:
-    """Something found in the masks that no setting mends.
+    """A finding about the masks that no setting corrects.
 
     Attributes:
-        what: What it is about.
+        what: The subject.
         found: The finding, and the remedy.
     """
 

@@ -1,4 +1,4 @@
-"""The meaning of the numbers in masks: the classes and the ignored value."""
+"""The meaning of the numbers in masks: the classes, and the ignored value."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
-_SPARSE = 16
-"""The number of classes from which half of them must occur."""
+_CHECKED_FROM = 16
+"""Above this number of labels, at least half of them must occur."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The way in which a loss reads the masks.
+    """The interpretation of the masks by a loss.
 
     Attributes:
         n_classes: The loss's `n_classes`: 2 for sigmoid, with any number of channels.
-        channels: How many channels the network must predict.
-        sigmoid: Whether channels are independent: two classes, or one file a class.
+        channels: The number of channels that the network must predict.
+        sigmoid: True if channels are independent: two classes, or one file per class.
         ignore_index: The value of pixels to be left out; None: there is none.
-        foreground: In masks of 0 and one other number, that number, which the loss must be given
-            as 1; None elsewhere.
-        statistics: What was counted of each class, in the order of labels or channels; None for a
-            label that never occurs.
-        names: What the classes are called.
-        reason: How this was told, in a sentence.
+        foreground: In masks of 0 and one other number, that number; the loss must get 1 instead.
+            None for other masks.
+        statistics: The counts of each class, in the order of labels or channels; None for a label
+            that never occurs.
+        names: The names of the classes.
+        reason: The evidence for this interpretation, in a sentence.
     """
 
     n_classes: int
@@ -52,7 +52,7 @@ class Classes:
         return [i for i, counted in enumerate(self.statistics) if counted is None]
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
-        """Returns a mask as the loss takes it: the number of the foreground becomes 1."""
+        """Returns a mask in the form that the loss takes: the number of the foreground becomes 1."""
         if self.foreground in (None, 1):
             return mask
         left_out = self.ignore_index if self.ignore_index is not None else 0
@@ -66,16 +66,16 @@ def find_classes(
     by_class: bool,
     names: Sequence[str] | None,
 ) -> Classes:
-    """Finds the classes in the counts.
+    """Returns the classes, from the counts.
 
     Args:
-        statistics: Those of all masks.
-        ignore_index: The value to leave out, where it is known.
-        by_class: Whether there is one file, or channel, a class.
-        names: The classes' names, where they are known.
+        statistics: The counts in all masks.
+        ignore_index: The value to leave out; None: unknown.
+        by_class: True if there is one file, or channel, per class.
+        names: The names of the classes; None: unknown.
 
     Raises:
-        ValueError: There is but one class, or labels have such gaps that they can't be meant.
+        ValueError: There is only one class, or labels have gaps that can't be intended.
     """
     if by_class:
         return _channels(statistics, ignore_index, names)
@@ -90,7 +90,7 @@ def find_classes(
         )
     elif ignore_index in values:
         share = statistics.classes[ignore_index].pixels / statistics.pixels
-        void = f"; {ignore_index}, by your word, marks {share:.1%} of the pixels to be left out"
+        void = f"; {ignore_index}, as you set, marks {share:.1%} of the pixels to be left out"
     else:
         void = ""
     labels = [value for value in values if value != ignore_index]
@@ -103,8 +103,7 @@ def find_classes(
 def _two_classes(
     statistics: DatasetStatistics, foreground: int, ignore_index: int | None, void: str
 ) -> Classes:
-    named = f"0 and {foreground}"
-    convert = "" if foreground == 1 else f": {foreground} is the foreground, and must become 1"
+    conversion = "" if foreground == 1 else f": {foreground} is the foreground, and must become 1"
     counted = statistics.classes
     return Classes(
         n_classes=2,
@@ -114,7 +113,7 @@ def _two_classes(
         foreground=foreground,
         statistics=[counted[0], counted[foreground]],
         names=["background", "foreground"],
-        reason=f"masks hold {named}{convert}{void}",
+        reason=f"masks hold 0 and {foreground}{conversion}{void}",
     )
 
 
@@ -145,8 +144,8 @@ def _channels(
     empty = [name for i, name in enumerate(names) if i not in statistics.classes]
     if empty:
         raise ValueError(
-            f"Every class must occur, and the masks of {', '.join(empty)} are all 0: leave out "
-            "classes that are never there."
+            f"Every class must occur, but the masks of {', '.join(empty)} are all 0: leave out "
+            "classes that never occur."
         )
     return Classes(
         n_classes=2,
@@ -156,24 +155,25 @@ def _channels(
         foreground=None,
         statistics=[statistics.classes[i] for i in range(count)],
         names=names,
-        reason=f"one file a class: {count} channels, each with a sigmoid, which may overlap",
+        reason=f"one file per class: {count} channels, each with a sigmoid, which may overlap",
     )
 
 
 def _check_labels(labels: list[int], ignore_index: int | None) -> None:
     if len(labels) < 2:
-        found = f"{labels[0]} alone" if labels else "no label"
+        found = f"only {labels[0]}" if labels else "no label"
         besides = f" besides the ignore value {ignore_index}" if ignore_index is not None else ""
         raise ValueError(
-            f"Masks must hold at least two classes, and all of these hold {found}{besides}: look "
-            "whether this is the right folder, and whether the labels were lost on export."
+            f"Masks must hold at least two classes, but all of these hold {found}{besides}: check "
+            "that this is the right folder, and that the export did not lose the labels."
         )
     count = labels[-1] + 1
-    if len(labels) > 2 and count > _SPARSE and count > 2 * len(labels):
+    if len(labels) > 2 and count > _CHECKED_FROM and count > 2 * len(labels):
         raise ValueError(
-            f"Labels must be 0, 1, 2 ..., and most are missing up to {labels[-1]}: masks hold "
-            f"{_listed(labels)}. Renumber them, such as by numpy.searchsorted({labels[:12]}, mask)"
-            f"{' and so on' if len(labels) > 12 else ''}, or say which to ignore by ignore_index."
+            f"Labels must be 0, 1, 2 ..., but most of those up to {labels[-1]} are missing: masks hold "
+            f"{_listed(labels)}. Renumber them, for example with "
+            f"numpy.searchsorted({labels[:12]}, mask){' and so on' if len(labels) > 12 else ''}, or "
+            "set the label to ignore with ignore_index."
         )
 
 

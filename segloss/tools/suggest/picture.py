@@ -1,4 +1,4 @@
-"""A page about a dataset: how frequent its classes are, how large their regions, and examples."""
+"""A page about a dataset: the frequency of its classes, the sizes of their regions, and examples."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics,
 
 EXAMPLES, COLUMNS = 6, 3
 MOST_BARS = 24
-"""Classes that are drawn; of more, the most frequent and the rarest."""
+"""The largest number of classes drawn; of more, the most frequent and the rarest are drawn."""
 
 BACKGROUND, VOID_COLOUR = "#20242b", "#ffffff"
 
 Named = Sequence[tuple[str, ClassStatistics, str]]
-"""Name, counts and colour of each class that is drawn."""
+"""Name, counts and colour of each class to draw."""
 
 
 def draw(classes: Classes, statistics: DatasetStatistics) -> Figure:
@@ -46,13 +46,14 @@ def draw(classes: Classes, statistics: DatasetStatistics) -> Figure:
 
 
 def colours(classes: Classes) -> list[str]:
-    """Returns a colour for each class, far apart in hue; the background dark."""
+    """Returns a colour for each class, far apart in hue; the background is dark."""
     count = len(classes.statistics)
-    first = not (classes.sigmoid and classes.foreground is None)  # of one file a class, none is it
-    hues = [(0.58 + 0.618034 * i) % 1 for i in range(count)]  # the golden section spreads them
+    # With one file per class, no class is the background.
+    has_background = not (classes.sigmoid and classes.foreground is None)
+    hues = [(0.58 + 0.618034 * i) % 1 for i in range(count)]  # far apart, by the golden ratio
     rgb = [colorsys.hls_to_rgb(hue, 0.52 + 0.1 * (i % 3), 0.62) for i, hue in enumerate(hues)]
     named = ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in rgb]
-    return [BACKGROUND, *named[: count - 1]] if first else named
+    return [BACKGROUND, *named[: count - 1]] if has_background else named
 
 
 def _drawn(classes: Classes, palette: Sequence[str]) -> Named:
@@ -88,7 +89,7 @@ def _draw_frequencies(axes: Axes, named: Named, statistics: DatasetStatistics) -
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.3g}"))
-    _decorate(axes, "share of the pixels", "bar: of all; line: where present")
+    _decorate(axes, "share of the pixels", "bar: in all masks; line: where present")
 
 
 def _draw_presence(axes: Axes, named: Named, statistics: DatasetStatistics) -> None:
@@ -100,7 +101,7 @@ def _draw_presence(axes: Axes, named: Named, statistics: DatasetStatistics) -> N
 
 
 def _draw_sizes(axes: Axes, named: Named) -> None:
-    """Returns the sizes of all regions as a histogram each, on one logarithmic axis."""
+    """Draws a histogram of region sizes for each class, on one logarithmic axis."""
     largest = max(max(counted.sizes) for _, counted, _ in named)
     edges = np.geomspace(1, largest + 1, 28)
     for position, (_, counted, colour) in enumerate(named):
@@ -132,12 +133,12 @@ def _decorate(axes: Axes, title: str, label: str) -> None:
 
 
 def _examples(named: Named) -> list[tuple[str, Thumbnail]]:
-    """For each class, the rarest first, the mask with most of it; no mask twice."""
-    chosen: dict[str, tuple[str, Thumbnail]] = {}
+    """Returns for each class, the rarest first, the mask with most of it; no mask twice."""
+    by_mask: dict[str, tuple[str, Thumbnail]] = {}
     for name, counted, _ in sorted(named, key=lambda one: one[1].frequency):
         if counted.example is not None:
-            chosen.setdefault(counted.example.name, (name, counted.example))
-    return list(chosen.values())[:EXAMPLES]
+            by_mask.setdefault(counted.example.name, (name, counted.example))
+    return list(by_mask.values())[:EXAMPLES]
 
 
 def _draw_examples(
@@ -156,9 +157,9 @@ def _draw_examples(
 
 
 def _as_labels(example: Thumbnail, classes: Classes) -> np.ndarray:
-    """Returns the class of each pixel to draw, -1 without a class, -2 for ignored pixels."""
+    """Returns the class of each pixel; -1 without a class, -2 for ignored pixels."""
     mask = example.mask
-    if mask.ndim == 3:  # one file a class: the rarest on top, as the others cover more
+    if mask.ndim == 3:  # one file per class: the rarest on top, since the others are larger
         order = np.argsort([-counted.frequency for counted in classes.present])
         labels = np.full(mask.shape[1:], -1)
         for channel in order:

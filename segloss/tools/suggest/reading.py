@@ -1,6 +1,6 @@
-"""One file to one array: images and masks as PNG, TIFF, NumPy or NIfTI, and masks as whole numbers.
+"""Reads a file into an array: images and masks as PNG, TIFF, NumPy or NIfTI; checks masks.
 
-What the numbers mean, which of them are classes and which is to be ignored, is not known here.
+The meaning of the numbers, such as classes or the ignored value, is left to `classes.py`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.int32]
-"""Whole numbers, (*spatial), or (channels, *spatial) where there is one file a class."""
+"""Whole numbers, (*spatial), or (channels, *spatial) with one file per class."""
 
 MOST_LABELS = 256
-"""More different numbers than this in a mask mean that it is an image."""
+"""A mask with more different numbers than this is taken for an image."""
 
 _SUSPICIOUS_LABELS = 32
 _SUSPICIOUS_CHANGE = 0.5
-"""A mask with more labels than the first, and more differences between neighbours than the
-second, is an image: in most label maps, fewer than one pixel in ten differs so."""
+"""A mask with more labels than the first number, and with a larger share of neighbours that differ
+than the second, is taken for an image. In most label maps, fewer than one in ten differ."""
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Returns the array in a file, by the file's suffix.
+    """Reads the array in a file, by the suffix of the file.
 
-    Colour images are (height, width, channels); images with a palette give its indices.
+    A colour image is (height, width, channels); an image with a palette gives the indices.
 
     Raises:
         OSError, ValueError: The file is missing, damaged or of another format.
@@ -39,7 +39,7 @@ def read_array(path: Path) -> NDArray[Any]:
         return READERS[suffix](path)
     except (FileNotFoundError, ImportError):
         raise
-    except Exception as error:  # each library has its own, and for damaged files any
+    except Exception as error:  # libraries have their own errors, and damaged files raise any
         raise ValueError(f"it can't be read: {type(error).__name__}: {error}") from error
 
 
@@ -47,20 +47,20 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
     """Returns an array, or tensor, as a mask of whole numbers.
 
     Args:
-        array: Bools, integers, or floats that are whole; the channels of grey colour images, which
-            come last, may be there.
-        least: The smallest number that is right: 0, or an ignore value below it.
+        array: Bools, integers, or floats that are whole numbers; may also be a grey image with
+            colour channels, which come last.
+        least: The smallest valid number: 0, or an ignore value below it.
 
     Raises:
-        ValueError: It is an image, has fractions, or holds a number below `least`.
+        ValueError: The array is an image, has fractions, or holds a number below `least`.
     """
     array = _without_colour(np.asarray(array))
     if array.size == 0:
         raise ValueError("it has no pixels")
     if not 1 <= array.ndim <= 3:
-        raise ValueError(f"it must have one to three dimensions, and has the shape {array.shape}")
+        raise ValueError(f"it must have one to three dimensions, but has the shape {array.shape}")
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"it must hold numbers, and holds {array.dtype}")
+        raise ValueError(f"it must hold numbers, but holds {array.dtype}")
     if array.dtype.kind == "f":
         _check_whole(array)
     if max(abs(int(array.min())), abs(int(array.max()))) > np.iinfo(np.int32).max:
@@ -68,10 +68,10 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
     mask: Mask = array.astype(np.int32)
     if mask.min() < least:
         raise ValueError(
-            f"it holds {mask.min()}, and labels count from 0: if this marks pixels to leave out, "
-            f"say so with ignore_index={mask.min()} (--ignore-index {mask.min()})"
+            f"it holds {mask.min()}, but labels count from 0: if this marks pixels to leave out, "
+            f"set ignore_index={mask.min()} (--ignore-index {mask.min()})"
         )
-    _check_no_image(mask)
+    _check_not_image(mask)
     return mask
 
 
@@ -102,16 +102,16 @@ def _without_colour(array: NDArray[Any]) -> NDArray[Any]:
 
 def _check_whole(array: NDArray[Any]) -> None:
     if not np.isfinite(array).all():
-        raise ValueError("it holds NaN or infinity, and labels are whole numbers")
-    odd = array[array != np.rint(array)]
-    if odd.size:
+        raise ValueError("it holds NaN or infinity, but labels are whole numbers")
+    fractions = array[array != np.rint(array)]
+    if fractions.size:
         raise ValueError(
-            f"it holds fractions, such as {odd[0]:.4g}, and labels are whole numbers: if these are "
+            f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: if these are "
             "probabilities, take their argmax, or compare them with a threshold"
         )
 
 
-def _check_no_image(mask: Mask) -> None:
+def _check_not_image(mask: Mask) -> None:
     values, _ = values_of(mask)
     change = max(float((np.diff(mask, axis=axis) != 0).mean()) for axis in range(mask.ndim))
     noisy = len(values) > _SUSPICIOUS_LABELS and change > _SUSPICIOUS_CHANGE
@@ -142,7 +142,7 @@ def _read_numpy(path: Path) -> NDArray[Any]:
 def _read_archive(path: Path) -> NDArray[Any]:
     with np.load(path, allow_pickle=False) as archive:
         if len(archive.files) != 1:
-            raise ValueError(f"it must hold one array, and holds {', '.join(archive.files)}")
+            raise ValueError(f"it must hold one array, but holds {', '.join(archive.files)}")
         return np.asarray(archive[archive.files[0]])
 
 
@@ -163,15 +163,15 @@ READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
     ".nii": _read_nifti,
     ".nii.gz": _read_nifti,
 }
-"""The suffixes of files, and their readers."""
+"""The readers by the suffixes of files."""
 
 
 def suffix_of(path: Path) -> str | None:
-    """Returns the suffix that says a file's format; None: it is none of `READERS`."""
+    """Returns the suffix of a file, among `READERS`; None if it is not among them."""
     name = path.name.lower()
     return next((suffix for suffix in READERS if name.endswith(suffix)), None)
 
 
 def stem_of(path: Path) -> str:
-    """Returns a file's name without the suffix that says its format."""
+    """Returns the name of a file without its suffix."""
     return path.name[: -len(suffix_of(path) or path.suffix) or None]

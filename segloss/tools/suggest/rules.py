@@ -1,7 +1,7 @@
-"""The rules from a dataset's statistics to a loss's settings: a function each.
+"""The rules for the settings of a loss, from the statistics of a dataset: one function each.
 
-They look at shares and counts of the masks alone, never at images, and are steady: a small change
-of the dataset changes the settings little. Each returns its value with the reason and the source.
+They use only shares and counts of the masks, never images. They are stable: a small change of the
+dataset changes the settings little. Each rule returns its value with the reason and the source.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ ABRAHAM = "focal Tversky: Abraham and Khan 2019"
 ISENSEE = "cross-entropy and Dice, Dice over the batch: nnU-Net, Isensee et al. 2021"
 
 MOST_WEIGHT = 1.5
-"""The most that a class's weight is: at 1.5 a pixel is given to the class from a probability of 0.4
-on, which is best for a Dice score of 0.8 (half the best score: Lipton et al. 2014). More would be
-right only for worse scores, and the region terms already favour rare classes."""
+"""The largest weight of a class. With 1.5, a pixel goes to the class from a probability of 0.4 on,
+which is best for a Dice score of 0.8 (half the best score: Lipton et al. 2014). Larger weights suit
+only worse scores, and the region terms already favour rare classes."""
 
 RARE, VERY_RARE = 0.05, 0.01
-"""Below these shares of the pixels, where it is present, a class is rare, or very rare. Lesions had
-4.8 % of the pixels where Abraham and Khan gained by focal Tversky, and far less where Salehi et al.
-gained by beta = 0.7."""
+"""Shares of the pixels, in masks with the class, below which it is rare or very rare. Lesions had
+4.8 % of the pixels when focal Tversky helped Abraham and Khan, and far less when beta = 0.7 helped
+Salehi et al."""
 
 NORM_MASKS = 200
-"""Enough masks to average a loss over."""
+"""The number of masks that is enough for the average of a loss."""
 
 _NOISY = 0.5
 _THIN = 0.5
@@ -42,11 +42,11 @@ _FEW = 5
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts that the rules use.
+    """The facts for the rules.
 
     Attributes:
-        statistics: What was counted.
-        classes: What it means.
+        statistics: The counts.
+        classes: Their interpretation.
     """
 
     statistics: DatasetStatistics
@@ -54,7 +54,7 @@ class Facts:
 
     @property
     def foreground(self) -> list[tuple[str, ClassStatistics]]:
-        """Names and counts of the classes that occur; of two classes, the foreground alone."""
+        """Names and counts of the classes that occur; of two classes, only the foreground."""
         named = zip(self.classes.names, self.classes.statistics, strict=True)
         present = [(name, counted) for name, counted in named if counted is not None]
         return present[1:] if self.classes.foreground is not None else present
@@ -66,7 +66,7 @@ class Facts:
 
     @property
     def least_presence(self) -> float:
-        """The share of the masks that hold the class which is in the fewest."""
+        """The share of the masks that hold the least common class."""
         return min(counted.masks for _, counted in self.foreground) / self.statistics.masks
 
 
@@ -76,34 +76,34 @@ def n_classes(facts: Facts) -> Advice:
 
 
 def from_logits(facts: Facts) -> Advice:
-    """Returns True: a network is best without a final activation."""
+    """Returns True: a network should not have a final activation."""
     layer = "sigmoid" if facts.classes.sigmoid else "softmax"
     channels = facts.classes.channels
     return Advice(
         "from_logits",
         True,
         f"the network predicts {channels} channel{'s' if channels > 1 else ''} without a {layer}, "
-        "which the loss applies, more exactly",
+        "which the loss applies with more precision",
     )
 
 
 def ignore_index(facts: Facts) -> Advice:
-    """Returns the void value, where there is one."""
+    """Returns the value of ignored pixels, if there is one."""
     value = facts.classes.ignore_index
     why = "no pixel is marked to be left out" if value is None else "its pixels count nowhere"
     return Advice("ignore_index", value, why)
 
 
 def class_weights(facts: Facts) -> Advice:
-    r"""Softmax: the root of effective numbers, relative to the class of the median frequency.
+    r"""Returns the weights for softmax: roots of effective numbers, relative to the median class.
 
     .. math:: w_c = \sqrt{E(m) / E(f_c)}, \quad E(f) = m (1 - e^{-f / m})
 
     :math:`f_c` is the share of a class in the images that hold it, m the median of these shares,
-    and E the effective number of Cui et al. for large counts, m taking the place of the volume.
-    For rare classes it is median-frequency balancing; the largest are weighted down by a fifth at
-    most, not to nothing. The root is taken because the region terms balance the classes too; and
-    where no class is rare, these suffice.
+    and E the effective number of Cui et al. for large counts, with m in the place of the volume.
+    For rare classes this is median-frequency balancing. The largest classes lose at most a fifth
+    of their weight, and not nearly all of it. The reason for the root is that the region terms
+    balance the classes too; if no class is rare, these terms suffice.
     """
     if facts.rarest[1].frequency >= RARE:
         return Advice("class_weights", None, _none_rare(facts))
@@ -115,16 +115,16 @@ def class_weights(facts: Facts) -> Advice:
     return Advice(
         "class_weights",
         weights,
-        f"frequencies, where present, go from {rarest.frequency:.2%} ({name}), the median being "
+        f"frequencies, where present, start at {rarest.frequency:.2%} ({name}), and their median is "
         f"{middle:.2%}; the root, at most {MOST_WEIGHT:g}{unused}",
         f"{EIGEN}; {CUI}; {LIPTON}",
     )
 
 
 def pos_weight(facts: Facts) -> Advice:
-    """Sigmoid: `MOST_WEIGHT` for channels whose foreground is rare.
+    """Returns the weights for sigmoid: `MOST_WEIGHT` for channels with a rare foreground.
 
-    The root of median-frequency balancing gives more than that to any foreground below `RARE`.
+    For any foreground below `RARE`, the root of median-frequency balancing would give more.
     """
     if facts.rarest[1].frequency >= RARE:
         return Advice("pos_weight", None, _none_rare(facts))
@@ -141,7 +141,7 @@ def pos_weight(facts: Facts) -> Advice:
 
 
 def balance(share: float, middle: float) -> float:
-    """Returns the weight of a class by its share of the pixels, 1 for the median."""
+    """Returns the weight of a class from its share of the pixels; 1 for the median."""
     effective = -math.expm1(-share / middle)
     return round(min(math.sqrt(-math.expm1(-1) / effective), MOST_WEIGHT), 2)
 
@@ -155,14 +155,14 @@ def _none_rare(facts: Facts) -> str:
 
 
 def coefficients(facts: Facts) -> list[Advice]:
-    """Cross-entropy and Dice, half each, and focal Tversky for rare classes."""
+    """Returns equal parts of cross-entropy and Dice, and focal Tversky for rare classes."""
     name, rarest = facts.rarest
     focal = 0.0 if rarest.frequency >= RARE else 0.2 if rarest.frequency >= VERY_RARE else 0.4
     half = round((1 - focal) / 2, 2)
     share = f"the rarest class ({name}) has {rarest.frequency:.2%} of the pixels, where present"
     return [
         Advice("bce_coef", half, "every wrong pixel has a gradient", ISENSEE),
-        Advice("dice_coef", half, "every class counts the same, whatever its size", ISENSEE),
+        Advice("dice_coef", half, "all classes count the same, whatever their size", ISENSEE),
         Advice("tversky_focal_coef", focal, f"{share}; {_focal_rule()}", ABRAHAM),
     ]
 
@@ -172,10 +172,10 @@ def _focal_rule() -> str:
 
 
 def tversky(facts: Facts) -> list[Advice]:
-    """More weight for false negatives, the rarer the class is."""
+    """Returns a larger weight of false negatives for a rarer class."""
     rare = facts.rarest[1].frequency
     beta = 0.5 if rare >= RARE else 0.6 if rare >= VERY_RARE else 0.7
-    why = f"weight of what is missed: 0.5 (Dice) from {RARE:.0%} on, 0.6 from {VERY_RARE:.0%} on"
+    why = f"weight of missed pixels: 0.5 (Dice) from {RARE:.0%} on, 0.6 from {VERY_RARE:.0%} on"
     return [
         Advice("tversky_alpha", round(1 - beta, 2), "weight of false alarms; 1 with beta", SALEHI),
         Advice("tversky_beta", beta, f"{why}, else 0.7", SALEHI),
@@ -183,65 +183,65 @@ def tversky(facts: Facts) -> list[Advice]:
 
 
 def region_reduction(facts: Facts) -> Advice:
-    """Over the batch, unless every class is in every image."""
+    """Returns the sum over the batch, since images or crops may lack a class."""
     everywhere = facts.least_presence == 1
     return Advice(
         "region_reduction",
         "batch",
         "every class is in every image, though not in every crop of one"
         if everywhere
-        else f"the class that is in the fewest images is in {facts.least_presence:.0%} of them; "
-        "an image without a class has no Dice of it",
+        else f"the least common class is in {facts.least_presence:.0%} of the images; an image "
+        "without a class has no Dice score for it",
         ISENSEE,
     )
 
 
 def skip_absent_classes(facts: Facts) -> Advice:
-    """Returns whether batches of four often lack a class."""
-    seldom = 1 - (1 - facts.least_presence) ** 4 < 0.5 or bool(facts.classes.unused)
+    """Returns True if batches of four often lack a class."""
+    often_absent = 1 - (1 - facts.least_presence) ** 4 < 0.5 or bool(facts.classes.unused)
     return Advice(
         "skip_absent_classes",
-        seldom,
-        "many batches lack a class, which cross-entropy alone keeps from false alarms there"
-        if seldom
+        often_absent,
+        "many batches lack a class, and there cross-entropy alone prevents false alarms"
+        if often_absent
         else "a batch of four has every class more often than not",
     )
 
 
 def norms(facts: Facts) -> list[Advice]:
-    """For one loss, no norms; how many masks they would need."""
+    """Returns no norms for a single loss, and the number of masks for norms of more losses."""
     return [
         Advice(
             "normalize_losses",
             False,
             "there is one loss; for more, set true, so that weights "
-            "compare losses of the same size",
+            "apply to losses of the same size",
         ),
         Advice(
             "max_samples",
             min(facts.statistics.masks, NORM_MASKS),
-            f"masks that a norm is averaged over: all, or {NORM_MASKS}",
+            f"masks for the average of a norm: all, or {NORM_MASKS}",
         ),
     ]
 
 
 def schedule(facts: Facts) -> Advice:
-    """Constant."""
+    """Returns a constant weight."""
     return Advice(
         "weight",
         1.0,
-        "constant: in trials, a weighted cross-entropy that fades did worse than weights that stay",
+        "constant: in trials, a weighted cross-entropy that fades did worse than constant weights",
     )
 
 
 def notes(facts: Facts) -> list[Note]:
-    """Yields findings beside the settings: unused labels, noise, thin classes, few examples."""
+    """Returns findings beside the settings: unused labels, noise, thin classes, few examples."""
     found = []
     if facts.classes.unused:
         unused = ", ".join(map(str, facts.classes.unused[:12]))
         found.append(Note("unused labels", f"{unused}: renumber the others to save channels"))
     for finding in (_noise, _thin, _seldom):
-        names = [said for name, counted in facts.foreground if (said := finding(name, counted))]
+        names = [text for name, counted in facts.foreground if (text := finding(name, counted))]
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         if names:
             what, advice = NOTES[finding]
@@ -265,16 +265,16 @@ def _seldom(name: str, counted: ClassStatistics) -> str:
 NOTES: dict[Callable[[str, ClassStatistics], str], tuple[str, str]] = {
     _noise: (
         "regions of one pixel",
-        "look whether these are noise of the labels; if so, use_label_smooth with "
+        "check whether they are label noise; if so, set use_label_smooth with "
         "smooth_factor 0.05 to 0.1, and no focal terms",
     ),
     _thin: (
         "pixels at an edge",
-        "thin; a shift by a pixel costs much Dice, and skeleton_recall may help",
+        "thin; a shift by one pixel costs much of the Dice score, and skeleton_recall may help",
     ),
     _seldom: (
         "masks with a class",
-        "fewer than five; hold none of them out by chance, and expect scores to vary",
+        "fewer than five; choose the held-out masks by hand, and expect scores to vary",
     ),
 }
 """The subject and the remedy of a note, for each finding about a class."""

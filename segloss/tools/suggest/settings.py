@@ -1,4 +1,4 @@
-"""The settings of a suggested config, in order, and the place of each in the config."""
+"""The settings of a suggested config, in order, and their places in the config."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from segloss.tools.suggest.advice import Advice
 from segloss.tools.suggest.rules import Facts
 
 SCHEDULE = ("normalize_losses", "max_samples", "weight")
-"""The settings of the compound loss; all others belong to `SegLoss`."""
+"""The settings of the compound loss; the others belong to `SegLoss`."""
 
 
-def make_plan(facts: Facts) -> list[Advice]:
+def all_advice(facts: Facts) -> list[Advice]:
     """Returns the advice of all rules."""
     return [
         rules.n_classes(facts),
@@ -29,9 +29,9 @@ def make_plan(facts: Facts) -> list[Advice]:
     ]
 
 
-def as_config(plan: Sequence[Advice]) -> dict[str, Any]:
+def as_config(advice: Sequence[Advice]) -> dict[str, Any]:
     """Returns the config for `segloss.build_loss`, without settings that have no value."""
-    values = {advice.key: advice.value for advice in plan if advice.value is not None}
+    values = {setting.key: setting.value for setting in advice if setting.value is not None}
     weight = values.pop("weight")
     compound = {
         "normalize_losses": values.pop("normalize_losses"),

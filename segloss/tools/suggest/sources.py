@@ -1,7 +1,7 @@
 """Sources of masks: a folder, a list of files, or arrays; each source gives one mask.
 
-Two layouts of folders are known. A folder of label maps has a file for each mask, in subfolders or
-not. A folder of classes has a subfolder for each class, and in all of them the same names.
+A folder has one of two layouts. A folder of label maps has a file for each mask, also in
+subfolders. A folder of classes has a subfolder for each class, with the same names in all of them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Source:
     """One mask, before it is read.
 
     Attributes:
-        name: What messages call it.
-        parts: A file or array; with one file a class, one for each class.
-        by_class: Whether there is one file, or channel, a class.
-        ignore_index: The value that may be below 0, or stand in a mask of one class.
+        name: The name for messages.
+        parts: A file or array; with one file per class, one for each class.
+        by_class: True if there is one file, or channel, per class.
+        ignore_index: The ignored value, which may be below 0, and may occur in a mask of one class.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Source:
         """Reads the mask, (*spatial), or (classes, *spatial) of 0 and 1 with one file per class.
 
         Raises:
-            OSError, ValueError: It can't be read, or is not a mask.
+            OSError, ValueError: A part can't be read, or is not a mask.
         """
         least = min(0, self.ignore_index or 0)
         masks = [as_mask(_array_of(part), least=least) for part in self.parts]
@@ -56,7 +56,7 @@ class Source:
             return masks[0]
         if len({mask.shape for mask in masks}) > 1:
             shapes = ", ".join(str(mask.shape) for mask in masks)
-            raise ValueError(f"its files must have one shape, and have {shapes}")
+            raise ValueError(f"its files must have one shape, but have {shapes}")
         return np.stack([_one_class(mask, self.ignore_index) for mask in masks])
 
 
@@ -65,10 +65,10 @@ class Collection:
     """The masks of a dataset.
 
     Attributes:
-        sources: The masks, which can be gone through once.
-        count: How many there are; None: it is not known.
+        sources: The masks; may be an iterator.
+        count: The number of masks; None: unknown.
         class_names: The names of the classes' folders; None for label maps and arrays.
-        by_class: Whether there is one file, or channel, a class.
+        by_class: True if there is one file, or channel, per class.
     """
 
     sources: Iterable[Source]
@@ -81,9 +81,9 @@ def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
     """Returns the masks in a folder, a list of files, or arrays.
 
     Raises:
-        FileNotFoundError: There is no such folder, or nothing in it that could be a mask.
-        TypeError: `masks` is none of these.
-        ValueError: Classes' folders have different names in them.
+        FileNotFoundError: The folder does not exist, or has no file that could be a mask.
+        TypeError: `masks` is something else.
+        ValueError: The folders of the classes hold different names.
     """
     if isinstance(masks, (str, Path)):
         return _find_in_folder(Path(masks), layout, ignore_index)
@@ -95,7 +95,7 @@ def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
     by_class = layout == "classes"
     count = len(masks) if isinstance(masks, Sized) else None
     if count == 0:
-        raise ValueError("masks must hold at least one mask, and is empty.")
+        raise ValueError("masks must hold at least one mask, but is empty.")
     return Collection(_sources_of(masks, by_class, ignore_index), count, None, by_class)
 
 
@@ -127,27 +127,28 @@ def _files_of(folder: Path) -> list[Path]:
     if not folder.exists():
         raise FileNotFoundError(f"There is no folder of masks at {str(folder)!r}.")
     if not folder.is_dir():
-        raise NotADirectoryError(f"masks must be a folder, and {str(folder)!r} is a file.")
+        raise NotADirectoryError(f"masks must be a folder, but {str(folder)!r} is a file.")
     files = mask_files(folder)
     if not files:
         raise FileNotFoundError(
-            f"{str(folder)!r} must hold masks ({', '.join(READERS)}), in it or in its subfolders, "
-            f"and holds {_what_is_there(folder)}."
+            f"{str(folder)!r} must hold masks ({', '.join(READERS)}), also in subfolders, but holds "
+            f"{_contents(folder)}."
         )
     return files
 
 
-def _what_is_there(folder: Path) -> str:
+def _contents(folder: Path) -> str:
+    """Returns the suffixes of the files in a folder, in words."""
     suffixes = sorted({path.suffix.lower() for path in folder.rglob("*") if path.is_file()})
     if not suffixes:
         return "no files"
     lossy = {".jpg", ".jpeg"} & set(suffixes)
     hint = " (JPEG changes labels near edges: export the masks again, as PNG)" if lossy else ""
-    return f"{', '.join(suffix or 'files without a suffix' for suffix in suffixes)} alone{hint}"
+    return f"only {', '.join(suffix or 'files without a suffix' for suffix in suffixes)}{hint}"
 
 
 def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
-    """Returns whether folders look like classes: two or more siblings that share most names."""
+    """Returns whether folders look like classes: two or more siblings with mostly the same names."""
     if len(by_folder) < 2 or any(inside.parent != folder for inside in by_folder):
         return False
     names = [set(stems) for stems in by_folder.values()]
@@ -155,21 +156,21 @@ def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
 
 
 def _same_names(by_folder: dict[Path, dict[str, Path]]) -> list[str]:
-    every = sorted(set().union(*by_folder.values()))
+    stems_of_all = sorted(set().union(*by_folder.values()))
     missing = [
         f"{folder.name} has no {stem}"
         for folder, stems in by_folder.items()
-        for stem in every
+        for stem in stems_of_all
         if stem not in stems
     ]
     if missing:
         more = f", and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise ValueError(
-            "With one folder a class, all folders must have the same names: "
-            f"{', '.join(missing[:5])}{more}. Where a class is not in an image, its mask is all 0. "
+            "With one folder per class, all folders must hold the same names: "
+            f"{', '.join(missing[:5])}{more}. If an image lacks a class, its mask is all 0. "
             "If these are label maps in subfolders, set layout='labels' (--layout labels)."
         )
-    return every
+    return stems_of_all
 
 
 def _sources_of(masks: Iterable[Any], by_class: bool, ignore_index: int | None) -> Iterator[Source]:
@@ -178,7 +179,7 @@ def _sources_of(masks: Iterable[Any], by_class: bool, ignore_index: int | None) 
         if by_class and is_path:
             raise ValueError(
                 "layout='classes' takes a folder with a subfolder for each class, or arrays "
-                "(classes, *spatial), and got a list of files."
+                "(classes, *spatial), but got a list of files."
             )
         name = str(mask) if is_path else f"mask {number}"
         yield Source(name, list(mask) if by_class else [mask], by_class, ignore_index)
@@ -193,11 +194,11 @@ def _is_mask(path: Path) -> bool:
 
 
 def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
-    """Returns a class's mask as 0 and 1; any other number but the ignored value becomes 1."""
+    """Returns the mask of a class as 0 and 1; the ignored value stays."""
     values = {int(value) for value in values_of(mask)[0]} - {ignore_index}
     if len(values - {0}) > 1:
         raise ValueError(
-            "with one file a class, a file must hold 0 and one other number, and one holds "
+            "with one file per class, a file must hold 0 and one other number, but one holds "
             f"{', '.join(map(str, sorted(values)[:8]))}"
         )
     foreground: NDArray[Any] = mask != 0

@@ -1,4 +1,4 @@
-"""Statistics of masks. They add up, so masks can be counted separately and in any order."""
+"""Statistics of masks. They can be added, so masks can be counted separately and in any order."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from segloss.tools.suggest.reading import Mask, values_of
 
 THUMBNAIL = 192
-"""The longest side of the example that is kept of a class, in pixels."""
+"""The longest side of the example of a class, in pixels."""
 
 VOID = 255
-"""The number that most datasets give to pixels to be left out."""
+"""The usual number in datasets for pixels to be left out."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Thumbnail:
     """A small copy of a mask, as an example of a class.
 
     Attributes:
-        name: The mask's name.
-        mask: Labels, (height, width), or (classes, height, width) with one file a class.
+        name: The name of the mask.
+        mask: Labels, (height, width), or (classes, height, width) with one file per class.
     """
 
     name: str
@@ -36,13 +36,13 @@ class ClassStatistics:
     """The counts of one number in the masks.
 
     Attributes:
-        pixels: How many pixels have it.
-        masks: How many masks hold it.
-        area: How many pixels these masks have, pixels of the ignore value included.
-        void: The number of these with the ignored value, or a candidate for it.
-        edge: How many of its pixels touch another number, above, below, left or right.
-        sizes: How many of its connected regions have which number of pixels.
-        most: The most pixels of it in one mask.
+        pixels: The number of pixels with it.
+        masks: The number of masks that hold it.
+        area: The number of pixels in these masks, with ignored pixels.
+        void: The number of pixels in these masks with the ignored value, or a candidate for it.
+        edge: The number of its pixels that touch another number, above, below, left or right.
+        sizes: The number of its connected regions, by size in pixels.
+        most: The largest number of its pixels in one mask.
         example: That mask.
     """
 
@@ -68,7 +68,7 @@ class ClassStatistics:
 
     @property
     def frequency(self) -> float:
-        """Its share of the pixels, where it is present (Eigen and Fergus 2015)."""
+        """Its share of the pixels in the masks that hold it (Eigen and Fergus 2015)."""
         return self.pixels / (self.area - self.void)
 
     @property
@@ -78,17 +78,17 @@ class ClassStatistics:
 
     @property
     def regions(self) -> int:
-        """The number of its connected regions; corners connect."""
+        """The number of its connected regions; diagonal neighbours connect."""
         return self.sizes.total()
 
     @property
     def islands(self) -> int:
-        """The number of its regions that are a single pixel."""
+        """The number of its regions of a single pixel."""
         return self.sizes[1]
 
     @property
     def median_size(self) -> int:
-        """The median of its regions' sizes, in pixels (the upper one of two)."""
+        """The median size of its regions in pixels (the larger of two)."""
         sizes = sorted(self.sizes)
         below = np.cumsum([self.sizes[size] for size in sizes])
         return sizes[int(np.searchsorted(below, self.regions // 2, side="right"))]
@@ -99,12 +99,12 @@ class DatasetStatistics:
     """The counts in the masks of a dataset.
 
     Attributes:
-        masks: How many masks there are.
-        pixels: How many pixels they have.
-        void: How many have the ignore value (or `VOID`, if none was given).
-        dimensions: How many masks have how many spatial dimensions.
+        masks: The number of masks.
+        pixels: The number of their pixels.
+        void: The number of pixels with the ignored value (or `VOID`, if none was given).
+        dimensions: The number of masks, by their spatial dimensions.
         sides: The shortest and the longest side of all; None before the first mask.
-        classes: What was counted of each number, or channel with one file a class.
+        classes: The counts of each number, or of each channel with one file per class.
     """
 
     masks: int = 0
@@ -126,7 +126,7 @@ class DatasetStatistics:
             self.classes.setdefault(value, ClassStatistics()).add(counted)
 
     def take_void_back(self) -> None:
-        """Counts `VOID` like any other number, where it has turned out to be one."""
+        """Counts `VOID` like any other label, after it has turned out to be one."""
         self.void = 0
         for counted in self.classes.values():
             counted.void = 0
@@ -144,9 +144,9 @@ def count_mask(
 
     Args:
         mask: Labels, (*spatial), or with `by_class` 0 and 1, (classes, *spatial).
-        name: Its name.
-        ignore_index: The value to leave out; None: `VOID`, which may turn out to be one.
-        by_class: Whether there is one file a class, and the numbers to count are the channels'.
+        name: The name of the mask.
+        ignore_index: The value to leave out; None: `VOID`, until the labels are known.
+        by_class: True if there is one file per class, so that channels are counted.
     """
     void = VOID if ignore_index is None and not by_class else ignore_index
     spatial = mask.shape[1:] if by_class else mask.shape
@@ -188,7 +188,7 @@ def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
 
 
 def _edges(labels: Mask) -> NDArray[np.bool_]:
-    """Returns a mask of pixels that differ from a neighbour along an axis."""
+    """Returns a mask of the pixels that differ from a neighbour along an axis."""
     edges = np.zeros(labels.shape, dtype=bool)
     for axis in range(labels.ndim):
         changes = np.diff(labels, axis=axis) != 0
@@ -200,10 +200,10 @@ def _edges(labels: Mask) -> NDArray[np.bool_]:
 
 
 def _region_sizes(labels: Mask, values: NDArray[Any]) -> list[Counter[int]]:
-    """For each value, how many of its connected regions have which size."""
+    """Returns for each value the number of its connected regions, by size."""
     from skimage.measure import label
 
-    # One call numbers the regions of all values at once.
+    # One call labels the regions of all values.
     outside = int(values[0]) - 1
     regions = label(labels, background=outside, connectivity=labels.ndim).ravel()  # type: ignore[no-untyped-call]
     sizes = np.bincount(regions)[1:]
@@ -213,12 +213,12 @@ def _region_sizes(labels: Mask, values: NDArray[Any]) -> list[Counter[int]]:
 
 
 def _counted(sizes: NDArray[np.int64]) -> Counter[int]:
-    different, times = np.unique(sizes, return_counts=True)
-    return Counter(dict(zip(different.tolist(), times.tolist(), strict=True)))
+    distinct, counts = np.unique(sizes, return_counts=True)
+    return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
 
 
 def _thumbnail(mask: Mask, name: str, by_class: bool) -> Thumbnail:
-    """Subsamples a mask; of a volume, it takes the slice with the most labels."""
+    """Subsamples a mask; from a volume, it takes the slice with the most labelled pixels."""
     channels = mask if by_class else mask[None]
     if channels.ndim == 4:
         channels = channels[..., int((channels != 0).sum(axis=(0, 1, 2)).argmax())]

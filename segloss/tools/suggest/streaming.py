@@ -1,4 +1,4 @@
-"""Counting masks one after the other, by several workers, each with one mask in its memory."""
+"""Counts masks one by one in several workers; each holds one mask in memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SHOWN = 20
-"""The number of unusable masks that are listed."""
+"""The largest number of unusable masks in a message."""
 
 
 def count_masks(
     masks: Collection, ignore_index: int | None, *, workers: int, progress: bool
 ) -> DatasetStatistics:
-    """Returns the statistics of all masks; unusable ones are reported all at once.
+    """Returns the statistics of all masks; one error lists all unusable masks.
 
     Raises:
-        ValueError: Masks can't be used, or there are none.
+        ValueError: Masks can't be used, or there are no masks.
     """
 
     def counted(source: Source) -> DatasetStatistics | str:
@@ -46,9 +46,9 @@ def count_masks(
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """Yields the function's results in order, and takes no more items than are worked on.
+    """Yields the results of a function in order, with few items in memory.
 
-    The workers are threads: decoding and labelling of masks release Python's lock.
+    The workers are threads, because decoding and labelling of masks release Python's lock.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Result]] = deque()
@@ -71,7 +71,7 @@ def _shown(results: Iterable[Any], count: int | None) -> Iterator[Any]:
 def _check_usable(statistics: DatasetStatistics, problems: list[str]) -> None:
     if not problems:
         if not statistics.masks:
-            raise ValueError("masks must hold at least one mask, and holds none.")
+            raise ValueError("masks must hold at least one mask, but holds none.")
         return
     count = statistics.masks + len(problems)
     if count == 1:

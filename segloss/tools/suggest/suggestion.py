@@ -1,4 +1,4 @@
-"""`segloss.suggest`: from masks to a loss's config, with the reason of every number."""
+"""`segloss.suggest`: makes the config of a loss from masks, with a reason for every number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.classes import Classes, find_classes
 from segloss.tools.suggest.rules import Facts, notes
-from segloss.tools.suggest.settings import as_config, make_plan
+from segloss.tools.suggest.settings import all_advice, as_config
 from segloss.tools.suggest.sources import LAYOUTS, find_masks
 from segloss.tools.suggest.statistics import DatasetStatistics
 from segloss.tools.suggest.streaming import count_masks
@@ -23,13 +23,13 @@ from segloss.tools.suggest.text import as_text, as_yaml, tables
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A loss for a dataset, and why; printed, it is a table.
+    """A loss for a dataset, with reasons; printed, it is a table.
 
     Attributes:
-        classes: Which numbers in the masks are classes, and which is the ignore value.
-        statistics: What was counted in the masks.
-        advice: The settings, each with its value, the reason and the rule's source.
-        notes: What was found beside them.
+        classes: The classes and the ignored value, among the numbers in the masks.
+        statistics: The counts in the masks.
+        advice: The settings, each with its value, the reason and the source of the rule.
+        notes: Other findings about the masks.
     """
 
     classes: Classes
@@ -39,34 +39,34 @@ class Suggestion:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config, as `segloss.build_loss` takes it."""
+        """The config, for `segloss.build_loss`."""
         return as_config(self.advice)
 
     def build(self) -> Loss | MultiLoss:
-        """Returns the loss: a `MultiLoss`, to which more losses can be added."""
+        """Returns the loss, a `MultiLoss`, to which you can add more losses."""
         return build_loss(self.config)
 
     def to_yaml(self) -> str:
-        """Returns the config as YAML, with each number's reason and source in a comment."""
+        """Returns the config as YAML, with the reason and source of each number in a comment."""
         return as_yaml(self.advice, self.classes, self.statistics, self.notes)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Writes the config as YAML.
 
         Args:
-            path: Where to.
-            force: Whether a file that is there is replaced.
+            path: The path of the file.
+            force: True replaces an existing file.
 
         Returns:
             The path.
 
         Raises:
-            FileExistsError: There is such a file, and `force` is False.
+            FileExistsError: The file exists, and `force` is False.
         """
         path = Path(path)
         if path.exists() and not force:
             raise FileExistsError(
-                f"{str(path)!r} is there already: replace it by force=True (--force), or choose "
+                f"{str(path)!r} exists already: replace it with force=True (--force), or choose "
                 "another name."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class Suggestion:
         return path
 
     def plot(self, path: str | Path) -> Path:
-        """Draws the dataset on a page: frequencies, presence and sizes of classes, and examples."""
+        """Draws a page about the dataset: frequencies, presence and sizes of classes, and examples."""
         from segloss.tools.suggest.picture import draw
 
         path = Path(path)
@@ -83,7 +83,7 @@ class Suggestion:
         return path
 
     def tables(self) -> list[Any]:
-        """Yields the printed report for a console of rich, which fits it to the terminal."""
+        """Returns the printed report for a console of rich, which fits it to the terminal."""
         return tables(self.advice, self.classes, self.statistics, self.notes)
 
     def __str__(self) -> str:
@@ -100,25 +100,26 @@ def suggest(
 ) -> Suggestion:
     r"""Reads the masks of a dataset, and suggests a loss for it.
 
-    The rules are those of `segloss.tools.suggest.rules`, and every setting comes with the figures
-    that it was made of. Masks are read one at a time by each worker, and none is kept.
+    The rules are in `segloss.tools.suggest.rules`, and every setting comes with the figures behind
+    it. Each worker reads one mask at a time, and keeps none.
 
     Args:
         masks: A folder (PNG, BMP, GIF, TIFF, NumPy, NIfTI), a list of files, or an iterable of
             arrays or tensors. A mask has a label for each pixel, (*spatial) of one to three
-            dimensions; 0 and any other number are two classes.
+            dimensions. Two classes are 0 and any other number.
         layout: "labels": each file is a mask; "classes": a folder has a subfolder for each class,
-            with the same names in all, or an array is (classes, *spatial); "auto": "classes" if
-            a folder looks like it.
-        ignore_index: The number that marks ignored pixels. None: 255, if it is far
-            above at least two labels.
-        workers: How many masks are read at a time.
-        progress: Whether a progress bar is shown.
+            with the same names in all of them, or an array is (classes, *spatial); "auto":
+            "classes" if the folder looks like it.
+        ignore_index: The number that marks ignored pixels. None: 255, if it is far above at least
+            two labels.
+        workers: The number of masks read at the same time.
+        progress: True shows a progress bar.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no mask in it.
-        ImportError: A library that reads these files is missing.
-        ValueError: Masks can't be used (all are named, with the reasons), or hold one class alone.
+        FileNotFoundError: The folder does not exist, or holds no mask.
+        ImportError: A library for these files is missing.
+        ValueError: Masks can't be used (the message lists them all, with the reasons), or hold
+            only one class.
 
     Example:
         >>> import numpy as np
@@ -148,4 +149,4 @@ def suggest(
     if classes.ignore_index is None:
         statistics.take_void_back()
     facts = Facts(statistics, classes)
-    return Suggestion(classes, statistics, make_plan(facts), notes(facts))
+    return Suggestion(classes, statistics, all_advice(facts), notes(facts))

@@ -15,24 +15,24 @@ from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 WIDTH = 100
 
 _SHOWN = 40
-"""Classes that are listed; of more, the rarest."""
+"""The largest number of classes listed; of more, the rarest are listed."""
 
 
 def as_yaml(
-    plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
+    advice: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> str:
-    """Returns the config, a comment above each setting."""
-    lines = ["# A loss for this dataset, by `segloss suggest`. Every number can be changed."]
+    """Returns the config as YAML, with a comment above each setting."""
+    lines = ["# A loss for this dataset, from `segloss suggest`. You can change every number."]
     lines += _comments(_summary(classes, statistics), "")
     lines += [line for n in notes for line in _comments(f"{n.what}: {n.found}", "")]
     lines += ["", "loss_params:", "  compound_loss:"]
-    by_key = {advice.key: advice for advice in plan}
+    by_key = {setting.key: setting for setting in advice}
     lines += _setting(by_key["normalize_losses"], "    ")
     lines.append("    normalization_params:")
     lines += _setting(by_key["max_samples"], "      ")
     lines += ["    loss_list:", "      - _target_: segloss.SegLoss", "        name: seg"]
-    for advice in plan:
-        lines += _setting(advice, "        ") if advice.key not in SCHEDULE else []
+    for setting in advice:
+        lines += _setting(setting, "        ") if setting.key not in SCHEDULE else []
     lines += _setting(by_key["weight"], "        ")
     return "\n".join(lines) + "\n"
 
@@ -63,25 +63,25 @@ def _value(value: Any) -> str:
 
 
 def as_text(
-    plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
+    advice: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> str:
     """Returns the tables, as plain text."""
     from rich.console import Console
 
     text = io.StringIO()
     console = Console(file=text, width=WIDTH)
-    console.print(*tables(plan, classes, statistics, notes))
+    console.print(*tables(advice, classes, statistics, notes))
     return text.getvalue().rstrip()
 
 
 def tables(
-    plan: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
+    advice: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> list[Any]:
     """Returns a table of the classes and one of the settings, for a console of rich."""
     return [
         f"{_summary(classes, statistics)}\n",
         _class_table(classes, statistics),
-        _advice_table(plan, notes),
+        _advice_table(advice, notes),
     ]
 
 
@@ -98,7 +98,7 @@ def _class_table(classes: Classes, statistics: DatasetStatistics) -> Any:
     from rich.table import Table
 
     heads = ("pixels", "where present", "in masks", "regions", "median size", "at an edge")
-    table = Table(box=box.SIMPLE_HEAD, title="What was counted", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="Counts in the masks", title_justify="left")
     table.add_column("class", min_width=min(20, max(map(len, classes.names))))
     for head in heads:
         table.add_column(head, justify="right")
@@ -108,14 +108,14 @@ def _class_table(classes: Classes, statistics: DatasetStatistics) -> Any:
 
 
 def _listed(classes: Classes) -> list[tuple[str, ClassStatistics]]:
-    """Names and counts of the classes that occur, or of the rarest, in their order."""
+    """Returns names and counts of the classes that occur, or of the rarest, in their order."""
     named = [
         (name, counted)
         for name, counted in zip(classes.names, classes.statistics, strict=True)
         if counted is not None
     ]
-    rarest = sorted(named, key=lambda one: one[1].frequency)[:_SHOWN]
-    return [one for one in named if one in rarest]
+    rarest = sorted(named, key=lambda pair: pair[1].frequency)[:_SHOWN]
+    return [pair for pair in named if pair in rarest]
 
 
 def _cells(counted: ClassStatistics, statistics: DatasetStatistics) -> list[str]:
@@ -130,16 +130,21 @@ def _cells(counted: ClassStatistics, statistics: DatasetStatistics) -> list[str]
     ]
 
 
-def _advice_table(plan: Sequence[Advice], notes: Sequence[Note]) -> Any:
+def _advice_table(advice: Sequence[Advice], notes: Sequence[Note]) -> Any:
     from rich import box
     from rich.table import Table
 
     table = Table(
-        "what", "value", "why", box=box.SIMPLE_HEAD, title="What is suggested", title_justify="left"
+        "setting",
+        "value",
+        "reason",
+        box=box.SIMPLE_HEAD,
+        title="Suggested settings",
+        title_justify="left",
     )
-    for advice in plan:
-        value = "none" if advice.value is None else _value(advice.value)
-        table.add_row(advice.key, value, _reason(advice))
+    for setting in advice:
+        value = "none" if setting.value is None else _value(setting.value)
+        table.add_row(setting.key, value, _reason(setting))
     for note in notes:
         table.add_row(note.what, "note", note.found)
     return table

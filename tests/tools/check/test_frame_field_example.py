@@ -35,7 +35,7 @@ PROCESSES = [SegLossWeights(), compute_gt_field, ComputeSegGrads()]
 def test_a_loss_of_frame_fields_alone_passes(loss: Loss) -> None:
     report = check_loss(loss, checks=CHECKS)
     assert report.passed, str(report)
-    assert report.example.startswith("made:")
+    assert report.example.startswith("generated:")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_labels_with_great_gaps_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [0, 1, 255])
 def test_one_class_alone_is_refused(value: int) -> None:
-    with pytest.raises(ValueError, match=f"all of these hold {value} alone"):
+    with pytest.raises(ValueError, match=f"all of these hold only {value}"):
         suggest([np.full((5, 5), value)])
     with pytest.raises(ValueError, match="hold no label besides the ignore value"):
         suggest([np.full((5, 5), value)], ignore_index=value)

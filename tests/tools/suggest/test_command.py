@@ -60,5 +60,5 @@ def test_mistakes_are_exceptions_that_write_nothing(masks: Path, tmp_path: Path)
     output = ("--output", tmp_path / "loss.yaml", "--picture", tmp_path / "dataset.png")
     assert isinstance(run(tmp_path / "nowhere", *output).exception, FileNotFoundError)
     assert "layout must be one of" in str(run(masks, *output, "--layout", "x").exception)
-    assert "alone" in str(run(masks, *output, "--ignore-index", "255").exception)
+    assert "hold only" in str(run(masks, *output, "--ignore-index", "255").exception)
     assert [path.name for path in tmp_path.iterdir()] == ["masks"]

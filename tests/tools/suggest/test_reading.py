@@ -101,21 +101,21 @@ def test_a_mask_that_one_class_lacks_is_named(tmp_path: Path) -> None:
 def test_files_of_one_mask_must_have_one_shape(tmp_path: Path) -> None:
     write(tmp_path / "walls", "a.png", (LABELS == 1).astype(np.uint8))
     write(tmp_path / "interior", "a.png", (LABELS == 1)[:8].astype(np.uint8))
-    with pytest.raises(ValueError, match=r"one shape, and have \(8, 16\), \(16, 16\)"):
+    with pytest.raises(ValueError, match=r"one shape, but have \(8, 16\), \(16, 16\)"):
         suggest(tmp_path)
 
 
 def test_a_class_file_with_several_labels_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "walls", "a.png", LABELS)
     write(tmp_path / "interior", "a.png", (LABELS == 1).astype(np.uint8))
-    with pytest.raises(ValueError, match="0 and one other number, and one holds 0, 1, 2"):
+    with pytest.raises(ValueError, match="0 and one other number, but one holds 0, 1, 2"):
         suggest(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_empty_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no folder of masks at"):
         suggest(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="and holds no files"):
+    with pytest.raises(FileNotFoundError, match="but holds no files"):
         suggest(tmp_path)
     path = write(tmp_path, "a.png", LABELS)
     with pytest.raises(NotADirectoryError, match="is a file"):
@@ -124,7 +124,7 @@ def test_a_folder_that_is_not_there_is_empty_or_a_file(tmp_path: Path) -> None:
 
 def test_jpegs_are_no_masks(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", LABELS)
-    with pytest.raises(FileNotFoundError, match=r"holds \.jpg alone \(JPEG changes labels"):
+    with pytest.raises(FileNotFoundError, match=r"holds only \.jpg \(JPEG changes labels"):
         suggest(tmp_path)
 
 
