@@ -52,7 +52,7 @@ class Classes:
         return [i for i, counted in enumerate(self.statistics) if counted is None]
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
-        """Returns a mask in the form that the loss takes: the number of the foreground becomes 1."""
+        """Returns a mask for the loss; the number of the foreground becomes 1."""
         if self.foreground in (None, 1):
             return mask
         left_out = self.ignore_index if self.ignore_index is not None else 0
@@ -170,10 +170,10 @@ def _check_labels(labels: list[int], ignore_index: int | None) -> None:
     count = labels[-1] + 1
     if len(labels) > 2 and count > _CHECKED_FROM and count > 2 * len(labels):
         raise ValueError(
-            f"Labels must be 0, 1, 2 ..., but most of those up to {labels[-1]} are missing: masks hold "
-            f"{_listed(labels)}. Renumber them, for example with "
-            f"numpy.searchsorted({labels[:12]}, mask){' and so on' if len(labels) > 12 else ''}, or "
-            "set the label to ignore with ignore_index."
+            f"Labels must be 0, 1, 2 ..., but most of those up to {labels[-1]} are missing: masks "
+            f"hold {_listed(labels)}. Renumber them, for example with "
+            f"numpy.searchsorted({labels[:12]}, mask){' and so on' if len(labels) > 12 else ''}, "
+            "or set the label to ignore with ignore_index."
         )
 
 

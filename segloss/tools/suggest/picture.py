@@ -1,4 +1,4 @@
-"""A page about a dataset: the frequency of its classes, the sizes of their regions, and examples."""
+"""A page about a dataset: frequencies of its classes, sizes of their regions, and examples."""
 
 from __future__ import annotations
 

@@ -106,8 +106,8 @@ def _check_whole(array: NDArray[Any]) -> None:
     fractions = array[array != np.rint(array)]
     if fractions.size:
         raise ValueError(
-            f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: if these are "
-            "probabilities, take their argmax, or compare them with a threshold"
+            f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: if "
+            "these are probabilities, take their argmax, or compare them with a threshold"
         )
 
 

@@ -115,8 +115,8 @@ def class_weights(facts: Facts) -> Advice:
     return Advice(
         "class_weights",
         weights,
-        f"frequencies, where present, start at {rarest.frequency:.2%} ({name}), and their median is "
-        f"{middle:.2%}; the root, at most {MOST_WEIGHT:g}{unused}",
+        f"frequencies, where present, start at {rarest.frequency:.2%} ({name}), and their median "
+        f"is {middle:.2%}; the root, at most {MOST_WEIGHT:g}{unused}",
         f"{EIGEN}; {CUI}; {LIPTON}",
     )
 
@@ -183,7 +183,7 @@ def tversky(facts: Facts) -> list[Advice]:
 
 
 def region_reduction(facts: Facts) -> Advice:
-    """Returns the sum over the batch, since images or crops may lack a class."""
+    """Returns "batch", since an image, or a crop of one, may lack a class."""
     everywhere = facts.least_presence == 1
     return Advice(
         "region_reduction",

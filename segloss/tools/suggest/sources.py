@@ -65,7 +65,7 @@ class Collection:
     """The masks of a dataset.
 
     Attributes:
-        sources: The masks; may be an iterator.
+        sources: The masks, for one iteration only.
         count: The number of masks; None: unknown.
         class_names: The names of the classes' folders; None for label maps and arrays.
         by_class: True if there is one file, or channel, per class.
@@ -131,8 +131,8 @@ def _files_of(folder: Path) -> list[Path]:
     files = mask_files(folder)
     if not files:
         raise FileNotFoundError(
-            f"{str(folder)!r} must hold masks ({', '.join(READERS)}), also in subfolders, but holds "
-            f"{_contents(folder)}."
+            f"{str(folder)!r} must hold masks ({', '.join(READERS)}), also in subfolders, but "
+            f"holds {_contents(folder)}."
         )
     return files
 
@@ -148,7 +148,7 @@ def _contents(folder: Path) -> str:
 
 
 def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
-    """Returns whether folders look like classes: two or more siblings with mostly the same names."""
+    """Returns whether folders look like classes: two or more siblings with much the same names."""
     if len(by_folder) < 2 or any(inside.parent != folder for inside in by_folder):
         return False
     names = [set(stems) for stems in by_folder.values()]

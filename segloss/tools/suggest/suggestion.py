@@ -74,7 +74,7 @@ class Suggestion:
         return path
 
     def plot(self, path: str | Path) -> Path:
-        """Draws a page about the dataset: frequencies, presence and sizes of classes, and examples."""
+        """Draws a page about the dataset: frequency, presence and size of classes, and examples."""
         from segloss.tools.suggest.picture import draw
 
         path = Path(path)
