@@ -216,7 +216,7 @@ def test_other_mistakes_are_told_in_a_line(arguments, words: str, folders: Path,
 def test_masks_of_one_class_alone_are_told(folders: Path, capsys) -> None:
     for path in (folders / "masks").iterdir():
         Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
-    assert "all of these hold 0 alone" in refused(folders, capsys)
+    assert "all of these hold only 0" in refused(folders, capsys)
 
 
 def test_a_config_of_another_kind_of_masks_is_told(folders: Path, capsys) -> None:
