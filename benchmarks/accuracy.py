@@ -1,10 +1,10 @@
-"""Measures how far values and gradients are from float64: SegLoss beside other libraries' losses.
+"""Measures errors of values and gradients against float64, for SegLoss and other libraries.
 
     pip install -e ".[bench]" && python benchmarks/accuracy.py
 
-Each loss is compared with its own formula in float64, of the same logits, once in float32 and once
-in bfloat16: of random logits, and of confident ones, all right by a margin of 12. Prints a table
-for each workload; `--write` puts them into docs/performance.md.
+Each loss is compared with its own formula in float64, on the same logits: random logits in float32
+and in bfloat16, and confident logits in float32, all correct by a margin of 12. Prints a table for
+each workload; `--write` puts the tables into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS = {
 }
 HEADS = ("loss", *(f"{what}, {kind}" for kind in KINDS.values() for what in ("value", "gradient")))
 _ROUNDING = 2.0**-24
-"""What rounding the result to float32 may do to it: below, all are alike."""
+"""The error from rounding the result to float32; smaller errors count as equal."""
 
 Result = dict[str, Any]
 
@@ -35,12 +35,12 @@ Result = dict[str, Any]
 def main(
     workloads: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
     contenders: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
-    results: Annotated[Path, typer.Option(help="Where the raw results go.")] = Path(
+    results: Annotated[Path, typer.Option(help="The file for the raw results.")] = Path(
         "accuracy.json"
     ),
-    write: Annotated[bool, typer.Option(help="Renew the tables in the documentation.")] = False,
+    write: Annotated[bool, typer.Option(help="Update the tables in the documentation.")] = False,
 ) -> None:
-    """Measures and prints relative errors of values, and errors of gradients over their largest."""
+    """Measures and prints relative errors of values, and of gradients over their largest entry."""
     chosen = chosen_names("workloads", workloads, list(WORKLOADS))
     compared = [name for name in COMPARED if name in _names(contenders)]
     jobs = [
@@ -60,14 +60,14 @@ def main(
 
 
 def table_of(results: list[Result], workload: str) -> list[list[str]]:
-    """A line for each contender that could be measured, the least of each column in bold."""
+    """Returns a row for each measured contender, with the smallest error of each column in bold."""
     names = dict.fromkeys(r["contender"] for r in results if r["workload"] == workload)
     rows = {name: _errors(results, workload, name) for name in names}
     rows = {name: errors for name, errors in rows.items() if any(e is not None for e in errors)}
     columns = list(zip(*rows.values(), strict=True))
-    least = [min((e for e in column if e is not None), default=None) for column in columns]
+    smallest = [min((e for e in column if e is not None), default=None) for column in columns]
     return [
-        [name, *(_cell(error, best) for error, best in zip(errors, least, strict=True))]
+        [name, *(_cell(error, best) for error, best in zip(errors, smallest, strict=True))]
         for name, errors in rows.items()
     ]
 
@@ -81,12 +81,12 @@ def _errors(results: list[Result], workload: str, name: str) -> list[float | Non
     ]
 
 
-def _cell(error: float | None, least: float | None) -> str:
-    """The error, in bold where none is less but by rounding."""
+def _cell(error: float | None, smallest: float | None) -> str:
+    """Returns the error as text, in bold if no error is smaller by more than rounding."""
     if error is None:
         return "-"
     text = f"< {_ROUNDING:.0e}" if error < _ROUNDING else f"{error:.1e}"
-    return f"**{text}**" if least is not None and error <= max(least, _ROUNDING) else text
+    return f"**{text}**" if smallest is not None and error <= max(smallest, _ROUNDING) else text
 
 
 def _section(results: list[Result], workload: str) -> str:

@@ -1,10 +1,11 @@
-"""Measures SegLoss beside PyTorch's pixel loss, the textbook and other libraries' losses.
+"""Measures SegLoss, PyTorch's pixel loss, a textbook version, and losses of other libraries.
 
     pip install -e ".[bench]" && python benchmarks/compound.py
 
-On a CPU every figure comes from a process of its own, and the rounds take turns. `--device cuda`
-measures a GPU instead, in one process and within a budget. What is not installed is left out.
-Prints a table for each workload; `--write` puts them and a plot into the documentation.
+On a CPU, every figure comes from a separate process, and the contenders take turns in rounds.
+`--device cuda` measures a GPU instead, in one process and within a time budget. Libraries that are
+not installed are left out. Prints a table for each workload; `--write` puts the tables and a plot
+into the documentation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CLASSES = {2: Workload((1, 2, 128, 128), 2)} | {
 
 
 class Job(NamedTuple):
-    """One figure to measure: of a contender on a workload, which has a name in the results."""
+    """One figure to measure, for a contender on a workload, which is named in the results."""
 
     workload: str
     shape: tuple[int, ...]
@@ -46,40 +47,42 @@ class Job(NamedTuple):
 
 
 class Where(str, Enum):
-    """What to measure."""
+    """The device to measure."""
 
     CPU = "cpu"
     CUDA = "cuda"
 
 
 def main(
-    device: Annotated[Where, typer.Option(help="What to measure.")] = Where.CPU,
-    rounds: Annotated[int, typer.Option(help="CPU: processes that time each contender.")] = 3,
+    device: Annotated[Where, typer.Option(help="The device to measure.")] = Where.CPU,
+    rounds: Annotated[int, typer.Option(help="CPU: timing processes per contender.")] = 3,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Seconds of timing: 1.5 in each process, or 0.3 on a GPU."),
+        typer.Option(help="Seconds of timing: 1.5 in each process, 0.3 on a GPU."),
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="GPU: seconds after which no further figure is begun.")
+        float, typer.Option(help="GPU: seconds after which no new measurement starts.")
     ] = 200.0,
     workloads: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
     contenders: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
-    scaling: Annotated[bool, typer.Option(help="CPU: time by pixels and by classes too.")] = True,
+    scaling: Annotated[bool, typer.Option(help="CPU: also time by pixels and by classes.")] = True,
     dry_run: Annotated[
         bool,
-        typer.Option(help="GPU: a CPU stands in, with tiny batches; the figures mean nothing."),
+        typer.Option(
+            help="GPU: use the CPU instead, with tiny batches; the figures are meaningless."
+        ),
     ] = False,
     results: Annotated[
         Path | None,
-        typer.Option(help="Where the raw results go: compound.json, or compound_cuda.json."),
+        typer.Option(help="The file for the raw results: compound.json, or compound_cuda.json."),
     ] = None,
-    write: Annotated[bool, typer.Option(help="Renew the tables and the plot in docs.")] = False,
+    write: Annotated[bool, typer.Option(help="Update the tables and the plot in docs.")] = False,
 ) -> None:
     """Measures time, memory and accuracy, and prints them side by side."""
     chosen = chosen_names("workloads", workloads, list(WORKLOADS))
     compared = chosen_names("contenders", contenders, list(CONTENDERS))
     if dry_run and (device is Where.CPU or write):
-        raise typer.BadParameter("--dry-run goes with --device cuda, and without --write.")
+        raise typer.BadParameter("--dry-run needs --device cuda, and does not work with --write.")
     if device is Where.CPU:
         raw = results or Path("compound.json")
         on_cpu(chosen, compared, rounds, seconds or 1.5, scaling, raw, write)
@@ -97,14 +100,14 @@ def on_cpu(
     results: Path,
     write: bool,
 ) -> None:
-    """Measures in processes, one figure each."""
+    """Measures each figure in a separate process."""
     jobs = [*workload_jobs(workloads, contenders, rounds, seconds)]
     if scaling:
         jobs += scaling_jobs([name for name in contenders if name in PLOTTED], seconds / 5)
     measured = []
     for job in track(jobs, "measuring"):
         measured.append(job._asdict() | run(job))
-        results.write_text(json.dumps(measured))  # as it grows: a run takes half an hour
+        results.write_text(json.dumps(measured))  # after each job: a run takes half an hour
     print_tables(measured)
     if write:
         plot_scaling(measured)
@@ -120,9 +123,9 @@ def on_gpu(
     results: Path,
     write: bool,
 ) -> None:
-    """Measures in this process, what fits the budget."""
+    """Measures in this process, until the budget is spent."""
     if not dry_run and not torch.cuda.is_available():
-        raise typer.BadParameter("PyTorch has no GPU here; --dry-run does without.")
+        raise typer.BadParameter("PyTorch has no GPU here; --dry-run needs none.")
     device: Device = StandIn() if dry_run else Cuda()
     measured = compound_cuda.measure_all(
         [*compound_cuda.jobs(workloads, contenders)],
@@ -139,7 +142,7 @@ def on_gpu(
 
 
 def chosen_names(option: str, text: str, known: list[str]) -> list[str]:
-    """The names in a list with commas; "all" for all."""
+    """Returns the names in a list with commas; "all" stands for all."""
     names = known if text == "all" else [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in known]:
         raise typer.BadParameter(f"{option} has {unknown}, expected some of {known}.")
@@ -149,7 +152,7 @@ def chosen_names(option: str, text: str, known: list[str]) -> list[str]:
 def workload_jobs(
     workloads: list[str], contenders: list[str], rounds: int, seconds: float
 ) -> Iterator[Job]:
-    """Memory and accuracy once, time in rounds in which the contenders take turns."""
+    """Yields jobs: memory and error once, and time in rounds in which the contenders take turns."""
     for workload in workloads:
         for what in ("memory", "error", *["time"] * rounds):
             for contender in contenders:
@@ -158,7 +161,7 @@ def workload_jobs(
 
 
 def scaling_jobs(contenders: list[str], seconds: float) -> Iterator[Job]:
-    """Times of the contenders that are plotted, on a range of pixels and of classes."""
+    """Yields jobs for the times of the plotted contenders, by pixels and by classes."""
     for axis, sizes in {"pixels": PIXELS, "classes": CLASSES}.items():
         for size, workload in sizes.items():
             for contender in contenders:
@@ -166,7 +169,7 @@ def scaling_jobs(contenders: list[str], seconds: float) -> Iterator[Job]:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Runs a job in a process of its own."""
+    """Runs a job in a separate process."""
     command = [sys.executable, "-m", "harness.measure", json.dumps(job._asdict())]
     done = subprocess.run(command, capture_output=True, text=True, cwd=HERE)  # noqa: S603
     if done.returncode:

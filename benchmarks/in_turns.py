@@ -1,11 +1,11 @@
-"""Two contenders in turns, so that a noisy machine is as noisy for both: prints their ratio.
+"""Times two contenders in turns, so that noise of the machine affects both: prints their ratio.
 
     python benchmarks/in_turns.py "MultiLoss of three" segloss      # one pass for three losses
     python benchmarks/in_turns.py "segloss compiled" segloss
     python benchmarks/in_turns.py segloss segloss --other ../old    # against another checkout
 
-Every figure comes from a process of its own. A ratio is of the first to the second: of the least
-times of all rounds, and the median over rounds of the ratios of a round.
+Every figure comes from a separate process. Ratios are first over second: one of the minimum times
+of all rounds, and the median over rounds of each round's ratio.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rich.table import Table
 
 def main(
     first: Annotated[str, typer.Argument(help=f"One of: {', '.join(CONTENDERS)}.")],
-    second: Annotated[str, typer.Argument(help="What it is compared with.")] = "segloss",
+    second: Annotated[str, typer.Argument(help="The contender to compare with.")] = "segloss",
     other: Annotated[
-        Path | None, typer.Option(help="The second is of this checkout, where it is built.")
+        Path | None, typer.Option(help="Take the second from this checkout, which must be built.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Processes of each.")] = 5,
-    seconds: Annotated[float, typer.Option(help="Seconds of timing in a process.")] = 1.5,
+    rounds: Annotated[int, typer.Option(help="Number of processes for each.")] = 5,
+    seconds: Annotated[float, typer.Option(help="Seconds of timing in each process.")] = 1.5,
     workloads: Annotated[str, typer.Option(help="Names, separated by commas.")] = "all",
 ) -> None:
     """Times two contenders in turns."""
@@ -39,26 +39,26 @@ def main(
     for name in (first, second):
         chosen_names("contenders", name, list(CONTENDERS))
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("workload", first, second, "ratio of least", "median of ratios"):
+    for column in ("workload", first, second, "ratio of minima", "median of ratios"):
         table.add_column(column, justify="right")
     for workload in chosen:
         times: dict[int, list[list[float]]] = {0: [], 1: []}
         for _ in track(range(rounds), workload):
-            for place, contender in enumerate((first, second)):
-                times[place].append(timed(workload, contender, seconds, other if place else None))
-        least = [min(map(min, times[place])) for place in (0, 1)]
+            for i, contender in enumerate((first, second)):
+                times[i].append(timed(workload, contender, seconds, other if i else None))
+        minima = [min(map(min, times[i])) for i in (0, 1)]
         ratios = [
             statistics.median(one) / statistics.median(two)
             for one, two in zip(times[0], times[1], strict=True)
         ]
-        milliseconds = [f"{1000 * each:.4g} ms" for each in least]
-        ratio, median = least[0] / least[1], statistics.median(ratios)
+        milliseconds = [f"{1000 * minimum:.4g} ms" for minimum in minima]
+        ratio, median = minima[0] / minima[1], statistics.median(ratios)
         table.add_row(workload, *milliseconds, f"{ratio:.3f}", f"{median:.3f}")
     Console().print(table)
 
 
 def timed(workload: str, contender: str, seconds: float, checkout: Path | None) -> list[float]:
-    """The seconds of each step in a process, which may import another checkout's package."""
+    """Returns the seconds of each step in a process, which may import another checkout."""
     before = os.environ.get("PYTHONPATH", "")
     if checkout is not None:
         os.environ["PYTHONPATH"] = str(checkout.resolve())

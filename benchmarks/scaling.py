@@ -1,8 +1,8 @@
-"""Measures what exact statistics cost: collectives and bytes in each step, for 1 to 4 ranks.
+"""Measures the cost of exact statistics: collectives and bytes in each step, for 1 to 4 ranks.
 
     pip install -e ".[bench]" && python benchmarks/scaling.py
 
-The ranks are processes on this machine, joined by gloo on loopback.
+The ranks are processes on this machine, connected by gloo on loopback.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHAPES = {
 
 
 class Counter:
-    """Counts the collectives and their bytes, and hands them on."""
+    """Counts the collectives and their bytes, and passes them on."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []
@@ -43,13 +43,13 @@ class Counter:
         dist.all_reduce = self
 
     def __call__(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Reduces, and notes the tensor's bytes."""
+        """Reduces the tensor, and records its bytes."""
         self.sent.append(tensor.numel() * tensor.element_size())
         return self.reduce(tensor, *args, **kwargs)
 
 
-def of_rank(rank: int, ranks: int, port: int, folder: str, reduction: str, steps: int) -> None:
-    """What one rank sends and how long its steps take, with and without synchronisation."""
+def measure_rank(rank: int, ranks: int, port: int, folder: str, reduction: str, steps: int) -> None:
+    """Measures the bytes and times of one rank, with and without synchronisation."""
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=ranks)
@@ -79,7 +79,7 @@ def of_rank(rank: int, ranks: int, port: int, folder: str, reduction: str, steps
 
 
 def timed(loss: SegLoss, logits: Tensor, target: Tensor) -> float:
-    """Seconds of one step that all ranks begin together."""
+    """Returns the seconds of one step that all ranks start together."""
     dist.barrier()
     start = time.perf_counter()
     loss(logits, target)[0].backward()
@@ -87,18 +87,18 @@ def timed(loss: SegLoss, logits: Tensor, target: Tensor) -> float:
 
 
 def measured(ranks: int, reduction: str, steps: int) -> dict[str, dict[str, Any]]:
-    """The rows of rank 0."""
+    """Starts the ranks, and returns the rows of rank 0."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(of_rank, (ranks, port, folder, reduction, steps), nprocs=ranks)
+        mp.spawn(measure_rank, (ranks, port, folder, reduction, steps), nprocs=ranks)
         rows: dict[str, dict[str, Any]] = torch.load(Path(folder) / "rows.pt")
     return rows
 
 
-def main(steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 30) -> None:
-    """Prints what each step sends, and what that adds to the loss's time."""
+def main(steps: Annotated[int, typer.Option(help="Number of timed steps.")] = 30) -> None:
+    """Prints the data that each step sends, and the time that this adds to the loss."""
     table = Table("reduction", "batch on each rank", "ranks", "collectives", "bytes", "added ms")
     for reduction in ("sample", "batch"):
         for ranks in track((1, 2, 3, 4), description=reduction):

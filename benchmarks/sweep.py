@@ -1,10 +1,10 @@
-"""Times the kernel for GPUs by the size of its blocks and by its warps, forward and backward.
+"""Times the kernel for GPUs by block size and number of warps, forward and backward.
 
     python benchmarks/sweep.py              # on a GPU
     TRITON_INTERPRET=1 python benchmarks/sweep.py --dry-run
 
-Prints a table for each workload and dtype, the fastest first. The winners belong into `layout.py`
-of the kernel, with the card and these figures beside them.
+Prints a table for each workload and dtype, the fastest first. Put the fastest blocks into
+`layout.py` of the kernel, with the card and these figures beside them.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ PLAN = plan_of([REGION, CROSS_ENTROPY])
 
 def main(
     seconds: Annotated[float, typer.Option(help="Seconds of timing for each figure.")] = 0.1,
-    budget: Annotated[float, typer.Option(help="Seconds after which none is begun.")] = 120.0,
-    results: Annotated[Path, typer.Option(help="Where the raw results go.")] = Path("sweep.json"),
-    dry_run: Annotated[bool, typer.Option(help="Tiny batches on a CPU.")] = False,
+    budget: Annotated[
+        float, typer.Option(help="Seconds after which no measurement starts.")
+    ] = 120.0,
+    results: Annotated[Path, typer.Option(help="The file for the raw results.")] = Path(
+        "sweep.json"
+    ),
+    dry_run: Annotated[bool, typer.Option(help="Use tiny batches on the CPU.")] = False,
 ) -> None:
-    """Times all blocks, and prints them in order."""
+    """Times all blocks, and prints them by time."""
     device: Device = StandIn() if dry_run else Cuda()
     end = time.monotonic() + budget
     measured: list[dict[str, Any]] = []
@@ -67,22 +71,22 @@ def main(
             results.write_text(json.dumps({"device": device.describe(), "blocks": measured}))
     console = Console(width=100)
     console.print(*device.describe().values(), sep=", ")
-    for name, dtype in dict.fromkeys((each["workload"], each["dtype"]) for each in measured):
-        chosen = [each for each in measured if (each["workload"], each["dtype"]) == (name, dtype)]
-        console.print(table(f"{name}, {dtype}", chosen))
+    for name, dtype in dict.fromkeys((row["workload"], row["dtype"]) for row in measured):
+        rows = [row for row in measured if (row["workload"], row["dtype"]) == (name, dtype)]
+        console.print(table(f"{name}, {dtype}", rows))
     if left := len(jobs) - len(measured):
         console.print(f"{left} of {len(jobs)} were not measured: the budget was spent")
 
 
 def tiny(workload: Workload) -> Workload:
-    """The workload with few pixels."""
+    """Returns the workload with few pixels."""
     return Workload((1, workload.shape[1], 8, 8), workload.classes)
 
 
 def figures(
     workload: Workload, dtype: torch.dtype, block: layout.Block, device: Device, seconds: float
 ) -> dict[str, Any]:
-    """Milliseconds of the sums and of the gradient, or the reason why there are none."""
+    """Returns the milliseconds of the sums and of the gradient, or the reason for their absence."""
     logits, target = workload.batch(dtype, device.where)
     flat = target.flatten(2) if workload.classes == 2 else target.flatten(1)
     activation = "sigmoid" if workload.classes == 2 else "softmax"
@@ -106,7 +110,7 @@ def figures(
 
 @contextmanager
 def blocks_of(block: layout.Block) -> Iterator[None]:
-    """Makes the kernel use a block, whatever the batch."""
+    """Makes the kernel use a block for any batch."""
     caches = (layout.cut_channels, layout.cut_classes)
     with (
         mock.patch.object(layout, "block_of_channel", return_value=block),
@@ -120,16 +124,16 @@ def blocks_of(block: layout.Block) -> Iterator[None]:
 
 
 def table(title: str, measured: list[dict[str, Any]]) -> Table:
-    """The figures, the fastest step first."""
+    """Returns a table of the figures, the fastest step first."""
     result = Table("pixels", "warps", "forward, ms", "backward, ms", "both, ms", title=title)
-    found = [each for each in measured if "missing" not in each]
-    for each in sorted(found, key=lambda each: each["forward"] + each["backward"]):
-        both = each["forward"] + each["backward"]
-        times = (f"{value:.4f}" for value in (each["forward"], each["backward"], both))
-        result.add_row(str(each["pixels"]), str(each["warps"]), *times)
-    for each in measured:
-        if "missing" in each:
-            result.add_row(str(each["pixels"]), str(each["warps"]), each["missing"], "", "")
+    timed_rows = [row for row in measured if "missing" not in row]
+    for row in sorted(timed_rows, key=lambda row: row["forward"] + row["backward"]):
+        both = row["forward"] + row["backward"]
+        times = (f"{value:.4f}" for value in (row["forward"], row["backward"], both))
+        result.add_row(str(row["pixels"]), str(row["warps"]), *times)
+    for row in measured:
+        if "missing" in row:
+            result.add_row(str(row["pixels"]), str(row["warps"]), row["missing"], "", "")
     return result
 
 

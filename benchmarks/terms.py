@@ -1,9 +1,9 @@
-"""Measures what each further term adds to SegLoss's time on a million pixels.
+"""Measures the time that each extra term adds to SegLoss, on a million pixels.
 
     pip install -e ".[bench]" && python benchmarks/terms.py
 
-All losses take turns in one process, so that a busy machine slows them alike. Prints the ratio of
-each loss with one more term to the loss without it, by the least and the median times.
+All losses take turns in one process, so that a busy machine slows them equally. Prints the ratio of
+each loss with an extra term to the loss without it, by minimum and by median times.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ WORKLOADS = {
     "binary (4, 1, 512, 512)": Workload((4, 1, 512, 512), 2),
     "19 classes (4, 19, 512, 512)": Workload((4, 19, 512, 512), 19),
 }
-PLAIN = "no further term"
-THREE = ("cross_entropy", "dice", "focal_tversky")
-"""What the loss has already."""
+BASELINE = "no extra term"
+BASE_TERMS = ("cross_entropy", "dice", "focal_tversky")
+"""The terms of the loss without an extra term."""
 
 
 def losses(workload: Workload) -> dict[str, LossFunction]:
-    """SegLoss with its three terms, and with one more of each kind."""
+    """Returns SegLoss with its three terms, and with each extra term."""
     logits, _ = workload.batch()
     maps = {
         "gt_distance_map": torch.randn(logits.shape),
@@ -49,14 +49,14 @@ def losses(workload: Workload) -> dict[str, LossFunction]:
         )
         return lambda x, y: loss({"seg": x}, {"gt_polygons_image": y, **maps})[0]
 
-    further = {name: with_terms(name) for name in TERMS if name not in THREE}
-    return {PLAIN: with_terms(), **further}
+    extended = {name: with_terms(name) for name in TERMS if name not in BASE_TERMS}
+    return {BASELINE: with_terms(), **extended}
 
 
 def times(workload: Workload, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds of the steps of each loss, which take turns."""
+    """Returns the seconds of each step, by loss; the losses take turns."""
     contenders, (logits, target) = losses(workload), workload.batch()
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    timings: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in track(range(rounds), description="measuring"):
         for name, loss in contenders.items():
             step(loss, logits, target)
@@ -64,26 +64,26 @@ def times(workload: Workload, rounds: int, seconds: float) -> dict[str, list[flo
             while time.perf_counter() < end:
                 start = time.perf_counter()
                 step(loss, logits, target)
-                taken[name].append(time.perf_counter() - start)
-    return taken
+                timings[name].append(time.perf_counter() - start)
+    return timings
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="How often the losses take turns.")] = 8,
-    seconds: Annotated[float, typer.Option(help="Seconds of each turn.")] = 0.3,
+    rounds: Annotated[int, typer.Option(help="Number of turns of each loss.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Seconds in each turn.")] = 0.3,
 ) -> None:
     """Prints a table for each workload."""
     torch.set_num_threads(THREADS)
     for title, workload in WORKLOADS.items():
-        taken = times(workload, rounds, seconds)
-        table = Table("with", "ms, least", "ratio of least", "ratio of medians", title=title)
-        for name, each in taken.items():
-            least, median = min(each), statistics.median(each)
+        timings = times(workload, rounds, seconds)
+        table = Table("with", "ms, minimum", "ratio of minima", "ratio of medians", title=title)
+        for name, steps in timings.items():
+            minimum, median = min(steps), statistics.median(steps)
             table.add_row(
                 name,
-                f"{1000 * least:.2f}",
-                f"{least / min(taken[PLAIN]):.3f}",
-                f"{median / statistics.median(taken[PLAIN]):.3f}",
+                f"{1000 * minimum:.2f}",
+                f"{minimum / min(timings[BASELINE]):.3f}",
+                f"{median / statistics.median(timings[BASELINE]):.3f}",
             )
         Console().print(table)
 

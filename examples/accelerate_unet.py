@@ -1,9 +1,9 @@
-"""Trains a small U-Net in a loop of one's own, on one process or several, with Accelerate.
+"""Trains a small U-Net in a custom loop with Accelerate, on one or several processes.
 
-The pictures are discs and squares on noise. The loss is a `MultiLoss`: its norms are taken before
-training, and its second weight fades out. On several processes:
-`accelerate launch --num_processes 2 accelerate_unet.py`. Thanks to `sync_statistics` the loss is
-then that of all processes' pictures as one batch.
+The images are discs and squares on noise. The loss is a `MultiLoss`: its norms are computed before
+training, and its second weight fades out. With several processes:
+`accelerate launch --num_processes 2 accelerate_unet.py`. Thanks to `sync_statistics`, the loss then
+treats the images of all processes as one batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Batches = DataLoader[dict[str, Tensor]]
 
 
 def main(arguments: Sequence[str] | None = None) -> list[float]:
-    """Trains as the command line says; returns the mean loss of each epoch."""
+    """Trains with the options of the command line, and returns the mean loss of each epoch."""
     options = command_line().parse_args(arguments)
     set_seed(options.seed)
     accelerator = Accelerator(gradient_accumulation_steps=options.accumulate)
@@ -52,14 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
 
 
 def make_loss(epochs: int) -> MultiLoss:
-    """Cross-entropy and Dice of the whole batch, and cross-entropy that favours the shapes."""
+    """Returns cross-entropy, Dice over the batch, and a cross-entropy that favours the shapes."""
     seg = SegLoss(n_classes=CLASSES, region_reduction="batch", sync_statistics=True)
     shapes_first = LossWrapper(nn.CrossEntropyLoss(torch.tensor([0.2, 1.0, 1.0])), "shapes_first")
     return MultiLoss([seg, shapes_first], [1.0, [1.0, 0.0]], epoch_thresholds=[0, max(1, epochs)])
 
 
 def set_norms(model: nn.Module, loss: MultiLoss, batches: Batches, device: torch.device) -> None:
-    """Takes the norms before model and loader are prepared, while nothing waits for other ranks."""
+    """Computes the norms before `prepare`, so that no rank waits for another."""
 
     def inputs() -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         for batch in batches:
@@ -77,7 +77,7 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     batches: Batches,
 ) -> float:
-    """Trains for an epoch; returns the mean loss over steps and processes."""
+    """Trains for an epoch, and returns the mean loss over steps and processes."""
     totals = []
     for batch in batches:
         with accelerator.accumulate(model):
@@ -90,13 +90,13 @@ def train_epoch(
 
 
 def command_line() -> argparse.ArgumentParser:
-    """The options, with values that take seconds."""
+    """Returns the options; with the defaults, training takes seconds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--epochs", type=int, default=3, help="(%(default)s)")
-    parser.add_argument("--samples", type=int, default=128, help="pictures (%(default)s)")
-    parser.add_argument("--side", type=int, default=64, help="pixels of a side (%(default)s)")
+    parser.add_argument("--samples", type=int, default=128, help="images (%(default)s)")
+    parser.add_argument("--side", type=int, default=64, help="pixels per side (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="per process (%(default)s)")
     parser.add_argument(
         "--accumulate", type=int, default=1, help="micro-batches in a step (%(default)s)"

@@ -1,11 +1,11 @@
 """Trains a small U-Net to tell brain tissues apart on MRI slices, with a loss from a YAML file.
 
-The data is the MNI152 brain that nilearn brings along, so nothing is downloaded: a T1-weighted
-image and maps of how probable grey and white matter are, 1 mm to the voxel. A slab of axial slices
-is held out for the test, with a gap on either side. At the end the network stands beside the best
-that can be done from a voxel's intensity alone.
+The data is the MNI152 brain of the package nilearn, so nothing is downloaded: a T1-weighted image,
+and maps of the probabilities of grey and white matter, with voxels of 1 mm. A slab of axial slices
+is held out for the test, with a gap on either side. At the end, the network is compared with the
+best possible prediction from a voxel's intensity alone.
 
-Several processes may share the batches:
+Several processes can share the batches:
 
     torchrun --standalone --nproc-per-node=2 examples/brain_tissue.py
 
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would look for a newer version of itself online
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it looks for a newer version online
 
 import albumentations as A
 import numpy as np
@@ -59,7 +59,7 @@ TISSUES = {
 """Name and colour of each label; 0 is the background."""
 
 MULTIPLE = 16
-"""What the sides of slices and crops are multiples of, so that the U-Net can halve them."""
+"""The sides of slices and crops are multiples of this, so that the U-Net can halve them."""
 
 Slices = NDArray[np.uint8]
 """Grey values or labels, (slices, height, width)."""
@@ -67,13 +67,13 @@ Slices = NDArray[np.uint8]
 
 @dataclass
 class DataSettings:
-    """Which slices to train on, and which to test on.
+    """The slices for training and test.
 
     Attributes:
         test_slab: The lowest and highest slice of the test, in mm of the MNI space.
-        gap: How many mm above and below the slab are left out of the training, at least 1.
-        slice_step: 1 takes every slice of the training and the test, 2 every second, and so on.
-        tissue_threshold: A voxel is grey or white matter if its probability is above this.
+        gap: The mm above and below the slab that are left out of the training, at least 1.
+        slice_step: 1 takes every slice of training and test, 2 every second slice, and so on.
+        tissue_threshold: A voxel is grey or white matter if the probability is above this.
     """
 
     test_slab: list[float]
@@ -94,11 +94,11 @@ class DataSettings:
 
 @dataclass
 class AugmentationSettings:
-    """How training slices are changed.
+    """The augmentation of training slices.
 
     Attributes:
-        crop: The side of the random square taken from a slice, in voxels.
-        flip_probability: How often left and right change places.
+        crop: The side of the random square crop of a slice, in voxels.
+        flip_probability: The probability of a flip between left and right.
     """
 
     crop: int
@@ -113,7 +113,7 @@ class AugmentationSettings:
 
 @dataclass
 class BrainSettings:
-    """Everything that brain_tissue.yaml says."""
+    """All settings in brain_tissue.yaml."""
 
     seed: int
     data: DataSettings
@@ -133,7 +133,7 @@ class Brain:
     Attributes:
         image: Grey values.
         labels: Tissues, 0 to 3.
-        height: Where each slice lies, in mm of the MNI space.
+        height: The position of each slice, in mm of the MNI space.
     """
 
     image: Slices
@@ -143,12 +143,12 @@ class Brain:
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, which: Any) -> Brain:
-        return Brain(self.image[which], self.labels[which], self.height[which])
+    def __getitem__(self, index: Any) -> Brain:
+        return Brain(self.image[index], self.labels[index], self.height[index])
 
 
 class BrainDataset(Dataset[Batch]):
-    """Slices for the network; what is random about one follows from the seed and its index."""
+    """Slices for the network; their augmentation depends only on the seed and the index."""
 
     def __init__(self, brain: Brain, transform: A.Compose, seed: int = 0) -> None:
         self.brain = brain
@@ -165,7 +165,7 @@ class BrainDataset(Dataset[Batch]):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains, tests and draws, as the command line says."""
+    """Trains, tests and draws with the options of the command line."""
     command = command_line(__doc__, HERE / "brain_tissue.yaml", Path("runs/brain_tissue"))
     options = command.parse_intermixed_args(arguments)
     with mistakes_as_messages():
@@ -214,7 +214,7 @@ def evaluate(run: Run, training: Brain, test: Brain, plain: A.Compose, output: P
 
 
 def load_brain(tissue_threshold: float) -> Brain:
-    """The MNI152 brain: its T1-weighted image, and labels made of the maps of its tissues."""
+    """Returns the MNI152 brain: its T1-weighted image, and labels from the maps of its tissues."""
     template = datasets.load_mni152_template(resolution=1)
     grey_matter = datasets.load_mni152_gm_template(resolution=1).get_fdata()
     white_matter = datasets.load_mni152_wm_template(resolution=1).get_fdata()
@@ -230,25 +230,25 @@ def load_brain(tissue_threshold: float) -> Brain:
 
 
 def brain_box(brain: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """The box around a brain, widened in the axial plane to multiples of `MULTIPLE`."""
+    """Returns the box around a brain, widened in the axial plane to multiples of `MULTIPLE`."""
     x, y, z = (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     return widened(x), widened(y), slice(z[0], z[-1] + 1)
 
 
 def widened(indices: NDArray[np.intp]) -> slice:
-    """The range that has the indices in its middle and a multiple of `MULTIPLE` for its length."""
+    """Returns a range around the indices, with a length that is a multiple of `MULTIPLE`."""
     length = -(-(indices[-1] + 1 - indices[0]) // MULTIPLE) * MULTIPLE
     start = (indices[0] + indices[-1] + 1 - length) // 2
     return slice(start, start + length)
 
 
 def axial(volume: NDArray[Any]) -> Slices:
-    """Slices (z, y, x) of a volume (x, y, z), the front of the head on top."""
+    """Returns the slices (z, y, x) of a volume (x, y, z), the front of the head on top."""
     return np.ascontiguousarray(volume.transpose(2, 1, 0)[:, ::-1], dtype=np.uint8)
 
 
 def split(brain: Brain, settings: DataSettings) -> tuple[Brain, Brain]:
-    """The slices to train on, and the slab to test on, which no training slice comes near."""
+    """Returns the training slices and the test slab, with the gap between them."""
     low, high = settings.test_slab
     in_slab = (low <= brain.height) & (brain.height <= high)
     near_slab = (low - settings.gap <= brain.height) & (brain.height <= high + settings.gap)
@@ -257,7 +257,7 @@ def split(brain: Brain, settings: DataSettings) -> tuple[Brain, Brain]:
     if not (len(training) and len(test)):
         raise ValueError(
             "data must leave slices for the training and for the test, got "
-            f"{len(training)} and {len(test)}: the brain reaches from {brain.height[0]:g} to "
+            f"{len(training)} and {len(test)}: the brain extends from {brain.height[0]:g} to "
             f"{brain.height[-1]:g} mm, data.test_slab is {settings.test_slab} and data.gap "
             f"{settings.gap:g}."
         )
@@ -265,15 +265,16 @@ def split(brain: Brain, settings: DataSettings) -> tuple[Brain, Brain]:
 
 
 def transforms(training: Brain, settings: AugmentationSettings) -> tuple[A.Compose, A.Compose]:
-    """What is done to slices: as they are tested, and as they are trained on.
+    """Returns the transforms of slices for the test and for the training.
 
-    Intensities are standardised by the brain's mean and deviation, and not augmented: there is one
-    scanner and one brain, and what is to be learnt is where its tissues look alike.
+    Intensities are standardised by the brain's mean and deviation, and not augmented: there is only
+    one scanner and one brain, and the difficulty is where its tissues look alike.
     """
     smallest = min(training.image.shape[1:])
     if settings.crop > smallest:
         raise ValueError(
-            f"augmentation.crop must be at most {smallest}, as slices are, got {settings.crop}."
+            f"augmentation.crop must be at most {smallest}, the size of slices, "
+            f"got {settings.crop}."
         )
     inside = training.image[training.labels > 0]
     finish = [A.Normalize(inside.mean(), inside.std(), max_pixel_value=1.0), ToTensorV2()]
@@ -285,9 +286,9 @@ def transforms(training: Brain, settings: AugmentationSettings) -> tuple[A.Compo
 
 
 def fit_lookup(brain: Brain) -> Slices:
-    """The most frequent label of each of the 256 grey values: the most that intensity alone tells.
+    """Returns the most frequent label of each of the 256 grey values: the best use of intensity.
 
-    The image has 225 different grey values, so that nothing is lost to bins.
+    The image has 225 different grey values, so bins lose no information.
     """
     pairs = 4 * brain.image.astype(np.intp) + brain.labels
     counts = np.bincount(pairs.ravel(), minlength=4 * 256).reshape(256, 4)
@@ -296,7 +297,7 @@ def fit_lookup(brain: Brain) -> Slices:
 
 @torch.inference_mode()
 def predict(model: nn.Module, slices: BrainDataset) -> Slices:
-    """The labels that the model gives to whole slices."""
+    """Returns the labels that the model predicts for whole slices."""
     model.eval()
     batches = DataLoader(slices, batch_size=8)
     labels = [model(to_device(batch, model)["image"]).argmax(dim=1) for batch in batches]
@@ -304,7 +305,7 @@ def predict(model: nn.Module, slices: BrainDataset) -> Slices:
 
 
 def dice_scores(prediction: Slices, truth: Slices) -> dict[str, float]:
-    """The Dice score of each tissue over all slices; 1 for a tissue that is in neither."""
+    """Returns the Dice score of each tissue over all slices; 1 for a tissue in neither."""
     scores = {}
     for label, (name, _) in TISSUES.items():
         predicted, actual = prediction == label, truth == label
@@ -314,7 +315,7 @@ def dice_scores(prediction: Slices, truth: Slices) -> dict[str, float]:
 
 
 def metrics(prediction: Slices, lookup: Slices, truth: Slices) -> dict[str, Any]:
-    """The Dice scores of the network and of the intensity lookup."""
+    """Returns the Dice scores of the network and of the intensity lookup."""
     dice, lookup_dice = dice_scores(prediction, truth), dice_scores(lookup, truth)
     return {
         "mean_dice": float(np.mean([*dice.values()])),
@@ -333,11 +334,11 @@ def print_table(report: dict[str, Any]) -> None:
 
 
 def examples(test: Brain, prediction: Slices) -> list[Example]:
-    """Three slices of the slab: from its upper, middle and lower third."""
-    chosen = sorted({len(test) * sixth // 6 for sixth in (1, 3, 5)}, reverse=True)
+    """Returns three slices of the slab, from its upper, middle and lower third."""
+    indices = sorted({len(test) * sixth // 6 for sixth in (1, 3, 5)}, reverse=True)
     return [
         Example(f"z = {test.height[i]:+.0f} mm", test.image[i], test.labels[i], prediction[i])
-        for i in chosen
+        for i in indices
     ]
 
 

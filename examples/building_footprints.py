@@ -1,12 +1,12 @@
 """Trains a small U-Net to outline buildings, with a frame field that follows their walls.
 
-The scenes are made by `scenes.py`: rectangular and L-shaped buildings, turned at random, on
-textured ground, with exact masks and directions of walls. The network predicts interior and walls,
-and a frame field of two directions per pixel; the loss is a sum of seven from a YAML file. The same
-network is then trained without the frame-field losses, and the two stand side by side.
+`scenes.py` generates the scenes: rectangular and L-shaped buildings, turned at random, on textured
+ground, with exact masks and directions of walls. The network predicts interior and walls, and a
+frame field of two directions per pixel. The loss is a sum of seven losses from a YAML file. For
+comparison, the same network is then trained without the frame-field losses.
 
-The output folder gets metrics.json, a checkpoint of each, losses.png and buildings.png. On a CPU,
-the same settings give the same numbers.
+The output folder gets metrics.json, a checkpoint of each network, losses.png and buildings.png. On
+a CPU, the same settings give the same numbers.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ from segloss.frame_field.arithmetic import directions
 HERE = Path(__file__).parent
 
 FRAME_FIELD, MASKS_ALONE = "frame field", "masks alone"
-"""The two trainings: with all losses, and with that of the masks alone."""
+"""The two runs: with all losses, and with only the loss of the masks."""
 
 
 @dataclass
 class DataSettings:
-    """Which scenes to train on, and which to test on.
+    """The scenes for training and test.
 
     Attributes:
         side: Height and width of a scene, in pixels.
-        buildings: How many buildings a scene has, if there is room.
-        training_scenes: How many scenes to train on.
-        test_scenes: How many to test on.
+        buildings: The number of buildings in a scene, if there is room.
+        training_scenes: The number of scenes for training.
+        test_scenes: The number of scenes for the test.
     """
 
     side: int
@@ -77,7 +77,7 @@ class DataSettings:
 
 @dataclass
 class BuildingSettings:
-    """Everything that building_footprints.yaml says."""
+    """All settings in building_footprints.yaml."""
 
     seed: int
     data: DataSettings
@@ -90,9 +90,9 @@ class BuildingSettings:
 
 
 class FrameFieldNet(nn.Module):
-    """A U-Net whose channels are the masks, as probabilities, and the frame field.
+    """A U-Net that predicts the masks, as probabilities, and the frame field.
 
-    The field's coefficients are in [-2, 2]: those of directions of length 1 are.
+    The coefficients of the field are in [-2, 2], like those of directions of length 1.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -100,7 +100,7 @@ class FrameFieldNet(nn.Module):
         self.unet = build_unet(settings, in_channels=3, classes=6)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """From images (N, 3, H, W) to "seg" (N, 2, H, W) and "crossfield" (N, 4, H, W)."""
+        """Predicts "seg" (N, 2, H, W) and "crossfield" (N, 4, H, W) for images (N, 3, H, W)."""
         output = self.unet(image)
         return {"seg": output[:, :2].sigmoid(), "crossfield": 2 * output[:, 2:].tanh()}
 
@@ -128,7 +128,7 @@ class SceneDataset(Dataset[Batch]):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains twice, tests and draws, as the command line says."""
+    """Trains twice, tests and draws with the options of the command line."""
     command = command_line(
         __doc__, HERE / "building_footprints.yaml", Path("runs/building_footprints")
     )
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, run in runs.items():
         print(f"training: {name}")
         if name not in resumed:
-            run.started = time.perf_counter()  # not while the run before it trained
+            run.started = time.perf_counter()  # without the time of the previous run
             take_norms(run.model, run.loss, batches(0))
             run.save(checkpoints[name])
         train(run, batches, settings.training, settings.seed, checkpoints[name])
@@ -171,22 +171,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def start(settings: BuildingSettings, name: str) -> Run:
-    """A run before its first step: with all losses, or with the first alone."""
+    """Returns a run before its first step, with all losses or only the first."""
     params = copy.deepcopy(settings.loss_params)
     if name == MASKS_ALONE:
         del params["compound_loss"]["loss_list"][1:]
     torch.manual_seed(settings.seed)
-    everything = asdict(settings) | {"loss_params": params}
-    return new_run(FrameFieldNet(settings.model), params, settings.training, everything)
+    all_settings = asdict(settings) | {"loss_params": params}
+    return new_run(FrameFieldNet(settings.model), params, settings.training, all_settings)
 
 
 def checkpoint_of(output: Path, name: str) -> Path:
-    """Where a run's checkpoint is."""
+    """Returns the path of a run's checkpoint."""
     return output / f"{name.replace(' ', '_')}.pt"
 
 
 def make_scenes(settings: BuildingSettings, count: int) -> list[Scene]:
-    """The scenes, each of which follows from the seed and its number."""
+    """Returns the scenes; each depends only on the seed and its number."""
     data, seed = settings.data, settings.seed
     numbers = tqdm(range(count), "scenes", leave=False)
     return [make_scene(data.side, data.buildings, seed_of(seed, 1, number)) for number in numbers]
@@ -194,7 +194,7 @@ def make_scenes(settings: BuildingSettings, count: int) -> list[Scene]:
 
 @torch.inference_mode()
 def predict(model: nn.Module, scenes: SceneDataset) -> dict[str, Tensor]:
-    """What the model predicts for all scenes."""
+    """Returns the predictions of the model for all scenes."""
     model.eval()
     batches = DataLoader(scenes, batch_size=8)
     parts = [predictions(model, to_device(batch, model)) for batch in batches]
@@ -202,7 +202,7 @@ def predict(model: nn.Module, scenes: SceneDataset) -> dict[str, Tensor]:
 
 
 def metrics(output: dict[str, Tensor], scenes: SceneDataset) -> dict[str, float]:
-    """The IoU of the interior, and the mean angle between walls and field, in degrees."""
+    """Returns the IoU of the interior, and the mean angle between walls and field in degrees."""
     truth = [scene.masks for scene in scenes.scenes]
     interior = np.array([masks[0] for masks in truth], dtype=bool)
     walls = np.array([masks[1] > masks[2] for masks in truth])
@@ -215,13 +215,13 @@ def metrics(output: dict[str, Tensor], scenes: SceneDataset) -> dict[str, float]
 
 
 def field_angles(crossfield: Tensor, angle: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Degrees between directions and the nearer one of the field's, (N, H, W), from 0 to 90."""
-    off = []
+    """Returns the angle between a direction and the nearest of the field, 0 to 90, (N, H, W)."""
+    differences = []
     for direction in directions(crossfield):
         row, column = direction.numpy().transpose(1, 0, 2, 3)
-        turn = np.abs(np.arctan2(column, row) - angle) % np.pi
-        off.append(np.minimum(turn, np.pi - turn))
-    return np.degrees(np.minimum(*off))
+        difference = np.abs(np.arctan2(column, row) - angle) % np.pi
+        differences.append(np.minimum(difference, np.pi - difference))
+    return np.degrees(np.minimum(*differences))
 
 
 def print_table(report: dict[str, Any]) -> None:
@@ -233,7 +233,7 @@ def print_table(report: dict[str, Any]) -> None:
 
 
 def footprints(output: dict[str, Tensor], scenes: SceneDataset) -> list[Footprint]:
-    """Three test scenes, with what was predicted for them."""
+    """Returns three test scenes with their predictions."""
     u, v = directions(output["crossfield"])
     count = min(3, len(scenes))
     return [

@@ -1,7 +1,7 @@
 """Trains a tiny SegFormer with the Trainer of Hugging Face and a loss of segloss.
 
-Nothing is downloaded: the network is made from its configuration, and the pictures are discs and
-squares on noise. On several processes: `torchrun --nproc-per-node 2 huggingface_segformer.py`.
+Nothing is downloaded: the network is built from its configuration, and the images are discs and
+squares on noise. With several processes: `torchrun --nproc-per-node 2 huggingface_segformer.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from segloss.training.huggingface import as_compute_loss_func
 
 
 def main(arguments: Sequence[str] | None = None) -> list[float]:
-    """Trains as the command line says; returns the losses that were logged."""
+    """Trains with the options of the command line, and returns the logged losses."""
     options = command_line().parse_args(arguments)
     set_seed(options.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
 
 
 def tiny_segformer() -> SegformerForSemanticSegmentation:
-    """A SegFormer of 32,000 parameters, whose logits are a quarter of the pictures' size."""
+    """Returns a SegFormer with 32,000 parameters; its logits are a quarter of the images' size."""
     return SegformerForSemanticSegmentation(
         SegformerConfig(
             num_labels=CLASSES,
@@ -57,7 +57,7 @@ def tiny_segformer() -> SegformerForSemanticSegmentation:
 
 
 def training_arguments(options: argparse.Namespace, folder: str) -> TrainingArguments:
-    """How the Trainer trains; `folder` is where it would save."""
+    """Returns the settings of the Trainer; `folder` is the place for its files."""
     return TrainingArguments(
         folder,
         max_steps=options.steps,
@@ -73,13 +73,13 @@ def training_arguments(options: argparse.Namespace, folder: str) -> TrainingArgu
 
 
 def command_line() -> argparse.ArgumentParser:
-    """The options, with values that take seconds."""
+    """Returns the options; with the defaults, training takes seconds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=60, help="optimiser steps (%(default)s)")
-    parser.add_argument("--samples", type=int, default=256, help="pictures (%(default)s)")
-    parser.add_argument("--side", type=int, default=64, help="pixels of a side (%(default)s)")
+    parser.add_argument("--samples", type=int, default=256, help="images (%(default)s)")
+    parser.add_argument("--side", type=int, default=64, help="pixels per side (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=4, help="per process (%(default)s)")
     parser.add_argument(
         "--accumulate", type=int, default=2, help="micro-batches in a step (%(default)s)"

@@ -1,9 +1,9 @@
-"""The brain of brain_tissue.py, trained with Lightning: the same data, network, loss and settings.
+"""Trains the network of brain_tissue.py with Lightning: the same data, loss and settings.
 
-What Lightning does there is done by callbacks here: the norms of the losses before training, their
-weights over the epochs, and each of them in the logs. The output folder gets metrics.csv and
-checkpoint.ckpt, from which `--resume` goes on, to the numbers of a run that was never interrupted.
-On several processes: `--devices 2`.
+Callbacks compute the norms of the losses before training, set their weights over the epochs, and
+log each loss. The output folder gets metrics.csv and checkpoint.ckpt. `--resume` continues from the
+checkpoint, with the same results as without the interruption. With several processes:
+`--devices 2`.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ class BrainModule(LightningModule):
         self.register_buffer("sums", torch.zeros(2, len(TISSUES)), persistent=False)
 
     def loss_inputs(self, batch: Batch) -> tuple[Batch, Batch]:
-        """What the losses get of a batch, in training and when norms are computed."""
+        """Returns the inputs of the losses for a batch, in training and for the norms."""
         return {"seg": self.model(batch["image"])}, batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The total of the losses."""
+        """Returns the sum of the losses."""
         total: Tensor = self.loss(*self.loss_inputs(batch))[0]
         self.log("total", total.detach(), prog_bar=True, batch_size=len(batch["image"]))
         return total
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, with a learning rate that follows the steps as the config says."""
+        """Returns AdamW, with the learning rate of the config for each step."""
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=1.0, weight_decay=self.settings.weight_decay
         )
@@ -80,28 +80,28 @@ class BrainModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_test_epoch_start(self) -> None:
-        """Forgets what was tested before."""
+        """Clears the sums of an earlier test."""
         self.sums.zero_()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds up where prediction and truth agree, and how large both are."""
+        """Adds up the overlap of prediction and truth, and the sizes of both."""
         prediction, truth = self.model(batch["image"]).argmax(1), batch["gt_polygons_image"][:, 0]
-        for place, label in enumerate(TISSUES):
+        for i, label in enumerate(TISSUES):
             predicted, actual = prediction == label, truth == label
-            self.sums[0, place] += (predicted & actual).sum()
-            self.sums[1, place] += predicted.sum() + actual.sum()
+            self.sums[0, i] += (predicted & actual).sum()
+            self.sums[1, i] += predicted.sum() + actual.sum()
 
     def on_test_epoch_end(self) -> None:
-        """Logs the Dice score of each tissue over all slices, of all processes."""
-        common, size = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
-        scores = 2 * common / size.clamp(min=1)
+        """Logs the Dice score of each tissue over all slices and processes."""
+        overlap, size = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        scores = 2 * overlap / size.clamp(min=1)
         for (name, _), score in zip(TISSUES.values(), scores, strict=True):
             self.log(f"dice/{name}", score, sync_dist=True)
         self.log("dice/mean", scores.mean(), sync_dist=True)
 
 
 class BrainData(LightningDataModule):
-    """Slices whose order and augmentation follow from the seed and the epoch alone."""
+    """Slices, with an order and augmentation that depend only on the seed and the epoch."""
 
     def __init__(self, settings: BrainSettings) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class BrainData(LightningDataModule):
         self.plain, self.augmented = transforms(self.training, settings.augmentation)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The batches of the current epoch; the Trainer asks anew for each."""
+        """Returns the batches of the current epoch; the Trainer calls it for each epoch."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         seed = seed_of(self.settings.seed, epoch)
         slices = BrainDataset(self.training, self.augmented, seed)
@@ -120,12 +120,12 @@ class BrainData(LightningDataModule):
         return DataLoader(Subset(slices, order.tolist()), self.settings.training.batch_size)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The slices of the test slab."""
+        """Returns the slices of the test slab."""
         return DataLoader(BrainDataset(self.testing, self.plain), 8)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
-    """Trains and tests as the command line says; returns the Dice scores."""
+    """Trains and tests with the options of the command line, and returns the Dice scores."""
     options = brain_command_line().parse_intermixed_args(arguments)
     checkpoint = options.output / "checkpoint.ckpt"
     with mistakes_as_messages():
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
 
 
 def make_trainer(settings: BrainSettings, options: argparse.Namespace) -> Trainer:
-    """A Trainer with the callbacks for the losses, and a checkpoint after each epoch."""
+    """Returns a Trainer with the callbacks for the losses, and a checkpoint after each epoch."""
     return Trainer(
         max_epochs=settings.training.epochs,
         accelerator="cpu" if settings.training.device == "cpu" else "auto",
@@ -167,9 +167,11 @@ def make_trainer(settings: BrainSettings, options: argparse.Namespace) -> Traine
 
 
 def brain_command_line() -> argparse.ArgumentParser:
-    """The command line of the examples, with the number of processes."""
+    """Returns the command line of the examples, with the number of processes."""
     command = command_line(__doc__, HERE / "brain_tissue.yaml", Path("runs/lightning_brain"))
-    command.add_argument("--devices", type=int, default=1, metavar="N", help="processes (1)")
+    command.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="number of processes (1)"
+    )
     command.add_argument("--quiet", action="store_true", help="show no progress bar")
     return command
 

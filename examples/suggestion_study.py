@@ -2,9 +2,9 @@
 
     pip install -e ".[examples]" && python examples/suggestion_study.py --write
 
-The suggestion is made of the training masks alone, and the default is `SegLoss` told nothing but
-what it must know. Network, batches and learning rates are those of the examples, with fewer epochs;
-the seed changes the network's start and the batches. `--write` puts the table into docs/suggest.md,
+The suggestion uses only the training masks, and the default is `SegLoss` with only the necessary
+arguments. Network, batches and learning rates are the same as in the examples, with fewer epochs.
+The seed changes the initial network and the batches. `--write` puts the table into docs/suggest.md,
 and draws the picture of the brain's masks there.
 """
 
@@ -54,12 +54,12 @@ PICTURE = DOCUMENT.parent / "images" / "dataset_brain.png"
 START, END = "<!-- study -->", "<!-- end -->"
 
 SHARE_OF_EPOCHS = {"brain": 0.2, "buildings": 0.5}
-"""How much of the examples' epochs is trained: 16 of 80, and 8 of 16."""
+"""The share of the examples' epochs: 16 of 80, and 8 of 16."""
 
 LossParams = dict[str, Any]
 
 Scores = dict[str, list[list[float]]]
-"""Dice scores by the loss, the seed and the class."""
+"""Dice scores by loss, seed and class."""
 
 
 @dataclass
@@ -67,15 +67,15 @@ class Task:
     """A dataset to train on.
 
     Attributes:
-        names: What its classes are called.
-        channels: How many channels the network predicts.
-        in_channels: How many channels its images have.
-        training: Images and truth to train on, for a seed.
-        test: Images and truth to test on.
+        names: The names of its classes.
+        channels: The number of channels that the network predicts.
+        in_channels: The number of channels of the images.
+        training: A function from a seed to the training data, images and truth.
+        test: The test data, images and truth.
         masks: The training masks, (n, height, width) or (n, classes, height, width).
-        model: The network's settings.
-        settings: How to train.
-        default: What `SegLoss` must be told.
+        model: The settings of the network.
+        settings: The settings of the training.
+        default: The necessary arguments of `SegLoss`.
     """
 
     names: list[str]
@@ -90,7 +90,7 @@ class Task:
 
     @property
     def by_class(self) -> bool:
-        """Whether there is a mask for each class."""
+        """True if there is a mask for each class."""
         return self.masks.ndim == 4
 
 
@@ -112,10 +112,10 @@ class Scenes(Dataset[Batch]):
 
 
 def brain() -> Task:
-    """Tissues on slices of the MNI152 brain, the test slab left out of training."""
+    """Returns the task of tissues on slices of the MNI152 brain, with a test slab."""
     settings = load_config(BrainSettings, brain_tissue.HERE / "brain_tissue.yaml")
-    whole = brain_tissue.load_brain(settings.data.tissue_threshold)
-    training, test = brain_tissue.split(whole, settings.data)
+    slices = brain_tissue.load_brain(settings.data.tissue_threshold)
+    training, test = brain_tissue.split(slices, settings.data)
     plain, augmented = brain_tissue.transforms(training, settings.augmentation)
     return Task(
         names=["background", *(name for name, _ in brain_tissue.TISSUES.values())],
@@ -131,7 +131,7 @@ def brain() -> Task:
 
 
 def buildings() -> Task:
-    """Interiors and walls of buildings in made-up scenes, a mask for each."""
+    """Returns the task of interiors and walls in synthetic scenes, a mask for each."""
     path = building_footprints.HERE / "building_footprints.yaml"
     settings = load_config(building_footprints.BuildingSettings, path)
     count = settings.data.training_scenes
@@ -154,7 +154,7 @@ TASKS: dict[str, Callable[[], Task]] = {"brain": brain, "buildings": buildings}
 
 
 def shortened(settings: TrainingSettings, share: float) -> TrainingSettings:
-    """The settings for fewer epochs, the learning rate's schedule shortened alike."""
+    """Returns the settings for fewer epochs, with the learning rate's schedule shortened too."""
     return replace(
         settings,
         epochs=int(settings.epochs * share),
@@ -163,13 +163,13 @@ def shortened(settings: TrainingSettings, share: float) -> TrainingSettings:
 
 
 def default_loss(task: Task) -> LossParams:
-    """`SegLoss` with its defaults."""
+    """Returns the config of `SegLoss` with its defaults."""
     entry = {"_target_": "segloss.SegLoss", **task.default}
     return {"compound_loss": {"loss_list": [entry]}}
 
 
 def suggested_loss(task: Task) -> LossParams:
-    """What `segloss suggest` makes of the training masks, through its file."""
+    """Returns the config that `segloss suggest` writes for the training masks."""
     layout = "classes" if task.by_class else "labels"
     suggestion = segloss.suggest(task.masks, layout=layout)
     with tempfile.TemporaryDirectory() as folder:
@@ -182,14 +182,14 @@ CONTENDERS = {"default": default_loss, "suggested": suggested_loss}
 
 
 def train_and_test(task: Task, params: LossParams, seed: int) -> list[float]:
-    """The Dice score of each class on the test data, after training with a loss and a seed."""
+    """Trains with a loss and a seed, and returns the Dice score of each class on the test data."""
     torch.manual_seed(seed)
     model = build_unet(task.model, task.in_channels, task.channels)
     run = new_run(model, params, task.settings, asdict(task.settings))
 
     def batches(epoch: int) -> DataLoader[Batch]:
-        of_epoch = seed_of(seed, epoch)
-        return shuffled(task.training(of_epoch), task.settings.batch_size, of_epoch)
+        epoch_seed = seed_of(seed, epoch)
+        return shuffled(task.training(epoch_seed), task.settings.batch_size, epoch_seed)
 
     take_norms(run.model, run.loss, batches(0))
     for epoch in range(task.settings.epochs):
@@ -202,7 +202,7 @@ def train_and_test(task: Task, params: LossParams, seed: int) -> list[float]:
 
 @torch.inference_mode()
 def dice_scores(model: nn.Module, task: Task) -> list[float]:
-    """The Dice score of each class over all pixels of the test data."""
+    """Returns the Dice score of each class over all pixels of the test data."""
     model.eval()
     overlap, size = torch.zeros(task_classes(task)), torch.zeros(task_classes(task))
     for batch in DataLoader(task.test, batch_size=8):
@@ -214,12 +214,12 @@ def dice_scores(model: nn.Module, task: Task) -> list[float]:
 
 
 def task_classes(task: Task) -> int:
-    """How many classes have a Dice score."""
+    """Returns the number of classes with a Dice score."""
     return len(task.names)
 
 
 def masks_of(task: Task, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Prediction and truth as a mask for each class, (N, C, H, W)."""
+    """Returns prediction and truth as a mask for each class, (N, C, H, W)."""
     if task.by_class:
         return logits > 0, target > 0
     labels = torch.arange(task.channels)[None, :, None, None]
@@ -227,26 +227,27 @@ def masks_of(task: Task, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor
 
 
 def rarest(task: Task) -> int:
-    """The class with the fewest pixels in the training masks."""
+    """Returns the class with the fewest pixels in the training masks."""
     if task.by_class:
         return int(task.masks.mean((0, 2, 3)).argmin())
     return int(np.bincount(task.masks.ravel()).argmin())
 
 
 def rows(results: dict[str, Scores], tasks: dict[str, Task]) -> list[list[str]]:
-    """The table's rows: a contender on a dataset each."""
+    """Returns the rows of the table, one for each dataset and loss."""
     table = []
     for name, task in tasks.items():
         rare = rarest(task)
         for contender, scores in results[name].items():
-            means = [mean(of_seed) for of_seed in scores]
-            rares = [of_seed[rare] for of_seed in scores]
-            table.append([name, contender, spread(means), task.names[rare], spread(rares)])
+            means = [mean(class_scores) for class_scores in scores]
+            rare_scores = [class_scores[rare] for class_scores in scores]
+            cells = [mean_and_range(means), task.names[rare], mean_and_range(rare_scores)]
+            table.append([name, contender, *cells])
     return table
 
 
-def spread(values: list[float]) -> str:
-    """The mean, with the smallest and the largest value."""
+def mean_and_range(values: list[float]) -> str:
+    """Returns the mean, with the smallest and the largest value."""
     return f"{mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
@@ -254,27 +255,29 @@ HEADINGS = ["dataset", "loss", "mean Dice of all classes", "rarest class", "its 
 
 
 def write_table(table: list[list[str]], seeds: int) -> None:
-    """Puts the table between its marks in the document."""
+    """Puts the table between its markers in the document."""
     lines = [HEADINGS, ["---"] * len(HEADINGS), *table]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    before, _, rest = DOCUMENT.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    said = f"Mean of {seeds} seeds, and the least and the greatest of them."
-    DOCUMENT.write_text(f"{before}{START}\n{text}\n\n{said}\n{END}{after}")
+    before, _, remainder = DOCUMENT.read_text().partition(START)
+    _, _, after = remainder.partition(END)
+    caption = f"Mean of {seeds} seeds, with the smallest and the largest value."
+    DOCUMENT.write_text(f"{before}{START}\n{text}\n\n{caption}\n{END}{after}")
 
 
 def main(
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to train with.")] = 3,
-    dataset: Annotated[list[str] | None, typer.Option(help="brain or buildings; both.")] = None,
-    results: Annotated[Path, typer.Option(help="Scores are kept here, and not made again.")] = Path(
-        "runs/suggestion_study"
-    ),
-    write: Annotated[bool, typer.Option(help="Put table and picture into docs.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="brain or buildings; default: both.")
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(help="Folder of the scores; existing scores are reused.")
+    ] = Path("runs/suggestion_study"),
+    write: Annotated[bool, typer.Option(help="Put the table and the picture into docs.")] = False,
 ) -> None:
-    """Trains with both losses and all seeds, and prints Dice scores side by side."""
+    """Trains with both losses and all seeds, and prints the Dice scores side by side."""
     results.mkdir(parents=True, exist_ok=True)
     tasks = {name: TASKS[name]() for name in dataset or TASKS}
-    scores = {name: kept(results / f"{name}.json") for name in tasks}
+    scores = {name: saved_scores(results / f"{name}.json") for name in tasks}
     jobs = [(n, c, s) for s in range(seeds) for n in tasks for c in CONTENDERS]
     for name, contender, seed in track(jobs, "training", console=Console(stderr=True)):
         if seed < len(scores[name][contender]):
@@ -291,8 +294,8 @@ def main(
         write_table(rows(scores, tasks), seeds)
 
 
-def kept(path: Path) -> Scores:
-    """What an earlier run has measured."""
+def saved_scores(path: Path) -> Scores:
+    """Returns the scores of an earlier run."""
     scores: Scores = json.loads(path.read_text()) if path.is_file() else {}
     return {contender: scores.get(contender, []) for contender in CONTENDERS}
 

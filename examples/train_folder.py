@@ -2,11 +2,11 @@
 
     python examples/train_folder.py --images images/ --masks masks/
 
-An image and its mask have the same name, but for the suffix and an ending such as _mask. Images are
-grey or colour, of any size; masks have a label for each pixel, or are one file a class in a folder
-each. Without --config, `segloss suggest` reads the masks first, and says what it suggests and why;
-its config, loss.yaml, is among the results. What is wrong with the folders is told before training,
-all at once.
+An image and its mask have the same name, except for the suffix and an ending such as _mask. Images
+are grey or colour, of any size. Masks have a label for each pixel, or there is one file per class,
+in a folder for each class. Without --config, `segloss suggest` reads the masks first, and prints
+its suggestion with reasons; its config, loss.yaml, is among the results. The script lists all
+problems of the folders before training.
 
 The output folder gets metrics.json, checkpoint.pt, losses.png, predictions.png, loss.yaml and
 dataset.png. On a CPU, the same settings give the same numbers.
@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would look for a newer version of itself online
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it looks for a newer version online
 
 import albumentations as A
 import cv2
@@ -60,20 +60,20 @@ from segloss.tools.suggest.sources import LAYOUTS
 
 HERE = Path(__file__).parent
 MULTIPLE = 16
-"""What the sides of crops and padded images are multiples of, so that the U-Net can halve them."""
+"""The sides of crops and padded images are multiples of this, so that the U-Net can halve them."""
 
 MISTAKE = 2
-"""The exit code where something is to be mended."""
+"""The exit code after a mistake of the user."""
 
 EXAMPLES = 4
 
 
 @dataclass
 class DataSettings:
-    """How the folders are read.
+    """The use of the folders.
 
     Attributes:
-        validation_share: The share of the images that is held out.
+        validation_share: The share of the images to hold out.
     """
 
     validation_share: float
@@ -81,18 +81,18 @@ class DataSettings:
     def __post_init__(self) -> None:
         if not 0 < self.validation_share < 1:
             raise ValueError(
-                "data.validation_share must lie between 0 and 1, as 0.2 does, got "
+                "data.validation_share must lie between 0 and 1, such as 0.2, got "
                 f"{self.validation_share}."
             )
 
 
 @dataclass
 class AugmentationSettings:
-    """How training images are changed.
+    """The augmentation of training images.
 
     Attributes:
-        crop: The side of the random square taken from an image, in pixels, at most.
-        flip_probability: How often left and right change places.
+        crop: The largest side of the random square crop of an image, in pixels.
+        flip_probability: The probability of a flip between left and right.
     """
 
     crop: int
@@ -107,7 +107,7 @@ class AugmentationSettings:
 
 @dataclass
 class FolderSettings:
-    """Everything that train_folder.yaml and the loss's config say."""
+    """All settings in train_folder.yaml and in the config of the loss."""
 
     seed: int
     data: DataSettings
@@ -121,7 +121,7 @@ class FolderSettings:
 
 
 class FolderDataset(Dataset[Batch]):
-    """Images and masks for the network; what is random about one follows from seed and index."""
+    """Images and masks for the network; their augmentation depends only on seed and index."""
 
     def __init__(
         self, pairs: Sequence[Pair], classes: Classes, transform: A.Compose, seed: int = 0
@@ -147,7 +147,7 @@ class FolderDataset(Dataset[Batch]):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Checks, suggests, trains, tests and draws, as the command line says."""
+    """Checks, suggests, trains, tests and draws with the options of the command line."""
     options = read_command_line(arguments)
     with mistakes_listed():
         settings, pairs, classes = prepare(options)
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; those that the examples share, and the folders."""
+    """Returns the options: the shared options of the examples, and the folders."""
     command = command_line(__doc__, HERE / "train_folder.yaml", Path("runs/train_folder"))
     command.set_defaults(config=None)
     command.add_argument("--images", type=Path, required=True, metavar="DIR", help="the images")
@@ -180,20 +180,20 @@ def read_command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--layout",
         choices=LAYOUTS,
         default="auto",
-        help="whether each mask is a file of labels, or a subfolder is a class (auto: it is seen)",
+        help="labels: a file is a mask; classes: a subfolder is a class; auto: detect (auto)",
     )
     command.add_argument(
         "--ignore-index",
         type=int,
         metavar="N",
-        help="the number in masks that marks pixels to be left out (it is seen, if it is 255)",
+        help="the number in masks that marks ignored pixels; 255 is detected",
     )
     return command.parse_intermixed_args(arguments)
 
 
 @contextmanager
 def mistakes_listed() -> Iterator[None]:
-    """Ends the program with what is to be mended, and exit code 2, in place of a traceback."""
+    """Ends the program with a message and exit code 2 instead of a traceback."""
     try:
         yield
     except (ImportError, OSError, TypeError, ValueError) as error:
@@ -202,15 +202,14 @@ def mistakes_listed() -> Iterator[None]:
 
 
 def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Classes]:
-    """Reads settings and folders, and writes a suggested loss to the output if none is given."""
+    """Reads settings and folders; without a loss, writes a suggested one to the output folder."""
     base, config = HERE / "train_folder.yaml", options.config
     if options.resume and config is None:
         config = options.output / "loss.yaml"
-    of_loss = [override for override in options.overrides if "loss_params" in override]
-    others = [override for override in options.overrides if override not in of_loss]
-    settings = load_config(FolderSettings, base, others)  # before anything that takes long
+    without_loss = [override for override in options.overrides if "loss_params" not in override]
+    settings = load_config(FolderSettings, base, without_loss)  # before the slow steps
     if config is not None:
-        settings = load_config(FolderSettings, base, options.overrides, further=config)
+        settings = load_config(FolderSettings, base, options.overrides, additional=config)
         expected = expected_by(build_multi_loss(settings.loss_params), options.ignore_index)
         pairs = read_folders(options.images, options.masks, options.layout, expected.ignore_index)
         return settings, pairs, expected.classes_in(options.masks, options.layout, pairs)
@@ -221,25 +220,25 @@ def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Cl
     Console().print(*suggestion.tables())
     suggestion.plot(options.output / "dataset.png")
     config = suggestion.save(options.output / "loss.yaml", force=True)
-    settings = load_config(FolderSettings, base, options.overrides, further=config)
+    settings = load_config(FolderSettings, base, options.overrides, additional=config)
     return settings, pairs, suggestion.classes
 
 
 def start(
     settings: FolderSettings, classes: Classes, in_channels: int, options: argparse.Namespace
 ) -> Run:
-    """The run before its first step, its output folder made."""
+    """Returns the run before its first step, and creates its output folder."""
     torch.manual_seed(settings.seed)
     model = build_unet(settings.model, in_channels, classes.channels)
     folders = {"images": str(options.images), "masks": str(options.masks)}
-    everything = asdict(settings) | folders
-    run = new_run(model, settings.loss_params, settings.training, everything)
+    all_settings = asdict(settings) | folders
+    run = new_run(model, settings.loss_params, settings.training, all_settings)
     options.output.mkdir(parents=True, exist_ok=True)
     return run
 
 
 def split(pairs: list[Pair], settings: FolderSettings) -> tuple[list[Pair], list[Pair]]:
-    """The pairs to train on, and those held out, as the seed says."""
+    """Returns the training pairs and the held-out pairs, which depend on the seed."""
     held_out = max(1, round(len(pairs) * settings.data.validation_share))
     if held_out >= len(pairs):
         raise ValueError(
@@ -247,19 +246,19 @@ def split(pairs: list[Pair], settings: FolderSettings) -> tuple[list[Pair], list
             f"data.validation_share={settings.data.validation_share:g} holds out {held_out}."
         )
     order = np.random.default_rng(settings.seed).permutation(len(pairs))
-    chosen = {int(i) for i in order[:held_out]}
-    training = [pair for i, pair in enumerate(pairs) if i not in chosen]
-    return training, [pairs[i] for i in sorted(chosen)]
+    validation = {int(i) for i in order[:held_out]}
+    training = [pair for i, pair in enumerate(pairs) if i not in validation]
+    return training, [pairs[i] for i in sorted(validation)]
 
 
 def transforms(
     training: Sequence[Pair], settings: AugmentationSettings
 ) -> tuple[A.Compose, A.Compose]:
-    """What is done to images: as they are tested, and as they are trained on.
+    """Returns the transforms of images for validation and for training.
 
-    Channels are standardised by their mean and deviation over the training images. A crop is no
-    larger than the smallest image, so that training sees the edges of images as they are; tiny
-    images are mirrored at their edges.
+    Channels are standardised by their mean and deviation over the training images. A crop is not
+    larger than the smallest image, so that training sees the true edges of images; only tiny images
+    are mirrored at their edges.
     """
     smallest = min(min(pair.size) for pair in training)
     crop = max(MULTIPLE, min(settings.crop, smallest // MULTIPLE * MULTIPLE))
@@ -274,7 +273,7 @@ def transforms(
 
 
 def brightness(pairs: Sequence[Pair]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each channel over all pixels; the deviation at least 1e-6."""
+    """Returns mean and deviation of each channel over all pixels; the deviation at least 1e-6."""
     sums = np.sum([pair.brightness[0] for pair in pairs], axis=0)
     squares = np.sum([pair.brightness[1] for pair in pairs], axis=0)
     pixels = sum(pair.brightness[2] for pair in pairs)
@@ -283,7 +282,7 @@ def brightness(pairs: Sequence[Pair]) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def evaluate(run: Run, validation: FolderDataset, output: Path) -> None:
-    """Compares prediction and truth on the images held out, in numbers and pictures."""
+    """Compares prediction and truth on the held-out images, in numbers and pictures."""
     classes = validation.classes
     overlap, size = np.zeros(len(classes.names)), np.zeros(len(classes.names))
     shown = []
@@ -307,7 +306,7 @@ def evaluate(run: Run, validation: FolderDataset, output: Path) -> None:
 
 @torch.inference_mode()
 def predict(model: nn.Module, image: Tensor) -> Tensor:
-    """The logits of a whole image, (1, C, H, W); its sides are mirrored up to multiples."""
+    """Returns the logits of a whole image, (1, C, H, W), mirrored up to multiples for the model."""
     model.eval()
     height, width = image.shape[2:]
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
@@ -320,7 +319,7 @@ def predict(model: nn.Module, image: Tensor) -> Tensor:
 def masks_of(
     classes: Classes, logits: Tensor, batch: Batch
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Prediction and truth as a mask for each class, (C, H, W), without what is left out."""
+    """Returns prediction and truth as a mask for each class, (C, H, W), without ignored pixels."""
     target = batch["gt_polygons_image"][0].numpy()
     count = np.arange(len(classes.names))[:, None, None]
     if is_by_class(classes):
@@ -333,35 +332,35 @@ def masks_of(
 
 
 def is_by_class(classes: Classes) -> bool:
-    """Whether each class has a channel and a mask of its own."""
+    """Returns whether each class has a separate channel and mask."""
     return classes.sigmoid and classes.foreground is None
 
 
 def metrics(
     classes: Classes, overlap: NDArray[np.float64], size: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """The Dice score of each class; of two, of the foreground alone. None: it is nowhere."""
+    """Returns the Dice score of each class (of two classes, the foreground); None: absent."""
     scores = {
         name: 2 * float(o) / float(s) if s else None
         for name, o, s in zip(classes.names, overlap, size, strict=True)
     }
     if classes.foreground is not None:
         del scores[classes.names[0]]
-    known = [score for score in scores.values() if score is not None]
-    return {"mean_dice": float(np.mean(known)) if known else None, "dice": scores}
+    present = [score for score in scores.values() if score is not None]
+    return {"mean_dice": float(np.mean(present)) if present else None, "dice": scores}
 
 
 def print_table(report: dict[str, Any]) -> None:
     """Prints the Dice scores of the classes."""
-    print(f"{'on the images held out':<32}{'Dice':>8}")
+    print(f"{'on the held-out images':<32}{'Dice':>8}")
     for name, score in [*report["dice"].items(), ("mean", report["mean_dice"])]:
-        print(f"{name:<32}{'nowhere' if score is None else f'{score:.4f}':>8}")
+        print(f"{name:<32}{'absent' if score is None else f'{score:.4f}':>8}")
 
 
 def example(
     pair: Pair, classes: Classes, predicted: NDArray[np.bool_], actual: NDArray[np.bool_]
 ) -> Example:
-    """What is drawn of an image."""
+    """Returns the row of an image in the picture."""
     return Example(
         Path(pair.name).name[:24],
         as_grey(read_image(pair.image)),
@@ -371,7 +370,7 @@ def example(
 
 
 def as_grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """An image between 0 and 255, its first and last percent cut off; RGB, or its first channel."""
+    """Returns an image in 0 to 255, clipped at 1 % and 99 %; RGB, or its first channel."""
     image = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
     low, high = np.percentile(image, [1, 99])
     scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
@@ -379,7 +378,7 @@ def as_grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def as_labels(classes: Classes, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Masks as labels from 1 on for all classes but the background; the rarest are on top."""
+    """Returns masks as labels from 1 for all classes but the background, the rarest on top."""
     first = 1 if is_by_class(classes) else 0
     labels = np.zeros(masks.shape[1:], dtype=np.uint8)
     for channel in np.argsort(-masks.sum((1, 2)), kind="stable"):

@@ -1,7 +1,7 @@
-"""Makes the tables of `docs/checking.md`: what `check_loss` finds for other packages' losses.
+"""Makes the tables of `docs/checking.md`: findings of `check_loss` for losses of other packages.
 
-Run it with these packages installed: `python scripts/check_peers.py`. It rewrites the
-text between the markers of the page.
+Install these packages, and run `python scripts/check_peers.py`. It rewrites the text between the
+markers of the page.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Peer(NamedTuple):
 
     Attributes:
         package: The name of the package.
-        setting: The call that makes it, as it is printed.
+        setting: The call that makes it, for the table.
         loss: The loss.
-        classes: Of the example.
+        classes: The number of classes of the example.
         target: "masks" (float, of the predictions' shape), "labels" (N, H, W) or "channel"
             (N, 1, H, W).
-        from_logits: Whether it takes logits, and not probabilities.
+        from_logits: True for logits, False for probabilities.
     """
 
     package: str
@@ -56,29 +56,33 @@ class Peer(NamedTuple):
 
 
 def peers() -> Iterator[Peer]:
-    """The losses, with the settings of their documentation for logits."""
-    yield from of_smp()
-    yield from of_monai()
-    yield from of_kornia()
-    yield from of_toolbelt()
-    yield from of_nnunet()
-    yield Peer("segloss", "SegLoss(from_logits=True)", own(from_logits=True), 2, "masks")
-    yield Peer("segloss", "SegLoss(n_classes=3, ignore_index=255)", own(3, 255), 3, "labels")
+    """Yields the losses, with the settings of their documentation for logits."""
+    yield from smp_losses()
+    yield from monai_losses()
+    yield from kornia_losses()
+    yield from toolbelt_losses()
+    yield from nnunet_losses()
+    yield Peer(
+        "segloss", "SegLoss(from_logits=True)", segloss_criterion(from_logits=True), 2, "masks"
+    )
+    yield Peer(
+        "segloss", "SegLoss(n_classes=3, ignore_index=255)", segloss_criterion(3, 255), 3, "labels"
+    )
     yield Peer("PyTorch", "CrossEntropyLoss()", nn.CrossEntropyLoss(), 3, "labels")
     yield Peer("PyTorch", "BCEWithLogitsLoss()", nn.BCEWithLogitsLoss(), 2, "masks")
 
 
-def own(
+def segloss_criterion(
     n_classes: int = 2, ignore_index: int | None = None, from_logits: bool | None = None
 ) -> nn.Module:
-    """This package's, for comparison."""
+    """Returns the loss of this package, for comparison."""
     return segloss.SegLoss(
         n_classes=n_classes, ignore_index=ignore_index, from_logits=from_logits
     ).as_criterion()
 
 
-def of_smp() -> Iterator[Peer]:
-    """segmentation-models-pytorch."""
+def smp_losses() -> Iterator[Peer]:
+    """Yields the losses of segmentation-models-pytorch."""
     from segmentation_models_pytorch import losses
 
     name = "segmentation-models-pytorch"
@@ -92,8 +96,8 @@ def of_smp() -> Iterator[Peer]:
     yield Peer(name, "SoftCrossEntropyLoss(smooth_factor=0.1)", smooth, 3, "labels")
 
 
-def of_monai() -> Iterator[Peer]:
-    """MONAI."""
+def monai_losses() -> Iterator[Peer]:
+    """Yields the losses of MONAI."""
     from monai import losses
 
     for kind in ("DiceLoss", "DiceCELoss", "GeneralizedDiceLoss", "TverskyLoss"):
@@ -110,8 +114,8 @@ def of_monai() -> Iterator[Peer]:
     yield Peer("MONAI", setting, hausdorff, 2, "masks")
 
 
-def of_kornia() -> Iterator[Peer]:
-    """The package kornia."""
+def kornia_losses() -> Iterator[Peer]:
+    """Yields the losses of kornia."""
     from kornia import losses
 
     yield Peer("kornia", "DiceLoss()", losses.DiceLoss(), 3, "labels")
@@ -121,8 +125,8 @@ def of_kornia() -> Iterator[Peer]:
     yield Peer("kornia", "TverskyLoss(0.5, 0.5)", tversky, 3, "labels")
 
 
-def of_toolbelt() -> Iterator[Peer]:
-    """pytorch-toolbelt."""
+def toolbelt_losses() -> Iterator[Peer]:
+    """Yields the losses of pytorch-toolbelt."""
     from pytorch_toolbelt import losses
 
     name = "pytorch-toolbelt"
@@ -133,8 +137,8 @@ def of_toolbelt() -> Iterator[Peer]:
     yield Peer(name, "BinaryFocalLoss()", losses.BinaryFocalLoss(), 2, "masks")
 
 
-def of_nnunet() -> Iterator[Peer]:
-    """nnU-Net, with what its trainers set."""
+def nnunet_losses() -> Iterator[Peer]:
+    """Yields the losses of nnU-Net, with the settings of its trainers."""
     from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
     from nnunetv2.utilities.helpers import softmax_helper_dim1
@@ -148,10 +152,10 @@ def of_nnunet() -> Iterator[Peer]:
 
 
 def restricted(peer: Peer) -> Callable[[Tensor, Tensor], Tensor]:
-    """The peer's loss, which refuses other forms of batches, so that the example has the right one.
+    """Returns the peer's loss, restricted to its form of batch, so that the example has this form.
 
-    A batch of one channel of probabilities has no number outside [0, 1], one of logits has; the
-    compiler, whose example is that of the other checks, is not asked to look.
+    Logits are recognised by a number below 0. The compiler skips this test, since it gets the same
+    example as the other checks.
     """
     loss, target, from_logits = peer.loss, peer.target, peer.from_logits
 
@@ -170,51 +174,53 @@ def restricted(peer: Peer) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def examine(peer: Peer) -> LossReport:
-    """The report on a peer."""
+    """Returns the report on a peer."""
     print(f"{peer.package} {peer.setting}", file=sys.stderr)
     return check_loss(restricted(peer), n_classes=peer.classes)
 
 
 def table(found: list[tuple[Peer, LossReport]]) -> str:
-    """One row for each loss, one column for each check that one of them fails, in Markdown."""
+    """Returns a table in Markdown: a row for each loss, a column for each check with a failure."""
     columns = list(zip(*(report.checks for _, report in found), strict=True))
     names = [checks[0].name for checks in columns if any(c.verdict == "fail" for c in checks)]
-    rest = [checks[0].name for checks in columns if checks[0].name not in names]
+    passed = [checks[0].name for checks in columns if checks[0].name not in names]
     lines = [["loss", *names], ["---", *[":-:"] * len(names)]]
-    last = ""
+    package = ""
     for peer, report in found:
-        if peer.package != last:
-            last = peer.package
-            release = segloss.__version__ if last == "segloss" else version(PACKAGES[last])
-            lines.append([f"**{last} {release}**", *[""] * len(names)])
+        if peer.package != package:
+            package = peer.package
+            release = segloss.__version__ if package == "segloss" else version(PACKAGES[package])
+            lines.append([f"**{package} {release}**", *[""] * len(names)])
         lines.append([f"`{peer.setting}`", *(sign(report[name]) for name in names)])
     rows = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"{rows}\n\nNo loss here fails these checks: {', '.join(rest)}."
+    return f"{rows}\n\nNo loss here fails these checks: {', '.join(passed)}."
 
 
 def sign(check: Check) -> str:
-    """A verdict in one cell."""
+    """Returns the text of a verdict in a cell."""
     return "no" if check.advisory and check.verdict == "fail" else SIGNS[check.verdict]
 
 
 def findings(found: list[tuple[Peer, LossReport]]) -> str:
-    """What every ✗ stands for; the same finding is said once."""
-    said: dict[tuple[str, str, str], list[str]] = {}
+    """Returns the finding behind every ✗, with equal findings combined."""
+    settings_by_finding: dict[tuple[str, str, str], list[str]] = {}
     for peer, report in found:
         for check in report.checks:
             if check.verdict == "fail":
                 key = (check.name, peer.package, short(check))
-                said.setdefault(key, []).append(peer.setting)
+                settings_by_finding.setdefault(key, []).append(peer.setting)
     order = [check.name for check in found[0][1].checks]
     lines = []
-    for name, package, reason in sorted(said, key=lambda key: order.index(key[0])):
-        settings = ", ".join(f"`{setting}`" for setting in said[name, package, reason])
+    for name, package, reason in sorted(settings_by_finding, key=lambda key: order.index(key[0])):
+        settings = ", ".join(
+            f"`{setting}`" for setting in settings_by_finding[name, package, reason]
+        )
         lines.append(f"- *{name}*, {package} {settings}: {reason}")
     return "\n".join(lines)
 
 
 def short(check: Check) -> str:
-    """The beginning of a reason, without the numbers that differ from loss to loss."""
+    """Returns the beginning of a reason, without the numbers that differ between losses."""
     reason = re.sub(r"\b\de[-+]?\d+ off", "off", check.reason).replace(" (off)", "")
     reason = re.sub(r"is \S+, where float32 has \S+,", "is not that of float32", reason)
     reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
@@ -222,14 +228,14 @@ def short(check: Check) -> str:
 
 
 def main() -> None:
-    """Examines all peers, and renews the page."""
+    """Checks all peers, and updates the page."""
     warnings.simplefilter("ignore")
     found = [(peer, examine(peer)) for peer in peers()]
     if "--print" in sys.argv[1:]:
         for peer, report in found:
             print(peer.package, peer.setting, report, sep="\n", end="\n\n")
-    where = f"PyTorch {torch.__version__}, on the CPU"
-    put_between_markers(PAGE, "peers: table", f"{table(found)}\n\nMade with {where}.")
+    environment = f"PyTorch {torch.__version__}, on the CPU"
+    put_between_markers(PAGE, "peers: table", f"{table(found)}\n\nMade with {environment}.")
     put_between_markers(PAGE, "peers: findings", findings(found))
 
 

@@ -1,13 +1,12 @@
 """Trains the brain example's network with four losses, and puts the results into docs/choosing.md.
 
 All runs share the data, the network, the optimiser and the learning rates of
-examples/brain_tissue.yaml; the loss and the seed alone differ. Fields can be changed, for all runs
-alike:
+examples/brain_tissue.yaml; only the loss and the seed differ. Arguments change fields for all runs:
 
     PYTHONPATH=examples python scripts/choosing_runs.py data.slice_step=2
 
-A run that is complete is not repeated, and one that was interrupted goes on from its checkpoint.
-The page gets its tables between markers, and its pictures in docs/images/choosing.
+A complete run is not repeated, and an interrupted one continues from its checkpoint. The tables go
+between markers of the page, and the pictures into docs/images/choosing.
 """
 
 from __future__ import annotations
@@ -50,17 +49,17 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 
 SURE = 0.99
-"""The probability from which on a prediction counts as sure."""
+"""The smallest probability of a prediction that counts as sure."""
 
 
 @dataclass
 class Outcome:
-    """What a trained network makes of the test slab.
+    """The results of a trained network on the test slab.
 
     Attributes:
         dice: The Dice score of each tissue.
         confidence: The probability of the predicted class, for each voxel of the brain.
-        right: Whether that class is the true one.
+        right: For each voxel of the brain, True if that class is the true one.
         cross_entropy: The mean of -log of the true class's probability, in nats.
     """
 
@@ -71,30 +70,30 @@ class Outcome:
 
     @property
     def mean_dice(self) -> float:
-        """The mean over the tissues."""
+        """The mean Dice score over the tissues."""
         return float(np.mean([*self.dice.values()]))
 
     @property
     def sure_errors(self) -> float:
-        """The share of the wrong voxels of which the network was sure."""
+        """The share of the wrong voxels with a sure prediction."""
         wrong = self.confidence[~self.right]
         return float((wrong >= SURE).mean()) if len(wrong) else 0.0
 
 
 def recipes(loss_list: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The four losses, made of the example's two: a `SegLoss`, and one that fades out."""
+    """Returns the four losses, from the two of the example: a `SegLoss`, and one that fades out."""
     seg, fading = loss_list
-    nothing = {"bce_coef": 0.0, "dice_coef": 0.0, "tversky_focal_coef": 0.0}
+    zeros = {"bce_coef": 0.0, "dice_coef": 0.0, "tversky_focal_coef": 0.0}
     return {
-        "cross-entropy alone": [{**seg, **nothing, "bce_coef": 1.0}],
-        "Dice alone": [{**seg, **nothing, "dice_coef": 1.0}],
+        "cross-entropy alone": [{**seg, **zeros, "bce_coef": 1.0}],
+        "Dice alone": [{**seg, **zeros, "dice_coef": 1.0}],
         "SegLoss": [seg],
         "SegLoss, scheduled": [seg, fading],
     }
 
 
 def settings_of(recipe: str, seed: int, overrides: Sequence[str]) -> BrainSettings:
-    """The example's settings with the recipe's losses."""
+    """Returns the settings of the example with the losses of the recipe."""
     settings = load_config(
         BrainSettings,
         HERE / "brain_tissue.yaml",
@@ -108,7 +107,7 @@ def settings_of(recipe: str, seed: int, overrides: Sequence[str]) -> BrainSettin
 def train_all(
     names: Sequence[str], seeds: Sequence[int], overrides: Sequence[str], output: Path
 ) -> dict[tuple[str, int], Outcome]:
-    """Trains what is not trained yet, with a progress bar, and tests everything."""
+    """Trains all runs that are not complete, with a progress bar, and tests all of them."""
     outcomes = {}
     for seed, recipe in tqdm([*itertools.product(seeds, names)], "runs"):
         folder = folder_of(output, recipe, seed)
@@ -120,9 +119,9 @@ def train_all(
 
 
 def outcome_of(settings: BrainSettings, folder: Path) -> Outcome:
-    """Tests the network of a complete run."""
+    """Returns the results of a complete run on the test slab."""
     report = json.loads((folder / "metrics.json").read_text())
-    probabilities, labels = tested(settings, folder)
+    probabilities, labels = predictions_on_test(settings, folder)
     brain = labels > 0
     true = np.take_along_axis(probabilities, labels[:, None].astype(np.intp), axis=1)[:, 0]
     return Outcome(
@@ -134,8 +133,10 @@ def outcome_of(settings: BrainSettings, folder: Path) -> Outcome:
 
 
 @torch.inference_mode()
-def tested(settings: BrainSettings, folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The probabilities (slices, classes, height, width) on the test slab, and its labels."""
+def predictions_on_test(
+    settings: BrainSettings, folder: Path
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Returns probabilities (slices, classes, height, width) on the test slab, and its labels."""
     model = build_unet(settings.model, in_channels=1, classes=1 + len(TISSUES))
     model.load_state_dict(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
     model.eval()
@@ -147,36 +148,39 @@ def tested(settings: BrainSettings, folder: Path) -> tuple[NDArray[np.float32], 
 
 
 def by_recipe(outcomes: dict[tuple[str, int], Outcome]) -> dict[str, list[Outcome]]:
-    """The outcomes of all seeds, by the recipe's name."""
+    """Returns the outcomes of all seeds, by the name of the recipe."""
     names = dict.fromkeys(recipe for recipe, _ in outcomes)
     return {name: [o for (recipe, _), o in outcomes.items() if recipe == name] for name in names}
 
 
 def table(groups: dict[str, list[Outcome]], lookup: dict[str, float]) -> str:
-    """One row for each recipe: means over seeds, and from which value to which they went."""
+    """Returns a table with a row for each recipe: means over seeds, with their ranges."""
     tissues = [name for name, _ in TISSUES.values()]
     lines = [["loss", *tissues, "mean"], ["---"] * (len(tissues) + 2)]
     for name, group in groups.items():
-        cells = [spread([outcome.dice[tissue] for outcome in group]) for tissue in tissues]
-        lines.append([name, *cells, spread([outcome.mean_dice for outcome in group])])
-    known = [lookup[tissue] for tissue in tissues]
-    lines.append(["*(lookup by intensity)*", *(f"{v:.3f}" for v in [*known, np.mean(known)])])
+        cells = [mean_and_range([outcome.dice[tissue] for outcome in group]) for tissue in tissues]
+        lines.append([name, *cells, mean_and_range([outcome.mean_dice for outcome in group])])
+    lookup_dice = [lookup[tissue] for tissue in tissues]
+    lines.append(
+        ["*(lookup by intensity)*", *(f"{v:.3f}" for v in [*lookup_dice, np.mean(lookup_dice)])]
+    )
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def best_by_seed(groups: dict[str, list[Outcome]]) -> str:
-    """How often each recipe had the best mean Dice of its seed, as a sentence."""
+    """Returns the number of seeds in which each recipe had the best mean Dice, as a sentence."""
     seeds = zip(*groups.values(), strict=True)
     best = [
         max(zip(groups, seed, strict=True), key=lambda pair: pair[1].mean_dice) for seed in seeds
     ]
     counts = Counter(name for name, _ in best)
-    return f"The best mean, seed by seed: {', '.join(f'{n} {c}' for n, c in counts.most_common())}."
+    listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    return f"Number of seeds with the best mean: {listed}."
 
 
 def confidence_table(groups: dict[str, list[Outcome]]) -> str:
-    """What the probabilities are worth, as means over seeds."""
-    lines = [["loss", "right", "its mean confidence", "cross-entropy, nats", "sure errors"]]
+    """Returns a table on the quality of the probabilities, as means over seeds."""
+    lines = [["loss", "right", "mean confidence", "cross-entropy, nats", "sure errors"]]
     lines.append(["---"] * 5)
     for name, group in groups.items():
         values = [
@@ -190,15 +194,15 @@ def confidence_table(groups: dict[str, list[Outcome]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def spread(values: Sequence[float]) -> str:
-    """The mean and the range, as in "0.941 (0.938 to 0.943)"."""
+def mean_and_range(values: Sequence[float]) -> str:
+    """Returns the mean and the range, such as "0.941 (0.938 to 0.943)"."""
     if len(values) == 1:
         return f"{values[0]:.3f}"
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def dice_figure(groups: dict[str, list[Outcome]], lookup: dict[str, float]) -> Figure:
-    """A panel for each tissue, and in it a row of dots, one for each seed, for each recipe."""
+    """Draws a panel for each tissue, with a row of dots for each recipe, one for each seed."""
     figure = Figure(figsize=(6.67, 2.5), layout="constrained")
     panels = figure.subplots(1, len(TISSUES), sharey=True)
     for axes, (tissue, _) in zip(panels, TISSUES.values(), strict=True):
@@ -217,11 +221,11 @@ def dice_figure(groups: dict[str, list[Outcome]], lookup: dict[str, float]) -> F
 
 
 def reliability_figure(groups: dict[str, list[Outcome]]) -> Figure:
-    """How often a prediction is right, by how sure the network is of it, over all seeds."""
+    """Draws the share of correct predictions over the probability of the network, for all seeds."""
     figure = Figure(figsize=(6.67, 3.6), layout="constrained")
     axes = figure.subplots()
     edges = np.linspace(0.3, 1, 15)
-    axes.plot([0.3, 1], [0.3, 1], color="#8c8c8c", linewidth=1, linestyle="--", label="as it says")
+    axes.plot([0.3, 1], [0.3, 1], color="#8c8c8c", linewidth=1, linestyle="--", label="ideal")
     for (name, group), colour in zip(groups.items(), COLOURS, strict=False):
         confidence = np.concatenate([outcome.confidence for outcome in group])
         right = np.concatenate([outcome.right for outcome in group])
@@ -229,7 +233,7 @@ def reliability_figure(groups: dict[str, list[Outcome]]) -> Figure:
         filled = [b for b in range(len(edges) - 1) if (bins == b).sum() >= 100]
         sure = [confidence[bins == b].mean() for b in filled]
         axes.plot(sure, [right[bins == b].mean() for b in filled], "o-", color=colour, label=name)
-    axes.set(xlabel="probability that the network gives", ylabel="share that is right")
+    axes.set(xlabel="probability from the network", ylabel="share of correct predictions")
     axes.legend(frameon=False, fontsize=9)
     finish(axes)
     return figure
@@ -243,13 +247,13 @@ def finish(axes: Axes) -> None:
 
 
 def slice_figure(names: Sequence[str], overrides: Sequence[str], output: Path) -> Figure:
-    """The middle of a test slice as the networks of seed 0 see it, and how sure they are."""
+    """Draws errors and confidence of the networks of seed 0 in the middle of a test slice."""
     colours = [colour for _, colour in TISSUES.values()]
     figure = Figure(figsize=(8.4, 4.1), layout="constrained")
     rows = figure.subplots(2, 1 + len(names), squeeze=False)
     for column, name in enumerate(names, start=1):
         settings = settings_of(name, 0, overrides)
-        probabilities, labels = tested(settings, folder_of(output, name, 0))
+        probabilities, labels = predictions_on_test(settings, folder_of(output, name, 0))
         _, test = split(load_brain(settings.data.tissue_threshold), settings.data)
         image, truth, p = (middle_of(array) for array in (test.image, labels, probabilities))
         show_grey(rows[0, 0], image)
@@ -263,38 +267,38 @@ def slice_figure(names: Sequence[str], overrides: Sequence[str], output: Path) -
     for axes in rows.flat:
         axes.set(xticks=[], yticks=[])
     rows[0, 1].set_ylabel("errors", fontsize=9)
-    rows[1, 1].set_ylabel("how sure", fontsize=9)
+    rows[1, 1].set_ylabel("confidence", fontsize=9)
     bar = figure.colorbar(shown, ax=rows[:, -1], shrink=0.6)
-    bar.set_label("probability of what is predicted", fontsize=9)
+    bar.set_label("probability of the predicted class", fontsize=9)
     bar.ax.tick_params(labelsize=9)
     return figure
 
 
 def middle_of(slices: NDArray[Any]) -> NDArray[Any]:
-    """The middle of the middle slice, half as high and as wide."""
+    """Returns the middle of the middle slice, with half the height and width."""
     height, width = slices.shape[-2:]
     rows, columns = (slice(side // 4, side // 4 + side // 2) for side in (height, width))
     return slices[len(slices) // 2][..., rows, columns]
 
 
 def folder_of(output: Path, recipe: str, seed: int) -> Path:
-    """Where a run is kept."""
+    """Returns the folder of a run."""
     return output / recipe.replace(", ", "_").replace(" ", "_") / str(seed)
 
 
-def said(seeds: int, overrides: Sequence[str], settings: BrainSettings) -> str:
-    """One sentence on how the runs were made."""
+def description(seeds: int, overrides: Sequence[str], settings: BrainSettings) -> str:
+    """Returns a sentence about the settings of the runs."""
     changed = f", with {', '.join(f'`{o}`' for o in overrides)}" if overrides else ""
     return f"Seeds for each loss: {seeds}. Epochs of each run: {settings.training.epochs}{changed}."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains, draws and writes the page, as the command line says."""
+    """Trains, draws and updates the page, according to the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="for all runs")
-    parser.add_argument("--seeds", type=int, default=3, help="how many runs for each loss (3)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of runs for each loss (3)")
     parser.add_argument("--output", type=Path, default=Path("runs/choosing"), help="for the runs")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "choosing.md")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "choosing")
@@ -312,7 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     save(reliability_figure(groups), options.images / "reliability.png")
     slices = slice_figure(names, options.overrides, options.output)
     save(slices, options.images / "slices.png")
-    put_between_markers(options.page, "runs: how", said(options.seeds, options.overrides, settings))
+    put_between_markers(
+        options.page, "runs: how", description(options.seeds, options.overrides, settings)
+    )
     put_between_markers(options.page, "runs: dice", table(groups, lookup))
     put_between_markers(options.page, "runs: best", best_by_seed(groups))
     put_between_markers(options.page, "runs: confidence", confidence_table(groups))

@@ -1,9 +1,9 @@
-"""Puts what the commands print into docs/command_line.md.
+"""Puts the output of the commands into docs/command_line.md.
 
     python scripts/command_line.py
 
-Every ```console block of the page begins with a command, "$ segloss ...", which is run in the
-repository's folder, 80 columns wide; what it prints replaces the rest of the block.
+Every ```console block of the page begins with a command, "$ segloss ...". It runs in the root of
+the repository, 80 columns wide, and its output replaces the rest of the block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^```console\n\$ segloss ([^\n]*)\n(.*?)^```$", re.DOTALL | 
 
 @contextlib.contextmanager
 def _inside(folder: Path) -> Iterator[None]:
-    """A context in which a folder is the current one."""
+    """Makes a folder the current one in a context."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -35,7 +35,7 @@ def _inside(folder: Path) -> Iterator[None]:
 
 
 def printed(arguments: str) -> str:
-    """What a command prints, errors too, without spaces at the ends of lines."""
+    """Returns the output and errors of a command, without spaces at the ends of lines."""
     from segloss.tools.cli.app import run
 
     output = io.StringIO()
@@ -51,7 +51,7 @@ def printed(arguments: str) -> str:
 
 
 def main() -> None:
-    """Writes the page anew."""
+    """Rewrites the page."""
     page = PAGE.read_text()
     blocks = BLOCK.sub(lambda b: f"```console\n$ segloss {b[1]}\n{printed(b[1])}```", page)
     PAGE.write_text(blocks)

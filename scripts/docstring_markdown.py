@@ -1,8 +1,7 @@
-"""Docstrings as the site's API pages can read them.
+"""Converts docstrings for the API pages of the site; an extension of griffe, which reads them.
 
-They are written for Sphinx: `.. math:: x` with its indented lines becomes $$x$$, and :math:`x`
-becomes $x$. "Example:" becomes "Examples:", the heading under which griffe knows doctests. It is an
-extension of griffe, which reads the docstrings.
+Docstrings are in the style of Sphinx: `.. math:: x` with its indented lines becomes $$x$$, and
+:math:`x` becomes $x$. "Example:" becomes "Examples:", because griffe looks for doctests there.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 
 
 def as_markdown(docstring: str) -> str:
-    """The docstring with its formulas between dollar signs, and its examples found."""
+    """Returns the docstring with formulas between dollar signs, and with griffe's heading."""
 
     def block(match: re.Match[str]) -> str:
         return f"{match[1]}$${' '.join(match[2].split())}$$"
@@ -27,9 +26,9 @@ def as_markdown(docstring: str) -> str:
 
 
 class DocstringMarkdown(Extension):
-    """Rewrites the docstring of whatever griffe has read."""
+    """Rewrites the docstring of each object that griffe reads."""
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        """Rewrites one docstring, before it is taken apart."""
+        """Rewrites one docstring before griffe parses it."""
         if obj.docstring is not None:
             obj.docstring.value = as_markdown(obj.docstring.value)

@@ -1,4 +1,4 @@
-"""The parts of a page that scripts write, between `<!-- name -->` and `<!-- end -->`."""
+"""Updates the generated parts of a page, between `<!-- name -->` and `<!-- end -->`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def put_between_markers(page: Path, name: str, content: str) -> None:
-    """Renews what stands between the markers of that name.
+    """Replaces the text between the markers of a name.
 
     Raises:
-        ValueError: The page has no such markers.
+        ValueError: The page does not have these markers.
     """
     marked = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
     text, count = re.subn(

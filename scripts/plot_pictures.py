@@ -2,8 +2,8 @@
 
     python scripts/plot_pictures.py
 
-The curves are those of a small network that learns to find discs in noise, logged by Lightning. It
-takes a minute, and needs Lightning, Matplotlib and Pillow beside segloss.
+The curves come from a small network that learns to find discs in noise, logged by Lightning. The
+script takes a minute, and needs Lightning, Matplotlib and Pillow beside segloss.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EPOCHS = 12
 
 
 def discs(count: int) -> TensorDataset:
-    """Noisy images with a disc each, and their masks, (count, 1, SIDE, SIDE)."""
+    """Returns noisy images with a disc each, and their masks, (count, 1, SIDE, SIDE)."""
     generator = torch.Generator().manual_seed(0)
     row, column, radius = torch.rand(3, count, 1, 1, 1, generator=generator).mul(12).add(5)
     axis = torch.arange(float(SIDE))
@@ -44,7 +44,7 @@ def discs(count: int) -> TensorDataset:
 
 
 class FindDiscs(LightningModule):
-    """Three convolutions that learn with two losses, the second of which comes in later."""
+    """Three convolutions, trained with two losses; the second one starts later."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,12 +57,12 @@ class FindDiscs(LightningModule):
         self.loss = MultiLoss(losses, [1.0, [0.0, 0.0, 1.0]], [0, 4, 8])
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
-        """The loss of a batch."""
+        """Returns the loss of a batch."""
         images, masks = batch
         return self.loss({"seg": self.network(images)}, {"gt_polygons_image": masks})[0]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
+        """Returns Adam."""
         return torch.optim.Adam(self.parameters(), 2e-3)
 
 

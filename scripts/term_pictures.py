@@ -1,11 +1,11 @@
-"""Draws how each term answers to three kinds of errors, for docs/losses.md.
+"""Draws the response of each term to three kinds of errors, for docs/losses.md.
 
     python scripts/term_pictures.py
 
 The truth is a disc. Its prediction, confident inside and soft at the edge, is moved sideways, grown
-or shrunk, and blurred. A figure for each term has the loss over these, and its gradient by the
-logits at one setting of each; the overview has all terms side by side. It takes half a minute, and
-needs Matplotlib, tqdm, SciPy and scikit-image beside segloss.
+or shrunk, and blurred. A figure for each term shows the loss over these errors, and its gradient by
+the logits at one setting of each. The overview shows all terms side by side. The script takes half
+a minute, and needs Matplotlib, tqdm, SciPy and scikit-image beside segloss.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from segloss.tools.plots.reference_shape import (
 )
 
 Loss = Callable[[Tensor], Tensor]
-"""From logits (1, 1, SIDE, SIDE) to a scalar."""
+"""A function from logits (1, 1, SIDE, SIDE) to a scalar."""
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images" / "terms"
 
@@ -66,27 +66,31 @@ TITLES = {
     "skeleton_recall": "Skeleton recall",
     "topk_cross_entropy": "Top-k cross-entropy",
 }
-"""What the terms, and the one loss that is none, are called in the figures."""
+"""The titles in the figures, for the terms and for the top-k loss, which is not a term."""
 
 NAMES = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in TITLES | TERMS}
-"""What pictures are drawn, with their titles."""
+"""The names of all pictures, with their titles."""
 
 PARAMETERS: dict[str, dict[str, Any]] = {"f_beta": {"beta": 2.0}}
-"""Those that are not the defaults: with its own, F-beta is Dice."""
+"""Parameters other than the defaults; with its default, F-beta equals Dice."""
 
 
 class CrossEntropyLoss(TermLoss):
-    """The one term that has no loss of its own in segloss, since PyTorch has it."""
+    """The loss of the cross-entropy term, which segloss leaves to PyTorch."""
 
     term_type = CrossEntropy
 
 
-CHOSEN = {"shift": (12.0, "12 pixels"), "factor": (1.4, "1.4 times"), "softness": (4.0, "4 pixels")}
-"""The setting of each sweep whose gradient is shown, and the same in words."""
+GRADIENT_AT = {
+    "shift": (12.0, "12 pixels"),
+    "factor": (1.4, "1.4 times"),
+    "softness": (4.0, "4 pixels"),
+}
+"""The setting of each sweep for the picture of the gradient, as a number and in words."""
 
 
 def loss_named(name: str) -> Loss:
-    """The loss of a prediction of the disc: its logits are the only argument."""
+    """Returns a loss of a predicted disc, with the logits as the only argument."""
     mask = true_mask()
     if name == "topk_cross_entropy":
         topk = TopKCrossEntropyLoss("binary")
@@ -97,26 +101,26 @@ def loss_named(name: str) -> Loss:
 
 
 def loss_types() -> dict[str, type[TermLoss]]:
-    """The losses of single terms, by the names of these."""
+    """Returns the losses of single terms, by the names of the terms."""
     public = [value for value in vars(segloss).values() if isinstance(value, type)]
     losses = [value for value in public if issubclass(value, TermLoss) and value is not TermLoss]
     return {loss.term_type.name: loss for loss in (CrossEntropyLoss, *losses)}
 
 
 def over_settings(loss: Loss) -> Callable[[Setting], float]:
-    """The loss by settings, in place of logits."""
+    """Returns the loss as a function of a setting instead of logits."""
     return lambda setting: loss(logits_of(setting)).item()
 
 
 def gradient(loss: Loss, setting: Setting) -> Array:
-    """The gradient by the logits, (SIDE, SIDE)."""
+    """Returns the gradient by the logits, (SIDE, SIDE)."""
     logits = logits_of(setting).requires_grad_()
     (by_logits,) = torch.autograd.grad(loss(logits), logits)
     return by_logits[0, 0].numpy()
 
 
 def term_figure(name: str) -> Figure:
-    """Draws the loss over each sweep, and below its gradient at one setting of it."""
+    """Draws the loss over each sweep, and below it the gradient at one setting."""
     loss = loss_named(name)
     figure = Figure(figsize=(6.67, 4.9), layout="constrained")
     figure.suptitle(NAMES[name], fontsize=13, fontweight="bold")
@@ -125,12 +129,14 @@ def term_figure(name: str) -> Figure:
         draw_curve(axes, sweep, curve(over_settings(loss), sweep))
     share_limits(above)
     above[0].set_ylabel("loss", fontsize=10)
-    settings = [sweep.at(CHOSEN[sweep.field][0]) for sweep in SWEEPS]
+    settings = [sweep.at(GRADIENT_AT[sweep.field][0]) for sweep in SWEEPS]
     gradients = [gradient(loss, setting) for setting in settings]
     limit = np.abs(gradients).max()
     for axes, sweep, setting, by_logits in zip(below, SWEEPS, settings, gradients, strict=True):
         draw_gradient(axes, by_logits, limit, logits_of(setting)[0, 0].numpy())
-        axes.set_title(f"gradient at {CHOSEN[sweep.field][1]}", fontsize=10, color=sweep.colour)
+        axes.set_title(
+            f"gradient at {GRADIENT_AT[sweep.field][1]}", fontsize=10, color=sweep.colour
+        )
     figure.supxlabel(
         f"blue: pushed up, red: pushed down, darkest: {in_words(limit)} per pixel\n"
         "line: the true disc, dashes: the prediction",
@@ -140,46 +146,44 @@ def term_figure(name: str) -> Figure:
 
 
 def in_words(number: float) -> str:
-    """A number with two digits and a power of ten, as Matplotlib sets formulas."""
+    """Returns a number with two digits and a power of ten, as a formula for Matplotlib."""
     digits, exponent = f"{number:.1e}".split("e")
     return rf"${digits} \times 10^{{{int(exponent)}}}$"
 
 
 def draw_curve(axes: Axes, sweep: Sweep, losses: Array) -> None:
-    """Draws the loss over a sweep, with a dot where the gradient is shown."""
+    """Draws the loss over a sweep, with a dot at the setting of the gradient."""
     draw_sweep(axes, sweep, losses)
-    value, _ = CHOSEN[sweep.field]
+    value, _ = GRADIENT_AT[sweep.field]
     height = np.interp(value, sweep.values, losses)
     axes.plot(value, height, "o", color=sweep.colour, markersize=7)
 
 
 def draw_gradient(axes: Axes, by_logits: Array, limit: float, logits: Array) -> None:
-    """Draws a gradient with the outlines of the disc, and of its prediction in dashes."""
+    """Draws a gradient, the outline of the disc, and the outline of its prediction in dashes."""
     axes.imshow(by_logits, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     axes.contour(true_mask()[0, 0].numpy(), [0.5], colors="black", linewidths=1.0)
     axes.contour(logits, [0.0], colors="#555555", linewidths=0.9, linestyles="dashed")
     axes.set(xticks=[], yticks=[])
 
 
-def rises(name: str) -> list[Array]:
-    """What each error adds to the loss, over the largest that any of them adds."""
+def increases(name: str) -> list[Array]:
+    """Returns the increase of the loss over each error, as a share of the largest increase."""
     loss = over_settings(loss_named(name))
-    right = loss(Setting())
-    added = [curve(loss, stretch.sweep, stretch.values) - right for stretch in ERROR_RANGES]
-    return [values / max(rise.max() for rise in added) for values in added]
+    without_error = loss(Setting())
+    added = [curve(loss, error.sweep, error.values) - without_error for error in ERROR_RANGES]
+    return [values / max(increase.max() for increase in added) for values in added]
 
 
 def overview_figure() -> Figure:
-    """Draws all terms side by side, each as a share of its largest rise, and a legend last."""
+    """Draws all terms side by side, each as a share of its largest increase, and a legend."""
     figure = Figure(figsize=(6.67, 8.2), layout="constrained")
-    figure.supylabel(
-        "what an error adds to the loss (1: the most that any of them adds)", fontsize=10
-    )
+    figure.supylabel("increase of the loss (1: the largest increase)", fontsize=10)
     panels = figure.subplots(5, 4, sharex=True, sharey=True)
     for name, axes in zip(tqdm(NAMES, "overview"), panels.flat, strict=False):
-        for stretch, values in zip(ERROR_RANGES, rises(name), strict=True):
-            places = np.linspace(0, 1, len(values))
-            axes.plot(places, values, color=stretch.colour, linewidth=1.8, label=stretch.label)
+        for error, values in zip(ERROR_RANGES, increases(name), strict=True):
+            shares = np.linspace(0, 1, len(values))
+            axes.plot(shares, values, color=error.colour, linewidth=1.8, label=error.label)
         axes.set_title(NAMES[name], fontsize=9, fontweight="bold")
         name_errors(axes)
         axes.set(yticks=[0, 0.5, 1], ylim=(-0.12, 1.08))
@@ -190,19 +194,24 @@ def overview_figure() -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a small PNG, of 128 colours."""
+    """Writes a small PNG with 128 colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=150)
     picture = Image.open(drawn).convert("RGB")
-    few = picture.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    reduced = picture.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    reduced.save(path, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draws the figures of the terms that are named, or of all, and then the overview."""
+    """Draws the figures of the named terms, or of all terms and the overview."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("terms", nargs="*", metavar="term", help="the terms to draw; none: all")
+    parser.add_argument(
+        "terms",
+        nargs="*",
+        metavar="term",
+        help="the terms to draw (default: all, and the overview)",
+    )
     parser.add_argument("--output", type=Path, default=IMAGES, help="the folder for the figures")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.terms if name not in NAMES]:

@@ -1,7 +1,7 @@
-"""The figures of a GPU: all contenders in one process, the most telling first, within a budget.
+"""Measures a GPU: all contenders in one process, the most important first, within a budget.
 
-Starting a process and CUDA costs seconds, and a GPU's memory and time can be told apart within a
-process, so that none of them needs one of its own.
+The start of a process and of CUDA takes seconds. The memory and time of a GPU can be separated
+within one process, so a contender does not need a process of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.progress import track
 import segloss
 from harness.contenders import CONTENDERS, PEERS, WORKLOADS, Workload
 from harness.devices import Device
-from harness.measure_cuda import PARTS, Subject, copy_speed, measure, reason
+from harness.measure_cuda import PARTS, Measurement, copy_speed, measure, reason
 from harness.report import installed, library_versions
 from segloss.sums.kernels.registry import current_backend
 
@@ -41,7 +41,7 @@ TINY = {
 
 
 class Job(NamedTuple):
-    """What to measure of a contender on a workload."""
+    """The parts to measure for a contender on a workload."""
 
     workload: str
     dtype: str
@@ -50,12 +50,12 @@ class Job(NamedTuple):
 
 
 def jobs(workloads: Sequence[str], contenders: Sequence[str]) -> Iterator[Job]:
-    """Jobs in the order of their importance: a run that is out of time lacks the last ones."""
-    every = [(workload, dtype) for dtype in DTYPES for workload in workloads]
-    for workload, dtype in every:
+    """Yields jobs, the most important first, since a run may have no time for the last ones."""
+    batches = [(workload, dtype) for dtype in DTYPES for workload in workloads]
+    for workload, dtype in batches:
         yield from (Job(workload, dtype, name) for name in EAGER if name in contenders)
     if "segloss" in contenders:
-        yield from (Job(workload, dtype, "segloss", (GRAPH,)) for workload, dtype in every)
+        yield from (Job(workload, dtype, "segloss", (GRAPH,)) for workload, dtype in batches)
     for name in COMPILED:
         for dtype in DTYPES:
             for workload in COMPILED_ON:
@@ -64,21 +64,21 @@ def jobs(workloads: Sequence[str], contenders: Sequence[str]) -> Iterator[Job]:
 
 
 def measure_all(
-    chosen: Sequence[Job],
+    selected: Sequence[Job],
     workloads: dict[str, Workload],
     device: Device,
     seconds: float,
     budget: float,
     results: Path,
 ) -> dict[str, Any]:
-    """Measures until the budget is spent, and writes the results as they come.
+    """Measures until the budget is spent, and writes the results after each job.
 
     Args:
-        chosen: What to measure.
+        selected: The jobs.
         workloads: The workloads by name.
         device: The device.
         seconds: Seconds of timing for each contender.
-        budget: Seconds after which no job begins.
+        budget: Seconds after which no job starts.
         results: The JSON file.
     """
     warnings.simplefilter("ignore")
@@ -89,7 +89,7 @@ def measure_all(
         "copy_speed": copy_speed(device),
         "results": [],
     }
-    for job in track(chosen, "measuring"):
+    for job in track(selected, "measuring"):
         if time.monotonic() > end:
             figures = missing(job, f"the budget of {budget:g} s was spent")
         else:
@@ -108,29 +108,29 @@ def run(
     device: Device,
     seconds: float,
 ) -> dict[str, Any]:
-    """Runs a job as in a fresh process: with nothing compiled and the backend as it was."""
+    """Runs a job as in a fresh process: nothing is compiled, and the backend is the default."""
     torch.compiler.reset()
     try:
         with segloss.use_backend(current_backend()):
             loss = CONTENDERS[job.contender](classes)
-            subject = Subject(job.contender, loss, classes, logits, target, device, seconds)
-            figures = measure(subject, job.parts)
-    except Exception as error:  # the other contenders are worth having
+            measurement = Measurement(job.contender, loss, classes, logits, target, device, seconds)
+            figures = measure(measurement, job.parts)
+    except Exception as error:  # keep the other contenders
         figures = missing(job, reason(error))
     gc.collect()
-    gc.freeze()  # what is left, such as modules, need not be searched each time: that takes 0.3 s
+    gc.freeze()  # else each collection searches modules and the like again, for 0.3 s
     sizes = [tensor.numel() * tensor.element_size() for tensor in (logits, target)]
-    about = {"shape": logits.shape, "logits_bytes": sizes[0], "target_bytes": sizes[1]}
-    return about | figures
+    batch = {"shape": logits.shape, "logits_bytes": sizes[0], "target_bytes": sizes[1]}
+    return batch | figures
 
 
 def missing(job: Job, why: str) -> dict[str, Any]:
-    """The result of a job that gave no figures."""
+    """Returns the result of a job without figures."""
     return {"missing": dict.fromkeys(job.parts, why)}
 
 
 def describe(device: Device) -> dict[str, Any]:
-    """What it is measured on, and which kernels serve there."""
+    """Returns the device, the versions, and the kernels for the device."""
     versions = {
         "segloss": segloss.__version__,
         "PyTorch": torch.__version__,
@@ -142,6 +142,6 @@ def describe(device: Device) -> dict[str, Any]:
     return {
         "device": device.describe(),
         "versions": versions | library_versions(),
-        "kernel": next((each.name for each in backends if kind in each.serves), "none"),
+        "kernel": next((backend.name for backend in backends if kind in backend.serves), "none"),
         "backends": [str(backend) for backend in backends],
     }

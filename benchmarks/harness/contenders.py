@@ -1,8 +1,8 @@
-"""What is compared: the same three terms as each library offers them, and the workloads.
+"""The contenders, which are the same three terms from each library, and the workloads.
 
-A contender is made for a number of classes and becomes a function of (logits, target). Targets are
-float masks of the logits' shape for two classes, label maps for more. Libraries are imported by
-the contender that needs them: what is not installed is left out.
+A contender takes a number of classes and returns a function of (logits, target). Targets are float
+masks of the logits' shape for two classes, and label maps for more. Each contender imports its own
+library, so libraries that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Workload(NamedTuple):
     def batch(
         self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor]:
-        """Logits that require grad, and a target: the same numbers on every device."""
+        """Returns logits that require grad and a target, with the same numbers on every device."""
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(self.shape, generator=generator).to(device, dtype).requires_grad_()
         if self.classes == 2:
@@ -47,7 +47,7 @@ WORKLOADS = {
 
 
 def segloss(classes: int) -> LossFunction:
-    """SegLoss with its three terms, input checks and all, as users call it."""
+    """Returns SegLoss with its three terms and its input checks, as users call it."""
     from segloss import SegLoss
 
     loss = SegLoss(n_classes=classes, from_logits=True, tversky_focal_coef=0.3)
@@ -55,7 +55,7 @@ def segloss(classes: int) -> LossFunction:
 
 
 def multi_loss_of_three(classes: int) -> LossFunction:
-    """The same terms as a loss each in a `MultiLoss`, normalised, with scheduled weights."""
+    """Returns a `MultiLoss` with a loss for each term, normalised and with scheduled weights."""
     from segloss import MultiLoss, SegLoss
 
     coefficients = ("bce_coef", "dice_coef", "tversky_focal_coef")
@@ -70,7 +70,7 @@ def multi_loss_of_three(classes: int) -> LossFunction:
 
 
 def segloss_reference(classes: int) -> LossFunction:
-    """SegLoss with the reference path forced."""
+    """Returns SegLoss with the reference kernel forced."""
     from segloss import use_backend
 
     use_backend("reference")
@@ -78,28 +78,28 @@ def segloss_reference(classes: int) -> LossFunction:
 
 
 def segloss_compiled(classes: int) -> LossFunction:
-    """SegLoss under torch.compile."""
+    """Returns SegLoss under torch.compile."""
     return torch.compile(segloss(classes), fullgraph=True)
 
 
 def segloss_reference_compiled(classes: int) -> LossFunction:
-    """The reference path under torch.compile, whichever path the compiler gets by default."""
+    """Returns the reference kernel under torch.compile, whatever kernel is its default."""
     return torch.compile(segloss_reference(classes), fullgraph=True)
 
 
 def pixel_loss(classes: int) -> LossFunction:
-    """PyTorch's binary cross-entropy or cross-entropy alone, as a fresh process has it."""
+    """Returns only PyTorch's binary cross-entropy or cross-entropy, as in a fresh process."""
     return F.binary_cross_entropy_with_logits if classes == 2 else F.cross_entropy
 
 
 def pixel_loss_warmed(classes: int) -> LossFunction:
-    """The same, after the logarithm has seen a negative zero, which makes some builds faster."""
+    """Returns the pixel loss after a logarithm of a negative zero, which speeds up some builds."""
     torch.log1p(torch.full((64,), -0.0))
     return pixel_loss(classes)
 
 
 def textbook(classes: int) -> LossFunction:
-    """The sum of three terms as it is usually written: each with its own softmax and one-hot."""
+    """Returns the sum of three terms as usually written, each with its own softmax and one-hot."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         entropy = pixel_loss(classes)(logits, target)
@@ -111,12 +111,12 @@ def textbook(classes: int) -> LossFunction:
 
 
 def textbook_compiled(classes: int) -> LossFunction:
-    """The textbook under torch.compile."""
+    """Returns the textbook sum under torch.compile."""
     return torch.compile(textbook(classes))
 
 
 def segmentation_models_pytorch(classes: int) -> LossFunction:
-    """Cross-entropy, DiceLoss and TverskyLoss, which has a gamma."""
+    """Returns cross-entropy, DiceLoss and TverskyLoss, which has a gamma."""
     from segmentation_models_pytorch.losses import DiceLoss, TverskyLoss
 
     mode = "binary" if classes == 2 else "multiclass"
@@ -127,7 +127,7 @@ def segmentation_models_pytorch(classes: int) -> LossFunction:
 
 
 def monai(classes: int) -> LossFunction:
-    """DiceCELoss and TverskyLoss, without focusing."""
+    """Returns DiceCELoss and TverskyLoss, without a focal exponent."""
     from monai.losses import DiceCELoss, TverskyLoss
 
     if classes == 2:
@@ -139,7 +139,7 @@ def monai(classes: int) -> LossFunction:
 
 
 def pytorch_toolbelt(classes: int) -> LossFunction:
-    """Cross-entropy, DiceLoss and JaccardLoss: it has no Tversky loss."""
+    """Returns cross-entropy, DiceLoss and JaccardLoss, since the library has no Tversky loss."""
     from pytorch_toolbelt.losses import DiceLoss, JaccardLoss
 
     mode = "binary" if classes == 2 else "multiclass"
@@ -148,11 +148,11 @@ def pytorch_toolbelt(classes: int) -> LossFunction:
 
 
 def kornia(classes: int) -> LossFunction:
-    """Cross-entropy, dice_loss and tversky_loss; it has them for softmax alone."""
+    """Returns cross-entropy, dice_loss and tversky_loss, which support only softmax."""
     from kornia.losses import dice_loss, tversky_loss
 
     if classes == 2:
-        raise NotImplementedError("kornia's Dice and Tversky losses take softmax alone")
+        raise NotImplementedError("kornia's Dice and Tversky losses support only softmax")
     return lambda x, y: (
         0.5 * F.cross_entropy(x, y)
         + 0.5 * dice_loss(x, y, average="macro")
@@ -161,7 +161,7 @@ def kornia(classes: int) -> LossFunction:
 
 
 def nnunet(classes: int) -> LossFunction:
-    """Cross-entropy and memory-efficient Dice: two terms."""
+    """Returns cross-entropy and memory-efficient Dice: two terms."""
     from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss as SoftDice
 
@@ -174,7 +174,7 @@ def nnunet(classes: int) -> LossFunction:
 
 
 def floor(classes: int) -> LossFunction:
-    """The least that any pass does: read twice with one exponential each, write the gradient."""
+    """Returns the minimum work: two reads with an exponential each, and a write of the gradient."""
     return lambda logits, target: _Floor.apply(logits)
 
 
@@ -215,12 +215,12 @@ def _textbook_counts(logits: Tensor, target: Tensor, classes: int) -> tuple[Tens
     return (p * g).sum(2), (p * (1 - g)).sum(2), ((1 - p) * g).sum(2)
 
 
-def _textbook_dice(hit: Tensor, extra: Tensor, missed: Tensor) -> Tensor:
-    return (1 - (2 * hit + 1) / (2 * hit + extra + missed + 1)).mean()
+def _textbook_dice(tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
+    return (1 - (2 * tp + 1) / (2 * tp + fp + fn + 1)).mean()
 
 
-def _textbook_focal_tversky(hit: Tensor, extra: Tensor, missed: Tensor) -> Tensor:
-    return ((1 - hit / (hit + 0.3 * extra + 0.7 * missed)) ** 0.75).mean()
+def _textbook_focal_tversky(tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
+    return ((1 - tp / (tp + 0.3 * fp + 0.7 * fn)) ** 0.75).mean()
 
 
 class _Floor(torch.autograd.Function):

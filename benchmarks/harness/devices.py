@@ -1,6 +1,6 @@
-"""The device that a GPU's figures come from: CUDA, or in a dry run a CPU that stands in for it.
+"""The device for the figures of a GPU: CUDA, or the CPU in its place in a dry run.
 
-Everything in which the two differ is here; `measure_cuda.py` measures on either.
+All differences between the two are here; `measure_cuda.py` measures on either.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from harness.measure import memory, trimmed_memory
 Step = Callable[[], Tensor]
 """A training step on a batch; returns the loss's value."""
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # or the profiler prints into the progress bar
+os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else the profiler prints into the progress bar
 
 _CYCLES = 3e9
-"""Clock cycles per second, more than a GPU has: what sleeps for so many sleeps long enough."""
+"""Clock cycles per second, more than any GPU has, so that a sleep is never too short."""
 
 
 class Sample(NamedTuple):
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
     Attributes:
         device: Seconds on the device.
         host: Seconds until the host has enqueued everything.
-        ran_dry: Whether the device may have waited for the host, whose time then counts in both.
+        ran_dry: True if the device may have waited for the host; both times then include the host.
     """
 
     device: float
@@ -47,9 +47,9 @@ class Device(Protocol):
 
     Attributes:
         where: The device of the tensors.
-        large: Bytes of a tensor whose copy shows the speed of the memory.
-        activities: What the profiler records.
-        launched: The type of device whose events count as launches in the profile.
+        large: The bytes of a tensor whose copy shows the speed of the memory.
+        activities: The activities that the profiler records.
+        launched: The device type whose events count as launches in the profile.
     """
 
     where: torch.device
@@ -58,27 +58,27 @@ class Device(Protocol):
     launched: str
 
     def describe(self) -> dict[str, str]:
-        """Names the device and its driver."""
+        """Returns the names of the device and its driver."""
 
     def synchronize(self) -> None:
-        """Waits until the device has done everything."""
+        """Waits until the device has finished."""
 
     def release(self) -> None:
-        """Gives back the cached memory that nothing uses."""
+        """Frees the unused cached memory."""
 
     def time(self, step: Step, hold: float) -> Sample:
         """Times a step with cold caches.
 
         Args:
             step: The step.
-            hold: Seconds for which the device is kept busy while the host enqueues the step.
+            hold: Seconds of other work for the device while the host enqueues the step.
         """
 
     def peak(self, step: Step) -> int:
-        """Measures the most bytes that a step takes beyond those in use before it."""
+        """Measures the peak memory of a step in bytes, beyond the memory in use before it."""
 
     def warning_of_waits(self) -> AbstractContextManager[None]:
-        """Makes PyTorch warn of each operation that waits for the device."""
+        """Returns a context in which PyTorch warns of each operation that waits for the device."""
 
     def capture(self, step: Step) -> Step:
         """Captures a step as a graph, and returns a function that replays it."""
@@ -94,12 +94,12 @@ class Cuda:
     def __init__(self) -> None:
         self.where = torch.device("cuda", torch.cuda.current_device())
         self._flush = torch.empty(2**28, dtype=torch.uint8, device=self.where)
-        with profile(activities=self.activities):  # so that it starts here, not in a figure
+        with profile(activities=self.activities):  # starts the profiler here, not in a measurement
             self._flush.zero_()
             self.synchronize()
 
     def describe(self) -> dict[str, str]:
-        """Names the card, its memory, its driver and CUDA."""
+        """Returns the names of the card, its memory, its driver and CUDA."""
         properties = torch.cuda.get_device_properties(self.where)
         return {
             "card": properties.name,
@@ -109,7 +109,7 @@ class Cuda:
         }
 
     def synchronize(self) -> None:
-        """Waits until the GPU has done everything."""
+        """Waits until the GPU has finished."""
         torch.cuda.synchronize()
 
     def release(self) -> None:
@@ -117,7 +117,7 @@ class Cuda:
         torch.cuda.empty_cache()
 
     def time(self, step: Step, hold: float) -> Sample:
-        """Times a step by events, after the L2 cache was overwritten."""
+        """Times a step by events, after overwriting the L2 cache."""
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self.synchronize()
         self._flush.zero_()
@@ -127,12 +127,12 @@ class Cuda:
         step()
         host = time.perf_counter() - begin
         end.record()
-        ran_dry = start.query()  # the GPU woke up before everything was enqueued
+        ran_dry = start.query()  # the GPU's sleep ended before the host had enqueued everything
         self.synchronize()
         return Sample(start.elapsed_time(end) / 1e3, host, ran_dry)
 
     def peak(self, step: Step) -> int:
-        """Asks PyTorch's allocator."""
+        """Reads the peak from PyTorch's allocator."""
         self.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -142,7 +142,7 @@ class Cuda:
 
     @contextmanager
     def warning_of_waits(self) -> Iterator[None]:
-        """Sets PyTorch's mode for it, which sees most waits."""
+        """Sets PyTorch's debug mode for waits, which detects most of them."""
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield
@@ -150,7 +150,7 @@ class Cuda:
             torch.cuda.set_sync_debug_mode("default")
 
     def capture(self, step: Step) -> Step:
-        """Captures a CUDA graph, after three steps on a stream of its own."""
+        """Captures a CUDA graph, after three steps on a separate stream."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -169,7 +169,7 @@ class Cuda:
 
 
 class StandIn:
-    """The CPU in place of a GPU: every measure runs, and its figures mean nothing."""
+    """The CPU in place of a GPU: every measurement runs, but the figures are meaningless."""
 
     where = torch.device("cpu")
     large = 2**20
@@ -177,30 +177,30 @@ class StandIn:
     launched = "CPU"
 
     def describe(self) -> dict[str, str]:
-        """Says that there is no GPU."""
-        return {"card": "a CPU in a dry run, whose figures mean nothing"}
+        """Returns a note that there is no GPU."""
+        return {"card": "a CPU in a dry run, with meaningless figures"}
 
     def synchronize(self) -> None:
-        """Does nothing: a CPU's operations are done when they return."""
+        """Does nothing: operations of a CPU have finished when they return."""
 
     def release(self) -> None:
-        """Does nothing: a CPU's memory is not cached."""
+        """Does nothing: PyTorch does not cache memory of a CPU."""
 
     def time(self, step: Step, hold: float) -> Sample:
-        """Times a step by the host's clock."""
+        """Times a step with the clock of the host."""
         begin = time.perf_counter()
         step()
         seconds = time.perf_counter() - begin
         return Sample(seconds, seconds, ran_dry=hold == 0)
 
     def peak(self, step: Step) -> int:
-        """Asks Linux about the process."""
+        """Reads the peak of the process from Linux."""
         before = trimmed_memory()
         step()
         return memory("VmHWM") - before
 
     def warning_of_waits(self) -> AbstractContextManager[None]:
-        """Does nothing: there is nothing to wait for."""
+        """Does nothing: a CPU has nothing to wait for."""
         return nullcontext()
 
     def capture(self, step: Step) -> Step:
@@ -209,7 +209,7 @@ class StandIn:
 
 
 def _driver() -> str:
-    """The version of NVIDIA's driver, as the kernel module tells it."""
+    """Returns the version of NVIDIA's driver, from the kernel module."""
     path = Path("/proc/driver/nvidia/version")
     found = re.search(r"\b\d{3}\.[\d.]+\b", path.read_text()) if path.exists() else None
     return found[0] if found else "unknown"

@@ -1,4 +1,4 @@
-"""One contender on one workload, in a process of its own: prints what it measured as JSON.
+"""Measures one contender on one workload, in a separate process, and prints JSON.
 
 (cd benchmarks && python -m harness.measure '{"contender": "segloss", "shape": [2, 1, 64, 64],
                                               "classes": 2, "what": "time", "seconds": 1}')
@@ -23,12 +23,12 @@ from torch import Tensor
 from harness.contenders import CONTENDERS, LossFunction, Workload, textbook
 
 THREADS = 2
-OURS = ("segloss", "reference path", "textbook")
-"""Contenders whose value the textbook in float64 gives: the same loss."""
+LIKE_TEXTBOOK = ("segloss", "reference path", "textbook")
+"""Contenders with the same formula as the textbook, which gives their value in float64."""
 
 
 def step(loss: LossFunction, logits: Tensor, target: Tensor) -> Tensor:
-    """Forward and backward, into a fresh gradient."""
+    """Runs forward and backward into a fresh gradient, and returns the value."""
     logits.grad = None
     value = loss(logits, target)
     value.backward()
@@ -36,7 +36,7 @@ def step(loss: LossFunction, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def measure_time(loss: LossFunction, workload: Workload, seconds: float) -> dict[str, Any]:
-    """Seconds of each step, after one for warm-up: for some seconds, and three at least."""
+    """Measures the seconds of each step after a warm-up, for some seconds, in at least 3 steps."""
     logits, target = workload.batch()
     step(loss, logits, target)
     times: list[float] = []
@@ -48,7 +48,7 @@ def measure_time(loss: LossFunction, workload: Workload, seconds: float) -> dict
 
 
 def measure_memory(loss: LossFunction, workload: Workload) -> dict[str, Any]:
-    """Peak beyond the inputs, and what is kept for the backward pass, over the logits' size."""
+    """Measures peak memory beyond the inputs and memory kept for backward, over the logits."""
     logits, target = workload.batch()
     size = logits.numel() * logits.element_size()
     step(loss, logits, target)
@@ -61,7 +61,7 @@ def measure_memory(loss: LossFunction, workload: Workload) -> dict[str, Any]:
 
 
 def kept_bytes(loss: LossFunction, logits: Tensor, target: Tensor) -> int:
-    """Bytes of the tensors that autograd saves, other than the inputs."""
+    """Returns the bytes of the tensors that autograd saves, other than the inputs."""
     inputs = {tensor.untyped_storage().data_ptr() for tensor in (logits, target)}
     storages: dict[int, int] = {}
 
@@ -78,7 +78,7 @@ def kept_bytes(loss: LossFunction, logits: Tensor, target: Tensor) -> int:
 
 
 def trimmed_memory() -> int:
-    """The process's memory, after all that is free went back and the high-water mark was reset."""
+    """Frees unused memory, resets the peak of the process, and returns its memory in bytes."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -86,7 +86,7 @@ def trimmed_memory() -> int:
 
 
 def memory(field: str) -> int:
-    """Bytes, as Linux reports them of the process."""
+    """Returns a memory figure of the process from Linux, in bytes."""
     status = Path("/proc/self/status").read_text()
     [kilobytes] = re.findall(rf"{field}:\s+(\d+) kB", status)
     return int(kilobytes) * 1024
@@ -99,19 +99,19 @@ def measure_error(
     dtype: torch.dtype = torch.float32,
     margin: float = 0.0,
 ) -> dict[str, Any]:
-    """Errors against float64: of the value, and of the gradient over its largest entry.
+    """Measures errors against float64: of the value, and of the gradient over its largest entry.
 
     Args:
         name: The contender's name.
         loss: The contender.
-        workload: What it reads.
-        dtype: That of the logits.
-        margin: By how much every pixel's logits are right; 0: they are random.
+        workload: The workload.
+        dtype: The dtype of the logits.
+        margin: The margin by which the logits of every pixel are correct; 0: random logits.
     """
     logits, target = workload.batch(dtype)
     if margin > 0:
         logits = confident(logits, target, margin)
-        # The textbook itself loses digits there, in float64 too.
+        # The textbook itself loses digits here, even in float64.
         precise = loss
     else:
         precise = precise_loss(name, loss, workload.classes)
@@ -119,14 +119,14 @@ def measure_error(
 
 
 def precise_loss(name: str, loss: LossFunction, classes: int) -> LossFunction:
-    """The loss that gives a contender's exact value, for logits in float64."""
-    return textbook(classes) if name.startswith(OURS) else loss
+    """Returns the loss that gives the exact value of a contender, for logits in float64."""
+    return textbook(classes) if name.startswith(LIKE_TEXTBOOK) else loss
 
 
 def errors(
     loss: LossFunction, precise: LossFunction, logits: Tensor, target: Tensor
 ) -> dict[str, Any]:
-    """Errors of a step against those of a precise loss in float64, of the same logits."""
+    """Returns the errors of a step against a precise loss in float64, on the same logits."""
     value = step(loss, logits, target).item()
     gradient = logits.grad
     logits = logits.detach().double().requires_grad_()
@@ -141,7 +141,7 @@ def errors(
 
 
 def confident(logits: Tensor, target: Tensor, margin: float) -> Tensor:
-    """Logits whose own class is ahead of the others by the margin, and a little noise."""
+    """Returns logits in which the true class leads by the margin, with a little noise."""
     shift = 2 * target - 1
     if target.ndim < logits.ndim:
         shift = F.one_hot(target, logits.shape[1]).movedim(-1, 1)
@@ -149,7 +149,7 @@ def confident(logits: Tensor, target: Tensor, margin: float) -> Tensor:
 
 
 def main() -> None:
-    """Measures what the first argument says."""
+    """Runs the measurement in the first argument of the command line."""
     job = json.loads(sys.argv[1])
     warnings.simplefilter("ignore")
     torch.set_num_threads(THREADS)

@@ -1,7 +1,7 @@
-"""One contender on one batch of a device: its time, memory, launches, waits, errors and bits.
+"""Measures one contender on one batch: its time, memory, launches, waits, errors and bits.
 
-Each part gives its figures in a dictionary. A part that fails is left out with its reason, such as
-a reference in float64 that does not fit into the memory.
+Each part returns its figures in a dictionary. For a part that fails, such as a reference in float64
+that does not fit into memory, the results have the reason.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from harness.measure import errors, kept_bytes, precise_loss, step
 Figures = dict[str, Any]
 
 _WARM_UP = 3
-"""Steps before anything is measured."""
+"""The number of steps before a measurement."""
 
 
-class Subject(NamedTuple):
-    """A contender on a batch, and where and for how long it is timed."""
+class Measurement(NamedTuple):
+    """A contender on a batch, with the device and the seconds of timing."""
 
     contender: str
     loss: LossFunction
@@ -39,75 +39,75 @@ class Subject(NamedTuple):
     seconds: float
 
     def step(self) -> Tensor:
-        """Forward and backward."""
+        """Runs forward and backward, and returns the value."""
         return step(self.loss, self.logits, self.target)
 
 
-def measure(subject: Subject, parts: Sequence[str]) -> Figures:
-    """Measures some of `PARTS`, after a warm-up whose first step compiles what has to be."""
+def measure(measurement: Measurement, parts: Sequence[str]) -> Figures:
+    """Measures some of `PARTS`, after a first step that compiles whatever needs compilation."""
     begin = time.perf_counter()
-    subject.step()
-    subject.device.synchronize()
+    measurement.step()
+    measurement.device.synchronize()
     figures: Figures = {"first_step": time.perf_counter() - begin}
     missing = {}
     for part in parts:
         try:
-            figures |= PARTS[part](subject)
-        except Exception as error:  # the others are worth having
+            figures |= PARTS[part](measurement)
+        except Exception as error:  # keep the other parts
             missing[part] = reason(error)
-        subject.logits.grad = None
-        subject.device.release()
+        measurement.logits.grad = None
+        measurement.device.release()
     return figures | ({"missing": missing} if missing else {})
 
 
 def reason(error: Exception) -> str:
-    """The kind of an error and the first line of its message."""
+    """Returns the type of an error and the first line of its message."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first:.100}"
 
 
-def measure_time(subject: Subject) -> Figures:
-    """Medians of a step's seconds on the device and on the host, and how often it waits.
+def measure_time(measurement: Measurement) -> Figures:
+    """Measures a step's median seconds on the device and the host, and the number of its waits.
 
-    While the host enqueues a step the device is kept busy, so that its time has no gaps. A step
-    that waits for the device is timed as it is.
+    While the host enqueues a step, the device does other work, so that its time has no gaps. A
+    step that waits for the device is timed without other work.
     """
-    hosts = [subject.device.time(subject.step, 0.0).host for _ in range(_WARM_UP)]
-    waits = waits_of(subject)
+    hosts = [measurement.device.time(measurement.step, 0.0).host for _ in range(_WARM_UP)]
+    waits = waits_of(measurement)
     hold = 0.0 if waits else 3 * median(hosts) + 1e-3
-    return {"waits": waits} | timed(subject.device, subject.step, hold, subject.seconds)
+    return {"waits": waits} | timed(measurement.device, measurement.step, hold, measurement.seconds)
 
 
 def timed(device: Device, run: Step, hold: float, seconds: float) -> Figures:
-    """Medians and minimum of some seconds of samples, those aside that the host held up."""
+    """Returns medians and minimum of some seconds of samples, without those slowed by the host."""
     end = time.perf_counter() + seconds
     samples: list[Sample] = []
     while len(samples) < 10 or (len(samples) < 200 and time.perf_counter() < end):
         samples.append(device.time(run, hold))
-    fed = [sample for sample in samples if not sample.ran_dry]
-    used = fed or samples
+    without_gaps = [sample for sample in samples if not sample.ran_dry]
+    used = without_gaps or samples
     return {
         "seconds": median(sample.device for sample in used),
         "least_seconds": min(sample.device for sample in used),
         "host_seconds": median(sample.host for sample in used),
         "samples": len(used),
-        "ran_dry": not fed,
+        "ran_dry": not without_gaps,
     }
 
 
-def measure_memory(subject: Subject) -> Figures:
-    """Peak beyond the inputs, and what is kept for the backward pass, over the logits' size."""
-    size = subject.logits.numel() * subject.logits.element_size()
-    kept = kept_bytes(subject.loss, subject.logits, subject.target)
-    subject.logits.grad = None
-    return {"peak": subject.device.peak(subject.step) / size, "kept": kept / size}
+def measure_memory(measurement: Measurement) -> Figures:
+    """Measures peak memory beyond the inputs and memory kept for backward, over the logits."""
+    size = measurement.logits.numel() * measurement.logits.element_size()
+    kept = kept_bytes(measurement.loss, measurement.logits, measurement.target)
+    measurement.logits.grad = None
+    return {"peak": measurement.device.peak(measurement.step) / size, "kept": kept / size}
 
 
-def measure_launches(subject: Subject) -> Figures:
-    """Kernels that a step launches, and its copies."""
-    device = subject.device
+def measure_launches(measurement: Measurement) -> Figures:
+    """Counts the kernels that a step launches, and its copies."""
+    device = measurement.device
     with profile(activities=device.activities) as profiler:
-        subject.step()
+        measurement.step()
         device.synchronize()
     names = Counter(
         event.name
@@ -124,44 +124,44 @@ def measure_launches(subject: Subject) -> Figures:
     }
 
 
-def waits_of(subject: Subject) -> int:
-    """How often a step waits for the device, as far as PyTorch can tell."""
-    with subject.device.warning_of_waits(), warnings.catch_warnings(record=True) as found:
+def waits_of(measurement: Measurement) -> int:
+    """Counts the waits of a step for the device, as far as PyTorch detects them."""
+    with measurement.device.warning_of_waits(), warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        subject.step()
+        measurement.step()
     return sum("called a synchronizing" in str(warning.message) for warning in found)
 
 
-def measure_bits(subject: Subject) -> Figures:
-    """Whether two runs give the same bits."""
-    first = subject.step(), subject.logits.grad
-    second = subject.step(), subject.logits.grad
+def measure_bits(measurement: Measurement) -> Figures:
+    """Checks whether two runs give the same bits."""
+    first = measurement.step(), measurement.logits.grad
+    second = measurement.step(), measurement.logits.grad
     return {"same_bits": same_bits(first, second)}
 
 
-def measure_error(subject: Subject) -> Figures:
-    """Errors against float64 on the device."""
-    precise = precise_loss(subject.contender, subject.loss, subject.classes)
-    return errors(subject.loss, precise, subject.logits, subject.target)
+def measure_error(measurement: Measurement) -> Figures:
+    """Measures errors against float64 on the device."""
+    precise = precise_loss(measurement.contender, measurement.loss, measurement.classes)
+    return errors(measurement.loss, precise, measurement.logits, measurement.target)
 
 
-def measure_graph(subject: Subject) -> Figures:
-    """Whether a captured graph gives an eager step's bits for new logits, and its seconds."""
-    device, new = subject.device, subject.logits.detach().neg()
-    captured = subject._replace(logits=subject.logits.detach().clone().requires_grad_())
+def measure_graph(measurement: Measurement) -> Figures:
+    """Checks if a captured graph gives the bits of an eager step for new logits, and times it."""
+    device, new = measurement.device, measurement.logits.detach().neg()
+    captured = measurement._replace(logits=measurement.logits.detach().clone().requires_grad_())
     replay = device.capture(captured.step)
     with torch.no_grad():
         captured.logits.copy_(new)
     replayed = replay(), captured.logits.grad
-    eager = subject._replace(logits=new.requires_grad_())
+    eager = measurement._replace(logits=new.requires_grad_())
     return {
         "graph_same_bits": same_bits(replayed, (eager.step(), eager.logits.grad)),
-        "graph_seconds": timed(device, replay, 1e-3, subject.seconds)["seconds"],
+        "graph_seconds": timed(device, replay, 1e-3, measurement.seconds)["seconds"],
     }
 
 
 def same_bits(first: Sequence[Tensor | None], second: Sequence[Tensor | None]) -> bool:
-    """Whether tensors of floats are the same to the last bit, the sign of zero included."""
+    """Returns whether float tensors agree to the last bit, also in the sign of zero."""
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}
     return all(
         one is not None
@@ -173,14 +173,14 @@ def same_bits(first: Sequence[Tensor | None], second: Sequence[Tensor | None]) -
 
 
 def copy_speed(device: Device) -> float:
-    """Bytes that a copy of a large tensor reads and writes in a second, with cold caches."""
+    """Returns the bytes per second that a copy of a large tensor reads and writes, caches cold."""
     source = torch.ones(device.large, dtype=torch.uint8, device=device.where)
     copy = torch.empty_like(source)
     copied = timed(device, lambda: copy.copy_(source), hold=1e-3, seconds=0.0)
     return 2 * device.large / float(copied["seconds"])
 
 
-PARTS: Mapping[str, Callable[[Subject], Figures]] = {
+PARTS: Mapping[str, Callable[[Measurement], Figures]] = {
     "time": measure_time,
     "memory": measure_memory,
     "launches": measure_launches,
@@ -188,4 +188,4 @@ PARTS: Mapping[str, Callable[[Subject], Figures]] = {
     "error": measure_error,
     "graph": measure_graph,
 }
-"""What can be measured."""
+"""The parts of a measurement."""

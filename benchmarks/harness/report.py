@@ -39,7 +39,7 @@ Result = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """What was measured of a contender on a workload."""
+    """The figures of a contender on a workload."""
 
     contender: str
     minimum: float
@@ -49,20 +49,20 @@ class Row(NamedTuple):
 
 
 def rows_of(results: Sequence[Result], workload: str) -> list[Row]:
-    """The contenders that were measured on a workload."""
+    """Returns the rows of the contenders with times on a workload."""
     rows = []
     for contender in CONTENDERS:
-        own = [r for r in results if (r["workload"], r["contender"]) == (workload, contender)]
-        times = [1e3 * seconds for r in own for seconds in r.get("times", ())]
+        found = [r for r in results if (r["workload"], r["contender"]) == (workload, contender)]
+        times = [1e3 * seconds for r in found for seconds in r.get("times", ())]
         if times:
-            memory = next((r for r in own if "peak" in r), {})
-            error = next((r for r in own if "value_error" in r), {})
+            memory = next((r for r in found if "peak" in r), {})
+            error = next((r for r in found if "value_error" in r), {})
             rows.append(Row(contender, min(times), median(times), memory, error))
     return rows
 
 
 def cells_of(row: Row, pixel: Row | None) -> list[str]:
-    """A row's figures as they are printed."""
+    """Returns the figures of a row as text."""
     return [
         f"{row.minimum:.3g}",
         f"{row.middle:.3g}",
@@ -77,12 +77,12 @@ def cells_of(row: Row, pixel: Row | None) -> list[str]:
 
 
 def pixel_row(rows: Iterable[Row]) -> Row | None:
-    """The pixel loss alone, in a fresh process."""
+    """Returns the row of the pixel loss alone, in a fresh process."""
     return next((row for row in rows if row.contender == "pixel loss alone"), None)
 
 
 def print_tables(results: Sequence[Result]) -> None:
-    """Prints a table for each workload, the bar's ratios, the growth, and what was left out."""
+    """Prints a table for each workload, the main ratios, the growth, and the missing contenders."""
     console = Console(width=130)
     for workload in WORKLOADS:
         rows = rows_of(results, workload)
@@ -101,18 +101,18 @@ def print_tables(results: Sequence[Result]) -> None:
 
 
 def summary_of(rows: Sequence[Row]) -> str:
-    """SegLoss's time over that of the fastest of some others, by minimum."""
+    """Returns SegLoss's minimum time over fastest peer, textbook and floor, in words."""
     by_name = {row.contender: row for row in rows}
     if "segloss" not in by_name:
         return ""
-    own = by_name["segloss"].minimum
+    segloss = by_name["segloss"].minimum
     peers = [by_name[name] for name in PEERS if name in by_name]
     parts = []
     if peers:
         fastest = min(peers, key=lambda row: row.minimum)
-        parts.append(f"{own / fastest.minimum:.2f} of {fastest.contender}, the fastest peer")
+        parts.append(f"{segloss / fastest.minimum:.2f} of {fastest.contender}, the fastest peer")
     parts += [
-        f"{own / by_name[name].minimum:.2f} of {name}"
+        f"{segloss / by_name[name].minimum:.2f} of {name}"
         for name in ("textbook", "floor")
         if name in by_name
     ]
@@ -120,7 +120,7 @@ def summary_of(rows: Sequence[Row]) -> str:
 
 
 def scaling_of(results: Sequence[Result], axis: str) -> dict[str, list[tuple[int, float]]]:
-    """For each contender, (size, milliseconds) along an axis."""
+    """Returns (size, milliseconds) along an axis, by contender."""
     curves: dict[str, list[tuple[int, float]]] = {}
     for result in results:
         if result["workload"].startswith(f"{axis}=") and "times" in result:
@@ -130,7 +130,7 @@ def scaling_of(results: Sequence[Result], axis: str) -> dict[str, list[tuple[int
 
 
 def growth_lines(results: Sequence[Result]) -> list[str]:
-    """The exponents of SegLoss's growth: over the whole range, and the largest of a step."""
+    """Returns the exponents of SegLoss's growth: over the whole range, and in the steepest step."""
     lines = []
     for axis in ("pixels", "classes"):
         points = scaling_of(results, axis).get("segloss", [])
@@ -144,7 +144,7 @@ def growth_lines(results: Sequence[Result]) -> list[str]:
 
 
 def exponent(first: tuple[int, float], last: tuple[int, float]) -> float:
-    """The slope between two points in a log-log plot."""
+    """Returns the slope between two points in a log-log plot."""
     return math.log(last[1] / first[1]) / math.log(last[0] / first[0])
 
 
@@ -153,8 +153,9 @@ def plot_scaling(results: Sequence[Result]) -> None:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 2), ("pixels", "classes"), strict=True):
         for name, points in scaling_of(results, axis).items():
-            own = name == "segloss"
-            style = {"color": "#d1495b", "linewidth": 3, "zorder": 3} if own else {"linewidth": 1.2}
+            style: dict[str, Any] = {"linewidth": 1.2}
+            if name == "segloss":
+                style = {"color": "#d1495b", "linewidth": 3, "zorder": 3}
             dashes = "--" if name == "pixel loss alone" else "-"
             axes.loglog(*zip(*points, strict=True), dashes, marker="o", ms=3, label=name, **style)
         axes.set_xlabel(axis)
@@ -168,14 +169,14 @@ def plot_scaling(results: Sequence[Result]) -> None:
 
 
 def write_documents(results: Sequence[Result]) -> None:
-    """Renews what stands between the markers in the documents: their first lines say what."""
+    """Updates the marked parts of the documents."""
     texts = {"bar": bar_table(results), "tables": full_tables(results), "machine": machine()}
     for name, content in texts.items():
         renew(name, content)
 
 
 def renew(name: str, content: str) -> None:
-    """Renews what stands between the markers of that name in the documents."""
+    """Updates the text between the markers of a name in the documents."""
     marked = rf"(<!-- benchmark: {name} -->\n).*?(<!-- end -->)"
     for document in DOCUMENTS:
         text = document.read_text()
@@ -192,7 +193,7 @@ def print_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]
 
 
 def full_tables(results: Sequence[Result]) -> str:
-    """All figures of all workloads, in Markdown."""
+    """Returns all figures of all workloads, in Markdown."""
     parts = []
     for workload, (shape, _) in WORKLOADS.items():
         rows = rows_of(results, workload)
@@ -202,19 +203,19 @@ def full_tables(results: Sequence[Result]) -> str:
 
 
 def bar_table(results: Sequence[Result]) -> str:
-    """One line for each workload: times of all contenders as multiples of SegLoss's."""
+    """Returns a row for each workload: times of the contenders as multiples of SegLoss's time."""
     names = ("pixel loss alone", "textbook", "textbook compiled", *PEERS)
     lines = []
     for workload, (shape, _) in WORKLOADS.items():
         by_name = {row.contender: row for row in rows_of(results, workload)}
-        own = by_name["segloss"]
-        others = [by_name.get(name) for name in names]
+        segloss = by_name["segloss"]
+        contenders = [by_name.get(name) for name in names]
         lines.append(
             [
                 f"{workload} {shape}",
-                f"{own.minimum:.3g} ms",
-                *(f"{row.minimum / own.minimum:.2g}" if row else "-" for row in others),
-                f"{own.memory['peak']:.2f}",
+                f"{segloss.minimum:.3g} ms",
+                *(f"{row.minimum / segloss.minimum:.2g}" if row else "-" for row in contenders),
+                f"{segloss.memory['peak']:.2f}",
             ]
         )
     heads = ["forward + backward", "SegLoss", *(f"x {name}" for name in names), "peak memory"]
@@ -222,13 +223,13 @@ def bar_table(results: Sequence[Result]) -> str:
 
 
 def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Returns a table in Markdown."""
     rule = ["---"] * len(heads)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Returns the machine and the versions."""
     processor = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[0]
     return (
         f"{processor}, {torch.backends.cpu.get_cpu_capability()}, 2 threads; Python "
@@ -238,7 +239,7 @@ def machine() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of the other libraries."""
+    """Returns the versions of the other libraries."""
     packages = {
         "segmentation-models-pytorch": "segmentation-models-pytorch",
         "MONAI": "monai",
@@ -250,7 +251,7 @@ def library_versions() -> dict[str, str]:
 
 
 def installed(package: str) -> str:
-    """The version of a package."""
+    """Returns the version of a package, or a note that it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The tables of a GPU's figures, in Markdown: each figure beside the bar, then everything."""
+"""The tables of a GPU's figures, in Markdown: figures with their bounds, then all contenders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def cuda_report(measured: Mapping[str, Any]) -> str:
-    """The machine, the bar, all tables, and what was not measured and why."""
+    """Returns the machine, the figures with bounds, all tables, and the missing figures."""
     results = measured["results"]
     parts = [machine(measured)]
     for dtype in DTYPES:
@@ -46,9 +46,9 @@ def cuda_report(measured: Mapping[str, Any]) -> str:
             if rows := rows_of(measured, name, dtype):
                 parts.append(full_table(rows, name, dtype))
     reasons = [
-        f"- {r['contender']} on {r['workload']} in {r['dtype']}: {what}"
+        f"- {r['contender']} on {r['workload']} in {r['dtype']}: {reason}"
         for r in results
-        if (what := reasons_of(r))
+        if (reason := reasons_of(r))
     ]
     if reasons:
         parts.append("Not measured on a GPU:\n\n" + "\n".join(reasons))
@@ -56,19 +56,19 @@ def cuda_report(measured: Mapping[str, Any]) -> str:
 
 
 def machine(measured: Mapping[str, Any]) -> str:
-    """What it was measured on, and how fast its memory copies."""
-    about = measured["machine"]
-    numbers = about["device"] | about["versions"]
-    card = numbers.pop("card")
+    """Returns the machine, its kernel, and the speed of its memory."""
+    described = measured["machine"]
+    properties = described["device"] | described["versions"]
+    card = properties.pop("card")
     return (
-        f"{card}; {', '.join(f'{name} {number}' for name, number in numbers.items())}. "
-        f'The kernel "{about["kernel"]}" serves there, and a copy reads and writes '
+        f"{card}; {', '.join(f'{name} {value}' for name, value in properties.items())}. "
+        f'The kernel "{described["kernel"]}" serves there, and a copy reads and writes '
         f"{measured['copy_speed'] / 1e9:.4g} GB/s."
     )
 
 
 def reasons_of(result: Figures) -> str:
-    """Why parts of a result are missing."""
+    """Returns the reasons for the missing parts of a result."""
     by_reason: dict[str, list[str]] = {}
     for part, why in result.get("missing", {}).items():
         by_reason.setdefault(why, []).append(part)
@@ -79,7 +79,7 @@ def reasons_of(result: Figures) -> str:
 
 
 def rows_of(measured: Mapping[str, Any], workload: str, dtype: str) -> Rows:
-    """The contenders that have figures, each with the floor beside its own."""
+    """Returns the figures of the contenders on a workload in a dtype, with the floor."""
     rows: dict[str, Figures] = {}
     for result in measured["results"]:
         if (result["workload"], result["dtype"]) == (workload, dtype) and "first_step" in result:
@@ -90,7 +90,7 @@ def rows_of(measured: Mapping[str, Any], workload: str, dtype: str) -> Rows:
 
 
 def floor_seconds(result: Figures, copy_speed: float) -> float:
-    """The time of two reads of the logits, two of the target and one write of the gradient."""
+    """Returns the time of two reads of logits and target, and of one write of the gradient."""
     logits, target = result["logits_bytes"], result["target_bytes"]
     return float(3 * logits + 2 * target) / copy_speed
 
@@ -99,10 +99,10 @@ class Figure(NamedTuple):
     """A figure of SegLoss.
 
     Attributes:
-        title: Its name in the tables.
-        of: Takes it from the figures of all contenders; a bool says whether bits are the same.
-        form: Its format.
-        at_most: Its bounds in float32 and in bfloat16, by workload.
+        title: The name in the tables.
+        of: Returns it from the figures of all contenders; a bool means that bits are the same.
+        form: The format.
+        at_most: The bounds in float32 and in bfloat16, by workload.
     """
 
     title: str
@@ -111,7 +111,7 @@ class Figure(NamedTuple):
     at_most: Mapping[str, tuple[float, float]] = {}
 
     def cell(self, rows: Rows, workload: str, dtype: str) -> str:
-        """The figure and how it compares with its bound; in bold where it misses that."""
+        """Returns the figure and its bound, in bold if the figure misses the bound."""
         figure = self.of(rows)
         if figure is None or isinstance(figure, bool):
             return {None: NOT_MEASURED, True: SAME_BITS, False: f"**{OTHER_BITS}**"}[figure]
@@ -122,8 +122,8 @@ class Figure(NamedTuple):
         return f"{text} ≤ {bound}" if figure <= float(bound) else f"**{text} > {bound}**"
 
 
-def own(key: str, scale: float = 1.0) -> Callable[[Rows], float | None]:
-    """A figure of SegLoss itself."""
+def segloss_figure(key: str, scale: float = 1.0) -> Callable[[Rows], float | None]:
+    """Returns a function for a figure of SegLoss."""
 
     def figure(rows: Rows) -> float | None:
         value = rows.get("segloss", {}).get(key)
@@ -133,7 +133,7 @@ def own(key: str, scale: float = 1.0) -> Callable[[Rows], float | None]:
 
 
 def over(name: str, key: str = "seconds") -> Callable[[Rows], float | None]:
-    """SegLoss's figure over that of another contender."""
+    """Returns a function for SegLoss's figure over the figure of another contender."""
 
     def figure(rows: Rows) -> float | None:
         segloss, other = (rows.get(contender, {}).get(key) for contender in ("segloss", name))
@@ -143,56 +143,56 @@ def over(name: str, key: str = "seconds") -> Callable[[Rows], float | None]:
 
 
 def over_floor(rows: Rows) -> float | None:
-    """SegLoss's time over the floor."""
-    seconds = own("seconds")(rows)
+    """Returns SegLoss's time over the floor."""
+    seconds = segloss_figure("seconds")(rows)
     return None if seconds is None else seconds / rows["segloss"]["floor"]
 
 
 def over_fastest_peer(rows: Rows) -> float | None:
-    """SegLoss's time over that of the fastest of the other libraries."""
+    """Returns SegLoss's time over the fastest of the other libraries."""
     timed = [name for name in PEERS if "seconds" in rows.get(name, {})]
     fastest = min(timed, key=lambda name: rows[name]["seconds"], default="none")
     return over(fastest)(rows)
 
 
 def everywhere(float32: float, bfloat16: float) -> dict[str, tuple[float, float]]:
-    """A bound for all workloads."""
+    """Returns a bound for all workloads."""
     return dict.fromkeys(WORKLOADS, (float32, bfloat16))
 
 
 def on_large(float32: float, bfloat16: float) -> dict[str, tuple[float, float]]:
-    """A bound for the workloads that keep a GPU busy."""
+    """Returns a bound for the workloads that are large enough for a GPU."""
     return dict.fromkeys(COMPILED_ON, (float32, bfloat16))
 
 
 BAR = (
-    Figure("GPU time, ms", own("seconds", 1e3), ".4g"),
+    Figure("GPU time, ms", segloss_figure("seconds", 1e3), ".4g"),
     Figure("over the floor", over_floor, at_most=on_large(1.3, 1.6) | {"binary2d": (1.5, 2.0)}),
     Figure("over the pixel loss alone", over(PIXEL_LOSS), at_most=on_large(0.6, 0.6)),
     Figure("over the fastest library", over_fastest_peer, at_most=on_large(0.3, 0.3)),
     Figure("over the textbook compiled", over(TEXTBOOK_COMPILED), at_most=on_large(0.7, 0.8)),
-    Figure("host time, ms", own("host_seconds", 1e3), ".3f"),
+    Figure("host time, ms", segloss_figure("host_seconds", 1e3), ".3f"),
     Figure(
         "host time over nnU-Net's two terms",
         over(NNUNET, "host_seconds"),
         at_most={"small": (1.0, 1.0)},
     ),
-    Figure("peak", own("peak"), ".3f", everywhere(1.05, 1.05)),
-    Figure("kept", own("kept"), ".3f", everywhere(0.01, 0.01)),
-    Figure("launches", own("launches"), ".0f", everywhere(6, 6)),
-    Figure("copies", own("copies"), ".0f"),
-    Figure("waits", own("waits"), ".0f", everywhere(0, 0)),
-    Figure("value's error", own("value_error"), ".1e", everywhere(5e-7, 5e-7)),
-    Figure("gradient's error", own("gradient_error"), ".1e", everywhere(1e-5, 4e-3)),
-    Figure("two runs", own("same_bits")),
-    Figure("a captured graph with new logits", own("graph_same_bits")),
-    Figure("its GPU time, ms", own("graph_seconds", 1e3), ".4g"),
+    Figure("peak", segloss_figure("peak"), ".3f", everywhere(1.05, 1.05)),
+    Figure("kept", segloss_figure("kept"), ".3f", everywhere(0.01, 0.01)),
+    Figure("launches", segloss_figure("launches"), ".0f", everywhere(6, 6)),
+    Figure("copies", segloss_figure("copies"), ".0f"),
+    Figure("waits", segloss_figure("waits"), ".0f", everywhere(0, 0)),
+    Figure("value's error", segloss_figure("value_error"), ".1e", everywhere(5e-7, 5e-7)),
+    Figure("gradient's error", segloss_figure("gradient_error"), ".1e", everywhere(1e-5, 4e-3)),
+    Figure("two runs", segloss_figure("same_bits")),
+    Figure("a captured graph with new logits", segloss_figure("graph_same_bits")),
+    Figure("its GPU time, ms", segloss_figure("graph_seconds", 1e3), ".4g"),
 )
-"""The figures of SegLoss; a bound is what the project asks of them."""
+"""The figures of SegLoss, with the bounds of the project."""
 
 
 def bar_table(measured: Mapping[str, Any], workloads: list[str], dtype: str) -> str:
-    """A line for each figure of SegLoss, a column for each workload."""
+    """Returns a table with a row for each figure of SegLoss and a column for each workload."""
     rows = {name: rows_of(measured, name, dtype) for name in workloads}
     lines = [
         [figure.title, *(figure.cell(rows[name], name, dtype) for name in workloads)]
@@ -202,7 +202,7 @@ def bar_table(measured: Mapping[str, Any], workloads: list[str], dtype: str) -> 
 
 
 def full_table(rows: Rows, workload: str, dtype: str) -> str:
-    """A line for each contender."""
+    """Returns a table with a row for each contender."""
     first = next(iter(rows.values()))
     floor = f"{1e3 * first['floor']:.4g} ms"
     title = f"**{workload}** {tuple(first['shape'])}, {dtype}; the floor is {floor}"
@@ -213,7 +213,7 @@ def full_table(rows: Rows, workload: str, dtype: str) -> str:
 
 
 def cells(row: Figures, rows: Rows) -> Iterator[str]:
-    """A contender's figures as they are printed; "*" where the GPU waited for the host."""
+    """Yields a contender's figures as text; "*" means that the GPU waited for the host."""
     mark = "*" if row.get("ran_dry") else ""
     pixel = rows.get(PIXEL_LOSS, {}).get("seconds")
     seconds = row.get("seconds")

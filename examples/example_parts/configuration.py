@@ -1,7 +1,7 @@
-"""Settings of an example: its command line, its YAML file, and overrides of single fields.
+"""The settings of an example: command line, YAML file, and overrides of single fields.
 
-A dataclass says which fields there are and of which type; the YAML file gives their values, and
-arguments such as `training.epochs=2` change them. What the fields mean is the example's business.
+A dataclass defines the fields and their types. The YAML file gives their values, and arguments such
+as `training.epochs=2` change them. The meaning of the fields is left to the example.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Settings = TypeVar("Settings")
 
 
 def command_line(description: str, config: Path, output: Path) -> argparse.ArgumentParser:
-    """The command line that the examples share.
+    """Returns the command line that the examples share.
 
     Args:
-        description: What the example does, for `--help`.
-        config: The YAML file that is read where `--config` names no other.
-        output: The folder for the results where `--output` names no other.
+        description: The description of the example, for `--help`.
+        config: The default of `--config`, a YAML file.
+        output: The default of `--output`, the folder for the results.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,47 +47,50 @@ def command_line(description: str, config: Path, output: Path) -> argparse.Argum
         type=Path,
         default=output,
         metavar="DIR",
-        help=f"the folder for checkpoint, metrics and pictures ({output}); what an earlier run "
-        "left there is replaced",
+        help=f"the folder for checkpoint, metrics and pictures ({output}); files of an earlier run "
+        "are replaced",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the checkpoint in the output folder, to the numbers of a run that was "
-        "never interrupted; only training.epochs may have changed, to train for longer",
+        help="continue from the checkpoint in the output folder, with the same results as without "
+        "the interruption; only training.epochs may have changed, to train for longer",
     )
     return parser
 
 
 def load_config(
-    schema: type[Settings], path: Path, overrides: Sequence[str] = (), further: Path | None = None
+    schema: type[Settings],
+    path: Path,
+    overrides: Sequence[str] = (),
+    additional: Path | None = None,
 ) -> Settings:
-    """The settings of a YAML file, with the overrides, as an instance of the dataclass `schema`.
+    """Returns the settings of a YAML file, with overrides, as an instance of `schema`.
 
     Args:
         schema: The dataclass.
         path: The file.
         overrides: Changes of single fields, as on the command line.
-        further: Another file, whose fields go before.
+        additional: Another file; its fields replace those of the first file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A field is unknown, left out or of the wrong type, or an override is not
+        FileNotFoundError: A file does not exist.
+        ValueError: A field is unknown, missing or of the wrong type, or an override is not
             `field=value`.
     """
     config = _with_values(OmegaConf.structured(schema), _read(path), path)
-    if further is not None:
-        config = _with_values(config, _read(further), further)
+    if additional is not None:
+        config = _with_values(config, _read(additional), additional)
     for override in overrides:
         _apply(override, config)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        raise ValueError(f"{path} must give all fields, and leaves out: {', '.join(missing)}.")
+        raise ValueError(f"{path} must set all fields, but lacks: {', '.join(missing)}.")
     return cast(Settings, OmegaConf.to_object(config))
 
 
 def differences(earlier: Any, now: Any, field: str = "") -> dict[str, tuple[Any, Any]]:
-    """The fields in which two nested settings differ, each with its two values."""
+    """Returns the fields in which two nested settings differ, each with its two values."""
     if isinstance(earlier, dict) and isinstance(now, dict):
         keys = [*earlier, *(key for key in now if key not in earlier)]
         pairs = [(key, earlier.get(key), now.get(key)) for key in keys]
@@ -105,7 +108,7 @@ def differences(earlier: Any, now: Any, field: str = "") -> dict[str, tuple[Any,
 
 @contextmanager
 def mistakes_as_messages() -> Iterator[None]:
-    """Ends the program with the message of a user's mistake, in place of a traceback."""
+    """Ends the program with a message instead of a traceback, if the user made a mistake."""
     try:
         yield
     except (ImportError, OSError, TypeError, ValueError) as error:
@@ -155,13 +158,13 @@ def _apply(override: str, config: DictConfig) -> None:
 
 
 def _is_open(config: DictConfig, field: str) -> bool:
-    """Whether the section that a field would be in takes any field, as those of losses do."""
+    """Returns whether the section of a field accepts new fields, as the sections of losses do."""
     section = OmegaConf.select(config, field.rpartition(".")[0])
     return isinstance(section, DictConfig) and OmegaConf.get_type(section) is dict
 
 
 def _fields(node: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all fields in nested settings, list entries by their position."""
+    """Yields the dotted names of all fields in nested settings; list entries have numbers."""
     entries: Iterable[tuple[Any, Any]] = ()
     if isinstance(node, dict):
         entries = node.items()
@@ -178,7 +181,7 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, in a line, without where OmegaConf or YAML found it."""
+    """Returns the problem in one line, without the place that OmegaConf or YAML adds."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem:
         return error.problem
     return str(error).splitlines()[0].rstrip(".")

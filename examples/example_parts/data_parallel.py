@@ -1,8 +1,8 @@
-"""Several processes, each with a share of every batch, where torchrun has started them.
+"""Data-parallel training: each process of torchrun gets a share of every batch.
 
     torchrun --standalone --nproc-per-node=2 examples/brain_tissue.py
 
-Without torchrun there is one process, and nothing here does anything.
+Without torchrun there is one process, and this module has no effect.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch.utils.data import BatchSampler, Sampler
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process, and how many there are.
+    """This process, and the number of all processes.
 
     Attributes:
-        rank: The number of this process; that of rank 0 alone writes files and draws.
-        count: How many there are.
-        device: Where this one computes.
+        rank: The number of this process; only rank 0 writes files and draws.
+        count: The number of processes.
+        device: The device of this process.
     """
 
     rank: int = 0
@@ -35,21 +35,21 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """True if this process writes the files."""
         return self.rank == 0
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        """The model, with gradients that are averaged over the processes."""
+        """Returns the model, with gradients averaged over the processes."""
         return model if self.count == 1 else DistributedDataParallel(model)
 
 
 ALONE = Ranks()
-"""One process, as without torchrun."""
+"""A single process, without torchrun."""
 
 
 @contextmanager
 def processes(device: str) -> Iterator[Ranks]:
-    """The processes that torchrun has started, joined to a group: gloo on CPUs, nccl on GPUs."""
+    """Joins the processes of torchrun to a group in a context: gloo on CPUs, nccl on GPUs."""
     if "RANK" not in os.environ:
         yield Ranks(device=device)
         return
@@ -64,20 +64,20 @@ def processes(device: str) -> Iterator[Ranks]:
 
 
 class ShareOfBatches(Sampler[list[int]]):
-    """A process's share of each batch: every `count`-th sample, from its own number on.
+    """The share of a process in each batch: every `count`-th sample, starting at its rank.
 
-    A last batch that has no sample for some process is left out.
+    If the last batch is too small for all processes, it is left out.
 
     Args:
-        order: The samples of all processes, in the same order in each.
-        batch_size: The samples of a batch, in all processes together.
+        order: The samples of all processes, in the same order in each process.
+        batch_size: The number of samples in a batch, over all processes.
         ranks: This process.
     """
 
     def __init__(self, order: Sampler[int], batch_size: int, ranks: Ranks) -> None:
         if batch_size < ranks.count:
             raise ValueError(
-                f"training.batch_size is that of all processes together, and must be at least "
+                f"training.batch_size counts the samples of all processes, and must be at least "
                 f"their number, {ranks.count}, got {batch_size}."
             )
         self.batches = BatchSampler(order, batch_size, drop_last=False)

@@ -1,7 +1,6 @@
-"""Folders of images and masks: which belong together, and everything that is wrong with them.
+"""Folders of images and masks: the matching pairs, and all problems of the files.
 
-Nothing is trained here. `read_folders` names all mistakes at once, so that they can be mended at
-once.
+`read_folders` lists all problems in one error, so that you can correct them in one go.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from segloss.tools.suggest.sources import Source, find_masks
 from segloss.tools.suggest.streaming import in_order
 
 PHOTOGRAPHS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-"""Files that Pillow reads; the others are read as masks are."""
+"""Files that Pillow reads; for other files, the readers of masks are used."""
 
 MOST_CHANNELS = 16
-"""More in an image's last axis than this mean that it is a volume."""
+"""An image with more numbers than this in its last axis is taken for a volume."""
 
 _MASK_ENDING = re.compile(r"[-_. ]?(mask|masks|label|labels|seg|gt)$", re.IGNORECASE)
 
@@ -36,13 +35,14 @@ class Pair:
     """An image with its mask.
 
     Attributes:
-        name: What they have in common of their names.
-        image: The image's file.
-        mask: The mask, or one file a class.
+        name: The common part of their names.
+        image: The file of the image.
+        mask: The mask, or one file per class.
         size: Height and width.
-        channels: How many channels the image has.
-        values: The numbers in the mask; 0 and 1 with one file a class.
-        brightness: The sums of the image's values and of their squares, by channel, and the pixels.
+        channels: The number of channels of the image.
+        values: The numbers in the mask; 0 and 1 with one file per class.
+        brightness: The sum of the values and the sum of their squares, by channel, and the number
+            of pixels.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Pair:
 
 
 class BadFoldersError(ValueError):
-    """What is wrong with images and masks, a line each."""
+    """The problems of images and masks, one per line."""
 
 
 def read_folders(images: Path, masks: Path, layout: str, ignore_index: int | None) -> list[Pair]:
-    """The pairs of images and masks, all of which can be read and fit.
+    """Returns the pairs of images and masks, after checking all files.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: There is no such folder, or it has no such files.
-        BadFoldersError: Images and masks are unmatched, can't be read, or differ in size.
+        FileNotFoundError, NotADirectoryError: A folder does not exist, or holds no such files.
+        BadFoldersError: Images and masks do not match, can't be read, or differ in size.
     """
     by_image = {_key(path, images): path for path in _images_in(images)}
     by_mask = _masks_by_name(masks, layout, ignore_index, by_image)
@@ -88,15 +88,15 @@ def read_folders(images: Path, masks: Path, layout: str, ignore_index: int | Non
 def raise_all(problems: Iterable[str]) -> None:
     """Raises BadFoldersError with all problems, if there are any."""
     if listed := sorted(problems):
-        count = f"{len(listed)} thing{'s' if len(listed) > 1 else ''}"
-        raise BadFoldersError("\n  ".join([f"{count} to mend before training:", *listed]))
+        count = f"{len(listed)} problem{'s' if len(listed) > 1 else ''}"
+        raise BadFoldersError("\n  ".join([f"{count} to correct before training:", *listed]))
 
 
 def read_image(path: Path) -> NDArray[np.float32]:
-    """An image as (height, width, channels); transparency is left out.
+    """Reads an image as (height, width, channels), without transparency.
 
     Raises:
-        OSError, ValueError: It can't be read, or is not a 2D image.
+        OSError, ValueError: The file can't be read, or is not a 2D image.
     """
     if path.suffix.lower() in PHOTOGRAPHS:
         with Image.open(path) as opened:
@@ -108,8 +108,8 @@ def read_image(path: Path) -> NDArray[np.float32]:
     image = image[..., None] if image.ndim == 2 else image
     if image.ndim != 3 or image.shape[-1] > MOST_CHANNELS:
         raise ValueError(
-            f"it must be (height, width) or (height, width, channels), and is {image.shape}: of "
-            "volumes, save the slices"
+            f"it must be (height, width) or (height, width, channels), but is {image.shape}: save "
+            "the slices of a volume as images"
         )
     image = image.astype(np.float32)
     if not np.isfinite(image).all():
@@ -121,21 +121,21 @@ def _images_in(folder: Path) -> list[Path]:
     if not folder.exists():
         raise FileNotFoundError(f"There is no folder of images at {str(folder)!r} (--images).")
     if not folder.is_dir():
-        raise NotADirectoryError(f"--images must be a folder, and {str(folder)!r} is a file.")
+        raise NotADirectoryError(f"--images must be a folder, but {str(folder)!r} is a file.")
     found = [path for path in sorted(folder.rglob("*")) if _is_image(path)]
     if not found:
-        known = ", ".join(dict.fromkeys([*PHOTOGRAPHS, *READERS]))
-        raise FileNotFoundError(f"{str(folder)!r} must hold images ({known}), and holds none.")
+        suffixes = ", ".join(dict.fromkeys([*PHOTOGRAPHS, *READERS]))
+        raise FileNotFoundError(f"{str(folder)!r} must hold images ({suffixes}), but holds none.")
     return found
 
 
 def _is_image(path: Path) -> bool:
-    known = path.suffix.lower() in PHOTOGRAPHS or suffix_of(path) is not None
-    return known and path.is_file() and not path.name.startswith(".")
+    readable = path.suffix.lower() in PHOTOGRAPHS or suffix_of(path) is not None
+    return readable and path.is_file() and not path.name.startswith(".")
 
 
 def _key(path: Path, folder: Path) -> str:
-    """A file's name within its folder, without the suffix."""
+    """Returns the path of a file within a folder, without the suffix."""
     suffix = suffix_of(path) or path.suffix
     return str(path.relative_to(folder))[: -len(suffix)]
 
@@ -143,13 +143,16 @@ def _key(path: Path, folder: Path) -> str:
 def _masks_by_name(
     folder: Path, layout: str, ignore_index: int | None, images: Iterable[str]
 ) -> dict[str, Source]:
-    """The masks by the names of their images; an ending such as _mask need not be there."""
+    """Returns the masks by the names of their images, without an ending such as _mask."""
     found = find_masks(folder, layout, ignore_index)
     if found.by_class:
         return {source.name: source for source in found.sources}
     named = {_key(folder / source.name, folder): source for source in found.sources}
-    known = set(images)
-    return {n if n in known else _MASK_ENDING.sub("", n): source for n, source in named.items()}
+    image_names = set(images)
+    return {
+        name if name in image_names else _MASK_ENDING.sub("", name): source
+        for name, source in named.items()
+    }
 
 
 def _read_pair(name: str, image: Path, mask: Source) -> Pair | str:
@@ -163,7 +166,7 @@ def _read_pair(name: str, image: Path, mask: Source) -> Pair | str:
         return f"{mask.name}: {error}"
     size = labels.shape[1:] if mask.by_class else labels.shape
     if size != pixels.shape[:2]:
-        return f"{name}: the image is {pixels.shape[:2]}, its mask {size}"
+        return f"{name}: the image is {pixels.shape[:2]}, but its mask {size}"
     flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
     values = frozenset(map(int, values_of(labels)[0]))
     sums = (flat.sum(0), (flat**2).sum(0), len(flat))
@@ -172,11 +175,11 @@ def _read_pair(name: str, image: Path, mask: Source) -> Pair | str:
 
 
 def _odd_channels(pairs: Sequence[Pair]) -> list[str]:
-    """Images whose number of channels is not that of most."""
+    """Returns messages about images whose number of channels differs from most images."""
     counts: list[Any] = [pair.channels for pair in pairs]
     usual = max(set(counts), key=counts.count, default=0)
     return [
-        f"{pair.image}: it has {pair.channels} channel{'s' if pair.channels > 1 else ''}, and "
+        f"{pair.image}: it has {pair.channels} channel{'s' if pair.channels > 1 else ''}, but "
         f"most images have {usual}"
         for pair in pairs
         if pair.channels != usual

@@ -1,4 +1,4 @@
-"""Pictures of a run: the components of its loss over the epochs, and what the network predicts."""
+"""Pictures of a run: the components of its loss over the epochs, and predictions."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def plot_curves(history: Sequence[Record], path: Path) -> None:
     plot_schedule(schedule, epochs, history)
 
     decorate(losses, "Losses, each divided by its norm")
-    decorate(terms, "Their terms, as they are")
+    decorate(terms, "Terms of the losses")
     decorate(schedule, "Weights of the losses, and the learning rate")
     schedule.set_xlabel("epoch")
     figure.savefig(path, dpi=150)
 
 
 def curves_of(history: Sequence[Record], key: str) -> dict[str, Curve]:
-    """The numbers that the records have under a key: by name, one per step."""
+    """Returns the numbers under a key of the records, by name, one per step."""
     return {name: np.array([record[key][name] for record in history]) for name in history[0][key]}
 
 
 def plot_smoothed(axes: Axes, epochs: Curve, curves: dict[str, Curve]) -> None:
-    """Draws each curve pale, and its moving average on top, on a logarithmic axis."""
+    """Draws each curve pale, with its moving average on top, on a logarithmic axis."""
     for colour, (name, values) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
         axes.plot(epochs, values, color=colour, alpha=0.25, linewidth=0.6)
         axes.plot(epochs, moving_average(values), color=colour, linewidth=1.8, label=name)
@@ -79,10 +79,10 @@ def decorate(axes: Axes, title: str) -> None:
 
 @dataclass
 class Example:
-    """An image with what it should be segmented into, and what it was.
+    """An image with its true and its predicted segmentation.
 
     Attributes:
-        title: What to write beside it.
+        title: The label of the row.
         image: Grey values, (height, width), or RGB, (height, width, 3).
         truth: Labels, (height, width); 0 is the background.
         prediction: Labels, (height, width).
@@ -97,12 +97,12 @@ class Example:
 def plot_examples(
     examples: Sequence[Example], classes: Mapping[int, tuple[str, str]], path: Path
 ) -> None:
-    """Draws a row for each example: image, truth, prediction, and where the two differ.
+    """Draws a row for each example: image, truth, prediction, and errors.
 
     Args:
-        examples: What to draw.
-        classes: Name and colour of each label but the background, which is black.
-        path: Where to save the picture.
+        examples: The examples.
+        classes: Name and colour of each label except the background, which is black.
+        path: The file for the picture.
     """
     height, width = examples[0].image.shape[:2]
     figure = Figure(
@@ -147,20 +147,20 @@ def show_grey(axes: Axes, image: Image) -> None:
 
 
 def show_labels(axes: Axes, labels: Image, colours: Sequence[str]) -> None:
-    """Shows labels from 1 in the colours given, and label 0 black."""
+    """Shows labels from 1 in the given colours, and label 0 in black."""
     palette = ListedColormap(["black", *colours])
     axes.imshow(labels, cmap=palette, vmin=0, vmax=len(colours), interpolation="nearest")
 
 
 @dataclass
 class Footprint:
-    """A scene with the masks and the frame field that were predicted for it.
+    """A scene with its predicted masks and frame field.
 
     Attributes:
         image: RGB, (height, width, 3).
         interior: Probabilities, (height, width).
         walls: Probabilities, (height, width).
-        field: The two directions of each pixel, (2, height, width) each: along rows and columns.
+        field: The two directions at each pixel, (2, height, width) each: along rows and columns.
     """
 
     image: Image
@@ -188,10 +188,10 @@ def plot_footprints(footprints: Sequence[Footprint], path: Path) -> None:
 
 
 def draw_crosses(axes: Axes, footprint: Footprint) -> None:
-    """Draws the two directions at some pixels of the walls, a line each."""
+    """Draws the two directions at some pixels of the walls, one line each."""
     rows, columns = np.nonzero(footprint.walls > 0.5)
-    some = (rows + 2 * columns) % 5 == 0
-    rows, columns = rows[some], columns[some]
+    every_fifth = (rows + 2 * columns) % 5 == 0
+    rows, columns = rows[every_fifth], columns[every_fifth]
     for direction, colour in zip(footprint.field, (COLOURS[1], COLOURS[0]), strict=True):
         along_rows, along_columns = direction[:, rows, columns]
         length = np.hypot(along_rows, along_columns) + 1e-9

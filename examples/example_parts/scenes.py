@@ -1,8 +1,8 @@
-"""Scenes as seen from above: buildings on textured ground, with exact truth for every pixel.
+"""Synthetic aerial scenes: buildings on textured ground, with exact truth for every pixel.
 
-Buildings are rectangles and L-shapes, turned at random, that throw shadows. Since their corners are
-known, so are the masks of interiors, walls and corners, the angle of the nearest wall, and the
-distances and sizes that weight pixels. Coordinates are (row, column), in pixels.
+Buildings are rectangles and L-shapes, turned at random, with shadows. Their corners determine the
+masks of interiors, walls and corners, the angle of the nearest wall, and the distances and sizes
+for the weights of pixels. Coordinates are (row, column), in pixels.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 WALL_WIDTH = 2.0
-"""Width of the mask of walls."""
+"""The width of walls in their mask."""
 
 CORNER_RADIUS = 2.5
-"""Radius of the mask around corners."""
+"""The radius of corners in their mask."""
 
 _GAP = 3.0
-"""The least distance between two buildings."""
+"""The minimum distance between two buildings."""
 
 _TRIES = 200
-"""Places that are tried for the buildings of a scene."""
+"""The number of places tried for the buildings of a scene."""
 
 
 @dataclass
@@ -36,8 +36,8 @@ class Scene:
         image: RGB, (height, width, 3).
         masks: Interior, wall and corner, (3, height, width), 0 or 1.
         angle: The direction of the nearest wall as atan2(column, row), (height, width).
-        distances: Sum of the distances to the two nearest buildings, over height + width.
-        sizes: The area of a pixel's building as a share of the image's, and 1 on the ground.
+        distances: The sum of the distances to the two nearest buildings, over height + width.
+        sizes: The area of the building at a pixel as a share of the image, and 1 on the ground.
     """
 
     image: NDArray[np.uint8]
@@ -48,13 +48,13 @@ class Scene:
 
 
 class Building(NamedTuple):
-    """What a building's corners tell of every pixel.
+    """The position of every pixel relative to a building.
 
     Attributes:
-        inside: Whether the pixel's centre is inside.
-        distance: How far the nearest wall is.
+        inside: True if the centre of the pixel is inside.
+        distance: The distance to the nearest wall.
         angle: The direction of that wall.
-        corner: How far the nearest corner is.
+        corner: The distance to the nearest corner.
     """
 
     inside: NDArray[np.bool_]
@@ -64,7 +64,7 @@ class Building(NamedTuple):
 
 
 def make_scene(side: int, buildings: int, seed: int) -> Scene:
-    """A square scene with about as many buildings, the same for the same seed."""
+    """Returns a square scene with about as many buildings; a seed always gives the same scene."""
     random = np.random.default_rng(seed)
     outlines = place_buildings(side, buildings, random)
     pixels = np.stack(np.mgrid[:side, :side], -1) + 0.5
@@ -88,7 +88,7 @@ def make_scene(side: int, buildings: int, seed: int) -> Scene:
 
 
 def place_buildings(side: int, buildings: int, random: np.random.Generator) -> list[Array]:
-    """Outlines (corners, 2) that keep their distance from each other; two at least."""
+    """Returns outlines (corners, 2) of at least two buildings with a minimum distance."""
     placed: list[tuple[Array, float]] = []
     outlines: list[Array] = []
     for _ in range(_TRIES):
@@ -103,7 +103,7 @@ def place_buildings(side: int, buildings: int, random: np.random.Generator) -> l
 
 
 def make_outline(random: np.random.Generator) -> Array:
-    """The corners of a rectangle or an L around the origin, turned at random."""
+    """Returns the corners of a rectangle or an L around the origin, turned at random."""
     height, width = random.uniform(12, 34, 2)
     corners = np.array([[0, 0], [0, width], [height, width], [height, 0]])
     if random.random() < 0.5:
@@ -116,7 +116,7 @@ def make_outline(random: np.random.Generator) -> Array:
 
 
 def survey(outline: Array, pixels: Array) -> Building:
-    """What the outline tells of pixels (height, width, 2)."""
+    """Returns the position of pixels (height, width, 2) relative to an outline."""
     walls = list(zip(outline, np.roll(outline, -1, 0), strict=True))
     distances = np.array([distance_to_wall(pixels, start, end) for start, end in walls])
     angles = np.array([np.arctan2(*(end - start)[::-1]) for start, end in walls])
@@ -127,14 +127,14 @@ def survey(outline: Array, pixels: Array) -> Building:
 
 
 def distance_to_wall(pixels: Array, start: Array, end: Array) -> Array:
-    """The distance of pixels from the segment between two corners."""
+    """Returns the distance of pixels from the segment between two corners."""
     wall = end - start
     along = np.clip((pixels - start) @ wall / (wall @ wall), 0, 1)
     return np.asarray(np.linalg.norm(pixels - start - along[..., None] * wall, axis=-1))
 
 
 def is_inside(outline: Array, pixels: Array) -> NDArray[np.bool_]:
-    """Whether a ray from each pixel along its row crosses the outline an odd number of times."""
+    """Returns whether each pixel is inside: a ray along its row crosses the outline oddly often."""
     row, column = pixels[..., 0], pixels[..., 1]
     inside = np.zeros(row.shape, dtype=bool)
     for (row_a, column_a), (row_b, column_b) in zip(outline, np.roll(outline, -1, 0), strict=True):
@@ -148,7 +148,7 @@ def is_inside(outline: Array, pixels: Array) -> NDArray[np.bool_]:
 def paint(
     outlines: list[Array], surveyed: list[Building], pixels: Array, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The image: ground, shadows, roofs with a ridge of light, and noise."""
+    """Returns the image: ground, shadows, roofs lit from one side, and noise."""
     side = len(pixels)
     ground = random.uniform((60, 80, 40), (130, 125, 90))
     image = ground * (1 + 0.5 * texture(side, 8, random) + 0.3 * texture(side, 32, random))
@@ -164,10 +164,10 @@ def paint(
 
 
 def texture(side: int, cells: int, random: np.random.Generator) -> Array:
-    """Smooth noise of mean 0 with so many bumps to the side, (side, side, 1)."""
+    """Returns smooth noise of mean 0 with `cells` bumps along a side, (side, side, 1)."""
     grid = random.normal(0, 0.5, (cells + 1, cells + 1))
-    place = np.linspace(0, cells, side)
-    first = np.minimum(place.astype(int), cells - 1)
-    part = place - first
-    rows = grid[first] * (1 - part[:, None]) + grid[first + 1] * part[:, None]
-    return np.asarray(rows[:, first] * (1 - part) + rows[:, first + 1] * part)[..., None]
+    position = np.linspace(0, cells, side)
+    first = np.minimum(position.astype(int), cells - 1)
+    fraction = position - first
+    rows = grid[first] * (1 - fraction[:, None]) + grid[first + 1] * fraction[:, None]
+    return np.asarray(rows[:, first] * (1 - fraction) + rows[:, first + 1] * fraction)[..., None]

@@ -1,4 +1,4 @@
-"""Pictures of discs and squares on noise, for examples that are to be small."""
+"""Images of discs and squares on noise, for small examples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ CLASSES = 3
 
 
 class Shapes(Dataset[dict[str, Tensor]]):
-    """Each sample has a disc and a square somewhere; the square is in front.
+    """Images with a disc and a square at random places, the square in front.
 
     Args:
-        samples: How many there are.
-        side: Height and width of a picture, in pixels.
-        image_key: The key of the picture, (3, side, side).
+        samples: The number of images.
+        side: Height and width of an image, in pixels.
+        image_key: The key of the image, (3, side, side).
         label_key: The key of the label map, (side, side).
     """
 
@@ -39,7 +39,7 @@ class Shapes(Dataset[dict[str, Tensor]]):
 
 
 def draw(side: int, generator: torch.Generator) -> Tensor:
-    """A label map with a disc and a square, of sizes and at places that the generator draws."""
+    """Returns a label map with a disc and a square, with random sizes and places."""
     numbers = torch.rand(6, generator=generator)
     radii = side * (0.1 + 0.15 * numbers[:2])
     (disc_y, disc_x), (square_y, square_x) = (side * numbers[2:]).split(2)

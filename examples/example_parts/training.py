@@ -1,11 +1,11 @@
-"""Training with a `MultiLoss`: its norms, the loop, and checkpoints to go on from.
+"""Training with a `MultiLoss`: its norms, the loop, and checkpoints.
 
-It serves any model of `batch["image"]` that returns what the losses know as "seg", or a mapping of
-all their predictions. Data, model and metrics are left to the examples.
+It works with any model of `batch["image"]` that returns the prediction "seg" of the losses, or a
+mapping of all their predictions. Data, model and metrics are left to the examples.
 
-The batches of an epoch and every random number in it follow from the seed and the epoch alone, and
-so do learning rate and loss weights. A run that goes on from a checkpoint therefore does exactly
-what it would have done without the interruption.
+The batches and random numbers of an epoch depend only on the seed and the epoch, and so do the
+learning rate and the loss weights. A run that continues from a checkpoint therefore gives exactly
+the same results as without the interruption.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from segloss import MultiLoss, build_loss, compute_norms, without_trace
 Batch = dict[str, Tensor]
 
 Batches = Callable[[int], DataLoader[Batch]]
-"""From the number of an epoch to its batches."""
+"""A function from the number of an epoch to its batches."""
 
 Record = dict[str, Any]
-"""What is known of a training step: see `train_epoch`."""
+"""The record of a training step; see `train_epoch`."""
 
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
@@ -44,18 +44,18 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 @dataclass
 class TrainingSettings:
-    """How to train.
+    """The settings of the training.
 
     Attributes:
-        epochs: How often to go through the training data.
-        batch_size: Samples per step, of all processes together.
+        epochs: The number of passes through the training data.
+        batch_size: The number of samples per step, over all processes.
         learning_rate: One value per entry of `learning_rate_epochs`, interpolated linearly and
-            held constant outside, as the weights of a `MultiLoss` are. It does not look at
-            `epochs`, so that a run may be made longer.
-        learning_rate_epochs: The epochs that these values belong to, in increasing order.
+            constant outside, like the weights of a `MultiLoss`. It does not depend on `epochs`, so
+            that you can extend a run.
+        learning_rate_epochs: The epochs of these values, in increasing order.
         optimizer: "adamw" or "sgd".
-        weight_decay: That of the optimiser.
-        device: Where to train, such as "cpu" or "cuda".
+        weight_decay: The weight decay of the optimiser.
+        device: The device for the training, such as "cpu" or "cuda".
     """
 
     epochs: int
@@ -79,24 +79,24 @@ class TrainingSettings:
         _check_device(self.device)
 
     def learning_rate_at(self, epoch: float) -> float:
-        """The learning rate at an epoch, which may be a fraction."""
+        """Returns the learning rate at an epoch, which may be a fraction."""
         return float(np.interp(epoch, self.learning_rate_epochs, self.learning_rate))
 
 
 @dataclass
 class Run:
-    """Everything that training changes, which is what a checkpoint holds.
+    """Everything that changes in a training, and so belongs into a checkpoint.
 
     Attributes:
         model: The network.
         optimizer: Its optimiser.
         loss: The loss, with its norms and current weights.
         settings: All settings of the run, as plain values.
-        epoch: How many epochs are done.
+        epoch: The number of completed epochs.
         history: A record of each step.
-        started: When the run began, on the clock of `time.perf_counter`, interruptions left out.
+        started: The start of the run on the clock of `time.perf_counter`, without interruptions.
         ranks: The processes that train.
-        network: The network as it is trained, by all of them.
+        network: The network for the training, in all processes.
     """
 
     model: nn.Module
@@ -113,11 +113,11 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken so far."""
+        """The duration of the run so far."""
         return time.perf_counter() - self.started
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint, whole or not at all, in the first process."""
+        """Writes the checkpoint in the first process, completely or not at all."""
         if not self.ranks.is_first:
             return
         state = {
@@ -134,11 +134,11 @@ class Run:
         os.replace(partial, path)
 
     def resume(self, path: Path) -> None:
-        """Takes over the state of a checkpoint.
+        """Restores the state of a checkpoint.
 
         Raises:
-            FileNotFoundError: There is none.
-            ValueError: It is not a checkpoint, or its run had other settings.
+            FileNotFoundError: There is no checkpoint.
+            ValueError: The file is not a checkpoint, or its run had other settings.
         """
         state = _load_checkpoint(path)
         _check_same_settings(state["settings"], self.settings, path)
@@ -155,16 +155,16 @@ def new_run(
     model: nn.Module,
     loss_params: dict[str, Any],
     settings: TrainingSettings,
-    everything: dict[str, Any],
+    all_settings: dict[str, Any],
     ranks: Ranks | None = None,
 ) -> Run:
-    """A run before its first step.
+    """Returns a run before its first step.
 
     Args:
-        model: The network, as its seed made it.
+        model: The network, initialised from its seed.
         loss_params: The section of the config.
-        settings: How to train.
-        everything: All settings, which a checkpoint keeps.
+        settings: The settings of the training.
+        all_settings: All settings, for the checkpoint.
         ranks: The processes that train; None: this one.
     """
     ranks = Ranks(device=settings.device) if ranks is None else ranks
@@ -174,17 +174,17 @@ def new_run(
         model.parameters(), lr=settings.learning_rate_at(0), weight_decay=settings.weight_decay
     )
     loss = build_multi_loss(loss_params).to(ranks.device)
-    return Run(model, optimizer, loss, everything, ranks=ranks)
+    return Run(model, optimizer, loss, all_settings, ranks=ranks)
 
 
 def predictions(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-    """What the model makes of a batch's images, by the names that the losses know."""
+    """Returns the model's predictions for a batch, by the keys of the losses."""
     output = model(batch["image"])
     return output if isinstance(output, Mapping) else {"seg": output}
 
 
 def build_multi_loss(loss_params: dict[str, Any]) -> MultiLoss:
-    """The `MultiLoss` of the section `loss_params` of a config."""
+    """Returns the `MultiLoss` of the section `loss_params` of a config."""
     loss = build_loss({"loss_params": loss_params})
     if not isinstance(loss, MultiLoss):
         raise TypeError(f"loss_params must describe a MultiLoss, got a {type(loss).__name__}.")
@@ -192,14 +192,14 @@ def build_multi_loss(loss_params: dict[str, Any]) -> MultiLoss:
 
 
 def seed_of(*keys: int) -> int:
-    """A seed for whatever the keys stand for, such as a run's seed, an epoch and a sample."""
+    """Returns a seed that depends on the keys, such as a run's seed, an epoch and a sample."""
     return int(np.random.SeedSequence(keys).generate_state(1)[0])
 
 
 def shuffled(
     dataset: Dataset[Batch], batch_size: int, seed: int, ranks: Ranks = ALONE
 ) -> DataLoader[Batch]:
-    """This process's share of the batches, in an order that follows from the seed alone."""
+    """Returns this process's share of the batches, in an order that depends only on the seed."""
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(cast(Sized, dataset), generator=generator)
     share = ShareOfBatches(order, batch_size, ranks)
@@ -209,26 +209,26 @@ def shuffled(
 def take_norms(model: nn.Module, loss: MultiLoss, batches: Iterable[Batch]) -> None:
     """Sets the norm of each loss to its average over the batches, before any training.
 
-    The model sees them in training mode, and is as before afterwards. Nothing is done for a loss
-    that is not to be normalised.
+    The model runs in training mode, and stays unchanged. If the loss does not normalise its parts,
+    this function does nothing.
     """
     if not loss.normalize_losses:
         return
     with without_trace(model):
         model.train()
-        here = (to_device(batch, model) for batch in batches)
-        compute_norms(loss, ((predictions(model, batch), batch) for batch in here))
+        moved = (to_device(batch, model) for batch in batches)
+        compute_norms(loss, ((predictions(model, batch), batch) for batch in moved))
 
 
 def train(
     run: Run, batches: Batches, settings: TrainingSettings, seed: int, checkpoint: Path
 ) -> None:
-    """Trains what is left of the run, with a progress bar and a checkpoint after each epoch."""
+    """Trains the remaining epochs, with a progress bar and a checkpoint after each epoch."""
     try:
         _train(run, batches, settings, seed, checkpoint)
     except KeyboardInterrupt:
         raise SystemExit(
-            f"Interrupted. The same command with --resume goes on after epoch {run.epoch}."
+            f"Interrupted. The same command with --resume continues after epoch {run.epoch}."
         ) from None
 
 
@@ -255,8 +255,8 @@ def train_epoch(
 ) -> Iterator[Record]:
     """Trains for an epoch, and yields a record of each step.
 
-    A record has the `epoch`, as a fraction, `learning_rate` and `total`, the `losses` and
-    `weights` by the losses' names, and the `terms` that they are made of, as in "seg.dice".
+    A record has the `epoch` as a fraction, `learning_rate` and `total`, the `losses` and `weights`
+    by the names of the losses, and their `terms` by names such as "seg.dice".
     """
     run.model.train()
     for step, batch in enumerate(batches):
@@ -288,13 +288,13 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 
 
 def to_device(batch: Batch, model: nn.Module) -> Batch:
-    """The batch where the model is."""
+    """Returns the batch on the device of the model."""
     device = next(model.parameters()).device
     return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
 
 
 def scalars(info: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The single numbers in the losses' extra information, as in {"seg.dice": 0.1}."""
+    """Returns the scalars in the extra information of the losses, such as {"seg.dice": 0.1}."""
     return {
         f"{loss}.{term}": value.item()
         for loss, terms in info.items()
@@ -304,7 +304,7 @@ def scalars(info: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Raises ValueError if a setting is below what it must be at least."""
+    """Raises ValueError if a setting is below its minimum."""
     if not value >= least:
         raise ValueError(f"{name} must be at least {least}, got {value}.")
 
@@ -326,7 +326,7 @@ def _check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(
-            f"training.device must be a device that is here, such as cpu, got {device!r}."
+            f"training.device must be a device of this machine, such as cpu, got {device!r}."
         ) from error
 
 
@@ -347,14 +347,14 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_same_settings(earlier: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    """Raises ValueError unless the settings are those of the checkpoint, but for the length."""
+    """Raises ValueError if settings other than the number of epochs differ from the checkpoint."""
     changed = differences(earlier, now)
     changed.pop("training.epochs", None)
     if changed:
         listed = "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in changed.items())
         raise ValueError(
-            f"{path} is of a run with other settings: {listed}. Resume with the same config and "
-            "overrides (only training.epochs may change), or run without --resume."
+            f"{path} belongs to a run with other settings: {listed}. Resume with the same config "
+            "and overrides (only training.epochs may change), or run without --resume."
         )
 
 
@@ -362,6 +362,6 @@ def _check_epochs_left(done: int, settings: dict[str, Any], path: Path) -> None:
     epochs = settings["training"]["epochs"]
     if done > epochs:
         raise ValueError(
-            f"{path} has {done} epochs of training behind it, and training.epochs is {epochs}: "
-            f"expected at least {done}."
+            f"{path} has {done} completed epochs, but training.epochs is {epochs}: expected at "
+            f"least {done}."
         )

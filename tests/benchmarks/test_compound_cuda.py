@@ -16,7 +16,7 @@ import torch
 from harness import compound_cuda, measure_cuda, report, report_cuda
 from harness.contenders import WORKLOADS, Workload
 from harness.devices import Sample, StandIn
-from harness.measure_cuda import Subject
+from harness.measure_cuda import Measurement
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -55,8 +55,8 @@ def test_a_dry_run_goes_through_every_measure(dry_run) -> None:
 
 def test_a_dry_run_says_that_it_is_one(dry_run) -> None:
     measured, printed = dry_run
-    assert "whose figures mean nothing" in printed
-    assert "whose figures mean nothing" in measured["machine"]["device"]["card"]
+    assert "with meaningless figures" in printed
+    assert "with meaningless figures" in measured["machine"]["device"]["card"]
     assert measured["machine"]["kernel"] in {"cpu", "torch"}
 
 
@@ -103,8 +103,8 @@ def test_the_most_telling_figures_come_first() -> None:
     ]
 
 
-def subject_of(loss) -> Subject:
-    return Subject("a loss", loss, 2, *Workload((2, 1, 6, 5), 2).batch(), StandIn(), 0.001)
+def measurement_of(loss) -> Measurement:
+    return Measurement("a loss", loss, 2, *Workload((2, 1, 6, 5), 2).batch(), StandIn(), 0.001)
 
 
 def test_waits_are_counted_by_pytorchs_warnings() -> None:
@@ -113,7 +113,7 @@ def test_waits_are_counted_by_pytorchs_warnings() -> None:
         warnings.warn("something else", stacklevel=1)
         return logits.mean()
 
-    assert measure_cuda.waits_of(subject_of(loss)) == 1
+    assert measure_cuda.waits_of(measurement_of(loss)) == 1
 
 
 def test_runs_and_replays_with_other_bits_are_told() -> None:
@@ -123,9 +123,9 @@ def test_runs_and_replays_with_other_bits_are_told() -> None:
             return lambda: value
 
     steps = iter(range(1, 100))
-    noisy = subject_of(lambda logits, target: logits.mean() * next(steps))
+    noisy = measurement_of(lambda logits, target: logits.mean() * next(steps))
     assert not measure_cuda.measure_bits(noisy)["same_bits"]
-    plain = subject_of(lambda logits, target: (logits**2 + logits).mean())
+    plain = measurement_of(lambda logits, target: (logits**2 + logits).mean())
     assert measure_cuda.measure_bits(plain)["same_bits"]
     assert measure_cuda.measure_graph(plain)["graph_same_bits"]
     stale = plain._replace(device=Stale())
@@ -153,11 +153,11 @@ def test_samples_for_which_the_device_waited_do_not_count() -> None:
 
 
 def test_a_part_that_fails_leaves_the_others(monkeypatch) -> None:
-    def fails(subject: Subject) -> dict:
+    def fails(measurement: Measurement) -> dict:
         raise RuntimeError("CUDA out of memory.\nand more")
 
     monkeypatch.setattr(measure_cuda, "PARTS", measure_cuda.PARTS | {"error": fails})
-    figures = measure_cuda.measure(subject_of(lambda x, y: x.mean()), ["error", "bits"])
+    figures = measure_cuda.measure(measurement_of(lambda x, y: x.mean()), ["error", "bits"])
     assert figures["missing"] == {"error": "RuntimeError: CUDA out of memory."}
     assert figures["same_bits"]
 
@@ -174,7 +174,7 @@ def test_a_figure_that_misses_its_bound_is_bold() -> None:
     assert figure.cell(rows, "small", "bfloat16") == "**0.25 > 0.2**"
     assert figure.cell(rows, "city19", "float32") == "0.25"
     assert figure.cell({}, "small", "float32") == "not measured"
-    bits = report_cuda.Figure("", report_cuda.own("same_bits"))
+    bits = report_cuda.Figure("", report_cuda.segloss_figure("same_bits"))
     assert bits.cell(rows, "small", "float32") == "**other bits**"
 
 
@@ -182,7 +182,7 @@ def test_a_dry_run_is_never_written_into_the_documentation() -> None:
     for options in (["--device", "cuda", "--dry-run", "--write"], ["--dry-run"]):
         result = CliRunner().invoke(report_app(), options)
         assert result.exit_code == 2
-        assert "--dry-run goes with --device cuda" in " ".join(result.output.split())
+        assert "--dry-run needs --device cuda" in " ".join(result.output.split())
 
 
 def report_app():

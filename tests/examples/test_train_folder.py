@@ -166,15 +166,15 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(folders: Path, cap
         Image.fromarray(image).save(images / f"{seed}.png")
         Image.fromarray(labels).save(masks / f"{seed}.png")
     told = refused(folders, capsys)
-    assert "6 things to mend before training" in told
+    assert "6 problems to correct before training" in told
     for words in (
         "0.png has no mask in",
         "1_mask.png (",
         "has no image",
         "2.png: cannot identify image file",
         "3_mask.png: it can't be read",
-        "4: the image is (30, 52), its mask (20, 20)",
-        "5.png: it has 3 channels, and most images have 1",
+        "4: the image is (30, 52), but its mask (20, 20)",
+        "5.png: it has 3 channels, but most images have 1",
     ):
         assert words in told
     assert not (folders / "out").exists()
@@ -190,9 +190,9 @@ def test_masks_with_values_that_no_class_has_are_told(folders: Path, capsys) -> 
         mask[0, 0] = 3 + seed
         Image.fromarray(mask).save(path)
     told = refused(folders, capsys, "--config", config)
-    assert "2 things to mend" in told
-    assert "1_mask.png: it holds 4, and the config's labels are 0, 1, 2" in told
-    assert "4_mask.png: it holds 7, and the config's labels are 0, 1, 2" in told
+    assert "2 problems to correct" in told
+    assert "1_mask.png: it holds 4, but the config's labels are 0, 1, 2" in told
+    assert "4_mask.png: it holds 7, but the config's labels are 0, 1, 2" in told
 
 
 @pytest.mark.parametrize(

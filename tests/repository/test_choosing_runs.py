@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from choosing_runs import Outcome, best_by_seed, recipes, spread
+from choosing_runs import Outcome, best_by_seed, mean_and_range, recipes
 
 PAGE = choosing_runs.ROOT / "docs" / "choosing.md"
 SHORT = [
@@ -87,9 +87,9 @@ def test_the_best_of_each_seed_is_counted() -> None:
         return [Outcome({"a": score}, np.ones(1), np.ones(1, bool), 0.0) for score in scores]
 
     groups = {"one": outcomes(0.9, 0.1, 0.8), "two": outcomes(0.5, 0.2, 0.7)}
-    assert best_by_seed(groups) == "The best mean, seed by seed: one 2, two 1."
+    assert best_by_seed(groups) == "Number of seeds with the best mean: one 2, two 1."
 
 
 def test_a_spread_has_its_mean_and_its_ends() -> None:
-    assert spread([0.5]) == "0.500"
-    assert spread([0.5, 0.7, 0.9]) == "0.700 (0.500 to 0.900)"
+    assert mean_and_range([0.5]) == "0.500"
+    assert mean_and_range([0.5, 0.7, 0.9]) == "0.700 (0.500 to 0.900)"

@@ -27,7 +27,7 @@ class Cost(NamedTuple):
 
     Attributes:
         milliseconds: The median time of forward and backward; None if it can't be measured.
-        batch: The form of the predictions, or the reason why there is no measurement.
+        batch: The form of the predictions, or the reason for a missing measurement.
     """
 
     milliseconds: float | None

@@ -31,7 +31,7 @@ def suggest(
         str,
         typer.Option(help="labels: a file is a mask; classes: a folder is a class; auto: detect."),
     ] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="How many masks to read at a time.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="The number of masks to read at a time.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Suggest a loss for a folder of masks, with reasons."""

@@ -202,7 +202,7 @@ def skip_absent_classes(facts: Facts) -> Advice:
     return Advice(
         "skip_absent_classes",
         often_absent,
-        "many batches lack a class, and there cross-entropy alone prevents false alarms"
+        "many batches lack a class, and only cross-entropy prevents false alarms there"
         if often_absent
         else "a batch of four has every class more often than not",
     )

@@ -126,7 +126,7 @@ class DatasetStatistics:
             self.classes.setdefault(value, ClassStatistics()).add(counted)
 
     def take_void_back(self) -> None:
-        """Counts `VOID` like any other label, after it has turned out to be one."""
+        """Counts `VOID` like any other label, if it proves to be one."""
         self.void = 0
         for counted in self.classes.values():
             counted.void = 0
