@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,16 @@ def test_every_public_name_is_there() -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'EntropyLoss'"):
         segloss.EntropyLoss  # noqa: B018
+
+
+def test_type_checkers_see_the_names_that_load_when_they_are_used() -> None:
+    module = ast.parse(Path(segloss.__file__).read_text())
+    guarded = [
+        statement
+        for block in module.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+    ]
+    declared = {each.module: tuple(alias.name for alias in each.names) for each in guarded}
+    assert declared == segloss._LAZY_NAMES

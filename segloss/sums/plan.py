@@ -134,7 +134,8 @@ class Plan:
     Attributes:
         names: The names of the sums without parameters.
         rows: Their rows.
-        index: The index of each row, by its key.
+        index: The index of each row, by its key, and by its second name if it has one.
+        own_index: The index of each row, by its key alone: the rows that a kernel computes.
         focals: The focal sums.
         maps: The sums of maps.
         map_keys: The names of the maps that `maps` need.
@@ -144,17 +145,19 @@ class Plan:
 
     def __init__(self, sums: tuple[Sum, ...], is_hard: bool = False) -> None:
         rows = tuple(row for each in sums for row in each.rows)
-        index = {row.key: i for i, row in enumerate(rows)}
+        own_index = {row.key: i for i, row in enumerate(rows)}
+        second_names: dict[str, int] = {}
         if is_hard:
             pairs = zip(SEMIMETRIC.rows, REGION.rows, strict=True)
-            index |= {row.key: index[region_row.key] for row, region_row in pairs}
+            second_names = {row.key: own_index[region_row.key] for row, region_row in pairs}
         _derive(
             self,
             sums=sums,
             is_hard=is_hard,
             names=frozenset(each.name for each in sums if type(each) is Sum),
             rows=rows,
-            index=index,
+            index=own_index | second_names,
+            own_index=own_index,
             focals=tuple(each for each in sums if isinstance(each, FocalSum)),
             maps=tuple(each for each in sums if isinstance(each, MapSum)),
             map_keys=tuple(each.map_key for each in sums if isinstance(each, MapSum)),
@@ -168,6 +171,7 @@ class Plan:
     names: frozenset[str]
     rows: tuple[Row, ...]
     index: Mapping[str, int]
+    own_index: Mapping[str, int]
     focals: tuple[FocalSum, ...]
     maps: tuple[MapSum, ...]
     map_keys: tuple[str, ...]

@@ -193,10 +193,9 @@ class _Layout(NamedTuple):
 def _layout(plan: Plan, classes: int) -> _Layout:
     """Returns a plan's layout. Focal sums get parameters for this many classes, 2 with sigmoid."""
     rows = [*_FIXED, *(row for each in (*plan.focals, *plan.maps) for row in each.rows)]
-    index = {row.key: i for i, row in enumerate(plan.rows)}  # without other names of these rows
     return _Layout(
         len(plan.rows),
-        array("i", [index.get(row.key, -1) for row in rows]).tobytes(),
+        array("i", [plan.own_index.get(row.key, -1) for row in rows]).tobytes(),
         _parameter_bytes([focal.gamma for focal in plan.focals], classes),
         _parameter_bytes([focal.alpha for focal in plan.focals], classes),
     )

@@ -57,10 +57,9 @@ class Rows(NamedTuple):
 @functools.lru_cache
 def rows_of(plan: Plan) -> Rows:
     """Returns the rows of a plan's sums. The rows of focal sums are adjacent, and those of maps."""
-    index = {row.key: i for i, row in enumerate(plan.rows)}
-    named = [index.get(key, -1) for key in Rows._fields[:-4]]
-    first_focal = index[plan.focals[0].name] if plan.focals else -1
-    first_map = index[plan.maps[0].hit] if plan.maps else -1
+    named = [plan.own_index.get(key, -1) for key in Rows._fields[:-4]]
+    first_focal = plan.own_index[plan.focals[0].name] if plan.focals else -1
+    first_map = plan.own_index[plan.maps[0].hit] if plan.maps else -1
     return Rows._make([*named, first_focal, len(plan.focals), first_map, len(plan.maps)])
 
 
