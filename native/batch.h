@@ -34,6 +34,8 @@ enum Sum {
     SEMIMETRIC_TRUE_POSITIVE,
     SEMIMETRIC_FALSE_POSITIVE,
     SEMIMETRIC_FALSE_NEGATIVE,
+    TRUE_NEGATIVE,
+    SEMIMETRIC_TRUE_NEGATIVE,
     FIRST_FOCAL,
 };
 
@@ -45,7 +47,7 @@ struct Plan {
     int64_t focal_count, map_count;
 
     // A kernel computes all sums of a group or none.
-    bool region, entropy, squared_error, semimetric, focal, maps;
+    bool region, true_negative, entropy, squared_error, semimetric, semimetric_true_negative, focal, maps;
 
     int64_t sum_count() const { return static_cast<int64_t>(rows.size()); }
     int64_t focal_sum(int64_t focal_index) const { return FIRST_FOCAL + focal_index; }
@@ -56,14 +58,16 @@ struct Plan {
             if (wants(sum)) return true;
         return false;
     }
-    bool extra() const { return squared_error || semimetric || focal || maps; }
-    bool reads_prediction() const { return region || entropy || extra(); }
+    bool extra() const { return squared_error || semimetric || semimetric_true_negative || focal || maps; }
+    bool reads_prediction() const { return region || true_negative || entropy || extra(); }
 
     void find_groups() {
         region = wants_any(TRUE_POSITIVE, 3);
+        true_negative = wants(TRUE_NEGATIVE);
         entropy = wants(ENTROPY);
         squared_error = wants(SQUARED_ERROR);
         semimetric = wants_any(SEMIMETRIC_TRUE_POSITIVE, 3);
+        semimetric_true_negative = wants(SEMIMETRIC_TRUE_NEGATIVE);
         focal = wants_any(FIRST_FOCAL, focal_count);
         maps = wants_any(map_sum(0), 3 * map_count);
     }
@@ -97,5 +101,9 @@ struct Batch {
     double slope(int64_t sum, int64_t sample, int64_t channel) const {
         const int64_t row = plan.rows[sum];
         return row < 0 ? 0 : slopes[row * cells() + sample * channels + channel];
+    }
+    // The slope by w p of pixels that do not belong to the channel: true negatives are w (1 - p) there.
+    double background_slope(int64_t sample, int64_t channel) const {
+        return slope(FALSE_POSITIVE, sample, channel) - slope(TRUE_NEGATIVE, sample, channel);
     }
 };

@@ -8,6 +8,7 @@
 #include <Python.h>
 
 #include <atomic>
+#include <cfenv>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -68,18 +69,24 @@ static std::atomic<const InstructionSet *> current_set{nullptr};
 
 // ---- threads ----
 
-// The argument of the workers.
+// The argument of the workers. All of them round, and treat denormal numbers, as the calling thread
+// does (torch.set_flush_denormal changes one thread), so a result does not depend on the worker.
 struct Job {
     Batch &batch;
     Kernel kernel;
+    std::fenv_t environment;
 };
 
 static void work(void *argument) {
     const Job &job = *static_cast<Job *>(argument);
     Batch &batch = job.batch;
     char *scratch = batch.scratch + batch.next_worker++ * batch.scratch_bytes;
+    std::fenv_t previous;
+    std::fegetenv(&previous);
+    std::fesetenv(&job.environment);
     for (int64_t task = batch.next_task++; task < batch.tasks; task = batch.next_task++)
         job.kernel(batch, task, scratch);
+    std::fesetenv(&previous);
 }
 
 using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
@@ -321,7 +328,8 @@ struct Pass {
     }
 
     void run(Kernel kernel) {
-        Job job{batch, kernel};
+        Job job{batch, kernel, {}};
+        std::fegetenv(&job.environment);
         run_on(workers(), job);
     }
 };

@@ -56,6 +56,9 @@ struct EntropyOptions {
     bool is_plain() const { return smoothing == 0.f && pos_weight == 1.f; }
 };
 
+// Computes factor * value; 0 if the factor is 0, even if the value is infinite.
+INLINE Floats times(Floats factor, Floats value) { return factor == 0.f ? Floats{} : factor * value; }
+
 INLINE EntropyOptions entropy_options(const Batch &batch, const Cell &cell) {
     return {batch.smoothing, batch.pos_weight.empty() ? 1.f : batch.pos_weight[cell.channel]};
 }
@@ -71,13 +74,14 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         Sigmoid of_x{};
         if (region || entropy) of_x = sigmoid(load(block.x + i));
         if (entropy) {
-            const Floats x = load(block.x + i), relu = maximum(Floats{}, x);
+            const Floats x = load(block.x + i);
             const Floats log = minus_log_1_minus(minimum(of_x.p, of_x.q));  // log(1 + exp(-|x|))
             if (plain) {
-                loss = log + (relu - x * g);
+                loss = log + (x > 0.f ? times(1.f - g, x) : times(g, -x));
             } else {
                 const Floats h = g * (1.f - options.smoothing) + options.smoothing / 2;
-                loss = options.pos_weight * h * (log + (relu - x)) + (1.f - h) * (log + relu);
+                const Floats of_p = options.pos_weight * h, of_q = 1.f - h;
+                loss = (of_p + of_q) * log + (x > 0.f ? times(of_q, x) : times(of_p, -x));
             }
         }
         if (weighted) {
@@ -128,10 +132,10 @@ INLINE void write_probabilities(const SigmoidBlock &block, int n, bool focal, Si
     }
     if (focal)
         for (int i = 0; i < n; i += LANES) {
-            const Floats x = load(block.x + i), relu = maximum(Floats{}, x);
+            const Floats x = load(block.x + i);
             const Floats log = minus_log_1_minus(minimum(load(s.p + i), load(s.q + i)));
-            store(s.nll_p + i, log + (relu - x));
-            store(s.nll_q + i, log + relu);
+            store(s.nll_p + i, log + maximum(Floats{}, -x));
+            store(s.nll_q + i, log + maximum(Floats{}, x));
         }
 }
 
@@ -165,6 +169,11 @@ INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, 
         add_up(n, sums[SEMIMETRIC_FALSE_NEGATIVE],
                [&](int i) { return weight_of(block, i) * maximum(Floats{}, difference(i)); });
     }
+    if (plan.true_negative)
+        add_up(n, sums[TRUE_NEGATIVE], [&](int i) { return weight_of(block, i) * load(s.q + i) * (1.f - load(block.g + i)); });
+    if (plan.semimetric_true_negative)
+        add_up(n, sums[SEMIMETRIC_TRUE_NEGATIVE],
+               [&](int i) { return weight_of(block, i) * minimum(load(s.q + i), 1.f - load(block.g + i)); });
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
         const float *gamma = &plan.gammas[2 * f], *alpha = &plan.alphas[2 * f];
@@ -172,7 +181,7 @@ INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, 
             const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
             const Floats foreground = focal(gamma[1], alpha[1], load(s.q + i), nll_q, nll_p);
             const Floats background = focal(gamma[0], alpha[0], load(s.p + i), nll_p, nll_q);
-            return weight_of(block, i) * (g * foreground + (1.f - g) * background);
+            return weight_of(block, i) * (times(g, foreground) + times(1.f - g, background));
         });
     }
     for (int64_t m = 0; m < plan.map_count; m++) {
@@ -191,7 +200,7 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const Cell cell = cell_of(batch, task);
     const EntropyOptions options = entropy_options(batch, cell);
-    const bool extra = plan.extra();
+    const bool extra = plan.extra() || plan.true_negative;
     for (int64_t k = 0; k < plan.sum_count(); k++) sums[k] = Doubles{};
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
@@ -209,17 +218,17 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
 
 // ---- the gradient ----
 
-// The slopes of a channel's pixels by w p, which are f for a target of 0 and f + `f_change` for a target
-// of 1, and the slope by w times the cross-entropy.
+// The slopes of a channel's pixels by w p, for a target of 1 and for a target of 0, and the slope by w
+// times the cross-entropy.
 struct SigmoidSlopes {
-    float f, f_change, entropy;
+    float foreground, background, entropy;
 };
 
 INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
     const auto slope = [&](Sum sum) { return batch.slope(sum, cell.sample, cell.channel); };
-    const double f = slope(FALSE_POSITIVE), foreground = slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE);
     const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
-    return {static_cast<float>(f), static_cast<float>(foreground - f),
+    return {static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE)),
+            static_cast<float>(batch.background_slope(cell.sample, cell.channel)),
             static_cast<float>(slope(ENTROPY)) * class_weight};
 }
 
@@ -231,7 +240,7 @@ INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOption
         if (region || entropy) {
             const Floats g = load(block.g + i);
             const auto [p, q] = sigmoid(load(block.x + i));
-            if (region) slope = p * q * (slopes.f + slopes.f_change * g);
+            if (region) slope = p * q * (slopes.foreground * g + slopes.background * (1.f - g));
             if (entropy) {
                 const Floats h = plain ? g : g * (1.f - options.smoothing) + options.smoothing / 2;
                 slope += slopes.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
@@ -245,7 +254,8 @@ INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOption
 
 INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
                                const SigmoidSlopes &slopes, float *out) {
-    with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
+    const bool by_p = plan.region || plan.true_negative;
+    with_constants(by_p, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
         if (options.is_plain())
             sigmoid_slopes<true, region(), entropy()>(block, n, options, slopes, out);
         else
@@ -279,6 +289,12 @@ INLINE void add_extra_slopes(const Batch &batch, const Cell &cell, int64_t first
             return target_minus_p(load(s.p + i), load(s.q + i), load(block.g + i)) > 0.f ? below : above;
         });
     }
+    if (plan.semimetric_true_negative) {
+        const Floats above = broadcast(-static_cast<float>(slope_of_sum(SEMIMETRIC_TRUE_NEGATIVE)));
+        add_slope_by_p([&](int i) {
+            return target_minus_p(load(s.p + i), load(s.q + i), load(block.g + i)) > 0.f ? Floats{} : above;
+        });
+    }
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
         const float *gamma = &plan.gammas[2 * f], *alpha = &plan.alphas[2 * f];
@@ -288,7 +304,7 @@ INLINE void add_extra_slopes(const Batch &batch, const Cell &cell, int64_t first
             const Floats p = load(s.p + i), q = load(s.q + i);
             const Floats foreground = focal_slope(gamma[1], alpha[1], p, q, nll_q, nll_p);
             const Floats background = focal_slope(gamma[0], alpha[0], q, p, nll_p, nll_q);
-            return upstream * ((1.f - g) * background - g * foreground);
+            return upstream * (times(1.f - g, background) - times(g, foreground));
         });
     }
     for (int64_t m = 0; m < plan.map_count; m++) {

@@ -13,6 +13,7 @@ struct SoftmaxScratch {
     int32_t label[BLOCK];
     // For the extra sums: values of the label's class, and 1 / the sum of all exponentials.
     float p[BLOCK], q[BLOCK], nll[BLOCK], inverse_total[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
+    float q_likeliest[BLOCK];  // 1 - p of the likeliest class, if it is not the label's
     // After it come logits, later exponentials, (channels, BLOCK); sums, (channels,); factors,
     // (3, channels); and the slopes of squared errors and maps, (channels, BLOCK).
 };
@@ -98,11 +99,12 @@ INLINE void exponentials(const Rows &rows, int64_t channels, int n, const float 
     for (int i = 0; i < padded(n); i++) s.label_logit[i] = rows[s.label[i]][i] - s.max_logit[i];
     for (int64_t c = 0; c < channels; c++) {
         const float factor = class_sum == ClassSum::none ? 0.f : factors[c];
+        const bool counts = factor != 0.f;  // else infinite logits would give 0 * infinity
         for (int i = 0; i < n; i += LANES) {
             const Floats x = load(rows[c] + i) - load(s.max_logit + i);
             const Floats e = where_label(s, c, i, Floats{}, exp_of_negative(x));
             store(s.others_total + i, load(s.others_total + i) + e);
-            if (class_sum != ClassSum::none)
+            if (class_sum != ClassSum::none && counts)
                 store(s.class_sum + i, load(s.class_sum + i) + factor * (class_sum == ClassSum::of_logits ? x : e));
             if (kept) store(out + c * BLOCK + i, e);
         }
@@ -167,6 +169,22 @@ INLINE Floats p_of_other(SoftmaxScratch &s, int64_t c, int i) {
     return load(classes_of(s) + c * BLOCK + i) * load(s.inverse_total + i);
 }
 
+// Writes `s.q_likeliest`: the exponentials of the other classes, which is 1 at the likeliest, without it.
+INLINE void write_q_likeliest(int64_t channels, int n, SoftmaxScratch &s) {
+    for (int i = 0; i < n; i += LANES) store(s.q_likeliest + i, load(s.p + i));
+    for (int64_t c = 0; c < channels; c++)
+        for (int i = 0; i < n; i += LANES) {
+            const Floats e = load(classes_of(s) + c * BLOCK + i), smaller = e < 1.f ? e : Floats{};
+            store(s.q_likeliest + i, load(s.q_likeliest + i) + smaller * load(s.inverse_total + i));
+        }
+}
+
+// Returns 1 - p of a class other than the label's. Where p > 1/2, it is a sum, not a difference.
+INLINE Floats q_of_other(SoftmaxScratch &s, int64_t c, int i) {
+    const Floats p = p_of_other(s, c, i);
+    return p > 0.5f ? load(s.q_likeliest + i) : 1.f - p;
+}
+
 // Adds the extra sums of a block to sums (sums, channels), after `exponentials` and
 // `write_probabilities`.
 INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s, double *sums) {
@@ -180,6 +198,13 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
                 return load(s.w + i) * error * error;
             });
             sums[SQUARED_ERROR * channels + c] += sum_of_lanes(sum);
+        }
+    if (plan.true_negative || plan.maps) write_q_likeliest(channels, n, s);
+    if (plan.true_negative)
+        for (int64_t c = 0; c < channels; c++) {
+            Doubles sum{};
+            add_up(n, sum, [&](int i) { return load(s.w + i) * where_label(s, c, i, Floats{}, q_of_other(s, c, i)); });
+            sums[TRUE_NEGATIVE * channels + c] += sum_of_lanes(sum);
         }
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
@@ -197,7 +222,7 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
             read_map(batch, m, sample, c, first, n, s);
             Doubles map_sums[3] = {};
             const auto p = [&](int i) { return where_label(s, c, i, load(s.p + i), p_of_other(s, c, i)); };
-            const auto q = [&](int i) { return where_label(s, c, i, load(s.q + i), 1.f - p_of_other(s, c, i)); };
+            const auto q = [&](int i) { return where_label(s, c, i, load(s.q + i), q_of_other(s, c, i)); };
             add_up(n, map_sums[0], [&](int i) { return load(s.w + i) * p(i) * load(s.map + i); });
             add_up(n, map_sums[1], [&](int i) { return load(s.w + i) * q(i) * load(s.map + i); });
             add_up(n, map_sums[2], [&](int i) { return load(s.w + i) * load(s.map + i); });
@@ -277,7 +302,8 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const int64_t channels = batch.channels, sample = task / batch.parts;
     const auto [begin, end] = pixels_of(batch, task);
-    const bool region = plan.region, entropy = plan.entropy, extra = plan.extra(), smoothed = batch.smoothing > 0;
+    const bool region = plan.region, entropy = plan.entropy, smoothed = batch.smoothing > 0;
+    const bool extra = plan.extra() || plan.true_negative;
     const bool weighs_classes = !batch.class_weights.empty(), reads_prediction = plan.reads_prediction();
     const bool wants_actual = plan.wants(ACTUAL);
     double *out = batch.partial + task * plan.sum_count() * channels;
@@ -370,7 +396,8 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const int64_t channels = batch.channels, sample = task / batch.parts;
     const auto [begin, end] = pixels_of(batch, task);
-    const bool region = plan.region, extra = plan.extra(), class_extra = plan.squared_error || plan.maps;
+    const bool region = plan.region || plan.true_negative, extra = plan.extra();
+    const bool class_extra = plan.squared_error || plan.maps;
     const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
     float *by_false_positive = factors_of(s, channels), *by_label_p = by_false_positive + channels;
     float *smoothing_slopes = by_label_p + channels, *extra_by_p = smoothing_slopes + channels;
@@ -378,7 +405,7 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     write_smoothing_factors(batch, smoothing_slopes);
     for (int64_t c = 0; c < channels; c++) {
         const auto slope = [&](Sum sum) { return batch.slope(sum, sample, c); };
-        by_false_positive[c] = static_cast<float>(slope(FALSE_POSITIVE));
+        by_false_positive[c] = static_cast<float>(batch.background_slope(sample, c));
         by_label_p[c] = static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE));
         smoothing_slopes[c] *= by_entropy;
         total_smoothing_slope += smoothing_slopes[c];

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
+from segloss.foundation.dtypes import differs_from
 
 
 class PixelBatch:
@@ -77,7 +78,7 @@ class PixelBatch:
         ignored = self.options.ignore_index
         if ignored is None:
             return None
-        kept = self.target != ignored
+        kept = differs_from(self.target, ignored)
         if self.is_label_map:
             return kept.unsqueeze(1)
         return kept.all(1, keepdim=True) if self.is_exclusive else kept

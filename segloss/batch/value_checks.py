@@ -16,6 +16,7 @@ from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.foundation.dtypes import differs_from
 from segloss.foundation.tracing import is_traced
 
 _ROUNDING = 1e-6
@@ -112,7 +113,8 @@ def check_label_range(
     """Raises ValueError if the check is due and a label is neither a class nor ignored."""
     if not checks.due("label range", labels):
         return
-    low, high = _extremes(labels, None if ignore_index is None else labels != ignore_index)
+    kept = None if ignore_index is None else differs_from(labels, ignore_index)
+    low, high = _extremes(labels, kept)
     _check_label_extremes(low, high, name, classes, ignore_index)
     checks.passed("label range", labels)
 

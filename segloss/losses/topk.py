@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segloss.batch.assemble import as_pixel_batch
@@ -24,6 +23,13 @@ from segloss.foundation.precision import (
     without_autocast,
 )
 from segloss.losses.compound_loss import MODES
+from segloss.sums.probabilities import (
+    binary_cross_entropy,
+    cross_entropy,
+    sigmoid_probabilities,
+    softmax_probabilities,
+    times_log,
+)
 
 
 class _Indices(NamedTuple):
@@ -231,37 +237,12 @@ def _entropy(
 ) -> Tensor:
     """Returns each pixel's cross-entropy: (N, 1, P) for softmax, (N, C, P) for sigmoid."""
     if activation == "sigmoid":
-        return weights * _binary_entropy(logits, target, smoothing)
-    if target.is_floating_point():
-        return _dense_entropy(logits, target, weights, smoothing)
-    return _label_entropy(logits, target, weights, smoothing)
-
-
-def _binary_entropy(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """Returns -g log p - (1 - g) log(1 - p), and computes neither logarithm by subtraction."""
-    target = target * (1 - smoothing) + smoothing / 2
-    return -target * F.logsigmoid(logits) - (1 - target) * F.logsigmoid(-logits)
-
-
-def _label_entropy(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """Returns -log p of each pixel's label, from its margin over the other classes.
-
-    A log softmax would compute it as a difference, which vanishes in float32 where a pixel
-    is predicted with a margin of 17 or more.
-    """
-    others = logits.scatter(1, labels, -torch.inf).logsumexp(1, keepdim=True)
-    entropy = -F.logsigmoid(logits.gather(1, labels) - others)
-    entropy = weights.expand_as(logits).gather(1, labels) * entropy
-    if smoothing > 0:
-        uniform = -(weights * logits.log_softmax(1)).mean(1, keepdim=True)
-        entropy = torch.lerp(entropy, uniform, smoothing)
-    return entropy
-
-
-def _dense_entropy(logits: Tensor, target: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """Returns -sum of g log p over the classes."""
-    target = target * (1 - smoothing) + smoothing / logits.shape[1]
-    return -(target * weights * logits.log_softmax(1)).sum(1, keepdim=True)
+        _, _, log_p, log_q = sigmoid_probabilities(logits)
+        entropy = binary_cross_entropy(log_p, log_q, target, 1.0, smoothing)
+        return times_log(weights.expand_as(entropy), entropy)
+    labels = target if target.is_floating_point() else target.squeeze(1)
+    log_p = softmax_probabilities(logits).log_p
+    return cross_entropy(log_p, labels, weights, smoothing).unsqueeze(1)
 
 
 def _class_weights(pixels: PixelBatch, like: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def soft_confusion(
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
-    sums: Collection[str | Sum] = ("region", "cross_entropy"),
+    sums: Collection[str | Sum] = ("region", "true_negative", "cross_entropy"),
     maps: Mapping[str, Tensor] | None = None,
 ) -> SoftConfusion:
     r"""Computes soft confusion counts and cross-entropy of a batch in one pass.
@@ -51,8 +51,9 @@ def soft_confusion(
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
-        sums: The sums to compute: "counts", "region", "cross_entropy", "squared_error",
-            "semimetric", a `FocalSum` or a `MapSum`.
+        sums: The sums to compute: "counts", "region", "true_negative", "cross_entropy",
+            "squared_error", "semimetric", "semimetric_true_negative", "sizes", a `FocalSum` or a
+            `MapSum`.
         maps: The map of each `MapSum`, by its name, (N, C, *spatial).
 
     Returns:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
-from segloss.sums.plan import REGION, SEMIMETRIC, FocalSum, Plan
+from segloss.sums.plan import OF_HARD_TARGETS, FocalSum, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,9 @@ class SoftConfusion:
     - `predicted` :math:`\sum w p`, `actual` :math:`\sum w g`, `pixel_weight` :math:`\sum w`;
     - `cross_entropy`, the sum of :math:`w` times the pixel's (binary) cross-entropy, class
       weights, `pos_weight` and label smoothing included, and `weight`, the normaliser of its mean;
-    - if asked for, `confusion["squared_error"]` :math:`\sum w (p - g)^2`, the sum of a `FocalSum`
-      as `confusion[focal]`, the sums of a `MapSum` as `confusion[map_sum.hit]` (and `missed`,
+    - if asked for, `true_negative` :math:`\sum w (1 - p) (1 - g)`, the sum
+      `confusion["squared_error"]` :math:`\sum w (p - g)^2`, the sum of a `FocalSum` as
+      `confusion[focal]`, the sums of a `MapSum` as `confusion[map_sum.hit]` (and `missed`,
       `total`), and the counts of `semimetric`.
 
     They are float64 if the device has it. Shapes are (N, C); for softmax the cross-entropy and
@@ -77,8 +78,8 @@ class SoftConfusion:
 
     @property
     def true_negative(self) -> Tensor:
-        """The sum of w (1 - p) (1 - g)."""
-        return (self.pixel_weight - self.actual - self.false_positive).clamp(min=0)
+        """The sum of w (1 - p) (1 - g), of the sum "true_negative"."""
+        return self["true_negative"]
 
     @property
     def predicted(self) -> Tensor:
@@ -110,11 +111,17 @@ class SoftConfusion:
 
         True positives are :math:`\sum w \min(p, g)`, half of
         :math:`\sum w (p + g - |p - g|)`. False positives are :math:`\sum w (p - g)^+`, and false
-        negatives :math:`\sum w (g - p)^+`. For targets of 0 and 1 they equal the usual counts.
+        negatives :math:`\sum w (g - p)^+`; if asked for, true negatives are
+        :math:`\sum w \min(1 - p, 1 - g)`. For targets of 0 and 1 they equal the usual counts.
         """
-        counts = zip(REGION.rows, SEMIMETRIC.rows, strict=True)
-        renamed = {row.key: self[semimetric_row.key] for row, semimetric_row in counts}
-        return SoftConfusion({**self.sums, **renamed}, self.exclusive)
+        names = {
+            row.key: semimetric_row.key
+            for semimetric, usual in OF_HARD_TARGETS.items()
+            for row, semimetric_row in zip(usual.rows, semimetric.rows, strict=True)
+        }
+        others = {key: values for key, values in self.sums.items() if key not in names}
+        counts = {key: self.sums[of] for key, of in names.items() if of in self.sums}
+        return SoftConfusion({**others, **counts}, self.exclusive)
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:
         """Returns the sums (N, C) of some classes, without the sums per sample."""

@@ -118,8 +118,30 @@ SQUARED_ERROR = Sum("squared_error", (Row("squared_error"),))
 SEMIMETRIC = Sum("semimetric", tuple(Row(f"semimetric_{row.key}") for row in REGION.rows))
 """The counts with min(p, g) in place of p g. For targets of 0 and 1 they equal `REGION`."""
 
+TRUE_NEGATIVE = Sum("true_negative", (Row("true_negative"),))
+"""The sum of w (1 - p) (1 - g), which terms with a background need beside `REGION`."""
+
+SEMIMETRIC_TRUE_NEGATIVE = Sum("semimetric_true_negative", (Row("semimetric_true_negative"),))
+"""The sum of w min(1 - p, 1 - g), likewise beside `SEMIMETRIC`."""
+
+SIZES = Sum("sizes", (Row("predicted_size"), Row("background_size"), Row("size_difference")))
+"""The sums of w p, w (1 - p) and w (p - g) in float64, even where p or 1 - p is below 1e-38."""
+
+OF_HARD_TARGETS = {SEMIMETRIC: REGION, SEMIMETRIC_TRUE_NEGATIVE: TRUE_NEGATIVE}
+"""The sums that have the same numbers for targets of 0 and 1."""
+
 NAMED: dict[str, Sum] = {
-    each.name: each for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC)
+    each.name: each
+    for each in (
+        COUNTS,
+        REGION,
+        TRUE_NEGATIVE,
+        CROSS_ENTROPY,
+        SQUARED_ERROR,
+        SEMIMETRIC,
+        SEMIMETRIC_TRUE_NEGATIVE,
+        SIZES,
+    )
 }
 """The sums without parameters, by name, in the order of a plan."""
 
@@ -129,7 +151,8 @@ class Plan:
 
     Args:
         sums: The sums: first those of `NAMED`, then focal sums, then sums of maps.
-        is_hard: True if targets are 0 and 1. The semimetric's keys then name the region's rows.
+        is_hard: True if targets are 0 and 1. The keys of the semimetric's rows are then second
+            names of the region's rows.
 
     Attributes:
         names: The names of the sums without parameters.
@@ -139,6 +162,7 @@ class Plan:
         focals: The focal sums.
         maps: The sums of maps.
         map_keys: The names of the maps that `maps` need.
+        needs_float64: True if it has sums whose arithmetic is in float64.
         of_hard_targets: The plan that gives the same numbers for targets of 0 and 1.
         text: The plan as text, for compiled operators. `Plan.read` reads it.
     """
@@ -147,9 +171,10 @@ class Plan:
         rows = tuple(row for each in sums for row in each.rows)
         own_index = {row.key: i for i, row in enumerate(rows)}
         second_names: dict[str, int] = {}
-        if is_hard:
-            pairs = zip(SEMIMETRIC.rows, REGION.rows, strict=True)
-            second_names = {row.key: own_index[region_row.key] for row, region_row in pairs}
+        for semimetric, region in OF_HARD_TARGETS.items() if is_hard else ():
+            if region in sums:
+                pairs = zip(semimetric.rows, region.rows, strict=True)
+                second_names |= {row.key: own_index[same.key] for row, same in pairs}
         _derive(
             self,
             sums=sums,
@@ -161,7 +186,10 @@ class Plan:
             focals=tuple(each for each in sums if isinstance(each, FocalSum)),
             maps=tuple(each for each in sums if isinstance(each, MapSum)),
             map_keys=tuple(each.map_key for each in sums if isinstance(each, MapSum)),
-            of_hard_targets=_for_hard_targets(sums) if SEMIMETRIC in sums else self,
+            needs_float64=SIZES in sums,
+            of_hard_targets=self
+            if OF_HARD_TARGETS.keys().isdisjoint(sums)
+            else _for_hard_targets(sums),
             text=json.dumps([[_as_json(each) for each in sums], is_hard]),
             _hash=hash((sums, is_hard)),
         )
@@ -175,6 +203,7 @@ class Plan:
     focals: tuple[FocalSum, ...]
     maps: tuple[MapSum, ...]
     map_keys: tuple[str, ...]
+    needs_float64: bool
     of_hard_targets: Plan
     text: str
     _hash: int
@@ -217,8 +246,7 @@ def _from_json(encoded: Any) -> Sum:
 
 
 def _for_hard_targets(sums: Iterable[Sum]) -> Plan:
-    replaced = {REGION if each == SEMIMETRIC else each for each in sums}
-    return Plan(plan_of(replaced).sums, is_hard=True)
+    return Plan(plan_of(OF_HARD_TARGETS.get(each, each) for each in sums).sums, is_hard=True)
 
 
 def plan_of(sums: Iterable[Sum]) -> Plan:

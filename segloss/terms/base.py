@@ -29,14 +29,25 @@ from segloss.foundation.arguments import (
 )
 from segloss.sums.analytic import AnalyticForm
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import COUNTS, REGION, SEMIMETRIC, Sum, check_sums
+from segloss.sums.plan import (
+    COUNTS,
+    REGION,
+    SEMIMETRIC,
+    SEMIMETRIC_TRUE_NEGATIVE,
+    TRUE_NEGATIVE,
+    Sum,
+    check_sums,
+)
 from segloss.sums.reduction import POOLED_DIMS, Reduction
 
 if TYPE_CHECKING:
     from segloss.terms.mixture import Mixture
 
-SOFT_LABELS = ("product", "metric")
-"""The definitions of true positives for targets between 0 and 1."""
+SOFT_LABELS = {
+    "product": (REGION, TRUE_NEGATIVE),
+    "metric": (SEMIMETRIC, SEMIMETRIC_TRUE_NEGATIVE),
+}
+"""The definitions of the counts for targets between 0 and 1, and their sums."""
 
 
 def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -221,7 +232,8 @@ def is_same(value: Any, default: Any) -> bool:
 
 def _lacks_annotation(term_type: type[Term], name: str, value: Any) -> bool:
     """Returns whether a class attribute looks like a parameter, but has no annotation."""
-    if name in ("name", "sums") or name.startswith("_"):
+    inherited = [inspect.get_annotations(base).get(name) for base in term_type.__mro__[1:]]
+    if name.startswith("_") or any("ClassVar" in str(each) for each in inherited):
         return False
     is_plain = isinstance(value, (bool, int, float, str, list, tuple))
     return is_plain and name not in inspect.get_annotations(term_type)
@@ -283,10 +295,14 @@ class RegionTerm(Term):
 
     A cell is left out if all its pixels are left out.
 
+    Attributes:
+        counts_true_negatives: True if the class needs true negatives beside the other counts.
+
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.
     """
 
+    counts_true_negatives: ClassVar[bool] = False
     region_reduction: str = "sample"
     region_classes: Sequence[int] | None = None
     region_class_weights: Any = None
@@ -317,7 +333,8 @@ class RegionTerm(Term):
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
         """The soft confusion counts, or the sums of the semimetric."""
-        return (SEMIMETRIC if self.soft_labels == "metric" else REGION,)
+        counts = SOFT_LABELS[self.soft_labels]
+        return counts if self.counts_true_negatives else counts[:1]
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the loss of each cell, (N, C), from sums of the same shape."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segloss.foundation.arguments import check_number
 from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import RegionTerm
+from segloss.terms.base import RegionTerm, mean
 
 __all__ = ["MCC"]
 
@@ -25,6 +25,10 @@ class MCC(RegionTerm):
         eps: The number that is added to each of the four counts, at least 0.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
+    The loss is computed as :math:`S\,(TP\,TN\,(FP + FN) + FP\,FN\,(TP + TN)) / (R (R + TP\,TN -
+    FP\,FN))`, with the root R above and the sum S of the four counts. So it keeps its digits near
+    a perfect prediction, where it would be a difference of nearly equal numbers.
+
     Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
     networks" (2021).
 
@@ -36,6 +40,7 @@ class MCC(RegionTerm):
     """
 
     name = "mcc"
+    counts_true_negatives = True
     eps: float = 0.0
 
     def __post_init__(self) -> None:
@@ -46,7 +51,13 @@ class MCC(RegionTerm):
         """Returns the loss of each cell."""
         tp, fp = confusion.true_positive + self.eps, confusion.false_positive + self.eps
         fn, tn = confusion.false_negative + self.eps, confusion.true_negative + self.eps
+        size = tp + fp + fn + tn
+        tp, fp, fn, tn = (mean(count, size) for count in (tp, fp, fn, tn))
         product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
         undefined = product <= 0
-        correlation = (tp * tn - fp * fn) * product.masked_fill(undefined, 1).rsqrt()
-        return torch.where(undefined, (fp + fn > 0).to(correlation), 1 - correlation)
+        root = product.masked_fill(undefined, 1).sqrt()
+        covariance = tp * tn - fp * fn
+        errors = tp * tn * (fp + fn) + fp * fn * (tp + tn)
+        better = errors / (root * (root + covariance.clamp(min=0)))
+        loss = torch.where(covariance > 0, better, 1 - covariance / root)
+        return torch.where(undefined, (fp + fn > 0).to(loss), loss)

@@ -162,9 +162,10 @@ class LogDice(Dice):
         self._set(smooth=check_number("smooth", self.smooth, open_low=True))
         self._set(gamma=check_number("gamma", self.gamma, open_low=True))
 
-    def shape(self, loss: Tensor) -> Tensor:
-        """Returns -log(1 - loss), to the power of gamma."""
-        return power(-torch.log1p(-loss), self.gamma)
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """Returns -log of the score, as log(1 + (FP + FN) / (2 TP + s)), to the power of gamma."""
+        errors = confusion.false_positive + confusion.false_negative
+        return power(torch.log1p(errors / (2 * confusion.true_positive + self.smooth)), self.gamma)
 
 
 class LogCoshDice(Dice):

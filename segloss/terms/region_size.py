@@ -6,12 +6,33 @@ import torch
 from torch import Tensor
 
 from segloss.sums.confusion import SoftConfusion
+from segloss.sums.plan import SIZES, Sum
 from segloss.terms.base import RegionTerm, mean
 
 __all__ = ["RegionSizeKL", "RegionSizeL1"]
 
 
-class RegionSizeL1(RegionTerm):
+class RegionSize(RegionTerm):
+    """A comparison of the sizes of regions.
+
+    Args:
+        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" is an error for
+            all classes of a softmax: together they always have the size of the image.
+    """
+
+    def check_classes(self, channels: int, activation: str = "softmax") -> None:
+        """Raises ValueError for one cell of all classes of a softmax, or if classes do not fit."""
+        super().check_classes(channels, activation)
+        counted = channels if self.region_classes is None else len(self.region_classes)
+        if self.region_reduction == "micro" and activation == "softmax" and counted == channels:
+            raise ValueError(
+                "region_reduction='micro' adds up the sizes of all classes, which is the size of "
+                "the image with softmax, so the loss is always 0: use 'sample' or 'batch', or "
+                "leave a class out, as in region_classes=[1, 2]."
+            )
+
+
+class RegionSizeL1(RegionSize):
     r"""Absolute difference of predicted and true size, as shares of the image.
 
     .. math:: \left| \frac{\sum p}{\sum 1} - \frac{\sum g}{\sum 1} \right|
@@ -39,7 +60,7 @@ class RegionSizeL1(RegionTerm):
         return mean(difference.abs(), confusion.pixel_weight)
 
 
-class RegionSizeKL(RegionTerm):
+class RegionSizeKL(RegionSize):
     r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
 
     .. math:: \sum_c y_c \log \frac{y_c}{\hat y_c}, \quad y_c = \frac{\sum g_c}{\sum 1},
@@ -66,6 +87,11 @@ class RegionSizeKL(RegionTerm):
 
     name = "region_size_kl"
 
+    @property
+    def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
+        """The sizes, for any `soft_labels`."""
+        return (SIZES,)
+
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the divergences and weights: (N, 1) for softmax, (N, C) for sigmoid."""
         losses, weights = super().pooled_losses_and_weights(pooled)
@@ -76,27 +102,38 @@ class RegionSizeKL(RegionTerm):
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the addend of each cell (sample, class); for sigmoid, with its background."""
-        difference = confusion.false_positive - confusion.false_negative
-        divergence = _divergence(confusion.actual, confusion.predicted, difference)
+        predicted, background = confusion["predicted_size"], confusion["background_size"]
+        difference = confusion["size_difference"]
+        divergence = _divergence(confusion.actual, predicted, difference)
         if not confusion.exclusive:
             actual_background = confusion.pixel_weight - confusion.actual
-            predicted_background = confusion.true_negative + confusion.false_negative
-            divergence = divergence + _divergence(
-                actual_background, predicted_background, -difference
-            )
+            divergence = divergence + _divergence(actual_background, background, -difference)
         return mean(divergence, confusion.pixel_weight)
 
 
 def _divergence(actual: Tensor, predicted: Tensor, difference: Tensor) -> Tensor:
     """Returns the divergence y log(y / (y + d)) + d, at least 0; d where y is 0.
 
-    For accuracy, log((y + d) / y) is computed from d where d / y > -0.5, and from the predicted sum
-    elsewhere.
+    With r = d / y it is y (r - log(1 + r)), in three ranges of r: near 0 it is a series, since the
+    difference would cancel, and below -1/2, 1 + r comes from the predicted sum.
     """
     ratio = mean(difference, actual)
-    near = ratio > -0.5
-    log_near = torch.log1p(ratio.masked_fill(~near, 0))
+    is_near, is_small = ratio > -0.5, ratio.abs() < _SMALL
+    near = ratio.masked_fill(~is_near | is_small, 0)
     least = torch.finfo(predicted.dtype).tiny
-    far_ratio = predicted.clamp(min=least) / actual.masked_fill(near, 1)
-    log_far = far_ratio.masked_fill(near, 1).log()
-    return difference - actual * (log_near + log_far)
+    share = predicted.clamp(min=least) / actual.masked_fill(is_near, 1)
+    far = ratio.masked_fill(is_near, 0) - share.masked_fill(is_near, 1).log()
+    small = _ratio_minus_log(ratio.masked_fill(~is_small, 0))
+    return torch.where(actual > 0, actual * (near - torch.log1p(near) + far + small), difference)
+
+
+_SMALL = 2**-5
+"""The largest |r| at which ten terms of the series of r - log(1 + r) have all digits."""
+
+
+def _ratio_minus_log(ratio: Tensor) -> Tensor:
+    """Returns r - log(1 + r), as r^2 / 2 - r^3 / 3 + ..., for a small r."""
+    series = torch.full_like(ratio, 1 / 11)
+    for n in range(10, 1, -1):
+        series = 1 / n - ratio * series
+    return ratio.square() * series

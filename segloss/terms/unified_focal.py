@@ -71,6 +71,7 @@ class AsymmetricFocalTversky(RegionTerm):
     """
 
     name = "asymmetric_focal_tversky"
+    counts_true_negatives = True
     delta: float = 0.6
     gamma: float = 0.5
 

@@ -16,8 +16,11 @@ as that difference. Each sum adds up one of these values:
   :math:`-w ((1 - e) c_y \log p_y + \frac{e}{C} \sum_j c_j \log p_j)`;
 - with the cross-entropy, `weight`, the normaliser of its mean: :math:`w c` for a sigmoid channel,
   :math:`w c_y` for labels, and :math:`w` for dense softmax targets;
+- the true negatives :math:`w q (1 - g)`;
 - the squared error :math:`w (p - g)^2`;
-- the semimetric's counts, with :math:`\min(p, g)` in place of :math:`p g`;
+- the semimetric's counts, with :math:`\min(p, g)` in place of :math:`p g`, and its true negatives,
+  :math:`w \min(q, 1 - g)`;
+- the sizes :math:`w p`, :math:`w q` and :math:`w (p - g)`, in float64, so that none underflows;
 - the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`;
 - :math:`w p m`, :math:`w q m` and :math:`w m` for a map m.
 
@@ -47,7 +50,7 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.analytic import AnalyticTerms
-from segloss.sums.plan import SEMIMETRIC, Plan
+from segloss.sums.plan import OF_HARD_TARGETS, Plan
 
 
 class AnalyticLosses(NamedTuple):
@@ -165,7 +168,7 @@ def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool) -> str:
 
     Label maps are never soft, so with softmax no kernel for label maps needs the semimetric.
     """
-    if exclusive and SEMIMETRIC.name in plan.names:
+    if exclusive and not OF_HARD_TARGETS.keys().isdisjoint(plan.sums):
         return "it has no semimetric with softmax"
     missing = plan.names - names
     return f"it does not have the sums {', '.join(sorted(missing))}" if missing else ""

@@ -24,7 +24,9 @@ from segloss.sums.plan import (
     CROSS_ENTROPY,
     REGION,
     SEMIMETRIC,
+    SEMIMETRIC_TRUE_NEGATIVE,
     SQUARED_ERROR,
+    TRUE_NEGATIVE,
     Plan,
 )
 
@@ -50,11 +52,18 @@ TYPES = {
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 """The dtypes of logits that it reads."""
 
-_FIXED = (*REGION.rows, *COUNTS.rows, *CROSS_ENTROPY.rows, *SQUARED_ERROR.rows, *SEMIMETRIC.rows)
-"""The rows of sums without parameters, in the order of the enum `Sum` in native/batch.h."""
+_SUMS = (
+    REGION,
+    COUNTS,
+    CROSS_ENTROPY,
+    SQUARED_ERROR,
+    SEMIMETRIC,
+    TRUE_NEGATIVE,
+    SEMIMETRIC_TRUE_NEGATIVE,
+)
+"""The sums without parameters that it computes, in the order of `Sum` in native/batch.h."""
 
-_NAMES = frozenset(each.name for each in (REGION, COUNTS, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
-"""The sums without parameters that it computes."""
+_NAMES = frozenset(each.name for each in _SUMS)
 
 
 def is_built() -> bool:
@@ -192,7 +201,7 @@ class _Layout(NamedTuple):
 @functools.lru_cache
 def _layout(plan: Plan, classes: int) -> _Layout:
     """Returns a plan's layout. Focal sums get parameters for this many classes, 2 with sigmoid."""
-    rows = [*_FIXED, *(row for each in (*plan.focals, *plan.maps) for row in each.rows)]
+    rows = [row for each in (*_SUMS, *plan.focals, *plan.maps) for row in each.rows]
     return _Layout(
         len(plan.rows),
         array("i", [plan.own_index.get(row.key, -1) for row in rows]).tobytes(),

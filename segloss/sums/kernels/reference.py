@@ -1,21 +1,10 @@
 r"""The reference kernel, in plain PyTorch: any device, any option, any order of derivative.
 
-It follows the textbook's formulas, with one exception: from logits, it never computes q = 1 - p as
-a difference if p is close to 1. The errors of a well-trained model are in the last digits of that
-difference, and float32 drops them (at a logit of 17, 1 - p is 0). So
-
-- with sigmoid, p and q are exp(log sigmoid(x)) and exp(log sigmoid(-x)), whose derivatives PyTorch
-  computes as products;
-- with softmax, one class of each pixel, the pivot, is compared with all other classes. With its
-  margin m = x_pivot - logsumexp(x_others), it has p = sigmoid(m) and q = sigmoid(-m). The pivot is
-  the label's class, or the likeliest class if targets are dense. No other class has a p close to 1.
-
-Pixels that do not count are replaced first, by selection, so they may hold NaN.
+It follows the textbook's formulas, with probabilities from `segloss.sums.probabilities`, which keep
+their digits. Pixels that do not count are replaced first, by selection, so they may hold NaN.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +20,14 @@ from segloss.sums.kernels.torch_ops.pixel_sums import (
     pixel_sums,
 )
 from segloss.sums.plan import CROSS_ENTROPY, REGION, FocalSum, Plan
+from segloss.sums.probabilities import (
+    Probabilities,
+    binary_cross_entropy,
+    cross_entropy,
+    sigmoid_probabilities,
+    softmax_probabilities,
+    times_log,
+)
 
 _LOG_FLOOR = -100.0
 """The least logarithm of a given probability, as in `F.binary_cross_entropy`."""
@@ -75,11 +72,15 @@ def _row(values: Tensor, cells: torch.Size) -> Tensor:
 
 def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
     """Computes the plan's sums by their keys, and perhaps some others."""
+    if plan.needs_float64:
+        batch = batch.replace(
+            prediction=batch.prediction.to(accumulation_dtype(batch.prediction.device))
+        )
     valid = batch.valid()
     weight = _weight(batch, valid)
     target = _target(batch, valid)
     prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
-    probabilities = _probabilities(prediction, target, batch)
+    probabilities = _probabilities(prediction, batch)
     result = _counts(probabilities, target, weight)
     if REGION in plan.sums:
         region = _label_region if batch.is_label_map else _dense_region
@@ -91,18 +92,6 @@ def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
     for focal in plan.focals:
         result[focal.name] = _focal(focal, probabilities, target, weight, batch)
     return result
-
-
-class _Probabilities(NamedTuple):
-    """The probabilities p and q = 1 - p of logits, and their logarithms.
-
-    With label maps, `log_q` is exact at the labels only; no sum reads it elsewhere.
-    """
-
-    p: Tensor
-    q: Tensor
-    log_p: Tensor
-    log_q: Tensor
 
 
 class _GivenProbabilities:
@@ -124,18 +113,15 @@ class _GivenProbabilities:
         return _bounded_log(self.q, self.p)
 
 
-_AnyProbabilities = _Probabilities | _GivenProbabilities
+_AnyProbabilities = Probabilities | _GivenProbabilities
 
 
-def _probabilities(prediction: Tensor, target: Tensor, batch: PixelBatch) -> _AnyProbabilities:
+def _probabilities(prediction: Tensor, batch: PixelBatch) -> _AnyProbabilities:
     """Computes the probabilities and their logarithms."""
     if not batch.options.from_logits:
         return _GivenProbabilities(prediction)
-    if not batch.is_exclusive:
-        log_p, log_q = F.logsigmoid(prediction), F.logsigmoid(-prediction)
-        return _Probabilities(log_p.exp(), log_q.exp(), log_p, log_q)
-    pivot = target if batch.is_label_map else prediction.argmax(1)
-    return _pivoted(prediction, pivot.unsqueeze(1))
+    of_logits = softmax_probabilities if batch.is_exclusive else sigmoid_probabilities
+    return of_logits(prediction)
 
 
 def _weight(batch: PixelBatch, valid: Tensor | None) -> Tensor:
@@ -158,21 +144,6 @@ def _target(batch: PixelBatch, valid: Tensor | None) -> Tensor:
 
 def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
     return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
-
-
-def _pivoted(logits: Tensor, pivot: Tensor) -> _Probabilities:
-    """Computes the softmax over dimension 1; q keeps its digits at the pivot class, (N, 1, P)."""
-    logits = logits - logits.amax(1, keepdim=True).detach()  # else large logits would swallow log C
-    logits = logits.clamp(min=torch.finfo(logits.dtype).min)  # where the difference overflowed
-    others = logits.scatter(1, pivot, -torch.inf)
-    others_logsumexp = others.logsumexp(1, keepdim=True)
-    margin = logits.gather(1, pivot) - others_logsumexp
-    log_q_pivot = F.logsigmoid(-margin)
-    log_p = (others - others_logsumexp + log_q_pivot).scatter(1, pivot, F.logsigmoid(margin))
-    p = log_p.exp()
-    p_others = p.scatter(1, pivot, 0.0).clamp(max=0.75)  # larger only if the pivot is a wrong label
-    log_q = torch.log1p(-p_others).scatter(1, pivot, log_q_pivot)
-    return _Probabilities(p, (1 - p).scatter(1, pivot, log_q_pivot.exp()), log_p, log_q)
 
 
 def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
@@ -266,29 +237,33 @@ def _focal(
         index = target.unsqueeze(1)
         gamma, alpha = focal_of_labels(focal, index, probabilities.p)
         log_p, log_q = probabilities.log_p.gather(1, index), probabilities.log_q.gather(1, index)
-        return _total((weight * (-alpha * (gamma * log_q).exp() * log_p)).squeeze(1))
+        return _total((weight * -times_log(alpha * _power(log_q, gamma), log_p)).squeeze(1))
     if batch.is_exclusive:
         classes = torch.arange(target.shape[1], device=target.device).reshape(1, -1, 1)
         gamma, alpha = focal_of_labels(focal, classes, probabilities.p)
-        losses = -alpha * target * (gamma * probabilities.log_q).exp() * probabilities.log_p
-        return _total(weight.squeeze(1) * losses.sum(1))
+        factor = alpha * target * _power(probabilities.log_q, gamma)
+        return _total(weight.squeeze(1) * -times_log(factor, probabilities.log_p).sum(1))
     background, foreground = focal_of_class(focal, 0), focal_of_class(focal, 1)
-    positive = foreground.alpha * target * (foreground.gamma * probabilities.log_q).exp()
-    negative = background.alpha * (1 - target) * (background.gamma * probabilities.log_p).exp()
-    losses = -(positive * probabilities.log_p + negative * probabilities.log_q)
-    return _total(weight * losses)
+    log_p, log_q = probabilities.log_p, probabilities.log_q
+    positive = foreground.alpha * target * _power(log_q, foreground.gamma)
+    negative = background.alpha * (1 - target) * _power(log_p, background.gamma)
+    return _total(weight * -(times_log(positive, log_p) + times_log(negative, log_q)))
+
+
+def _power(log: Tensor, exponent: Tensor | float) -> Tensor:
+    """Computes a number to a power, from its logarithm."""
+    return times_log(exponent, log).exp()
 
 
 def _binary_entropy(
     probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> dict[str, Tensor]:
-    smoothing = batch.options.label_smoothing
-    smooth_target = target * (1 - smoothing) + smoothing / 2
-    positive = _per_class(batch.pos_weight, target) * smooth_target
-    entropy = -positive * probabilities.log_p - (1 - smooth_target) * probabilities.log_q
+    pos_weight = _per_class(batch.pos_weight, target)
+    log_p, log_q = probabilities.log_p, probabilities.log_q
+    entropy = binary_cross_entropy(log_p, log_q, target, pos_weight, batch.options.label_smoothing)
     class_weight = weight * _per_class(batch.class_weights, target)
     return {
-        "cross_entropy": _total(class_weight * entropy),
+        "cross_entropy": _total(times_log(class_weight, entropy)),
         "weight": _total(class_weight.expand_as(entropy)),
     }
 
@@ -296,18 +271,13 @@ def _binary_entropy(
 def _softmax_entropy(
     probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch
 ) -> dict[str, Tensor]:
-    class_weights = _per_class(batch.class_weights, probabilities.log_p)
-    weighted = -class_weights * probabilities.log_p
-    pixel_weight = weight.squeeze(1)
+    log_p, pixel_weight = probabilities.log_p, weight.squeeze(1)
+    class_weights = _per_class(batch.class_weights, log_p)
+    entropy = cross_entropy(log_p, target, class_weights, batch.options.label_smoothing)
+    normaliser = pixel_weight
     if batch.is_label_map:
-        index = target.unsqueeze(1)
-        entropy = weighted.gather(1, index).squeeze(1)
-        normaliser = pixel_weight * class_weights.expand_as(weighted).gather(1, index).squeeze(1)
-    else:
-        entropy = (target * weighted).sum(1)
-        normaliser = pixel_weight
-    if batch.options.label_smoothing > 0:
-        entropy = torch.lerp(entropy, weighted.mean(1), batch.options.label_smoothing)
+        label_weights = class_weights.expand_as(log_p).gather(1, target.unsqueeze(1))
+        normaliser = pixel_weight * label_weights.squeeze(1)
     return {"cross_entropy": _total(pixel_weight * entropy), "weight": _total(normaliser)}
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.distributed import RankSum
+from segloss.foundation.dtypes import can_hold
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.tools.check.example import Example
-from segloss.tools.check.extremes import can_hold
 from segloss.tools.check.inspections import (
     DoesNotApplyError,
     FoundWrongError,
@@ -100,7 +100,7 @@ def _value(tested: LossUnderTest, example: Example, part: Tensor) -> Tensor:
 def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:
     """Returns the batch with most of the first sample ignored; None if that is impossible."""
     target = example.target
-    if ignore_index is None or target is None or not can_hold(target, ignore_index):
+    if ignore_index is None or target is None or not can_hold(target.dtype, ignore_index):
         return None
     changed = target.clone()
     changed[0, ..., 1:] = ignore_index

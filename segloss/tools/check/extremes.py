@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from segloss.foundation.dtypes import can_hold
 from segloss.tools.check.example import Example, is_probability
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError, value_error
 from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignore_index_of
@@ -62,18 +63,10 @@ def all_ignored(tested: LossUnderTest) -> str:
     target = tested.example.target
     if target is None:
         raise DoesNotApplyError("no target could be identified as a mask or a label map")
-    if not can_hold(target, value):
+    if not can_hold(target.dtype, value):
         raise DoesNotApplyError(f"targets of {target.dtype} can't hold ignore_index={value}")
     ignored = tested.example.with_target(torch.full_like(target, value))
     return _finite_at(tested, iter([(f"all pixels {value}", ignored)]))
-
-
-def can_hold(target: Tensor, value: int) -> bool:
-    """Returns whether the target's dtype can hold a value."""
-    if target.dtype == torch.bool:
-        return False
-    limits = torch.finfo if target.is_floating_point() else torch.iinfo
-    return limits(target.dtype).min <= value <= limits(target.dtype).max
 
 
 def _finite(tested: LossUnderTest, dtype: torch.dtype) -> str:

@@ -17,7 +17,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels import cpu
 from segloss.sums.kernels.registry import KERNELS, kernel_for
-from segloss.sums.plan import REGION, MapSum, plan_of
+from segloss.sums.plan import REGION, MapSum, Plan, plan_of
 from tests.support.pixel_batches import everything, outcome, pixels_of
 
 if not cpu.is_built():
@@ -48,6 +48,29 @@ def test_the_number_of_threads_changes_no_bit(n_classes: int) -> None:
     for sums, gradient in results[1:]:
         assert all(torch.equal(value, results[0][0][key]) for key, value in sums.items())
         assert torch.equal(gradient, results[0][1])
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_denormal_gradients_do_not_depend_on_the_thread_that_computes_them(n_classes: int) -> None:
+    pixels = pixels_of(n_classes, 2, 700, 701)
+    plan = everything(pixels, KERNEL)
+    kept = outcome_with_denormal_slopes(pixels, plan)  # starts PyTorch's threads
+    assert ((kept != 0) & (kept.abs() < torch.finfo(torch.float32).tiny)).any()
+    assert torch.set_flush_denormal(True)
+    try:
+        flushed = [outcome_with_denormal_slopes(pixels, plan) for _ in range(20)]
+    finally:
+        torch.set_flush_denormal(False)
+    assert all(torch.equal(each, flushed[0]) for each in flushed)
+    assert not ((flushed[0] != 0) & (flushed[0].abs() < torch.finfo(torch.float32).tiny)).any()
+    assert torch.equal(outcome_with_denormal_slopes(pixels, plan), kept)
+
+
+def outcome_with_denormal_slopes(pixels: PixelBatch, plan: Plan) -> Tensor:
+    """The gradient for slopes so small that it holds denormal numbers."""
+    shape = (len(plan.rows), *pixels.prediction.shape[:2])
+    slopes = torch.rand(shape, generator=torch.Generator().manual_seed(0)).double()
+    return KERNEL.gradient(pixels, plan, slopes * 1e-38)
 
 
 def test_the_instruction_set_can_change_while_others_compute() -> None:

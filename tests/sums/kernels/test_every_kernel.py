@@ -90,7 +90,9 @@ def in_float64(pixels: PixelBatch) -> PixelBatch:
 def test_sums_and_gradients_are_the_references(name: str, batch) -> None:
     pixels, logits, plan = batch
     with using(VARIANTS[name]) as kernel:
-        if kernel.supports(pixels, plan):
+        served = [each for each in plan.sums if not kernel.supports(pixels, plan_of([each]))]
+        plan = plan_of(served)
+        if not plan.sums or kernel.supports(pixels, plan):
             return
         sums, gradient = outcome(kernel, pixels, plan)
     expected, exact = outcome(REFERENCE, in_float64(pixels), plan)

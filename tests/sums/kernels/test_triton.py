@@ -20,7 +20,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels.registry import KERNELS, REFERENCE
 from segloss.sums.kernels.triton_ops import layout
-from segloss.sums.plan import CROSS_ENTROPY, NAMED, SEMIMETRIC, FocalSum, MapSum, Plan, plan_of
+from segloss.sums.plan import CROSS_ENTROPY, NAMED, FocalSum, MapSum, Plan, plan_of
 from tests.support.kernels import INTERPRETED, at_home
 from tests.support.pixel_batches import MAP_DTYPES, laid_out, outcome
 
@@ -58,7 +58,7 @@ def sigmoid_batch(channels: int, *shape: int, **options: object) -> PixelBatch:
 
 def everything(pixels: PixelBatch) -> Plan:
     """All sums that the kernel has, with two focal sums and a map."""
-    fixed = [each for each in NAMED.values() if each != SEMIMETRIC or not pixels.is_exclusive]
+    fixed = [each for each in NAMED.values() if not KERNEL.supports(pixels, plan_of([each]))]
     focals = [FocalSum((2.0,), (1.0,)), FocalSum((0.0, 1.5), (0.3, 0.7))]
     return plan_of([*fixed, *focals, MapSum("m")])
 

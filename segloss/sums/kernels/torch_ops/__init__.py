@@ -21,11 +21,26 @@ from segloss.sums.plan import (
     CROSS_ENTROPY,
     REGION,
     SEMIMETRIC,
+    SEMIMETRIC_TRUE_NEGATIVE,
+    SIZES,
     SQUARED_ERROR,
+    TRUE_NEGATIVE,
     Plan,
 )
 
-_NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
+_NAMES = frozenset(
+    each.name
+    for each in (
+        COUNTS,
+        REGION,
+        TRUE_NEGATIVE,
+        CROSS_ENTROPY,
+        SQUARED_ERROR,
+        SEMIMETRIC,
+        SEMIMETRIC_TRUE_NEGATIVE,
+        SIZES,
+    )
+)
 """The sums without parameters that the kernel computes."""
 
 

@@ -67,6 +67,8 @@ class Chunks:
         self.extra_sums = pixel_sums(plan)
         self.on_cpu = batch.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(batch.prediction.dtype)
+        if plan.needs_float64:
+            self.dtype = accumulation_dtype(batch.prediction.device)
         self.class_weights = self._per_class(batch.class_weights)
         self.pos_weight = self._per_class(batch.pos_weight)
         self._scratch: dict[str, Tensor] = {}

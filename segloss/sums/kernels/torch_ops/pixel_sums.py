@@ -16,7 +16,16 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
-from segloss.sums.plan import SEMIMETRIC, SQUARED_ERROR, FocalSum, MapSum, Plan
+from segloss.sums.plan import (
+    SEMIMETRIC,
+    SEMIMETRIC_TRUE_NEGATIVE,
+    SIZES,
+    SQUARED_ERROR,
+    TRUE_NEGATIVE,
+    FocalSum,
+    MapSum,
+    Plan,
+)
 
 
 class PixelValues(NamedTuple):
@@ -40,9 +49,11 @@ class PixelSum:
 
     Attributes:
         names: The keys of the sums that depend on the predictions.
+        reads_q: True if it reads q of classes other than the label.
     """
 
     names: tuple[str, ...]
+    reads_q: bool = True
 
     @abstractmethod
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
@@ -57,6 +68,7 @@ class SquaredError(PixelSum):
     """The sum of (p - g)^2, with p - g computed as p (1 - g) - q g, which loses no digits."""
 
     names = ("squared_error",)
+    reads_q = False
 
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
         """Computes the squared error."""
@@ -88,6 +100,49 @@ class Semimetric(PixelSum):
         """Selects t - n if p < g, else f, from the slopes t, f, n of the three sums."""
         t, f, n = (upstream[name] for name in self.names)
         return torch.where(_target_minus_p(pixel) > 0, t - n, f)
+
+
+class TrueNegative(PixelSum):
+    """The sum of q (1 - g)."""
+
+    names = ("true_negative",)
+
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
+        """Computes the true negatives of a pixel."""
+        return {"true_negative": pixel.q * (1 - pixel.g)}
+
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
+        """Computes g - 1, times `upstream`."""
+        return upstream["true_negative"] * (pixel.g - 1)
+
+
+class SemimetricTrueNegative(PixelSum):
+    """The sum of min(q, 1 - g). At p = g the slope is as for p > g."""
+
+    names = ("semimetric_true_negative",)
+
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
+        """Computes the true negatives of a pixel."""
+        return {self.names[0]: torch.where(_target_minus_p(pixel) > 0, 1 - pixel.g, pixel.q)}
+
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
+        """Computes -1 where p >= g, else 0, times `upstream`."""
+        return torch.where(_target_minus_p(pixel) > 0, 0, -upstream[self.names[0]])
+
+
+class Sizes(PixelSum):
+    """The sums of p, q and p - g."""
+
+    names = tuple(row.key for row in SIZES.rows)
+
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
+        """Computes a pixel's shares of the sizes."""
+        return dict(zip(self.names, (pixel.p, pixel.q, _error(pixel)), strict=True))
+
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
+        """Computes the sum of the slopes in `upstream`, with the sign of p in each sum."""
+        predicted, background, difference = (upstream[name] for name in self.names)
+        return predicted - background + difference
 
 
 class MapProducts(PixelSum):
@@ -124,9 +179,17 @@ def _error(pixel: PixelValues) -> Tensor:
 
 def pixel_sums(plan: Plan) -> list[PixelSum]:
     """Returns a plan's sums of functions of the probability."""
-    classes = {SQUARED_ERROR.name: SquaredError, SEMIMETRIC.name: Semimetric}
-    named = [classes[each.name]() for each in plan.sums if each.name in classes]
+    named = [_CLASSES[each.name]() for each in plan.sums if each.name in _CLASSES]
     return [*named, *map(MapProducts, plan.maps)]
+
+
+_CLASSES: dict[str, type[PixelSum]] = {
+    SQUARED_ERROR.name: SquaredError,
+    SEMIMETRIC.name: Semimetric,
+    SEMIMETRIC_TRUE_NEGATIVE.name: SemimetricTrueNegative,
+    TRUE_NEGATIVE.name: TrueNegative,
+    SIZES.name: Sizes,
+}
 
 
 class FocalParameters(NamedTuple):

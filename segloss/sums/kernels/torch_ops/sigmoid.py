@@ -2,7 +2,7 @@ r"""The fused kernel for sigmoid: independent channels with dense targets.
 
 The gradient of a pixel is
 
-    dL/dx = w [ a c (p (1 - h) - pos q h) + p q (f (1 - g) + (t - n) g) ].
+    dL/dx = w [ a c (p (1 - h) - pos q h) + p q ((t - n) g + f (1 - g)) ].
 
 Here q = 1 - p, h is the smoothed target, c the class weight and pos the `pos_weight`. The upstream
 gradients are t for true positives, f for false positives, n for false negatives and a for the
@@ -31,14 +31,17 @@ class SigmoidChunks(Chunks):
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the slopes of a pixel's values, each (N, C, 1).
 
-        The slope by w p is f (1 - g) + (t - n) g = f + `f_change` g. The slope by w times the
-        pixel's cross-entropy is `entropy_slope` = a c.
+        The slope by w p is `foreground` g + `background` (1 - g), with `foreground` = t - n and
+        `background` = f. The slope by w times the pixel's cross-entropy is `entropy_slope` = a c.
         """
         slopes: dict[str, Tensor] = {}
         if "true_positive" in upstream:
-            f = upstream["false_positive"]
-            f_change = upstream["true_positive"] - upstream["false_negative"] - f
-            slopes = {"f": f.unsqueeze(-1), "f_change": f_change.unsqueeze(-1)}
+            foreground = upstream["true_positive"] - upstream["false_negative"]
+            background = upstream["false_positive"]
+            slopes = {
+                "foreground": foreground.unsqueeze(-1),
+                "background": background.unsqueeze(-1),
+            }
         if "cross_entropy" in upstream:
             a = upstream["cross_entropy"]
             entropy_slope = a if self.class_weights is None else a * self.class_weights
@@ -60,12 +63,12 @@ class SigmoidChunks(Chunks):
         """Writes the gradient of a chunk."""
         p, q = self._probabilities(chunk.prediction)
         slope = torch.zeros((), dtype=self.dtype, device=p.device)
-        if "f_change" in upstream:
+        if "foreground" in upstream:
             slope = self._region_by_p(upstream, chunk.target, self.buffer("hit", p))
             slope = slope.mul_(p).mul_(q)
         for pixel_sum in self.extra_sums:
             by_p = pixel_sum.slope(upstream, PixelValues(p, q, chunk.target, chunk.maps))
-            slope = by_p.mul_(p).mul_(q).add_(slope)
+            slope = (by_p * p).mul_(q).add_(slope)
         for focal in self.plan.focals:
             slope = self._focal_slope(focal, upstream, p, q, chunk).add_(slope)
         if "entropy_slope" in upstream:
@@ -76,8 +79,9 @@ class SigmoidChunks(Chunks):
         out.copy_(slope)
 
     def _region_by_p(self, upstream: Mapping[str, Tensor], target: Tensor, out: Tensor) -> Tensor:
-        """Computes the slope of the region's sums by p: f (1 - g) + (t - n) g."""
-        return torch.mul(target, upstream["f_change"], out=out).add_(upstream["f"])
+        """Computes the slope of the region's sums by p: (t - n) g + f (1 - g)."""
+        background = torch.mul(1 - target, upstream["background"])
+        return torch.mul(target, upstream["foreground"], out=out).add_(background)
 
     def _probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p = torch.sigmoid(x, out=self.buffer("p", x))
@@ -122,7 +126,7 @@ class SigmoidChunks(Chunks):
         positive, negative = self._nlls(chunk.prediction)
         foreground = focal_of_class(focal, 1).value(q, positive)
         background = focal_of_class(focal, 0).value(p, negative)
-        return torch.lerp(background, foreground, chunk.target)
+        return _mixed(background, foreground, chunk.target)
 
     def _focal_slope(
         self, focal: FocalSum, upstream: Mapping[str, Tensor], p: Tensor, q: Tensor, chunk: Chunk
@@ -130,7 +134,7 @@ class SigmoidChunks(Chunks):
         positive, negative = self._nlls(chunk.prediction)
         foreground = focal_of_class(focal, 1).slope(p, q, positive).neg_()
         background = focal_of_class(focal, 0).slope(q, p, negative)
-        return torch.lerp(background, foreground, chunk.target).mul_(upstream[focal.name])
+        return _mixed(background, foreground, chunk.target).mul_(upstream[focal.name])
 
     def _nlls(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Computes -log p and -log q."""
@@ -154,19 +158,20 @@ class SigmoidChunks(Chunks):
         return total(chunk.weight).expand(samples, classes)
 
     def _entropy(self, chunk: Chunk) -> Tensor:
-        """Computes binary cross-entropy, pos h softplus(-x) + (1 - h) softplus(x), in scratch.
+        """Computes binary cross-entropy, a softplus(-x) + b softplus(x), in scratch memory.
 
-        Large terms cancel before the logarithm is added, as x - x h does if h = 1: it may be tiny.
+        Here a = pos h and b = 1 - h. It is (a + b) log(1 + exp(-|x|)) + |x| (b if x > 0, else a),
+        so nothing cancels. The second addend is 0 where its factor is, even if x is infinite.
         """
         x, h = chunk.prediction, self.smoothed(chunk.target)
+        positive = h if self.pos_weight is None else h * self.pos_weight.unsqueeze(-1)
+        negative = torch.sub(1, h, out=self.buffer("q", x))
         log = _softplus_of_minus_abs(x, self.buffer("p", x))
-        relu, scratch = torch.clamp(x, min=0, out=self.buffer("q", x)), self.buffer("hit", x)
-        if self.pos_weight is None:
-            return log.add_(relu.sub_(torch.mul(x, h, out=scratch)))
-        negative = relu.add_(log)
-        positive = log.sub_(torch.clamp(x, max=0, out=scratch))
-        negative.sub_(torch.mul(negative, h, out=scratch))
-        return positive.mul_(self.pos_weight.unsqueeze(-1)).mul_(h).add_(negative)
+        if self.pos_weight is not None:
+            log.mul_(positive + negative)
+        wrong = torch.where(x > 0, negative, positive)
+        size = torch.abs(x, out=self.buffer("hit", x)).masked_fill_(wrong == 0, 0)
+        return log.add_(size.mul_(wrong))
 
     def _entropy_gradient(self, slope: Tensor, p: Tensor, q: Tensor, target: Tensor) -> Tensor:
         """Computes the cross-entropy's gradient in the memory of p, and overwrites q."""
@@ -176,6 +181,12 @@ class SigmoidChunks(Chunks):
         if self.pos_weight is not None:
             q.mul_(self.pos_weight.unsqueeze(-1))
         return p.sub_(q).mul_(slope)
+
+
+def _mixed(background: Tensor, foreground: Tensor, target: Tensor) -> Tensor:
+    """Computes g foreground + (1 - g) background; a value of factor 0 may be infinite."""
+    foreground = foreground.masked_fill_(target == 0, 0).mul_(target)
+    return background.masked_fill_(target == 1, 0).mul_(1 - target).add_(foreground)
 
 
 def _softplus_of_minus_abs(x: Tensor, out: Tensor) -> Tensor:

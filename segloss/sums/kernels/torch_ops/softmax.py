@@ -134,15 +134,23 @@ class SoftmaxChunks(Chunks):
         p_others = torch.div(
             exp_others, all_total.unsqueeze(1), out=self.buffer("p_others", exp_others)
         )
-        q_others = p_others  # read only with maps
-        if self.plan.maps:
-            q_others = torch.sub(1, p_others, out=self.buffer("q_others", p_others))
-            q_others.scatter_(1, index, 0)
+        q_others = p_others  # not read
+        if any(each.reads_q for each in self.extra_sums):
+            q_others = self._q_of_others(exponentials, p_others).scatter_(1, index, 0)
         label_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
         return (
             PixelValues(p_others, q_others, 0.0, chunk.maps),
             PixelValues(exp_label / all_total, others_total / all_total, 1.0, label_maps),
         )
+
+    def _q_of_others(self, exponentials: _Exponentials, p_others: Tensor) -> Tensor:
+        """Computes 1 - p of the other classes, (n, C, l): where p > 1/2, from all other classes."""
+        exp_others, exp_label, _, all_total, _ = exponentials
+        largest = exp_others.amax(1, keepdim=True)
+        smaller = exp_others.masked_fill(exp_others == largest, 0).sum(1) + exp_label
+        q_likely = (smaller / all_total).unsqueeze(1)
+        q_others = torch.sub(1, p_others, out=self.buffer("q_others", p_others))
+        return torch.where(p_others > 0.5, q_likely, q_others)
 
     def _exponentials(self, chunk: Chunk) -> _Exponentials:
         """Computes the exponentials. On CPUs, skips the subtraction of the maximum if it can."""
@@ -198,6 +206,8 @@ class SoftmaxChunks(Chunks):
         log_total = exponentials.all_total.log()
         if exponentials.shift is not None:
             log_total = log_total + exponentials.shift.squeeze(1)
+        if self.class_weights is not None:  # a class of weight 0 may have infinite logits
+            x = x.masked_fill((factors == 0).unsqueeze(-1), 0)
         return factors.sum() * log_total - torch.matmul(factors, x)
 
     def _region(

@@ -26,20 +26,33 @@ from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.analytic import AnalyticTerms
 from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_all
-from segloss.sums.kernels.triton_ops.layout import CELLS
+from segloss.sums.kernels.triton_ops.layout import CELLS, REGISTER_CLASSES
 from segloss.sums.plan import (
     COUNTS,
     CROSS_ENTROPY,
     REGION,
     SEMIMETRIC,
+    SEMIMETRIC_TRUE_NEGATIVE,
     SQUARED_ERROR,
+    TRUE_NEGATIVE,
     Plan,
 )
 
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 """The dtypes of logits that the kernel takes."""
 
-_NAMES = frozenset(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, SQUARED_ERROR, SEMIMETRIC))
+_NAMES = frozenset(
+    each.name
+    for each in (
+        COUNTS,
+        REGION,
+        TRUE_NEGATIVE,
+        CROSS_ENTROPY,
+        SQUARED_ERROR,
+        SEMIMETRIC,
+        SEMIMETRIC_TRUE_NEGATIVE,
+    )
+)
 """The sums without parameters that the kernel computes."""
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -101,6 +114,12 @@ class TritonKernel(Kernel):
             return "it takes label maps with softmax, and the target is dense"
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
+        if (
+            batch.is_exclusive
+            and TRUE_NEGATIVE in plan.sums
+            and prediction.shape[1] > REGISTER_CLASSES
+        ):
+            return f"it has true negatives of up to {REGISTER_CLASSES} classes with softmax"
         return lacking(plan, _NAMES, exclusive=batch.is_exclusive)
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:

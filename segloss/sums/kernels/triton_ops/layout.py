@@ -48,6 +48,8 @@ class Rows(NamedTuple):
     semimetric_true_positive: int
     semimetric_false_positive: int
     semimetric_false_negative: int
+    true_negative: int
+    semimetric_true_negative: int
     first_focal: int
     focals: int
     first_map: int

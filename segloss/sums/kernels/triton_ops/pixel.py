@@ -38,6 +38,12 @@ def minus_log_1_minus(u):
 
 
 @triton.jit
+def times(factor, value):
+    """Computes the product; 0 where the factor is 0, even if the value is infinite or NaN."""
+    return tl.where(factor == 0.0, 0.0, factor * value)
+
+
+@triton.jit
 def selected_weight(target, w, at, inside, ignored, IGNORES: tl.constexpr, WEIGHTED: tl.constexpr):
     """Returns the weights of pixels; 0 if a pixel is ignored or outside the image."""
     weight = tl.where(inside, 1.0, 0.0)

@@ -9,7 +9,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segloss.sums.kernels.triton_ops.pixel import exp, minus_log_1_minus, rounded, selected_weight
+from segloss.sums.kernels.triton_ops.pixel import (
+    exp,
+    minus_log_1_minus,
+    rounded,
+    selected_weight,
+    times,
+)
 
 _SIZES = ["N", "C", "parts", "blocks", "tiles", "ignored"]
 """The arguments that Triton must not specialise kernels for."""
@@ -85,6 +91,7 @@ def sigmoid_forward(
     zeros = tl.zeros((BLOCK,), tl.float32)
     true_positive, false_positive, false_negative = zeros, zeros, zeros
     semimetric_tp, semimetric_fp, semimetric_fn = zeros, zeros, zeros
+    true_negative, semimetric_tn = zeros, zeros
     actual, pixel_weight, cross_entropy, squared_error = zeros, zeros, zeros, zeros
     map_sums, focal_sums = (), ()
     for k in tl.static_range(MAPS):
@@ -110,11 +117,8 @@ def sigmoid_forward(
             smoothed = target
             if SMOOTH:
                 smoothed = target * (1.0 - smoothing) + smoothing / 2
-            if POS_WEIGHT or SMOOTH:
-                value = positive_weight * smoothed * minus_log_p + (1.0 - smoothed) * minus_log_q
-            else:
-                value = minus_log_q - logit * target
-                value = tl.where(target == 1.0, minus_log_p, value)  # no digits are lost
+            value = times(positive_weight * smoothed, minus_log_p)
+            value += times(1.0 - smoothed, minus_log_q)
             cross_entropy += tl.where(kept, weight * value, 0.0)
         if R.squared_error >= 0:
             error = p * (1.0 - target) - q * target
@@ -124,6 +128,10 @@ def sigmoid_forward(
             semimetric_tp += weight * tl.where(difference > 0, p, target)
             semimetric_fp += weight * tl.where(difference > 0, 0.0, p - target)
             semimetric_fn += weight * tl.where(difference > 0, difference, 0.0)
+        if R.true_negative >= 0:
+            true_negative += weight * q * (1.0 - target)
+        if R.semimetric_true_negative >= 0:
+            semimetric_tn += weight * tl.minimum(q, 1.0 - target)
         if MAPS > 0:
             new_map_sums = ()
             for k in tl.static_range(MAPS):
@@ -136,8 +144,10 @@ def sigmoid_forward(
             for k in tl.static_range(FOCALS):
                 gamma, gamma1 = tl.load(focal + 4 * k), tl.load(focal + 4 * k + 1)
                 alpha, alpha1 = tl.load(focal + 4 * k + 2), tl.load(focal + 4 * k + 3)
-                value = alpha1 * target * exp(-gamma1 * minus_log_q) * minus_log_p
-                value += alpha * (1.0 - target) * exp(-gamma * minus_log_p) * minus_log_q
+                power1 = exp(-times(gamma1, minus_log_q))
+                power = exp(-times(gamma, minus_log_p))
+                value = times(alpha1 * target * power1, minus_log_p)
+                value += times(alpha * (1.0 - target) * power, minus_log_q)
                 new_sum = focal_sums[k] + tl.where(kept, weight * value, 0.0)
                 new_focal_sums = new_focal_sums + (new_sum,)
             focal_sums = new_focal_sums
@@ -158,6 +168,8 @@ def sigmoid_forward(
     _store(out, R.semimetric_true_positive, stride, at, semimetric_tp)
     _store(out, R.semimetric_false_positive, stride, at, semimetric_fp)
     _store(out, R.semimetric_false_negative, stride, at, semimetric_fn)
+    _store(out, R.true_negative, stride, at, true_negative)
+    _store(out, R.semimetric_true_negative, stride, at, semimetric_tn)
     for k in tl.static_range(MAPS):
         for j in tl.static_range(3):
             _store(out, R.first_map + 3 * k + j, stride, at, map_sums[k][j])
@@ -196,8 +208,9 @@ def sigmoid_backward(
     )  # fmt: skip
     p, q, minus_log_p, minus_log_q = _sigmoids(logit)
     by_p = tl.zeros((BLOCK,), tl.float32)
-    if R.true_positive >= 0:
+    if R.true_positive >= 0 or R.true_negative >= 0:
         background_slope = _load_slope(slopes, R.false_positive, cells, cell)
+        background_slope -= _load_slope(slopes, R.true_negative, cells, cell)
         foreground_slope = _load_slope(slopes, R.true_positive, cells, cell)
         foreground_slope -= _load_slope(slopes, R.false_negative, cells, cell)
         by_p += background_slope * (1.0 - target) + foreground_slope * target
@@ -209,6 +222,9 @@ def sigmoid_backward(
         below_target -= _load_slope(slopes, R.semimetric_false_negative, cells, cell)
         above_target = _load_slope(slopes, R.semimetric_false_positive, cells, cell)
         by_p += tl.where(_target_minus_p(p, q, target) > 0, below_target, above_target)
+    if R.semimetric_true_negative >= 0:
+        above_target = -_load_slope(slopes, R.semimetric_true_negative, cells, cell)
+        by_p += tl.where(_target_minus_p(p, q, target) > 0, 0.0, above_target)
     for k in tl.static_range(MAPS):
         map_slope = _load_slope(slopes, R.first_map + 3 * k, cells, cell)
         map_slope -= _load_slope(slopes, R.first_map + 3 * k + 1, cells, cell)
@@ -229,10 +245,10 @@ def sigmoid_backward(
         focal_slope = _load_slope(slopes, R.first_focal + k, cells, cell)
         gamma, gamma1 = tl.load(focal + 4 * k), tl.load(focal + 4 * k + 1)
         alpha, alpha1 = tl.load(focal + 4 * k + 2), tl.load(focal + 4 * k + 3)
-        negative = alpha * (1.0 - target) * exp(-gamma * minus_log_p)
-        negative = negative * (gamma * q * minus_log_q + p)
-        positive = alpha1 * target * exp(-gamma1 * minus_log_q)
-        positive = positive * (gamma1 * p * minus_log_p + q)
+        negative = alpha * (1.0 - target) * exp(-times(gamma, minus_log_p))
+        negative = times(negative, gamma * q * minus_log_q + p)
+        positive = alpha1 * target * exp(-times(gamma1, minus_log_q))
+        positive = times(positive, gamma1 * p * minus_log_p + q)
         slope += focal_slope * (negative - positive)
     slope = tl.where(kept, slope * weight, 0.0)
     at = out + n * o_n + channel * o_c + px * o_p

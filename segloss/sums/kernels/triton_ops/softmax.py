@@ -122,8 +122,9 @@ def _weighted_logits(logits, origin, factors, classes, inside, C):
     """Returns the sum over classes of factors times (logits - origin)."""
     total = tl.zeros_like(origin)
     for i in tl.static_range(len(logits)):
-        mask = (classes[i] < C)[:, None] & inside[None, :]
-        total += tl.sum(factors[i][:, None] * tl.where(mask, logits[i] - origin[None, :], 0.0), 0)
+        counts = (factors[i] != 0.0)[:, None] & inside[None, :]  # a factor of 0 is at infinity too
+        difference = tl.where(counts, logits[i] - origin[None, :], 0.0)
+        total += tl.sum(factors[i][:, None] * difference, 0)
     return total
 
 
@@ -150,14 +151,27 @@ def _power(q, gamma):
 
 
 @triton.jit
-def _add_map(totals, m, at_label, others, weight, inverse_total, p_label, p_others):
+def _q_of_others(others, at_label, exp_label, inverse_total):
+    """Returns 1 - p of each class, 0 at the label: where p > 1/2, the sum of all other classes."""
+    smaller = exp_label
+    for i in tl.static_range(len(others)):
+        smaller += tl.sum(tl.where(others[i] < 1.0, others[i], 0.0), 0)
+    q = ()
+    for i in tl.static_range(len(others)):
+        p = others[i] * inverse_total[None, :]
+        of_class = tl.where(p > 0.5, (smaller * inverse_total)[None, :], 1.0 - p)
+        q = q + ((1.0 - at_label[i]) * of_class,)
+    return q
+
+
+@triton.jit
+def _add_map(totals, m, at_label, others, q_others, weight, inverse_total, p_label, p_others):
     """Adds w p m, w (1 - p) m and w m of a map m to accumulators."""
     hit, missed, total = (), (), ()
     for i in tl.static_range(len(m)):
-        w_p_of_others = others[i] * (weight * inverse_total)[None, :]
-        w_p = w_p_of_others + at_label[i] * (weight * p_label)[None, :]
-        w_q_of_others = (1.0 - at_label[i]) * weight[None, :] - w_p_of_others
-        w_q = w_q_of_others + at_label[i] * (weight * p_others)[None, :]
+        w_p = others[i] * (weight * inverse_total)[None, :]
+        w_p += at_label[i] * (weight * p_label)[None, :]
+        w_q = q_others[i] * weight[None, :] + at_label[i] * (weight * p_others)[None, :]
         hit = hit + (totals[0][i] + m[i] * w_p,)
         missed = missed + (totals[1][i] + m[i] * w_q,)
         total = total + (totals[2][i] + m[i] * weight[None, :],)
@@ -188,6 +202,7 @@ def softmax_forward(
     true_positive = zeros(SLICES, BLOCK, R.true_positive >= 0)
     false_positive = zeros(SLICES, BLOCK, R.true_positive >= 0)
     false_negative = zeros(SLICES, BLOCK, R.true_positive >= 0)
+    true_negative = zeros(SLICES, BLOCK, R.true_negative >= 0)
     actual = zeros(SLICES, BLOCK, R.actual >= 0 and R.true_positive < 0)
     squared_error = zeros(SLICES, BLOCK, R.squared_error >= 0)
     map_sums, focal_sums = (), ()
@@ -228,14 +243,18 @@ def softmax_forward(
         actual = add(actual, at_label, weight)
         squared_error = add(squared_error, at_label, weight * p_others * p_others)
         squared_error = add_squares(squared_error, others, weight * inverse_total * inverse_total)
+        if MAPS > 0 or R.true_negative >= 0:
+            q_others = _q_of_others(others, at_label, exp(margin), inverse_total)
+            true_negative = add(true_negative, q_others, weight)
         if MAPS > 0:
             new_map_sums = ()
             for k in tl.static_range(MAPS):
                 m_n, m_c, m_p = map_strides[k]
                 m = load_blocks(maps[k], n, classes, px, inside, kept, C, m_n, m_c, m_p, 0, True)
                 new_sums = _add_map(
-                    map_sums[k], m, at_label, others, weight, inverse_total, p_label, p_others
-                )
+                    map_sums[k], m, at_label, others, q_others, weight, inverse_total, p_label,
+                    p_others,
+                )  # fmt: skip
                 new_map_sums = new_map_sums + (new_sums,)
             map_sums = new_map_sums
         if R.focals > 0:
@@ -267,6 +286,7 @@ def softmax_forward(
     store_row(out, sample_part, stride, R.true_positive, true_positive, classes, C)
     store_row(out, sample_part, stride, R.false_positive, false_positive, classes, C)
     store_row(out, sample_part, stride, R.false_negative, false_negative, classes, C)
+    store_row(out, sample_part, stride, R.true_negative, true_negative, classes, C)
     if R.true_positive >= 0:  # instead of accumulators for `actual`
         for i in tl.static_range(len(classes)):
             at = out + R.actual * stride + sample_part * C + classes[i]
@@ -291,6 +311,17 @@ def softmax_forward(
 
 
 # ---- the gradient ----
+
+
+@triton.jit
+def _background_slope(slopes, classes, n, N, C, R: tl.constexpr):
+    """Returns the derivatives by w p of pixels of other labels; true negatives are w (1 - p)."""
+    false_positive = load_slope(slopes, classes, n, N, C, R.false_positive)
+    true_negative = load_slope(slopes, classes, n, N, C, R.true_negative)
+    total = ()
+    for i in tl.static_range(len(classes)):
+        total = total + (false_positive[i] - true_negative[i],)
+    return total
 
 
 @triton.jit
@@ -366,7 +397,7 @@ def softmax_backward(
         y, w, n, px, inside, C, y_n, y_p, w_n, w_p, ignored, IGNORES, WEIGHTED
     )
     kept = inside & (weight != 0.0)
-    by_p = load_slope(slopes, classes, n, N, C, R.false_positive)
+    by_p = _background_slope(slopes, classes, n, N, C, R)
     by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
     maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
     logits = load_blocks(x, n, classes, px, inside, kept, C, x_n, x_c, x_p, float("-inf"), SELECT)
@@ -464,7 +495,7 @@ def softmax_tiles(
         _, others, tile_total = _split(logits, new_largest, classes, label)
         others_total = others_total * rescale + tile_total
         if BACKWARD:
-            by_p = load_slope(slopes, classes, n, N, C, R.false_positive)
+            by_p = _background_slope(slopes, classes, n, N, C, R)
             by_square = load_slope(slopes, classes, n, N, C, R.squared_error)
             maps_by_p = _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R)
             tile_linear, tile_square = _slope_sums(others, by_p, by_square, maps_by_p, label_logit)

@@ -1,0 +1,31 @@
+"""Comparisons of tensors with whole numbers that their dtype may not be able to hold.
+
+PyTorch converts the number to the dtype of the tensor first: -100 becomes 156 in uint8, and 2049
+becomes 2048 in float16. So `tensor == number` marks the wrong elements.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def can_hold(dtype: torch.dtype, number: int) -> bool:
+    """Returns whether a dtype has exactly this number."""
+    if dtype == torch.bool:
+        return number in (0, 1)
+    if not dtype.is_floating_point:
+        limits = torch.iinfo(dtype)
+        return limits.min <= number <= limits.max
+    digits = 1 - int(math.log2(torch.finfo(dtype).eps))
+    unused = max(0, abs(number).bit_length() - digits)
+    return number % (1 << unused) == 0 and abs(number) <= torch.finfo(dtype).max
+
+
+def differs_from(tensor: Tensor, number: int) -> Tensor:
+    """Returns a mask of the elements that are not equal to a number."""
+    if can_hold(tensor.dtype, number):
+        return tensor != number
+    return torch.ones_like(tensor, dtype=torch.bool)
