@@ -102,14 +102,15 @@ inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const Ter
         const double share = divide(pooled[SHARE * size + at], total);
         double &tp = pooled[TP * size + at], &fp = pooled[FP * size + at], &fn = pooled[FN * size + at];
         const double numerator = term.fp_weight * fp + term.fn_weight * fn;
-        const double denominator = numerator + term.tp_weight * tp + term.smooth;
+        const double correct = term.tp_weight * tp + term.smooth, denominator = numerator + correct;
         const double ratio = divide(numerator, denominator);
         const double loss = term.exponent == 1 ? ratio : ratio <= 0 ? 0 : std::pow(ratio, term.exponent);
         const double slope_by_ratio = term.exponent == 1 ? 1 : term.exponent * divide(loss, ratio);
         const double scale = divide(term.coefficient * share * slope_by_ratio, denominator);
         tp = -scale * ratio * term.tp_weight;  // from here on, tp, fp and fn are slopes
-        fp = scale * (1 - ratio) * term.fp_weight;
-        fn = scale * (1 - ratio) * term.fn_weight;
+        const double by_error = scale * divide(correct, denominator);
+        fp = by_error * term.fp_weight;
+        fn = by_error * term.fn_weight;
         result.value += share * loss;
         result.per_class[at % columns] += share * loss;
         class_shares[at % columns] += share;

@@ -306,8 +306,8 @@ class SegEdgeInteriorLoss(FrameFieldLoss):
     def energy(self, *maps: Tensor) -> Tensor:
         """Returns the mean absolute difference of edge and gradient norm, weighted."""
         interior, edge, norm = maps
-        outside = (1 + torch.cos(math.pi * interior)) / 2
-        contour = (1 - torch.cos(math.pi * norm)) / 2
+        outside = torch.cos(math.pi / 2 * interior).square()  # (1 + cos(pi y)) / 2
+        contour = torch.sin(math.pi / 2 * norm).square()
         return ((edge - norm).abs() * torch.maximum(outside, contour)).mean()
 
 

@@ -58,6 +58,12 @@ def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / (denominator + infinity)
 
 
+def share(part: Tensor, other: Tensor) -> Tensor:
+    """Returns part / (part + other), 0 if part is 0; slopes keep their digits near 0 and near 1."""
+    total = part + other
+    return torch.where(part > other, 1 - mean(other, total), mean(part, total))
+
+
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Returns the mean over all classes from the numerator and denominator of each class."""
     return mean(numerator.sum(), denominator.sum())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segloss.foundation.arguments import check_choice, check_number
 from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import RegionTerm, mean
+from segloss.terms.base import RegionTerm, share
 
 __all__ = ["GeneralizedDice"]
 
@@ -60,11 +60,11 @@ class GeneralizedDice(RegionTerm):
         """Returns the loss of each sample, (N, 1)."""
         weights = self.cell_weights(confusion) * self._size_weights(confusion.actual)
         errors = confusion.false_positive + confusion.false_negative
-        total = errors.add(confusion.true_positive, alpha=2)
-        numerator, denominator = (
-            (weights * values).sum(1, keepdim=True) for values in (errors, total)
+        errors, correct = (
+            (weights * values).sum(1, keepdim=True)
+            for values in (errors, 2 * confusion.true_positive)
         )
-        return mean(numerator, denominator + self.smooth)
+        return share(errors, correct + self.smooth)
 
     def _size_weights(self, actual: Tensor) -> Tensor:
         absent = actual <= 0

@@ -25,9 +25,10 @@ class MCC(RegionTerm):
         eps: The number that is added to each of the four counts, at least 0.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
-    The loss is computed as :math:`S\,(TP\,TN\,(FP + FN) + FP\,FN\,(TP + TN)) / (R (R + TP\,TN -
-    FP\,FN))`, with the root R above and the sum S of the four counts. So it keeps its digits near
-    a perfect prediction, where it would be a difference of nearly equal numbers.
+    With R the root and C the numerator, the loss is computed as
+    :math:`S\,(TP\,TN\,(FP + FN) + FP\,FN\,(TP + TN)) / (R (R + |C|))`, where S is the sum of the
+    counts, or as 2 minus this if C is negative. So near 0 and near 2 it is not a difference of
+    nearly equal numbers.
 
     Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
     networks" (2021).
@@ -58,6 +59,7 @@ class MCC(RegionTerm):
         root = product.masked_fill(undefined, 1).sqrt()
         covariance = tp * tn - fp * fn
         errors = tp * tn * (fp + fn) + fp * fn * (tp + tn)
-        better = errors / (root * (root + covariance.clamp(min=0)))
-        loss = torch.where(covariance > 0, better, 1 - covariance / root)
+        is_better = covariance >= 0  # than a random prediction
+        gap = errors / (root * (root + torch.where(is_better, covariance, -covariance)))
+        loss = torch.where(is_better, gap, 2 - gap)
         return torch.where(undefined, (fp + fn > 0).to(loss), loss)

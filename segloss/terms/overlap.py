@@ -12,7 +12,7 @@ from segloss.foundation.arguments import check_number
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import REGION, SQUARED_ERROR
-from segloss.terms.base import RegionTerm, mean, overrides
+from segloss.terms.base import RegionTerm, overrides, share
 
 __all__ = [
     "Dice",
@@ -73,8 +73,8 @@ class Overlap(RegionTerm):
         errors = torch.add(
             _times(confusion.false_positive, of_fp), confusion.false_negative, alpha=of_fn
         )
-        total = torch.add(errors, confusion.true_positive, alpha=of_tp)
-        return self.shape(mean(errors, total + self.smooth if self.smooth > 0 else total))
+        correct = _times(confusion.true_positive, of_tp) + self.smooth
+        return self.shape(share(errors, correct))
 
     def analytic_form(self) -> OverlapRatio | None:
         """Returns the numbers in the ratio; None if a subclass changes the formula."""
@@ -226,8 +226,7 @@ class SquaredDice(RegionTerm):
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the loss of each cell."""
-        error = confusion["squared_error"]
-        return mean(error, error.add(confusion.true_positive, alpha=2) + self.smooth)
+        return share(confusion["squared_error"], 2 * confusion.true_positive + self.smooth)
 
 
 class Jaccard(Overlap):

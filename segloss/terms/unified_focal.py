@@ -11,7 +11,7 @@ from segloss.foundation.arguments import check_number
 from segloss.foundation.device_constants import on_device
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import FocalSum, Sum
-from segloss.terms.base import PixelTerm, RegionTerm, Term, mean, pixel_count
+from segloss.terms.base import PixelTerm, RegionTerm, Term, pixel_count, share
 from segloss.terms.overlap import power
 
 __all__ = ["UnifiedFocal"]
@@ -104,7 +104,7 @@ class AsymmetricFocalTversky(RegionTerm):
 
     def _tversky(self, tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
         errors = (1 - self.delta) * fp + self.delta * fn
-        return mean(errors, tp + errors)
+        return share(errors, tp)
 
 
 class UnifiedFocal(RegionTerm):

@@ -99,6 +99,12 @@ def log_dice(cell: Counts, smooth: float) -> Any:
     return -mpmath.log((2 * tp + mpf(smooth)) / (2 * tp + fp + fn + mpf(smooth)))
 
 
+def overlap(cell: Counts, alpha: float, beta: float, exponent: float = 1.0) -> Any:
+    tp, fp, fn, _ = cell
+    errors = mpf(alpha) * fp + mpf(beta) * fn
+    return (errors / (tp + errors)) ** mpf(exponent)
+
+
 def region_size_kl(cell: Counts) -> Any:
     tp, fp, fn, tn = cell
     size = mpmath.fsum(cell)
@@ -114,6 +120,14 @@ CELLS: dict[str, tuple[Any, Callable[[Counts], Any]]] = {
     "log dice, 1e-10": (segloss.LogDiceLoss(smooth=1e-10), lambda cell: log_dice(cell, 1e-10)),
     "log dice, 1e-20": (segloss.LogDiceLoss(smooth=1e-20), lambda cell: log_dice(cell, 1e-20)),
     "region size": (RegionSizeKLLoss(), region_size_kl),
+    "dice": (segloss.DiceLoss(smooth=0.0), lambda cell: overlap(cell, 0.5, 0.5)),
+    "generalized dice": (segloss.GeneralizedDiceLoss(), lambda cell: overlap(cell, 0.5, 0.5)),
+    "jaccard": (segloss.JaccardLoss(), lambda cell: overlap(cell, 1.0, 1.0)),
+    "tversky": (segloss.TverskyLoss(alpha=0.3, beta=0.7), lambda cell: overlap(cell, 0.3, 0.7)),
+    "focal tversky": (
+        segloss.FocalTverskyLoss(alpha=0.3, beta=0.7, gamma=0.75),
+        lambda cell: overlap(cell, 0.3, 0.7, 0.75),
+    ),
 }
 
 TARGETS = {
