@@ -185,7 +185,7 @@ def test_losses_that_the_page_of_terms_calls_equal_are_compared() -> None:
     table = re.search(header, text, re.MULTILINE)
     assert table is not None
     libraries = ["smp", "monai", "nnunet", "kornia", "pytorch"]
-    compared = {library: "" for library in libraries}
+    compared = dict.fromkeys(libraries, "")
     for row in ROWS:
         if row.pairs:
             compared[row.library] += row.theirs
