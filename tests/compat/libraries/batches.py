@@ -30,13 +30,20 @@ def is_label_map(form: Form) -> bool:
 
 
 def batch(form: Form, *, channels: int | None = None, samples: int = 3, side: int = 6) -> Batch:
-    """Makes a batch that has each class in each sample, if there are enough pixels."""
+    """Makes a batch with classes of unequal sizes, each in each sample if there are enough pixels.
+
+    The masks of a sample are unequal too, and none is full if there are enough pixels.
+    """
     channels = channels or CHANNELS[form]
+    pixels = side * side
     logits = torch.randn(samples, channels, side, side, dtype=torch.float64)
-    places = torch.rand(samples, 1 if is_label_map(form) else channels, side * side).argsort(2)
+    places = torch.rand(samples, 1 if is_label_map(form) else channels, pixels).argsort(2)
     if is_label_map(form):
-        return Batch(logits, (places % channels).reshape(samples, side, side))
-    return Batch(logits, (3 * places < side * side).long().reshape(logits.shape))
+        skewed = (channels * (places / pixels) ** 2).long()
+        labels = places.where(places < channels, skewed)
+        return Batch(logits, labels.reshape(samples, side, side))
+    sizes = pixels * torch.arange(1, channels + 1) / (channels + 2)
+    return Batch(logits, (places < sizes[:, None]).long().reshape(logits.shape))
 
 
 def in_float32(form: Form) -> Batch:
