@@ -14,6 +14,7 @@ from segmentation_models_pytorch.losses import LovaszLoss
 from torch import Tensor, nn
 
 from segloss import LossWrapper, MultiLoss, SegLoss
+from tests.compat.libraries.batches import IGNORED, KINDS, Form
 from tests.support.versions import MONAI_1_5
 
 if MONAI_1_5:
@@ -83,6 +84,28 @@ def test_value_and_gradient_are_the_librarys_own(peer: Peer) -> None:
     assert gradient.abs().sum() > 0
     assert torch.equal(value, their_value)
     assert torch.equal(gradient, their_gradient)
+
+
+UNUSUAL = [
+    (form, kind)
+    for kind, (_, forms, needs) in KINDS.items()
+    for form in ("labels", "mask")
+    if form in forms and needs != "soft" and kind != "all ignored"  # then Lovasz gives no scalar
+]
+
+
+@pytest.mark.parametrize(("form", "kind"), UNUSUAL)
+def test_unusual_batches_are_the_librarys_own_too(form: Form, kind: str) -> None:
+    mode = "binary" if form == "mask" else "multiclass"
+    loss = LovaszLoss(mode, ignore_index=IGNORED)
+    wrapped = LossWrapper(loss)
+    logits, target = KINDS[kind].make(form)
+    results = []
+    for value_of in (loss, lambda x, y: wrapped(x, y)[0]):
+        x = logits.float().requires_grad_()
+        value = value_of(x, target)
+        results.append((value, *torch.autograd.grad(value, x)))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
 @each_peer

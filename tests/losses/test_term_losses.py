@@ -1,19 +1,16 @@
-"""Each term as a loss of its own: the term's value, and the peers' losses at equal settings."""
+"""Each term as a loss of its own: the term's value, its options, and its place in other losses."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 import segloss
 from segloss import LossWrapper, MultiLoss
 from segloss.losses import term_losses
 from segloss.losses.compound_loss import MODES
 from segloss.losses.term_losses import TERM_LOSSES as LOSSES
-from segloss.losses.term_losses import TermLoss
 from segloss.terms import TERMS, Boundary
-from tests.support.versions import needs_monai_1_6
 from tests.terms.test_every_term import Case, alone, value_of
 
 MODE_OF = {"binary": "binary", "multilabel": "multilabel", "multiclass": "multiclass"}
@@ -97,99 +94,6 @@ def test_a_loss_fits_into_multi_loss() -> None:
 def test_wrong_use_is_refused(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-# Peers, at equal settings. Some keep float32 inside, and an epsilon.
-
-
-def agree(loss: TermLoss, case: Case, peer: Tensor, rel: float = 1e-6) -> None:
-    assert loss(case.logits, case.target).item() == pytest.approx(float(peer), rel=rel)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_segmentation_models_pytorch(mode: str) -> None:
-    smp = pytest.importorskip("segmentation_models_pytorch").losses
-    case, batch = Case(mode), {"region_reduction": "batch"}
-    x, y = case.logits, case.target if mode == "multiclass" else case.target.float()
-    agree(segloss.JaccardLoss(mode, **batch), case, smp.JaccardLoss(mode)(x, y))
-    tversky = smp.TverskyLoss(mode, alpha=0.3, beta=0.7, gamma=1.5)(x, y)
-    case_loss = segloss.FocalTverskyLoss(mode, alpha=0.3, beta=0.7, gamma=1.5, **batch)
-    if mode == "binary":  # elsewhere it is the power of the mean
-        agree(case_loss, case, tversky)
-    log_dice = smp.DiceLoss(mode, log_loss=True)(x, y)
-    agree(segloss.LogDiceLoss(mode, smooth=1e-9, **batch), case, log_dice)
-    if mode != "multiclass":  # whose softmax it does not take
-        agree(segloss.FocalLoss(mode, gamma=2.0), case, smp.FocalLoss(mode, gamma=2.0)(x, y))
-        weighted = smp.FocalLoss(mode, gamma=2.0, alpha=0.25)(x, y)
-        agree(segloss.FocalLoss(mode, gamma=2.0, alpha=0.25), case, weighted)
-
-
-def test_segmentation_models_pytorchs_mcc() -> None:
-    smp = pytest.importorskip("segmentation_models_pytorch").losses
-    case = Case("binary")
-    peer = smp.MCCLoss(eps=1e-5)(case.logits.sigmoid(), case.target)
-    agree(segloss.MCCLoss(eps=1e-5, region_reduction="micro"), case, peer, rel=1e-9)
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("weight_type", ["square", "simple", "uniform"])
-def test_monais_generalized_dice(mode: str, weight_type: str) -> None:
-    monai = pytest.importorskip("monai.losses")
-    case = Case(mode)
-    many = mode == "multiclass"
-    target = case.target[:, None] if many else case.target
-    peer = monai.GeneralizedDiceLoss(
-        softmax=many,
-        sigmoid=not many,
-        to_onehot_y=many,
-        w_type=weight_type,
-        smooth_nr=0.0,
-        smooth_dr=0.0,
-    )
-    agree(
-        segloss.GeneralizedDiceLoss(mode, weight_type=weight_type), case, peer(case.logits, target)
-    )
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_monais_dice_tversky_and_focal(mode: str) -> None:
-    monai = pytest.importorskip("monai.losses")
-    case = Case(mode)
-    many = mode == "multiclass"
-    target = case.target[:, None] if many else case.target
-    activation = {"softmax": many, "sigmoid": not many, "to_onehot_y": many}
-    smooth = {"smooth_nr": 0.5, "smooth_dr": 0.5}
-    squared = monai.DiceLoss(squared_pred=True, **activation, **smooth)
-    agree(segloss.SquaredDiceLoss(mode, smooth=0.5), case, squared(case.logits, target))
-    tversky = monai.TverskyLoss(alpha=0.2, beta=0.8, **activation, **smooth)
-    ours = segloss.TverskyLoss(mode, alpha=0.2, beta=0.8, smooth=0.5)
-    agree(ours, case, tversky(case.logits, target))
-    focal = monai.FocalLoss(gamma=2.0, use_softmax=many, to_onehot_y=many)(case.logits, target)
-    scale = case.logits.shape[1] if many else 1  # it divides by the classes too
-    assert segloss.FocalLoss(mode)(case.logits, case.target).item() == pytest.approx(
-        scale * focal.item(), rel=1e-6
-    )
-
-
-@needs_monai_1_6
-def test_monais_unified_focal() -> None:
-    monai = pytest.importorskip("monai.losses")
-    case = Case("two classes")
-    p = case.logits.softmax(1)
-    peer = monai.AsymmetricUnifiedFocalLoss(to_onehot_y=True, gamma=0.5, delta=0.7)
-    expected = peer(p, case.target[:, None])  # takes a mean over two classes for the first part
-    ours = segloss.UnifiedFocalLoss("multiclass", weight=1 / 3, delta=0.7, gamma=0.5)
-    assert 0.75 * ours(case.logits, case.target).item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("alpha", [None, 0.25])
-def test_torchvisions_focal(alpha: float | None) -> None:
-    ops = pytest.importorskip("torchvision.ops")
-    case = Case("multilabel")
-    peer = ops.sigmoid_focal_loss(
-        case.logits, case.target, alpha=-1 if alpha is None else alpha, reduction="mean"
-    )
-    agree(segloss.FocalLoss("multilabel", alpha=alpha), case, peer, rel=1e-12)
 
 
 def test_the_module_is_the_public_place() -> None:

@@ -14,6 +14,7 @@ from segloss.compat.tutorial import (
     UncertaintyWeightedLoss,
     WeightedMSELoss,
 )
+from tests.compat.libraries.batches import KINDS
 
 TRUE_MASK = torch.zeros(5, 5)
 TRUE_MASK[1:4, 1:4] = 1
@@ -50,6 +51,30 @@ def test_dice_and_bce_are_weighted() -> None:
     bce = F.binary_cross_entropy_with_logits(logits, target.double()).item()
     expected = 0.3 * dice(logits.sigmoid(), target, 2.0) + 0.7 * bce
     assert value.item() == pytest.approx(expected, rel=1e-9)
+
+
+UNUSUAL = [k for k, (_, forms, needs) in KINDS.items() if "mask" in forms and needs != "ignoring"]
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_unusual_batches_have_the_values_and_gradients_of_the_documents_formulas(kind: str) -> None:
+    def document(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        p, g = torch.sigmoid(x).view(-1), g.view(-1)
+        dice = 1 - (2.0 * (p * g).sum() + 1.0) / (p.sum() + g.sum() + 1.0)
+        return 0.5 * dice + 0.5 * F.binary_cross_entropy_with_logits(x.view(-1), g)
+
+    def parts(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        bce = F.binary_cross_entropy_with_logits(x, g)
+        return 0.5 * DiceLoss()(x.sigmoid(), g) + 0.5 * bce
+
+    logits, target = KINDS[kind].make("mask")
+    results = []
+    for loss in (document, parts, DiceBCELoss(0.5, 0.5)):
+        x = logits.clone().requires_grad_()
+        value = loss(x, target.to(x.dtype))
+        results.append((value.detach(), *torch.autograd.grad(value, x)))
+    for ours in results[1:]:
+        torch.testing.assert_close(ours, results[0], rtol=1e-5, atol=1e-8)
 
 
 def test_combined_loss_returns_its_components() -> None:
