@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
-from segloss.foundation.dtypes import differs_from
+from segloss.foundation.dtypes import can_hold
 
 
 class PixelBatch:
@@ -70,15 +70,20 @@ class PixelBatch:
         named = dict(zip(map_keys, maps, strict=True))
         return cls(prediction, target, options, weight, class_weights, pos_weight, named)
 
+    @property
+    def ignored_value(self) -> int | None:
+        """The value of ignored pixels in the target; None if the target's dtype can't hold one."""
+        ignored = self.options.ignore_index
+        return ignored if ignored is not None and can_hold(self.target.dtype, ignored) else None
+
     def kept(self) -> Tensor | None:
         """Returns a mask of the pixels that are not ignored, (N, 1 or C, P); None: all.
 
         With softmax, a pixel that one channel of a dense target ignores is ignored in all channels.
         """
-        ignored = self.options.ignore_index
-        if ignored is None:
+        if self.ignored_value is None:
             return None
-        kept = differs_from(self.target, ignored)
+        kept = self.target != self.ignored_value
         if self.is_label_map:
             return kept.unsqueeze(1)
         return kept.all(1, keepdim=True) if self.is_exclusive else kept
@@ -93,6 +98,20 @@ class PixelBatch:
             return kept
         weighted = self.weight != 0
         return weighted if kept is None else weighted & kept
+
+    def labels(self) -> tuple[Tensor, Tensor]:
+        """Returns the class of each pixel, (N, P) in int64, and a mask of labels of no class.
+
+        The class is 0 where a pixel does not count, and where its label is not a class. Checks
+        refuse such labels. Where they do not read a batch, kernels make its sums NaN with the
+        mask, so a label can't reach memory.
+        """
+        valid = self.valid()
+        labels = self.target if self.target.is_floating_point() else self.target.long()
+        wrong = ~((labels >= 0) & (labels < self.prediction.shape[1]))
+        unused = wrong if valid is None else wrong | ~valid.squeeze(1)
+        classes = labels.masked_fill(unused, 0).long()
+        return classes, wrong if valid is None else wrong & valid.squeeze(1)
 
 
 class BatchNames(NamedTuple):

@@ -132,6 +132,8 @@ class TopKCrossEntropyLoss(Precise):
             entropy = _entropy(*_inputs_at(pixels, indices, is_top), self.label_smoothing).flatten()
             dtype = accumulation_dtype(entropy.device)
             total = torch.where(is_top, entropy, torch.zeros_like(entropy)).sum(dtype=dtype)
+            if pixels.is_label_map:  # a label that no check has read may be wrong
+                total = total.masked_fill(pixels.labels()[1].any(), torch.nan)
             return (total / count).to(entropy.dtype)
 
     def _pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
@@ -159,7 +161,7 @@ class TopKCrossEntropyLoss(Precise):
         all pixels were valid, and only the first K of them count.
         """
         valid = pixels.valid()
-        entropy = _entropy(*_inputs(pixels, valid), self.label_smoothing)
+        entropy = _entropy(*_inputs(pixels), self.label_smoothing)
         total = entropy.numel()
         bound = min(max(1, int(total * self.k / 100)), total)
         if valid is None:
@@ -191,14 +193,13 @@ def _indices(index: Tensor, like: Tensor) -> _Indices:
     return _Indices(row.div(rows, rounding_mode="floor"), row % rows, index % width)
 
 
-def _inputs(pixels: PixelBatch, valid: Tensor | None) -> _Inputs:
+def _inputs(pixels: PixelBatch) -> _Inputs:
     """Returns the inputs of all pixels. Pixels that do not count affect only their own values."""
     logits = pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype))
-    target = pixels.target
     if pixels.is_label_map:
-        target = _selected(target.unsqueeze(1), valid).long()
+        target = pixels.labels()[0].unsqueeze(1)
     else:
-        target = target.to(logits.dtype)
+        target = pixels.target.to(logits.dtype)
     return _Inputs(logits, target, _class_weights(pixels, logits), pixels.options.activation)
 
 
@@ -216,7 +217,7 @@ def _inputs_at(pixels: PixelBatch, indices: _Indices, is_top: Tensor) -> _Inputs
     if not pixels.is_exclusive:
         weights = weights.expand(1, pixels.prediction.shape[1], 1)[0, channel].unsqueeze(1)
     if pixels.is_label_map:
-        target = _selected(_column(pixels.target[sample, pixel]), kept).long()
+        target = _column(pixels.labels()[0][sample, pixel])
     else:
         target = _selected(_column(pixels.target[sample, channels, pixel]), kept).to(logits.dtype)
     return _Inputs(logits, target, weights, pixels.options.activation)

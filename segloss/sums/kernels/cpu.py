@@ -237,7 +237,7 @@ def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
         _described(prediction),
         _described(target),
         None if weight is None else _described(weight),
-        batch.options.ignore_index,
+        batch.ignored_value,
         None if class_weights is None else _float_bytes(class_weights, channels),
         None if pos_weight is None else _float_bytes(pos_weight, channels),
         batch.options.label_smoothing,

@@ -77,8 +77,8 @@ def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
             prediction=batch.prediction.to(accumulation_dtype(batch.prediction.device))
         )
     valid = batch.valid()
-    weight = _weight(batch, valid)
-    target = _target(batch, valid)
+    target, wrong = _target(batch, valid)
+    weight = _weight(batch, valid, wrong)
     prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
     probabilities = _probabilities(prediction, batch)
     result = _counts(probabilities, target, weight)
@@ -124,22 +124,21 @@ def _probabilities(prediction: Tensor, batch: PixelBatch) -> _AnyProbabilities:
     return of_logits(prediction)
 
 
-def _weight(batch: PixelBatch, valid: Tensor | None) -> Tensor:
-    """Returns the weight of each pixel, (N, 1 or C, P); 0 if it does not count."""
+def _weight(batch: PixelBatch, valid: Tensor | None, wrong: Tensor | None) -> Tensor:
+    """Returns the weights, (N, 1 or C, P): 0 if a pixel does not count, NaN if a label is wrong."""
     dtype = arithmetic_dtype(batch.prediction.dtype)
-    if batch.weight is None:
-        if valid is not None:
-            return valid.to(dtype)
-        return batch.prediction.new_ones((), dtype=dtype).expand_as(batch.prediction[:, :1])
-    return _select(valid, batch.weight.to(dtype))
+    weight = batch.prediction.new_ones((), dtype=dtype).expand_as(batch.prediction[:, :1])
+    if batch.weight is not None:
+        weight = batch.weight.to(dtype)
+    weight = _select(valid, weight)
+    return weight if wrong is None else weight.masked_fill(wrong.unsqueeze(1), torch.nan)
 
 
-def _target(batch: PixelBatch, valid: Tensor | None) -> Tensor:
-    """Returns class indices (N, P), or values (N, C, P) in the arithmetic's dtype."""
+def _target(batch: PixelBatch, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Returns class indices (N, P) and a mask of wrong labels; or dense values (N, C, P)."""
     if batch.is_label_map:
-        label_valid = None if valid is None else valid.squeeze(1)
-        return _select(label_valid, batch.target).long()
-    return _select(valid, batch.target).to(arithmetic_dtype(batch.prediction.dtype))
+        return batch.labels()
+    return _select(valid, batch.target).to(arithmetic_dtype(batch.prediction.dtype)), None
 
 
 def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:

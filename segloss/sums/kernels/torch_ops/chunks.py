@@ -30,7 +30,8 @@ class Chunk(NamedTuple):
         prediction: The predictions (n, C, l) in the arithmetic's dtype; 0 if a pixel does not
             count.
         target: Labels (n, l), 0 if a pixel does not count, or values like `prediction`.
-        weight: The weights (n, 1 or C, l), 0 if a pixel does not count; None for 1 everywhere.
+        weight: The weights (n, 1 or C, l): 0 if a pixel does not count, NaN if its label is not a
+            class; None for 1 everywhere.
         maps: The maps (n, C, l) by name, in the arithmetic's dtype; 0 if a pixel does not count.
     """
 
@@ -152,12 +153,13 @@ class Chunks:
     def _chunk(self, samples: slice, pixels: slice) -> Chunk:
         part = self._part(samples, pixels)
         valid = part.valid()
+        target, weight = self._target_and_weight(part, valid)
         return Chunk(
             samples,
             pixels,
             self._loaded("prediction", part.prediction, valid),
-            self._loaded_target(part, valid),
-            self._weight(part, valid),
+            target,
+            weight,
             {key: self._loaded(f"map {key}", m, valid) for key, m in part.maps.items()},
         )
 
@@ -184,11 +186,17 @@ class Chunks:
         """Computes the sums of the maps themselves."""
         return {m.total: total(chunk.weighted(chunk.maps[m.map_key])) for m in self.plan.maps}
 
-    def _loaded_target(self, part: PixelBatch, valid: Tensor | None) -> Tensor:
+    def _target_and_weight(
+        self, part: PixelBatch, valid: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        weight = self._weight(part, valid)
         if not part.is_label_map:
-            return self._loaded("target", part.target, valid)
-        labels = part.target if valid is None else part.target.masked_fill(~valid.squeeze(1), 0)
-        return labels.long()
+            return self._loaded("target", part.target, valid), weight
+        labels, wrong = part.labels()
+        if self.on_cpu and not wrong.any():  # on an accelerator, a look would wait for the queue
+            return labels, weight
+        weight = torch.ones_like(wrong, dtype=self.dtype) if weight is None else weight.squeeze(1)
+        return labels, weight.masked_fill(wrong, torch.nan).unsqueeze(1)
 
     def _weight(self, part: PixelBatch, valid: Tensor | None) -> Tensor | None:
         if part.weight is None:

@@ -194,7 +194,7 @@ def _independent(
 def _settings(batch: PixelBatch, plan: Plan, cut: Cut) -> dict[str, Any]:
     return {
         "R": rows_of(plan),
-        "IGNORES": batch.options.ignore_index is not None,
+        "IGNORES": batch.ignored_value is not None,
         "WEIGHTED": batch.weight is not None,
         "SMOOTH": batch.options.label_smoothing > 0,
         "BLOCK": cut.block,
@@ -203,7 +203,7 @@ def _settings(batch: PixelBatch, plan: Plan, cut: Cut) -> dict[str, Any]:
 
 
 def _ignored(batch: PixelBatch) -> int:
-    return 0 if batch.options.ignore_index is None else batch.options.ignore_index
+    return 0 if batch.ignored_value is None else batch.ignored_value
 
 
 def _contiguous(weights: Tensor | None) -> Tensor | None:
