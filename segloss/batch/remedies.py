@@ -97,6 +97,8 @@ def for_masks(kept: Tensor, target: Tensor, ignore_index: int | None, can_ignore
         return ""
     slack = rounding_slack(target.dtype)
     wrong = [level for level in levels if not -slack <= level <= 1 + slack]
+    if not wrong:  # outside by rounding in a wider dtype than that of the data
+        return _for_soft_masks(levels[0], levels[-1])
     if levels == [-1, 1]:
         return _if("-1 is the background and 1 the foreground, pass (target + 1) / 2")
     ignoring = _ignoring(wrong[-1], ignore_index, target)

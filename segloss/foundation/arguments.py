@@ -121,11 +121,9 @@ def shown(value: Any) -> str:
 
 def shown_number(value: float, *bounds: float) -> str:
     """Returns a number for messages, with enough digits to tell it from the bounds."""
-    texts = (f"{value:.{digits}g}" for digits in (6, 9, 17))
-    for text in texts:
-        if all(value == bound or float(text) != bound for bound in bounds):
-            return text
-    return repr(value)
+    text = f"{value:g}"
+    is_told_apart = all(value == bound or float(text) != bound for bound in bounds)
+    return text if is_told_apart else repr(value)
 
 
 def is_allowed(name: str, allow: Iterable[str]) -> bool:

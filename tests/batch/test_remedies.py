@@ -111,42 +111,42 @@ BATCHES: dict[str, Batch] = {
     # masks
     "mask of 0 and 255": Batch(
         Case(X1, GREY),
-        "target / 255",
+        "divide it, target / 255",
         Case(X1, GREY / 255),
         sigmoid_loss(X1, MASK),
         (IGNORE,),
     ),
     "uint8 mask of 0 and 255": Batch(
         Case(X1, GREY.byte()),
-        "target / 255",
+        "divide it, target / 255",
         Case(X1, GREY.byte() / 255),
         sigmoid_loss(X1, MASK),
         (IGNORE,),
     ),
     "mask of 0 and 254": Batch(
         Case(X1, MASK * 254),
-        "target / 254",
+        "divide it, target / 254",
         Case(X1, MASK * 254 / 254),
         sigmoid_loss(X1, MASK),
         (IGNORE,),
     ),
     "mask of 255 alone": Batch(
         Case(X1, GREY * 0 + 255),
-        "target / 255",
+        "divide it, target / 255",
         Case(X1, (GREY * 0 + 255) / 255),
         sigmoid_loss(X1, MASK * 0 + 1),
         (IGNORE,),
     ),
     "mask with grey edges": Batch(
         Case(X1, torch.linspace(0, 255, 48).reshape(2, 1, 4, 6)),
-        "target / 255",
+        "divide it, target / 255",
         Case(X1, torch.linspace(0, 255, 48).reshape(2, 1, 4, 6) / 255),
         sigmoid_loss(X1, torch.linspace(0, 1, 48).reshape(2, 1, 4, 6)),
         (IGNORE,),
     ),
     "mask of three grey levels": Batch(
         Case(X1, marked(GREY, 128)),
-        "target / 255",
+        "divide it, target / 255",
         Case(X1, marked(GREY, 128) / 255),
         sigmoid_loss(X1, torch.where(SOME.unsqueeze(1), 128 / 255, MASK)),
     ),
@@ -182,7 +182,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "mask of -1 and 1": Batch(
         Case(X1, 2 * MASK - 1),
-        "(target + 1) / 2",
+        "pass (target + 1) / 2",
         Case(X1, (2 * MASK - 1 + 1) / 2),
         sigmoid_loss(X1, MASK),
         (IGNORE,),
@@ -215,7 +215,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "overshoot of a bicubic resize": Batch(
         Case(X1, MASK * 1.04 - 0.02),
-        "target.clamp(0, 1)",
+        "clamp it, target.clamp(0, 1)",
         Case(X1, (MASK * 1.04 - 0.02).clamp(0, 1)),
         sigmoid_loss(X1, MASK),
         (IGNORE,),
@@ -229,7 +229,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "one-hot masks of 0 and 255": Batch(
         Case(X3, ONE_HOT * 255, N3),
-        "target / 255",
+        "divide it, target / 255",
         Case(X3, ONE_HOT * 255 / 255, N3),
         softmax_loss(X3, L3),
         (IGNORE,),
@@ -244,14 +244,14 @@ BATCHES: dict[str, Batch] = {
     ),
     "label map of 0 and 255": Batch(
         Case(X2, GREY, SOFTMAX),
-        "target // 255",
+        "divide it, target // 255",
         Case(X2, GREY // 255, SOFTMAX),
         softmax_loss(X2, MASK[:, 0]),
         (IGNORE,),
     ),
     "label map of 255 alone": Batch(
         Case(X2, GREY * 0 + 255, SOFTMAX),
-        "target // 255",
+        "divide it, target // 255",
         Case(X2, (GREY * 0 + 255) // 255, SOFTMAX),
         softmax_loss(X2, MASK[:, 0] * 0 + 1),
         (IGNORE,),
@@ -337,14 +337,14 @@ BATCHES: dict[str, Batch] = {
     ),
     "label map after ToTensor": Batch(
         Case(X3, L3 / 255, N3),
-        "(255 * target).round()",
+        "pass (255 * target).round()",
         Case(X3, (255 * (L3 / 255)).round(), N3),
         softmax_loss(X3, L3),
         ("nearest",),
     ),
     "label map with roundings": Batch(
         Case(X3, L3 * 0.9999999, N3),
-        "target.round()",
+        "pass target.round()",
         Case(X3, (L3 * 0.9999999).round(), N3),
         softmax_loss(X3, L3),
         ("nearest",),
@@ -353,7 +353,7 @@ BATCHES: dict[str, Batch] = {
         Case(X3, F.interpolate(L3[:, None].float(), (2, 3), mode="bilinear"), N3)._replace(
             pred=X3[..., :2, :3]
         ),
-        "mode='nearest'",
+        "resize label maps with mode='nearest'",
         Case(X3[..., :2, :3], F.interpolate(L3[:, None].float(), (2, 3), mode="nearest"), N3),
         softmax_loss(X3[..., :2, :3], L3[:, ::2, ::2]),
         (IGNORE,),
@@ -393,14 +393,14 @@ BATCHES: dict[str, Batch] = {
     ),
     "prediction (N, H, W, C)": Batch(
         Case(X3.movedim(1, -1), L3, N3),
-        "pred.movedim(-1, 1)",
+        "pass pred.movedim(-1, 1)",
         Case(X3.movedim(1, -1).movedim(-1, 1), L3, N3),
         softmax_loss(X3, L3),
         (SELECT, "interpolate", "Set n_classes"),
     ),
     "prediction (N, H, W, 1)": Batch(
         Case(X1.movedim(1, -1), MASK, {}),
-        "pred.movedim(-1, 1)",
+        "pass pred.movedim(-1, 1)",
         Case(X1, MASK, {}),
         sigmoid_loss(X1, MASK),
         (SELECT, "interpolate", "multiclass"),
@@ -428,7 +428,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "height and width swapped": Batch(
         Case(X3, L3.mT, N3),
-        "target.mT",
+        "pass target.mT",
         Case(X3, L3.mT.mT, N3),
         softmax_loss(X3, L3),
         (SELECT, "interpolate"),
@@ -449,7 +449,7 @@ BATCHES: dict[str, Batch] = {
     },
     "two channels and a label map": Batch(
         Case(X2, MASK[:, 0], {}),
-        "activation='softmax' (mode='multiclass')",
+        "set activation='softmax' (mode='multiclass')",
         Case(X2, MASK[:, 0], SOFTMAX),
         softmax_loss(X2, MASK[:, 0]),
         (SELECT,),
@@ -610,6 +610,11 @@ def contour(pred: dict[str, Tensor]) -> Callable[[], Any]:
     return lambda: SegCrossfieldLoss()({"crossfield": torch.zeros(2, 4, 4, 6), **pred}, {})[0]
 
 
+def after_update(loss: LossWrapper, pred: Tensor, gt: Tensor) -> LossWrapper:
+    loss.update_norm(pred, gt, 2)
+    return loss
+
+
 def region(**options: Any) -> Callable[[], Any]:
     return lambda: DiceLoss(**options)(X1, MASK)
 
@@ -639,9 +644,15 @@ ROWS: dict[str, Row] = {
     ),
     "probabilities after a bicubic resize": Row(
         seg(P1 * 0 + 1.02, MASK * 0 + 1, from_logits=False),
-        "clamp them, pred.clamp(0, 1)",
+        "if they are probabilities that a bicubic resize has changed, clamp them, pred.clamp(0, 1)",
         seg((P1 * 0 + 1.02).clamp(0, 1), MASK * 0 + 1, from_logits=False),
         torch.tensor(0.0),
+    ),
+    "logits in the range of probabilities": Row(
+        seg(X1 * 0 + 1.02, MASK, from_logits=False),
+        "If these are logits, set from_logits=True",
+        seg(X1 * 0 + 1.02, MASK),
+        sigmoid_loss(X1 * 0 + 1.02, MASK),
     ),
     "logits for BCELoss": Row(
         wrapped(nn.BCELoss(), 4 * X1, MASK),
@@ -657,7 +668,7 @@ ROWS: dict[str, Row] = {
     ),
     "sparse prediction": Row(
         seg(X3.to_sparse(), L3, n_classes=3),
-        ".to_dense()",
+        "pass pred_batch['seg'].to_dense()",
         seg(X3.to_sparse().to_dense(), L3, n_classes=3),
         softmax_loss(X3, L3),
     ),
@@ -742,6 +753,12 @@ ROWS: dict[str, Row] = {
         lambda: CompoundLoss(CrossEntropy(), "multilabel")(X3, ONE_HOT),
         sigmoid_loss(X3, ONE_HOT),
     ),
+    "dense classes in mode binary": Row(
+        lambda: CompoundLoss(CrossEntropy())(X3, ONE_HOT),
+        "set mode='multiclass' if classes exclude each other",
+        lambda: CompoundLoss(CrossEntropy(), "multiclass")(X3, ONE_HOT),
+        softmax_loss(X3, L3),
+    ),
     "masks (N, H, W) in mode binary": Row(
         lambda: CompoundLoss(CrossEntropy())(X1[:, 0], MASK[:, 0]),
         "pass pred.unsqueeze(1) and target (N, 1, H, W)",
@@ -777,7 +794,7 @@ ROWS: dict[str, Row] = {
     # targets
     "target with a gradient": Row(
         seg(X1, MASK.float().requires_grad_()),
-        "gt_batch['gt_polygons_image'].detach()",
+        "Pass gt_batch['gt_polygons_image'].detach()",
         seg(X1, MASK.float().requires_grad_().detach()),
         sigmoid_loss(X1, MASK),
     ),
@@ -810,7 +827,7 @@ ROWS: dict[str, Row] = {
     # weights and maps
     "weights of the classes of each pixel": Row(
         seg(X3, with_weights(L3, PIXEL_WEIGHTS3), n_classes=3),
-        "weights.gather(1, labels.unsqueeze(1))",
+        "take the weight of each pixel's class, weights.gather(1, labels.unsqueeze(1))",
         seg(X3, with_weights(L3, PIXEL_WEIGHTS3.gather(1, L3.unsqueeze(1))), n_classes=3),
         softmax_loss(X3, L3, weight=WEIGHTS3),
     ),
@@ -846,7 +863,7 @@ ROWS: dict[str, Row] = {
     ),
     "weights that require grad": Row(
         lambda: SegLoss(n_classes=3, class_weights=WEIGHTS3.clone().requires_grad_()),
-        "class_weights.detach()",
+        "pass class_weights.detach()",
         seg(X3, L3, n_classes=3, class_weights=WEIGHTS3.clone().requires_grad_().detach()),
         softmax_loss(X3, L3, weight=WEIGHTS3),
     ),
@@ -871,7 +888,7 @@ ROWS: dict[str, Row] = {
     ),
     "annotated as numbers": Row(
         seg(X3, {GT: L3, "annotated": ANNOTATED}, n_classes=3, merge_unannotated=True),
-        "gt_batch['annotated'].bool()",
+        "pass gt_batch['annotated'].bool()",
         seg(X3, {GT: L3, "annotated": ANNOTATED.bool()}, n_classes=3, merge_unannotated=True),
         softmax_loss(X3, L3),
     ),
@@ -880,6 +897,18 @@ ROWS: dict[str, Row] = {
         "set merge_unannotated=True",
         seg(X3, {GT: L3, "annotated": ANNOTATED.bool()}, n_classes=3, merge_unannotated=True),
         softmax_loss(X3, L3),
+    ),
+    "annotated with a term of pixels": Row(
+        seg(X3, {GT: L3, "annotated": ANNOTATED.bool()}, n_classes=3),
+        "or leave the term out",
+        seg(X3, {GT: L3, "annotated": ANNOTATED.bool()}, n_classes=3, bce_coef=0, dice_coef=1),
+        DiceLoss("multiclass")(X3, L3),
+    ),
+    "norm of other batches": Row(
+        lambda: LossWrapper(nn.L1Loss()).update_norm(X1, X1, 2),
+        "or compute the norm on other batches",
+        lambda: after_update(LossWrapper(nn.L1Loss()), X1, X1 + 2).norm,
+        torch.tensor(2.0),
     ),
     # mixup
     "a batch with mixup": Row(
@@ -918,7 +947,7 @@ ROWS: dict[str, Row] = {
     ),
     "BCE: mask of 0 and 255": Row(
         wrapped(nn.BCEWithLogitsLoss(), X1, GREY),
-        "target / 255",
+        "divide it, target / 255",
         wrapped(nn.BCEWithLogitsLoss(), X1, GREY / 255),
         sigmoid_loss(X1, MASK),
         (IGNORE,),
@@ -1001,19 +1030,19 @@ ROWS: dict[str, Row] = {
     ),
     "losses of one name": Row(
         lambda: MultiLoss([nn.L1Loss(), nn.L1Loss()], [1, 1]),
-        "LossWrapper(module, name=...)",
+        "set name= (for a plain module, LossWrapper(module, name=...))",
         lambda: MultiLoss([nn.L1Loss(), LossWrapper(nn.L1Loss(), name="b")], [1, 1])(X1, X1 + 1)[0],
         torch.tensor(2.0),
     ),
     "schedule without an epoch": Row(
         scheduled(),
-        "or pass epoch=",
+        "call set_epoch(epoch) at the start of each epoch, or pass epoch=",
         scheduled(epoch=5),
         DICE,
     ),
     "norm of 0": Row(
         lambda: LossWrapper(nn.L1Loss()).update_norm(X1, X1, 2),
-        "(normalize=False)",
+        "Do not normalise a loss that is 0, negative or not finite (normalize=False)",
         lambda: LossWrapper(nn.L1Loss())(X1, X1, normalize=False)[0],
         torch.tensor(0.0),
     ),
@@ -1096,7 +1125,7 @@ ROWS: dict[str, Row] = {
     ),
     "frame field with masks of 255": Row(
         lambda: CrossfieldAlignLoss()({"crossfield": FIELD}, {**FRAME, GT: 255 * FRAME[GT]}),
-        "target / 255",
+        "divide it, target / 255",
         lambda: CrossfieldAlignLoss()({"crossfield": FIELD}, {**FRAME, GT: 255 * FRAME[GT] / 255})[
             0
         ],
@@ -1120,7 +1149,7 @@ ROWS: dict[str, Row] = {
     # maps
     "map of a mask with channels": Row(
         distance_map(STRIPES[None]),
-        "mask.squeeze()",
+        "remove the axis with mask.squeeze()",
         distance_map(STRIPES[None].squeeze()),
         distance_map(STRIPES)(),
     ),
@@ -1133,13 +1162,13 @@ ROWS: dict[str, Row] = {
     ),
     "map of bfloat16": Row(
         distance_map(torch.as_tensor(STRIPES).bfloat16()),
-        "mask.float()",
+        "pass mask.float()",
         distance_map(torch.as_tensor(STRIPES).bfloat16().float()),
         distance_map(STRIPES)(),
     ),
     "map of a list": Row(
         distance_map(STRIPES.tolist()),
-        "numpy.asarray(mask)",
+        "pass numpy.asarray(mask)",
         distance_map(np.asarray(STRIPES.tolist())),
         distance_map(STRIPES)(),
     ),
@@ -1280,32 +1309,51 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def remedies_of_the_package() -> Iterator[str]:
-    """All texts of the module of remedies, and the remedies in the errors of other modules."""
-    yield from (
-        text
-        for text in texts(ast.parse((PACKAGE / "batch/remedies.py").read_text()))
-        if len(text) > 12
-    )
+def texts_of_messages() -> Iterator[str]:
+    """The texts of the module of remedies, and of the errors of other modules."""
+    yield from texts(ast.parse((PACKAGE / "batch/remedies.py").read_text()))
     for floor in FLOORS:
         path = PACKAGE / floor
         for file in [path] if path.is_file() else path.rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Raise):
-                    yield from (text for text in texts(node) if REMEDY.search(text))
+                    yield from texts(node)
+
+
+class Followed(NamedTuple):
+    """A message, and the part of it that a row follows."""
+
+    message: str
+    start: int
+    end: int
+
+    def covers(self, text: str, at: int) -> bool:
+        """Whether the part that is followed has the word at this place of a text."""
+        found = (match.start() for match in re.finditer(re.escape(text), self.message))
+        return any(self.start <= place + at < self.end for place in found)
+
+
+def followed() -> Iterator[Followed]:
+    doors = ("SegLoss", "CompoundLoss")
+    batches = [
+        (lambda row=row, door=door: DOORS[door](row.wrong), row.remedy)
+        for row in BATCHES.values()
+        for door in doors
+    ]
+    for call, remedy in [*batches, *((row.wrong, row.remedy) for row in ROWS.values())]:
+        message = message_of(call)
+        start = message.index(remedy)
+        yield Followed(message, start, start + len(remedy))
 
 
 def test_every_remedy_of_the_package_has_a_row() -> None:
-    calls = [
-        lambda row=row, door=door: DOORS[door](row.wrong)
-        for row in BATCHES.values()
-        for door in ("SegLoss", "CompoundLoss")
-    ]
-    messages = "\n".join(map(message_of, [*calls, *(row.wrong for row in ROWS.values())]))
+    rows = list(followed())
     without = [
-        text
-        for text in remedies_of_the_package()
-        if text not in messages and not text.startswith(tuple(ELSEWHERE))
+        text[match.start() :]
+        for text in texts_of_messages()
+        for match in REMEDY.finditer(text)
+        if not any(row.covers(text, match.end() - 1) for row in rows)
+        and not text.startswith(tuple(ELSEWHERE))
     ]
     assert without == []
     assert set(ELSEWHERE.values()) <= set(globals())
