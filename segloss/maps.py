@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.keys import MissingKeyError
+from segloss.batch.remedies import for_fractions
 from segloss.batch.shape_checks import check_real
 from segloss.foundation.arguments import as_python, check_integer, check_number, check_text, is_list
 
@@ -242,13 +243,23 @@ def _label_map(mask: Any, name: str) -> Array:
     if mask.ndim not in (2, 3) or (mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[-1])):
         raise ValueError(
             f"{name} must be a label map (H, W) or (D, H, W), without a channel axis, got "
-            f"{mask.shape}: remove the axis with {name}.squeeze()."
+            f"{mask.shape}{_axis_remedy(mask, name)}."
         )
     if mask.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers, got {mask.dtype}.")
     if mask.dtype.kind == "f" and not numpy.array_equal(mask, numpy.round(mask)):
-        raise ValueError(f"{name} must hold whole numbers, the classes, got fractions or NaN.")
+        raise ValueError(
+            f"{name} must hold whole numbers, the classes, got fractions or NaN."
+            f"{for_fractions(torch.from_numpy(mask.astype(float)))}"
+        )
     return mask
+
+
+def _axis_remedy(mask: Array, name: str) -> str:
+    """Returns the remedy for a mask of another number of dimensions."""
+    if 1 in mask.shape:
+        return f": remove the axis with {name}.squeeze()"
+    return ": call it for each sample" if mask.ndim > 3 else ""
 
 
 def _check_spacing(spacing: Any) -> float | list[float]:

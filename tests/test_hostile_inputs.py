@@ -187,7 +187,7 @@ BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
     "dense target of 255": (
         {"gt": masks(3) * 255},
         ValueError,
-        (TRUTH, "[0, 1]", "255", "ignore_index"),
+        (TRUTH, "[0, 1]", "255", "target / 255"),
     ),
     "dense NaN": ({"gt": put(masks(3), NAN)}, ValueError, (TRUTH, "[0, 1]", "nan")),
     "negative weight": ({"w": put(masks(), -1)}, ValueError, (WEIGHTS, "at least 0", "-1")),

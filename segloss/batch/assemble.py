@@ -73,7 +73,7 @@ def as_pixel_batch(
         class_weights = buffer_on_device(class_weights, pred.device)
     if pos_weight is not None:
         pos_weight = buffer_on_device(pos_weight, pred.device)
-    target = flat_target(target, names.target, pred, names.pred, activation)
+    target = flat_target(target, names.target, pred, names.pred, options)
     weight = None
     if pixel_weights is not None:
         weight = flat_weight(pixel_weights, names.pixel_weights, pred, names.pred, activation)

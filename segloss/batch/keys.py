@@ -10,10 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
+from segloss.batch import remedies
+
 Batch = Tensor | Mapping[str, Any]
 """A mapping of names to tensors, or the tensor alone."""
 
 _REMEDY = "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
+
+MAP_REMEDY = (
+    "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap), or name yours in "
+    "the term (map_key)."
+)
+"""The remedy for a missing map of a term."""
 
 
 class MissingKeyError(KeyError, ValueError):
@@ -52,7 +60,10 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
         )
     value = batch.get(key)
     if value is not None and not isinstance(value, Tensor):
-        raise TypeError(f"{batch_name}[{key!r}] must be a tensor, got {type(value).__name__}.")
+        raise TypeError(
+            f"{batch_name}[{key!r}] must be a tensor, got {type(value).__name__}"
+            f"{remedies.for_type(value)}."
+        )
     return value
 
 
@@ -60,7 +71,9 @@ def check_same_shape(predictions: Tensor, targets: Tensor) -> None:
     """Raises ValueError if the shapes differ, because PyTorch would broadcast them silently."""
     for name, tensor in {"predictions": predictions, "targets": targets}.items():
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
+            raise TypeError(
+                f"{name} must be a tensor, got {type(tensor).__name__}{remedies.for_type(tensor)}."
+            )
     if predictions.shape != targets.shape:
         raise ValueError(
             f"targets must have the shape of predictions, {tuple(predictions.shape)}, got "

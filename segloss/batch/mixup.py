@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from segloss.batch.keys import MissingKeyError, take
 from segloss.foundation.arguments import check_number, check_text, shown
+from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
 KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
@@ -84,7 +86,7 @@ class MixUp:
                 f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
                 "pass torch.Generator().manual_seed(seed)."
             )
-        targets = take(gt_batch, self.gt_key, "gt_batch")
+        targets = take(gt_batch, self.gt_key, "gt_batch", "Name yours with MixUp(gt_key=...).")
         if images.ndim == 0 or targets.ndim == 0:
             raise ValueError(
                 f"images and gt_batch[{self.gt_key!r}] must have the shape (N, ...), got "
@@ -191,8 +193,10 @@ def _check_index(index: Any, target: Any) -> Tensor:
 
 
 def _check_lambda(lam: Any) -> Any:
+    """Returns lambda, a number or a tensor (), after checking that it is in [0, 1]."""
     if not isinstance(lam, Tensor):
-        return check_number("gt_batch['mixup_lam']", lam, 0, 1)
+        _check_share("gt_batch['mixup_lam']", lam, torch.float64)
+        return lam
     if lam.numel() != 1:
         raise ValueError(
             f"gt_batch['mixup_lam'] must be a single number, got a tensor of shape "
@@ -201,5 +205,12 @@ def _check_lambda(lam: Any) -> Any:
     if lam.is_complex():
         raise TypeError(f"gt_batch['mixup_lam'] must be a real number, got {lam.dtype}.")
     if lam.device.type == "cpu" and not torch.compiler.is_compiling():
-        check_number("gt_batch['mixup_lam']", lam.item(), 0, 1)
+        _check_share("gt_batch['mixup_lam']", lam.item(), lam.dtype)
     return lam.reshape(())
+
+
+def _check_share(name: str, number: Any, dtype: torch.dtype) -> None:
+    """Raises TypeError or ValueError for anything but a number in [0, 1], up to rounding."""
+    slack = rounding_slack(dtype)
+    if not (-slack <= check_number(name, number, -math.inf) <= 1 + slack):
+        check_number(name, number, 0, 1)

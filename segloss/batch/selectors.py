@@ -64,7 +64,8 @@ class ChannelSelector:
             expected = "" if ndim is None else f" with {ndim - 2} spatial dimensions"
             raise ValueError(
                 f"{self.name}={self.index!r} needs channels: {key} must have the shape "
-                f"(N, C, *spatial){expected}, got {tuple(tensor.shape)}."
+                f"(N, C, *spatial){expected}, got {tuple(tensor.shape)}. A label map has no "
+                f"channels to select: leave {self.name} out."
             )
         channels = self._channels(tensor.shape[1], key)
         first, count = channels[0], len(channels)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.batch import remedies
+from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.arguments import check_mapping
 
@@ -28,15 +30,14 @@ def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str
     if not 3 <= pred.ndim <= 5:
         raise ValueError(
             f"{name} must have the shape (N, C, *spatial) with 1 to 3 spatial dimensions, got "
-            f"{tuple(pred.shape)}."
+            f"{tuple(pred.shape)}.{remedies.for_dimensions(pred)}"
         )
     channels = pred.shape[1]
     if channels != n_classes and (activation == "softmax" or n_classes > 2):
-        hint = " Softmax over one channel is always 1: use activation='sigmoid'."
         raise ValueError(
             f"{name} must have one channel per class with {activation}: expected {n_classes} "
             f"channels (n_classes), got {channels} in the shape {tuple(pred.shape)}."
-            f"{hint if channels == 1 and activation == 'softmax' else ''}"
+            f"{remedies.for_prediction_shape(pred, n_classes)}"
         )
     if channels == 0:
         raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
@@ -45,12 +46,17 @@ def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str
 def check_prediction(pred: Any, name: str) -> None:
     """Raises TypeError for anything but a dense, floating-point tensor."""
     if not isinstance(pred, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(pred).__name__}.")
+        raise TypeError(
+            f"{name} must be a tensor, got {type(pred).__name__}{remedies.for_type(pred)}."
+        )
     if pred.layout != torch.strided:
         raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")
     if pred.dtype not in PREDICTED:
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in PREDICTED)
-        raise TypeError(f"{name} must be floating-point ({allowed}), got {pred.dtype}.")
+        raise TypeError(
+            f"{name} must be floating-point ({allowed}), got {pred.dtype}"
+            f"{remedies.for_prediction_dtype(pred.dtype)}."
+        )
 
 
 def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> None:
@@ -66,7 +72,9 @@ def check_companion(tensor: Any, name: str, pred: Tensor, pred_name: str) -> Non
 def check_real(tensor: Any, name: str) -> None:
     """Raises TypeError for anything but a dense tensor of real numbers."""
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}.")
+        raise TypeError(
+            f"{name} must be a tensor, got {type(tensor).__name__}{remedies.for_type(tensor)}."
+        )
     if tensor.is_complex() or tensor.layout != torch.strided:
         raise TypeError(f"{name} must be real and dense, got {tensor.dtype}, {tensor.layout}.")
 
@@ -76,7 +84,7 @@ def check_device(tensor: Tensor, name: str, pred: Tensor, pred_name: str) -> Non
     if tensor.device != pred.device:
         raise ValueError(
             f"{name} must be on the device of {pred_name} ({pred.device}), got {tensor.device}: "
-            f"move it with .to({str(pred.device)!r})."
+            f"{remedies.for_device(tensor, pred)}."
         )
 
 
@@ -87,7 +95,7 @@ def check_channel_weights(
     if pos_weight is not None and activation == "softmax":
         raise ValueError(
             "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "
-            "class_weights."
+            "class_weights, one weight per class."
         )
     if pos_weight is not None and len(pos_weight) not in (1, channels):
         raise ValueError(
@@ -95,7 +103,12 @@ def check_channel_weights(
             f"got {len(pos_weight)}."
         )
     if class_weights is not None and len(class_weights) != channels:
-        hint = " To weight the positive class, use pos_weight." if channels == 1 else ""
+        hint = (
+            " To weight the positive class, use pos_weight, the ratio of its weight to that of the "
+            "background."
+            if channels == 1
+            else ""
+        )
         raise ValueError(
             f"class_weights must have one weight per class: expected {channels}, got "
             f"{len(class_weights)}.{hint}"
@@ -123,8 +136,8 @@ def check_ignored_value(pixels: PixelBatch, name: str) -> None:
     if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
         raise ValueError(
             f"ignore_index={ignored} would leave out every pixel of {name}, which is "
-            "dense: pass a label map to ignore a class, or leave it out with region_classes and "
-            "class_weights."
+            "dense: pass a label map to ignore a class, target.argmax(1), or leave the class out "
+            "with region_classes and class_weights."
         )
 
 
@@ -150,9 +163,11 @@ def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, 
     return given
 
 
-def flat_target(target: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
+def flat_target(
+    target: Tensor, name: str, pred: Tensor, pred_name: str, options: PixelOptions
+) -> Tensor:
     """Returns a dense target as (N, C, P), and a label map as (N, P)."""
-    samples, spatial = pred.shape[0], pred.shape[2:]
+    samples, spatial, activation = pred.shape[0], pred.shape[2:], options.activation
     if target.dtype in _HARDLY_SUPPORTED:
         target = target.long()
     if target.shape == pred.shape:
@@ -164,11 +179,10 @@ def flat_target(target: Tensor, name: str, pred: Tensor, pred_name: str, activat
             return target.reshape(samples, 1, spatial.numel())
     label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
     has_labels = activation == "softmax" or pred.shape[1] == 1
-    hint = "" if has_labels else " Channels are independent with sigmoid: one mask per channel."
     raise ValueError(
         f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
-        f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}.{hint} "
-        "Use the channel selectors to pick channels."
+        f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}."
+        f"{remedies.for_target_shape(target, pred, options.n_classes)}"
     )
 
 
@@ -184,6 +198,7 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
     raise ValueError(
         f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
         f"{(samples, 1, *spatial)}{per_channel}, got {tuple(weight.shape)}."
+        f"{remedies.for_weight_shape(weight, pred)}"
     )
 
 
@@ -191,8 +206,9 @@ def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
     """Returns a map as (N, C, P)."""
     check_companion(values, name, pred, pred_name)
     if values.shape != pred.shape:
+        remedy = remedies.for_mask_shape("map", values, pred)
         raise ValueError(
             f"{name} must have the shape of {pred_name}, one map for each channel: expected "
-            f"{tuple(pred.shape)}, got {tuple(values.shape)}."
+            f"{tuple(pred.shape)}, got {tuple(values.shape)}.{remedy}"
         )
     return values.flatten(2)

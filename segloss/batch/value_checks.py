@@ -1,7 +1,12 @@
 """Checks that read the values of a batch, such as labels, weights and probabilities.
 
 `ValueChecks` decides when they run, so that they cost next to nothing. The checks of types, devices
-and shapes are in `segloss.batch.shape_checks`.
+and shapes are in `segloss.batch.shape_checks`, and the remedies of messages in
+`segloss.batch.remedies`.
+
+Bounds have a slack for rounding, `rounding_slack` of the dtype, because masks, weights and
+probabilities are often computed. Values within the slack are used as they are: they change sums by
+as much as rounding inside the bounds does.
 """
 
 from __future__ import annotations
@@ -14,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.batch import remedies
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.foundation.arguments import shown_number
 from segloss.foundation.dtypes import differs_from
+from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
-
-_ROUNDING = 1e-6
-"""The distance by which probabilities may lie outside [0, 1], because of rounding."""
 
 _ALWAYS_CHECKED = 65_536
 """The number of values up to which a tensor on the CPU is checked in every batch."""
@@ -75,7 +80,8 @@ def check_values(pixels: PixelBatch, names: BatchNames, checks: ValueChecks) -> 
         _check_labels(pixels, target_name)
         checks.passed("labels", target)
     if not pixels.is_label_map and checks.due("target", target):
-        _check_target_values(pixels, target_name)
+        ignored = pixels.options.ignore_index
+        _check_masks(target, pixels.valid(), target_name, ignore_index=ignored)
         checks.passed("target", target)
     if not pixels.options.from_logits and checks.due("prediction", prediction):
         _check_probabilities(prediction, pixels.valid(), pred_name)
@@ -103,7 +109,7 @@ def check_finite_values(
         return
     low, high = _extremes(tensor.detach(), kept())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"{name} must hold finite numbers, got values from {low:g} to {high:g}.")
+        raise ValueError(f"{name} must hold finite numbers, got {_interval(low, high)}.")
     checks.passed(name, tensor)
 
 
@@ -114,28 +120,48 @@ def check_label_range(
     if not checks.due("label range", labels):
         return
     kept = None if ignore_index is None else differs_from(labels, ignore_index)
-    low, high = _extremes(labels, kept)
-    _check_label_extremes(low, high, name, classes, ignore_index)
+    _check_label_range(labels, kept, name, classes, ignore_index)
     checks.passed("label range", labels)
 
 
+def check_whole_labels(labels: Tensor, name: str, kept: Tensor | None = None) -> None:
+    """Raises ValueError if labels that count are not whole numbers."""
+    values = _kept_values(labels, kept)
+    if not torch.equal(values, values.round()):
+        raise ValueError(
+            f"{name} must hold whole numbers as a label map, got fractions."
+            f"{remedies.for_fractions(values)}"
+        )
+
+
 def check_unit_range(
-    tensor: Tensor, name: str, checks: ValueChecks, *, probabilities: bool = False
+    tensor: Tensor,
+    name: str,
+    checks: ValueChecks,
+    *,
+    dtype: torch.dtype | None = None,
+    probabilities: bool = False,
 ) -> None:
     """Raises ValueError if the check is due and values are not in [0, 1].
 
-    Probabilities may lie outside by a rounding error.
+    Args:
+        tensor: The tensor, for a loss without `ignore_index`.
+        name: Its name in messages, and the name of the check.
+        checks: Decides whether the check is due.
+        dtype: The dtype in which the values were computed; None: the tensor's.
+        probabilities: True for predictions, False for masks.
     """
     if not checks.due(name, tensor):
         return
-    low, high = _extremes(tensor.detach(), None)
-    slack = _ROUNDING if probabilities else 0.0
-    if not (low >= -slack and high <= 1 + slack):
-        raise ValueError(
-            f"{name} must hold {'probabilities' if probabilities else 'values'} in [0, 1], got "
-            f"values from {low:g} to {high:g}."
-            + (" Logits go through a sigmoid first." if probabilities else "")
-        )
+    if probabilities:
+        low, high = _extremes(tensor.detach(), None)
+        if not _is_in_unit_range(low, high, tensor.dtype if dtype is None else dtype):
+            raise ValueError(
+                f"{name} must hold probabilities in [0, 1], got {_interval(low, high)}."
+                f"{remedies.for_given_probabilities(low, high)}"
+            )
+    else:
+        _check_masks(tensor, None, name, dtype, ignore_index=None, can_ignore=False)
     checks.passed(name, tensor)
 
 
@@ -163,76 +189,88 @@ def _check_key(role: str, tensor: Tensor) -> tuple[Any, ...]:
 
 def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None:
     low, high = _extremes(weight, kept)
-    if not (low >= 0 and high < math.inf):
+    slack = rounding_slack(weight.dtype) * max(1.0, high)
+    if not (low >= -slack and high < math.inf):
         raise ValueError(
-            f"{name} must hold finite numbers of at least 0, got values from {low:g} to {high:g}."
+            f"{name} must hold finite numbers of at least 0, got {_interval(low, high)}."
+            f"{remedies.for_weights(low)}"
         )
 
 
 def _check_labels(pixels: PixelBatch, name: str) -> None:
-    target, classes = pixels.target, pixels.prediction.shape[1]
-    valid = pixels.valid()
+    target, valid = pixels.target, pixels.valid()
     valid = None if valid is None else valid.squeeze(1)
-    low, high = _extremes(target, valid)
-    _check_label_extremes(low, high, name, classes, pixels.options.ignore_index)
+    classes = pixels.prediction.shape[1]
+    _check_label_range(target, valid, name, classes, pixels.options.ignore_index)
     if target.is_floating_point():
-        kept = target if valid is None else target[valid]
-        if not torch.equal(kept, kept.round()):
-            raise ValueError(
-                f"{name} must hold whole numbers as a label map, got fractions: class indices are "
-                "expected here; one value per class is a dense target of the predictions' shape."
-            )
+        check_whole_labels(target, name, valid)
 
 
-def _check_target_values(pixels: PixelBatch, name: str) -> None:
-    low, high = _extremes(pixels.target, pixels.valid())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"{name} must hold values in [0, 1], got values from {low:g} to {high:g}."
-            f"{_ignore_hint(pixels.options.ignore_index, low, high)}"
-        )
-
-
-def _check_probabilities(prediction: Tensor, valid: Tensor | None, name: str) -> None:
-    low, high = _extremes(prediction.detach(), valid)
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise ValueError(
-            f"{name} must hold probabilities, in [0, 1], got values from {low:g} to {high:g}. If "
-            "these are logits, set from_logits=True."
-        )
-
-
-def _check_label_extremes(
-    low: float, high: float, name: str, classes: int, ignore_index: int | None
+def _check_label_range(
+    labels: Tensor, kept: Tensor | None, name: str, classes: int, ignore_index: int | None
 ) -> None:
+    low, high = _extremes(labels, kept)
     if not (low >= 0 and high < classes):
-        value = low if not low >= 0 else high
+        wrong = shown_number(low if not low >= 0 else high, 0, classes - 1)
+        remedy = remedies.for_labels(_kept_values(labels, kept), labels, classes, ignore_index)
         raise ValueError(
-            f"{name} holds the label {value:g}, expected 0 to {classes - 1} for {classes} classes."
-            f"{_ignore_hint(ignore_index, value, value)}"
+            f"{name} holds the label {wrong}, expected 0 to {classes - 1} for {classes} classes."
+            f"{remedy}"
         )
+
+
+def _check_masks(
+    target: Tensor,
+    kept: Tensor | None,
+    name: str,
+    dtype: torch.dtype | None = None,
+    *,
+    ignore_index: int | None,
+    can_ignore: bool = True,
+) -> None:
+    low, high = _extremes(target, kept)
+    if not _is_in_unit_range(low, high, target.dtype if dtype is None else dtype):
+        values = _kept_values(target, kept)
+        raise ValueError(
+            f"{name} must hold values in [0, 1], got {_interval(low, high)}."
+            f"{remedies.for_masks(values, target, ignore_index, can_ignore)}"
+        )
+
+
+def _check_probabilities(prediction: Tensor, kept: Tensor | None, name: str) -> None:
+    low, high = _extremes(prediction.detach(), kept)
+    if not _is_in_unit_range(low, high, prediction.dtype):
+        raise ValueError(
+            f"{name} must hold probabilities, in [0, 1], got {_interval(low, high)}."
+            f"{remedies.for_probabilities(low, high)}"
+        )
+
+
+def _is_in_unit_range(low: float, high: float, dtype: torch.dtype) -> bool:
+    """Returns whether values are in [0, 1], up to rounding in the dtype; NaN is not."""
+    slack = rounding_slack(dtype)
+    return low >= -slack and high <= 1 + slack
+
+
+def _interval(low: float, high: float) -> str:
+    """Returns the range of values for messages, which shows by how much they are outside [0, 1]."""
+    return f"values from {shown_number(low, 0, 1)} to {shown_number(high, 0, 1)}"
 
 
 def _extremes(tensor: Tensor, kept: Tensor | None) -> tuple[float, float]:
     """Returns the least and the greatest value that counts; (0, 0) if no value counts."""
     if tensor.dtype == torch.bool:
         return 0.0, 1.0
-    if kept is None:
-        values = tensor
-    else:
-        shape = torch.broadcast_shapes(tensor.shape, kept.shape)  # type: ignore[no-untyped-call]
-        values = tensor.expand(shape)[kept.expand(shape)]
+    values = _kept_values(tensor, kept)
     if values.numel() == 0:
         return 0.0, 0.0
     low, high = torch.aminmax(values)
     return float(low), float(high)
 
 
-def _ignore_hint(ignore_index: int | None, low: float, high: float) -> str:
-    """Returns a hint at ignore_index if a value looks like a marker, such as 255 or -100."""
-    if ignore_index is not None:
-        return f" (Pixels of ignore_index={ignore_index} are left out already.)"
-    outlier = high if high > 1 else low
-    if not outlier.is_integer():
-        return ""
-    return f" If {outlier:g} marks pixels to leave out, set ignore_index={outlier:g}."
+def _kept_values(tensor: Tensor, kept: Tensor | None) -> Tensor:
+    """Returns the values that count; `kept` broadcasts to the tensor, or the tensor to it."""
+    if kept is None:
+        return tensor
+    shape = torch.broadcast_shapes(tensor.shape, kept.shape)  # type: ignore[no-untyped-call]
+    return tensor.expand(shape)[kept.expand(shape)]

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segloss.foundation.precision import rounding_slack
+
 _MAX_CHARACTERS = 200
 """The number of characters of a value that messages show."""
 
@@ -41,7 +43,8 @@ def check_number(
         ) from None
     too_low = number <= low if open_low else number < low
     if not math.isfinite(number) or too_low or number > high:
-        raise ValueError(f"{name} must be {_interval(low, high, open_low)}, got {number:g}.")
+        got = shown_number(number, low, high)
+        raise ValueError(f"{name} must be {_interval(low, high, open_low)}, got {got}.")
     return number
 
 
@@ -116,6 +119,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
 
 
+def shown_number(value: float, *bounds: float) -> str:
+    """Returns a number for messages, with enough digits to tell it from the bounds."""
+    text = f"{value:g}"
+    is_told_apart = all(value == bound or float(text) != bound for bound in bounds)
+    return text if is_told_apart else repr(value)
+
+
 def is_allowed(name: str, allow: Iterable[str]) -> bool:
     """Returns whether a dotted name, or a prefix that ends before a dot, is in `allow`."""
     return any(name == entry or name.startswith(entry.rstrip(".") + ".") for entry in allow)
@@ -137,7 +147,7 @@ def check_weights(name: str, value: Any) -> Tensor | None:
     Args:
         name: The argument's name, for messages.
         value: A number, a sequence of numbers, or a tensor or array of at most one dimension. All
-            numbers are finite and at least 0.
+            numbers are finite and at least 0; if one is below 0 by rounding, it becomes 0.
 
     Raises:
         TypeError: `value` is none of these, or requires grad.
@@ -148,11 +158,20 @@ def check_weights(name: str, value: Any) -> Tensor | None:
     if isinstance(value, Tensor) and value.requires_grad:
         raise TypeError(f"{name} must not require grad: pass {name}.detach().")
     value = as_python(value)
-    numbers = list(value) if is_list(value) else [value]
+    numbers = _without_rounding(list(value) if is_list(value) else [value])
     checked = [check_number(f"{name}[{i}]", number) for i, number in enumerate(numbers)]
     if not any(checked):
         raise ValueError(f"{name} must hold at least one weight above 0, got {checked}.")
     return torch.tensor(checked, dtype=torch.float64)
+
+
+def _without_rounding(weights: Sequence[Any]) -> list[Any]:
+    """Returns weights, with 0 for those that are below 0 by rounding."""
+    numbers = [float(weight) for weight in weights if isinstance(weight, float)]
+    slack = rounding_slack(torch.float64) * max(numbers, default=0.0)
+    return [
+        0.0 if isinstance(weight, float) and -slack <= weight < 0 else weight for weight in weights
+    ]
 
 
 def check_mapping(path: str, value: Any) -> Mapping[str, Any]:

@@ -22,6 +22,15 @@ def accumulation_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def rounding_slack(dtype: torch.dtype) -> float:
+    """Returns the distance from a bound of about 1 by which computed values may lie outside it.
+
+    It is 4 units in the last place of float16 and bfloat16 above 1, and 1e-5 for all other dtypes:
+    float64 often holds what float32 has computed, and a blur or resize adds up many roundings.
+    """
+    return max(1e-5, 4 * torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Returns a context that turns autocast off, so that losses keep at least float32."""
     always_available = device.type in ("cpu", "cuda")  # so a compiler need not ask

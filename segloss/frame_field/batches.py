@@ -16,6 +16,8 @@ from segloss.foundation.precision import arithmetic_dtype
 EDGE, VERTEX = 1, 2
 """Channels of the masks, which are interior, edge and vertex."""
 
+_REMEDY = "Rename the key in the batch, or name yours with the argument that ends in _key."
+
 
 def take_map(
     batch: Any,
@@ -40,7 +42,7 @@ def take_map(
     Raises:
         KeyError, TypeError, ValueError: The map is missing, or has a wrong shape, dtype or device.
     """
-    tensor, name = take(batch, key, batch_name), f"{batch_name}[{key!r}]"
+    tensor, name = take(batch, key, batch_name, _REMEDY), f"{batch_name}[{key!r}]"
     expected = f"(N, {channels or f'at least {least}'}, H, W)"
     fits = tensor.ndim == 4 and tensor.shape[1] >= least
     if not fits or (channels is not None and tensor.shape[1] != channels):
@@ -119,7 +121,8 @@ def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
 def take_masks(gt_batch: Any, key: str, like: Tensor, least: int, checks: ValueChecks) -> Tensor:
     """Returns the masks of interior, edges and vertices, (N, C, H, W), with values in [0, 1]."""
     masks = take_map(gt_batch, key, "gt_batch", least=least, like=like)
-    check_unit_range(masks, f"gt_batch[{key!r}]", checks)
+    given = take(gt_batch, key, "gt_batch").dtype
+    check_unit_range(masks, f"gt_batch[{key!r}]", checks, dtype=given)
     return masks
 
 

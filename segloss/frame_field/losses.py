@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.batch.keys import Batch
+from segloss.batch.keys import Batch, take
 from segloss.batch.value_checks import ValueChecks, check_unit_range
 from segloss.foundation.arguments import check_integer, check_text
 from segloss.foundation.precision import without_autocast
@@ -298,7 +298,8 @@ class SegEdgeInteriorLoss(FrameFieldLoss):
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
         """Returns the predicted interior and edge, and the norm of the interior's gradient."""
         seg = take_map(pred_batch, self.seg_key, "pred_batch", least=EDGE + 1)
-        check_unit_range(seg, f"pred_batch[{self.seg_key!r}]", self._checks, probabilities=True)
+        name, given = f"pred_batch[{self.seg_key!r}]", take(pred_batch, self.seg_key, "pred_batch")
+        check_unit_range(seg, name, self._checks, dtype=given.dtype, probabilities=True)
         norm = take_gradients(pred_batch, f"{self.seg_key}_grad_norm", "(N, C, H, W)")
         _check_pixels(norm, f"pred_batch['{self.seg_key}_grad_norm']", seg)
         return seg[:, 0], seg[:, EDGE], norm[:, 0]

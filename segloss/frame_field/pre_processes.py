@@ -152,7 +152,8 @@ class SegLossWeights:
         """Returns the batches, with the weights in a copy of `gt_batch`."""
         check_is_mapping(gt_batch, "gt_batch")
         masks = take_map(gt_batch, self.gt_key, "gt_batch")
-        check_unit_range(masks, f"gt_batch[{self.gt_key!r}]", self._checks)
+        given = take(gt_batch, self.gt_key, "gt_batch").dtype
+        check_unit_range(masks, f"gt_batch[{self.gt_key!r}]", self._checks, dtype=given)
         frequency = self._frequency(gt_batch, masks)
         height, width = masks.shape[2:]
         weights = 1 / frequency
@@ -170,7 +171,7 @@ class SegLossWeights:
 
     def _frequency(self, gt_batch: Any, masks: Tensor) -> Tensor:
         """Returns the frequency of each pixel's class, (N, C, H, W)."""
-        classes = take(gt_batch, "class_freq", "gt_batch")
+        classes = take(gt_batch, "class_freq", "gt_batch", "Add it: SegLossWeights needs it.")
         check_real(classes, "gt_batch['class_freq']")
         if classes.shape != masks.shape[:2]:
             raise ValueError(

@@ -13,7 +13,8 @@ from torch import Tensor
 from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames
-from segloss.batch.shape_checks import check_channel_weights, check_maps
+from segloss.batch.remedies import for_mode
+from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_choice, check_weights
 from segloss.foundation.distributed import RankSum
@@ -149,7 +150,7 @@ class CompoundLoss(Precise):
                 sigmoid.
             maps: The maps that the terms need, by name, each (N, C, *spatial).
         """
-        channels = self._check_channels(prediction)
+        channels = self._check_channels(prediction, target)
         options = self.options
         if options.activation == "softmax":
             options = options._replace(n_classes=channels)
@@ -174,17 +175,16 @@ class CompoundLoss(Precise):
         """Returns the terms, the mode, and whether predictions are logits."""
         return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
 
-    def _check_channels(self, prediction: Any) -> int:
+    def _check_channels(self, prediction: Any, target: Any) -> int:
         """Checks that the number of channels fits the mode, and returns it."""
         if not isinstance(prediction, Tensor):
-            raise TypeError(f"prediction must be a tensor, got {type(prediction).__name__}.")
+            check_prediction(prediction, "prediction")
         channels = prediction.shape[1] if prediction.ndim > 1 else 0
         fits = channels == 1 if self.mode == "binary" else channels > 1 or self.mode != "multiclass"
         if prediction.ndim > 2 and not fits:
-            other = "mode='multiclass' or 'multilabel'" if channels > 1 else "mode='binary'"
             raise ValueError(
                 f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
-                f"does not fit mode={self.mode!r}: set {other}."
+                f"does not fit mode={self.mode!r}{for_mode(prediction, target, self.mode)}"
             )
         return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch refuses < 3
 

@@ -242,7 +242,7 @@ def raw_losses(
     if not first.use_mixup:
         raise ValueError(
             f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {first.name!r} was made "
-            "without use_mixup: set use_mixup=True, or remove the keys."
+            "without use_mixup: set use_mixup=True, or do not mix the images."
         )
     batch_a, batch_b, lam = mixed
     losses_a, infos_a = first.compute_together(losses, pred_batch, batch_a)

@@ -8,10 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.batch.keys import Batch, take, take_optional
+from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
+from segloss.batch.remedies import for_label_map_shape, for_mask_shape
 from segloss.batch.selectors import Selector, optional_selector
 from segloss.batch.shape_checks import check_device, check_prediction, check_real
-from segloss.batch.value_checks import ValueChecks, check_label_range, check_unit_range
+from segloss.batch.value_checks import (
+    ValueChecks,
+    check_label_range,
+    check_unit_range,
+    check_whole_labels,
+)
 from segloss.foundation.arguments import check_text, shown
 from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
@@ -52,8 +58,9 @@ class LossWrapper(Loss):
 
     Predictions in half precision are converted to float32, and computed outside of autocast. If
     `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
-    int64 and loses a channel axis of size 1, and a mask for an elementwise loss of PyTorch is
-    converted to the dtype of the prediction.
+    int64 and loses a channel axis of size 1, and a mask for an elementwise loss of PyTorch, or a
+    dense target for `nn.CrossEntropyLoss`, is converted to the dtype of the prediction. For
+    `nn.BCELoss`, values that rounding has put outside [0, 1] are clamped, since it refuses them.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type, or `loss_func` is already a `Loss`.
@@ -108,7 +115,11 @@ class LossWrapper(Loss):
             check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
         target = self._target(gt_batch, prediction)
         if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
-            self._check_masks(prediction, target)
+            self._check_masks(target, take(gt_batch, self.gt_key, "gt_batch").dtype)
+        if isinstance(self.loss_func, nn.BCELoss):
+            dtype = take(pred_batch, self.pred_key, "pred_batch").dtype
+            prediction = self._in_unit_range(prediction, dtype)
+            target = target.clamp(0, 1).to(prediction.dtype)
         options = self._weights_and_maps(gt_batch)
         try:
             with without_autocast(prediction.device):
@@ -135,7 +146,8 @@ class LossWrapper(Loss):
         if not isinstance(self.loss_func, CompoundLoss):
             return {}
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        maps = {key: take(gt_batch, key, "gt_batch") for key in self.loss_func.map_keys}
+        keys = self.loss_func.map_keys
+        maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
         if self.gt_channels is None:
             return {"pixel_weights": weights, "maps": maps}
         if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
@@ -156,16 +168,23 @@ class LossWrapper(Loss):
             target = target.squeeze(1)
         if self.target_dtype is not None:
             target = target.to(self.target_dtype)
-        elif isinstance(self.loss_func, _LABEL_MAP_LOSSES) and target.ndim < prediction.ndim:
+        elif self._needs_labels(target, prediction):
             target = self._labels(target, prediction, key)
-        elif isinstance(self.loss_func, _ELEMENTWISE_LOSSES):
+        elif isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
             target = target if target.is_floating_point() else target.to(prediction.dtype)
         if isinstance(self.loss_func, _ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
             raise ValueError(
                 f"{key} must have the shape of pred_batch[{self.pred_key!r}] for {self.name!r}, "
                 f"{tuple(prediction.shape)}, got {tuple(target.shape)}."
+                f"{for_mask_shape('target', target, prediction) if prediction.ndim > 2 else ''}"
             )
         return target
+
+    def _needs_labels(self, target: Tensor, prediction: Tensor) -> bool:
+        """Returns whether the target must be a label map; cross-entropy takes dense ones, too."""
+        if isinstance(self.loss_func, nn.CrossEntropyLoss):
+            return target.ndim < prediction.ndim
+        return isinstance(self.loss_func, nn.NLLLoss)
 
     def _has_channel_axis_of_one(self, target: Tensor, prediction: Tensor) -> bool:
         """Returns whether the target is a label map with a channel axis of size 1."""
@@ -175,12 +194,19 @@ class LossWrapper(Loss):
         selected_one = self.gt_channels is not None and isinstance(self.gt_channels.index, int)
         return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
 
-    def _check_masks(self, prediction: Tensor, target: Tensor) -> None:
-        """Raises ValueError if masks or predicted probabilities do not lie in [0, 1]."""
-        check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks)
-        if isinstance(self.loss_func, nn.BCELoss):
-            name = f"pred_batch[{self.pred_key!r}]"
-            check_unit_range(prediction, name, self._checks, probabilities=True)
+    def _check_masks(self, target: Tensor, dtype: torch.dtype) -> None:
+        """Raises ValueError if masks, computed in `dtype`, do not lie in [0, 1]."""
+        check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks, dtype=dtype)
+
+    def _in_unit_range(self, prediction: Tensor, dtype: torch.dtype) -> Tensor:
+        """Returns probabilities clamped with a slope of 1; raises ValueError if they are none.
+
+        `nn.BCELoss` refuses 1 plus a rounding error, on a GPU by an assertion that ends the
+        process's use of it.
+        """
+        name = f"pred_batch[{self.pred_key!r}]"
+        check_unit_range(prediction, name, self._checks, dtype=dtype, probabilities=True)
+        return prediction + (prediction.clamp(0, 1) - prediction).detach()
 
     def _labels(self, target: Tensor, prediction: Tensor, key: str) -> Tensor:
         """Returns a label map as int64; raises ValueError for a wrong shape or label."""
@@ -190,10 +216,10 @@ class LossWrapper(Loss):
             raise ValueError(
                 f"{key} must be a label map of the pixels of pred_batch[{self.pred_key!r}] for "
                 f"{self.name!r}: expected {expected}, got {tuple(labels.shape)}."
+                f"{for_label_map_shape(target, prediction) if prediction.ndim > 2 else ''}"
             )
         if target.is_floating_point() and self._checks.due("labels", target, on_every_batch=True):
-            if not torch.equal(labels.to(target.dtype), target):
-                raise ValueError(f"{key} must hold whole numbers for {self.name!r}, got fractions.")
+            check_whole_labels(target, key)
             self._checks.passed("labels", target)
         if prediction.ndim > 1:
             ignored = getattr(self.loss_func, "ignore_index", None)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from segloss.batch.assemble import as_pixel_batch
-from segloss.batch.keys import Batch, take, take_optional
+from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.mixup import MixUp
 from segloss.batch.options import PixelOptions
 from segloss.batch.partial_labels import merge_unannotated
@@ -41,11 +41,6 @@ from segloss.terms import Mixture, PixelTerm, Term
 from segloss.terms.mixture.evaluate import evaluate
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
-
-_MAP_REMEDY = (
-    "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap), or name yours in "
-    "the term (map_key)."
-)
 
 
 class _Tensors(NamedTuple):
@@ -392,7 +387,7 @@ class SegLoss(Loss):
             return _Tensors(prediction, target, None, {}, None)
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
-        maps = {key: take(gt_batch, key, "gt_batch", _MAP_REMEDY) for key in map_keys}
+        maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in map_keys}
         return _Tensors(prediction, target, weights, maps, annotated)
 
     def _select(self, tensors: _Tensors) -> _Tensors:

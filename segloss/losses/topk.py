@@ -133,7 +133,7 @@ class TopKCrossEntropyLoss(Precise):
             dtype = accumulation_dtype(entropy.device)
             total = torch.where(is_top, entropy, torch.zeros_like(entropy)).sum(dtype=dtype)
             if pixels.is_label_map:  # a label that no check has read may be wrong
-                total = total.masked_fill(pixels.labels()[1].any(), torch.nan)
+                total = total * torch.where(pixels.labels()[1].any(), torch.nan, 1.0)
             return (total / count).to(entropy.dtype)
 
     def _pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segloss.batch.remedies import for_target_shape
 from segloss.foundation.arguments import check_flag, shown
 
 _UNCOUNTED = -100
@@ -99,13 +100,19 @@ class _ComputeLoss:
     def _resized(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.ndim not in _MODES:
             raise ValueError(f"logits must be (N, C, *spatial), got {tuple(logits.shape)}.")
+        if labels.ndim != logits.ndim - 1 and labels.shape[1:2] not in ((1,), logits.shape[1:2]):
+            raise ValueError(
+                f"labels must be (N, *spatial), with the spatial dimensions of the logits "
+                f"{tuple(logits.shape)}, got {tuple(labels.shape)}."
+                f"{for_target_shape(labels, logits, logits.shape[1])}"
+            )
         size = labels.shape[2 - logits.ndim :]
         if logits.shape[2:] == size:
             return logits
         if not self.upsample_logits:
             raise ValueError(
                 f"logits must have the size of the labels, {tuple(size)}, got "
-                f"{tuple(logits.shape[2:])}: set upsample_logits=True, or resize one of them."
+                f"{tuple(logits.shape[2:])}: set upsample_logits=True."
             )
         return F.interpolate(logits, size, mode=_MODES[logits.ndim], align_corners=False)
 

@@ -1,0 +1,456 @@
+"""Remedies for batches that a check has refused, read from their values and shapes.
+
+A function returns the end of an error message: the likely causes, each with its remedy, or an empty
+text if none is likely. It never offers a remedy that would spoil the training in a likely case.
+Only failed checks call these functions, so they may read all values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.foundation.precision import rounding_slack
+from segloss.foundation.tracing import is_traced
+
+_GREY = 64
+"""The least whole number that is more likely a grey level or a marker than a class."""
+
+_WHITE = 255
+"""The value of white in images of 8 bits."""
+
+_MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
+"""The mode of `F.interpolate` for predictions, by their number of dimensions."""
+
+_NO_BATCH = " A sample (C, H, W) lacks the batch dimension: pass pred[None] and target[None]."
+
+_NOT_FINITE = " The network's output is not finite, and no option of the loss mends that."
+
+_COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
+
+
+def for_labels(kept: Tensor, target: Tensor, classes: int, ignore_index: int | None) -> str:
+    """Returns remedies for a label map with labels that are not classes.
+
+    Args:
+        kept: The labels of the pixels that count.
+        target: The whole label map.
+        classes: The number of classes.
+        ignore_index: The loss's value for pixels to leave out, or None.
+    """
+    levels = _levels(kept)
+    wrong = [level for level in levels if not 0 <= level < classes]
+    if not all(map(math.isfinite, levels)):
+        return ""
+    if not _are_whole(levels):
+        return for_fractions(kept)
+    if _are_grey_levels(levels, classes):
+        return _for_grey_labels(levels, classes)
+    if levels == list(range(1, classes + 1)):
+        return " Labels start at 0, and these start at 1: subtract 1, target - 1."
+    markers = [level for level in wrong if _is_marker(level, classes)]
+    if len(wrong) == 1:
+        return _for_one_label(wrong[0], levels, classes, _ignoring(wrong[0], ignore_index, target))
+    if len(wrong) == len(markers):
+        listed = " and ".join(f"{level:g}" for level in markers)
+        return _if(
+            f"{listed} mark pixels to leave out, give them all one value, and set ignore_index to "
+            "it"
+        )
+    return _if(
+        f"all labels are classes, {_more_classes(wrong[-1])}",
+        f"not, map them to 0 to {classes - 1} first",
+    )
+
+
+def for_fractions(labels: Tensor) -> str:
+    """Returns remedies for a label map with fractions."""
+    labels = labels.double()
+    if _are_near_whole(labels):
+        return " They differ from whole numbers by rounding: pass target.round()."
+    if bool(((labels >= 0) & (labels <= 1)).all()) and _are_near_whole(labels * _WHITE):
+        return (
+            " They are multiples of 1/255, as torchvision's ToTensor makes them: load masks with "
+            "PILToTensor, or pass (255 * target).round()."
+        )
+    return (
+        " Interpolation makes fractions: resize label maps with mode='nearest'. Fractions as "
+        "targets are dense, one channel per class, in the predictions' shape."
+    )
+
+
+def for_masks(kept: Tensor, target: Tensor, ignore_index: int | None, can_ignore: bool) -> str:
+    """Returns remedies for dense targets that are not in [0, 1].
+
+    Args:
+        kept: The values that count.
+        target: The whole target.
+        ignore_index: The loss's value for pixels to leave out, or None.
+        can_ignore: True if the loss has the argument `ignore_index`.
+    """
+    levels = _levels(kept)
+    if not all(map(math.isfinite, levels)):
+        return ""
+    slack = rounding_slack(target.dtype)
+    wrong = [level for level in levels if not -slack <= level <= 1 + slack]
+    if not wrong:  # outside by rounding in a wider dtype than that of the data
+        return _for_soft_masks(levels[0], levels[-1])
+    if levels == [-1, 1]:
+        return _if("-1 is the background and 1 the foreground, pass (target + 1) / 2")
+    ignoring = _ignoring(wrong[-1], ignore_index, target)
+    if not can_ignore:
+        ignoring = (
+            "this loss can't leave them out; segloss.SegLoss and CompoundLoss can, with "
+            f"ignore_index={wrong[-1]:g}"
+        )
+    ignoring = f"{wrong[-1]:g} marks pixels to leave out, {ignoring}"
+    if len(wrong) == 1 and _is_marker(wrong[0], 2) and not _are_grey_levels(levels, 2):
+        return _if(ignoring)
+    if not _are_whole(levels):
+        return _for_soft_masks(levels[0], levels[-1])
+    if levels[0] < 0:
+        return ""
+    if levels[-1] >= _GREY:
+        return _for_grey_masks(levels, can_ignore)
+    if levels == [1, 2]:
+        return " Masks hold 0 and 1, and these hold 1 and 2: subtract 1, target - 1."
+    if levels == list(range(1, len(levels) + 1)):
+        return _if(
+            f"these are labels of {len(levels)} classes, pass a label map that starts at 0, "
+            f"target - 1, and {_more_classes(levels[-1] - 1)}"
+        )
+    classes = f"these are labels of classes, pass a label map, and {_more_classes(levels[-1])}"
+    return _if(classes, ignoring) if len(wrong) == 1 else _if(classes)
+
+
+def for_probabilities(low: float, high: float) -> str:
+    """Returns remedies for predictions that are not in [0, 1]."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return _NOT_FINITE
+    if low > -0.25 and 0.75 < high < 1.25:
+        return (
+            " If these are logits, set from_logits=True; if they are probabilities that a bicubic "
+            "resize has changed, clamp them, pred.clamp(0, 1)."
+        )
+    return " If these are logits, set from_logits=True, or pass their sigmoid or softmax."
+
+
+def for_given_probabilities(low: float, high: float) -> str:
+    """Returns the remedy for predictions that are not in [0, 1], of a loss that takes no logits."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return _NOT_FINITE
+    return " Logits go through a sigmoid first."
+
+
+def for_weights(low: float) -> str:
+    """Returns the remedy for pixel weights below 0."""
+    return " To leave pixels out, give them the weight 0." if -math.inf < low < 0 else ""
+
+
+def for_type(value: Any) -> str:
+    """Returns the remedy for an object that should be a tensor."""
+    module = type(value).__module__.partition(".")[0]
+    if module == "numpy":
+        return ": convert it with torch.as_tensor(...)"
+    if module == "PIL":
+        return ": convert it with torch.as_tensor(numpy.array(...))"
+    if isinstance(value, Mapping):
+        keys = ", ".join(repr(key) for key in list(value)[:5])
+        return f": pass one of its entries ({keys})"
+    if isinstance(value, Sequence) and any(isinstance(entry, Tensor) for entry in value):
+        return ": pass one of its tensors, or all of them to segloss.DeepSupervision"
+    return ""
+
+
+def for_prediction_dtype(dtype: torch.dtype) -> str:
+    """Returns the remedy for predictions that are not floating-point."""
+    if dtype.is_floating_point or dtype.is_complex:
+        return ""
+    return ": pass the network's output itself, before argmax or a threshold"
+
+
+def for_prediction_shape(pred: Tensor, n_classes: int) -> str:
+    """Returns remedies for predictions with another number of channels than `n_classes`."""
+    channels = pred.shape[1]
+    if channels > 1 and pred.ndim > 3 and n_classes == pred.shape[-1] != pred.shape[-2]:
+        return " The channels are last: pass pred.movedim(-1, 1)."
+    if pred.ndim == 3 and pred.shape[0] == n_classes:
+        return _NO_BATCH
+    if channels == 1 and n_classes == 2:
+        return " Softmax over one channel is always 1: use activation='sigmoid'."
+    if channels == 1:
+        return (
+            f" For one foreground class, predicted in one sigmoid channel, set n_classes=2; for "
+            f"{n_classes} classes, the network needs {n_classes} output channels."
+        )
+    if channels == 0:
+        return ""
+    return (
+        f" Set n_classes={channels}, or give the network {n_classes} output channels, whichever is "
+        "the number of classes, background included."
+    )
+
+
+def for_dimensions(pred: Tensor) -> str:
+    """Returns the remedy for predictions with too few dimensions."""
+    if pred.ndim == 2:
+        return " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]."
+    return " Pass the network's output without flattening it." if pred.ndim < 2 else ""
+
+
+def for_mode(pred: Tensor, target: Any, mode: str) -> str:
+    """Returns remedies for predictions whose channels do not fit the mode of a loss."""
+    channels, shape = pred.shape[1], getattr(target, "shape", ())
+    if mode != "binary":
+        return ": for one foreground class in one sigmoid channel, set mode='binary'."
+    if pred.ndim > 3 and pred.shape[-1] == 1:
+        return ": the channels are last, pass pred.movedim(-1, 1)."
+    if pred.ndim == 3 and channels > 1 and shape in (pred.shape, (len(pred), 1, *pred.shape[1:])):
+        return (
+            ": masks (N, H, W) lack the channel axis, pass pred.unsqueeze(1) and target (N, 1, H, "
+            "W); for (N, C, L) set mode='multilabel'."
+        )
+    if shape != pred.shape:
+        return ": for classes that exclude each other, set mode='multiclass'."
+    return (
+        ": set mode='multiclass' if classes exclude each other, and mode='multilabel' if the "
+        "channels are independent."
+    )
+
+
+def for_target_shape(target: Tensor, pred: Tensor, n_classes: int) -> str:
+    """Returns remedies for targets whose shape does not match the predictions'."""
+    if target.shape in _label_map_shapes(pred):
+        return _for_label_map(pred.shape[1], n_classes)
+    return (
+        _for_axes("target", target, pred) or _for_size(target, pred) or _for_channels(target, pred)
+    )
+
+
+def for_weight_shape(weight: Tensor, pred: Tensor) -> str:
+    """Returns remedies for pixel weights whose shape does not match the predictions'."""
+    if weight.shape != pred.shape:
+        return _for_axes("weights", weight, pred)
+    return (
+        " Softmax takes one weight per pixel: use class_weights for weights of classes, or take "
+        "the weight of each pixel's class, weights.gather(1, labels.unsqueeze(1))."
+    )
+
+
+def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:
+    """Returns remedies for maps or masks that must have the shape of the predictions."""
+    channels = pred.shape[1]
+    if channels == 1 and tensor.shape == (len(pred), *pred.shape[2:]):
+        return f" {what} lacks the axis of channels: pass {what}.unsqueeze(1)."
+    if tensor.shape == (len(pred), *pred.shape[2:]):
+        return (
+            " A label map is not one mask per channel: pass "
+            f"F.one_hot({what}.long(), {channels}).movedim(-1, 1)."
+        )
+    return _for_axes(what, tensor, pred) or _for_size(tensor, pred) or _for_channels(tensor, pred)
+
+
+def for_label_map_shape(target: Tensor, pred: Tensor) -> str:
+    """Returns remedies for targets that must be label maps (N, *spatial)."""
+    if target.shape == pred.shape:
+        return " One-hot masks are not a label map: pass target.argmax(1)."
+    return for_target_shape(target, pred, pred.shape[1])
+
+
+def for_device(tensor: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for a tensor on another device than the predictions."""
+    move = f"move it with .to({str(pred.device)!r})"
+    if pred.is_cpu and not tensor.is_meta:
+        return f"{move}, or the network to {tensor.device}"
+    return move
+
+
+def _levels(values: Tensor) -> list[float]:
+    """Returns the distinct values in order."""
+    return sorted({float(value) for value in torch.unique(values.detach()).tolist()})
+
+
+def _are_whole(levels: Sequence[float]) -> bool:
+    return all(level.is_integer() for level in levels)
+
+
+def _are_near_whole(values: Tensor) -> bool:
+    """Returns whether values differ from whole numbers by rounding."""
+    slack = rounding_slack(torch.float32) * values.abs().clamp(min=1)
+    return bool(((values - values.round()).abs() <= slack).all())
+
+
+def _are_grey_levels(levels: Sequence[float], classes: int) -> bool:
+    """Returns whether labels look like the pixels of an image of 8 bits, such as 0 and 255."""
+    if levels[0] < 0 or not max(_GREY, classes) <= levels[-1] <= _WHITE:
+        return False
+    if classes == 2 and len([level for level in levels if level > 0]) == 1:
+        return True
+    return len([level for level in levels if level >= max(_GREY, classes)]) > 1
+
+
+def _is_marker(level: float, classes: int) -> bool:
+    """Returns whether a label looks like a mark of pixels to leave out, such as 255 or -100."""
+    return level < 0 or level >= max(_GREY, classes + 1)
+
+
+def _if(*causes: str) -> str:
+    """Returns the sentence of causes with their remedies."""
+    return f" I{'; i'.join(f'f {cause}' for cause in causes)}."
+
+
+def _ignoring(marker: float, ignore_index: int | None, target: Tensor) -> str:
+    """Returns the remedy for a marker, which depends on the marker that the loss has already."""
+    if ignore_index is None:
+        return f"set ignore_index={marker:g}"
+    if bool((target.double() == ignore_index).any()):
+        return f"give them the value {ignore_index}, whose pixels are left out already"
+    return f"set ignore_index={marker:g}, since no pixel has the value {ignore_index}"
+
+
+def _more_classes(label: float) -> str:
+    """Returns the remedy for a label that is a class, though the loss has fewer classes."""
+    return f"the network needs {label + 1:g} output channels (n_classes={label + 1:g})"
+
+
+def _for_one_label(label: float, levels: Sequence[float], classes: int, ignoring: str) -> str:
+    """Returns remedies for a label map with one label that is not a class."""
+    causes = []
+    if label == classes and levels[0] > 0:
+        causes.append("labels start at 1, subtract 1, target - 1")
+    if not _is_marker(label, classes):
+        causes.append(f"{label:g} is a class, {_more_classes(label)}")
+    causes.append(f"{label:g} marks pixels to leave out, {ignoring}")
+    if _GREY <= label <= _WHITE and set(levels) <= {0, label}:
+        causes.append("it is a grey level of an image, map each level to the index of its class")
+    return _if(*causes)
+
+
+def _for_grey_labels(levels: Sequence[float], classes: int) -> str:
+    """Returns remedies for labels that look like grey levels."""
+    high = levels[-1]
+    if classes == 2 and len(levels) <= 2:
+        return f" These look like an image of black and white: divide it, target // {high:g}."
+    if classes == 2:
+        return " These look like grey levels of an image: threshold it, target > 127."
+    return (
+        " These look like grey levels of an image: map each level to the index of its class, 0 to "
+        f"{classes - 1}."
+    )
+
+
+def _for_grey_masks(levels: Sequence[float], can_ignore: bool) -> str:
+    """Returns remedies for masks that look like images of 8 bits."""
+    divisor = levels[-1] if levels[-1] > _WHITE or len(levels) <= 2 else _WHITE
+    text = f" Masks are in [0, 1], and these look like an image: divide it, target / {divisor:g}."
+    if len(levels) != 3 or levels[0] != 0 or not can_ignore:
+        return text
+    return text + _if(
+        f"{levels[1]:g} marks pixels to leave out, map the three levels to 0, 255 and 1 instead, "
+        "and set ignore_index=255"
+    )
+
+
+def _for_soft_masks(low: float, high: float) -> str:
+    """Returns remedies for soft masks that are not in [0, 1]."""
+    if low >= -0.5 and high <= 1.5:
+        return " Interpolation such as bicubic leaves [0, 1]: clamp it, target.clamp(0, 1)."
+    if low >= 0 and _GREY <= high <= _WHITE + 0.5:
+        return " Masks are in [0, 1], and these look like an image: divide it, target / 255."
+    if low < 0 < high:
+        return _if("masks went through the normalisation of images, normalise images only")
+    return ""
+
+
+def _label_map_shapes(pred: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return (len(pred), *pred.shape[2:]), (len(pred), 1, *pred.shape[2:])
+
+
+def _for_axes(what: str, tensor: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for axes that are missing or in another order."""
+    samples, channels, *spatial = pred.shape
+    shape, size = tuple(tensor.shape), tuple(spatial)
+    if pred.ndim > 3 and shape in _channels_first(pred.shape):
+        return " The channels of pred are last: pass pred.movedim(-1, 1)."
+    if shape == (samples, 1, channels, *size):
+        return " pred lacks the axis of channels: pass pred.unsqueeze(1)."
+    if pred.ndim == 3 and shape == (channels, *size):
+        return _NO_BATCH
+    if samples == 1 and shape in (size, (channels, *size)):
+        return f" {what} lacks the batch dimension: pass {what}[None]."
+    if len(shape) > 3 and shape[:-1] == (samples, *size):
+        return _for_channels_last(what, tensor, pred)
+    swapped = (*size[:-2], *size[:-3:-1])
+    if size != swapped == shape[-len(size) :]:
+        return f" Height and width of {what} are swapped: pass {what}.mT."
+    return ""
+
+
+def _channels_first(shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """Returns the shapes of labels and masks for predictions (N, *spatial, C)."""
+    samples, *size, channels = shape
+    return [(samples, *size), (samples, 1, *size), (samples, channels, *size)]
+
+
+def _for_channels_last(what: str, tensor: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for a tensor (N, *spatial, K)."""
+    if tensor.shape[-1] == 3 != pred.shape[1] and _are_colours(tensor):
+        return _COLOURS
+    return f" The channels of {what} are last: pass {what}.movedim(-1, 1)."
+
+
+def _are_colours(tensor: Tensor) -> bool:
+    """Returns whether values exceed 1, as in an image of 8 bits."""
+    if is_traced() or tensor.is_meta or tensor.numel() == 0:
+        return False
+    return float(tensor.max()) > 1
+
+
+def _for_label_map(channels: int, n_classes: int) -> str:
+    """Returns remedies for a label map beside sigmoid channels."""
+    exclusive = "activation='softmax'" if n_classes == channels else f"n_classes={channels}"
+    return " Channels are independent with sigmoid." + _if(
+        f"classes exclude each other, set {exclusive} (mode='multiclass')",
+        "not, pass one mask per channel",
+    )
+
+
+def _for_size(target: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for predictions and targets of different sizes."""
+    channels, dims = pred.shape[1], pred.ndim - 2
+    size = tuple(target.shape[-dims:])
+    if target.ndim not in (pred.ndim - 1, pred.ndim) or size == tuple(pred.shape[2:]):
+        return ""
+    if target.ndim == pred.ndim and target.shape[1] not in (1, channels):
+        last = target.shape[-1] in (1, 3, 4, channels)
+        return _for_channels_last("target", target, pred) if last else ""
+    if len(target) != len(pred):
+        return ""
+    return (
+        f" Resize the predictions, not the labels: F.interpolate(pred, {size}, "
+        f"mode={_MODES[pred.ndim]!r})."
+    )
+
+
+def _for_channels(target: Tensor, pred: Tensor) -> str:
+    """Returns remedies for a dense target with another number of channels."""
+    if target.ndim != pred.ndim or (len(target), *target.shape[2:]) != (len(pred), *pred.shape[2:]):
+        return ""
+    found, expected = target.shape[1], pred.shape[1]
+    if found == 3 and _are_colours(target):
+        return _COLOURS
+    if found > expected:
+        return (
+            " Select the target's channels to compare with, by their index, with the channel "
+            "selectors (gt_channel_selector) or target[:, [...]]; the first channel of one-hot "
+            "masks is the background."
+        )
+    return (
+        " Select the prediction's channels to compare with the target, by their index, with the "
+        "channel selectors (pred_channel_selector) or pred[:, [...]]; with softmax, the target "
+        "needs the background's channel, too."
+    )
