@@ -26,6 +26,7 @@ DOORS = ("SegLoss", "extra_terms", "coefficients", "CompoundLoss", "functional")
 LAYOUTS = ("contiguous", "channels last", "strided", "transposed", "offset", "expanded")
 MAPS = {"boundary": "gt_distance_map", "skeleton_recall": "gt_skeleton"}
 OF_PIXELS = ("cross_entropy", "focal", "poly1")
+NOT_MICRO = ("unified_focal", "region_size_l1", "region_size_kl")
 WITH_ENTROPY = ("cross_entropy", "poly1")
 
 
@@ -111,13 +112,14 @@ class Configuration:
 
     def tensors(self) -> Tensors:
         generator = torch.Generator().manual_seed(self.seed)
-        samples, channels, *spatial = self.shape
+        samples, channels = self.shape[:2]
 
         def rand(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, dtype=torch.float64)
 
         g = self._dense_target(rand)  # (N, C, *spatial) in float64
-        logits = self.scale * torch.randn(self.shape, generator=generator).double()
+        noise = torch.randn(self.shape, generator=generator).double()
+        logits = (self.scale * noise).clamp(-80, 80)  # float64 has the squares of their p
         logits = logits + self.offset + self.margin * (2 * g - 1)
         limits = torch.where(g > 0.5, torch.inf, -torch.inf)
         chosen = (rand(*self.shape) < self.infinite) & ~((g > 0.5) & self.exclusive)
@@ -183,9 +185,11 @@ class Configuration:
         shape = (samples, channels if self.weights == "channels" else 1, *spatial)
         values = 3 * rand(*shape) + 0.01
         values = values.masked_fill(rand(*shape) < self.zeros, 0)
-        return values.ceil().to(getattr(torch, self.weights_dtype)) if (
-            self.weights_dtype in ("uint8", "bool")
-        ) else values.to(getattr(torch, self.weights_dtype))
+        return (
+            values.ceil().to(getattr(torch, self.weights_dtype))
+            if (self.weights_dtype in ("uint8", "bool"))
+            else values.to(getattr(torch, self.weights_dtype))
+        )
 
     def _prediction(self, logits: Tensor) -> Tensor:
         dtype = getattr(torch, self.dtype)
@@ -265,9 +269,7 @@ class Configuration:
             reduction=self.reduction,
             **self.options(),
         )
-        return loss(
-            prediction, tensors.target, pixel_weights=tensors.weights, maps=tensors.maps
-        )
+        return loss(prediction, tensors.target, pixel_weights=tensors.weights, maps=tensors.maps)
 
     def _function(self, tensors: Tensors, prediction: Tensor) -> Tensor:
         common = {**self.options(), "pixel_weights": tensors.weights, "reduction": self.reduction}
@@ -350,7 +352,9 @@ class _Draw:
         shape = self.shape(exclusive)
         channels = shape[1]
         door = self.one_of(*DOORS)
-        reduction = "none" if door in ("CompoundLoss", "functional") and self.chance(0.4) else "mean"
+        reduction = (
+            "none" if door in ("CompoundLoss", "functional") and self.chance(0.4) else "mean"
+        )
         terms = self.terms(door, reduction, exclusive, channels)
         dense = not exclusive or self.chance(0.25)
         content = self.one_of("random", "random", "random", "soft", "empty", "full", "absent")
@@ -366,6 +370,7 @@ class _Draw:
         merging = annotated and exclusive and (needs_merging or self.chance(0.5))
         if merging:
             smoothing = 0.0
+            ignore_index = None if ignore_index == 0 else ignore_index  # merged pixels have 0
         can_be_infinite = from_logits and smoothing == 0 and content != "soft"
         scale, offset, margin = self.logits()
         left_out = ignore_index is not None or weights
@@ -398,10 +403,10 @@ class _Draw:
             if weights
             else "float32",
             nan=bool(left_out) and self.chance(0.3),
-            class_weights=self.weights(channels)
-            if self.chance(0.3)
+            class_weights=self.weights(channels) if self.chance(0.3) else None,
+            pos_weight=self.weights(self.one_of(1, channels))
+            if not exclusive and self.chance(0.25)
             else None,
-            pos_weight=self.weights(self.one_of(1, channels)) if not exclusive and self.chance(0.25) else None,
             label_smoothing=smoothing,
             annotated=annotated,
             merge_unannotated=merging,
@@ -421,7 +426,11 @@ class _Draw:
             return samples, channels, self.one_of(4097, 5000)
         sides = {1: 40, 2: 9, 3: 4} if channels < 100 else {1: 8, 2: 3, 3: 2}
         dimensions = self.one_of(1, 2, 3)
-        return samples, channels, *(self.random.randint(1, sides[dimensions]) for _ in range(dimensions))
+        return (
+            samples,
+            channels,
+            *(self.random.randint(1, sides[dimensions]) for _ in range(dimensions)),
+        )
 
     def logits(self) -> tuple[float, float, float]:
         """Their scale, offset and margin."""
@@ -432,7 +441,11 @@ class _Draw:
             return self.one_of(10.0, 30.0, 100.0), 0.0, 0.0
         if kind < 0.75:
             return 0.0, self.one_of(0.0, -100.0, -30.0, -17.0, 17.0, 30.0, 100.0), 0.0
-        return self.one_of(0.1, 1.0), 0.0, self.one_of(3.0, 8.0, 15.0, 50.0, -3.0, -8.0, -15.0, -50.0)
+        return (
+            self.one_of(0.1, 1.0),
+            0.0,
+            self.one_of(3.0, 8.0, 15.0, 50.0, -3.0, -8.0, -15.0, -55.0),
+        )
 
     def target_dtype(self, dense: bool, content: str, channels: int) -> str:
         floating = ("float32", "float64", "float16", "bfloat16")
@@ -440,7 +453,9 @@ class _Draw:
             return self.one_of(*floating)
         if dense:
             return self.one_of("bool", "uint8", "int64", "int16", *floating)
-        return self.one_of("uint8", "uint8", "int16", "int32", "int64", "int64", "float32", "float16")
+        return self.one_of(
+            "uint8", "uint8", "int16", "int32", "int64", "int64", "float32", "float16"
+        )
 
     def ignore_index(self, dense: bool, exclusive: bool, channels: int) -> int:
         if dense:
@@ -450,7 +465,9 @@ class _Draw:
     def terms(self, door: str, reduction: str, exclusive: bool, channels: int) -> Terms:
         region = self.region(reduction, channels)
         if door == "coefficients":
-            names = self.random.sample(["cross_entropy", "dice", "focal_tversky"], self.one_of(1, 2, 3))
+            names = self.random.sample(
+                ["cross_entropy", "dice", "focal_tversky"], self.one_of(1, 2, 3)
+            )
             terms = {name: {"coef": self.number(1.0, low=0.1)} for name in names}
             for name in names:
                 if name == "dice":
@@ -468,7 +485,7 @@ class _Draw:
             own = self.parameters(name, exclusive, channels)
             if name not in OF_PIXELS:
                 own |= self.region(reduction, channels)
-            if name == "unified_focal" and own.get("region_reduction") == "micro":
+            if name in NOT_MICRO and own.get("region_reduction") == "micro":
                 own["region_reduction"] = "batch"
             terms[name] = {"coef": 1.0 if alone else self.number(1.0, low=0.1), **own}
         return terms

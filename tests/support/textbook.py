@@ -1,6 +1,6 @@
 """Every term with every option as `docs/losses.md` writes it, pixel by pixel, in float64.
 
-Nothing here is shared with segloss. Cells are lists of pixels, pixels that are left out are deleted,
+Nothing here is shared with segloss. Cells are lists of pixels without those that are left out,
 reductions join the lists, and autograd differentiates the formulas. Where a formula has 1 - p, the
 textbook has q, the sum of the other classes' probabilities, and where it has one minus a score, the
 textbook has the share of errors: float64 would lose the digits of such differences too.
@@ -269,9 +269,7 @@ class Cell:
 
     def joined(self, others: Sequence[Cell]) -> Cell:
         cells = [self, *others]
-        values = {
-            name: torch.cat([getattr(cell, name) for cell in cells]) for name in _OF_PIXELS
-        }
+        values = {name: torch.cat([getattr(cell, name) for cell in cells]) for name in _OF_PIXELS}
         maps = {key: torch.cat([cell.maps[key] for cell in cells]) for key in self.maps}
         classes = tuple(sorted({c for cell in cells for c in cell.classes}))
         return Cell(**values, maps=maps, classes=classes, soft_labels=self.soft_labels)
@@ -357,8 +355,8 @@ def mcc(cell: Cell, eps: float = 0.0) -> Tensor:
     root, n = product.sqrt(), a * d - b * c
     if n <= 0:
         return 1 - n / root
-    rest = 4 * a * b * c * d + (a * d + b * c) * (a + d) * (b + c) + (a * c + b * d) * (
-        a * b + c * d
+    rest = (
+        4 * a * b * c * d + (a * d + b * c) * (a + d) * (b + c) + (a * c + b * d) * (a * b + c * d)
     )
     return rest / (root * (root + n))
 
@@ -386,9 +384,7 @@ def divergence(cell: Cell) -> Tensor:
 
 
 def background_of(cell: Cell) -> Cell:
-    return replace(
-        cell, p=cell.q, q=cell.p, log_p=cell.log_q, log_q=cell.log_p, g=1 - cell.g
-    )
+    return replace(cell, p=cell.q, q=cell.p, log_p=cell.log_q, log_q=cell.log_p, g=1 - cell.g)
 
 
 def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: float) -> Tensor:
@@ -492,7 +488,9 @@ def mean_over_rows(
     zero = batch.p.sum() * 0
     rows = [*rows_of(batch, **region)]
     if reduction == "none":
-        return _stacked([[loss(row) if any(row.weights) else zero] for row in rows], zero.expand(0, 1))
+        return _stacked(
+            [[loss(row) if any(row.weights) else zero] for row in rows], zero.expand(0, 1)
+        )
     return _weighted_mean([(loss(row), 1.0) for row in rows if any(row.weights)], zero)
 
 
@@ -515,7 +513,10 @@ def generalized_dice(row: Row, weight_type: str = "square", smooth: float = 0.0)
 def region_size_kl(batch: Batch, reduction: str, **region: Any) -> Tensor:
     if not batch.exclusive:
         return mean_over_cells(
-            batch, lambda cell: divergence(cell) + divergence(background_of(cell)), reduction, **region
+            batch,
+            lambda cell: divergence(cell) + divergence(background_of(cell)),
+            reduction,
+            **region,
         )
     return mean_over_rows(
         batch,
@@ -533,9 +534,7 @@ def term(name: str, batch: Batch, reduction: str = "mean", **given: Any) -> Tens
         loss = CELL_LOSSES[name]
         return mean_over_cells(batch, lambda cell: loss(cell, **own), reduction, **region)
     if name == "generalized_dice":
-        return mean_over_rows(
-            batch, lambda row: generalized_dice(row, **own), reduction, **region
-        )
+        return mean_over_rows(batch, lambda row: generalized_dice(row, **own), reduction, **region)
     if name == "region_size_kl":
         return region_size_kl(batch, reduction, **region)
     if name == "cross_entropy":
