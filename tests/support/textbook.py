@@ -399,24 +399,6 @@ def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: f
     return index(cell) if cell.classes == (0,) else power(index(cell), 1 - gamma)
 
 
-CELL_LOSSES: dict[str, Callable[..., Tensor]] = {
-    each.__name__: each
-    for each in (
-        dice,
-        jaccard,
-        tversky,
-        focal_tversky,
-        f_beta,
-        log_dice,
-        log_cosh_dice,
-        squared_dice,
-        mcc,
-        region_size_l1,
-        boundary,
-        skeleton_recall,
-    )
-}
-
 REGION = (
     "region_reduction",
     "region_classes",
@@ -526,30 +508,53 @@ def region_size_kl(batch: Batch, reduction: str, **region: Any) -> Tensor:
     )
 
 
-def term(name: str, batch: Batch, reduction: str = "mean", **given: Any) -> Tensor:
-    """A term's value: a scalar, or without a reduction (N, C) or (N, 1)."""
-    region = {key: given[key] for key in REGION if key in given}
-    own = {key: value for key, value in given.items() if key not in REGION}
-    if name in CELL_LOSSES:
-        loss = CELL_LOSSES[name]
-        return mean_over_cells(batch, lambda cell: loss(cell, **own), reduction, **region)
-    if name == "generalized_dice":
-        return mean_over_rows(batch, lambda row: generalized_dice(row, **own), reduction, **region)
-    if name == "region_size_kl":
-        return region_size_kl(batch, reduction, **region)
-    if name == "cross_entropy":
-        return mean_over_pixels(batch, *cross_entropy(batch), reduction)
-    if name == "focal":
-        return mean_over_pixels(batch, *focal(batch, **own), reduction)
-    if name == "poly1":
-        missed = mean_over_pixels(batch, *missed_probability(batch), reduction)
-        entropy = mean_over_pixels(batch, *cross_entropy(batch), reduction)
-        return entropy + own.get("epsilon", 1.0) * missed
-    assert name == "unified_focal"
-    weight, delta, gamma = (
-        own.get(key, default) for key, default in (("weight", 0.5), ("delta", 0.6), ("gamma", 0.5))
-    )
-    of_pixels = mean_over_pixels(batch, *asymmetric_focal(batch, delta, gamma), reduction)
+def region_of(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of the mean over cells, and those of the term's own."""
+    region = {key: value for key, value in given.items() if key in REGION}
+    return region, {key: value for key, value in given.items() if key not in REGION}
+
+
+Loss = Callable[..., Tensor]
+"""Of a batch and a reduction, with the parameters of the term: a scalar, or (N, C) or (N, 1)."""
+
+
+def over_pixels(pixels: Callable[..., tuple[Tensor, Tensor]]) -> Loss:
+    def loss(batch: Batch, reduction: str, **own: Any) -> Tensor:
+        return mean_over_pixels(batch, *pixels(batch, **own), reduction)
+
+    return loss
+
+
+def over_cells(cell_loss: Callable[..., Tensor]) -> Loss:
+    def loss(batch: Batch, reduction: str, **given: Any) -> Tensor:
+        region, own = region_of(given)
+        return mean_over_cells(batch, lambda cell: cell_loss(cell, **own), reduction, **region)
+
+    return loss
+
+
+def over_rows(row_loss: Callable[..., Tensor]) -> Loss:
+    def loss(batch: Batch, reduction: str, **given: Any) -> Tensor:
+        region, own = region_of(given)
+        return mean_over_rows(batch, lambda row: row_loss(row, **own), reduction, **region)
+
+    return loss
+
+
+def poly1(batch: Batch, reduction: str, epsilon: float = 1.0) -> Tensor:
+    missed = over_pixels(missed_probability)(batch, reduction)
+    return over_pixels(cross_entropy)(batch, reduction) + epsilon * missed
+
+
+def unified_focal(
+    batch: Batch,
+    reduction: str,
+    weight: float = 0.5,
+    delta: float = 0.6,
+    gamma: float = 0.5,
+    **region: Any,
+) -> Tensor:
+    of_pixels = over_pixels(asymmetric_focal)(batch, reduction, delta=delta, gamma=gamma)
     if weight == 1:
         return of_pixels
     of_cells = mean_over_cells(
@@ -559,6 +564,49 @@ def term(name: str, batch: Batch, reduction: str = "mean", **given: Any) -> Tens
         **region,
     )
     return weight * of_pixels + (1 - weight) * of_cells
+
+
+class Entry(NamedTuple):
+    """A term: its loss, the least and greatest values, and the value of half a mask, inverted.
+
+    An infinite worst grows with the logits, or the image.
+    """
+
+    loss: Loss
+    least: float
+    greatest: float
+    worst: float
+
+
+inf = math.inf
+LOG_COSH_1 = math.log(math.cosh(1))
+
+BOOK: dict[str, Entry] = {
+    "cross_entropy": Entry(over_pixels(cross_entropy), 0, inf, inf),
+    "focal": Entry(over_pixels(focal), 0, inf, inf),
+    "poly1": Entry(poly1, 0, inf, inf),
+    "unified_focal": Entry(unified_focal, 0, inf, inf),
+    "dice": Entry(over_cells(dice), 0, 1, 1),
+    "squared_dice": Entry(over_cells(squared_dice), 0, 1, 1),
+    "log_dice": Entry(over_cells(log_dice), 0, inf, inf),
+    "log_cosh_dice": Entry(over_cells(log_cosh_dice), 0, LOG_COSH_1, LOG_COSH_1),
+    "generalized_dice": Entry(over_rows(generalized_dice), 0, 1, 1),
+    "jaccard": Entry(over_cells(jaccard), 0, 1, 1),
+    "tversky": Entry(over_cells(tversky), 0, 1, 1),
+    "focal_tversky": Entry(over_cells(focal_tversky), 0, 1, 1),
+    "f_beta": Entry(over_cells(f_beta), 0, 1, 1),
+    "mcc": Entry(over_cells(mcc), 0, 2, 2),
+    "region_size_l1": Entry(over_cells(region_size_l1), 0, 1, 0),
+    "region_size_kl": Entry(region_size_kl, 0, inf, 0),
+    "boundary": Entry(over_cells(boundary), -1, 1, 0.5),  # of a map in [-1, 1]
+    "skeleton_recall": Entry(over_cells(skeleton_recall), 0, 1, 1),
+}
+"""Each term, with the range at its defaults."""
+
+
+def term(name: str, batch: Batch, reduction: str = "mean", **parameters: Any) -> Tensor:
+    """A term's value: a scalar, or without a reduction (N, C) or (N, 1)."""
+    return BOOK[name].loss(batch, reduction, **parameters)
 
 
 def loss(batch: Batch, terms: Mapping[str, Mapping[str, Any]], reduction: str = "mean") -> Tensor:
