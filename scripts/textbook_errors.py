@@ -2,13 +2,16 @@
 
     pip install -e ".[dev]" && python scripts/textbook_errors.py --count 6000 --write
 
-The tests compare a sample of these configurations. Prints those whose errors are more than
-rounding, as code that runs them again, and the worst error of each term; with --write, the table
-goes into docs/testing.md. On a machine with a GPU, `SEGLOSS_BACKEND=triton` adds its kernel.
+The tests compare a sample of these configurations. Results are kept in a file, and a run that was
+interrupted goes on from there; remove the file after a change of the package. Prints those whose
+errors are more than rounding, as code that runs them again, and the worst error of each term. With
+--write, the table goes into docs/testing.md. On a machine with a GPU, `SEGLOSS_BACKEND=triton` adds
+its kernel.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -32,11 +35,22 @@ HEADS = (*HEADS, "slopes, float64", "in roundings")
 
 
 class Outcome(NamedTuple):
-    """A configuration and its errors, or what it raised."""
+    """The errors of a seed's configuration, or what it raised."""
 
-    configuration: Configuration
+    seed: int
     errors: list[Error]
     raised: str
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration."""
+        return drawn(self.seed)
+
+    @classmethod
+    def of_line(cls, line: str) -> Outcome:
+        """Returns the outcome from a line of the file."""
+        seed, found, raised = json.loads(line)
+        return cls(seed, [Error(*each) for each in found], raised)
 
     @property
     def is_right(self) -> bool:
@@ -47,11 +61,23 @@ class Outcome(NamedTuple):
 def outcome(seed: int) -> Outcome:
     """Returns the outcome of a seed's configuration."""
     torch.set_num_threads(1)
-    configuration = drawn(seed)
     try:
-        return Outcome(configuration, errors(configuration, ALL_KERNELS), "")
+        return Outcome(seed, errors(drawn(seed), ALL_KERNELS), "")
     except Exception as error:  # it is shown with the configuration
-        return Outcome(configuration, [], f"{type(error).__name__}: {error}")
+        return Outcome(seed, [], f"{type(error).__name__}: {error}")
+
+
+def outcomes_of(seeds: Iterable[int], workers: int, results: Path) -> list[Outcome]:
+    """Returns the outcomes of seeds: those in the file, and then those that it lacks."""
+    lines = results.read_text().splitlines() if results.exists() else []
+    known = {each.seed: each for each in map(Outcome.of_line, lines)}
+    missing = [seed for seed in seeds if seed not in known]
+    with ProcessPoolExecutor(workers) as pool, results.open("a") as file:
+        computed = pool.map(outcome, missing, chunksize=5)
+        for each in track(computed, "comparing", total=len(missing)):
+            known[each.seed] = each
+            print(json.dumps(each), file=file, flush=True)
+    return [known[seed] for seed in seeds]
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -97,13 +123,13 @@ def main(
     count: Annotated[int, typer.Option(help="The number of configurations.")] = 6000,
     first: Annotated[int, typer.Option(help="The first seed.")] = 0,
     workers: Annotated[int, typer.Option(help="The number of processes.")] = 2,
+    results: Annotated[Path, typer.Option(help="The file for the raw results.")] = Path(
+        "textbook_errors.jsonl"
+    ),
     write: Annotated[bool, typer.Option(help="Put the table into docs/testing.md.")] = False,
 ) -> None:
     """Compares configurations with the textbook."""
-    seeds = range(first, first + count)
-    with ProcessPoolExecutor(workers) as pool:
-        computed = pool.map(outcome, seeds, chunksize=20)
-        outcomes = [*track(computed, "comparing", total=count)]
+    outcomes = outcomes_of(range(first, first + count), workers, results)
     wrong = [each for each in outcomes if not each.is_right]
     for each in wrong:
         print(f"\n{each.configuration!r}\n    {each.raised or each.errors}")

@@ -22,7 +22,7 @@ from segloss.sums.kernels import cpu
 from segloss.sums.kernels.registry import KERNELS
 from tests.support import textbook
 from tests.support.configurations import Configuration, Tensors
-from tests.support.kernels import BACKENDS
+from tests.support.kernels import BACKENDS, DEVICE
 
 ROUNDINGS = 50
 """The greatest error that is allowed, in roundings: right answers have up to 20, faults 1,000."""
@@ -70,7 +70,8 @@ def errors(configuration: Configuration, kernels: dict[str, Any] | None = None) 
     found: list[Error] = []
     for name, context in (KERNELS_HERE if kernels is None else kernels).items():
         with context(), noting() as served:
-            answer = _answer(configuration, tensors)
+            there = tensors.to(DEVICE) if name == "triton" else tensors
+            answer = _answer(configuration, there)
         asked = name.split()[0]
         kernel = name if not served or served[0] == asked else served[0]
         if kernel not in {each.kernel for each in found}:
@@ -123,10 +124,11 @@ def noting() -> Iterator[list[str]]:
 def _answer(configuration: Configuration, tensors: Tensors) -> Answer:
     prediction = tensors.prediction.detach().requires_grad_()
     value = configuration.value(tensors, prediction)
-    [gradient] = torch.autograd.grad(value, prediction, _upstream(value).to(value))
+    [gradient] = torch.autograd.grad(value, prediction, _upstream(value.cpu()).to(value))
     assert gradient.shape == prediction.shape
     assert gradient.dtype == prediction.dtype
-    return Answer(value.detach().double(), gradient.double().clamp(*_range(gradient.dtype)))
+    value, slopes = value.detach().cpu().double(), gradient.cpu().double()
+    return Answer(value, slopes.clamp(*_range(gradient.dtype)))
 
 
 def _range(dtype: torch.dtype) -> tuple[float, float]:

@@ -31,13 +31,17 @@ WITH_ENTROPY = ("cross_entropy", "poly1")
 
 
 class Tensors(NamedTuple):
-    """What a loss is given, and the upstream gradient of its values."""
+    """What a loss is given."""
 
     prediction: Tensor
     target: Tensor
     weights: Tensor | None
     annotated: Tensor | None
     maps: dict[str, Tensor]
+
+    def to(self, device: str) -> Tensors:
+        moved = [None if each is None else each.to(device) for each in self[:4]]
+        return Tensors(*moved, {key: each.to(device) for key, each in self.maps.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
