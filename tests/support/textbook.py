@@ -130,7 +130,7 @@ def batch_of(
         x = torch.where(w > 0, x, torch.zeros_like(x) if from_logits else 0.5)
     if annotated is not None and exclusive:
         left_out = ~annotated
-        if merge_unannotated:
+        if merge_unannotated and samples:
             x, g = _merged(x, g, annotated, from_logits)
     found = probabilities(x, activation, from_logits)
     ones = [1.0] * channels
