@@ -251,8 +251,10 @@ def _error(
     )
     return Error(
         kernel,
-        _greatest(of_value, torch.maximum(value, value_changes / eps)),
-        _greatest(of_slopes, torch.maximum(slopes, slope_changes / eps).amax(1, keepdim=True))
+        _greatest(of_value, torch.maximum(value, (value_changes + EXACT) / eps)),
+        _greatest(
+            of_slopes, torch.maximum(slopes, (slope_changes + EXACT) / eps).amax(1, keepdim=True)
+        )
         if slopes.numel()
         else 0.0,
         _greatest(of_value, value_changes + eps * value + EXACT),
