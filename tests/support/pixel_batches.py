@@ -91,6 +91,11 @@ def laid_out(tensor: Tensor, layout: str) -> Tensor:
         return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
     if layout == "strided":
         return torch.cat([tensor, tensor], -1)[..., : tensor.shape[-1]]
+    if layout == "transposed":
+        return tensor.transpose(0, -1).contiguous().transpose(0, -1)
+    if layout == "offset":  # every second element of a longer tensor, from its third sample on
+        longer = torch.cat([tensor[:1], tensor[:1], tensor])[2:]
+        return torch.stack([longer, longer], -1)[..., 1]
     return tensor[:1].expand_as(tensor) if layout == "expanded" else tensor
 
 

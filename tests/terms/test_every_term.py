@@ -1,6 +1,6 @@
 """All terms at once: each is what its source says, however it is computed, read or split.
 
-A new term is one entry of `by_the_book.BOOK`: its formula and its range.
+A new term is one entry of `textbook.BOOK`: its formula and its range.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from segloss.sums.kernels.registry import KERNELS
 from segloss.sums.plan import Plan, check_sums
 from segloss.terms import TERMS, Dice, Focal, RegionTerm, total_mean
 from segloss.terms.base import parameters_of
-from tests.support import by_the_book, naive
+from tests.support import textbook
 from tests.support.kernels import BACKENDS
 
 KINDS = ("binary", "multilabel", "multiclass", "soft masks", "soft classes", "two classes")
@@ -72,15 +71,14 @@ class Case:
         part.maps = {key: m[samples] for key, m in self.maps.items()}
         return part
 
-    def book(self) -> by_the_book.Batch:
-        x = naive.array(self.logits)
-        p = naive.softmax(x) if self.exclusive else naive.sigmoid(x)
-        g = naive.array(self.target)
-        g = naive.one_hot(g, x.shape[1]) if g.ndim < x.ndim else g
-        w = np.ones_like(p) if self.weights is None else naive.array(self.weights) + 0 * p
-        arrays = [a.reshape(*a.shape[:2], -1) for a in (p, g, w)]
-        maps = {key: naive.array(m).reshape(arrays[0].shape) for key, m in self.maps.items()}
-        return by_the_book.Batch(*arrays, self.exclusive, maps)
+    def book(self) -> textbook.Batch:
+        return textbook.batch_of(
+            self.logits,
+            self.target,
+            activation="softmax" if self.exclusive else "sigmoid",
+            pixel_weights=self.weights,
+            maps=self.maps,
+        )
 
 
 def alone(name: str, **options: Any) -> SegLoss:
@@ -99,7 +97,7 @@ def value_and_gradient(loss: SegLoss, case: Case) -> tuple[Tensor, Tensor]:
 
 
 def test_every_term_is_here() -> None:
-    assert set(TERMS) == set(by_the_book.BOOK)
+    assert set(TERMS) == set(textbook.BOOK)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -107,7 +105,7 @@ def test_every_term_is_here() -> None:
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_is_what_its_source_says(name: str, kind: str, masked: bool) -> None:
     case = Case(kind, masked)
-    expected = by_the_book.BOOK[name].loss(case.book())
+    expected = textbook.term(name, case.book()).item()
     value = value_of(alone(name, **case.options), case.logits, case)
     assert value.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
@@ -136,7 +134,7 @@ def test_gradients_are_those_of_differences(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
 @pytest.mark.parametrize("name", TERMS)
 def test_values_stay_in_the_range(name: str, kind: str) -> None:
-    _, low, high, _ = by_the_book.BOOK[name]
+    _, low, high, _ = textbook.BOOK[name]
     for scale in (0.1, 3.0, 30.0, 1e4):
         case = Case(kind)
         value = value_of(alone(name, **case.options), scale * case.logits, case).item()
@@ -158,7 +156,7 @@ def half(kind: str, confident: float) -> Case:
 @pytest.mark.parametrize("kind", ["binary", "two classes"])
 @pytest.mark.parametrize("name", TERMS)
 def test_the_limits_of_perfect_and_worst_predictions(name: str, kind: str) -> None:
-    _, least, _, worst = by_the_book.BOOK[name]
+    _, least, _, worst = textbook.BOOK[name]
     perfect = value_and_gradient(alone(name, **half(kind, 40.0).options), half(kind, 40.0))
     expected = -0.5 if name == "boundary" else least
     assert perfect[0].item() == pytest.approx(expected, abs=1e-7)
