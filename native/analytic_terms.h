@@ -45,6 +45,9 @@ inline double divide(double numerator, double denominator) {
     return denominator <= 0 ? 0 : numerator / denominator;  // NaN stays NaN
 }
 
+// The least denominator of a ratio, as in segloss/terms/base.py. A smaller one counts as 0.
+constexpr double LEAST_TOTAL = 1e-37;
+
 constexpr double UNDEFINED = std::numeric_limits<double>::quiet_NaN();
 
 inline void mean_over_pixels(const Sums &sums, const AnalyticTerm &term, const TermResult &result) {
@@ -102,13 +105,13 @@ inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const Ter
         const double share = divide(pooled[SHARE * size + at], total);
         double &tp = pooled[TP * size + at], &fp = pooled[FP * size + at], &fn = pooled[FN * size + at];
         const double numerator = term.fp_weight * fp + term.fn_weight * fn;
-        const double correct = term.tp_weight * tp + term.smooth, denominator = numerator + correct;
-        const double ratio = divide(numerator, denominator);
+        const double hits = term.tp_weight * tp + term.smooth, sum = numerator + hits;
+        const double denominator = sum < LEAST_TOTAL ? 0 : sum, ratio = divide(numerator, denominator);
         const double loss = term.exponent == 1 ? ratio : ratio <= 0 ? 0 : std::pow(ratio, term.exponent);
         const double slope_by_ratio = term.exponent == 1 ? 1 : term.exponent * divide(loss, ratio);
         const double scale = divide(term.coefficient * share * slope_by_ratio, denominator);
         tp = -scale * ratio * term.tp_weight;  // from here on, tp, fp and fn are slopes
-        const double by_error = scale * divide(correct, denominator);
+        const double by_error = scale * divide(hits, denominator);
         fp = by_error * term.fp_weight;
         fn = by_error * term.fn_weight;
         result.value += share * loss;

@@ -385,12 +385,12 @@ INLINE void write_class_slopes(const float *e, int64_t c, int n, float false_pos
 }
 
 // Writes the gradient of a block's pixels,
-//     dL/dx_j = w [p_j (f_j - m - r p_y + a v + F / q_y) - s_j] for j other than y, and
-//     dL/dx_y = w [p_y (r q_y - m) - a v q_y + (sum of s_j) - s_y - F].
+//     dL/dx_j = w [p_j (f_j - m - r p_y + v + R + F / q_y) - s_j] for j other than y, and
+//     dL/dx_y = w [p_y (r q_y - m + R) - v q_y - F].
 // Here f_j is the slope by p_j of false positives, squared errors and maps, r is the slope by p_y, and
-// m is the sum of f_k p_k over the other classes. a is the slope of the cross-entropy, s_j is
-// a e c_j / C from label smoothing, and a v is a c_y (1 - e) + (sum of s_j). F is the slope of focal
-// losses by the logit of q_y.
+// m is the sum of f_k p_k over the other classes. With the slope a of the cross-entropy, s_j is
+// a e c_j / C from label smoothing, R is the sum of the s_k of the other classes, and v is
+// a c_y (1 - e) + s_y. F is the slope of focal losses by the logit of q_y.
 void softmax_backward(Batch &batch, int64_t task, char *memory) {
     auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
     const Plan &plan = batch.plan;
@@ -423,22 +423,23 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
             write_focal_slopes(batch, sample, n, s);
         }
         if (class_extra) write_extra_slopes_by_p(batch, sample, first, n, s, extra_by_p);
-        float *r = s.x[0], *av = s.x[1], *smoothing = s.x[2], *shift = s.max_logit;
+        float *r = s.x[0], *v = s.x[1], *rest = s.x[2], *shift = s.max_logit;
         for (int i = 0; i < padded(n); i++) {
             const int32_t label = s.label[i];
             const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[label];
             r[i] = by_label_p[label];
-            av[i] = by_entropy * class_weight * (1.f - batch.smoothing) + total_smoothing_slope;
-            smoothing[i] = total_smoothing_slope - smoothing_slopes[label];
+            v[i] = by_entropy * class_weight * (1.f - batch.smoothing) + smoothing_slopes[label];
+            rest[i] = total_smoothing_slope - smoothing_slopes[label];
             if (class_extra) r[i] += extra_by_p[label * BLOCK + i];
         }
         for (int i = 0; i < n; i += LANES) {
             const Floats exp_label = exp_of_negative(load(s.label_logit + i)), exp_others = load(s.others_total + i);
             const Floats scale = 1.f / (exp_label + exp_others), p = exp_label * scale, q = exp_others * scale;
-            const Floats mean_slope = load(s.class_sum + i) * scale, by_p = load(r + i), by_nll = load(av + i);
+            const Floats mean_slope = load(s.class_sum + i) * scale - load(rest + i);
+            const Floats by_p = load(r + i), by_nll = load(v + i);
             const Floats w = load(s.w + i), focal = extra ? load(s.focal + i) : Floats{};
             store(shift + i, by_nll - mean_slope - by_p * p + (q > 0.f ? focal / q : Floats{}));
-            const Floats slope = p * (by_p * q - mean_slope) + (load(smoothing + i) - by_nll * q) - focal;
+            const Floats slope = p * (by_p * q - mean_slope) - by_nll * q - focal;
             store(s.label_logit + i, w * slope);
             store(s.others_total + i, w * scale);
         }

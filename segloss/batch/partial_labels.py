@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.precision import arithmetic_dtype
 
 
 def merge_unannotated(pixels: PixelBatch, annotated: Tensor) -> PixelBatch:
@@ -38,10 +39,16 @@ def merge_unannotated(pixels: PixelBatch, annotated: Tensor) -> PixelBatch:
 
 
 def _merged_prediction(pixels: PixelBatch, merged: Tensor) -> Tensor:
-    prediction, valid = pixels.prediction, pixels.valid()
+    prediction, valid = (
+        pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype)),
+        pixels.valid(),
+    )
     if valid is not None:
         prediction = torch.where(valid, prediction, 0)  # a NaN would spoil the gradient
-    impossible = -torch.inf if pixels.options.from_logits else 0.0
+    impossible = 0.0
+    if pixels.options.from_logits:  # a sum of infinite logits alone would have no gradient
+        impossible = torch.finfo(prediction.dtype).min
+        prediction = prediction.clamp(min=impossible)
     addends = prediction.masked_fill(~_with_background(merged), impossible)
     background = addends.logsumexp(1) if pixels.options.from_logits else addends.sum(1)
     foreground = prediction.masked_fill(merged, impossible)[:, 1:]
@@ -49,19 +56,23 @@ def _merged_prediction(pixels: PixelBatch, merged: Tensor) -> Tensor:
 
 
 def _merged_labels(pixels: PixelBatch, merged: Tensor) -> Tensor:
-    labels = pixels.target.long()
-    classes = labels.clamp(0, merged.shape[1] - 1)
-    is_merged = merged.squeeze(-1).gather(1, classes) & (classes == labels)
+    classes, wrong = pixels.labels()
+    is_merged = merged.squeeze(-1).gather(1, classes) & ~wrong
+    kept = pixels.kept()
+    if kept is not None:
+        is_merged = is_merged & kept.squeeze(1)  # ignored pixels stay ignored
     return pixels.target.masked_fill(is_merged, 0)
 
 
 def _merged_masks(pixels: PixelBatch, merged: Tensor) -> Tensor:
     target, kept = pixels.target, pixels.kept()
-    background = target.masked_fill(~_with_background(merged), 0).sum(1, keepdim=True)
+    background = target.masked_fill(~_with_background(merged), 0)
+    dtype = arithmetic_dtype(target.dtype) if target.is_floating_point() else target.dtype
+    background = background.sum(1, keepdim=True, dtype=dtype)
     if kept is not None:
         background = torch.where(kept, background, target[:, :1])  # ignored pixels stay ignored
     foreground = target.masked_fill(merged if kept is None else merged & kept, 0)[:, 1:]
-    return torch.cat([background.to(target.dtype), foreground], 1)
+    return torch.cat([background, foreground.to(background.dtype)], 1)
 
 
 def _with_background(merged: Tensor) -> Tensor:

@@ -58,10 +58,19 @@ def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / (denominator + infinity)
 
 
+LEAST_TOTAL = 1e-37
+"""The least total of a share. Float32 can hardly hold the probabilities of smaller totals."""
+
+
 def share(part: Tensor, other: Tensor) -> Tensor:
-    """Returns part / (part + other), 0 if part is 0; slopes keep their digits near 0 and near 1."""
+    """Returns part / (part + other); 0 if both are 0. Its slopes keep digits near 0 and near 1.
+
+    A total below 1e-37 counts as 0. So kernels agree on such regions, and slopes fit float32.
+    """
     total = part + other
-    return torch.where(part > other, 1 - mean(other, total), mean(part, total))
+    empty = total.detach() < LEAST_TOTAL
+    total = total + torch.zeros_like(total).masked_fill_(empty, torch.inf)
+    return torch.where((part > other) & ~empty, 1 - other / total, part / total)
 
 
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -29,15 +29,14 @@ of the cross-entropy. The gradient of a sigmoid channel is
 
 .. math:: w\,[a c (p (1 - h) - \pi q h) + p q (f (1 - g) + (t - n) g)]
 
-With softmax, let :math:`v = c_y (1 - e) + \frac{e}{C} \sum_j c_j`, and let
-:math:`m = \sum_{k \ne y} f_k p_k` be the mean slope of the classes other than the label. The
-gradient is
+With softmax, let :math:`s_j = \frac{e}{C} c_j`, :math:`R = \sum_{k \ne y} s_k` and
+:math:`v = c_y (1 - e) + s_y`, and let :math:`m = \sum_{k \ne y} f_k p_k` be the mean slope of the
+classes other than the label. The gradient is
 
 .. math::
-    w\,[p_j (f_j - m - (t_y - n_y) p_y + a v) - a e c_j / C] \quad (j \ne y)
+    w\,[p_j (f_j - m - (t_y - n_y) p_y + a (v + R)) - a s_j] \quad (j \ne y)
 
-    w\,[p_y ((t_y - n_y) q_y - m) - a v q_y + \tfrac{a e}{C} (\textstyle\sum_j c_j - c_y)]
-    \quad (j = y)
+    w\,[p_y ((t_y - n_y) q_y - m + a R) - a v q_y] \quad (j = y)
 """
 
 from __future__ import annotations
@@ -163,12 +162,15 @@ class Kernel(ABC):
         return True
 
 
+_OF_SOFT_TARGETS = frozenset(each.name for each in OF_HARD_TARGETS)
+
+
 def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool) -> str:
     """Returns the reason why a kernel with the sums `names` can't serve a plan; empty if it can.
 
     Label maps are never soft, so with softmax no kernel for label maps needs the semimetric.
     """
-    if exclusive and not OF_HARD_TARGETS.keys().isdisjoint(plan.sums):
+    if exclusive and plan.names & _OF_SOFT_TARGETS:
         return "it has no semimetric with softmax"
     missing = plan.names - names
     return f"it does not have the sums {', '.join(sorted(missing))}" if missing else ""

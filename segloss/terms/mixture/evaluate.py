@@ -13,6 +13,7 @@ from segloss.foundation.distributed import RankSum
 from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
+from segloss.terms.base import RegionTerm
 from segloss.terms.mixture.group import MixtureGroup, means_of
 from segloss.terms.mixture.mixture import Entry
 
@@ -64,9 +65,11 @@ def _by_autograd(
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, computed from the sums under autograd."""
     confusion = result.confusion()
-    if left_out is not None:
-        confusion = confusion.leave_out(left_out)
-    statistics = [entry.term.statistics(confusion) for _, entry in components]
+    of_regions = confusion if left_out is None else confusion.leave_out(left_out)
+    statistics = [
+        entry.term.statistics(of_regions if isinstance(entry.term, RegionTerm) else confusion)
+        for _, entry in components
+    ]
     tensors = [each.tensors for each in statistics]
     if add is not None:
         tensors = list(add({str(i): each for i, each in enumerate(tensors)}).values())

@@ -3,9 +3,11 @@ r"""The fused kernel for softmax and label maps, without a one-hot target.
 A pixel of label y has the probabilities p_j, and q = 1 - p_y. Its gradient is
 
     m         = sum of f_k p_k over k other than y
-    v         = c_y (1 - e) + e mean(c)
-    dL/dx_j   = w [ p_j (f_j - m - (t_y - n_y) p_y + a v) - a e c_j / C ]     for j other than y
-    dL/dx_y   = w [ p_y ((t_y - n_y) q - m) - a v q + a e (mean(c) - c_y / C) ].
+    s_j       = e c_j / C
+    R         = sum of s_k over k other than y
+    v         = c_y (1 - e) + s_y
+    dL/dx_j   = w [ p_j (f_j - m - (t_y - n_y) p_y + a (v + R)) - a s_j ]     for j other than y
+    dL/dx_y   = w [ p_y ((t_y - n_y) q - m + a R) - a v q ].
 
 Here c are the class weights and e is the smoothing. The upstream gradients are t for true
 positives, f for false positives, n for false negatives and a for the cross-entropy.
@@ -301,8 +303,9 @@ class SoftmaxChunks(Chunks):
             shift = -(mean_slope + by_p_label * p_label)
             label_slope = p_label * (by_p_label * q_label - mean_slope)
         if "cross_entropy" in upstream:
-            av, smoothing_slope = self._entropy_slopes(upstream["cross_entropy"], labels)
-            shift, label_slope = shift + av, label_slope + (smoothing_slope - av * q_label)
+            by_nll, rest = self._entropy_slopes(upstream["cross_entropy"], labels)
+            shift = shift + by_nll + rest
+            label_slope = label_slope + (rest * p_label - by_nll * q_label)
         if extra.focal is not None:
             shift = shift + torch.where(q_label > 0, extra.focal / q_label, 0)
             label_slope = label_slope - extra.focal
@@ -323,14 +326,14 @@ class SoftmaxChunks(Chunks):
         return by_p_label, mean_slope
 
     def _entropy_slopes(self, upstream: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes a v, and the smoothing's share of the label's slope, (n, l) or (n, 1)."""
+        """Computes a v and a R, (n, l) or (n, 1)."""
         a, e = upstream.unsqueeze(1), self.batch.options.label_smoothing
-        av = a if self.class_weights is None else a * self.class_weights[labels]
+        by_nll = a if self.class_weights is None else a * self.class_weights[labels]
         if e == 0:
-            return av, torch.zeros_like(a)
+            return by_nll, torch.zeros_like(a)
         smoothing_slope = self._smoothing_slope(upstream)
-        total_slope = smoothing_slope.sum(1, keepdim=True)
-        return av * (1 - e) + total_slope, total_slope - smoothing_slope.gather(1, labels)
+        of_label = smoothing_slope.gather(1, labels)
+        return by_nll * (1 - e) + of_label, smoothing_slope.sum(1, keepdim=True) - of_label
 
     def _smoothing_slope(self, upstream: Tensor) -> Tensor:
         """Computes what smoothing subtracts from the slope of every class, a e c_j / C, (n, C)."""

@@ -116,7 +116,7 @@ class TritonKernel(Kernel):
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
         if (
             batch.is_exclusive
-            and TRUE_NEGATIVE in plan.sums
+            and TRUE_NEGATIVE.name in plan.names
             and prediction.shape[1] > REGISTER_CLASSES
         ):
             return f"it has true negatives of up to {REGISTER_CLASSES} classes with softmax"

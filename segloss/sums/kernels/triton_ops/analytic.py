@@ -112,8 +112,9 @@ def _mean_of_ratios(
     )
     smooth, exponent = tl.load(numbers + 4), tl.load(numbers + 5)
     errors = fp_weight * fp + fn_weight * fn
-    correct = tp_weight * tp + smooth
-    denominator = errors + correct
+    hits = tp_weight * tp + smooth
+    denominator = errors + hits
+    denominator = tl.where(denominator < 1e-37, 0.0, denominator)  # LEAST_TOTAL of terms/base.py
     ratio = _divide(errors, denominator)
     is_zero = ratio <= 0
     power = tl.exp(exponent * tl.log(tl.where(is_zero, 1.0, ratio)))
@@ -123,7 +124,7 @@ def _mean_of_ratios(
     by_errors = _divide(coefficient * share * by_ratio, denominator)  # at a fixed denominator
     shares = _divide(weights, total_weight)
     class_totals = tl.sum(shares * power, 0)
-    by_error, class_shares = by_errors * _divide(correct, denominator), tl.sum(shares, 0)
+    by_error, class_shares = by_errors * _divide(hits, denominator), tl.sum(shares, 0)
     value, per_class = tl.sum(class_totals, 0), class_totals / class_shares
     by_tp = -by_errors * ratio * tp_weight
     return value, per_class, by_tp, by_error * fp_weight, by_error * fn_weight

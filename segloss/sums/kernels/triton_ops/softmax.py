@@ -129,16 +129,16 @@ def _weighted_logits(logits, origin, factors, classes, inside, C):
 
 
 @triton.jit
-def _mean_weight(class_weights, C, CLASSES: tl.constexpr, CLASS_WEIGHTS: tl.constexpr):
-    """Returns the mean of the class weights; 1 if there are none."""
+def _total_weight(class_weights, C, CLASSES: tl.constexpr, CLASS_WEIGHTS: tl.constexpr):
+    """Returns the sum of the class weights; C if there are none."""
     if CLASS_WEIGHTS:
         total = tl.zeros((CLASSES,), tl.float32)
         for first in range(0, C, CLASSES):
             at = first + tl.arange(0, CLASSES)
             total += tl.load(class_weights + at, mask=at < C, other=0.0).to(tl.float32)
-        return tl.sum(total, 0) / C
+        return tl.sum(total, 0)
     else:
-        return 1.0
+        return C * 1.0
 
 
 @triton.jit
@@ -216,7 +216,7 @@ def softmax_forward(
     pixel_weight = tl.zeros((BLOCK,), tl.float32)
     if SMOOTH:
         factors = _smoothing_factors(class_weights, classes, smoothing / C, C, CLASS_WEIGHTS)
-        total_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
+        total_factor = smoothing / C * _total_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
     for tile in range(tiles):
         px = (part * tiles + tile).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
         inside = px < P
@@ -424,8 +424,8 @@ def softmax_backward(
             class_weight = tl.load(class_weights + label).to(tl.float32)
         by_nll = entropy_slope * class_weight
         if SMOOTH:
-            label_slope -= by_nll * (smoothing / C)
-            by_nll *= 1.0 - smoothing
+            of_label = by_nll * (smoothing / C)
+            by_nll = by_nll * (1.0 - smoothing) + of_label
     if R.focals > 0:
         log_total = -tl.log(inverse_total)
         nll = tl.where(p_others < 0.5, minus_log_1_minus(p_others), log_total - margin)
@@ -439,9 +439,10 @@ def softmax_backward(
             by_nll += slope * alpha * _power(p_others, gamma) * (1.0 + gamma * p_nll_ratio)
     if SMOOTH and R.cross_entropy >= 0:
         factors = _smoothing_factors(class_weights, classes, smoothing / C, C, CLASS_WEIGHTS)
-        total_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
-        label_slope += entropy_slope * total_factor
-        by_nll += entropy_slope * total_factor
+        total_factor = smoothing / C * _total_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
+        rest = entropy_slope * total_factor - of_label
+        label_slope += rest * p_label
+        mean_slope -= rest
     label_slope -= by_nll * p_others
     shift = by_nll - mean_slope - by_p_label * p_label
     for i in tl.static_range(len(classes)):
@@ -510,7 +511,7 @@ def softmax_tiles(
     if BACKWARD:
         third = (linear + 2.0 * square * inverse_total) * inverse_total
     elif SMOOTH:
-        total_factor = smoothing * _mean_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
+        total_factor = smoothing / C * _total_weight(class_weights, C, CLASSES, CLASS_WEIGHTS)
         third = total_factor * (-tl.log(inverse_total) - (label_logit - largest)) - linear
     at = common + n * P + px
     tl.store(at, largest, mask=inside)
