@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
@@ -92,6 +93,13 @@ class PixelBatch:
             return kept
         weighted = self.weight != 0
         return weighted if kept is None else weighted & kept
+
+    def counted_share(self) -> float:
+        """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels."""
+        valid = self.valid()
+        if self.prediction.numel() == 0:
+            return 0.0
+        return 1.0 if valid is None else float(valid.sum(dtype=torch.int64) / valid.numel())
 
 
 class BatchNames(NamedTuple):

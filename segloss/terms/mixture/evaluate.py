@@ -10,9 +10,11 @@ from torch import Tensor
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.device_constants import on_device
 from segloss.foundation.distributed import RankSum
+from segloss.foundation.gradients import Condition, no_gradient_if
 from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
+from segloss.sums.confusion import SoftConfusion
 from segloss.terms.mixture.group import MixtureGroup, means_of
 from segloss.terms.mixture.mixture import Entry
 
@@ -26,6 +28,7 @@ def evaluate(
     add: RankSum | None = None,
     left_out: Tensor | None = None,
     infos: Sequence[Info] | None = None,
+    unweighted: Sequence[Condition] = (),
 ) -> Tensor:
     """Returns the losses of a group, (K,), or () if there is one, in the arithmetic dtype.
 
@@ -37,36 +40,66 @@ def evaluate(
             as a boolean mask; or None.
         infos: A dictionary for each loss, to which the values of the terms are written, detached;
             or None.
+        unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever its
+            value; () if all have weights.
     """
     is_local = add is None or not (add.enabled and add.is_active)
     result = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
+    dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
-        return _by_autograd(
-            group, group.components, result, batch, None if is_local else add, left_out, infos
-        )
+        confusions = _confusions(group, result, unweighted, left_out)
+        add = None if is_local else add
+        return _by_autograd(group, group.components, confusions, add, infos).to(dtype)
     if infos is not None:
         _write_analytic(infos, group, result)
     if not group.autograd_components:
         return result.losses
-    return result.losses + _by_autograd(
-        group, group.autograd_components, result, batch, None, None, infos
-    )
+    confusions = _confusions(group, result, unweighted)
+    others = _by_autograd(group, group.autograd_components, confusions, None, infos)
+    return result.losses + others.to(dtype)
+
+
+def term_ratios(
+    group: MixtureGroup, batch: PixelBatch, left_out: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Returns the numerator and denominator (), without a graph, of each term of a group.
+
+    They add up over batches. A term with pooled sums has those of its mean over this batch.
+    """
+    with torch.no_grad():
+        confusion = run(batch, group.plan).confusion()
+        if left_out is not None:
+            confusion = confusion.leave_out(left_out)
+        ratios = [entry.term(confusion) for _, entry in group.components]
+        return [(numerator.sum(), denominator.sum()) for numerator, denominator in ratios]
+
+
+def _confusions(
+    group: MixtureGroup,
+    result: PassResult,
+    unweighted: Sequence[Condition],
+    left_out: Tensor | None = None,
+) -> list[SoftConfusion]:
+    """Returns the sums for each loss, which have no gradient if the loss has no weight."""
+    conditions = unweighted or [False]
+    confusions = [
+        result._replace(rows=no_gradient_if(condition, result.rows)).confusion()
+        for condition in conditions
+    ]
+    if left_out is not None:
+        confusions = [confusion.leave_out(left_out) for confusion in confusions]
+    return confusions if unweighted else confusions * len(group.mixtures)
 
 
 def _by_autograd(
     group: MixtureGroup,
     components: Sequence[tuple[int, Entry]],
-    result: PassResult,
-    batch: PixelBatch,
+    confusions: Sequence[SoftConfusion],
     add: RankSum | None,
-    left_out: Tensor | None,
     infos: Sequence[Info] | None,
 ) -> Tensor:
-    """Returns the losses (K,) or () of some terms, computed from the sums under autograd."""
-    confusion = result.confusion()
-    if left_out is not None:
-        confusion = confusion.leave_out(left_out)
-    statistics = [entry.term.statistics(confusion) for _, entry in components]
+    """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
+    statistics = [entry.term.statistics(confusions[loss]) for loss, entry in components]
     tensors = [each.tensors for each in statistics]
     if add is not None:
         tensors = list(add({str(i): each for i, each in enumerate(tensors)}).values())
@@ -79,7 +112,7 @@ def _by_autograd(
             numerator, denominator = ratio
             if numerator.ndim > 0:
                 infos[loss][f"{entry.name}_per_class"] = numerator.detach() / denominator.detach()
-    losses = group.total(components, means).to(arithmetic_dtype(batch.prediction.dtype))
+    losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
 
