@@ -127,6 +127,11 @@ class CompoundLoss(Precise):
         self.term_parameters = self.mixture.parameters()
 
     @property
+    def ignore_index(self) -> int | None:
+        """The target's value for ignored pixels, or None."""
+        return self.options.ignore_index
+
+    @property
     def map_keys(self) -> tuple[str, ...]:
         """The keys in `maps` that the terms need."""
         return self._group.plan.map_keys

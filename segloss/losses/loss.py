@@ -162,6 +162,16 @@ class Loss(Precise):
         [sums] = sums_of_losses([self], pred_batch, gt_batch, number)
         self.add_to_norm(sums)
 
+    def check_norm(self) -> None:
+        """Raises ValueError if losses can't be divided by the norm, or no pixel counted for it."""
+        if self.norm_count == 0:
+            raise ValueError(
+                f"The norm of {self.name!r} must be an average over pixels that count, and no "
+                "batch had one: their labels are all ignored, or their weights are 0. Compute it "
+                "on batches with labels."
+            )
+        check_norm(float(self.norm), self.name)
+
     def norm_coefficients(self) -> Sequence[float]:
         """Returns the coefficients of the means whose sum is the loss: for most, a single 1."""
         return [1.0]

@@ -120,12 +120,12 @@ class LossWrapper(Loss):
         options = self._weights_and_maps(gt_batch)
         try:
             with without_autocast(prediction.device):
+                value: Tensor
                 if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
-                    value: Tensor = self.loss_func(prediction, target, **options)
-                    return value
-                value = over_counted_pixels(
-                    self.loss_func, prediction, target, self._ignored_values()
-                )
+                    value = self.loss_func(prediction, target, **options)
+                else:
+                    known = self._ignored_values()
+                    value = over_counted_pixels(self.loss_func, prediction, target, known)
                 return value
         except Exception as error:
             if hasattr(error, "add_note"):  # since Python 3.11

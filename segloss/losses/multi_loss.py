@@ -400,6 +400,11 @@ class MultiLoss(Precise):
         for loss in self._losses():
             loss.reset_norm()
 
+    def check_norm(self) -> None:
+        """Raises ValueError if a norm can't be used; see `Loss.check_norm`."""
+        for loss in self._losses():
+            loss.check_norm()
+
     def sync(self, world_size: int | None = None) -> None:
         """Makes every norm the average over the samples of all ranks; see `Loss.sync`."""
         for loss in self._losses():

@@ -80,9 +80,9 @@ class NormSums(NamedTuple):
         """Raises ValueError if a loss was not finite, which no other batch could mend."""
         if not (self.numerators.isfinite() & self.denominators.isfinite()).all():
             raise ValueError(
-                f"The norm of {name!r} must be an average of finite losses, got a batch whose loss "
-                "is not finite, and left it out: look at the batch and the predictions, or do not "
-                "normalise this loss (normalize=False)."
+                f"The norm of {name!r} must be a finite number above {LEAST_NORM:g}, got a batch "
+                "whose loss is not finite, which is left out: look at the batch and the "
+                "predictions, or do not normalise this loss (normalize=False)."
             )
 
 
