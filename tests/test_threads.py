@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from segloss.foundation.distributed import RankSum, local_statistics
 from segloss.losses.term_losses import TERM_LOSSES
 from segloss.sums.kernels.registry import current_backend
 from segloss.terms import MCC, CrossEntropy, Dice
+from segloss.training import huggingface
 
 THREADS, ROUNDS = 4, 12
 CLASSES = {"binary": 1, "multilabel": 3, "multiclass": 4}
@@ -115,6 +117,7 @@ class Parted(Loss):
         value = pred_batch["seg"].square().mean()
         for name in ("a", "b", "c"):
             self.extra_info[f"parted.{name}"] = value * gt_batch["thread"]
+            time.sleep(1e-4)  # the others run meanwhile
         return value
 
 
@@ -225,6 +228,9 @@ ROWS: dict[str, Row] = {
         by_names,
     ),
     "as_loss_fn": Row(lambda: perceptrain.as_loss_fn(SegLoss(**SEG)), by_a_model),
+    "as_compute_loss_func": Row(
+        lambda: huggingface.as_compute_loss_func(SegLoss(**SEG)), of_the_trainer
+    ),
     "DiceBCELoss": Row(lambda: tutorial.DiceBCELoss(), of_tensors, "multilabel"),
     "CombinedLoss": Row(lambda: tutorial.CombinedLoss(), of_tensors, "multilabel"),
     "functions": Row(
@@ -365,6 +371,15 @@ def test_the_weights_that_are_set_last_are_those_of_one_epoch() -> None:
     seen = [values for rounds in together(step, 200)[::2] for values in rounds]
     assert {len(values) for values in seen} == {1}
     assert len(set(loss.current_weights.tolist())) == 1
+
+
+def test_each_call_has_the_weights_of_its_epoch() -> None:
+    losses = [LossWrapper(nn.L1Loss(), str(i)) for i in range(8)]
+    loss = MultiLoss(losses, [[0.0, 1.0]] * 8, epoch_thresholds=[0, THREADS])
+    ones, zeros = torch.ones(1, 1, 2), torch.zeros(1, 1, 2)
+    found = together(lambda thread: loss.losses(ones, zeros, epoch=thread).tolist(), 200)
+    for thread, rounds in enumerate(found):
+        assert all(values == [thread / THREADS] * 8 for values in rounds)
 
 
 def test_a_listener_may_come_and_go_while_others_compute() -> None:

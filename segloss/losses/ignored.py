@@ -67,9 +67,10 @@ def over_counted_pixels(
     value, *others = result if isinstance(result, tuple) else (result,)
     if not (isinstance(value, Tensor) and value.is_floating_point()):
         return result  # the caller refuses it
-    if isinstance(nothing, Tensor):
+    if isinstance(nothing, Tensor) and value.numel() > 0:
         value = value.masked_fill(nothing, 0)
     else:
         parts = loss if isinstance(loss, nn.Module) else None
-        value = torch.zeros_like(value) + zero_in_place_of(value, [prediction, parts])
+        zero = zero_in_place_of(value, [prediction, parts])
+        value = torch.zeros_like(value) + zero if value.numel() > 0 else zero
     return (value, *others) if isinstance(result, tuple) else value

@@ -419,7 +419,10 @@ class MultiLoss(Precise):
 
     def _pre_processed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Batch, Batch]:
         """Returns the batches after all pre-processes."""
+        modules = iter(self.pre_process_modules)  # which DataParallel copies, unlike a list
         for process in self.pre_processes:
+            if isinstance(process, nn.Module):
+                process = next(modules, process)
             if not (isinstance(pred_batch, Mapping) and isinstance(gt_batch, Mapping)):
                 raise TypeError(
                     f"pre_processes need batches that are mappings, got "
