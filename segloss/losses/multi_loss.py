@@ -51,6 +51,9 @@ Combiner = Callable[[Tensor], Tensor]
 _EPOCHS = threading.Lock()
 """Held while weights are set or read, so that a call has all its weights of one epoch."""
 
+_LISTENERS = threading.Lock()
+"""Held while listeners are listed, or come and go."""
+
 PreProcess = Callable[[Any, Any], tuple[Any, Any]]
 """A function of (pred_batch, gt_batch) that returns both, such as with maps for the losses."""
 
@@ -209,8 +212,9 @@ class MultiLoss(Precise):
         Returns:
             A handle whose `remove()` removes the listener.
         """
-        handle = RemovableHandle(self._listeners)
-        self._listeners[handle.id] = listener
+        handle = _ListenerHandle(self._listeners)
+        with _LISTENERS:
+            self._listeners[handle.id] = listener
         return handle
 
     def _names(self) -> list[str]:
@@ -260,8 +264,9 @@ class MultiLoss(Precise):
             scaled, values = weights / norms, (values / norms).to(raw.dtype)
         weighted = (scaled * raw).masked_fill(weights == 0, 0)
         results = _Results(values, weighted, weights, raw.dtype, infos)
-        for listener in list(self._listeners.values()):
-            listener(self._named(results), infos)
+        if self._listeners:
+            for listener in _listeners_of(self._listeners):
+                listener(self._named(results), infos)
         if self.check_finite and not torch.compiler.is_compiling():
             self._check_finite(results)
         return results
@@ -467,6 +472,23 @@ class MultiLoss(Precise):
         constant = self._initial_weights().to(self.current_weights)
         self.current_weights.copy_(torch.where(constant.isnan(), self.current_weights, constant))
         self._knows_weights = not bool(self.current_weights.isnan().any())
+
+
+class _ListenerHandle(RemovableHandle):
+    """A handle that removes a listener while other threads compute."""
+
+    def remove(self) -> None:
+        """Removes the listener."""
+        with _LISTENERS:
+            super().remove()
+
+
+def _listeners_of(listeners: dict[int, Any]) -> list[Any]:
+    """Returns the listeners of this moment."""
+    if is_traced():
+        return list(listeners.values())
+    with _LISTENERS:
+        return list(listeners.values())
 
 
 def _of_group(

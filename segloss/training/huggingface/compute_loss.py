@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_flag, shown
 from segloss.foundation.precision import Precise
-from segloss.losses.ignored import ignored_values, is_ignored, over_counted_pixels
+from segloss.losses.ignored import can_hold, ignored_values, is_ignored, over_counted_pixels
 from segloss.training.huggingface.collator import UNCOUNTED
 
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
@@ -135,15 +135,15 @@ class _ComputeLoss:
         # A scalar on the CPU works with tensors on any device
         share = counted / (of_step if of_step.is_cpu else of_step.to(counted.device))
         known = ignored_values(self.loss)
-        if not known and not isinstance(self.loss, Precise):
-            return share  # a function, which is taken to ignore what the Trainer does
+        if not known and can_hold(labels.dtype, UNCOUNTED):
+            return share  # a loss that ignores nothing else
         ignored = is_ignored(labels, (*known, UNCOUNTED))
-        is_exact = (ignored != trainers).all() | (share == 1)
+        differ = (ignored == trainers).any() & (share != 1)
         if self._checks.due("labels", labels, on_every_batch=True):
-            if not is_exact:
+            if differ:
                 raise ValueError(_why_not_exact(labels, known))
             self._checks.passed("labels", labels)
-        return torch.where(is_exact, share, torch.nan)
+        return torch.where(differ, torch.nan, share)
 
     def _resized(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.ndim not in _MODES:
