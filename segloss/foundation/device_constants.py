@@ -67,13 +67,14 @@ def fill(numbers: Tensor, values: Sequence[float]) -> None:
 def known_values(numbers: Tensor) -> tuple[float, ...] | None:
     """Returns a module's numbers (K,), or None if a read would wait for their device.
 
-    On a device, they are known if `fill` has set them and nothing has changed them since.
+    On a device, they are known if `fill` has set them and nothing has changed them since, except to
+    a CUDA graph that is being captured, which reads them anew in every replay.
     """
     if is_traced() or numbers.is_meta:
         return None
     if numbers.is_cpu:
         return tuple(numbers.tolist())
-    if numbers.is_inference():
+    if numbers.is_inference() or (numbers.is_cuda and _is_capturing()):
         return None
     version, values = _read.get(numbers, (-1, ()))
     return values if version == numbers._version else None

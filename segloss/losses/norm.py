@@ -79,9 +79,10 @@ class NormSums(NamedTuple):
     def check_finite(self, name: str) -> None:
         """Raises ValueError if a loss was not finite, which no other batch could mend."""
         if not (self.numerators.isfinite() & self.denominators.isfinite()).all():
+            value = float((self.numerators / self.denominators).sum())
             raise ValueError(
                 f"The norm of {name!r} must be a finite number above {LEAST_NORM:g}, got a batch "
-                "whose loss is not finite, which is left out: look at the batch and the "
+                f"with the loss {value:g}, which is left out: look at the batch and the "
                 "predictions, or do not normalise this loss (normalize=False)."
             )
 

@@ -81,10 +81,11 @@ def _confusions(
     left_out: Tensor | None = None,
 ) -> list[SoftConfusion]:
     """Returns the sums for each loss, which have no gradient if the loss has no weight."""
-    conditions = unweighted or [False]
     confusions = [
-        result._replace(rows=no_gradient_if(condition, result.rows)).confusion()
-        for condition in conditions
+        SoftConfusion.of_rows(
+            no_gradient_if(condition, result.rows), result.plan, exclusive=result.exclusive
+        )
+        for condition in (unweighted or [False])
     ]
     if left_out is not None:
         confusions = [confusion.leave_out(left_out) for confusion in confusions]
