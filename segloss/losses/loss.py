@@ -182,7 +182,7 @@ class Loss(Precise):
         """Returns the sums of a batch for the norms of losses with the same `sharing_key`."""
         share = self.counted_share(pred_batch, gt_batch)
         if is_watched(self):
-            value, _ = self(pred_batch, gt_batch, normalize=False)
+            value = self(pred_batch, gt_batch, normalize=False)[0]
         else:
             value, _ = self.compute_together(losses, pred_batch, gt_batch)
         weight = nums * share
