@@ -415,6 +415,12 @@ def returning(value: Any) -> Call:
     return lambda *_: value
 
 
+def with_norm_of_0() -> LossWrapper:
+    loss = LossWrapper(nn.L1Loss(), name="n")
+    loss.update_norm(P, P, 2)
+    return loss
+
+
 def multi(**options: Any) -> MultiLoss:
     return MultiLoss([SegLoss(n_classes=3)], [1.0], **options)
 
@@ -581,14 +587,22 @@ WRONG: dict[str, Wrong] = {
     "norm of NaN samples": Wrong(lambda: SegLoss().update_norm(P, T, NAN), ValueError, ("nums",)),
     "norm of text": Wrong(lambda: SegLoss().update_norm(P, T, "2"), TypeError, ("nums", "'2'")),
     "norm of a loss of 0": Wrong(
-        lambda: LossWrapper(returning(torch.tensor(0.0)), name="n").update_norm(P, T, 1),
+        lambda: compute_norms(LossWrapper(nn.L1Loss(), name="n"), [(P, P)]),
         ValueError,
         ("norm of 'n'", "above 1e-09", "normalize=False"),
+    ),
+    "use of a norm of 0": Wrong(
+        lambda: with_norm_of_0()(P, T), ValueError, ("norm of 'n'", "above 1e-09", "got 0")
+    ),
+    "norm over no pixel": Wrong(
+        lambda: compute_norms(SegLoss(ignore_index=2), [(P, labels(1)[:, None] + 2)]),
+        ValueError,
+        ("norm of 'seg'", "pixels that count", "ignored"),
     ),
     "norm of a NaN loss": Wrong(
         lambda: LossWrapper(returning(torch.tensor(NAN)), name="n").update_norm(P, T, 1),
         ValueError,
-        ("norm of 'n'", "finite", "nan"),
+        ("norm of 'n'", "finite", "the loss nan"),
     ),
     "world size of text": Wrong(lambda: SegLoss().sync("2"), TypeError, ("world_size", "'2'")),
     "world size of 0": Wrong(lambda: SegLoss().sync(0), ValueError, ("world_size", "at least 1")),
@@ -1458,6 +1472,22 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("prefix", "empty"),
     ),
+    "collator of a text": Wrong(
+        lambda: huggingface.IgnoreIndexCollator("255"), TypeError, ("ignore_index", "'255'")
+    ),
+    "collator of a class": Wrong(
+        lambda: huggingface.IgnoreIndexCollator(255, dict), TypeError, ("collate", "dict")
+    ),
+    "labels that the Trainer counts": Wrong(
+        lambda: huggingface.as_compute_loss_func(SegLoss(n_classes=3, ignore_index=255))(
+            {"logits": logits()}, labels().clamp(max=1) * 255, 1000
+        ),
+        ValueError,
+        ("labels hold 255", "IgnoreIndexCollator(255)"),
+    ),
+    "ignore_index of a text": Wrong(
+        lambda: LossWrapper(nn.L1Loss(), ignore_index="255"), TypeError, ("ignore_index", "'255'")
+    ),
     "trainer: a class": Wrong(
         lambda: huggingface.as_compute_loss_func(nn.L1Loss), TypeError, ("loss", "L1Loss")
     ),
@@ -1646,8 +1676,9 @@ def test_an_empty_batch_is_a_loss_of_nothing() -> None:
     loss, _ = SegLoss(n_classes=3)(prediction, labels()[:0])
     loss.backward()
     assert loss.item() == 0
-    with pytest.raises(ValueError, match="'seg' must be a finite number above 1e-09"):
-        SegLoss(n_classes=3).update_norm(prediction, labels()[:0], 1)
+    empty = SegLoss(n_classes=3)
+    empty.update_norm(prediction, labels()[:0], 1)
+    assert (empty.norm, empty.norm_count) == (1, 0)
 
 
 def names_in(code: types.CodeType) -> set[str]:

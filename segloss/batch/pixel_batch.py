@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
@@ -112,6 +113,13 @@ class PixelBatch:
         unused = wrong if valid is None else wrong | ~valid.squeeze(1)
         classes = labels.masked_fill(unused, 0).long()
         return classes, wrong if valid is None else wrong & valid.squeeze(1)
+
+    def counted_share(self) -> float:
+        """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels."""
+        valid = self.valid()
+        if self.prediction.numel() == 0:
+            return 0.0
+        return 1.0 if valid is None else float(valid.sum(dtype=torch.int64) / valid.numel())
 
 
 class BatchNames(NamedTuple):

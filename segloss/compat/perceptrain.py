@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from segloss.foundation.arguments import (
     nearest,
     shown,
 )
+from segloss.foundation.gradients import zero_in_place_of
+from segloss.foundation.tracing import is_traced
 from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 
@@ -132,6 +135,10 @@ def get_loss_fn(loss_fn: str | LossFunction | None = None) -> LossFunction:
     return _LOSS_FUNCTIONS[loss_fn]
 
 
+_WEIGHTS = threading.Lock()
+"""Held while weights change, so that no update by another thread is lost."""
+
+
 class GradWeightedLoss(nn.Module):
     r"""Learning-rate annealing: weights that bring the gradients of all metrics to one magnitude.
 
@@ -223,10 +230,13 @@ class GradWeightedLoss(nn.Module):
             )
         for key, metric in metrics.items():
             _check_metric(metric, key)
+        weights = self.weights
         if torch.is_grad_enabled():
-            self._update(metrics, [p for p in model.parameters() if p.requires_grad])
-        weights = zip(self.metric_names, self.weights, strict=True)
-        weighted = {key: (weight * metrics[key]).to(metrics[key].dtype) for key, weight in weights}
+            weights = self._update(metrics, [p for p in model.parameters() if p.requires_grad])
+        weighted = {
+            key: _weighted(weight, metrics[key], [batch, model])
+            for key, weight in zip(self.metric_names, weights, strict=True)
+        }
         return torch.stack(list(weighted.values())).sum(), weighted
 
     def get_extra_state(self) -> dict[str, list[str]]:
@@ -244,15 +254,26 @@ class GradWeightedLoss(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @torch.no_grad()
-    def _update(self, metrics: Metrics, parameters: list[nn.Parameter]) -> None:
-        self.weights = self.weights.to(next(iter(metrics.values())).device)
+    def _update(self, metrics: Metrics, parameters: list[nn.Parameter]) -> Tensor:
+        """Updates the weights, and returns those of this call: threads may update them too."""
         gradients = {key: _gradient(metric, parameters) for key, metric in metrics.items()}
         greatest = gradients[self.fixed_metric].abs().max()
         targets = torch.stack([greatest / gradients[k].abs().mean() for k in self.metric_names])
         updated = targets.isfinite() & (targets > 0)
         updated[self.metric_names.index(self.fixed_metric)].fill_(False)
-        weights = torch.lerp(self.weights, targets.to(self.weights), self.alpha)
-        self.weights = torch.where(updated, weights, self.weights)
+        with _WEIGHTS:
+            before = self.weights.to(targets.device)
+            weights = torch.lerp(before, targets.to(before), self.alpha)
+            self.weights = torch.where(updated, weights, before)
+            return self.weights
+
+
+def _weighted(weight: Tensor, metric: Tensor, inputs: Any) -> Tensor:
+    """Returns a metric times its weight; for a weight of 0 it is 0, even if the metric is NaN."""
+    weighted = (weight * metric).to(metric.dtype)
+    if weight.is_cpu and not is_traced():
+        return zero_in_place_of(metric, inputs) if weight == 0 else weighted
+    return weighted.masked_fill(weight == 0, 0)
 
 
 def _gradient(metric: Tensor, parameters: list[nn.Parameter]) -> Tensor:

@@ -4,14 +4,18 @@ A copy between a CPU and a GPU makes one wait for the other.
 
 - `on_device` and `buffer_on_device` are for numbers that are the same in every step. They copy them
   once, and cache the copy with the numbers themselves as the key.
-- `filled_on_device` is for numbers that change from step to step. The device fills them in.
+- `filled_on_device` and `fill` are for numbers that change from step to step. The device fills them
+  in, and `known_values` knows them without reading.
 - `cached_value` reads a number from a device, and `comparable` compares numbers without reading.
+
+Threads share the caches. Every entry is complete when it is stored, in one operation, so a thread
+that finds none, or an old one, does no more than make the same entry again.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +56,30 @@ def filled_on_device(numbers: Tensor, device: torch.device) -> Tensor:
     return torch.stack([*scalars])
 
 
+def fill(numbers: Tensor, values: Sequence[float]) -> None:
+    """Sets a module's numbers (K,) on any device, without a copy."""
+    for i, value in enumerate(values):
+        numbers[i].fill_(value)
+    if not (numbers.is_cpu or is_traced() or numbers.is_inference()):
+        _read[numbers] = (numbers._version, tuple(values))
+
+
+def known_values(numbers: Tensor) -> tuple[float, ...] | None:
+    """Returns a module's numbers (K,), or None if a read would wait for their device.
+
+    On a device, they are known if `fill` has set them and nothing has changed them since, except to
+    a CUDA graph that is being captured, which reads them anew in every replay.
+    """
+    if is_traced() or numbers.is_meta:
+        return None
+    if numbers.is_cpu:
+        return tuple(numbers.tolist())
+    if numbers.is_inference() or (numbers.is_cuda and _is_capturing()):
+        return None
+    version, values = _read.get(numbers, (-1, ()))
+    return values if version == numbers._version else None
+
+
 def comparable(numbers: Tensor | None) -> Any:
     """Returns a value that `==` can compare in place of a module's numbers (K,), or None for None.
 
@@ -75,15 +103,16 @@ def cached_value(number: Tensor) -> float | None:
         return number.item()
     if number.is_inference():  # inference tensors do not count their changes
         return None
-    version, value = _read.get(number, (-1, 0.0))
+    version, values = _read.get(number, (-1, ()))
     if version != number._version:
-        value = number.item()
-        _read[number] = (number._version, value)
-    return value
+        version = number._version  # before the value: a thread may change both
+        values = (number.item(),)
+        _read[number] = (version, values)
+    return values[0]
 
 
-_read: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
-"""The version and the value of each GPU number that `cached_value` has read."""
+_read: MutableMapping[Tensor, tuple[int, tuple[float, ...]]] = WeakTensorKeyDictionary()
+"""The version and the values of numbers on a GPU that are known here."""
 
 _captured: dict[int, Tensor] = {}
 """The vectors that CUDA graphs read. They must outlive the graphs, so they are never freed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,14 @@ from torch import Tensor
 
 from segloss.foundation.arguments import check_flag, shown
 
-_paused = False
+
+class _Pause(threading.local):
+    """The number of `local_statistics` contexts that the current thread is in."""
+
+    depth = 0
+
+
+_pause = _Pause()
 
 
 def is_distributed() -> bool:
@@ -48,13 +56,12 @@ def all_reduce_sum(tensor: Tensor, group: Any = None) -> Tensor:
 
 @contextlib.contextmanager
 def local_statistics() -> Iterator[None]:
-    """Pauses every `RankSum` inside the context, so that statistics stay local to the rank."""
-    global _paused
-    before, _paused = _paused, True
+    """Pauses every `RankSum` in this thread, so that statistics stay local to the rank."""
+    _pause.depth += 1
     try:
         yield
     finally:
-        _paused = before
+        _pause.depth -= 1
 
 
 class RankSum:
@@ -86,7 +93,7 @@ class RankSum:
     @property
     def is_active(self) -> bool:
         """True if a call would add up over several ranks now."""
-        if not self.enabled or _paused or not is_distributed():
+        if not self.enabled or _pause.depth > 0 or not is_distributed():
             return False
         wanted = torch.is_grad_enabled() or self.in_eval
         return wanted and dist.get_world_size(self.group) > 1

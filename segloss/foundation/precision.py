@@ -45,7 +45,26 @@ class Precise(nn.Module):
     They move with `.to(device)` as usual. `.half()`, `.bfloat16()` or `.to(torch.float16)` of a
     surrounding model does not round them, because a norm or a class weight is not a parameter of
     the network.
+
+    Its tensors of settings, such as class weights, are buffers that checkpoints do not contain:
+    the values of the config hold. A checkpoint that has them, of an earlier version, loads too.
     """
+
+    def register_setting(self, name: str, tensor: Tensor | None) -> None:
+        """Registers a tensor that an argument has set: it moves with the module, and is not saved.
+
+        Args:
+            name: The name of the attribute.
+            tensor: The tensor, or None.
+        """
+        self.register_buffer(name, tensor, persistent=False)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        for name in self._non_persistent_buffers_set:
+            state_dict.pop(f"{prefix}{name}", None)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
         keep = functools.partial(_keep_precision, fn)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames
+from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.remedies import for_mode
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.batch.value_checks import ValueChecks
@@ -101,8 +101,8 @@ class CompoundLoss(Precise):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
         )
-        self.register_buffer("class_weights", check_weights("class_weights", class_weights))
-        self.register_buffer("pos_weight", check_weights("pos_weight", pos_weight))
+        self.register_setting("class_weights", check_weights("class_weights", class_weights))
+        self.register_setting("pos_weight", check_weights("pos_weight", pos_weight))
         if self.pos_weight is not None and mode == "multiclass":
             check_channel_weights(None, self.pos_weight, 2, "softmax")
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
@@ -128,6 +128,11 @@ class CompoundLoss(Precise):
         self.term_parameters = self.mixture.parameters()
 
     @property
+    def ignore_index(self) -> int | None:
+        """The target's value for ignored pixels, or None."""
+        return self.options.ignore_index
+
+    @property
     def map_keys(self) -> tuple[str, ...]:
         """The keys in `maps` that the terms need."""
         return self._group.plan.map_keys
@@ -150,6 +155,21 @@ class CompoundLoss(Precise):
                 sigmoid.
             maps: The maps that the terms need, by name, each (N, C, *spatial).
         """
+        pixels = self.pixels(prediction, target, pixel_weights=pixel_weights, maps=maps)
+        if self.reduction == "mean":
+            return evaluate(self._group, pixels, self._add)
+        confusion = run(pixels, self._group.plan).confusion()
+        return self.mixture.unreduced(confusion).to(arithmetic_dtype(prediction.dtype))
+
+    def pixels(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        pixel_weights: Tensor | None = None,
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> PixelBatch:
+        """Returns the checked batch for the arguments of `forward`."""
         channels = self._check_channels(prediction, target)
         options = self.options
         if options.activation == "softmax":
@@ -166,10 +186,7 @@ class CompoundLoss(Precise):
             checks=self._checks,
         )
         self._group.check_classes(channels, options.activation)
-        if self.reduction == "mean":
-            return evaluate(self._group, pixels, self._add)
-        confusion = run(pixels, self._group.plan).confusion()
-        return self.mixture.unreduced(confusion).to(arithmetic_dtype(prediction.dtype))
+        return pixels
 
     def extra_repr(self) -> str:
         """Returns the terms, the mode, and whether predictions are logits."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segloss.batch.keys import Batch, take
 from segloss.batch.shape_checks import check_device
 from segloss.foundation.arguments import check_weights
+from segloss.foundation.gradients import Condition
 from segloss.foundation.precision import accumulation_dtype
 from segloss.losses.loss import Loss, raw_losses
 from segloss.losses.loss_wrapper import LossWrapper
@@ -98,15 +99,28 @@ class DeepSupervision(Loss):
         self.loss.prepare_together(_inner(losses))
 
     def compute_together(
-        self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
+        self,
+        losses: Sequence[Loss],
+        pred_batch: Batch | Sequence[Tensor],
+        gt_batch: Batch,
+        unweighted: Sequence[Condition] = (),
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch, (K,) or () for one, from one pass at each scale."""
         if len(losses) == 1:
             return super().compute_together(losses, pred_batch, gt_batch)  # type: ignore[arg-type]
-        return self._compute(losses, pred_batch, gt_batch)
+        return self._compute(losses, pred_batch, gt_batch, unweighted)
+
+    def counted_share(self, pred_batch: Batch | Sequence[Tensor], gt_batch: Batch) -> float:
+        """Returns the share of the pixels that count, at the finest scale."""
+        finest = self._at_scale(pred_batch, self._scales(pred_batch)[0])
+        return self.loss.counted_share(finest, gt_batch)
 
     def _compute(
-        self, losses: Sequence[Loss], pred_batch: Batch | Sequence[Tensor], gt_batch: Batch
+        self,
+        losses: Sequence[Loss],
+        pred_batch: Batch | Sequence[Tensor],
+        gt_batch: Batch,
+        unweighted: Sequence[Condition] = (),
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses (K,), and the extra information of each."""
         scales = self._scales(pred_batch)
@@ -120,7 +134,7 @@ class DeepSupervision(Loss):
                 continue
             resized = _resized(gt_batch, scales[0], prediction.shape[2:])
             at_scale = self._at_scale(pred_batch, prediction)
-            values, inner_infos = raw_losses(inner, at_scale, resized)
+            values, inner_infos = raw_losses(inner, at_scale, resized, unweighted)
             values, dtype = values.reshape(-1), values.dtype
             for info, inner_info, value in zip(
                 infos, inner_infos, values.detach().unbind(), strict=True

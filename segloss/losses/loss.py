@@ -7,10 +7,12 @@ together: `share_passes` groups them by `Loss.sharing_key`, and `raw_losses` com
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +21,23 @@ from segloss.batch.keys import Batch
 from segloss.batch.mixup import KEYS, split_mixup
 from segloss.foundation.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.foundation.device_constants import cached_value
-from segloss.foundation.distributed import all_reduce_sum, local_statistics, world_size
+from segloss.foundation.distributed import local_statistics, world_size
+from segloss.foundation.gradients import Condition
 from segloss.foundation.precision import Precise
+from segloss.foundation.threads import ThreadInfo
+from segloss.foundation.tracing import is_traced
+from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
 
-_LEAST_NORM = 1e-9
-"""The bound above which a norm must lie."""
-
-
-class RunningAverage(NamedTuple):
-    """A weighted average and the sum of its weights."""
-
-    mean: Tensor
-    weight: Tensor
+_NORMS = threading.Lock()
+"""Held while a norm changes, so that no update by another thread is lost."""
 
 
 class Loss(Precise):
     """A named loss of batches, normalised by a running average of its own magnitude.
 
     A subclass defines `compute`, which returns the raw scalar, and may put further results into
-    `self.extra_info`.
+    `self.extra_info`. Several threads may call one loss at the same time: nothing else of a call is
+    kept on the module.
 
     Args:
         name: The name for logging, unique within a `MultiLoss`.
@@ -45,10 +45,10 @@ class Loss(Precise):
             lam L(pred, y_a) + (1 - lam) L(pred, y_b); without them, the plain loss.
 
     Attributes:
-        norm: The running average that `forward` divides by; 1 before the first `update_norm`.
-        norm_count: The sum of the weights `nums` in the running average.
+        norm: The average that `forward` divides by; 1 before the first `update_norm`.
+        norm_count: The number of samples in the average, `nums` of each batch times the share of
+            its pixels that count.
         gt_key: The key of the targets in `gt_batch`.
-        extra_info: Further results of `compute`; empty between calls.
 
     Raises:
         TypeError, ValueError: `name` is not a text, or `use_mixup` is not a bool.
@@ -71,9 +71,25 @@ class Loss(Precise):
         self.name = check_text("name", name)
         self.use_mixup = check_flag("use_mixup", use_mixup)
         self.gt_key = "gt_polygons_image"
-        self.extra_info: dict[str, Any] = {}
+        self._thread_info = ThreadInfo()
+        self._traced_info: dict[str, Any] = {}
+        self._norm_sums: NormSums | None = None
+        self._earlier_norm = (1.0, 0.0)
         self.register_buffer("norm", torch.ones((), dtype=torch.float64))
         self.register_buffer("norm_count", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def extra_info(self) -> dict[str, Any]:
+        """Further results of `compute`, for the call of the current thread; empty between calls."""
+        # A compiler does not follow all of threading; what it compiles keeps no result here
+        is_compiling = torch.compiler.is_compiling()
+        return self._traced_info if is_compiling else self._thread_info.values
+
+    @extra_info.setter
+    def extra_info(self, values: Mapping[str, Any]) -> None:
+        given = dict(values)
+        self.extra_info.clear()
+        self.extra_info.update(given)
 
     @abstractmethod
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
@@ -88,7 +104,11 @@ class Loss(Precise):
         """Prepares `compute_together` for losses with the same `sharing_key` as this one."""
 
     def compute_together(
-        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+        self,
+        losses: Sequence[Loss],
+        pred_batch: Batch,
+        gt_batch: Batch,
+        unweighted: Sequence[Condition] = (),
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch, (K,) or () for one, and the extra information of each.
 
@@ -96,6 +116,8 @@ class Loss(Precise):
             losses: This loss, and others with the same `sharing_key`, in any order.
             pred_batch: A mapping with predictions, or the prediction itself.
             gt_batch: A mapping with targets, or the target itself.
+            unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever
+                its value; () if all have weights, or the caller sees to the gradients.
         """
         try:
             value = self._check_scalar(self.compute(pred_batch, gt_batch))
@@ -117,11 +139,16 @@ class Loss(Precise):
             check_flag("normalize", normalize)
         loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
-            loss = _normalized(loss, self.norm)
+            loss = _normalized(loss, self.norm, self.name)
         return loss, extra_info
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
-        """Adds the raw loss of a batch to the running average, with the weight `nums`.
+        """Adds the raw loss of a batch to the average.
+
+        The average of a loss of the package's terms is that of its terms over all pixels, or all
+        cells of a sample and a class, of all batches. Any other loss weighs `nums` times the share
+        of the batch's pixels that count. So the norm depends neither on the order of the batches
+        nor on tiles without labels. It is checked when a loss is divided by it.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
@@ -129,38 +156,71 @@ class Loss(Precise):
             nums: The number of samples in the batch, above 0.
 
         Raises:
-            ValueError: `nums` is not above 0, or the average would not be a finite number above
-                1e-9. Nothing is changed then.
+            ValueError: `nums` is not above 0, or the loss is not finite. Nothing is changed then.
         """
         number = check_number("nums", nums, open_low=True)
-        with torch.no_grad(), local_statistics():
-            loss, _ = raw_losses([self], pred_batch, gt_batch)
-        self._set_average(self._updated_average(loss, number))
+        [sums] = sums_of_losses([self], pred_batch, gt_batch, number)
+        self.add_to_norm(sums)
 
-    @torch.no_grad()
-    def _updated_average(self, loss: Tensor, number: float) -> RunningAverage:
-        """Returns the running average with one more raw loss, and changes nothing."""
-        count = self.norm_count + number
-        average = torch.lerp(self.norm, loss.to(self.norm), number / count)
-        value = average.item()
-        if not (math.isfinite(value) and value > _LEAST_NORM):
+    def check_norm(self) -> None:
+        """Raises ValueError if losses can't be divided by the norm, or no pixel counted for it."""
+        if self.norm_count == 0:
             raise ValueError(
-                f"The norm of {self.name!r} must be a finite number above {_LEAST_NORM:g}, since "
-                f"losses are divided by it, got {value:g} after a batch with the loss "
-                f"{loss.item():g}. Do not normalise a loss that is 0, negative or not finite "
-                "(normalize=False), or compute the norm on other batches."
+                f"The norm of {self.name!r} must be an average over pixels that count, and no "
+                "batch had one: their labels are all ignored, or their weights are 0. Compute it "
+                "on batches with labels."
             )
-        return RunningAverage(average, count)
+        check_norm(float(self.norm), self.name)
 
-    def _set_average(self, average: RunningAverage) -> None:
-        """Sets the running average that `forward` divides by."""
-        self.norm.copy_(average.mean)
-        self.norm_count.copy_(average.weight)
+    def norm_coefficients(self) -> Sequence[float]:
+        """Returns the coefficients of the means whose sum is the loss: for most, a single 1."""
+        return [1.0]
+
+    def norm_sums(
+        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch, nums: float
+    ) -> list[NormSums]:
+        """Returns the sums of a batch for the norms of losses with the same `sharing_key`."""
+        share = self.counted_share(pred_batch, gt_batch)
+        if is_watched(self):
+            value = self(pred_batch, gt_batch, normalize=False)[0]
+        else:
+            value, _ = self.compute_together(losses, pred_batch, gt_batch)
+        weight = nums * share
+        values = value.reshape(-1).tolist()
+        return [NormSums.of_means([each], [weight], weight) for each in values]
+
+    def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
+        """Returns the share of a batch's pixels that count, in [0, 1]; 1 if that is not known."""
+        return 1.0
+
+    def add_to_norm(self, sums: NormSums) -> None:
+        """Adds the sums of a batch to the norm."""
+        with _NORMS:
+            self._set_norm(self._summed().plus(sums))
+
+    def _summed(self) -> NormSums:
+        """Returns the sums of all batches since the norm was reset, loaded, or got other terms."""
+        count = len(self.norm_coefficients())
+        if self._norm_sums is None or len(self._norm_sums.numerators) != count:
+            self._earlier_norm = (float(self.norm), float(self.norm_count))
+            return NormSums.of_nothing(count)
+        return self._norm_sums
+
+    def _set_norm(self, sums: NormSums) -> None:
+        """Sets the norm to the average over the sums, and the batches of an earlier norm."""
+        earlier, samples = self._earlier_norm
+        self._norm_sums, total = sums, samples + sums.samples
+        if total > 0:
+            added = sums.average(self.norm_coefficients()) * sums.samples
+            self.norm.fill_((earlier * samples + added) / total)
+        self.norm_count.fill_(total)
 
     def reset_norm(self) -> None:
         """Resets the norm to 1, and forgets all batches."""
-        self.norm.fill_(1.0)
-        self.norm_count.fill_(0.0)
+        with _NORMS:
+            self._norm_sums, self._earlier_norm = None, (1.0, 0.0)
+            self.norm.fill_(1.0)
+            self.norm_count.fill_(0.0)
 
     def sync(self, world_size: int | None = None) -> None:
         """Makes the norm the average over the samples of all ranks, exactly.
@@ -177,18 +237,21 @@ class Loss(Precise):
         ranks = check_world_size(world_size)
         if ranks == 1:
             return
-        total, count = all_reduce_sum(torch.stack([self.norm * self.norm_count, self.norm_count]))
-        if count > 0:
-            # Each rank keeps an equal share of the samples, so a second sync changes nothing.
-            self._set_average(RunningAverage(total / count, count / ranks))
+        with _NORMS:
+            # Each rank keeps an equal share of the samples, so a second sync changes nothing
+            sums = self._summed().over_ranks().times(1 / ranks)
+            norm, samples = self._earlier_norm
+            earlier = NormSums.of_means([norm], [samples], samples).over_ranks()
+            self._earlier_norm = (earlier.average([1.0]), earlier.samples / ranks)
+            self._set_norm(sums)
 
     def check_checkpoint(self, state_dict: Mapping[str, Any], prefix: str) -> None:
         """Raises ValueError if the norm or its count in a checkpoint is not usable."""
         norm = _number_in(state_dict, f"{prefix}norm", 1.0)
-        if not _LEAST_NORM < norm < math.inf:
+        if not LEAST_NORM < norm < math.inf:
             raise ValueError(
                 f"The checkpoint's norm of {self.name!r} must be a finite number above "
-                f"{_LEAST_NORM:g}, got {norm:g}: do not load it, and compute the norm again."
+                f"{LEAST_NORM:g}, got {norm:g}: do not load it, and compute the norm again."
             )
         count = _number_in(state_dict, f"{prefix}norm_count", 0.0)
         if not 0 <= count < math.inf:
@@ -202,6 +265,7 @@ class Loss(Precise):
     ) -> None:
         self.check_checkpoint(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._norm_sums = None
 
     def as_criterion(self) -> Criterion:
         """Returns this loss as a module of (prediction, target) -> Tensor, for plain loops."""
@@ -229,29 +293,71 @@ class Loss(Precise):
 
 
 def raw_losses(
-    losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+    losses: Sequence[Loss],
+    pred_batch: Batch,
+    gt_batch: Batch,
+    unweighted: Sequence[Condition] = (),
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """Returns losses of one `sharing_key`, with mixup but without norms: (K,), or () for one.
 
-    Also returns the extra information of each, detached.
+    Also returns the extra information of each, detached. `unweighted` is as in
+    `Loss.compute_together`.
     """
     first = losses[0]
-    mixed = split_mixup(gt_batch, first.gt_key)
+    mixed = _unmixed(first, gt_batch)
     if mixed is None:
-        return first.compute_together(losses, pred_batch, gt_batch)
-    if not first.use_mixup:
-        raise ValueError(
-            f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {first.name!r} was made "
-            "without use_mixup: set use_mixup=True, or do not mix the images."
-        )
+        return first.compute_together(losses, pred_batch, gt_batch, unweighted)
     batch_a, batch_b, lam = mixed
-    losses_a, infos_a = first.compute_together(losses, pred_batch, batch_a)
-    losses_b, infos_b = first.compute_together(losses, pred_batch, batch_b)
+    if _is_number(lam, 1):  # of a weight of 0, not even NaN is left
+        return first.compute_together(losses, pred_batch, batch_a, unweighted)
+    if _is_number(lam, 0):
+        return first.compute_together(losses, pred_batch, batch_b, unweighted)
+    losses_a, infos_a = first.compute_together(losses, pred_batch, batch_a, unweighted)
+    losses_b, infos_b = first.compute_together(losses, pred_batch, batch_b, unweighted)
     blended = [
         {key: _blend(value, info_b.get(key), lam) for key, value in info_a.items()}
         for info_a, info_b in zip(infos_a, infos_b, strict=True)
     ]
     return _blend(losses_a, losses_b, lam), blended
+
+
+def sums_of_losses(
+    losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch, nums: float
+) -> list[NormSums]:
+    """Returns the sums of a batch for the norms of losses of one `sharing_key`, with mixup.
+
+    Raises:
+        ValueError: A loss is not finite.
+    """
+    first = losses[0]
+    with torch.no_grad(), local_statistics():
+        mixed = None if is_watched(first) else _unmixed(first, gt_batch)
+        if mixed is None:
+            sums = first.norm_sums(losses, pred_batch, gt_batch, nums)
+        else:
+            lam = float(mixed[2])
+            parts = [
+                [each.times(factor) for each in first.norm_sums(losses, pred_batch, batch, nums)]
+                for batch, factor in zip(mixed[:2], (lam, 1 - lam), strict=True)
+                if factor > 0
+            ]
+            sums = [
+                functools.reduce(NormSums.plus, of_loss) for of_loss in zip(*parts, strict=True)
+            ]
+    for loss, each in zip(losses, sums, strict=True):
+        each.check_finite(loss.name)
+    return sums
+
+
+def _unmixed(loss: Loss, gt_batch: Batch) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
+    """Returns the two batches of a mixup batch, and lambda; None for a batch without mixup."""
+    mixed = split_mixup(gt_batch, loss.gt_key)
+    if mixed is not None and not loss.use_mixup:
+        raise ValueError(
+            f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {loss.name!r} was made "
+            "without use_mixup: set use_mixup=True, or do not mix the images."
+        )
+    return mixed
 
 
 def is_watched(loss: Loss) -> bool:
@@ -317,11 +423,13 @@ def _number_in(state_dict: Mapping[str, Any], key: str, default: float) -> float
     return float(value)
 
 
-def _normalized(loss: Tensor, norm: Tensor) -> Tensor:
+def _normalized(loss: Tensor, norm: Tensor, name: str) -> Tensor:
     """Returns the loss divided by the norm, without reading a norm on a GPU in every step."""
     value = cached_value(norm)
     if value == 1:
         return loss
+    if value is not None:
+        check_norm(value, name)
     return loss / (norm.to(loss.dtype) if value is None else value)
 
 
@@ -332,6 +440,13 @@ def _detached(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _detached(item) for key, item in value.items()}
     return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
+
+
+def _is_number(lam: Any, number: float) -> bool:
+    """Returns whether lambda is a number on the CPU that can be read, and is `number`."""
+    if isinstance(lam, Tensor):
+        return lam.is_cpu and not is_traced() and lam.item() == number
+    return bool(lam == number)
 
 
 def _blend(value_a: Any, value_b: Any, lam: Any) -> Any:

@@ -18,10 +18,12 @@ from segloss.batch.value_checks import (
     check_unit_range,
     check_whole_labels,
 )
-from segloss.foundation.arguments import check_text, shown
+from segloss.foundation.arguments import check_integer, check_text, shown
 from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
+from segloss.losses.ignored import ignored_values, is_ignored, over_counted_pixels
 from segloss.losses.loss import Loss
+from segloss.losses.topk import TopKCrossEntropyLoss
 
 _LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which do not have a channel axis."""
@@ -35,6 +37,9 @@ _ELEMENTWISE_LOSSES = (
     nn.SmoothL1Loss,
 )
 """PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
+
+_KNOW_WHAT_COUNTS = (CompoundLoss, TopKCrossEntropyLoss)
+"""The losses that leave pixels out themselves, and are 0 over none."""
 
 
 class LossWrapper(Loss):
@@ -55,6 +60,10 @@ class LossWrapper(Loss):
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
             `segloss.CompoundLoss` gets the weights, and the maps that its terms need. Other losses
             take a prediction and a target.
+        ignore_index: The value of a target that `loss_func` ignores; None: its attribute
+            `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
+            many losses are NaN, the loss and its gradient are 0. Other batches are passed on
+            unchanged, so it is `loss_func` that leaves pixels out.
 
     Predictions in half precision are converted to float32, and computed outside of autocast. If
     `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
@@ -85,6 +94,7 @@ class LossWrapper(Loss):
         target_dtype: torch.dtype | str | None = None,
         use_mixup: bool = False,
         weight_key: str = "seg_loss_weights",
+        ignore_index: int | None = None,
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
@@ -106,10 +116,52 @@ class LossWrapper(Loss):
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
+        self.ignore_index = (
+            None if ignore_index is None else check_integer("ignore_index", ignore_index)
+        )
         self._checks = ValueChecks()
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """Returns the wrapped loss of the selected predictions and targets."""
+        prediction, target = self._selected(pred_batch, gt_batch)
+        options = self._weights_and_maps(gt_batch)
+        try:
+            with without_autocast(prediction.device):
+                value: Tensor
+                if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
+                    value = self.loss_func(prediction, target, **options)
+                else:
+                    known = self._ignored_values()
+                    value = over_counted_pixels(self.loss_func, prediction, target, known)
+                return value
+        except Exception as error:
+            if hasattr(error, "add_note"):  # since Python 3.11
+                error.add_note(
+                    f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
+                    f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
+                    "target_dtype."
+                )
+            raise
+
+    def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
+        """Returns the share of a batch's pixels that count, as far as it is known."""
+        prediction, target = self._selected(pred_batch, gt_batch)
+        if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
+            return self.loss_func.pixels(
+                prediction, target, **self._weights_and_maps(gt_batch)
+            ).counted_share()
+        if target.numel() == 0:
+            return 0.0
+        ignored = is_ignored(target, self._ignored_values())
+        return 1 - float(ignored.sum(dtype=torch.int64) / ignored.numel())
+
+    def _ignored_values(self) -> tuple[float, ...]:
+        """Returns the values of a target that the loss ignores, as far as they are known."""
+        given = self.ignore_index
+        return ignored_values(self.loss_func) if given is None else (given,)
+
+    def _selected(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the selected prediction and target, checked where the loss is one of PyTorch."""
         prediction = self._prediction(pred_batch)
         if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
             check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
@@ -120,18 +172,7 @@ class LossWrapper(Loss):
             dtype = take(pred_batch, self.pred_key, "pred_batch").dtype
             prediction = self._in_unit_range(prediction, dtype)
             target = target.clamp(0, 1).to(prediction.dtype)
-        options = self._weights_and_maps(gt_batch)
-        try:
-            with without_autocast(prediction.device):
-                return self.loss_func(prediction, target, **options)
-        except Exception as error:
-            if hasattr(error, "add_note"):  # since Python 3.11
-                error.add_note(
-                    f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
-                    f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
-                    "target_dtype."
-                )
-            raise
+        return prediction, target
 
     def _prediction(self, pred_batch: Batch) -> Tensor:
         """Returns the selected channels of the prediction, in float32 if it has half precision."""

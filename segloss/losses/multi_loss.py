@@ -6,6 +6,7 @@ alternatives to the sum. Losses that look at the same pixels in the same way sha
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,15 +17,42 @@ from torch.utils.hooks import RemovableHandle
 
 from segloss.batch.keys import Batch
 from segloss.foundation.arguments import check_flag, check_number, check_same_names, is_list, shown
-from segloss.foundation.device_constants import buffer_on_device, filled_on_device, on_device
-from segloss.foundation.distributed import local_statistics, rank
+from segloss.foundation.device_constants import (
+    buffer_on_device,
+    fill,
+    filled_on_device,
+    known_values,
+    on_device,
+)
+from segloss.foundation.distributed import rank
+from segloss.foundation.gradients import (
+    Condition,
+    all_hold,
+    no_gradients_if,
+    zero_in_place_of,
+)
 from segloss.foundation.precision import Precise
-from segloss.losses.loss import Criterion, Loss, is_watched, raw_losses, share_passes
+from segloss.foundation.tracing import is_traced
+from segloss.losses.loss import (
+    Criterion,
+    Loss,
+    is_watched,
+    raw_losses,
+    share_passes,
+    sums_of_losses,
+)
 from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
 from segloss.losses.schedule import Weight, WeightSchedule
 
 Combiner = Callable[[Tensor], Tensor]
 """A function from the vector of losses (k,) to a scalar."""
+
+_EPOCHS = threading.Lock()
+"""Held while weights are set or read, so that a call has all its weights of one epoch."""
+
+_LISTENERS = threading.Lock()
+"""Held while listeners are listed, or come and go."""
 
 PreProcess = Callable[[Any, Any], tuple[Any, Any]]
 """A function of (pred_batch, gt_batch) that returns both, such as with maps for the losses."""
@@ -35,13 +63,16 @@ class _Results(NamedTuple):
 
     Attributes:
         values: The losses (K,), normalised by default, without a graph.
-        weighted: These losses times their weights, (K,), in float64, with a graph.
+        weighted: These losses times their weights, (K,), in float64, with a graph. Losses of
+            weight 0 are 0 here, with gradient 0, even if they are NaN.
+        weights: The weights, (K,), divided by the norms if the losses are normalised.
         dtype: The dtype of the total.
         infos: The extra information of each loss.
     """
 
     values: Tensor
     weighted: Tensor
+    weights: Tensor
     dtype: torch.dtype
     infos: list[dict[str, Any]]
 
@@ -72,7 +103,12 @@ class MultiLoss(Precise):
             loss, the rank, the epoch, norms and weights. The check waits for an accelerator in
             every step, and is skipped in compiled code.
 
-    A loss with weight 0 stays in the graph, so that every parameter has a gradient.
+    A loss with weight 0 is computed, and left out of the total: even if it is NaN or infinite, it
+    adds 0 to the total and to every gradient. It stays in the graph, so that every parameter has a
+    gradient.
+
+    Several threads may call it at the same time. With `epoch=` in the call, each has the weights of
+    its epoch; without, those of the epoch that was set last, by any thread.
 
     The `state_dict` has the names of the losses, and the buffers `current_weights` and `epoch` (NaN
     before the first `set_epoch`). A checkpoint restores the epoch and the scheduled weights, and
@@ -176,8 +212,9 @@ class MultiLoss(Precise):
         Returns:
             A handle whose `remove()` removes the listener.
         """
-        handle = RemovableHandle(self._listeners)
-        self._listeners[handle.id] = listener
+        handle = _ListenerHandle(self._listeners)
+        with _LISTENERS:
+            self._listeners[handle.id] = listener
         return handle
 
     def _names(self) -> list[str]:
@@ -214,32 +251,68 @@ class MultiLoss(Precise):
         """Returns the losses of a batch, and tells the listeners."""
         normalize = self.normalize_losses if normalize is None else normalize
         check_flag("normalize", normalize)
-        if epoch is not None:
-            self.schedule.at(epoch)  # checks the epoch
-        elif not self._knows_weights:
-            raise ValueError(
-                "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
-                "of each epoch, or pass epoch=."
-            )
+        weights = self._weights(epoch)
+        known = known_values(weights)
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
-        raw, infos = self._raw(pred_batch, gt_batch)
+        raw, infos = self._raw(pred_batch, gt_batch, self._unweighted(weights, known))
         if epoch is not None:
             self.set_epoch(epoch)  # not before: a wrong batch must not change it
-        weights = filled_on_device(self.current_weights, raw.device)
-        values = raw.detach()
+        weights = filled_on_device(weights, raw.device)
+        values, scaled = raw.detach(), weights
         if normalize:
-            norms = buffer_on_device(
-                torch.stack([loss.norm for loss in self._losses()]), raw.device
-            )
-            weights, values = weights / norms, (values / norms).to(raw.dtype)
-        results = _Results(values, weights * raw, raw.dtype, infos)
-        for listener in self._listeners.values():
-            listener(self._named(results), infos)
+            norms = self._norms(raw.device)
+            scaled, values = weights / norms, (values / norms).to(raw.dtype)
+        weighted = (scaled * raw).masked_fill(weights == 0, 0)
+        results = _Results(values, weighted, weights, raw.dtype, infos)
+        if self._listeners:
+            for listener in _listeners_of(self._listeners):
+                listener(self._named(results), infos)
         if self.check_finite and not torch.compiler.is_compiling():
             self._check_finite(results)
         return results
 
-    def _raw(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, list[dict[str, Any]]]:
+    def _weights(self, epoch: float | None) -> Tensor:
+        """Returns the weights of a call, (K,): those of its epoch, or a copy of the current ones.
+
+        On a device, they are the buffer itself, of which a copy would not be known.
+        """
+        if epoch is not None:
+            return torch.tensor(self.schedule.at(epoch), dtype=torch.float64)
+        if not self._knows_weights:
+            raise ValueError(
+                "Weights are scheduled and no epoch is known: call set_epoch(epoch) at the start "
+                "of each epoch, or pass epoch=."
+            )
+        if is_traced() or not self.current_weights.is_cpu:
+            return self.current_weights
+        with _EPOCHS:
+            return self.current_weights.clone()
+
+    def _unweighted(self, weights: Tensor, known: Sequence[float] | None) -> list[Condition]:
+        """Returns for each loss whether its weight is 0, as a tensor if that is not known here.
+
+        In compiled code, and on a device, it depends on the tensor if a scheduled weight can be 0.
+        """
+        if known is not None:
+            return [weight == 0 for weight in known]
+        return [
+            weight == 0 if can_be_0 else False
+            for weight, can_be_0 in zip(weights.unbind(), self.schedule.can_be_0, strict=True)
+        ]
+
+    def _norms(self, device: torch.device) -> Tensor:
+        """Returns the norms (K,). On a device, where a read would wait, a wrong one becomes NaN."""
+        norms = torch.stack([loss.norm for loss in self._losses()])
+        known = known_values(norms)
+        if known is None:
+            return torch.where(norms > LEAST_NORM, norms, torch.nan).to(device)
+        for loss, norm in zip(self._losses(), known, strict=True):
+            check_norm(norm, loss.name)
+        return buffer_on_device(norms, device)
+
+    def _raw(
+        self, pred_batch: Batch, gt_batch: Batch, unweighted: Sequence[Condition]
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the losses without norms and weights, (K,), and the extra information of each.
 
         Losses that look at the same pixels in the same way share one pass.
@@ -249,11 +322,8 @@ class MultiLoss(Precise):
         values, order = [], []
         for indices in share_passes(losses):
             group = [losses[i] for i in indices]
-            if is_watched(group[0]):
-                raw, info = group[0](pred_batch, gt_batch, normalize=False)
-                group_infos = [info]
-            else:
-                raw, group_infos = raw_losses(group, pred_batch, gt_batch)
+            conditions = [unweighted[i] for i in indices]
+            raw, group_infos = _of_group(group, pred_batch, gt_batch, conditions)
             values.append(raw.reshape(-1))
             order += indices
             for i, info in zip(indices, group_infos, strict=True):
@@ -268,15 +338,20 @@ class MultiLoss(Precise):
 
     def _check_finite(self, results: _Results) -> None:
         """Raises FloatingPointError if a loss is not finite."""
-        if results.values.isfinite().all():
+        wanted = results.weights != 0
+        if (results.values.isfinite() | ~wanted).all():
             return
         values = dict(zip(self._names(), results.values.unbind(), strict=True))
         infos = dict(zip(values, results.infos, strict=True))
-        wrong = [name for name, value in values.items() if not value.isfinite()]
+        wrong = [
+            name
+            for (name, value), is_wanted in zip(values.items(), wanted.tolist(), strict=True)
+            if is_wanted and not value.isfinite()
+        ]
         parts = [part for name in wrong for part in _not_finite(name, infos[name])]
         where = f" ({', '.join(parts)})" if parts else ""
         norms = {loss.name: loss.norm.item() for loss in self._losses()}
-        weights = dict(zip(norms, self.current_weights.tolist(), strict=True))
+        weights = dict(zip(norms, results.weights.tolist(), strict=True))
         raise FloatingPointError(
             f"The loss {', '.join(wrong)} is not finite{where} on rank {rank()} in epoch "
             f"{self.epoch.item():g}: losses { {k: v.item() for k, v in values.items()} }, norms "
@@ -300,8 +375,15 @@ class MultiLoss(Precise):
         Raises:
             TypeError, ValueError: `epoch` is not a finite number.
         """
-        for i, weight in enumerate(self.schedule.at(epoch)):
-            self.current_weights[i].fill_(weight)  # a copy would make the CPU wait for a GPU
+        weights = self.schedule.at(epoch)
+        if is_traced():
+            self._set_weights(weights, epoch)
+        else:
+            with _EPOCHS:
+                self._set_weights(weights, epoch)
+
+    def _set_weights(self, weights: Sequence[float], epoch: float) -> None:
+        fill(self.current_weights, weights)
         self.epoch.fill_(epoch)
         self._knows_weights = True
 
@@ -310,19 +392,23 @@ class MultiLoss(Precise):
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         number = check_number("nums", nums, open_low=True)
         losses = self._losses()
-        with torch.no_grad(), local_statistics():
-            raw, _ = self._raw(pred_batch, gt_batch)
-        averages = [
-            loss._updated_average(value, number)
-            for loss, value in zip(losses, raw.unbind(), strict=True)
-        ]
-        for loss, average in zip(losses, averages, strict=True):
-            loss._set_average(average)
+        sums: dict[Loss, NormSums] = {}
+        for indices in share_passes(losses):
+            group = [losses[i] for i in indices]
+            of_group = sums_of_losses(group, pred_batch, gt_batch, number)
+            sums.update(zip(group, of_group, strict=True))
+        for loss, each in sums.items():  # all of them, or none if one is wrong
+            loss.add_to_norm(each)
 
     def reset_norm(self) -> None:
         """Sets the norm of every loss to 1; see `Loss.reset_norm`."""
         for loss in self._losses():
             loss.reset_norm()
+
+    def check_norm(self) -> None:
+        """Raises ValueError if a norm can't be used; see `Loss.check_norm`."""
+        for loss in self._losses():
+            loss.check_norm()
 
     def sync(self, world_size: int | None = None) -> None:
         """Makes every norm the average over the samples of all ranks; see `Loss.sync`."""
@@ -338,7 +424,10 @@ class MultiLoss(Precise):
 
     def _pre_processed(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Batch, Batch]:
         """Returns the batches after all pre-processes."""
+        modules = iter(self.pre_process_modules)  # which DataParallel copies, unlike a list
         for process in self.pre_processes:
+            if isinstance(process, nn.Module):
+                process = next(modules, process)
             if not (isinstance(pred_batch, Mapping) and isinstance(gt_batch, Mapping)):
                 raise TypeError(
                     f"pre_processes need batches that are mappings, got "
@@ -383,6 +472,42 @@ class MultiLoss(Precise):
         constant = self._initial_weights().to(self.current_weights)
         self.current_weights.copy_(torch.where(constant.isnan(), self.current_weights, constant))
         self._knows_weights = not bool(self.current_weights.isnan().any())
+
+
+class _ListenerHandle(RemovableHandle):
+    """A handle that removes a listener while other threads compute."""
+
+    def remove(self) -> None:
+        """Removes the listener."""
+        with _LISTENERS:
+            super().remove()
+
+
+def _listeners_of(listeners: dict[int, Any]) -> list[Any]:
+    """Returns the listeners of this moment."""
+    if is_traced():
+        return list(listeners.values())
+    with _LISTENERS:
+        return list(listeners.values())
+
+
+def _of_group(
+    group: Sequence[Loss], pred_batch: Batch, gt_batch: Batch, unweighted: Sequence[Condition]
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Returns the losses of a group, (K,) or (), whose gradient is 0 for those without weight."""
+    unused = all_hold(unweighted)
+    inputs: tuple[Any, Any] = (pred_batch, gt_batch)
+    if isinstance(unused, Tensor):
+        inputs = no_gradients_if(unused, inputs)
+    some = [] if unused is not False or not any(c is not False for c in unweighted) else unweighted
+    if is_watched(group[0]):
+        raw, info = group[0](*inputs, normalize=False)
+        infos = [info]
+    else:
+        raw, infos = raw_losses(group, *inputs, some)
+    if unused is True:
+        raw = raw.detach() + zero_in_place_of(raw, [pred_batch, gt_batch, *group])
+    return raw, infos
 
 
 def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:

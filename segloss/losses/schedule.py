@@ -50,6 +50,11 @@ class WeightSchedule:
         """True if no weight depends on the epoch."""
         return not any(isinstance(weight, list) for weight in self.weights)
 
+    @property
+    def can_be_0(self) -> list[bool]:
+        """Whether each weight is 0 at some epoch."""
+        return [0 in weight if isinstance(weight, list) else weight == 0 for weight in self.weights]
+
     def at(self, epoch: float) -> list[float]:
         """Returns the weights at an epoch, which may be a fraction.
 

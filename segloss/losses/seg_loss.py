@@ -18,7 +18,7 @@ from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.mixup import MixUp
 from segloss.batch.options import PixelOptions
 from segloss.batch.partial_labels import merge_unannotated
-from segloss.batch.pixel_batch import BatchNames
+from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.selectors import (
     Selector,
     optional_selector,
@@ -36,9 +36,11 @@ from segloss.foundation.arguments import (
 )
 from segloss.foundation.device_constants import comparable
 from segloss.foundation.distributed import RankSum
-from segloss.losses.loss import Loss
+from segloss.foundation.gradients import Condition
+from segloss.losses.loss import Loss, is_watched
+from segloss.losses.norm import NormSums
 from segloss.terms import Mixture, PixelTerm, Term
-from segloss.terms.mixture.evaluate import evaluate
+from segloss.terms.mixture.evaluate import evaluate, term_ratios
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
 
@@ -227,8 +229,8 @@ class SegLoss(Loss):
         self._checks = ValueChecks()
 
         # The terms, their weights, and the ranks that share them
-        self.register_buffer("class_weights", check_weights("class_weights", class_weights))
-        self.register_buffer("pos_weight", check_weights("pos_weight", pos_weight))
+        self.register_setting("class_weights", check_weights("class_weights", class_weights))
+        self.register_setting("pos_weight", check_weights("pos_weight", pos_weight))
         mixture = documented_mixture(
             bce_coef=bce_coef,
             dice_coef=dice_coef,
@@ -324,18 +326,55 @@ class SegLoss(Loss):
             self._group_for(losses)
 
     def compute_together(
-        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch
+        self,
+        losses: Sequence[Loss],
+        pred_batch: Batch,
+        gt_batch: Batch,
+        unweighted: Sequence[Condition] = (),
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch from one pass, (K,) or () for one."""
         if type(self).compute is not SegLoss.compute:
             return super().compute_together(losses, pred_batch, gt_batch)
         group = self._group if len(losses) == 1 else self._group_for(losses)
-        return self._evaluate(group, pred_batch, gt_batch)
+        return self._evaluate(group, pred_batch, gt_batch, unweighted)
+
+    def norm_coefficients(self) -> Sequence[float]:
+        """Returns the coefficients of the terms."""
+        if self._has_other_value():
+            return super().norm_coefficients()
+        return [entry.coefficient for entry in self.mixture.components]
+
+    def norm_sums(
+        self, losses: Sequence[Loss], pred_batch: Batch, gt_batch: Batch, nums: float
+    ) -> list[NormSums]:
+        """Returns the sums of a batch over its pixels and cells, for the norms of losses."""
+        if self._has_other_value():
+            return super().norm_sums(losses, pred_batch, gt_batch, nums)
+        group = self._group if len(losses) == 1 else self._group_for(losses)
+        pixels, left_out = self._pixels(group, pred_batch, gt_batch)
+        samples = nums * pixels.counted_share()
+        means: list[list[float]] = [[] for _ in losses]
+        weights: list[list[float]] = [[] for _ in losses]
+        ratios = term_ratios(group, pixels, left_out)
+        for (loss, entry), ratio in zip(group.components, ratios, strict=True):
+            numerator, denominator = (float(each) for each in ratio)
+            is_pooled = getattr(entry.term, "region_reduction", "sample") != "sample"
+            means[loss].append(numerator / denominator if denominator > 0 else 0.0)
+            weights[loss].append(denominator * samples if is_pooled else denominator)
+        return [NormSums.of_means(*each, samples) for each in zip(means, weights, strict=True)]
+
+    def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
+        """Returns the share of a batch's pixels that count."""
+        return self._pixels(self._group, pred_batch, gt_batch)[0].counted_share()
+
+    def _has_other_value(self) -> bool:
+        """Returns whether the loss is not that of its terms: a subclass or a hook may change it."""
+        return is_watched(self) or type(self).compute is not SegLoss.compute
 
     def _group_for(self, losses: Sequence[Loss]) -> MixtureGroup:
         """Returns the group of the losses' current mixtures, from the last four or a new one."""
         mixtures = [loss.mixture for loss in losses if isinstance(loss, SegLoss)]
-        for group in self._recent_groups:
+        for group in self._recent_groups:  # a list that is replaced, never changed: threads read it
             if len(group.mixtures) == len(mixtures) and all(map(is_, group.mixtures, mixtures)):
                 return group
         group = MixtureGroup(mixtures)
@@ -343,11 +382,23 @@ class SegLoss(Loss):
         return group
 
     def _evaluate(
-        self, group: MixtureGroup, pred_batch: Batch, gt_batch: Batch
+        self,
+        group: MixtureGroup,
+        pred_batch: Batch,
+        gt_batch: Batch,
+        unweighted: Sequence[Condition] = (),
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """Returns the raw losses of a group, (K,) or () for one, and the values of their terms.
+        """Returns the raw losses of a group, (K,) or () for one, and the values of their terms."""
+        pixels, left_out = self._pixels(group, pred_batch, gt_batch)
+        infos: list[dict[str, Any]] = [{} for _ in group.mixtures]
+        return evaluate(group, pixels, self._add, left_out, infos, unweighted), infos
 
-        Cells of classes that are not annotated are left out of the region terms with softmax.
+    def _pixels(
+        self, group: MixtureGroup, pred_batch: Batch, gt_batch: Batch
+    ) -> tuple[PixelBatch, Tensor | None]:
+        """Returns the checked batch, and the cells (N, C) that region terms leave out, or None.
+
+        With softmax, these are the cells of classes that are not annotated.
         """
         tensors = self._select(self._take(pred_batch, gt_batch, group.plan.map_keys))
         annotated = tensors.annotated
@@ -371,8 +422,7 @@ class SegLoss(Loss):
                 pixels = merge_unannotated(pixels, annotated)
             else:
                 _check_no_pixel_terms(group, self._names.annotated)
-        infos: list[dict[str, Any]] = [{} for _ in group.mixtures]
-        return evaluate(group, pixels, self._add, left_out, infos), infos
+        return pixels, left_out
 
     def _take(self, pred_batch: Batch, gt_batch: Batch, map_keys: Sequence[str]) -> _Tensors:
         """Returns the tensors of a batch with all their channels."""

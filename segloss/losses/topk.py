@@ -113,7 +113,7 @@ class TopKCrossEntropyLoss(Precise):
         super().__init__()
         self.mode = check_choice("mode", mode, MODES)
         self.k = check_number("k", k, 0, 100, open_low=True)
-        self.register_buffer("class_weights", check_weights("class_weights", class_weights))
+        self.register_setting("class_weights", check_weights("class_weights", class_weights))
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.ignore_index = (
             None if ignore_index is None else check_integer("ignore_index", ignore_index)
@@ -126,7 +126,7 @@ class TopKCrossEntropyLoss(Precise):
         All pixels are ranked without a gradient. Then the largest values are computed again with a
         gradient, so only their pixels take part in the backward pass.
         """
-        pixels = self._pixels(prediction, target)
+        pixels = self.pixels(prediction, target)
         with without_autocast(prediction.device):
             indices, is_top, count = self._largest(pixels)
             entropy = _entropy(*_inputs_at(pixels, indices, is_top), self.label_smoothing).flatten()
@@ -136,7 +136,8 @@ class TopKCrossEntropyLoss(Precise):
                 total = total * torch.where(pixels.labels()[1].any(), torch.nan, 1.0)
             return (total / count).to(entropy.dtype)
 
-    def _pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
+    def pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
+        """Returns the checked batch for the arguments of `forward`."""
         activation = MODES[self.mode]
         n_classes = _channels(prediction) if activation == "softmax" else 2
         return as_pixel_batch(

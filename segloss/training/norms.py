@@ -34,7 +34,8 @@ def compute_norms(
 
     Each rank reads its own batches, and each batch in full, until it has its share of
     `max_samples`; then the ranks, which must all call this function, combine their averages.
-    Gradients are off, also while the batches are computed.
+    Gradients are off, also while the batches are computed. The order of the batches and their
+    sizes make no difference, and tiles without labels do not count (see `Loss.update_norm`).
 
     Args:
         losses: One loss, or several; their earlier norms are discarded first.
@@ -69,12 +70,13 @@ def compute_norms(
         seen = _update_norms(loss_list, batches, share, on_samples)
         total = int(all_reduce_sum(torch.tensor(float(seen), dtype=torch.float64)).item())
         _check_enough(total, min_samples)
+        for loss in loss_list:
+            loss.sync()
+            loss.check_norm()
     except BaseException:
         for loss in loss_list:
             loss.reset_norm()
         raise
-    for loss in loss_list:
-        loss.sync()
     return total
 
 

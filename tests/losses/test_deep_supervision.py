@@ -314,7 +314,7 @@ def test_copies_pickles_and_checkpoints_are_the_same_loss() -> None:
     scales, labels = pyramid((8, 6), (4, 3)), torch.randint(0, 3, (2, 8, 6))
     loss = DeepSupervision(SegLoss(n_classes=3, class_weights=[1, 2, 3]), [1, 0.3])
     loss.update_norm(scales, labels, 2)
-    restored = DeepSupervision(SegLoss(n_classes=3, class_weights=[1, 1, 1]), [1, 0.3])
+    restored = DeepSupervision(SegLoss(n_classes=3, class_weights=[1, 2, 3]), [1, 0.3])
     restored.load_state_dict(loss.state_dict())
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), restored):
         assert torch.equal(other(scales, labels)[0], loss(scales, labels)[0])

@@ -72,11 +72,21 @@ def test_normalisation_can_be_off_by_default() -> None:
 
 
 def test_a_norm_that_fails_in_one_loss_changes_none() -> None:
+    pred, gt = batches()
+    infinite = LossWrapper(lambda p, t: (p / 0).mean(), "infinite")
+    multi = MultiLoss([SegLoss(), infinite], [1, 1])
+    with pytest.raises(ValueError, match="norm of 'infinite'"):
+        multi.update_norm(pred, gt, 2)
+    assert [loss.norm_count.item() for loss in multi.loss_funcs] == [0, 0]
+
+
+def test_a_norm_that_can_not_divide_is_named_where_it_would() -> None:
     pred, _ = batches()
     multi = MultiLoss([SegLoss(), nn.MSELoss()], [1, 1])
-    with pytest.raises(ValueError, match="norm of 'MSELoss'"):
-        multi.update_norm(pred, {GT: pred["seg"]}, 2)
-    assert [loss.norm_count.item() for loss in multi.loss_funcs] == [0, 0]
+    multi.update_norm(pred, {GT: pred["seg"]}, 2)
+    with pytest.raises(ValueError, match="norm of 'MSELoss' must be a finite number above 1e-09"):
+        multi(pred, {GT: pred["seg"]})
+    assert multi(pred, {GT: pred["seg"]}, normalize=False)[0] > 0
 
 
 def test_scheduled_weights_follow_the_epoch() -> None:

@@ -273,7 +273,7 @@ def test_it_takes_batches_in_a_wrapper_beside_other_losses() -> None:
 def test_copies_pickles_and_checkpoints_are_the_same_loss() -> None:
     logits, labels, _ = multiclass_data(9, 8)
     loss = TopKCrossEntropyLoss(k=20, class_weights=[1, 2, 3, 4])
-    restored = TopKCrossEntropyLoss(k=20, class_weights=[1, 1, 1, 1])
+    restored = TopKCrossEntropyLoss(k=20, class_weights=[1, 2, 3, 4])
     restored.load_state_dict(loss.state_dict())
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), restored, loss.half()):
         assert torch.equal(other(logits, labels), loss(logits, labels))

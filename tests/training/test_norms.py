@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segloss import LossWrapper, MultiLoss
+from segloss import CompoundLoss, DeepSupervision, LossWrapper, MultiLoss, SegLoss
+from segloss import TopKCrossEntropyLoss as TopK
+from segloss.terms import TERMS, CrossEntropy
 from segloss.training.norms import compute_norms
 from tests.support.ranks import on_ranks
 
@@ -121,6 +125,170 @@ def test_a_setting_of_the_config_is_checked() -> None:
     loss = MultiLoss([l1()], [1], normalization_params={"max_samples": "many"})
     with pytest.raises(TypeError, match=r"normalization_params\['max_samples'\] must be an int"):
         compute_norms(loss, batches([1.0]))
+
+
+# The same norm from the same tiles, in any order and in batches of any sizes
+
+
+def tiles(kind: str = "multiclass") -> tuple[Tensor, dict[str, Tensor]]:
+    """Six tiles: two without labels, one of which a half is ignored, one without class 2."""
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, (6, 8, 8))
+    labels[1::3] = 255
+    labels[2, :4] = 255
+    labels[3] %= 2
+    maps = {"gt_distance_map": torch.rand(6, 3, 8, 8), "gt_skeleton": torch.ones(6, 3, 8, 8)}
+    weights = torch.rand(6, 1, 8, 8) + 0.1
+    return torch.randn(6, 3, 8, 8), {
+        "gt_polygons_image": labels,
+        "seg_loss_weights": weights,
+    } | maps
+
+
+def cut(sizes: list[int], order: list[int]) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    logits, given = tiles()
+    parts = torch.tensor(order).split(sizes)
+    return [({"seg": logits[i]}, {key: value[i] for key, value in given.items()}) for i in parts]
+
+
+WHOLE = cut([6], [0, 1, 2, 3, 4, 5])
+BATCHINGS = {
+    "another order": ([1] * 6, [5, 4, 3, 2, 1, 0]),
+    "tiles without labels first": ([1] * 6, [1, 4, 0, 2, 3, 5]),
+    "uneven batches": ([1, 3, 2], [4, 0, 1, 2, 3, 5]),
+}
+MASKED: dict[str, Any] = {"n_classes": 3, "ignore_index": 255}
+
+
+def terms_of_a_sample() -> dict[str, SegLoss]:
+    """A loss of each term, of terms that are means over pixels or over cells of a sample."""
+    return {
+        name: SegLoss(name, terms={name: 2.0}, **MASKED) for name in TERMS if name != "boundary"
+    }
+
+
+@pytest.mark.parametrize("batching", BATCHINGS)
+@pytest.mark.parametrize("name", terms_of_a_sample())
+def test_the_norm_of_a_term_is_its_loss_over_all_tiles(name: str, batching: str) -> None:
+    loss = terms_of_a_sample()[name]
+    expected = loss(*WHOLE[0])[0].item()
+    compute_norms(loss, cut(*BATCHINGS[batching]))
+    assert loss.norm.item() == pytest.approx(expected, rel=1e-6)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "of several terms": {"tversky_focal_coef": 0.3},
+    "class weights": {"class_weights": [1, 2, 0], "region_class_weights": [1, 2, 3]},
+    "absent classes": {"skip_absent_classes": True, "region_classes": [2], "bce_coef": 0.1},
+}
+
+
+@pytest.mark.parametrize("batching", BATCHINGS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_norm_of_a_mixture_is_its_loss_over_all_tiles(name: str, batching: str) -> None:
+    losses = [SegLoss("a", **MASKED, **OPTIONS[name]), SegLoss("b", **MASKED, **OPTIONS[name])]
+    losses[1].mixture = 1.0 * CrossEntropy()
+    expected = [loss(*WHOLE[0])[0].item() for loss in losses]
+    multi = MultiLoss(losses, [1.0, 0.0])
+    compute_norms(multi, cut(*BATCHINGS[batching]))
+    assert [loss.norm.item() for loss in losses] == pytest.approx(expected, rel=1e-6)
+    alone = copy.deepcopy(losses[0])
+    compute_norms(alone, cut(*BATCHINGS[batching]))
+    assert alone.norm.item() == pytest.approx(expected[0], rel=1e-6)
+
+
+class Twice(SegLoss):
+    def compute(self, pred_batch: Any, gt_batch: Any) -> Tensor:
+        return 2 * super().compute(pred_batch, gt_batch)
+
+
+def hooked() -> SegLoss:
+    loss = SegLoss(**MASKED)
+    loss.register_forward_hook(lambda *_: None)
+    return loss
+
+
+OTHERS: dict[str, Callable[[], Any]] = {
+    "a wrapped loss": lambda: LossWrapper(nn.CrossEntropyLoss(ignore_index=255)),
+    "a wrapped compound loss": lambda: LossWrapper(
+        CompoundLoss({"cross_entropy": 1, "dice": 1}, "multiclass", ignore_index=255)
+    ),
+    "the largest values": lambda: LossWrapper(TopK(ignore_index=255, k=50)),
+    "pooled regions": lambda: SegLoss(region_reduction="batch", bce_coef=0, **MASKED),
+    "all pooled": lambda: SegLoss(region_reduction="micro", bce_coef=0, **MASKED),
+    "deep supervision": lambda: DeepSupervision(SegLoss(**MASKED)),
+    "a subclass": lambda: Twice(**MASKED),
+    "a loss with a hook": hooked,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_loss_forgets_tiles_without_labels_and_their_order(name: str) -> None:
+    pairs, norms = cut([1] * 6, [0, 1, 2, 3, 4, 5]), set()
+    for order in ([0, 1, 2, 3, 4, 5], [1, 4, 5, 3, 2, 0], [5, 3, 2, 0]):
+        loss = OTHERS[name]()
+        compute_norms(loss, [pairs[i] for i in order])
+        norms.add(round(loss.norm.item(), 12))
+        assert loss.norm_count.item() == 3.5  # a half of one tile counts
+    assert len(norms) == 1
+    values = [OTHERS[name]()(*pairs[i])[0].item() for i in (0, 2, 3, 5)]
+    expected = (values[0] + values[1] / 2 + values[2] + values[3]) / 3.5
+    if not isinstance(OTHERS[name](), SegLoss) or name in ("pooled regions", "all pooled"):
+        assert norms.pop() == pytest.approx(expected, rel=1e-5)
+
+
+def test_mixed_batches_are_blended() -> None:
+    loss, [(pred, gt)] = SegLoss(use_mixup=True, **MASKED), WHOLE
+    _, mixed = loss.mixup(torch.rand(6, 1, 8, 8), gt)
+    for lam in (0.0, 0.3, 1.0):
+        loss.reset_norm()
+        loss.update_norm(pred, {**mixed, "mixup_lam": lam}, 6)
+        expected = loss(pred, {**mixed, "mixup_lam": lam}, normalize=False)[0].item()
+        assert loss.norm.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_tiles_without_any_label_are_an_error_and_leave_no_norm() -> None:
+    for loss in (SegLoss(**MASKED), LossWrapper(nn.CrossEntropyLoss(ignore_index=255))):
+        with pytest.raises(ValueError, match="no batch had one: their labels are all ignored"):
+            compute_norms(loss, cut([1], [1]))
+        assert (loss.norm.item(), loss.norm_count.item()) == (1, 0)
+
+
+def test_a_loss_that_is_0_on_some_batches_has_a_norm() -> None:
+    for order in itertools.permutations([0.0, 0.0, 3.0]):
+        loss = l1()
+        compute_norms(loss, batches(list(order)))
+        assert loss.norm.item() == 1
+
+
+def test_an_average_goes_on_after_a_checkpoint() -> None:
+    first, second, pairs = SegLoss(**MASKED), SegLoss(**MASKED), cut([1] * 6, [0, 3, 5, 1, 4, 2])
+    for pair in pairs[:2]:
+        first.update_norm(*pair, 1)
+    second.load_state_dict(first.state_dict())
+    for loss in (first, second):
+        loss.update_norm(*pairs[2], 1)
+    assert second.norm_count == first.norm_count == 3
+    assert second.norm.item() == pytest.approx(first.norm.item(), rel=0.02)
+    assert second.norm.item() != 1
+
+
+def of_terms(rank: int, ranks: int) -> list[float]:
+    """Rank 0 has the tiles without labels and one more; a second sync changes nothing."""
+    loss = SegLoss(tversky_focal_coef=0.3, **MASKED)
+    for pair in cut([2, 1], [1, 4, 2]) if rank == 0 else cut([3], [0, 3, 5]):
+        loss.update_norm(*pair, len(pair[0]["seg"]))
+    norms = []
+    for _ in range(2):
+        loss.sync()
+        norms.append(loss.norm.item())
+    return norms
+
+
+def test_ranks_have_the_norm_of_all_tiles(tmp_path: Path) -> None:
+    expected = SegLoss(tversky_focal_coef=0.3, **MASKED)(*WHOLE[0])[0].item()
+    for norms in on_ranks(2, tmp_path, of_terms):
+        assert norms == pytest.approx([expected] * 2, rel=1e-6)
 
 
 def of_ranks(rank: int, ranks: int) -> list[float]:

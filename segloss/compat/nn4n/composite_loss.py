@@ -27,6 +27,7 @@ from segloss.foundation.arguments import (
     nearest,
     shown,
 )
+from segloss.foundation.gradients import zero_in_place_of
 
 _TYPES: dict[str, type[nn.Module]] = {
     "fr": FiringRateLoss,
@@ -113,10 +114,15 @@ class CompositeLoss(nn.Module):
         """
         check_mapping("loss_input_dict", loss_input_dict)
         values = {
-            name: self.weights[name] * _value(loss(*self._inputs(name, loss_input_dict)), name)
+            name: self._weighted(name, loss, self._inputs(name, loss_input_dict))
             for name, loss in self.losses.items()
         }
         return torch.stack(list(values.values())).sum(), values
+
+    def _weighted(self, name: str, loss: nn.Module, inputs: list[Any]) -> Tensor:
+        """Returns a loss times its weight; for a weight of 0 it is 0, even if the loss is NaN."""
+        value, weight = _value(loss(*inputs), name), self.weights[name]
+        return zero_in_place_of(value, [*inputs, loss]) if weight == 0 else weight * value
 
     def _inputs(self, name: str, loss_input_dict: Mapping[str, Any]) -> list[Any]:
         path = f"loss_input_dict[{name!r}]"

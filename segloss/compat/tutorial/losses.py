@@ -24,6 +24,7 @@ from segloss.foundation.arguments import (
     is_list,
     shown,
 )
+from segloss.foundation.gradients import zero_in_place_of
 from segloss.losses.combiners import UncertaintyWeighting
 
 
@@ -50,8 +51,11 @@ class CombinedLoss(nn.Module):
         """Returns the weighted sum, and both errors as floats."""
         check_same_shape(predictions, targets)
         mse, l1 = F.mse_loss(predictions, targets), F.l1_loss(predictions, targets)
-        total = self.weights["mse"] * mse + self.weights["l1"] * l1
-        return total, {"mse": mse.item(), "l1": l1.item()}
+        weighted = [
+            zero_in_place_of(error, predictions) if weight == 0 else weight * error
+            for weight, error in zip(self.weights.values(), (mse, l1), strict=True)
+        ]
+        return torch.stack(weighted).sum(), {"mse": mse.item(), "l1": l1.item()}
 
 
 class WeightedMSELoss(nn.Module):
@@ -75,11 +79,12 @@ class WeightedMSELoss(nn.Module):
     ) -> Tensor:
         """Returns the error of predictions and targets of one shape; weights may broadcast."""
         check_same_shape(predictions, targets)
-        error = (predictions - targets) ** 2
+        difference = predictions - targets
         if weights is not None:
-            _check_broadcast(weights, error)
+            _check_broadcast(weights, difference)
             check_weight_range(weights, "weights", self._checks)
-            error = error * weights
+            difference = difference.masked_fill(weights == 0, 0)  # even where it is NaN
+        error = difference**2 if weights is None else difference**2 * weights
         return error if self.reduction == "none" else getattr(error, self.reduction)()
 
 

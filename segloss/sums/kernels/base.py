@@ -84,7 +84,8 @@ def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor
     if slopes.ndim == 3:
         total = slopes * of_losses
     else:
-        total = (slopes * of_losses.view(-1, 1, 1, 1)).sum(0)
+        of_each = of_losses.view(-1, 1, 1, 1)
+        total = (slopes * of_each).masked_fill(of_each == 0, 0).sum(0)  # even if slopes are NaN
     return total if of_rows is None else of_rows + total
 
 

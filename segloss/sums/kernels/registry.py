@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import NamedTuple
 
@@ -67,6 +68,9 @@ def backend_names() -> list[str]:
 class use_backend:  # noqa: N801  # it is called as a function
     """Chooses the kernels that compute the sums, for all threads: a call, or a context manager.
 
+    The latest choice holds. Contexts of several threads may overlap in any order: each takes back
+    only its own choice when it ends.
+
     Args:
         name: "auto" for the first kernel that takes a batch, or the name of the kernel to try
             first; the kernels after it serve the batches that it does not take.
@@ -85,11 +89,22 @@ class use_backend:  # noqa: N801  # it is called as a function
     """
 
     def __init__(self, name: str) -> None:
-        self._before = _name
-        _choose("name", name)
+        check_backend("name", name)
+        self._name = name
+        self._is_context = False
+        with _CHOOSING:
+            calls = [choice for choice in _choices if not choice._is_context]
+            _choices[:] = [c for c in _choices if c not in calls[:-1]]  # which nothing can restore
+            _choices.append(self)
+            _apply_choice()
 
     def __enter__(self) -> None:
-        """Does nothing: the choice was made when the object was created."""
+        """Makes the choice, which was made already when the object was created, end with it."""
+        with _CHOOSING:
+            self._is_context = True
+            if self not in _choices:  # another thread took it for a call
+                _choices.append(self)
+            _apply_choice()
 
     def __exit__(
         self,
@@ -97,8 +112,10 @@ class use_backend:  # noqa: N801  # it is called as a function
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Restores the previous choice."""
-        _choose("name", self._before)
+        """Takes the choice back."""
+        with _CHOOSING:
+            _choices.remove(self)
+            _apply_choice()
 
 
 class Backend(NamedTuple):
@@ -199,17 +216,31 @@ def current_backend() -> str:
     return _name
 
 
-def _choose(argument: str, name: str) -> None:
-    """Starts the search at the kernel `name`; `argument` names the setting in error messages."""
-    global _name, _candidates
+def check_backend(argument: str, name: str) -> str:
+    """Returns a name that `use_backend` can take; `argument` names the setting in messages."""
     check_choice(argument, name, backend_names())
-    first = 0 if name == AUTO else backend_names().index(name) - 1
-    reason = KERNELS[first].why_not_here() if name != AUTO else ""
+    reason = _kernels_from(name)[0].why_not_here() if name != AUTO else ""
     if reason:
         raise ValueError(f"The backend {name!r} can't be used here: {reason}.")
-    _name, _candidates = name, KERNELS[first:]
+    return name
 
 
-_name = AUTO
-_candidates: Sequence[Kernel] = KERNELS
-_choose("SEGLOSS_BACKEND", os.environ.get("SEGLOSS_BACKEND", AUTO))
+def _kernels_from(name: str) -> tuple[Kernel, ...]:
+    """Returns the kernels in order, from the one that a choice names."""
+    return KERNELS[0 if name == AUTO else backend_names().index(name) - 1 :]
+
+
+def _apply_choice() -> None:
+    """Starts the search at the kernel of the current choice."""
+    global _name, _candidates
+    _name = _choices[-1]._name if _choices else _DEFAULT
+    _candidates = _kernels_from(_name)
+
+
+_CHOOSING = threading.Lock()
+_choices: list[use_backend] = []
+"""The choices that hold, the latest one last."""
+
+_DEFAULT = check_backend("SEGLOSS_BACKEND", os.environ.get("SEGLOSS_BACKEND", AUTO))
+_name = _DEFAULT
+_candidates: tuple[Kernel, ...] = _kernels_from(_DEFAULT)

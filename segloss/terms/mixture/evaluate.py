@@ -10,10 +10,12 @@ from torch import Tensor
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.device_constants import on_device
 from segloss.foundation.distributed import RankSum
+from segloss.foundation.gradients import Condition, no_gradient_if
 from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
-from segloss.terms.base import RegionTerm
+from segloss.sums.confusion import SoftConfusion
+from segloss.terms.base import RegionTerm, Term
 from segloss.terms.mixture.group import MixtureGroup, means_of
 from segloss.terms.mixture.mixture import Entry
 
@@ -27,6 +29,7 @@ def evaluate(
     add: RankSum | None = None,
     left_out: Tensor | None = None,
     infos: Sequence[Info] | None = None,
+    unweighted: Sequence[Condition] = (),
 ) -> Tensor:
     """Returns the losses of a group, (K,), or () if there is one, in the arithmetic dtype.
 
@@ -38,37 +41,74 @@ def evaluate(
             as a boolean mask; or None.
         infos: A dictionary for each loss, to which the values of the terms are written, detached;
             or None.
+        unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever its
+            value; () if all have weights.
     """
     is_local = add is None or not (add.enabled and add.is_active)
     result = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
+    dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
-        return _by_autograd(
-            group, group.components, result, batch, None if is_local else add, left_out, infos
-        )
+        confusions = _confusions(group, result, unweighted)
+        add = None if is_local else add
+        losses = _by_autograd(group, group.components, confusions, add, infos, left_out)
+        return losses.to(dtype)
     if infos is not None:
         _write_analytic(infos, group, result)
     if not group.autograd_components:
         return result.losses
-    return result.losses + _by_autograd(
-        group, group.autograd_components, result, batch, None, None, infos
-    )
+    confusions = _confusions(group, result, unweighted)
+    others = _by_autograd(group, group.autograd_components, confusions, None, infos)
+    return result.losses + others.to(dtype)
+
+
+def term_ratios(
+    group: MixtureGroup, batch: PixelBatch, left_out: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Returns the numerator and denominator (), without a graph, of each term of a group.
+
+    They add up over batches. A term with pooled sums has those of its mean over this batch.
+    """
+    with torch.no_grad():
+        confusion = run(batch, group.plan).confusion()
+        terms = [entry.term for _, entry in group.components]
+        ratios = [term(_without(left_out, confusion, term)) for term in terms]
+        return [(numerator.sum(), denominator.sum()) for numerator, denominator in ratios]
+
+
+def _confusions(
+    group: MixtureGroup,
+    result: PassResult,
+    unweighted: Sequence[Condition],
+) -> list[SoftConfusion]:
+    """Returns the sums for each loss, which have no gradient if the loss has no weight."""
+    confusions = [
+        SoftConfusion.of_rows(
+            no_gradient_if(condition, result.rows), result.plan, exclusive=result.exclusive
+        )
+        for condition in (unweighted or [False])
+    ]
+    return confusions if unweighted else confusions * len(group.mixtures)
+
+
+def _without(cells: Tensor | None, confusion: SoftConfusion, term: Term) -> SoftConfusion:
+    """Returns the sums for a term: without the cells that region terms leave out."""
+    if cells is None or not isinstance(term, RegionTerm):
+        return confusion
+    return confusion.leave_out(cells)
 
 
 def _by_autograd(
     group: MixtureGroup,
     components: Sequence[tuple[int, Entry]],
-    result: PassResult,
-    batch: PixelBatch,
+    confusions: Sequence[SoftConfusion],
     add: RankSum | None,
-    left_out: Tensor | None,
     infos: Sequence[Info] | None,
+    left_out: Tensor | None = None,
 ) -> Tensor:
-    """Returns the losses (K,) or () of some terms, computed from the sums under autograd."""
-    confusion = result.confusion()
-    of_regions = confusion if left_out is None else confusion.leave_out(left_out)
+    """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
-        entry.term.statistics(of_regions if isinstance(entry.term, RegionTerm) else confusion)
-        for _, entry in components
+        entry.term.statistics(_without(left_out, confusions[loss], entry.term))
+        for loss, entry in components
     ]
     tensors = [each.tensors for each in statistics]
     if add is not None:
@@ -82,7 +122,7 @@ def _by_autograd(
             numerator, denominator = ratio
             if numerator.ndim > 0:
                 infos[loss][f"{entry.name}_per_class"] = numerator.detach() / denominator.detach()
-    losses = group.total(components, means).to(arithmetic_dtype(batch.prediction.dtype))
+    losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
 

@@ -1,6 +1,7 @@
 """Losses for Hugging Face's Trainer: `pip install "pytorch-segloss[huggingface]"`."""
 
+from segloss.training.huggingface.collator import IgnoreIndexCollator
 from segloss.training.huggingface.compute_loss import as_compute_loss_func
 from segloss.training.huggingface.loss_schedule import LossSchedule
 
-__all__ = ["LossSchedule", "as_compute_loss_func"]
+__all__ = ["IgnoreIndexCollator", "LossSchedule", "as_compute_loss_func"]

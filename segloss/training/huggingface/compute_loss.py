@@ -6,9 +6,20 @@ the step's n labels, the function must therefore return the mean :math:`L_b` as
 
 .. math:: \frac{n_b}{n} L_b
 
-The step's loss is then the mean over all its labels. This is exact for a plain mean over pixels,
-such as cross-entropy; region terms are not such means, and their micro-batches are weighted by
-their numbers of labels. Labels of -100 are not counted, as in the Trainer.
+The step's loss is then the mean over all its labels, exactly:
+
+- for a plain mean over pixels, such as cross-entropy, also if pixels are ignored and micro-batches
+  are uneven;
+- for region terms with `region_reduction="sample"` and samples that have equally many labels.
+  Otherwise their micro-batches are weighted by labels, and not by samples;
+- not for `region_reduction="batch"` and `"micro"`, whose ratios of sums over a batch are not means
+  of those over micro-batches, and not for `class_weights` of cross-entropy, whose mean divides by
+  the weights. Their micro-batches are weighted by labels, too.
+
+The Trainer counts all labels but -100. A loss that ignores others, such as the 255 of image
+processors, needs `IgnoreIndexCollator`; without it, micro-batches with such labels are an error if
+a step has several. The check reads labels in the first batch on an accelerator, and in every batch
+on a CPU; in a later batch on an accelerator, the loss is NaN.
 """
 
 from __future__ import annotations
@@ -21,10 +32,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segloss.batch.remedies import for_target_shape
+from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_flag, shown
-
-_UNCOUNTED = -100
-"""The label that the Trainer leaves out of its count."""
+from segloss.foundation.dtypes import can_hold
+from segloss.foundation.precision import Precise
+from segloss.losses.ignored import ignored_values, is_ignored, over_counted_pixels
+from segloss.training.huggingface.collator import UNCOUNTED
 
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 """The mode of interpolation for logits, by number of dimensions."""
@@ -35,8 +48,8 @@ def as_compute_loss_func(
 ) -> Callable[..., Tensor]:
     """Returns a loss as `compute_loss_func` of `transformers.Trainer`.
 
-    The result is correct with gradient accumulation and on several ranks; see the docstring of
-    this module.
+    The result is a mean over the labels of a step, with gradient accumulation and on several ranks;
+    the docstring of this module says for which losses it is exact.
 
     Args:
         loss: A `Loss`, a `MultiLoss`, or any module or function of (logits, labels) that is a mean
@@ -52,6 +65,7 @@ def as_compute_loss_func(
 
     Raises:
         TypeError: `loss` can't be called, or `upsample_logits` is not a bool.
+        ValueError: The function gets labels that the loss ignores and the Trainer counts.
 
     Example:
         >>> from segloss import SegLoss
@@ -75,6 +89,7 @@ class _ComputeLoss:
             )
         self.loss = loss
         self.upsample_logits = check_flag("upsample_logits", upsample_logits)
+        self._checks = ValueChecks()
 
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
@@ -82,8 +97,8 @@ class _ComputeLoss:
         """Returns the loss of a micro-batch, as its share of the step's loss.
 
         Raises:
-            TypeError, ValueError: There are no labels or logits, or their sizes differ and
-                `upsample_logits` is False.
+            TypeError, ValueError: There are no labels or logits, their sizes differ and
+                `upsample_logits` is False, or the loss ignores labels that the Trainer counts.
         """
         if not isinstance(labels, Tensor):
             raise TypeError(
@@ -91,11 +106,46 @@ class _ComputeLoss:
                 "must have the key 'labels', a label map."
             )
         logits = self._resized(_logits(outputs), labels)
+        share = None if num_items_in_batch is None else self._share(labels, num_items_in_batch)
         if isinstance(self.loss, nn.Module):
             self.loss.to(logits.device)
-        result = self.loss(logits, labels)
+        ignored = ignored_values(self.loss)
+        if ignored and UNCOUNTED not in ignored:
+            labels = labels.masked_fill(is_ignored(labels, (UNCOUNTED,)), ignored[0])
+        if isinstance(self.loss, Precise):
+            result = self.loss(logits, labels)
+        else:
+            result = over_counted_pixels(self.loss, logits, labels, ignored or (UNCOUNTED,))
         value: Tensor = result[0] if isinstance(result, tuple) else result
-        return value if num_items_in_batch is None else value * _share(labels, num_items_in_batch)
+        return value if share is None else value * share
+
+    def _share(self, labels: Tensor, items: Tensor | int) -> Tensor:
+        """Returns the fraction of a step's labels that are in this micro-batch.
+
+        Raises:
+            ValueError: The loss ignores other labels than the Trainer, and the step has more labels
+                than this micro-batch.
+        """
+        if not isinstance(items, (Tensor, int)):
+            raise TypeError(
+                f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "
+                "counts them if this function is its compute_loss_func."
+            )
+        trainers = labels.ne(UNCOUNTED)  # as the Trainer writes it
+        counted = trainers.sum()
+        of_step = torch.as_tensor(items).flatten()[0].clamp(min=1)
+        # A scalar on the CPU works with tensors on any device
+        share = counted / (of_step if of_step.is_cpu else of_step.to(counted.device))
+        known = ignored_values(self.loss)
+        if not known and can_hold(labels.dtype, UNCOUNTED):
+            return share  # a loss that ignores nothing else
+        ignored = is_ignored(labels, (*known, UNCOUNTED))
+        differ = (ignored == trainers).any() & (share != 1)
+        if self._checks.due("labels", labels, on_every_batch=True):
+            if differ:
+                raise ValueError(_why_not_exact(labels, known))
+            self._checks.passed("labels", labels)
+        return torch.where(differ, torch.nan, share)
 
     def _resized(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.ndim not in _MODES:
@@ -133,14 +183,18 @@ def _logits(outputs: Any) -> Tensor:
     return found
 
 
-def _share(labels: Tensor, items: Tensor | int) -> Tensor:
-    """Returns the fraction of a step's labels that are in this micro-batch."""
-    if not isinstance(items, (Tensor, int)):
-        raise TypeError(
-            f"num_items_in_batch must be a number of labels, got {shown(items)}: the Trainer "
-            "counts them if this function is its compute_loss_func."
-        )
-    counted = labels.ne(_UNCOUNTED).sum()
-    of_step = torch.as_tensor(items).flatten()[0].clamp(min=1)
-    # A scalar on the CPU works with tensors on any device
-    return counted / (of_step if of_step.is_cpu else of_step.to(counted.device))
+def _why_not_exact(labels: Tensor, ignored: tuple[float, ...]) -> str:
+    """Returns the message for labels of which the Trainer counts others than the loss does."""
+    value = next((v for v in ignored if is_ignored(labels, (v,)).any()), None)
+    cause = (
+        f"labels hold {value}, which the loss ignores (ignore_index) and the Trainer counts"
+        if value is not None
+        else f"labels of {labels.dtype} can't hold -100, which the Trainer takes for "
+        f"{torch.tensor(UNCOUNTED).to(labels.dtype).item()}"
+    )
+    return (
+        f"{cause}: it leaves out -100 alone, and would weigh the micro-batches of a step wrongly. "
+        f"Pass data_collator=IgnoreIndexCollator({value}) of "
+        "segloss.training.huggingface to the Trainer, which marks ignored labels as -100, or train "
+        "without gradient accumulation on one process."
+    )

@@ -130,4 +130,5 @@ def test_missing_inputs_are_named(inputs, message: str) -> None:
 def test_it_is_a_module_with_its_losses() -> None:
     loss = CompositeLoss({"a": {"type": "seg", "params": {"class_weights": [2.0]}}})
     assert isinstance(loss, nn.Module)
-    assert "losses.a.class_weights" in loss.state_dict()
+    assert "losses.a.class_weights" in dict(loss.named_buffers())
+    assert "losses.a.norm" in loss.state_dict()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,13 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.utils import ModelOutput
 
-from segloss import LossWrapper, MultiLoss, SegLoss
-from segloss.training.huggingface import LossSchedule, as_compute_loss_func
+from segloss import CompoundLoss, FocalLoss, LossWrapper, MultiLoss, SegLoss
+from segloss.terms import CrossEntropy
+from segloss.training.huggingface import (
+    IgnoreIndexCollator,
+    LossSchedule,
+    as_compute_loss_func,
+)
 
 CLASSES = 3
 
@@ -23,12 +30,16 @@ CLASSES = 3
 class Samples(Dataset[dict[str, Tensor]]):
     """Images of 8 x 8, and labels of which some samples have many that do not count."""
 
-    def __init__(self, uncounted: bool = False) -> None:
+    def __init__(
+        self, uncounted: int | None = None, dtype: torch.dtype = torch.long, classes: int = CLASSES
+    ) -> None:
         torch.manual_seed(0)
         self.images = torch.randn(8, 2, 8, 8)
-        self.labels = torch.randint(0, CLASSES, (8, 8, 8))
-        if uncounted:
-            self.labels[::4, :6] = -100
+        self.labels = torch.randint(0, classes, (8, 8, 8)).to(dtype)
+        if uncounted is not None:
+            self.labels[::4, :6] = uncounted
+            self.labels[1] = uncounted
+            self.labels[4:6] = uncounted  # a whole micro-batch
 
     def __len__(self) -> int:
         return len(self.images)
@@ -40,10 +51,10 @@ class Samples(Dataset[dict[str, Tensor]]):
 class Half(nn.Module):
     """Predicts at half the resolution; takes further arguments if asked to, as SegFormer does."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
         torch.manual_seed(1)
-        self.conv = nn.Conv2d(2, CLASSES, 2, stride=2)
+        self.conv = nn.Conv2d(2, classes, 2, stride=2)
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> Any:
         return ModelOutput(logits=self.conv(pixel_values))
@@ -62,6 +73,7 @@ def trained(
     accumulate: int,
     data: Samples | None = None,
     callbacks: Any = None,
+    collator: Any = None,
     **options: Any,
 ) -> tuple[nn.Module, Trainer]:
     settings: dict[str, Any] = {
@@ -90,6 +102,7 @@ def trained(
         eval_dataset=data,
         compute_loss_func=as_compute_loss_func(loss),
         callbacks=callbacks,
+        data_collator=collator,
     )
     trainer.train()
     return model, trainer
@@ -106,7 +119,7 @@ def test_accumulated_micro_batches_are_one_batch(
 ) -> None:
     for loss, data in (
         (SegLoss(n_classes=CLASSES, tversky_focal_coef=0.2), Samples()),
-        (nn.CrossEntropyLoss(), Samples(uncounted=True)),
+        (nn.CrossEntropyLoss(), Samples(uncounted=-100)),
     ):
         model, trainer = trained(tmp_path, loss, kind(), batch, accumulate, data)
         expected = kind()
@@ -117,6 +130,99 @@ def test_accumulated_micro_batches_are_one_batch(
         step = expected.conv.weight.detach() - expected.conv.weight.grad
         torch.testing.assert_close(model.conv.weight.detach(), step, rtol=1e-5, atol=1e-6)
         assert logged(trainer) == pytest.approx(value.item(), abs=1e-4)
+
+
+IGNORING: dict[str, Callable[[int], Any]] = {
+    "SegLoss": lambda ignored: SegLoss(n_classes=CLASSES, dice_coef=0, ignore_index=ignored),
+    "cross-entropy": lambda ignored: nn.CrossEntropyLoss(ignore_index=ignored),
+    "a function": lambda ignored: partial(F.cross_entropy, ignore_index=ignored),
+    "MultiLoss": lambda ignored: MultiLoss(
+        [SegLoss(n_classes=CLASSES, dice_coef=0, ignore_index=ignored), focal(ignored)], [1.0, 0.5]
+    ),
+    "CompoundLoss": lambda ignored: CompoundLoss(
+        CrossEntropy(), "multiclass", ignore_index=ignored
+    ),
+}
+
+
+def focal(ignored: int) -> LossWrapper:
+    return LossWrapper(FocalLoss("multiclass", ignore_index=ignored), "focal")
+
+
+@pytest.mark.parametrize(("batch", "accumulate"), [(8, 1), (4, 2), (2, 4), (3, 3)])
+@pytest.mark.parametrize("dtype", [torch.long, torch.uint8])
+@pytest.mark.parametrize("name", IGNORING)
+def test_labels_that_processors_ignore_are_exact_with_the_collator(
+    name: str, dtype: torch.dtype, batch: int, accumulate: int, tmp_path: Path
+) -> None:
+    loss, data = IGNORING[name](255), Samples(255, dtype)
+    model, trainer = trained(
+        tmp_path, loss, Half(), batch, accumulate, data, collator=IgnoreIndexCollator(255)
+    )
+    assert_one_step(model, trainer, loss, data)
+
+
+@pytest.mark.parametrize("name", IGNORING)
+def test_the_trainers_own_label_is_exact_without_it(name: str, tmp_path: Path) -> None:
+    loss, data = IGNORING[name](-100), Samples(-100)
+    model, trainer = trained(tmp_path, loss, Half(), 2, 4, data)
+    assert_one_step(model, trainer, loss, data)
+
+
+def assert_one_step(model: nn.Module, trainer: Trainer, loss: Any, data: Samples) -> None:
+    """The step is that of the whole data set in one batch, with the loss of it."""
+    expected = Half(model.conv.out_channels)
+    logits = F.interpolate(expected(data.images).logits, 8, mode="bilinear")
+    result = loss(logits, data.labels.long())
+    value = result[0] if isinstance(result, tuple) else result
+    value.backward()
+    step = expected.conv.weight.detach() - expected.conv.weight.grad
+    torch.testing.assert_close(model.conv.weight.detach(), step, rtol=1e-5, atol=1e-6)
+    assert logged(trainer) == pytest.approx(value.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", IGNORING)
+def test_without_the_collator_they_are_an_error_that_names_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"labels hold 255.*IgnoreIndexCollator\(255\)"):
+        trained(tmp_path, IGNORING[name](255), Half(), 2, 4, Samples(255))
+
+
+def test_a_step_of_one_batch_needs_no_collator(tmp_path: Path) -> None:
+    loss, data = IGNORING["SegLoss"](255), Samples(255)
+    model, trainer = trained(tmp_path, loss, Half(), 8, 1, data)
+    assert_one_step(model, trainer, loss, data)
+
+
+def test_many_classes_in_label_maps_of_8_bits(tmp_path: Path) -> None:
+    loss, data = SegLoss(n_classes=171, dice_coef=0), Samples(dtype=torch.uint8, classes=171)
+    assert (data.labels == 156).any()  # which -100 is in 8 bits
+    with pytest.raises(ValueError, match=r"uint8 can't hold -100.*takes for 156.*\(None\)"):
+        trained(tmp_path, loss, Half(171), 2, 4, data)
+    collator = IgnoreIndexCollator(None)
+    model, trainer = trained(tmp_path, loss, Half(171), 2, 4, data, collator=collator)
+    assert_one_step(model, trainer, loss, data)
+
+
+def test_on_an_accelerator_later_batches_are_nan_where_they_would_be_wrong() -> None:
+    compute = as_compute_loss_func(SegLoss(n_classes=CLASSES, ignore_index=255))
+    compute._checks.due = lambda *_, **__: False
+    ignored = LABELS.clone()
+    ignored[0, 0] = 255
+    assert compute({"logits": LOGITS}, LABELS, torch.tensor(128)).isfinite()
+    assert compute({"logits": LOGITS}, ignored, torch.tensor(128)).isnan()
+    assert compute({"logits": LOGITS}, ignored, torch.tensor(64)).isfinite()
+
+
+def test_a_collator_leaves_the_rest_of_a_batch() -> None:
+    collator = IgnoreIndexCollator(0, collate=lambda samples: dict(samples[0]))
+    image, labels = torch.zeros(1), torch.tensor([0, 1], dtype=torch.int32)
+    batch = collator([{"pixel_values": image, "labels": labels}])
+    assert batch["pixel_values"] is image
+    assert batch["labels"].tolist() == [-100, 1]
+    assert collator([{"pixel_values": image}]) == {"pixel_values": image}
+    for wrong in ({"ignore_index": "255"}, {"collate": 3}, {"collate": dict}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            IgnoreIndexCollator(**wrong)
 
 
 def test_evaluation_has_the_mean(tmp_path: Path) -> None:
