@@ -26,16 +26,13 @@
 struct BFloat16 {
     uint16_t bits;
 };
+struct Half {  // not _Float16, which some compilers lack, and convert slowly
+    uint16_t bits;
+};
 struct Boolean {  // true if the byte is not 0, as in PyTorch
     uint8_t byte;
 };
-#ifdef __FLT16_MAX__
-#define HAS_HALF
-typedef _Float16 Half;
 #define EACH_REAL(DO) DO(float32, float) DO(bfloat16, BFloat16) DO(float16, Half)
-#else
-#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, BFloat16)
-#endif
 #define EACH_TYPE(DO) \
     EACH_REAL(DO) DO(uint8, uint8_t) DO(int8, int8_t) DO(int16, int16_t) DO(int32, int32_t) DO(int64, int64_t) \
     DO(float64, double) DO(boolean, Boolean)
@@ -166,9 +163,6 @@ static int to_tensor(PyObject *object, void *address) {
         return 0;
     if (type < 0 || type >= TYPE_COUNT) return refuse("There is no element type with the number %d.", type);
     tensor = {static_cast<char *>(data), static_cast<Type>(type), sample, channel, pixel, true};
-#ifndef HAS_HALF
-    if (tensor.type == Type::float16) return refuse("float16 is not supported here.");
-#endif
     return 1;
 }
 
@@ -447,7 +441,13 @@ static PyObject *losses(PyObject *, PyObject *args) {
     }
 }
 
-// ---- instruction sets ----
+// ---- what was compiled ----
+
+#ifdef __clang__
+static const char COMPILER[] = __VERSION__;
+#else
+static const char COMPILER[] = "GCC " __VERSION__;
+#endif
 
 static PyObject *instruction_sets(PyObject *, PyObject *) {
     PyObject *names = PyList_New(0);
@@ -490,11 +490,11 @@ PyMODINIT_FUNC PyInit__cpu() {
     for (const InstructionSet &set : SETS)
         if (!current_set.load() && runs_here(set.name)) current_set = &set;
     PyObject *module = PyModule_Create(&MODULE);
-#ifdef HAS_HALF
-    const int has_half = 1;
-#else
-    const int has_half = 0;
+    if (!module) return nullptr;
+#ifdef Py_GIL_DISABLED
+    // A call works on its own batch. What calls share does not change, or is atomic (`current_set`).
+    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
 #endif
-    if (module && PyModule_AddIntConstant(module, "HAS_HALF", has_half) < 0) Py_CLEAR(module);
+    if (PyModule_AddStringConstant(module, "COMPILER", COMPILER) < 0) Py_CLEAR(module);
     return module;
 }
