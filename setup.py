@@ -1,7 +1,8 @@
 """Compiles the C++ kernel for CPUs. If that fails, the package records why, and does without it.
 
-pip hides what a build prints, so the record is installed with the package: `segloss backends` shows
-it, and the first batch on a CPU warns. With `SEGLOSS_REQUIRE_KERNEL=1` the installation fails instead.
+pip hides what a build prints, so the record is installed with the package: `segloss backends`
+shows it, and the first batch on a CPU warns. With `SEGLOSS_REQUIRE_KERNEL=1` the installation fails
+instead.
 """
 
 import os
@@ -52,7 +53,9 @@ class BuildKernel(build_ext):
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             try:
                 if self.compiler.compiler_type == "msvc":
-                    raise CompileError("Microsoft's compiler lacks the vector types of GCC and Clang")
+                    raise CompileError(
+                        "Microsoft's compiler lacks the vector types of GCC and Clang"
+                    )
                 with _stderr_goes_to(output):
                     super().build_extension(extension)
             except Exception as error:

@@ -1,9 +1,9 @@
 """The kernel for CPUs in C++: it keeps pixels in registers instead of scratch memory.
 
-It is compiled with the package if there is a compiler (`native/` in the sources, `cpu_build.py`). It
-reads logits in float32 or half precision, with any strides, and computes in float32, on PyTorch's
-threads. This module passes tensors to C++. Only `_described` turns a tensor into an address, after it has
-checked the tensor.
+It is compiled with the package if there is a compiler (`native/` in the sources, `cpu_build.py`).
+It reads logits in float32 or half precision, with any strides, and computes in float32, on
+PyTorch's threads. This module passes tensors to C++. Only `_described` turns a tensor into an
+address, after it has checked the tensor.
 """
 
 from __future__ import annotations

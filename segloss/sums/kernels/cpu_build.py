@@ -69,7 +69,9 @@ def _pythons(built: ModuleType) -> str:
     """Returns the Pythons that can load the module, according to its file name."""
     if ".abi3." in str(built.__file__):
         return "any CPython from 3.10 on"
-    threading = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", without its global lock"
+    threading = (
+        "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", without its global lock"
+    )
     return f"{sys.implementation.name} {platform.python_version()}{threading}"
 
 

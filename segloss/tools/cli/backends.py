@@ -11,7 +11,7 @@ from segloss.sums.kernels.registry import backends as all_backends
 
 
 def backends() -> None:
-    """Show which kernels support which devices and dtypes, why others do not, and what was compiled.
+    """Show which kernels support which devices and dtypes, and how they were compiled.
 
     The first kernel that supports a batch computes it. segloss.use_backend(NAME), or the
     environment variable SEGLOSS_BACKEND, puts another kernel first.
