@@ -24,6 +24,14 @@ FAILING = "echo \"native/module.cpp:7:9: error: no [type] '_Float16'\" >&2; exit
 EMPTY = 'while [ "$1" != -o ]; do shift; done; : > "$2"'
 """A compiler whose output is empty files."""
 
+SETUP = """
+import runpy, sys, sysconfig
+sysconfig.get_config_vars()["Py_GIL_DISABLED"] = {gil_disabled}
+sys.argv = ["setup.py", "build_ext", "--inplace", "--force"]
+runpy.run_path("setup.py", run_name="__main__")
+"""
+"""A build in place, as an editable installation does it."""
+
 STEP = """
 import warnings
 import torch
@@ -49,13 +57,15 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def build(sources: Path, compiler: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Builds the extension in place, as an editable installation does."""
+def build(
+    sources: Path, compiler: str, gil_disabled: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Builds the extension in place with a compiler that is a shell script."""
     script = sources / "compiler"
     script.write_text(f"#!/bin/sh\n{compiler}\n")
     script.chmod(0o755)
     variables = dict.fromkeys(("CC", "CXX", "LDSHARED", "LDCXXSHARED"), str(script))
-    command = [sys.executable, "setup.py", "build_ext", "--inplace", "--force"]
+    command = [sys.executable, "-c", SETUP.format(gil_disabled=gil_disabled)]
     return subprocess.run(  # noqa: S603
         command,
         cwd=sources,
@@ -141,6 +151,15 @@ def test_a_later_build_replaces_the_record_and_the_module(sources: Path) -> None
     assert f"it was compiled, but can't be loaded here: {module}" in shown  # it is empty
     build(sources, FAILING)
     assert not list((sources / KERNELS).glob("_cpu*.so"))  # it came from other sources
+
+
+@pytest.mark.parametrize("gil_disabled", [0, 1])
+def test_a_python_without_its_global_lock_gets_a_module_of_its_own(sources, gil_disabled) -> None:
+    build(sources, f'echo "$@" >> {sources}/arguments; {EMPTY}', gil_disabled)
+    [module] = (sources / KERNELS).glob("_cpu*.so")
+    is_for_many = ".abi3." in module.name
+    assert is_for_many == ("-DPy_LIMITED_API=" in (sources / "arguments").read_text())
+    assert is_for_many == (not gil_disabled)
 
 
 def test_what_was_built_is_told() -> None:
