@@ -1,20 +1,101 @@
-"""Compiles the kernel for CPUs; without a compiler the package goes without it."""
+"""Compiles the C++ kernel for CPUs. If that fails, the package records why, and does without it.
 
+pip hides what a build prints, so the record is installed with the package: `segloss backends`
+shows it, and the first batch on a CPU warns. With `SEGLOSS_REQUIRE_KERNEL=1` the installation fails
+instead.
+"""
+
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+"""True for a Python without the global lock, which has no stable ABI before Python 3.15."""
+
+FAILURE = "_cpu_failure.txt"
+"""The record, next to the extension: the reason, and below it what the compiler printed."""
+
+SHOWN_CHARACTERS = 4000
+"""The part of the compiler's output that is recorded. The first error matters the most."""
+
+
+class BuildKernel(build_ext):
+    """Builds the extension, or records why it could not."""
+
+    def run(self) -> None:
+        """Builds it, then writes the record, or removes one of an earlier build."""
+        self.failure = ""
+        super().run()
+        [kernel] = self.extensions
+        in_build_folder = Path(self.build_lib, self.get_ext_filename(kernel.name))
+        for built in {in_build_folder, Path(self.get_ext_fullpath(kernel.name))}:
+            record = built.with_name(FAILURE)
+            record.unlink(missing_ok=True)
+            if self.failure:
+                built.unlink(missing_ok=True)  # of an earlier build, from other sources
+                built.parent.mkdir(parents=True, exist_ok=True)
+                record.write_text(self.failure, encoding="utf-8")
+        if self.failure:
+            reason = self.failure.splitlines()[0]
+            print(f"segloss does without its C++ kernel for CPUs: {reason}", file=sys.stderr)
+
+    def build_extension(self, extension: Extension) -> None:
+        """Builds it, and keeps the reason if that fails."""
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            try:
+                if self.compiler.compiler_type == "msvc":
+                    raise CompileError(
+                        "Microsoft's compiler lacks the vector types of GCC and Clang"
+                    )
+                with _stderr_goes_to(output):
+                    super().build_extension(extension)
+            except Exception as error:
+                output.seek(0)
+                printed = output.read()
+                errors = [line for line in printed.splitlines() if "error:" in line]
+                reason = errors[0].strip() if errors else str(error)
+                self.failure = f"{reason}\n{printed[:SHOWN_CHARACTERS]}"
+                raise
+            finally:
+                output.seek(0)
+                sys.stderr.write(output.read())
+
+
+@contextmanager
+def _stderr_goes_to(file: IO[str]) -> Iterator[None]:
+    """Redirects this process's standard error, and that of the compiler, which inherits it."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+
 
 setup(
+    cmdclass={"build_ext": BuildKernel},
     ext_modules=[
         Extension(
             "segloss.sums.kernels._cpu",
             ["native/module.cpp"],
             depends=[str(path) for path in Path("native").glob("*.h")],
-            define_macros=[("Py_LIMITED_API", "0x030A0000")],
+            define_macros=[] if FREE_THREADED else [("Py_LIMITED_API", "0x030A0000")],
             extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=fast", "-g0", "-Wno-psabi"],
-            py_limited_api=True,
-            optional=True,
+            py_limited_api=not FREE_THREADED,
+            optional=os.environ.get("SEGLOSS_REQUIRE_KERNEL", "0") in ("", "0"),
         )
     ],
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -1,11 +1,30 @@
 // Reads and writes blocks of pixels, with elements of any type and stride.
 
+INLINE float float_of_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+INLINE uint32_t bits_of_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+
 INLINE float as_float(float value) { return value; }
-INLINE float as_float(BFloat16 value) {
-    const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-    float result;
-    memcpy(&result, &bits, 4);
-    return result;
+INLINE float as_float(BFloat16 value) { return float_of_bits(static_cast<uint32_t>(value.bits) << 16); }
+
+// All bits if a condition holds. Compilers make vectors of it, and branches of `condition ? a : b`.
+INLINE uint32_t mask(bool condition) { return 0u - static_cast<uint32_t>(condition); }
+
+// Moves the fields of float16 to their places in float32. A denormal is read as 2^-14 (1 + f), and the
+// 1 is subtracted: no step has a denormal float32, which a processor may flush to zero.
+INLINE float as_float(Half value) {
+    const uint32_t sign = (value.bits & 0x8000u) << 16, fields = (value.bits & 0x7fffu) << 13;
+    const uint32_t denormal = mask(fields < 1u << 23), special = mask(fields >= 31u << 23);
+    const uint32_t exponent = ((127 - 15) << 23) + (denormal & 1 << 23) + (special & (127 - 15) << 23);
+    const float size = float_of_bits(fields + exponent) - float_of_bits(denormal & (127 - 14) << 23);
+    return float_of_bits(sign | bits_of_float(size));
 }
 INLINE float as_float(Boolean value) { return value.byte ? 1.f : 0.f; }
 template <class T> INLINE float as_float(T value) { return static_cast<float>(value); }
@@ -25,14 +44,21 @@ template <class T> INLINE int64_t label_of(T value) {
 
 INLINE void assign(float &to, float value) { to = value; }
 INLINE void assign(BFloat16 &to, float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
+    const uint32_t bits = bits_of_float(value);
     const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     to.bits = value == value ? static_cast<uint16_t>(rounded) : 0x7fc0;
 }
-#ifdef HAS_HALF
-INLINE void assign(Half &to, float value) { to = static_cast<Half>(value); }
-#endif
+// Rounds to the nearest, and a tie to even: the sum with 2^13 times the power of two below a number keeps
+// the bits that float16 has. From 2^16 on all numbers are infinite.
+INLINE void assign(Half &to, float value) {
+    const uint32_t bits = bits_of_float(value), sign = bits & 0x80000000u, size = bits ^ sign;
+    const uint32_t most = (127 + 16) << 23, least = (127 - 14) << 23;
+    const uint32_t large = mask(size > most), small = mask(size < least), nan = mask(size > 0x7f800000u);
+    const uint32_t bounded = (size & ~large) | (most & large);
+    const uint32_t exponent = ((bounded & ~small) | (least & small)) & 0x7f800000u, scale = exponent + (13 << 23);
+    const uint32_t mantissa = bits_of_float(float_of_bits(bounded) + float_of_bits(scale)) - scale;
+    to.bits = static_cast<uint16_t>(sign >> 16 | (((exponent - least) >> 13) + mantissa) | (nan & 0x200));
+}
 
 template <class T> INLINE T *start(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first) {
     return reinterpret_cast<T *>(tensor.data) + sample * tensor.sample_stride + channel * tensor.channel_stride +

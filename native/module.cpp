@@ -1,147 +1,17 @@
-// The CPU kernels as a Python module: arguments, instruction sets, threads and memory.
+// The CPU kernels as a Python module: arguments, and the choice of an instruction set.
 //
-// Nothing here depends on PyTorch's headers. Tensors come as addresses, types and strides. Threads
-// come from the OpenMP library that PyTorch has loaded, if there is one. The module checks
-// everything that it can check before a kernel reads memory.
+// Nothing here depends on PyTorch's headers. Tensors come as addresses, types and strides. The module
+// checks everything that it can check before a kernel reads memory.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <atomic>
-#include <cfenv>
-#include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <memory>
-#include <thread>
 #include <vector>
 
-#ifndef _WIN32
-#include <dlfcn.h>
-#endif
-
-#include "batch.h"
 #include "analytic_terms.h"
-
-struct BFloat16 {
-    uint16_t bits;
-};
-struct Boolean {  // true if the byte is not 0, as in PyTorch
-    uint8_t byte;
-};
-#ifdef __FLT16_MAX__
-#define HAS_HALF
-typedef _Float16 Half;
-#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, BFloat16) DO(float16, Half)
-#else
-#define EACH_REAL(DO) DO(float32, float) DO(bfloat16, BFloat16)
-#endif
-#define EACH_TYPE(DO) \
-    EACH_REAL(DO) DO(uint8, uint8_t) DO(int8, int8_t) DO(int16, int16_t) DO(int32, int32_t) DO(int64, int64_t) \
-    DO(float64, double) DO(boolean, Boolean)
-
-#define SET_CODE "kernels.h"
-#include "instruction_sets.h"
-
-using Kernel = void (*)(Batch &, int64_t, char *);
-
-struct InstructionSet {
-    const char *name;
-    Kernel sigmoid_forward, sigmoid_backward, softmax_forward, softmax_backward;
-    int64_t (*scratch_bytes)(const Batch &);
-};
-
-#define SET(isa) \
-    {#isa, isa::sigmoid_forward, isa::sigmoid_backward, isa::softmax_forward, isa::softmax_backward, isa::scratch_bytes}
-
-// The instruction sets, from the best to the one that every machine has.
-static const InstructionSet SETS[] = {
-#if defined(__x86_64__)
-    SET(avx512),
-    SET(avx2),
-#endif
-    SET(baseline),
-};
-
-// Another thread may change it at any time. A call reads it once, and uses that set to its end.
-static std::atomic<const InstructionSet *> current_set{nullptr};
-
-// ---- threads ----
-
-// The argument of the workers. All of them round, and treat denormal numbers, as the calling thread
-// does (torch.set_flush_denormal changes one thread), so a result does not depend on the worker.
-struct Job {
-    Batch &batch;
-    Kernel kernel;
-    std::fenv_t environment;
-};
-
-static void work(void *argument) {
-    const Job &job = *static_cast<Job *>(argument);
-    Batch &batch = job.batch;
-    char *scratch = batch.scratch + batch.next_worker++ * batch.scratch_bytes;
-    std::fenv_t previous;
-    std::fegetenv(&previous);
-    std::fesetenv(&job.environment);
-    for (int64_t task = batch.next_task++; task < batch.tasks; task = batch.next_task++)
-        job.kernel(batch, task, scratch);
-    std::fesetenv(&previous);
-}
-
-using Parallel = void (*)(void (*)(void *), void *, unsigned, unsigned);
-
-// Returns the function that runs work on PyTorch's threads, or null. Those threads are awake while
-// PyTorch computes, and other threads would compete with them.
-static Parallel openmp() {
-#ifdef _WIN32
-    return nullptr;
-#else
-    return reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-#endif
-}
-
-static void run_on(int64_t workers, Job &job) {
-    static const Parallel parallel = openmp();
-    if (workers > 1 && parallel) return parallel(work, &job, static_cast<unsigned>(workers), 0);
-    std::vector<std::thread> threads;
-    try {
-        for (int64_t i = 1; i < workers; i++) threads.emplace_back(work, &job);
-    } catch (const std::exception &) {
-        // No more threads can start: the threads that have started do the work.
-    }
-    work(&job);
-    for (std::thread &thread : threads) thread.join();
-}
-
-// ---- tasks ----
-
-constexpr int64_t TASK_ELEMENTS = 1 << 18;
-constexpr int64_t SINGLE_THREAD_ELEMENTS = 1 << 15;  // with fewer, a second thread costs more than it saves
-
-static void split(Batch &batch) {
-    const int64_t most = TASK_ELEMENTS / (batch.exclusive ? batch.channels : 1) / BLOCK * BLOCK;
-    batch.part_pixels = most > BLOCK ? most : BLOCK;
-    batch.parts = (batch.pixels + batch.part_pixels - 1) / batch.part_pixels;
-    batch.tasks = batch.parts * batch.samples * (batch.exclusive ? 1 : batch.channels);
-}
-
-// Adds up the partial sums of each sample (softmax) or channel (sigmoid), in the order of the parts.
-static void join(const Batch &batch, double *out) {
-    const int64_t width = batch.exclusive ? batch.channels : 1, sum_count = batch.plan.sum_count();
-    for (int64_t k = 0; k < sum_count; k++) {
-        if (!batch.plan.wants(k)) continue;
-        double *row = out + batch.plan.rows[k] * batch.cells();
-        for (int64_t i = 0; i < batch.cells(); i++) {
-            const int64_t sample_or_cell = i / width, c = i % width;
-            double sum = 0;
-            for (int64_t part = 0; part < batch.parts; part++)
-                sum += batch.partial[((sample_or_cell * batch.parts + part) * sum_count + k) * width + c];
-            const bool is_weighted = !batch.exclusive && (k == ENTROPY || k == WEIGHT) && !batch.class_weights.empty();
-            row[i] = is_weighted ? sum * batch.class_weights[i % batch.channels] : sum;
-        }
-    }
-}
+#include "pass.h"
 
 // ---- arguments ----
 
@@ -173,9 +43,6 @@ static int to_tensor(PyObject *object, void *address) {
         return 0;
     if (type < 0 || type >= TYPE_COUNT) return refuse("There is no element type with the number %d.", type);
     tensor = {static_cast<char *>(data), static_cast<Type>(type), sample, channel, pixel, true};
-#ifndef HAS_HALF
-    if (tensor.type == Type::float16) return refuse("float16 is not supported here.");
-#endif
     return 1;
 }
 
@@ -298,41 +165,9 @@ static bool to_plan(PyObject *object, Batch &batch) {
 
 // ---- the passes over pixels ----
 
-// One call: the batch, and the memory that the caller does not provide.
-struct Pass {
-    Batch batch{};
-    int threads = 1;
-    const InstructionSet *set = current_set;
-    std::unique_ptr<char[]> scratch;
-    std::vector<double> partial;
-
-    bool parse(PyObject *batch_object, PyObject *plan_object) {
-        return to_batch(batch_object, batch, threads) && to_plan(plan_object, batch);
-    }
-
-    int64_t workers() const {
-        const bool is_small = batch.cells() * batch.pixels < SINGLE_THREAD_ELEMENTS;
-        const int64_t most = is_small || threads < 1 ? 1 : threads;
-        return most < batch.tasks ? most : batch.tasks;
-    }
-
-    void allocate(bool is_forward) {
-        split(batch);
-        constexpr int64_t ALIGNMENT = 64;
-        batch.scratch_bytes = (set->scratch_bytes(batch) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        scratch.reset(new char[workers() * batch.scratch_bytes + ALIGNMENT]);
-        batch.scratch = scratch.get() + (ALIGNMENT - reinterpret_cast<uintptr_t>(scratch.get()) % ALIGNMENT);
-        if (!is_forward) return;
-        partial.resize(batch.tasks * batch.plan.sum_count() * (batch.exclusive ? batch.channels : 1));
-        batch.partial = partial.data();
-    }
-
-    void run(Kernel kernel) {
-        Job job{batch, kernel, {}};
-        std::fegetenv(&job.environment);
-        run_on(workers(), job);
-    }
-};
+static bool to_pass(PyObject *batch, PyObject *plan, Pass &pass) {
+    return to_batch(batch, pass.batch, pass.threads) && to_plan(plan, pass.batch);
+}
 
 static PyObject *sums(PyObject *, PyObject *args) {
     PyObject *batch, *plan;
@@ -340,12 +175,11 @@ static PyObject *sums(PyObject *, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OOO&", &batch, &plan, to_address, &out)) return nullptr;
     try {
         Pass pass;
-        if (!pass.parse(batch, plan) || !check_doubles(out, pass.batch.plan.row_count * pass.batch.cells(), "sums"))
+        if (!to_pass(batch, plan, pass) || !check_doubles(out, pass.batch.plan.row_count * pass.batch.cells(), "sums"))
             return nullptr;
         pass.allocate(true);
         Py_BEGIN_ALLOW_THREADS;
-        pass.run(pass.batch.exclusive ? pass.set->softmax_forward : pass.set->sigmoid_forward);
-        join(pass.batch, static_cast<double *>(out));
+        pass.forward(static_cast<double *>(out));
         Py_END_ALLOW_THREADS;
         return PyBool_FromLong(!pass.batch.wrong_label);
     } catch (const std::exception &) {
@@ -360,16 +194,14 @@ static PyObject *gradient(PyObject *, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OOO&O&", &batch, &plan, to_address, &slopes, to_tensor, &gradient)) return nullptr;
     try {
         Pass pass;
-        if (!pass.parse(batch, plan)) return nullptr;
+        if (!to_pass(batch, plan, pass)) return nullptr;
         const int64_t cells = pass.batch.cells();
         if (!check_doubles(slopes, pass.batch.plan.row_count * cells, "slopes") ||
             !check_tensor(gradient, cells * pass.batch.pixels, "gradient") || !check_real(gradient, "gradient"))
             return nullptr;
-        pass.batch.slopes = static_cast<const double *>(slopes);
-        pass.batch.gradient = gradient;
         pass.allocate(false);
         Py_BEGIN_ALLOW_THREADS;
-        pass.run(pass.batch.exclusive ? pass.set->softmax_backward : pass.set->sigmoid_backward);
+        pass.backward(static_cast<const double *>(slopes), gradient);
         Py_END_ALLOW_THREADS;
         Py_RETURN_NONE;
     } catch (const std::exception &) {
@@ -455,7 +287,13 @@ static PyObject *losses(PyObject *, PyObject *args) {
     }
 }
 
-// ---- instruction sets ----
+// ---- what was compiled ----
+
+#ifdef __clang__
+static const char COMPILER[] = __VERSION__;
+#else
+static const char COMPILER[] = "GCC " __VERSION__;
+#endif
 
 static PyObject *instruction_sets(PyObject *, PyObject *) {
     PyObject *names = PyList_New(0);
@@ -498,11 +336,11 @@ PyMODINIT_FUNC PyInit__cpu() {
     for (const InstructionSet &set : SETS)
         if (!current_set.load() && runs_here(set.name)) current_set = &set;
     PyObject *module = PyModule_Create(&MODULE);
-#ifdef HAS_HALF
-    const int has_half = 1;
-#else
-    const int has_half = 0;
+    if (!module) return nullptr;
+#ifdef Py_GIL_DISABLED
+    // A call works on its own batch. What calls share does not change, or is atomic (`current_set`).
+    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
 #endif
-    if (module && PyModule_AddIntConstant(module, "HAS_HALF", has_half) < 0) Py_CLEAR(module);
+    if (PyModule_AddStringConstant(module, "COMPILER", COMPILER) < 0) Py_CLEAR(module);
     return module;
 }

@@ -1,6 +1,6 @@
 // Vectors of one instruction set, and functions of vectors for the kernels.
 //
-// It is included once for each set. native/accuracy.cpp measures the errors that the comments state,
+// It is included once for each set. native/checks/accuracy.cpp measures the errors that the comments state,
 // over all normal floats in the range of each function.
 
 constexpr int LANES = BYTES / 4;

@@ -102,6 +102,10 @@ class Kernel(ABC):
         """Returns the reason why it can't run on this machine at all; empty if it can."""
         return ""
 
+    def how_built(self) -> str:
+        """Returns how it was compiled, or why it was not; empty if nothing is compiled for it."""
+        return ""
+
     @abstractmethod
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty if it does.

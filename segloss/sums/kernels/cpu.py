@@ -1,9 +1,9 @@
 """The kernel for CPUs in C++: it keeps pixels in registers instead of scratch memory.
 
-It is compiled with the package if there is a compiler (`native/` in the sources). It reads logits
-in float32 or half precision, with any strides, and computes in float32, on PyTorch's threads.
-This module passes tensors to C++. Only `_described` turns a tensor into an address, after it has
-checked the tensor.
+It is compiled with the package if there is a compiler (`native/` in the sources, `cpu_build.py`).
+It reads logits in float32 or half precision, with any strides, and computes in float32, on
+PyTorch's threads. This module passes tensors to C++. Only `_described` turns a tensor into an
+address, after it has checked the tensor.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.analytic import AnalyticTerms, PixelMean
+from segloss.sums.kernels import cpu_build
 from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_memory
 from segloss.sums.plan import (
@@ -30,10 +31,7 @@ from segloss.sums.plan import (
     Plan,
 )
 
-try:
-    import segloss.sums.kernels._cpu as _cpu
-except ImportError:  # no compiler where the package was built
-    _cpu = None  # type: ignore[assignment]
+_cpu: Any = cpu_build.module
 
 TYPES = {
     torch.float32: 0,
@@ -92,13 +90,15 @@ class CpuKernel(Kernel):
 
     def why_not_here(self) -> str:
         """Returns the reason why it can't run: it was not compiled. Empty if it was."""
-        return "" if is_built() else "it was not compiled: no C++ compiler at installation"
+        return cpu_build.WHY_NOT_BUILT
+
+    def how_built(self) -> str:
+        """Returns its compiler, its Python and its instruction sets, or why it was not compiled."""
+        return cpu_build.description()
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty if it does."""
         prediction, options = batch.prediction, batch.options
-        if _cpu is None:
-            return self.why_not_here()
         if not prediction.is_cpu:
             return f"it is for CPUs, and the batch is on {prediction.device}"
         if not options.from_logits:
@@ -108,8 +108,14 @@ class CpuKernel(Kernel):
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
         reason = lacking(plan, _NAMES, exclusive=batch.is_exclusive)
-        if reason or torch.compiler.is_compiling():  # a compiler shows no more of a tensor
+        if reason:
             return reason
+        if _cpu is None:
+            if not torch.compiler.is_compiling():
+                cpu_build.warn_that_it_is_missing()
+            return self.why_not_here()
+        if torch.compiler.is_compiling():  # a compiler shows no more of a tensor
+            return ""
         for tensor in (prediction, batch.target, batch.weight, *batch.maps.values()):
             if tensor is not None and not _is_readable(tensor):
                 return _why_not_readable(tensor)
@@ -175,16 +181,15 @@ class CpuKernel(Kernel):
 def _is_readable(tensor: Tensor) -> bool:
     """Returns whether a tensor is plain memory of a CPU, of a dtype that the kernel reads."""
     is_plain = type(tensor) is Tensor or type(tensor).__torch_dispatch__ is _PLAIN_DISPATCH
-    return is_plain and tensor.is_cpu and tensor.dtype in _READABLE and not tensor.is_neg()
+    return is_plain and tensor.is_cpu and tensor.dtype in TYPES and not tensor.is_neg()
 
 
 _PLAIN_DISPATCH = Tensor.__torch_dispatch__
-_READABLE = {dtype for dtype in TYPES if dtype != torch.float16 or (_cpu and _cpu.HAS_HALF)}
 
 
 def _why_not_readable(tensor: Tensor) -> str:
     """Returns the reason why a tensor is not readable."""
-    if tensor.dtype not in _READABLE:
+    if tensor.dtype not in TYPES:
         return f"it does not read {tensor.dtype}"
     return f"it reads plain memory of a CPU, and not a {type(tensor).__name__} like this one"
 

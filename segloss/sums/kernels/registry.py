@@ -125,17 +125,19 @@ class Backend(NamedTuple):
         name: Its name in `use_backend`.
         serves: The devices and dtypes of logits that it serves, such as "cpu float32".
         reasons: The reason why it does not serve a device and dtype, or a kind of batch, for each.
+        build: How it was compiled at the installation, or why not; empty if it needs no compiler.
     """
 
     name: str
     serves: tuple[str, ...]
     reasons: Mapping[str, str]
+    build: str = ""
 
     def __str__(self) -> str:
         serves = f"serves {', '.join(self.serves)}" if self.serves else "serves nothing here"
-        return "\n".join(
-            [f"{self.name}: {serves}", *(f"  not {k}: {v}" for k, v in self.reasons.items())]
-        )
+        build = [f"  {self.build}"] if self.build else []
+        reasons = [f"  not {kind}: {reason}" for kind, reason in self.reasons.items()]
+        return "\n".join([f"{self.name}: {serves}", *build, *reasons])
 
 
 def backends() -> tuple[Backend, ...]:
@@ -167,7 +169,7 @@ def backends() -> tuple[Backend, ...]:
             kinds = _kinds(probes[serves[0]])
             refusals = {kind: kernel.supports(batch, _PROBE_PLAN) for kind, batch in kinds.items()}
             reasons |= {kind: reason for kind, reason in refusals.items() if reason}
-        result.append(Backend(kernel.name, tuple(serves), reasons))
+        result.append(Backend(kernel.name, tuple(serves), reasons, kernel.how_built()))
     return tuple(result)
 
 

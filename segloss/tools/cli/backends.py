@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from segloss.sums.kernels.cpu import instruction_sets
 from segloss.sums.kernels.registry import backends as all_backends
 
 
 def backends() -> None:
-    """Show which kernels support which devices and dtypes, and why others do not.
+    """Show which kernels support which devices and dtypes, and how they were compiled.
 
     The first kernel that supports a batch computes it. segloss.use_backend(NAME), or the
     environment variable SEGLOSS_BACKEND, puts another kernel first.
@@ -21,15 +21,14 @@ def backends() -> None:
     table.add_column("backend", style="cyan", no_wrap=True)
     table.add_column("serves")
     table.add_column("does not serve, because", ratio=1)
-    for backend in all_backends():
+    kernels = all_backends()
+    for backend in kernels:
         reasons: dict[str, list[str]] = {}
         for batch_kind, reason in backend.reasons.items():
             reasons.setdefault(reason, []).append(batch_kind)
         because = "\n".join(f"{', '.join(kinds)}: {why}" for why, kinds in reasons.items())
-        table.add_row(backend.name, "\n".join(backend.serves) or "nothing", because)
+        table.add_row(backend.name, "\n".join(backend.serves) or "nothing", escape(because))
     console.print(table)
-    if instruction_sets():
-        console.print(
-            f"Instruction sets of the cpu kernel, the one in use first: "
-            f"{', '.join(instruction_sets())}"
-        )
+    for backend in kernels:
+        if backend.build:
+            console.print(f"The kernel {backend.name}: {backend.build}", markup=False)

@@ -1,6 +1,6 @@
 // The functions of vectors.h on arrays, for accuracy.cpp. Sizes are multiples of the lanes of a vector.
 namespace ISA {
-#include "vectors.h"
+#include "../vectors.h"
 
 template <class Function> INLINE void each_vector(const float *from, int64_t n, float *to, Function of) {
     for (int64_t i = 0; i < n; i += LANES) store(to + i, of(load(from + i)));

@@ -1,9 +1,10 @@
 // Measures the errors of the functions in vectors.h against double precision, over all normal floats
 // in the range of each function, for each instruction set of this machine. It exits with 1 if an
 // error is above its bound; the comments in vectors.h state the same bounds. It takes a minute and a
-// half on two cores:
+// half on two cores. With a number N it measures every N-th float, for an emulator of another processor
+// (an odd N takes turns at the last bits):
 //
-//     g++ -std=c++17 -O3 -ffp-contract=fast -Wno-psabi -pthread native/accuracy.cpp -o accuracy && ./accuracy
+//     g++ -std=c++17 -O3 -ffp-contract=fast -Wno-psabi -pthread native/checks/accuracy.cpp -o accuracy && ./accuracy
 
 #include <algorithm>
 #include <cfloat>
@@ -12,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#define SET_CODE "accuracy_arrays.h"
-#include "instruction_sets.h"
+#define SET_CODE "checks/accuracy_arrays.h"
+#include "../instruction_sets.h"
 
 using ArrayFunction = void (*)(const float *, int64_t, float *);
 
@@ -83,14 +84,14 @@ static uint32_t bits_of(float value) {
     return bits;
 }
 
-// Finds the largest errors of each instruction set over the floats with bits from `first` to `last`.
-static void measure(const Measured &of, uint32_t first, uint32_t last, Error *errors) {
+// Finds the largest errors of each instruction set over every `step`-th float from bits `first` to `last`.
+static void measure(const Measured &of, uint32_t first, uint32_t last, uint32_t step, Error *errors) {
     constexpr int64_t SIZE = 4096;
     static thread_local float x[SIZE], y[SIZE];
     static thread_local double exact[SIZE], per_ulp[SIZE];
-    for (uint64_t start = first; start <= last; start += SIZE) {
-        const int64_t n = std::min<int64_t>(SIZE, last - start + 1);
-        for (int64_t i = 0; i < SIZE; i++) x[i] = float_of(static_cast<uint32_t>(start + (i < n ? i : 0)));
+    for (uint64_t start = first; start <= last; start += SIZE * step) {
+        const int64_t n = std::min<int64_t>(SIZE, (last - start) / step + 1);
+        for (int64_t i = 0; i < SIZE; i++) x[i] = float_of(static_cast<uint32_t>(start + (i < n ? i * step : 0)));
         for (int64_t i = 0; i < n; i++) {
             exact[i] = of.exact(x[i]);
             per_ulp[i] = inverse_ulp(exact[i]);
@@ -107,8 +108,8 @@ static void measure(const Measured &of, uint32_t first, uint32_t last, Error *er
     }
 }
 
-// Measures all floats between two numbers of one sign on all cores. The first is nearer to zero.
-static void measure_all(const Measured &of, float nearer, float farther, std::vector<Error> &errors) {
+// Measures every `step`-th float between two numbers of one sign on all cores. The first is nearer to zero.
+static void measure_all(const Measured &of, float nearer, float farther, uint32_t step, std::vector<Error> &errors) {
     const uint64_t first = bits_of(nearer), count = bits_of(farther) - first + 1;
     const int64_t threads = std::max(1u, std::thread::hardware_concurrency());
     std::vector<std::vector<Error>> found(threads, std::vector<Error>(VARIANT_COUNT));
@@ -116,20 +117,21 @@ static void measure_all(const Measured &of, float nearer, float farther, std::ve
     for (int64_t t = 0; t < threads; t++)
         workers.emplace_back([&, t] {
             const uint64_t begin = first + count * t / threads, end = first + count * (t + 1) / threads;
-            measure(of, static_cast<uint32_t>(begin), static_cast<uint32_t>(end - 1), found[t].data());
+            measure(of, static_cast<uint32_t>(begin), static_cast<uint32_t>(end - 1), step, found[t].data());
         });
     for (std::thread &worker : workers) worker.join();
     for (const auto &thread_errors : found)
         for (int v = 0; v < VARIANT_COUNT; v++) errors[v].include(thread_errors[v]);
 }
 
-int main() {
+int main(int count, char **arguments) {
+    const uint32_t step = count > 1 ? static_cast<uint32_t>(std::max(1, atoi(arguments[1]))) : 1;
     bool holds = true;
     printf("%-18s %-24s %-9s %9s %10s  %s\n", "function", "range", "set", "ulp", "relative", "largest ulp error at");
     for (const Measured &of : FUNCTIONS) {
         std::vector<Error> errors(VARIANT_COUNT);
-        if (of.from < 0) measure_all(of, -FLT_MIN, of.from, errors);
-        if (of.to > 0) measure_all(of, std::max(of.from, FLT_MIN), of.to, errors);
+        if (of.from < 0) measure_all(of, -FLT_MIN, of.from, step, errors);
+        if (of.to > 0) measure_all(of, std::max(of.from, FLT_MIN), of.to, step, errors);
         for (int v = 0; v < VARIANT_COUNT; v++) {
             if (!runs_here(VARIANTS[v].name)) continue;
             char range[64];
