@@ -119,6 +119,8 @@ TAGS = [
     "!!python/name:os.mkdir ''",
     "!!python/module:os ''",
     "!!python/tuple [1, 2]",
+    "!!python/object/apply:pathlib.Path ['{0}']",
+    "!!python/object/apply:pathlib.PosixPath ['{0}']",
 ]
 
 
