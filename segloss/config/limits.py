@@ -33,7 +33,7 @@ _MAX_DIGITS = 100
 _MAX_IN_TEXT = 20
 """Interpolations in one text. OmegaConf's parser needs 17 s for 10,000 nested ones."""
 
-_NUMBER = re.compile(r"[-+0-9a-fA-FxobO_.:\s]+")
+_NUMBER = re.compile(r"\s*[-+]?[0-9.][-+0-9a-fA-FxobO_.:\s]*")
 
 
 def read_config_file(path: str | Path) -> str:

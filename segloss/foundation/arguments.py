@@ -68,7 +68,7 @@ def check_integer(
         raise ValueError(f"{name} must be at least {low}, got {shown(value)}.")
     if abs(int(value)) > _LARGEST_INTEGER:
         raise ValueError(f"{name} must fit into 64 bits, got {shown(value)}.")
-    if value > high:
+    if int(value) > high:
         raise ValueError(f"{name} must be at most {high}, got {shown(value)}.")
     return int(value)
 

@@ -446,6 +446,7 @@ def test_configs_within_the_limits_are_read() -> None:
     assert build_loss({"loss": SEG, "x": nested(MAX_DEPTH - 5, "list")}).name == "seg"
     assert build_loss(LOSS + "#" * (MAX_CHARACTERS - len(LOSS))).name == "seg"
     assert build_loss(f"{named('${a}')}a: ${{b}}-${{b}}\nb: c\n").name == "c-c"
+    assert build_loss(f"loss: {{_target_: segloss.SegLoss, name: {'bad_cafe' * 20}}}\n")
 
 
 # Files

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from segloss.sums.kernels.cpu import instruction_sets
 from segloss.sums.kernels.registry import backends as all_backends
+from segloss.tools.cli.terminal import console
 
 
 def backends() -> None:
@@ -16,7 +16,7 @@ def backends() -> None:
     The first kernel that supports a batch computes it. segloss.use_backend(NAME), or the
     environment variable SEGLOSS_BACKEND, puts another kernel first.
     """
-    console = Console(highlight=False)
+    terminal = console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("backend", style="cyan", no_wrap=True)
     table.add_column("serves")
@@ -27,9 +27,9 @@ def backends() -> None:
             reasons.setdefault(reason, []).append(batch_kind)
         because = "\n".join(f"{', '.join(kinds)}: {why}" for why, kinds in reasons.items())
         table.add_row(backend.name, "\n".join(backend.serves) or "nothing", because)
-    console.print(table)
+    terminal.print(table)
     if instruction_sets():
-        console.print(
+        terminal.print(
             f"Instruction sets of the cpu kernel, the one in use first: "
             f"{', '.join(instruction_sets())}"
         )
