@@ -102,32 +102,30 @@ class _Allocation(TorchDispatchMode):
 
 
 def _bytes_made(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-    """Returns the size of the new tensors of an operation, found on the meta device.
+    """Returns by how much the tensors of an operation grow the memory, from the meta device.
 
     An operation whose shapes depend on values counts as 0: it gives no more than it gets.
     """
     given = tree_map(_as_meta, (args, dict(kwargs)))
     if any(argument.name == "device" for argument in func._schema.arguments):
         given[1]["device"] = torch.device("meta")
+    before = _sizes(given)
     try:
         made = func(*given[0], **given[1])
     except Exception:  # the operation itself raises its error, if it is one
         return 0
-    old = {_storage(tensor) for tensor in _tensors(given)}
-    new = {_storage(tensor): tensor for tensor in _tensors(made)}
-    return sum(t.untyped_storage().nbytes() for key, t in new.items() if key not in old)
+    after = _sizes((given, made))
+    return sum(size - before.get(storage, 0) for storage, size in after.items())
 
 
 def _as_meta(value: Any) -> Any:
     return value.to("meta") if isinstance(value, Tensor) else value
 
 
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+def _sizes(tree: Any) -> dict[int, int]:
+    """Returns the bytes of the tensors' storages, each once."""
+    storages = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return {storage._cdata: storage.nbytes() for storage in storages}
 
 
 def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:

@@ -409,6 +409,34 @@ def test_the_number_that_is_too_large_is_named_with_a_remedy(target, arguments, 
         build_loss(loss_of(target, **arguments))
 
 
+ALLOCATIONS = {
+    "at once": lambda n: torch.zeros(n, 2**10),
+    "by an outer product": lambda n: torch.outer(torch.ones(n), torch.ones(2**10)),
+    "by repeating": lambda n: torch.ones(1).repeat(n * 2**10),
+    "a copy of a view": lambda n: torch.ones(1).expand(n * 2**10).contiguous(),
+    "by resizing": lambda n: torch.empty(0).resize_(n * 2**10),
+    "on the meta device": lambda n: torch.empty(n * 2**10, device="meta"),
+    "in steps": lambda n: [torch.ones(2**20) for _ in range(n // 2**10)],
+    "by indices": lambda n: torch.eye(8)[torch.zeros(n * 2**7, dtype=torch.long)],
+    "by filling": lambda n: torch.arange(n * 2**10).float(),
+    "as a parameter": lambda n: nn.Linear(n, 2**10),
+    "in legacy": lambda n: torch.Tensor(n, 2**10),
+}
+
+
+@pytest.mark.parametrize("way", ALLOCATIONS)
+def test_memory_is_bounded_however_a_constructor_takes_it(way: str, monkeypatch) -> None:
+    def construct(self: nn.L1Loss, size: int) -> None:
+        nn.Module.__init__(self)
+        self.reduction = "mean"
+        ALLOCATIONS[way](size)
+
+    monkeypatch.setattr(nn.L1Loss, "__init__", construct)
+    assert build_loss(loss_of("torch.nn.L1Loss", size=2**10))
+    with pytest.raises(ValueError, match=r"tensors of more than 64 MiB.*size = 65536"):
+        build_loss(loss_of("torch.nn.L1Loss", size=2**16))
+
+
 def test_an_allowed_or_registered_class_may_make_what_it_likes() -> None:
     class Large(nn.L1Loss):
         def __init__(self, size: int) -> None:
