@@ -74,7 +74,7 @@ def construct(
         )
 
 
-class _Allocation(TorchDispatchMode):
+class _Allocation(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what operations make before they make it, and refuses what is beyond the bounds.
 
     Attributes:
@@ -82,7 +82,7 @@ class _Allocation(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.excess = ""
         self._operations = self._bytes = 0
 

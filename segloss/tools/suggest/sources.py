@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segloss.foundation.arguments import shown
 from segloss.foundation.printable import printable
@@ -208,9 +207,10 @@ def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
             f"{', '.join(map(str, sorted(values)[:8]))}"
         )
     if ignore_index is None:
-        return (mask != 0).view(np.uint8)
+        ones: Mask = (mask != 0).view(np.uint8)
+        return ones
     dtype = np.result_type(np.min_scalar_type(ignore_index), np.uint8)
-    foreground: NDArray[Any] = np.empty(mask.shape, dtype)
+    foreground: Mask = np.empty(mask.shape, dtype)
     for lines in tiles(mask):
         part = mask[lines]
         foreground[lines] = np.where(part == ignore_index, ignore_index, part != 0)

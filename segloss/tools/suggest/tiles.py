@@ -85,8 +85,8 @@ def region_sizes(mask: NDArray[Any], values: NDArray[Any]) -> list[Counter[int]]
     The regions of a tile that do not reach its last line are complete; the others are carried on,
     and joined with those of the next tile that touch them.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse import coo_array  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
     from skimage.measure import label
 
     sizes: list[Counter[int]] = [Counter() for _ in values]
