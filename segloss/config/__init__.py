@@ -1,8 +1,8 @@
 """Losses from configs: reads a config, turns its dialect into specs, and builds the losses.
 
-`find` takes values from `read`, which has their size and interpolations checked (`limits`,
-`interpolations`), and gives them to one of `dialects`, which returns `specs`. `build` makes losses
-of them, with `instantiate`, `registry` and `targets`.
+`read` turns a config into plain values, `limits` bounds them, and `interpolations` resolves those
+that `find` takes, by `paths`. `find` gives them to one of `dialects`, which returns `specs`.
+`build` makes losses of them, with `instantiate`, `construction`, `registry` and `targets`.
 """
 
 from segloss.config.build import (

@@ -18,7 +18,7 @@ from segloss.config.instantiate import (
     prefix_errors,
     target_of,
 )
-from segloss.config.specs import CompoundSpec
+from segloss.config.specs import CompoundSpec, LossSpec
 from segloss.foundation.arguments import is_list, shown
 from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
@@ -53,7 +53,16 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
         4
     """
     allow = check_allow(allow)
-    spec = read_loss(cfg, allow)
+    return build_spec(read_loss(cfg, allow), allow)
+
+
+def build_spec(spec: CompoundSpec | LossSpec, allow: Sequence[str] = ()) -> Loss | MultiLoss:
+    """Builds the loss of a spec from `read_loss`; a config that is read once can be shown, too.
+
+    Raises:
+        ImportError, TypeError, ValueError: As for `build_loss`.
+    """
+    allow = check_allow(allow)
     if isinstance(spec, CompoundSpec):
         return _build_multi_loss(spec, allow)
     return _build_loss(spec.block, spec.path, allow)

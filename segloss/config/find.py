@@ -5,30 +5,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
-
-from segloss.config.dialects.compound import COMPOUND_KEYS, compound_spec
-from segloss.config.dialects.frame_field import ROOT_KEYS, frame_field_spec, is_frame_field
+from segloss.config.dialects.compound import compound_spec
+from segloss.config.dialects.frame_field import ROOT_PATHS, frame_field_spec, is_frame_field
 from segloss.config.dialects.mmf import mmf_spec
-from segloss.config.read import ConfigSource, plain_list, plain_mapping, read_config, select
+from segloss.config.interpolations import Node
+from segloss.config.paths import Path, path_text
+from segloss.config.read import (
+    ConfigSource,
+    keys_of,
+    plain,
+    plain_list,
+    plain_mapping,
+    read_config,
+    select,
+)
 from segloss.config.specs import CompoundSpec, LossSpec
 from segloss.foundation.arguments import shown
 
-_COMPOUND_LOSS = "loss_params.compound_loss"
-_MULTI_LOSS = ("loss_params.multi_loss", "loss_params.multiloss")
+_COMPOUND_LOSS: Path = ("loss_params", "compound_loss")
+_MULTI_LOSS: tuple[Path, ...] = (("loss_params", "multi_loss"), ("loss_params", "multiloss"))
 """The paths of blocks in the compound or the frame-field dialect."""
 
-_PATHS = (_COMPOUND_LOSS, *_MULTI_LOSS, "loss", "losses")
+_LOSS: Path = ("loss",)
+_LOSSES = "losses"
+"""The key of a list in MMF's dialect."""
+
+_PATHS: tuple[Path, ...] = (_COMPOUND_LOSS, *_MULTI_LOSS, _LOSS, (_LOSSES,))
 """The paths at which a config may have a loss, in order of precedence."""
 
-_MODELS = "model_config"
-"""The key of MMF's configs that holds a section per model, each with its `losses`."""
-
-_KEYS = frozenset(path.split(".")[0] for path in (*_PATHS, *ROOT_KEYS, *COMPOUND_KEYS, _MODELS))
-"""The top-level keys to keep if OmegaConf refuses the other keys of a mapping."""
+_MODELS: Path = ("model_config",)
+"""The path in MMF's configs of a section per model, each with its `losses`."""
 
 
 def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
@@ -46,7 +55,7 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
         >>> read_loss("loss: {_target_: segloss.SegLoss, n_classes: 4}").block
         {'_target_': 'segloss.SegLoss', 'n_classes': 4}
     """
-    config = read_config(cfg, check_allow(allow), _KEYS)
+    config = read_config(cfg, check_allow(allow))
     for path in _paths(config):
         node = select(config, path)
         if node is not None:
@@ -54,7 +63,7 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
         "and loss, or a list of losses, and not null; got the keys "
-        f"{', '.join(map(str, config.nodes)) or 'none'}."
+        f"{', '.join(map(str, keys_of(config))) or 'none'}."
     )
 
 
@@ -69,8 +78,8 @@ def read_compound_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec:
         FileNotFoundError: There is no file at the path.
         TypeError, ValueError: The block is wrong; the message has the path in it.
     """
-    config = read_config(cfg, check_allow(allow), _KEYS)
-    block = plain_mapping(config, config.nodes, "compound_loss", node_path="")
+    config = read_config(cfg, check_allow(allow))
+    block = plain_mapping(config, select(config, ()), "compound_loss")
     return compound_spec(block, "compound_loss")
 
 
@@ -85,37 +94,39 @@ def check_allow(allow: Any) -> tuple[str, ...]:
     return tuple(allow)
 
 
-def _paths(config: ConfigSource) -> Iterator[str]:
+def _paths(config: ConfigSource) -> Iterator[Path]:
     """Yields the paths at which this config may have a loss, in order of precedence."""
     yield from _PATHS
     models = select(config, _MODELS)
-    if isinstance(models, DictConfig):
-        paths = [f"{_MODELS}.{model!s}.losses" for model in models]
+    if models is not None and isinstance(models.value, Mapping):
+        paths = [(*_MODELS, model, _LOSSES) for model in models.value]
         found = [path for path in paths if select(config, path) is not None]
         if len(found) > 1:
             raise ValueError(
-                f"{_MODELS} has losses of several models, {', '.join(found)}: pass the section of "
-                "one, such as build_loss({'losses': [...]})."
+                f"{path_text(_MODELS)} has losses of several models, "
+                f"{', '.join(map(path_text, found))}: pass the section of one, such as "
+                "build_loss({'losses': [...]})."
             )
         yield from found
 
 
-def _spec(config: ConfigSource, node: Any, path: str) -> CompoundSpec | LossSpec:
+def _spec(config: ConfigSource, node: Node, path: Path) -> CompoundSpec | LossSpec:
     """Reads the loss at a path, in the dialect that the path and the keys indicate."""
-    if path.endswith("losses"):
-        return mmf_spec(plain_list(config, node, path), path)
-    block = plain_mapping(config, node, path)
-    if path == "loss":
-        return LossSpec(1.0, f"{path}.weight", block, path)
+    name = path_text(path)
+    if path[-1] == _LOSSES:
+        return mmf_spec(plain_list(config, node, name), name)
+    block = plain_mapping(config, node, name)
+    if path == _LOSS:
+        return LossSpec(1.0, f"{name}.weight", block, name)
     if path in _MULTI_LOSS and is_frame_field(block):
-        return frame_field_spec(block, _root(config), path)
-    return compound_spec(block, path)
+        return frame_field_spec(block, _root(config), name)
+    return compound_spec(block, name)
 
 
-def _root(config: ConfigSource) -> dict[str, Any]:
+def _root(config: ConfigSource) -> dict[Path, Any]:
     """Returns the parts of the entire config that the frame-field dialect reads."""
-    nodes = {key: select(config, key) for key in ROOT_KEYS}
+    nodes = {path: select(config, path) for path in ROOT_PATHS}
     return {
-        key: plain_mapping(config, node, key) if isinstance(node, DictConfig) else node
-        for key, node in nodes.items()
+        path: None if node is None else plain(config, node, path_text(path))
+        for path, node in nodes.items()
     }

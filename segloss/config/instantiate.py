@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.config.registry import resolve_target
+from segloss.config.construction import construct
+from segloss.config.registry import is_trusted, resolve_target
 from segloss.config.specs import check_block
 from segloss.foundation.arguments import check_choice, check_flag, is_list, nearest, shown
 
@@ -59,8 +60,13 @@ def instantiate(
     args, kwargs = _arguments(block, path, allow)
     _check_keywords(target, kwargs, path)
     positional, keywords = _with_tensors(target, args, kwargs, path)
+    name = str(block["_target_"])
     with prefix_errors(path):
-        return target(*positional, **keywords)
+        if is_trusted(name, allow):
+            return target(*positional, **keywords)
+        remedy = f"If you trust the config, allow the class: build_loss(cfg, allow=({name!r},))."
+        given = {**kwargs, "_args_": args}
+        return construct(target, positional, keywords, given=given, remedy=remedy)
 
 
 def build_pre_process(entry: Any, path: str, allow: tuple[str, ...]) -> Any:

@@ -1,49 +1,72 @@
-"""Reads configs: files, texts and mappings become nodes, and nodes become plain values.
+"""Reads configs: files, texts, mappings and OmegaConf's configs become plain values.
 
-It has no knowledge of losses: `find` knows which nodes hold them, and the dialects what they mean.
+It has no knowledge of losses: `find` knows which values are losses, and the dialects what they
+mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf, ValueNode
+from omegaconf._utils import get_yaml_loader, is_structured_config
 from omegaconf.errors import OmegaConfBaseException
 
-from segloss.config.interpolations import Interpolations
+from segloss.config.interpolations import MISSING, Interpolations, Node, ResolutionError
 from segloss.config.limits import check_config_objects, check_config_text, read_config_file
+from segloss.config.paths import Path, path_text
 from segloss.foundation.arguments import shown
 
 _MAX_ERROR = 1000
 """The number of characters of another library's error that messages show."""
 
 
-class ConfigSource(NamedTuple):
-    """A config, and the checker of its interpolations."""
+class _Loader(get_yaml_loader()):  # type: ignore[misc]
+    """OmegaConf's SafeLoader, which takes 1e3 as a number and no dates, without tags of Python."""
 
-    nodes: DictConfig
+
+_Loader.yaml_constructors = {
+    tag: constructor
+    for tag, constructor in _Loader.yaml_constructors.items()
+    if tag is None or "python" not in tag
+}
+
+
+class ConfigSource(NamedTuple):
+    """A config as plain values, not yet resolved.
+
+    Attributes:
+        base: The path of the config, if it is a part of a larger one that interpolations may use.
+        interpolations: The larger config, or the config itself.
+    """
+
+    base: Path
     interpolations: Interpolations
 
 
-def read_config(cfg: Any, allow: tuple[str, ...], keys: Collection[str]) -> ConfigSource:
+def read_config(cfg: Any, allow: tuple[str, ...]) -> ConfigSource:
     """Reads a config from a file, a text, a mapping or an OmegaConf config.
 
     Args:
         cfg: As for `build_loss`.
         allow: Names or prefixes of the resolvers that may run.
-        keys: The keys of a mapping to keep if OmegaConf refuses other keys or their values.
 
     Raises:
         FileNotFoundError: There is no file at the path.
         TypeError, ValueError: The config is of another type, malformed or too large.
     """
     try:
-        config = _loaded(cfg, keys)
-        if isinstance(config, DictConfig):
-            return ConfigSource(config, Interpolations(config, allow))
+        if isinstance(cfg, DictConfig):
+            root: Any = cfg._get_root()
+            cache = OmegaConf.get_cache(root)
+            return ConfigSource(_path_of(cfg), Interpolations(_plain(root), allow, cache))
+        values = _loaded(cfg)
+        if isinstance(values, Mapping):
+            check_config_objects(values)
+            return ConfigSource((), Interpolations(_plain(values), allow))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ValueError(f"The config can't be read: {_cut(error)}") from error
     except RecursionError:
@@ -54,70 +77,88 @@ def read_config(cfg: Any, allow: tuple[str, ...], keys: Collection[str]) -> Conf
     )
 
 
-def select(config: ConfigSource, path: str) -> Any:
-    """Returns the node at a dotted path; None if it or one of its parents is absent or null.
+def keys_of(config: ConfigSource) -> list[Any]:
+    """Returns the keys at the top of a config."""
+    found = config.interpolations.find(config.base)
+    return list(found.value) if found and isinstance(found.value, Mapping) else []
+
+
+def select(config: ConfigSource, path: Path) -> Node | None:
+    """Returns the value at a path; None if it or one of its parents is absent or null.
+
+    Values inside it are not resolved yet.
 
     Raises:
         TypeError: A parent is not a mapping.
         ValueError: An interpolation on the path can't be resolved, or the value is missing (???).
     """
-    node: Any = config.nodes
-    keys = path.split(".")
-    for i, key in enumerate(keys):
-        if not isinstance(node, DictConfig):
-            raise TypeError(f"{'.'.join(keys[:i])} must be a mapping, got {shown(node)}.")
-        config.interpolations.check(".".join(keys[: i + 1]), name=path)
-        if OmegaConf.is_missing(node, key):
-            raise ValueError(f"{path} can't be resolved: it is '???', a value that is missing.")
+    node: Node | None = None
+    for i in range(len(path) + 1):
+        if node is not None and not isinstance(node.value, Mapping):
+            raise TypeError(
+                f"{path_text(path[: i - 1])} must be a mapping, got {shown(node.value)}."
+            )
         try:
-            node = node.get(key)
-        except OmegaConfBaseException as error:
-            raise ValueError(f"{path} can't be resolved: {error}") from error
-        if node is None:
+            node = config.interpolations.find((*config.base, *path[:i]))
+        except ResolutionError as error:
+            raise ValueError(f"{path_text(path)} can't be resolved: {error}") from error.__cause__
+        if node is None or node.value is None:
             return None
+        if isinstance(node.value, str) and node.value == MISSING:
+            missing = path_text(path[:i]) if i < len(path) else "it"
+            raise ValueError(
+                f"{path_text(path)} can't be resolved: {missing} is '{MISSING}', a value that is "
+                "missing."
+            )
     return node
 
 
-def plain_mapping(
-    config: ConfigSource, node: Any, path: str, node_path: str | None = None
-) -> dict[str, Any]:
-    """Returns a node as plain dicts and lists, interpolations resolved.
+def plain(config: ConfigSource, node: Node, name: str) -> Any:
+    """Returns a value as plain dicts and lists, interpolations resolved.
 
     Args:
         config: The config.
-        node: The node.
-        path: The name of the node in messages.
-        node_path: The path of the node in the config; None: `path`.
+        node: The value.
+        name: The name of the value in messages.
 
     Raises:
-        TypeError: The node is not a mapping.
         ValueError: A value in it can't be resolved.
     """
-    if not isinstance(node, DictConfig):
-        raise TypeError(f"{path} must be a mapping, got {shown(node)}.")
-    return _resolved(config, node, path, node_path)  # type: ignore[no-any-return]
+    try:
+        return config.interpolations.plain(node)
+    except ResolutionError as error:
+        raise ValueError(f"{name} can't be resolved: {error}") from error.__cause__
 
 
-def plain_list(config: ConfigSource, node: Any, path: str) -> list[Any]:
-    """Returns a list of at least one entry as plain values, interpolations resolved.
+def plain_mapping(config: ConfigSource, node: Node | None, name: str) -> dict[str, Any]:
+    """Returns a mapping as `plain` does.
 
     Raises:
-        ValueError: The node is not such a list, or a value in it can't be resolved.
+        TypeError: The value is not a mapping.
+        ValueError: A value in it can't be resolved.
     """
-    if not isinstance(node, ListConfig) or len(node) == 0:
-        raise ValueError(f"{path} must be a list of at least one loss, got {shown(node)}.")
-    return _resolved(config, node, path)  # type: ignore[no-any-return]
+    if node is None or not isinstance(node.value, Mapping):
+        raise TypeError(f"{name} must be a mapping, got {shown(node and node.value)}.")
+    return plain(config, node, name)  # type: ignore[no-any-return]
 
 
-def _loaded(cfg: Any, keys: Collection[str]) -> Any:
-    """Returns files, texts and mappings as nodes; anything else as it is."""
+def plain_list(config: ConfigSource, node: Node, name: str) -> list[Any]:
+    """Returns a list of at least one entry as `plain` does.
+
+    Raises:
+        ValueError: The value is not such a list, or a value in it can't be resolved.
+    """
+    if not isinstance(node.value, list) or not node.value:
+        raise ValueError(f"{name} must be a list of at least one loss, got {shown(node.value)}.")
+    return plain(config, node, name)  # type: ignore[no-any-return]
+
+
+def _loaded(cfg: Any) -> Any:
+    """Returns files and texts as values; anything else as it is."""
     if isinstance(cfg, str) and _is_yaml_text(cfg):
         return _parsed(cfg)
-    if isinstance(cfg, (str, Path)):
+    if isinstance(cfg, (str, FilePath)):
         return _parsed(read_config_file(cfg))
-    if isinstance(cfg, Mapping) and not isinstance(cfg, DictConfig):
-        check_config_objects(cfg)
-        return _created(cfg, keys)
     return cfg
 
 
@@ -126,34 +167,48 @@ def _is_yaml_text(text: str) -> bool:
 
 
 def _parsed(text: str) -> Any:
+    """Returns the values of a YAML text."""
     check_config_text(text)
     try:
-        return OmegaConf.create(text) if text.strip() else OmegaConf.create()
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506
     except RecursionError:
         raise
     except Exception as error:  # YAML's constructors raise any error for a malformed number or date
         raise ValueError(f"The config can't be read: {_cut(error)}") from error
+    return {} if values is None else values
 
 
-def _created(cfg: Mapping[Any, Any], keys: Collection[str]) -> DictConfig:
-    """Returns a mapping as a config; if OmegaConf refuses it, only `keys` of it."""
-    flags = {"allow_objects": True}
+def _plain(value: Any) -> Any:
+    """Returns a value with mappings as dicts, and sequences as lists; nothing is resolved."""
+    if isinstance(value, Container):
+        return _plain(OmegaConf.to_container(value, resolve=False))
+    if isinstance(value, ValueNode):
+        return value._value()
+    if is_structured_config(value):
+        return _of_dataclass(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _of_dataclass(value: Any) -> Any:
+    """Returns a dataclass as a dict; one that OmegaConf does not take as it is."""
     try:
-        return OmegaConf.create(dict(cfg), flags=flags)
+        return _plain(OmegaConf.structured(value))
     except OmegaConfBaseException:
-        return OmegaConf.create({k: v for k, v in cfg.items() if k in keys}, flags=flags)
+        return value
 
 
-def _resolved(
-    config: ConfigSource, node: DictConfig | ListConfig, path: str, node_path: str | None = None
-) -> Any:
-    config.interpolations.check(path if node_path is None else node_path, name=path, recursive=True)
-    try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{path} can't be resolved: {_cut(error)}") from error
-    except RecursionError:
-        raise ValueError(f"{path} can't be resolved: it is nested too deeply.") from None
+def _path_of(config: DictConfig) -> Path:
+    """Returns the path of a part within a larger config."""
+    node: Any = config
+    keys: list[Any] = []
+    while node._get_parent() is not None:
+        keys.insert(0, node._key())
+        node = node._get_parent()
+    return tuple(keys)
 
 
 def _cut(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from segloss.config.targets import find_target
-from segloss.foundation.arguments import check_flag, check_text, nearest, shown
+from segloss.foundation.arguments import check_flag, check_text, is_allowed, nearest, shown
 from segloss.losses.term_losses import TERM_LOSSES
 
 _BUILT_IN: dict[str, str] = {
@@ -114,6 +114,11 @@ def resolve_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]
         ValueError: The target is not allowed, or does not exist.
     """
     return find_target(target, allow) if "." in target else get_loss(target)
+
+
+def is_trusted(target: str, allow: Sequence[str] = ()) -> bool:
+    """Returns whether the program vouches for a target: it has registered it, or allows it."""
+    return target in _registered or is_allowed(target, allow)
 
 
 def _origin(loss: type) -> tuple[str, str]:

@@ -56,12 +56,14 @@ def _interval(low: float, high: float, open_low: bool) -> str:
     return f"in {'(' if open_low else '['}{low:g}, {high:g}]"
 
 
-def check_integer(name: str, value: Any, low: int | None = None) -> int:
-    """Returns `value` as an int if it is a whole number of at least `low`.
+def check_integer(
+    name: str, value: Any, low: int | None = None, high: int = _LARGEST_INTEGER
+) -> int:
+    """Returns `value` as an int if it is a whole number of at least `low` and at most `high`.
 
     Raises:
         TypeError: `value` is not a whole number.
-        ValueError: `value` is below `low`.
+        ValueError: `value` is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an int, got {shown(value)} ({type(value).__name__}).")
@@ -69,6 +71,8 @@ def check_integer(name: str, value: Any, low: int | None = None) -> int:
         raise ValueError(f"{name} must be at least {low}, got {shown(value)}.")
     if abs(int(value)) > _LARGEST_INTEGER:
         raise ValueError(f"{name} must fit into 64 bits, got {shown(value)}.")
+    if int(value) > high:
+        raise ValueError(f"{name} must be at most {high}, got {shown(value)}.")
     return int(value)
 
 

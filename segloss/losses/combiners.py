@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from segloss.foundation.arguments import check_integer
 
+MAX_LOSSES = 10_000
+"""The largest number of losses of a combiner: more is a mistake that would fill the memory."""
+
 
 class UncertaintyWeighting(nn.Module):
     r"""Weights learned as the uncertainty of each loss.
@@ -48,7 +51,8 @@ class UncertaintyWeighting(nn.Module):
 
     def __init__(self, num_losses: int) -> None:
         super().__init__()
-        self.log_vars = nn.Parameter(torch.zeros(check_integer("num_losses", num_losses, 1)))
+        count = check_integer("num_losses", num_losses, 1, MAX_LOSSES)
+        self.log_vars = nn.Parameter(torch.zeros(count))
 
     def forward(self, losses: Tensor) -> Tensor:
         """Returns the sum above, a scalar, of losses (k,)."""

@@ -119,6 +119,8 @@ TAGS = [
     "!!python/name:os.mkdir ''",
     "!!python/module:os ''",
     "!!python/tuple [1, 2]",
+    "!!python/object/apply:pathlib.Path ['{0}']",
+    "!!python/object/apply:pathlib.PosixPath ['{0}']",
 ]
 
 
@@ -228,7 +230,8 @@ import resource, sys, time
 import torch
 from segloss import build_loss
 import hostile
-build_loss(hostile.LOSS)  # what is imported and compiled at first
+for name in hostile.WARM:  # what is imported and compiled at first
+    build_loss({"loss": {"_target_": name, **hostile.WARM[name]}})
 results = {}
 for name, make in hostile.LARGE.items():
     cfg = make()
@@ -265,6 +268,23 @@ def shared() -> dict:
     for _ in range(20):
         value = [value] * 20
     return {"loss": SEG, "x": value}
+
+
+KERNELS = "kornia.losses.MS_SSIMLoss"
+CORRELATION = "monai.losses.LocalNormalizedCrossCorrelationLoss"
+INFORMATION = "monai.losses.GlobalMutualInformationLoss"
+LAYER = "torch.nn.LinearCrossEntropyLoss"
+WARM: dict[str, dict] = {"segloss.SegLoss": {}, KERNELS: {}, CORRELATION: {}, INFORMATION: {}}
+"""Losses that are built before anything is measured, so that imports do not count."""
+
+
+def loss_of(target: str, **arguments: Any) -> dict:
+    return {"loss": {"_target_": target, **arguments}}
+
+
+def references(length: int, count: int, reference: str) -> dict:
+    texts = [reference % i if "%" in reference else reference for i in range(count)]
+    return {"a": [0.5] * length, "loss": {**SEG, "class_weights": texts}}
 
 
 LARGE = {
@@ -304,8 +324,40 @@ LARGE = {
     "long number of base 60": lambda: f"{LOSS}x: 1{':1' * 90_000}\n",
     "long number with a tag": lambda: f"{LOSS}x: !!int '1{':1' * 90_000}'\n",
     "many interpolations": lambda: f"{LOSS}x: '{'${a}' * 40_000}'\n",
+    "interpolations of a long list": lambda: references(9_000, 900, "${a}"),
+    "interpolations into a long list": lambda: references(4_000, 4_000, "${a.%d}"),
+    "interpolations in brackets": lambda: references(4_000, 4_000, "${[a][%d]}"),
+    "interpolations in texts": lambda: references(4_000, 4_000, "x${a.%d}y"),
+    "nested interpolations": lambda: references(400, 400, "${" * 19 + "a.%d" + "}" * 19),
+    "long texts of interpolations": lambda: {
+        "a": "a" * 9_000,
+        "loss": {**SEG, "name": ["${a}" * 20] * 400},
+    },
+    "a deep doubling": lambda: {
+        "a0": [1, 1],
+        **{f"a{i}": [f"${{a{i - 1}}}"] * 2 for i in range(1, 20)},
+        "loss": {**SEG, "name": "${a19}"},
+    },
+    "kernels of large sigmas": lambda: loss_of(KERNELS, sigmas=[2000.0, 8000.0]),
+    "kernels of fairly large sigmas": lambda: loss_of(KERNELS, sigmas=[300.0, 600.0]),
+    "many kernels": lambda: loss_of(KERNELS, sigmas=[3.0] * 9_000),
+    "a large kernel": lambda: loss_of(CORRELATION, kernel_size=1001),
+    "a huge kernel": lambda: loss_of(CORRELATION, kernel_size=10**5 + 1),
+    "a kernel beyond any memory": lambda: loss_of(CORRELATION, kernel_size=10**15 + 1),
+    "many bins": lambda: loss_of(INFORMATION, num_bins=10**9),
+    "a kernel inside a loss": lambda: loss_of(
+        "segloss.LossWrapper", loss_func={"_target_": CORRELATION, "kernel_size": 1001}
+    ),
+    "positional numbers": lambda: loss_of(KERNELS, _args_=[[2000.0, 8000.0]]),
+    "interpolated numbers": lambda: {
+        "s": [2000.0],
+        **loss_of(KERNELS, sigmas=["${s.0}", "${s[0]}"]),
+    },
 }
 """What makes a config that is too large, by name."""
+
+if hasattr(nn, "LinearCrossEntropyLoss"):  # since PyTorch 2.14
+    LARGE["a large layer"] = lambda: loss_of(LAYER, in_features=10**5, num_classes=10**5)
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +387,79 @@ def test_what_is_too_large_is_refused_at_once(name: str, measured) -> None:
     assert megabytes < 200
 
 
+@pytest.mark.skipif(not hasattr(nn, "LinearCrossEntropyLoss"), reason="since PyTorch 2.14")
+def test_a_layer_of_usual_size_is_made() -> None:
+    assert build_loss(loss_of(LAYER, in_features=64, num_classes=19))
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "key"),
+    [
+        (KERNELS, {"sigmas": [0.5, 8000.0]}, r"sigmas\[1\] = 8000"),
+        (KERNELS, {"sigmas": [0.5, 1e7]}, r"sigmas\[1\] must be within 1,000,000"),
+        (KERNELS, {"_args_": [[0.5, 1e7]]}, r"_args_\[0\]\[1\] must be within 1,000,000"),
+        (KERNELS, {"data_range": math.inf}, "data_range must be within"),
+        (CORRELATION, {"kernel_size": 1001}, "kernel_size = 1001"),
+        (CORRELATION, {"kernel_size": 10**400}, "kernel_size must be within"),
+        ("monai.losses.FocalLoss", {"gamma": -(10**7)}, "gamma must be within"),
+    ],
+)
+def test_the_number_that_is_too_large_is_named_with_a_remedy(target, arguments, key) -> None:
+    with pytest.raises(ValueError, match=rf"^loss: .*{key}.*allow=\('{target}',\)"):
+        build_loss(loss_of(target, **arguments))
+
+
+ALLOCATIONS = {
+    "at once": lambda n: torch.zeros(n, 2**10),
+    "by an outer product": lambda n: torch.outer(torch.ones(n), torch.ones(2**10)),
+    "by repeating": lambda n: torch.ones(1).repeat(n * 2**10),
+    "a copy of a view": lambda n: torch.ones(1).expand(n * 2**10).contiguous(),
+    "by resizing": lambda n: torch.empty(0).resize_(n * 2**10),
+    "on the meta device": lambda n: torch.empty(n * 2**10, device="meta"),
+    "in steps": lambda n: [torch.ones(2**20) for _ in range(n // 2**10)],
+    "by indices": lambda n: torch.eye(8)[torch.zeros(n * 2**7, dtype=torch.long)],
+    "by filling": lambda n: torch.arange(n * 2**10).float(),
+    "as a parameter": lambda n: nn.Linear(n, 2**10),
+    "in legacy": lambda n: torch.Tensor(n, 2**10),
+}
+
+
+@pytest.mark.parametrize("way", ALLOCATIONS)
+def test_memory_is_bounded_however_a_constructor_takes_it(way: str, monkeypatch) -> None:
+    def construct(self: nn.L1Loss, size: int) -> None:
+        nn.Module.__init__(self)
+        self.reduction = "mean"
+        ALLOCATIONS[way](size)
+
+    monkeypatch.setattr(nn.L1Loss, "__init__", construct)
+    assert build_loss(loss_of("torch.nn.L1Loss", size=2**10))
+    with pytest.raises(ValueError, match=r"tensors of more than 64 MiB.*size = 65536"):
+        build_loss(loss_of("torch.nn.L1Loss", size=2**16))
+
+
+def test_an_allowed_or_registered_class_may_make_what_it_likes() -> None:
+    class Large(nn.L1Loss):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.register_buffer("large", torch.zeros(size, 2**20))
+
+    segloss.register_loss("large", override=True)(Large)
+    assert build_loss({"losses": [{"type": "large", "params": {"size": 20}}]})
+    loss = loss_of(CORRELATION, kernel_size=257)
+    with pytest.raises(ValueError, match="tensors of more than 64 MiB"):
+        build_loss(loss)
+    assert build_loss(loss, allow=(CORRELATION,))
+
+
+@pytest.mark.parametrize(
+    "combiner", [segloss.UncertaintyWeighting, tutorial.UncertaintyWeightedLoss]
+)
+def test_a_combiner_is_of_as_many_losses_as_there_can_be(combiner: type) -> None:
+    assert combiner(10_000)
+    with pytest.raises(ValueError, match=r"num_\w+ must be at most 10000, got 1000000000"):
+        combiner(10**9)
+
+
 def test_omegaconf_of_any_depth_that_it_can_hold_is_read_or_refused() -> None:
     for depth in (MAX_DEPTH - 5, MAX_DEPTH + 5):
         cfg = OmegaConf.create({"loss": {**SEG, "extra_terms": nested(depth, "mapping")}})
@@ -349,6 +474,7 @@ def test_configs_within_the_limits_are_read() -> None:
     assert build_loss({"loss": SEG, "x": nested(MAX_DEPTH - 5, "list")}).name == "seg"
     assert build_loss(LOSS + "#" * (MAX_CHARACTERS - len(LOSS))).name == "seg"
     assert build_loss(f"{named('${a}')}a: ${{b}}-${{b}}\nb: c\n").name == "c-c"
+    assert build_loss(f"loss: {{_target_: segloss.SegLoss, name: {'bad_cafe' * 20}}}\n")
 
 
 # Files

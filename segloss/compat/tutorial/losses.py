@@ -25,7 +25,7 @@ from segloss.foundation.arguments import (
     shown,
 )
 from segloss.foundation.gradients import zero_in_place_of
-from segloss.losses.combiners import UncertaintyWeighting
+from segloss.losses.combiners import MAX_LOSSES, UncertaintyWeighting
 
 
 class CombinedLoss(nn.Module):
@@ -107,7 +107,7 @@ class UncertaintyWeightedLoss(UncertaintyWeighting):
     """
 
     def __init__(self, num_tasks: int) -> None:
-        super().__init__(check_integer("num_tasks", num_tasks, 1))
+        super().__init__(check_integer("num_tasks", num_tasks, 1, MAX_LOSSES))
 
     def forward(self, losses: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         """Returns the sum of the weighted losses and the log-variances, from a list of losses."""

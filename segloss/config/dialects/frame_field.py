@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from segloss.config.paths import Path, path_text
 from segloss.config.specs import CompoundSpec, LossSpec
 from segloss.foundation.arguments import check_flag, check_keys, check_mapping
 
-ROOT_KEYS = ("compute_seg", "compute_crossfield", "seg_params", "loss_params.seg_loss_params")
-"""The keys of the entire config that the dialect reads, besides its own block."""
+_COMPUTE_SEG: Path = ("compute_seg",)
+_COMPUTE_CROSSFIELD: Path = ("compute_crossfield",)
+_SEG_PARAMS: Path = ("seg_params",)
+_SEG_LOSS_PARAMS: Path = ("loss_params", "seg_loss_params")
+ROOT_PATHS = (_COMPUTE_SEG, _COMPUTE_CROSSFIELD, _SEG_PARAMS, _SEG_LOSS_PARAMS)
+"""The paths of the entire config that the dialect reads, besides its own block."""
 
 _MASKS = ("interior", "edge", "vertex")
 """The names of the masks, in the order of the target's channels."""
@@ -38,12 +43,12 @@ def is_frame_field(block: Mapping[str, Any]) -> bool:
     return "coefs" in block
 
 
-def frame_field_spec(block: Mapping[str, Any], root: Mapping[str, Any], path: str) -> CompoundSpec:
+def frame_field_spec(block: Mapping[str, Any], root: Mapping[Path, Any], path: str) -> CompoundSpec:
     """Reads a `multi_loss` block, and the switches outside of it.
 
     Args:
         block: The block, with `coefs`.
-        root: The values of `ROOT_KEYS` in the entire config; None or absent where it has none.
+        root: The values of `ROOT_PATHS` in the entire config; None or absent where it has none.
         path: The path of the block in the config.
 
     Raises:
@@ -72,13 +77,13 @@ def _loss_spec(
 ) -> LossSpec:
     if coefs.get(name) is None:
         raise ValueError(f"{path}.{name} is missing: the config's switches request this loss.")
-    origin = "loss_params.seg_loss_params" if name == "seg" else path
+    origin = path_text(_SEG_LOSS_PARAMS) if name == "seg" else path
     return LossSpec(coefs[name], f"{path}.{name}", {**block, "name": name}, origin)
 
 
-def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _loss_blocks(root: Mapping[Path, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the name and the block of each loss that the switches request."""
-    seg, crossfield = _switch(root, "compute_seg"), _switch(root, "compute_crossfield")
+    seg, crossfield = _switch(root, _COMPUTE_SEG), _switch(root, _COMPUTE_CROSSFIELD)
     masks = _masks(root) if seg else []
     if seg:
         params = {k: v for k, v in _seg_params(root).items() if k not in _WEIGHT_KEYS}
@@ -96,7 +101,7 @@ def _loss_blocks(root: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield "seg_edge_interior", {"_target_": "segloss.SegEdgeInteriorLoss"}
 
 
-def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _pre_processes(root: Mapping[Path, Any], losses: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields the blocks of the pre-processes that the losses need."""
     params = _seg_params(root)
     if "seg" in losses and (params.get("use_dist") or params.get("use_size")):
@@ -110,9 +115,9 @@ def _pre_processes(root: Mapping[str, Any], losses: Mapping[str, Any]) -> Iterat
         yield {"_target_": "segloss.ComputeSegGrads"}
 
 
-def _masks(root: Mapping[str, Any]) -> list[str]:
+def _masks(root: Mapping[Path, Any]) -> list[str]:
     """Returns the masks that the model predicts, one channel each."""
-    params = check_mapping("seg_params", root.get("seg_params") or {})
+    params = check_mapping(path_text(_SEG_PARAMS), root.get(_SEG_PARAMS) or {})
     masks = [
         mask
         for mask in _MASKS
@@ -126,11 +131,10 @@ def _masks(root: Mapping[str, Any]) -> list[str]:
     return masks
 
 
-def _seg_params(root: Mapping[str, Any]) -> Mapping[str, Any]:
-    path = "loss_params.seg_loss_params"
-    return check_mapping(path, root.get(path) or {})
+def _seg_params(root: Mapping[Path, Any]) -> Mapping[str, Any]:
+    return check_mapping(path_text(_SEG_LOSS_PARAMS), root.get(_SEG_LOSS_PARAMS) or {})
 
 
-def _switch(root: Mapping[str, Any], key: str) -> bool:
-    value = root.get(key)
-    return False if value is None else check_flag(key, value)
+def _switch(root: Mapping[Path, Any], path: Path) -> bool:
+    value = root.get(path)
+    return False if value is None else check_flag(path_text(path), value)

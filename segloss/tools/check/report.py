@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from segloss.foundation.printable import printable
+
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
 
 _WIDTH = 100
@@ -85,7 +87,7 @@ class LossReport:
 
     def __str__(self) -> str:
         lines = textwrap.wrap(f"example: {self.example}", _WIDTH, subsequent_indent="  ")
-        return "\n".join([self._summary(), *lines, "", *self._table()])
+        return "\n".join(map(printable, [self._summary(), *lines, "", *self._table()]))
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -101,7 +103,7 @@ class LossReport:
         not_applicable = sum(check.verdict == NOT_APPLICABLE for check in self.checks)
         counts = f"{passed} passed, {len(self.failed)} failed, {not_applicable} not applicable"
         counts += f", {advice} advice" if advice else ""
-        return f"{self.loss}: {'passed' if self.passed else 'failed'} ({counts})"
+        return f"{printable(self.loss)}: {'passed' if self.passed else 'failed'} ({counts})"
 
     def _table(self) -> list[str]:
         first = max(len(text) for text in ["check", *self._names()])

@@ -5,11 +5,15 @@ It needs the extra `cli` (Typer, Rich and pylatexenc), and `segloss plot` the ex
 
 from __future__ import annotations
 
+import io
 import sys
 
 
 def main() -> None:
     """Runs the command line, or names the extra to install."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack characters, such as those of é
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         from segloss.tools.cli.app import run
     except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from segloss.foundation.printable import printable
 from segloss.tools.cli.backends import backends
 from segloss.tools.cli.check import check
 from segloss.tools.cli.explain import explain
@@ -19,6 +20,8 @@ from segloss.tools.cli.suggest import suggest
 
 MISTAKE = 2
 """The exit code of a mistake in the user's input."""
+
+_LONGEST_MESSAGE = 4000
 
 _MISTAKES = (
     ArithmeticError,
@@ -110,5 +113,6 @@ def _message(error: Exception) -> str:
 
 def _complain(message: str) -> int:
     """Prints the message in one line on stderr, and returns the exit code."""
-    print("segloss: error:", " ".join(message.split()), file=sys.stderr)
+    line = printable(" ".join(message.split()), _LONGEST_MESSAGE)
+    print("segloss: error:", line, file=sys.stderr)
     return MISTAKE

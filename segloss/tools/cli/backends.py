@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from segloss.sums.kernels.registry import backends as all_backends
+from segloss.tools.cli.terminal import console
 
 
 def backends() -> None:
@@ -16,7 +15,7 @@ def backends() -> None:
     The first kernel that supports a batch computes it. segloss.use_backend(NAME), or the
     environment variable SEGLOSS_BACKEND, puts another kernel first.
     """
-    console = Console(highlight=False)
+    terminal = console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("backend", style="cyan", no_wrap=True)
     table.add_column("serves")
@@ -27,8 +26,8 @@ def backends() -> None:
         for batch_kind, reason in backend.reasons.items():
             reasons.setdefault(reason, []).append(batch_kind)
         because = "\n".join(f"{', '.join(kinds)}: {why}" for why, kinds in reasons.items())
-        table.add_row(backend.name, "\n".join(backend.serves) or "nothing", escape(because))
-    console.print(table)
+        table.add_row(backend.name, "\n".join(backend.serves) or "nothing", because)
+    terminal.print(table)
     for backend in kernels:
         if backend.build:
-            console.print(f"The kernel {backend.name}: {backend.build}", markup=False)
+            terminal.print(f"The kernel {backend.name}: {backend.build}")

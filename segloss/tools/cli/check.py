@@ -9,7 +9,7 @@ import typer
 
 from segloss.tools.check import LossReport, check_loss
 from segloss.tools.cli.configs import Allowed, Config, ConfigPath, load_config
-from segloss.tools.cli.progress import progress
+from segloss.tools.cli.terminal import name_text, progress, show_lines
 
 FAILED = 1
 """The exit code after a failed check."""
@@ -35,9 +35,10 @@ def check(
     """
     loaded = load_config(config, allow)
     reports = _reports(loaded, only)
-    print("\n\n".join(map(str, reports)))
+    show_lines("\n\n".join(map(str, reports)))
     failed = [report.loss for report in reports if not report.passed]
-    print(f"\n{loaded.title}: {'failed: ' + ', '.join(failed) if failed else 'passed'}")
+    verdict = f"failed: {', '.join(failed)}" if failed else "passed"
+    show_lines(f"\n{name_text(loaded.title)}: {verdict}")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -49,6 +50,6 @@ def _reports(config: Config, only: list[str] | None) -> list[LossReport]:
         config.multi_loss.set_epoch(config.busiest_epoch)
         losses[_TOGETHER] = config.multi_loss
     return [
-        replace(check_loss(loss, checks=only), loss=name)
+        replace(check_loss(loss, checks=only), loss=name_text(name))
         for name, loss in progress(list(losses.items()), "checking")
     ]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segloss.config.build import build_loss
+from segloss.config.build import build_spec
 from segloss.config.find import read_loss
 from segloss.config.specs import CompoundSpec, LossSpec
 from segloss.losses.loss import Loss
@@ -76,7 +76,8 @@ def load_config(path: Path, allow: Sequence[str] | None) -> Config:
         FileNotFoundError, ImportError, TypeError, ValueError: See `build_loss`.
     """
     allow = tuple(allow or ())
-    spec, loss = read_loss(path, allow), build_loss(path, allow)
+    spec = read_loss(path, allow)
+    loss = build_spec(spec, allow)
     multi_loss = loss if isinstance(loss, MultiLoss) else MultiLoss([loss], [1.0])
     losses = [member for member in multi_loss.loss_funcs if isinstance(member, Loss)]
     components = [

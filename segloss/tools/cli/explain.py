@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from segloss.foundation.printable import printable
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.schedule import WeightSchedule
 from segloss.tools.cli.configs import Allowed, Component, Config, ConfigPath, load_config
@@ -19,7 +20,7 @@ from segloss.tools.cli.cost import Cost, cost_of, cost_of_pre_processes
 from segloss.tools.cli.formulas import as_text, formula_of
 from segloss.tools.cli.list_losses import purpose_of
 from segloss.tools.cli.parameters import as_config, parameters_of
-from segloss.tools.cli.progress import progress
+from segloss.tools.cli.terminal import console, name_text, progress, row, shown
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_COUNT = 24
@@ -50,16 +51,18 @@ def explain(
     """
     sizes = parse_shape(shape)
     loaded = load_config(config, allow)
-    console = Console(highlight=False)
+    terminal = console()
     count = len(loaded.components)
-    console.print(f"[bold]{loaded.title}[/bold]: {count} {'losses' if count > 1 else 'loss'}\n")
+    title = (name_text(loaded.title), "bold")
+    terminal.print(Text.assemble(title, f": {count} {'losses' if count > 1 else 'loss'}\n"))
     for i, component in enumerate(loaded.components):
-        console.print(_title(component), _facts(loaded, i, allow or ()), "")
+        terminal.print(_title(component), _facts(loaded, i, allow or ()), "")
     if cost:
         costs = _costs(loaded, sizes)
         machine = f"{platform.machine()}, one thread"
-        console.print(f"[bold]A step here[/bold]: forward and backward, median ({machine})")
-        console.print(_cost_table(costs))
+        title = ("A step here", "bold")
+        terminal.print(Text.assemble(title, f": forward and backward, median ({machine})"))
+        terminal.print(_cost_table(costs))
 
 
 def parse_shape(text: str) -> list[int]:
@@ -84,7 +87,7 @@ def _title(component: Component) -> Text:
     kind = type(component.loss).__name__
     if isinstance(component.loss, LossWrapper):
         kind = type(component.loss.loss_func).__name__
-    return Text.assemble((component.loss.name, "bold cyan"), f"  {kind}")
+    return Text.assemble((name_text(component.loss.name), "bold cyan"), f"  {printable(kind)}")
 
 
 def _facts(config: Config, index: int, allow: Sequence[str]) -> Table:
@@ -102,18 +105,18 @@ def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, Ren
     """Yields the labelled facts about a loss."""
     inner = getattr(component.loss, "loss_func", component.loss)
     kind = type(inner)
-    yield "purpose", Text(purpose_of(kind))
+    yield "purpose", shown(purpose_of(kind))
     formula = formula_of(kind)
     if formula is not None:
-        yield "formula", Text(as_text(formula))
+        yield "formula", shown(as_text(formula))
     yield from _terms(inner)
     parameters = [p for p in parameters_of(component.block, allow) if p.name != "name"]
-    changed = [Text(f"* {p}") for p in parameters if p.differs]
+    changed = [shown(f"* {p}") for p in parameters if p.differs]
     if changed:
         yield "set", Group(*changed)
     defaults = [f"{p.name}={as_config(p.value)}" for p in parameters if not p.differs]
     if defaults:
-        yield "default", Text(", ".join(defaults), style="dim")
+        yield "default", shown(", ".join(defaults), "dim")
 
 
 def _terms(loss: object) -> Iterator[tuple[str, Text]]:
@@ -123,8 +126,8 @@ def _terms(loss: object) -> Iterator[tuple[str, Text]]:
         return
     for i, part in enumerate(mixture.components):
         formula = formula_of(type(part.term))
-        text = f"{part.coefficient:g} {part.name}"
-        yield "terms" if i == 0 else "", Text(f"{text}: {as_text(formula)}" if formula else text)
+        text = f"{part.coefficient:g} {name_text(part.name)}"
+        yield "terms" if i == 0 else "", shown(f"{text}: {as_text(formula)}" if formula else text)
 
 
 def _weight(schedule: WeightSchedule, index: int) -> Text:
@@ -171,9 +174,9 @@ def _cost_table(costs: Mapping[str, Cost]) -> Table:
     table.add_column("predictions", ratio=1)
     for name, cost in costs.items():
         if cost.milliseconds is None:
-            table.add_row(name, "-", "-", cost.batch)
+            row(table, name_text(name), "-", "-", cost.batch)
         else:
             share = f"{cost.milliseconds / total:.0%}"
-            table.add_row(name, f"{cost.milliseconds:.3g}", share, cost.batch)
+            row(table, name_text(name), f"{cost.milliseconds:.3g}", share, cost.batch)
     table.add_row("total", f"{total:.3g}", "", "")
     return table

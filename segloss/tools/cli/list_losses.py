@@ -6,13 +6,14 @@ import inspect
 import re
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 
 from segloss.config import registry
 from segloss.frame_field.losses import FrameFieldLoss
 from segloss.losses.term_losses import TermLoss
+from segloss.tools.cli.terminal import console, name_text, row, shown
 
 
 def list_losses() -> None:
@@ -22,17 +23,16 @@ def list_losses() -> None:
     segmentation-models-pytorch, MONAI, kornia and pytorch-toolbelt it takes the full path, such as
     monai.losses.DiceLoss.
     """
-    console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("class", no_wrap=True)
     table.add_column("description", ratio=1)
     for title, losses in grouped().items():
         table.add_section()
-        table.add_row(f"[bold]{title}[/bold]")
+        table.add_row(Text(title, style="bold"))
         for name, loss in losses.items():
-            table.add_row(f"[cyan]{name}[/cyan]", loss.__name__, purpose_of(loss))
-    console.print(table)
+            row(table, shown(name_text(name), "cyan"), loss.__name__, purpose_of(loss))
+    console().print(table)
 
 
 def grouped() -> dict[str, dict[str, type[nn.Module]]]:

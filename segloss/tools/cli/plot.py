@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from segloss.foundation.printable import printable
 from segloss.tools.cli.configs import Allowed, ConfigPath, load_config
+from segloss.tools.cli.terminal import show_lines
 
 SUFFIXES = (".png", ".svg")
 
@@ -32,4 +34,4 @@ def plot(
     from segloss.tools.plots.style import DPI
 
     plot_overview(load_config(config, allow).multi_loss).savefig(output, dpi=DPI)
-    print(output)
+    show_lines(printable(output))

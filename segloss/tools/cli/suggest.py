@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from segloss.foundation.printable import printable
+from segloss.tools.cli.terminal import console, show_lines
 
 
 def suggest(
@@ -45,10 +48,13 @@ def suggest(
         workers=workers,
         progress=True,
     )
-    _console().print(*suggestion.tables())
+    console().print(*suggestion.tables())
     suggestion.save(output, force=force)
     suggestion.plot(picture)
-    typer.echo(f"The config is in {output}, and the picture of the dataset in {picture}.")
+    show_lines(
+        f"The config is in {printable(output)}, and the picture of the dataset in "
+        f"{printable(picture)}."
+    )
 
 
 def _check_free(*paths: Path, force: bool) -> None:
@@ -59,9 +65,3 @@ def _check_free(*paths: Path, force: bool) -> None:
             f"{' and '.join(existing)} {'exists' if len(existing) == 1 else 'exist'} already: "
             "replace with --force, or choose other names with --output and --picture."
         )
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console()

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from segloss.foundation.arguments import check_text, nearest, shown
-from segloss.tools.plots.style import WIDTH, legend_below, line_styles, plain
+from segloss.tools.plots.style import WIDTH, legend_below, line_styles, plain, plot_label
 
 Column = NDArray[np.float64]
 
@@ -90,13 +90,14 @@ def _draw(
         panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panels[0].yaxis.set_minor_locator(NullLocator())
-    plain(panels[0], "Losses", x, "loss")
+    plain(panels[0], "Losses", plot_label(x), "loss")
     legend_below(panels[0])
     for name, column in weights.items():
         kept = ~np.isnan(column) & ~np.isnan(positions)
-        panels[1].plot(positions[kept], column[kept], label=name, linewidth=2.2, **styles[name])
+        style = {"label": plot_label(name), "linewidth": 2.2, **styles[name]}
+        panels[1].plot(positions[kept], column[kept], **style)
     if weights:
-        plain(panels[1], "Weights", x, "weight")
+        plain(panels[1], "Weights", plot_label(x), "weight")
         panels[1].set_ylim(bottom=0)
         panels[0].set_xlabel("")
     return figure
@@ -109,10 +110,10 @@ def _draw_curve(
     kept = ~np.isnan(column) & ~np.isnan(positions)
     x, y = positions[kept], column[kept]
     if len(y) < _SMOOTHED_FROM:
-        axes.plot(x, y, label=name, linewidth=2.0, **style)
+        axes.plot(x, y, label=plot_label(name), linewidth=2.0, **style)
         return
     axes.plot(x, y, linewidth=0.7, alpha=0.3, **style)
-    axes.plot(x, moving_average(y), label=name, linewidth=2.0, **style)
+    axes.plot(x, moving_average(y), label=plot_label(name), linewidth=2.0, **style)
 
 
 def moving_average(values: Column) -> Column:

@@ -20,7 +20,7 @@ from segloss.tools.plots.reference_shape import (
     Sweep,
     loss_of_disc,
 )
-from segloss.tools.plots.style import WIDTH, plain
+from segloss.tools.plots.style import WIDTH, plain, plot_label
 
 
 def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure:
@@ -55,7 +55,9 @@ def plot_landscape(loss: Callable[..., Any], title: str | None = None) -> Figure
         draw_sweep(axes, sweep, curve(value, sweep))
     share_limits(panels)
     panels[0].set_ylabel("loss", fontsize=10)
-    figure.suptitle(name_of(loss) if title is None else title, fontsize=12, fontweight="bold")
+    figure.suptitle(
+        plot_label(name_of(loss)) if title is None else title, fontsize=12, fontweight="bold"
+    )
     return figure
 
 

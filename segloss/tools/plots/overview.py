@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.plots.landscape import draw_errors, landscape_of
 from segloss.tools.plots.schedules import check_multi_loss, draw_schedules
-from segloss.tools.plots.style import WIDTH
+from segloss.tools.plots.style import WIDTH, plot_label
 
 _COLUMNS = 3
 
@@ -48,7 +48,7 @@ def plot_overview(multi_loss: MultiLoss) -> Figure:
 
 
 def _draw(axes: Axes, loss: object, name: str) -> None:
-    axes.set_title(name, fontsize=9, fontweight="bold")
+    axes.set_title(plot_label(name), fontsize=9, fontweight="bold")
     try:
         draw_errors(axes, landscape_of(loss))
     except ValueError:

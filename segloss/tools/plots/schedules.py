@@ -11,7 +11,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from segloss.foundation.arguments import check_number, is_list, shown
 from segloss.losses.multi_loss import MultiLoss
-from segloss.tools.plots.style import WIDTH, legend_below, line_styles, plain
+from segloss.tools.plots.style import WIDTH, legend_below, line_styles, plain, plot_label
 
 _POINTS = 400
 _LINE = 2.2
@@ -56,7 +56,7 @@ def draw_schedules(
     for i, (name, style) in enumerate(zip(names, line_styles(), strict=False)):
         covered = sum(np.array_equal(weights[:, i], later) for later in weights.T[i + 1 :])
         width = _LINE * (1 + covered)  # visible behind the lines that cover it
-        axes.plot(drawn, weights[:, i], label=name, linewidth=width, **style)
+        axes.plot(drawn, weights[:, i], label=plot_label(name), linewidth=width, **style)
     axes.margins(x=0.02)
     plain(axes, "Weights", "epoch", "weight")
     highest = weights.max(0)

@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from segloss.foundation.printable import printable
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The colours of Okabe and Ito (2008), without yellow, which is faint on white."""
 
@@ -17,6 +19,18 @@ WIDTH = 6.67
 """The width of a figure in inches: text of 9 points stays legible on a phone."""
 
 DPI = 150
+
+_LONGEST_LABEL = 40
+"""Characters of a name in a picture."""
+
+
+def plot_label(name: object) -> str:
+    """Returns the name of a loss, class or file for a picture, in one line, cut if it is long.
+
+    Dollars would begin a formula, and an underscore in front would hide a label from the legend.
+    """
+    label = printable(name, _LONGEST_LABEL).replace("$", r"\$")
+    return f" {label}" if label.startswith("_") else label
 
 
 def line_styles() -> Iterator[dict[str, Any]]:

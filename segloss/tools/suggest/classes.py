@@ -9,10 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segloss.foundation.printable import printable
 from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
 _CHECKED_FROM = 16
 """Above this number of labels, at least half of them must occur."""
+
+
+_LONGEST_NAME = 60
+"""Characters of the name of a class that are shown."""
+
+
+def class_text(name: str) -> str:
+    """Returns the name of a class or mask for texts, in one line, cut if it is long."""
+    return printable(name, _LONGEST_NAME)
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Classes:
             None for other masks.
         statistics: The counts of each class, in the order of labels or channels; None for a label
             that never occurs.
-        names: The names of the classes.
+        names: The names of the classes, as they are; `class_text` makes them fit to be shown.
         reason: The evidence for this interpretation, in a sentence.
     """
 
@@ -141,10 +151,10 @@ def _channels(
 ) -> Classes:
     count = len(names) if names else max(statistics.classes, default=0) + 1
     names = names or [f"channel {i}" for i in range(count)]
-    empty = [name for i, name in enumerate(names) if i not in statistics.classes]
+    empty = [class_text(name) for i, name in enumerate(names) if i not in statistics.classes]
     if empty:
         raise ValueError(
-            f"Every class must occur, but the masks of {', '.join(empty)} are all 0: leave out "
+            f"Every class must occur, but the masks of {_some(empty)} are all 0: leave out "
             "classes that never occur."
         )
     return Classes(
@@ -175,6 +185,11 @@ def _check_labels(labels: list[int], ignore_index: int | None) -> None:
             f"numpy.searchsorted({labels[:12]}, mask){' and so on' if len(labels) > 12 else ''}, "
             "or set the label to ignore with ignore_index."
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + more
 
 
 def _listed(labels: Sequence[int]) -> str:

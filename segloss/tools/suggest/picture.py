@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from segloss.tools.plots.style import plot_label
 from segloss.tools.suggest.classes import Classes
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics, Thumbnail
 
@@ -85,7 +86,7 @@ def _draw_frequencies(axes: Axes, named: Named, statistics: DatasetStatistics) -
         right = max(share, named[position][1].frequency)
         axes.text(right, position, f"  {share:.2%}", va="center", fontsize=8)
     axes.set(xscale="log", xlim=(min(shares) / 3, 4), yticks=positions)
-    axes.set_yticklabels([name for name, *_ in named])
+    axes.set_yticklabels([plot_label(name) for name, *_ in named])
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.3g}"))
@@ -153,7 +154,8 @@ def _draw_examples(
         labels = _as_labels(example, classes)
         colour_map = ListedColormap([VOID_COLOUR, BACKGROUND, *palette])
         axes.imshow(labels, cmap=colour_map, vmin=-2, vmax=len(palette) - 1, interpolation="none")
-        axes.set_title(f"{_short(example.name)}\nmost of: {name}", fontsize=9)
+        title = f"{plot_label(example.name)}\nmost of: {plot_label(name)}"
+        axes.set_title(title, fontsize=9)
 
 
 def _as_labels(example: Thumbnail, classes: Classes) -> np.ndarray:
@@ -171,7 +173,3 @@ def _as_labels(example: Thumbnail, classes: Classes) -> np.ndarray:
         if classes.ignore_index is None
         else np.where(mask == classes.ignore_index, -2, labels)
     )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 40 else f"...{name[-37:]}"

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.int32]
-"""Whole numbers, (*spatial), or (channels, *spatial) with one file per class."""
+from segloss.tools.suggest.tiles import TILE, largest_change, longest_first, tiles, values_of
+
+Mask = NDArray[np.integer[Any]]
+"""Whole numbers within 32 bits, (*spatial), or (channels, *spatial) with one file per class."""
 
 MOST_LABELS = 256
 """A mask with more different numbers than this is taken for an image."""
@@ -63,35 +65,39 @@ def as_mask(array: Any, *, least: int = 0) -> Mask:
         raise ValueError(f"it must hold numbers, but holds {array.dtype}")
     if array.dtype.kind == "f":
         _check_whole(array)
-    if max(abs(int(array.min())), abs(int(array.max()))) > np.iinfo(np.int32).max:
-        raise ValueError(f"it holds {array.max():g}, which is not a label")
-    mask: Mask = array.astype(np.int32)
-    if mask.min() < least:
+    low, high = array.min(), array.max()
+    if max(abs(int(low)), abs(int(high))) > np.iinfo(np.int32).max:
+        raise ValueError(f"it holds {high:g}, which is not a label")
+    if low < least:
         raise ValueError(
-            f"it holds {mask.min()}, but labels count from 0: if this marks pixels to leave out, "
-            f"set ignore_index={mask.min()} (--ignore-index {mask.min()})"
+            f"it holds {int(low)}, but labels count from 0: if this marks pixels to leave out, "
+            f"set ignore_index={int(low)} (--ignore-index {int(low)})"
         )
+    mask = _whole_numbers(array, int(low), int(high))
     _check_not_image(mask)
     return mask
 
 
-def values_of(mask: Mask) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Returns the different numbers of a mask, and how many pixels have each."""
-    low = mask.min()
-    if mask.max() - low < 2**16:  # counting is ten times faster than sorting
-        counts = np.bincount((mask - low).ravel())
-        present = np.flatnonzero(counts)
-        return present + low, counts[present]
-    return np.unique(mask, return_counts=True)
+def _whole_numbers(array: NDArray[Any], low: int, high: int) -> Mask:
+    """Returns the numbers as integers of as few bytes as they need; integers stay as they are."""
+    if array.dtype.kind in "iu" and array.dtype.isnative and array.dtype.itemsize <= 4:
+        return array
+    mask = np.empty(array.shape, np.result_type(np.min_scalar_type(low), np.min_scalar_type(high)))
+    for lines in tiles(array):
+        mask[lines] = array[lines]
+    return mask
 
 
 def _without_colour(array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim < 3 or array.shape[-1] not in (3, 4) or array.dtype != np.uint8:
         return array
     colours = array[..., :3]
-    if (colours == colours[..., :1]).all():
-        return colours[..., 0]
-    count = len(np.unique(colours.astype(np.int64) @ (65536, 256, 1)))
+    if all((colours[lines] == colours[lines][..., :1]).all() for lines in tiles(colours)):
+        return np.ascontiguousarray(colours[..., 0])  # not a view of all channels
+    found: NDArray[Any] = np.zeros(0, np.int64)
+    for lines in tiles(colours):
+        found = np.union1d(found, colours[lines].astype(np.int64) @ (65536, 256, 1))
+    count = len(found)
     if count > MOST_LABELS:
         raise ValueError(f"it is a colour image, not a mask: it has {count:,} colours")
     raise ValueError(
@@ -101,21 +107,25 @@ def _without_colour(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_whole(array: NDArray[Any]) -> None:
-    if not np.isfinite(array).all():
-        raise ValueError("it holds NaN or infinity, but labels are whole numbers")
-    fractions = array[array != np.rint(array)]
-    if fractions.size:
-        raise ValueError(
-            f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: if "
-            "these are probabilities, take their argmax, or compare them with a threshold"
-        )
+    for lines in tiles(array):
+        part = array[lines]
+        if not np.isfinite(part).all():
+            raise ValueError("it holds NaN or infinity, but labels are whole numbers")
+        fractions = part[part != np.rint(part)]
+        if fractions.size:
+            raise ValueError(
+                f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: if "
+                "these are probabilities, take their argmax, or compare them with a threshold"
+            )
 
 
 def _check_not_image(mask: Mask) -> None:
+    mask = longest_first(mask)
     values, _ = values_of(mask)
-    change = max(float((np.diff(mask, axis=axis) != 0).mean()) for axis in range(mask.ndim))
-    noisy = len(values) > _SUSPICIOUS_LABELS and change > _SUSPICIOUS_CHANGE
-    if noisy or len(values) > MOST_LABELS:
+    if len(values) <= _SUSPICIOUS_LABELS:
+        return
+    change = largest_change(mask)
+    if change > _SUSPICIOUS_CHANGE or len(values) > MOST_LABELS:
         raise ValueError(
             f"it is an image, not a mask: it holds {len(values)} different numbers, and from one "
             f"pixel to the next they change {change:.0%} of the time"
@@ -126,7 +136,20 @@ def _read_pillow(path: Path) -> NDArray[Any]:
     from PIL import Image
 
     with Image.open(path) as image:
-        return np.asarray(image.convert("L") if image.mode == "LA" else image)
+        return _pixels(image.convert("L") if image.mode == "LA" else image)
+
+
+def _pixels(image: Any) -> NDArray[Any]:
+    """Returns the pixels of an image, copied in strips: Pillow would copy them twice at once."""
+    if image.width * image.height <= TILE:
+        return np.asarray(image)
+    first = np.asarray(image.crop((0, 0, image.width, 1)))
+    pixels = np.empty((image.height, *first.shape[1:]), first.dtype)
+    rows = max(1, TILE // max(image.width, 1))
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _read_tiff(path: Path) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from segloss.tools.suggest.advice import Advice, Note
-from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.classes import Classes, class_text
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 
 EIGEN = "median-frequency balancing: Eigen and Fergus 2015"
@@ -54,8 +54,12 @@ class Facts:
 
     @property
     def foreground(self) -> list[tuple[str, ClassStatistics]]:
-        """Names and counts of the classes that occur; of two classes, only the foreground."""
-        named = zip(self.classes.names, self.classes.statistics, strict=True)
+        """Names and counts of the classes that occur; of two classes, only the foreground.
+
+        The names are fit to be shown.
+        """
+        names = map(class_text, self.classes.names)
+        named = zip(names, self.classes.statistics, strict=True)
         present = [(name, counted) for name, counted in named if counted is not None]
         return present[1:] if self.classes.foreground is not None else present
 

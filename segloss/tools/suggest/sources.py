@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segloss.foundation.arguments import shown
+from segloss.foundation.printable import printable
 from segloss.tools.suggest.reading import (
     READERS,
     Mask,
@@ -22,8 +22,8 @@ from segloss.tools.suggest.reading import (
     read_array,
     stem_of,
     suffix_of,
-    values_of,
 )
+from segloss.tools.suggest.tiles import longest_first, tiles, values_of
 
 LAYOUTS = ("auto", "labels", "classes")
 
@@ -51,13 +51,14 @@ class Source:
             OSError, ValueError: A part can't be read, or is not a mask.
         """
         least = min(0, self.ignore_index or 0)
-        masks = [as_mask(_array_of(part), least=least) for part in self.parts]
+        masks = (as_mask(_array_of(part), least=least) for part in self.parts)
         if not self.by_class:
-            return masks[0]
-        if len({mask.shape for mask in masks}) > 1:
-            shapes = ", ".join(str(mask.shape) for mask in masks)
+            return next(masks)
+        channels = [_one_class(mask, self.ignore_index) for mask in masks]
+        if len({channel.shape for channel in channels}) > 1:
+            shapes = ", ".join(str(channel.shape) for channel in channels)
             raise ValueError(f"its files must have one shape, but have {shapes}")
-        return np.stack([_one_class(mask, self.ignore_index) for mask in masks])
+        return np.stack(channels)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,11 @@ def _contents(folder: Path) -> str:
         return "no files"
     lossy = {".jpg", ".jpeg"} & set(suffixes)
     hint = " (JPEG changes labels near edges: export the masks again, as PNG)" if lossy else ""
-    return f"only {', '.join(suffix or 'files without a suffix' for suffix in suffixes)}{hint}"
+    return f"only {', '.join(_suffix_text(suffix) for suffix in suffixes[:12])}{hint}"
+
+
+def _suffix_text(suffix: str) -> str:
+    return printable(suffix, 20) or "files without a suffix"
 
 
 def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
@@ -158,7 +163,7 @@ def _are_classes(by_folder: dict[Path, dict[str, Path]], folder: Path) -> bool:
 def _same_names(by_folder: dict[Path, dict[str, Path]]) -> list[str]:
     stems_of_all = sorted(set().union(*by_folder.values()))
     missing = [
-        f"{folder.name} has no {stem}"
+        f"{printable(folder.name, 60)} has no {printable(stem, 60)}"
         for folder, stems in by_folder.items()
         for stem in stems_of_all
         if stem not in stems
@@ -195,13 +200,18 @@ def _is_mask(path: Path) -> bool:
 
 def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
     """Returns the mask of a class as 0 and 1; the ignored value stays."""
-    values = {int(value) for value in values_of(mask)[0]} - {ignore_index}
+    values = {int(value) for value in values_of(longest_first(mask))[0]} - {ignore_index}
     if len(values - {0}) > 1:
         raise ValueError(
             "with one file per class, a file must hold 0 and one other number, but one holds "
             f"{', '.join(map(str, sorted(values)[:8]))}"
         )
-    foreground: NDArray[Any] = mask != 0
-    if ignore_index is not None:
-        foreground = np.where(mask == ignore_index, ignore_index, foreground)
-    return foreground.astype(np.int32)
+    if ignore_index is None:
+        ones: Mask = (mask != 0).view(np.uint8)
+        return ones
+    dtype = np.result_type(np.min_scalar_type(ignore_index), np.uint8)
+    foreground: Mask = np.empty(mask.shape, dtype)
+    for lines in tiles(mask):
+        part = mask[lines]
+        foreground[lines] = np.where(part == ignore_index, ignore_index, part != 0)
+    return foreground

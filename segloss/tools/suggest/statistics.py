@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segloss.tools.suggest.reading import Mask, values_of
+from segloss.tools.suggest.reading import Mask
+from segloss.tools.suggest.tiles import edge_counts, longest_first, region_sizes, tiles, values_of
 
 THUMBNAIL = 192
 """The longest side of the example of a class, in pixels."""
@@ -154,7 +154,7 @@ def count_mask(
     counted = DatasetStatistics(
         masks=1,
         pixels=int(np.prod(spatial)),
-        void=0 if by_class else int((mask == void).sum()),
+        void=0 if by_class else _pixels_of(mask, void),
         dimensions=Counter([len(spatial)]),
         sides=(min(spatial), max(spatial)),
     )
@@ -167,11 +167,18 @@ def count_mask(
     return counted
 
 
+def _pixels_of(mask: Mask, value: int | None) -> int:
+    """Returns how many pixels have a value; None: no pixel has it."""
+    if value is None:
+        return 0
+    return sum(int(np.count_nonzero(mask[lines] == value)) for lines in tiles(mask))
+
+
 def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
+    labels = longest_first(labels)
     values, pixels = values_of(labels)
-    at_edges = np.searchsorted(values, labels[_edges(labels)])
-    edge = np.bincount(at_edges, minlength=len(values))
-    sizes = _region_sizes(labels, values)
+    edge = edge_counts(labels, values)
+    sizes = region_sizes(labels, values)
     left_out = int(pixels[values == void].sum())
     return {
         int(value): ClassStatistics(
@@ -187,41 +194,12 @@ def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
     }
 
 
-def _edges(labels: Mask) -> NDArray[np.bool_]:
-    """Returns a mask of the pixels that differ from a neighbour along an axis."""
-    edges = np.zeros(labels.shape, dtype=bool)
-    for axis in range(labels.ndim):
-        changes = np.diff(labels, axis=axis) != 0
-        first = tuple(slice(None, -1 if a == axis else None) for a in range(labels.ndim))
-        second = tuple(slice(1 if a == axis else None, None) for a in range(labels.ndim))
-        edges[first] |= changes
-        edges[second] |= changes
-    return edges
-
-
-def _region_sizes(labels: Mask, values: NDArray[Any]) -> list[Counter[int]]:
-    """Returns for each value the number of its connected regions, by size."""
-    from skimage.measure import label
-
-    # One call labels the regions of all values.
-    outside = int(values[0]) - 1
-    regions = label(labels, background=outside, connectivity=labels.ndim).ravel()  # type: ignore[no-untyped-call]
-    sizes = np.bincount(regions)[1:]
-    value_of_region = np.empty(len(sizes), dtype=labels.dtype)
-    value_of_region[regions - 1] = labels.ravel()
-    return [_counted(sizes[value_of_region == value]) for value in values]
-
-
-def _counted(sizes: NDArray[np.int64]) -> Counter[int]:
-    distinct, counts = np.unique(sizes, return_counts=True)
-    return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
-
-
 def _thumbnail(mask: Mask, name: str, by_class: bool) -> Thumbnail:
     """Subsamples a mask; from a volume, it takes the slice with the most labelled pixels."""
     channels = mask if by_class else mask[None]
     if channels.ndim == 4:
-        channels = channels[..., int((channels != 0).sum(axis=(0, 1, 2)).argmax())]
+        labelled = [np.count_nonzero(channels[..., i]) for i in range(channels.shape[-1])]
+        channels = channels[..., int(np.argmax(labelled))]
     if channels.ndim == 2:  # a signal: one line of pixels
         channels = channels[:, None]
     step = -(-max(channels.shape[1:]) // THUMBNAIL)

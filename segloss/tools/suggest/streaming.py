@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from segloss.foundation.printable import printable
 from segloss.tools.suggest.sources import Collection, Source
 from segloss.tools.suggest.statistics import DatasetStatistics, count_mask
 
@@ -15,6 +16,9 @@ Result = TypeVar("Result")
 
 _SHOWN = 20
 """The largest number of unusable masks in a message."""
+
+_LONGEST = 300
+"""Characters of a name or of an error in a message."""
 
 
 def count_masks(
@@ -30,7 +34,7 @@ def count_masks(
         try:
             return count_mask(source.read(), source.name, ignore_index, by_class=masks.by_class)
         except (OSError, ValueError) as error:
-            return f"{source.name}: {error}"
+            return f"{printable(source.name, _LONGEST)}: {printable(error, _LONGEST)}"
 
     statistics, problems = DatasetStatistics(), []
     results = in_order(counted, masks.sources, workers)
@@ -61,10 +65,14 @@ def in_order(
 
 
 def _shown(results: Iterable[Any], count: int | None) -> Iterator[Any]:
+    """Yields the results, with a progress bar on stderr, if it is a terminal."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from results
+        return
     yield from track(results, "reading masks", total=count, console=console, transient=True)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import yaml
+
+from segloss.foundation.printable import printable
 from segloss.tools.suggest.advice import Advice, Note
-from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.classes import Classes, class_text
 from segloss.tools.suggest.settings import SCHEDULE
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 
@@ -51,15 +55,13 @@ def _reason(advice: Advice) -> str:
 
 def _comments(text: str, indent: str) -> list[str]:
     start = f"{indent}# "
-    return textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=start)
+    return textwrap.wrap(printable(text), WIDTH, initial_indent=start, subsequent_indent=start)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return str(value)
+    """Returns a value as YAML in one line."""
+    dumped = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return dumped.removesuffix("...\n").rstrip("\n")
 
 
 def as_text(
@@ -78,8 +80,10 @@ def tables(
     advice: Sequence[Advice], classes: Classes, statistics: DatasetStatistics, notes: Sequence[Note]
 ) -> list[Any]:
     """Returns a table of the classes and one of the settings, for a console of rich."""
+    from rich.text import Text
+
     return [
-        f"{_summary(classes, statistics)}\n",
+        Text(f"{printable(_summary(classes, statistics))}\n"),
         _class_table(classes, statistics),
         _advice_table(advice, notes),
     ]
@@ -96,14 +100,16 @@ def _summary(classes: Classes, statistics: DatasetStatistics) -> str:
 def _class_table(classes: Classes, statistics: DatasetStatistics) -> Any:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     heads = ("pixels", "where present", "in masks", "regions", "median size", "at an edge")
     table = Table(box=box.SIMPLE_HEAD, title="Counts in the masks", title_justify="left")
-    table.add_column("class", min_width=min(20, max(map(len, classes.names))))
+    names = [class_text(name) for name in classes.names]
+    table.add_column("class", min_width=min(20, max(map(len, names))))
     for head in heads:
         table.add_column(head, justify="right")
     for name, counted in _listed(classes):
-        table.add_row(name, *_cells(counted, statistics))
+        table.add_row(Text(class_text(name)), *_cells(counted, statistics))
     return table
 
 
@@ -133,6 +139,7 @@ def _cells(counted: ClassStatistics, statistics: DatasetStatistics) -> list[str]
 def _advice_table(advice: Sequence[Advice], notes: Sequence[Note]) -> Any:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         "setting",
@@ -144,7 +151,7 @@ def _advice_table(advice: Sequence[Advice], notes: Sequence[Note]) -> Any:
     )
     for setting in advice:
         value = "none" if setting.value is None else _value(setting.value)
-        table.add_row(setting.key, value, _reason(setting))
+        table.add_row(setting.key, Text(value), Text(printable(_reason(setting))))
     for note in notes:
-        table.add_row(note.what, "note", note.found)
+        table.add_row(note.what, "note", Text(printable(note.found)))
     return table

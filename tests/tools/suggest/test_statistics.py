@@ -114,3 +114,74 @@ def test_masks_are_taken_one_at_a_time() -> None:
 
     suggest(masks(), workers=2)
     assert most <= 12  # views of each, and those of two workers and the queue; not all thirty
+
+
+# Large masks are counted by tiles
+
+CASES = {
+    "a signal": blobs(0, (300,), 3),
+    "wide": blobs(1, (5, 90), 3),
+    "tall": blobs(2, (90, 7), 4),
+    "one line": blobs(3, (1, 400), 3),
+    "a volume": blobs(4, (9, 20, 11), 3),
+    "noise": np.random.default_rng(5).integers(0, 2, (60, 50)),
+    "a spiral": np.array(
+        [[1, 1, 1, 1, 1], [0, 0, 0, 0, 1], [1, 1, 1, 0, 1], [1, 0, 0, 0, 1], [1, 1, 1, 1, 1]]
+    ),
+    "a comb": np.tile([[0, 1]] * 29 + [[1, 1]], (1, 20)),
+    "diagonals": np.eye(40, dtype=int) + np.eye(40, dtype=int)[::-1],
+    "far labels": 100_000 * blobs(6, (40, 40), 3),
+}
+
+
+@pytest.mark.parametrize("tile", [1, 7, 64, 1000])
+@pytest.mark.parametrize("case", CASES)
+def test_the_size_of_a_tile_changes_no_count(case: str, tile: int, monkeypatch) -> None:
+    whole = count(CASES[case])
+    monkeypatch.setattr("segloss.tools.suggest.tiles.TILE", tile)
+    assert same(count(CASES[case]), whole)
+
+
+def same(one: DatasetStatistics, other: DatasetStatistics) -> bool:
+    """Whether all counts are equal; examples hold arrays, which have no single truth value."""
+    fields = ("pixels", "masks", "area", "void", "edge", "sizes", "most")
+    return (one.pixels, one.void, one.sides) == (other.pixels, other.void, other.sides) and {
+        value: [getattr(counted, field) for field in fields]
+        for value, counted in one.classes.items()
+    } == {
+        value: [getattr(counted, field) for field in fields]
+        for value, counted in other.classes.items()
+    }
+
+
+def test_a_mask_of_many_tiles_is_counted_as_scipy_counts_it() -> None:
+    mask = np.repeat(np.repeat(blobs(7, (400, 300), 3), 5, 0), 3, 1)  # 1.8 million pixels
+    counted = count(mask)
+    for value in range(3):
+        labelled, regions = ndimage.label(mask == value, np.ones((3, 3)))
+        own = counted.classes[value]
+        assert own.regions == regions
+        assert sorted(own.sizes.elements()) == np.sort(np.bincount(labelled.ravel())[1:]).tolist()
+        inner = ndimage.binary_erosion(mask == value, border_value=1)
+        assert own.edge == ((mask == value) & ~inner).sum()
+
+
+@pytest.mark.parametrize("layout", ["labels", "classes"])
+@pytest.mark.parametrize(
+    "dtype", [bool, np.uint8, np.int16, np.uint16, np.int64, np.float32, ">u2"]
+)
+def test_the_dtype_of_a_mask_changes_no_count(dtype, layout: str) -> None:
+    mask = (blobs(8, (30, 40), 3) > 0).astype(dtype)
+    mask = np.stack([mask, mask]) if layout == "classes" else mask
+    expected = suggest([mask.astype(np.int32)], layout=layout)
+    found = suggest([mask], layout=layout)
+    assert found.config == expected.config
+    assert same(found.statistics, expected.statistics)
+
+
+def test_an_ignored_value_of_any_dtype_stays_in_masks_of_one_class() -> None:
+    for ignored, dtype in ((-1, np.int8), (255, np.uint8), (-100, np.int64), (7, np.float64)):
+        mask = (blobs(9, (30, 40), 2)).astype(dtype)
+        mask[:3] = ignored
+        found = suggest([np.stack([mask, mask])], layout="classes", ignore_index=ignored)
+        assert found.classes.statistics[0].pixels == (blobs(9, (30, 40), 2)[3:] == 1).sum()

@@ -1,0 +1,27 @@
+"""Text from outside, such as names of files, classes and losses, made fit to be shown."""
+
+from __future__ import annotations
+
+
+def printable(text: object, longest: int | None = None) -> str:
+    r"""Returns text in one line, in which characters that can't be seen are escapes.
+
+    A terminal obeys escape sequences, turns text around marks of direction, and fails on lone
+    surrogates, which stand for the undecodable bytes of a file's name; YAML breaks lines at more
+    characters than "\n". All of these become escapes, as in `repr`, and spaces of other kinds do.
+
+    Args:
+        text: The text, or an object with a `str`.
+        longest: The length beyond which the middle is left out; None: no limit.
+
+    Example:
+        >>> printable("a\x1b[31mb\u2028\u202ec\udcff é")
+        'a\\x1b[31mb\\u2028\\u202ec\\udcff é'
+        >>> printable("x" * 99, 20)
+        'xxxxxxxx...xxxxxxxxx'
+    """
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    if longest is None or len(shown) <= longest:
+        return shown
+    kept = longest - 3
+    return f"{shown[: kept // 2]}...{shown[len(shown) - kept + kept // 2 :]}"
