@@ -146,9 +146,10 @@ class Loss(Precise):
         """Adds the raw loss of a batch to the average.
 
         The average of a loss of the package's terms is that of its terms over all pixels, or all
-        cells of a sample and a class, of all batches. Any other loss weighs `nums` times the share
-        of the batch's pixels that count. So the norm depends neither on the order of the batches
-        nor on tiles without labels. It is checked when a loss is divided by it.
+        cells of a sample and a class, of all batches, in which each sample of this batch counts
+        `nums` / N times. Any other loss weighs `nums` times the share of the batch's pixels that
+        count. So the norm depends neither on the order of the batches nor on tiles without labels.
+        It is checked when a loss is divided by it.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.

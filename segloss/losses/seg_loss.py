@@ -353,6 +353,7 @@ class SegLoss(Loss):
         group = self._group if len(losses) == 1 else self._group_for(losses)
         pixels, left_out = self._pixels(group, pred_batch, gt_batch)
         samples = nums * pixels.counted_share()
+        per_sample = nums / max(1, len(pixels.prediction))
         means: list[list[float]] = [[] for _ in losses]
         weights: list[list[float]] = [[] for _ in losses]
         ratios = term_ratios(group, pixels, left_out)
@@ -360,7 +361,7 @@ class SegLoss(Loss):
             numerator, denominator = (float(each) for each in ratio)
             is_pooled = getattr(entry.term, "region_reduction", "sample") != "sample"
             means[loss].append(numerator / denominator if denominator > 0 else 0.0)
-            weights[loss].append(denominator * samples if is_pooled else denominator)
+            weights[loss].append(denominator * (samples if is_pooled else per_sample))
         return [NormSums.of_means(*each, samples) for each in zip(means, weights, strict=True)]
 
     def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:

@@ -567,6 +567,11 @@ class MCCLoss(TermLoss):
         eps: The number that is added to each of the four counts, at least 0.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
+    With R the root and C the numerator, the loss is computed as
+    :math:`S\,(TP\,TN\,(FP + FN) + FP\,FN\,(TP + TN)) / (R (R + |C|))`, where S is the sum of the
+    counts, or as 2 minus this if C is negative. So near 0 and near 2 it is not a difference of
+    nearly equal numbers.
+
     Source: Abhishek, Hamarneh, "Matthews correlation coefficient loss for deep convolutional
     networks" (2021).
 

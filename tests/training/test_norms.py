@@ -37,6 +37,16 @@ def test_the_norm_is_the_average_over_the_samples() -> None:
     assert loss.norm_count.item() == 4
 
 
+@pytest.mark.parametrize("reduction", ["sample", "batch"])
+def test_the_losses_of_batches_weigh_as_many_samples_as_said(reduction: str) -> None:
+    loss = SegLoss(from_logits=True, region_reduction=reduction)
+    pairs = [(torch.randn(1, 1, 8, 8), torch.randint(0, 2, (1, 8, 8))) for _ in range(2)]
+    for pair, nums in zip(pairs, (1, 3), strict=True):
+        loss.update_norm(*pair, nums)
+    first, second = (loss(*pair, normalize=False)[0].item() for pair in pairs)
+    assert loss.norm.item() == pytest.approx((first + 3 * second) / 4, rel=1e-6)
+
+
 def test_norms_from_before_are_forgotten() -> None:
     loss = l1()
     compute_norms(loss, batches([100.0]))
