@@ -67,7 +67,9 @@ def _merged_labels(pixels: PixelBatch, merged: Tensor) -> Tensor:
 def _merged_masks(pixels: PixelBatch, merged: Tensor) -> Tensor:
     target, kept = pixels.target, pixels.kept()
     background = target.masked_fill(~_with_background(merged), 0)
-    dtype = arithmetic_dtype(target.dtype) if target.is_floating_point() else target.dtype
+    dtype = target.dtype
+    if dtype.is_floating_point:
+        dtype = torch.promote_types(dtype, arithmetic_dtype(pixels.prediction.dtype))
     background = background.sum(1, keepdim=True, dtype=dtype)
     if kept is not None:
         background = torch.where(kept, background, target[:, :1])  # ignored pixels stay ignored

@@ -377,6 +377,8 @@ class _Draw:
             ignore_index = None if ignore_index == 0 else ignore_index  # merged pixels have 0
         can_be_infinite = from_logits and smoothing == 0 and content != "soft"
         scale, offset, margin = self.logits()
+        if "region_size_l1" in terms:  # whose slope has no side where the sizes are the same
+            scale = scale or 0.1
         left_out = ignore_index is not None or weights
         layout, target_layout = self.one_of(*LAYOUTS), self.one_of(*LAYOUTS)
         if "expanded" in (layout, target_layout):  # then predictions are not of their own targets

@@ -181,6 +181,12 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(empty, 0.0, numerator / torch.where(empty, 1.0, denominator))
 
 
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """The share of errors; 0 where float32 can hardly hold the probabilities of the whole."""
+    empty = whole < 1e-37
+    return torch.where(empty, 0.0, part / torch.where(empty, 1.0, whole))
+
+
 def power(base: Tensor, exponent: float) -> Tensor:
     """A power whose slope at 0 is 0."""
     zero = base <= 0
@@ -309,7 +315,7 @@ class Cell:
 def overlap(cell: Cell, of_tp: float, of_fp: float, of_fn: float, smooth: float) -> Tensor:
     tp, fp, fn, _ = cell.counts()
     errors = of_fp * fp + of_fn * fn
-    return ratio(errors, of_tp * tp + errors + smooth)
+    return share(errors, of_tp * tp + errors + smooth)
 
 
 def dice(cell: Cell, smooth: float = 1.0) -> Tensor:
@@ -343,7 +349,7 @@ def log_cosh_dice(cell: Cell, smooth: float = 1.0) -> Tensor:
 
 def squared_dice(cell: Cell, smooth: float = 1.0) -> Tensor:
     error = cell.total((cell.p * (1 - cell.g) - cell.q * cell.g) ** 2)
-    return ratio(error, 2 * replace(cell, soft_labels="product").counts()[0] + error + smooth)
+    return share(error, 2 * replace(cell, soft_labels="product").counts()[0] + error + smooth)
 
 
 def mcc(cell: Cell, eps: float = 0.0) -> Tensor:
@@ -377,10 +383,10 @@ def skeleton_recall(cell: Cell, map_key: str = "gt_skeleton", smooth: float = 0.
 
 def divergence(cell: Cell) -> Tensor:
     """The addend of a class, y log(y / y') + y' - y."""
-    share, predicted = ratio(cell.actual, cell.size), ratio(cell.total(cell.p), cell.size)
-    if share <= 0:
-        return predicted - share
-    return share * (share.log() - cell.log_share(cell.log_p)) + predicted - share
+    actual, predicted = ratio(cell.actual, cell.size), ratio(cell.total(cell.p), cell.size)
+    if actual <= 0:
+        return predicted - actual
+    return actual * (actual.log() - cell.log_share(cell.log_p)) + predicted - actual
 
 
 def background_of(cell: Cell) -> Cell:
@@ -391,7 +397,7 @@ def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: f
     def index(cell: Cell) -> Tensor:
         tp, fp, fn, _ = cell.counts()
         errors = (1 - delta) * fp + delta * fn
-        return ratio(errors, tp + errors)
+        return share(errors, tp + errors)
 
     if not exclusive:
         # FN of the foreground are the background's FP, with the weight of FP
@@ -489,7 +495,7 @@ def generalized_dice(row: Row, weight_type: str = "square", smooth: float = 0.0)
         tp, fp, fn, _ = cell.counts()
         errors.append(weight * (fp + fn))
         totals.append(weight * (2 * tp + fp + fn))
-    return ratio(torch.stack(errors).sum(), torch.stack(totals).sum() + smooth)
+    return share(torch.stack(errors).sum(), torch.stack(totals).sum() + smooth)
 
 
 def region_size_kl(batch: Batch, reduction: str, **region: Any) -> Tensor:
