@@ -125,7 +125,7 @@ SEMIMETRIC_TRUE_NEGATIVE = Sum("semimetric_true_negative", (Row("semimetric_true
 """The sum of w min(1 - p, 1 - g), likewise beside `SEMIMETRIC`."""
 
 SIZES = Sum("sizes", (Row("predicted_size"), Row("background_size"), Row("size_difference")))
-"""The sums of w p, w (1 - p) and w (p - g) in float64, even where p or 1 - p is below 1e-38."""
+"""The sums of w p, w (1 - p) and w (p - g), even where float32 does not have p or 1 - p."""
 
 OF_HARD_TARGETS = {SEMIMETRIC: REGION, SEMIMETRIC_TRUE_NEGATIVE: TRUE_NEGATIVE}
 """The sums that have the same numbers for targets of 0 and 1."""
@@ -162,7 +162,7 @@ class Plan:
         focals: The focal sums.
         maps: The sums of maps.
         map_keys: The names of the maps that `maps` need.
-        needs_float64: True if it has sums whose arithmetic is in float64.
+        needs_float64: True if it has sums that need float64 where logits are far apart.
         of_hard_targets: The plan that gives the same numbers for targets of 0 and 1.
         text: The plan as text, for compiled operators. `Plan.read` reads it.
     """

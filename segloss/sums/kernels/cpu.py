@@ -20,12 +20,14 @@ from segloss.sums.analytic import AnalyticTerms, PixelMean
 from segloss.sums.kernels import cpu_build
 from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_memory
+from segloss.sums.kernels.torch_ops import TorchKernel
 from segloss.sums.plan import (
     COUNTS,
     CROSS_ENTROPY,
     REGION,
     SEMIMETRIC,
     SEMIMETRIC_TRUE_NEGATIVE,
+    SIZES,
     SQUARED_ERROR,
     TRUE_NEGATIVE,
     Plan,
@@ -58,10 +60,20 @@ _SUMS = (
     SEMIMETRIC,
     TRUE_NEGATIVE,
     SEMIMETRIC_TRUE_NEGATIVE,
+    SIZES,
 )
 """The sums without parameters that it computes, in the order of `Sum` in native/batch.h."""
 
 _NAMES = frozenset(each.name for each in _SUMS)
+
+_WIDEST = 80.0
+"""The range of logits in which float32 has every probability, and its reciprocal."""
+
+_STEEPEST = 1e30
+"""The greatest slope whose products with probabilities fit float32."""
+
+_IN_FLOAT64 = TorchKernel()
+"""The kernel that computes sums in float64 where float32 does not have the probabilities."""
 
 
 def is_built() -> bool:
@@ -123,6 +135,8 @@ class CpuKernel(Kernel):
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Computes the sums, (S, N, C)."""
+        if plan.needs_float64 and _is_wide(batch):
+            return _IN_FLOAT64.sums(batch, plan)
         samples, channels, _ = batch.prediction.shape
         out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
@@ -137,6 +151,8 @@ class CpuKernel(Kernel):
         """Computes the gradient with respect to the logits."""
         samples, channels, _ = batch.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
+        if plan.needs_float64 and (_is_wide(batch) or slopes.abs().amax() > _STEEPEST):
+            return _IN_FLOAT64.gradient(batch, plan, slopes)
         _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
         gradient = torch.empty_like(batch.prediction)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
@@ -176,6 +192,12 @@ class CpuKernel(Kernel):
         losses, values, per_class = out.split_with_sizes((analytic.count, terms, terms * channels))
         losses = (losses[0] if analytic.count == 1 else losses).to(dtype, copy=True)
         return AnalyticLosses(losses, slopes, values, per_class.view(terms, channels))
+
+
+def _is_wide(batch: PixelBatch) -> bool:
+    """Returns whether float32 may not have the probabilities of logits, or if a logit is NaN."""
+    low, high = (float(each) for each in torch.aminmax(batch.prediction.detach()))
+    return not (high - low if batch.is_exclusive else max(-low, high)) <= _WIDEST
 
 
 def _is_readable(tensor: Tensor) -> bool:
