@@ -905,7 +905,7 @@ ROWS: dict[str, Row] = {
         DiceLoss("multiclass")(X3, L3),
     ),
     "norm of other batches": Row(
-        lambda: LossWrapper(nn.L1Loss()).update_norm(X1, X1, 2),
+        lambda: after_update(LossWrapper(nn.L1Loss()), X1, X1)(X1, X1),
         "or compute the norm on other batches",
         lambda: after_update(LossWrapper(nn.L1Loss()), X1, X1 + 2).norm,
         torch.tensor(2.0),
@@ -1041,10 +1041,16 @@ ROWS: dict[str, Row] = {
         DICE,
     ),
     "norm of 0": Row(
-        lambda: LossWrapper(nn.L1Loss()).update_norm(X1, X1, 2),
+        lambda: after_update(LossWrapper(nn.L1Loss()), X1, X1)(X1, X1),
         "Do not normalise a loss that is 0, negative or not finite (normalize=False)",
         lambda: LossWrapper(nn.L1Loss())(X1, X1, normalize=False)[0],
         torch.tensor(0.0),
+    ),
+    "norm of a batch that is not finite": Row(
+        lambda: after_update(LossWrapper(nn.L1Loss()), X1, X1 * float("nan")),
+        "or do not normalise this loss (normalize=False)",
+        lambda: LossWrapper(nn.L1Loss())(X1, X1 + 1, normalize=False)[0],
+        torch.tensor(1.0),
     ),
     "checkpoint with a norm of 0": Row(
         lambda: SegLoss().load_state_dict({**SegLoss().state_dict(), "norm": torch.tensor(0.0)}),
