@@ -53,6 +53,8 @@ def make_loss(activation: str, reduction: str, kind: str, sync: bool) -> SegLoss
     terms = {name: 0.1 for name in TERMS if name not in ("cross_entropy", "dice", "focal_tversky")}
     if reduction == "micro":
         del terms["unified_focal"]  # which refuses it
+        if activation == "softmax":
+            del terms["region_size_l1"], terms["region_size_kl"]  # likewise
     return SegLoss(
         n_classes=3,
         activation=activation,
