@@ -51,13 +51,11 @@ def softmax_probabilities(logits: Tensor) -> Probabilities:
 
 
 def times_log(factor: Tensor | float, log: Tensor) -> Tensor:
-    """Computes a factor times a logarithm; 0, with a gradient of 0, where the factor is 0.
+    """Computes a factor times a logarithm, which may be -infinity; 0 where the factor is 0.
 
-    The logarithm may be infinite there.
+    In place of -infinity it takes the least number.
     """
-    if not isinstance(factor, Tensor):
-        return factor * log if factor else torch.zeros_like(log)
-    return factor * torch.where(factor == 0, torch.zeros_like(log), log)
+    return factor * log.clamp(min=torch.finfo(log.dtype).min)
 
 
 def binary_cross_entropy(

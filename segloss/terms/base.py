@@ -70,7 +70,8 @@ def share(part: Tensor, other: Tensor) -> Tensor:
     total = part + other
     empty = total.detach() < LEAST_TOTAL
     total = total + torch.zeros_like(total).masked_fill_(empty, torch.inf)
-    return torch.where((part > other) & ~empty, 1 - other / total, part / total)
+    is_most = ((part.detach() > other.detach()) & ~empty).to(total.dtype)  # no mask, as in `mean`
+    return is_most * (1 - other / total) + (1 - is_most) * (part / total)
 
 
 def total_mean(numerator: Tensor, denominator: Tensor) -> Tensor:
