@@ -36,9 +36,6 @@ enum Sum {
     SEMIMETRIC_FALSE_NEGATIVE,
     TRUE_NEGATIVE,
     SEMIMETRIC_TRUE_NEGATIVE,
-    PREDICTED_SIZE,
-    BACKGROUND_SIZE,
-    SIZE_DIFFERENCE,
     FIRST_FOCAL,
 };
 
@@ -50,7 +47,7 @@ struct Plan {
     int64_t focal_count, map_count;
 
     // A kernel computes all sums of a group or none.
-    bool region, true_negative, entropy, squared_error, semimetric, semimetric_true_negative, sizes, focal, maps;
+    bool region, true_negative, entropy, squared_error, semimetric, semimetric_true_negative, focal, maps;
 
     int64_t sum_count() const { return static_cast<int64_t>(rows.size()); }
     int64_t focal_sum(int64_t focal_index) const { return FIRST_FOCAL + focal_index; }
@@ -61,9 +58,7 @@ struct Plan {
             if (wants(sum)) return true;
         return false;
     }
-    bool extra() const {
-        return squared_error || semimetric || semimetric_true_negative || sizes || focal || maps;
-    }
+    bool extra() const { return squared_error || semimetric || semimetric_true_negative || focal || maps; }
     bool reads_prediction() const { return region || true_negative || entropy || extra(); }
 
     void find_groups() {
@@ -73,7 +68,6 @@ struct Plan {
         squared_error = wants(SQUARED_ERROR);
         semimetric = wants_any(SEMIMETRIC_TRUE_POSITIVE, 3);
         semimetric_true_negative = wants(SEMIMETRIC_TRUE_NEGATIVE);
-        sizes = wants_any(PREDICTED_SIZE, 3);
         focal = wants_any(FIRST_FOCAL, focal_count);
         maps = wants_any(map_sum(0), 3 * map_count);
     }
@@ -107,10 +101,6 @@ struct Batch {
     double slope(int64_t sum, int64_t sample, int64_t channel) const {
         const int64_t row = plan.rows[sum];
         return row < 0 ? 0 : slopes[row * cells() + sample * channels + channel];
-    }
-    double size_slope(int64_t sample, int64_t channel) const {  // by w p; the background's size is w (1 - p)
-        return slope(PREDICTED_SIZE, sample, channel) - slope(BACKGROUND_SIZE, sample, channel) +
-               slope(SIZE_DIFFERENCE, sample, channel);
     }
     // The slope by w p of pixels that do not belong to the channel: true negatives are w (1 - p) there.
     double background_slope(int64_t sample, int64_t channel) const {

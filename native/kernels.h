@@ -33,7 +33,7 @@ template <class Function> INLINE void with_constants(bool first, bool second, Fu
 // Returns the size of the memory that a worker needs.
 int64_t scratch_bytes(const Batch &batch) {
     if (!batch.exclusive) return sizeof(SigmoidScratch) + batch.plan.sum_count() * sizeof(Doubles);
-    const int64_t blocks = batch.plan.squared_error || batch.plan.sizes || batch.plan.maps ? 2 : 1;
+    const int64_t blocks = batch.plan.squared_error || batch.plan.maps ? 2 : 1;
     const int64_t class_bytes = blocks * BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float);
     return sizeof(SoftmaxScratch) + batch.channels * class_bytes;
 }

@@ -154,17 +154,11 @@ INLINE const float *read_map(const Batch &batch, int64_t index, const Cell &cell
 INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
                            SigmoidScratch &s, Doubles *sums) {
     const Plan &plan = batch.plan;
-    const auto error = [&](int i) {  // p - g
-        const Floats g = load(block.g + i);
-        return load(s.p + i) * (1.f - g) - load(s.q + i) * g;
-    };
     if (plan.squared_error)
-        add_up(n, sums[SQUARED_ERROR], [&](int i) { return weight_of(block, i) * error(i) * error(i); });
-    if (plan.sizes) {
-        add_up(n, sums[PREDICTED_SIZE], [&](int i) { return weight_of(block, i) * load(s.p + i); });
-        add_up(n, sums[BACKGROUND_SIZE], [&](int i) { return weight_of(block, i) * load(s.q + i); });
-        add_up(n, sums[SIZE_DIFFERENCE], [&](int i) { return weight_of(block, i) * error(i); });
-    }
+        add_up(n, sums[SQUARED_ERROR], [&](int i) {
+            const Floats g = load(block.g + i), error = load(s.p + i) * (1.f - g) - load(s.q + i) * g;
+            return weight_of(block, i) * error * error;
+        });
     if (plan.semimetric) {
         const auto difference = [&](int i) { return target_minus_p(load(s.p + i), load(s.q + i), load(block.g + i)); };
         add_up(n, sums[SEMIMETRIC_TRUE_POSITIVE], [&](int i) {
@@ -294,10 +288,6 @@ INLINE void add_extra_slopes(const Batch &batch, const Cell &cell, int64_t first
         add_slope_by_p([&](int i) {
             return target_minus_p(load(s.p + i), load(s.q + i), load(block.g + i)) > 0.f ? below : above;
         });
-    }
-    if (plan.sizes) {
-        const float upstream = static_cast<float>(batch.size_slope(cell.sample, cell.channel));
-        add_slope_by_p([&](int) { return broadcast(upstream); });
     }
     if (plan.semimetric_true_negative) {
         const Floats above = broadcast(-static_cast<float>(slope_of_sum(SEMIMETRIC_TRUE_NEGATIVE)));

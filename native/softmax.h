@@ -199,18 +199,7 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
             });
             sums[SQUARED_ERROR * channels + c] += sum_of_lanes(sum);
         }
-    if (plan.true_negative || plan.sizes || plan.maps) write_q_likeliest(channels, n, s);
-    if (plan.sizes)
-        for (int64_t c = 0; c < channels; c++) {
-            Doubles size_sums[3] = {};
-            const auto add_size = [&](int k, auto &&of_pixel) {
-                add_up(n, size_sums[k], [&](int i) { return load(s.w + i) * of_pixel(i); });
-            };
-            add_size(0, [&](int i) { return where_label(s, c, i, load(s.p + i), p_of_other(s, c, i)); });
-            add_size(1, [&](int i) { return where_label(s, c, i, load(s.q + i), q_of_other(s, c, i)); });
-            add_size(2, [&](int i) { return where_label(s, c, i, -load(s.q + i), p_of_other(s, c, i)); });
-            for (int k = 0; k < 3; k++) sums[(PREDICTED_SIZE + k) * channels + c] += sum_of_lanes(size_sums[k]);
-        }
+    if (plan.true_negative || plan.maps) write_q_likeliest(channels, n, s);
     if (plan.true_negative)
         for (int64_t c = 0; c < channels; c++) {
             Doubles sum{};
@@ -242,7 +231,7 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
     }
 }
 
-// Writes the slopes of squared errors, sizes and maps by the probabilities, (channels, BLOCK), and adds
+// Writes the slopes of squared errors and maps by the probabilities, (channels, BLOCK), and adds
 // their products with the exponentials to `s.class_sum`.
 INLINE void write_extra_slopes_by_p(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s,
                                     float *slopes_by_p) {
@@ -251,9 +240,8 @@ INLINE void write_extra_slopes_by_p(const Batch &batch, int64_t sample, int64_t 
         float *slopes = slopes_by_p + c * BLOCK;
         const float *e = classes_of(s) + c * BLOCK;
         const float twice = 2 * static_cast<float>(batch.slope(SQUARED_ERROR, sample, c));
-        const float by_size = static_cast<float>(batch.size_slope(sample, c));
         for (int i = 0; i < n; i += LANES)
-            store(slopes + i, twice * where_label(s, c, i, -load(s.q + i), p_of_other(s, c, i)) + by_size);
+            store(slopes + i, twice * where_label(s, c, i, -load(s.q + i), p_of_other(s, c, i)));
         for (int64_t m = 0; m < plan.map_count; m++) {
             const int64_t sum = plan.map_sum(m);
             if (!plan.wants_any(sum, 2)) continue;
@@ -409,7 +397,7 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     const int64_t channels = batch.channels, sample = task / batch.parts;
     const auto [begin, end] = pixels_of(batch, task);
     const bool region = plan.region || plan.true_negative, extra = plan.extra();
-    const bool class_extra = plan.squared_error || plan.sizes || plan.maps;
+    const bool class_extra = plan.squared_error || plan.maps;
     const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
     float *by_false_positive = factors_of(s, channels), *by_label_p = by_false_positive + channels;
     float *smoothing_slopes = by_label_p + channels, *extra_by_p = smoothing_slopes + channels;

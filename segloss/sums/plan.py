@@ -124,8 +124,8 @@ TRUE_NEGATIVE = Sum("true_negative", (Row("true_negative"),))
 SEMIMETRIC_TRUE_NEGATIVE = Sum("semimetric_true_negative", (Row("semimetric_true_negative"),))
 """The sum of w min(1 - p, 1 - g), likewise beside `SEMIMETRIC`."""
 
-SIZES = Sum("sizes", (Row("predicted_size"), Row("background_size"), Row("size_difference")))
-"""The sums of w p, w (1 - p) and w (p - g), even where float32 does not have p or 1 - p."""
+FLOAT64 = Sum("float64", ())
+"""No sum, but the demand that the others count probabilities that float32 does not have."""
 
 OF_HARD_TARGETS = {SEMIMETRIC: REGION, SEMIMETRIC_TRUE_NEGATIVE: TRUE_NEGATIVE}
 """The sums that have the same numbers for targets of 0 and 1."""
@@ -140,7 +140,7 @@ NAMED: dict[str, Sum] = {
         SQUARED_ERROR,
         SEMIMETRIC,
         SEMIMETRIC_TRUE_NEGATIVE,
-        SIZES,
+        FLOAT64,
     )
 }
 """The sums without parameters, by name, in the order of a plan."""
@@ -162,7 +162,7 @@ class Plan:
         focals: The focal sums.
         maps: The sums of maps.
         map_keys: The names of the maps that `maps` need.
-        needs_float64: True if it has sums that need float64 where logits are far apart.
+        needs_float64: True if its sums need float64 where logits are far apart.
         of_hard_targets: The plan that gives the same numbers for targets of 0 and 1.
         text: The plan as text, for compiled operators. `Plan.read` reads it.
     """
@@ -186,7 +186,7 @@ class Plan:
             focals=tuple(each for each in sums if isinstance(each, FocalSum)),
             maps=tuple(each for each in sums if isinstance(each, MapSum)),
             map_keys=tuple(each.map_key for each in sums if isinstance(each, MapSum)),
-            needs_float64=SIZES in sums,
+            needs_float64=FLOAT64 in sums,
             of_hard_targets=self
             if OF_HARD_TARGETS.keys().isdisjoint(sums)
             else _for_hard_targets(sums),

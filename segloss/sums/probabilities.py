@@ -55,7 +55,10 @@ def times_log(factor: Tensor | float, log: Tensor) -> Tensor:
 
     In place of -infinity it takes the least number.
     """
-    return factor * log.clamp(min=torch.finfo(log.dtype).min)
+    log = log.clamp(min=torch.finfo(log.dtype).min)
+    if isinstance(factor, Tensor):
+        log = log * (factor.detach() != 0).to(log.dtype)  # or the slope by the factor overflows
+    return factor * log
 
 
 def binary_cross_entropy(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import SIZES, Sum
+from segloss.sums.plan import FLOAT64, REGION, TRUE_NEGATIVE, Sum
 from segloss.terms.base import RegionTerm, mean
 
 __all__ = ["RegionSizeKL", "RegionSizeL1"]
@@ -89,8 +89,8 @@ class RegionSizeKL(RegionSize):
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
-        """The sizes, for any `soft_labels`."""
-        return (SIZES,)
+        """The counts, which make the same sizes with either `soft_labels`."""
+        return (REGION, TRUE_NEGATIVE, FLOAT64)
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the divergences and weights: (N, 1) for softmax, (N, C) for sigmoid."""
@@ -102,11 +102,11 @@ class RegionSizeKL(RegionSize):
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the addend of each cell (sample, class); for sigmoid, with its background."""
-        predicted, background = confusion["predicted_size"], confusion["background_size"]
-        difference = confusion["size_difference"]
-        divergence = _divergence(confusion.actual, predicted, difference)
+        difference = confusion.false_positive - confusion.false_negative
+        divergence = _divergence(confusion.actual, confusion.predicted, difference)
         if not confusion.exclusive:
             actual_background = confusion.pixel_weight - confusion.actual
+            background = confusion.true_negative + confusion.false_negative
             divergence = divergence + _divergence(actual_background, background, -difference)
         return mean(divergence, confusion.pixel_weight)
 

@@ -12,7 +12,16 @@ from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.kernels.base import Kernel
-from segloss.sums.plan import COUNTS, NAMED, OF_HARD_TARGETS, FocalSum, MapSum, Plan, plan_of
+from segloss.sums.plan import (
+    COUNTS,
+    FLOAT64,
+    NAMED,
+    OF_HARD_TARGETS,
+    FocalSum,
+    MapSum,
+    Plan,
+    plan_of,
+)
 
 MAP_DTYPES = [torch.float32, torch.int8]
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3}
@@ -79,10 +88,12 @@ def batches_and_plans(draw) -> tuple[PixelBatch, Tensor, Plan]:
         FocalSum(tuple(draw(gamma) for _ in range(sides)), tuple([0.3] * sides)),
     ]
     of_soft_targets = OF_HARD_TARGETS if pixels.is_exclusive or not pixels.is_soft else ()
-    fixed = [each for each in NAMED.values() if each not in (COUNTS, *of_soft_targets)]
+    fixed = [each for each in NAMED.values() if each not in (COUNTS, FLOAT64, *of_soft_targets)]
     chosen = draw(
         st.lists(st.sampled_from([*fixed, MapSum("distance"), *focals]), min_size=1, unique=True)
     )
+    if draw(st.booleans()):
+        chosen.append(FLOAT64)
     return pixels, logits, plan_of(chosen)
 
 

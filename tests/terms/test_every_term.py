@@ -345,11 +345,11 @@ def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, plans) -> N
         needed |= {"cross_entropy"}
     if name == "squared_dice":
         needed |= {"squared_error"}
-    if name in ("mcc", "unified_focal"):
+    if name in ("mcc", "unified_focal", "region_size_kl"):
         needed |= {"true_negative"}
     if name == "region_size_kl":
-        needed |= {"sizes"}
-    elif name not in ("cross_entropy", "focal", "boundary", "skeleton_recall"):
+        needed |= {"float64"}
+    if name not in ("cross_entropy", "focal", "boundary", "skeleton_recall"):
         needed |= {"region"}
     if name == "cross_entropy":
         needed -= {"counts"}

@@ -20,7 +20,6 @@ as that difference. Each sum adds up one of these values:
 - the squared error :math:`w (p - g)^2`;
 - the semimetric's counts, with :math:`\min(p, g)` in place of :math:`p g`, and its true negatives,
   :math:`w \min(q, 1 - g)`;
-- the sizes :math:`w p`, :math:`w q` and :math:`w (p - g)`, in float64 where p or q would underflow;
 - the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`;
 - :math:`w p m`, :math:`w q m` and :math:`w m` for a map m.
 

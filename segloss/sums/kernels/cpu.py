@@ -24,10 +24,10 @@ from segloss.sums.kernels.torch_ops import TorchKernel
 from segloss.sums.plan import (
     COUNTS,
     CROSS_ENTROPY,
+    FLOAT64,
     REGION,
     SEMIMETRIC,
     SEMIMETRIC_TRUE_NEGATIVE,
-    SIZES,
     SQUARED_ERROR,
     TRUE_NEGATIVE,
     Plan,
@@ -60,7 +60,7 @@ _SUMS = (
     SEMIMETRIC,
     TRUE_NEGATIVE,
     SEMIMETRIC_TRUE_NEGATIVE,
-    SIZES,
+    FLOAT64,
 )
 """The sums without parameters that it computes, in the order of `Sum` in native/batch.h."""
 

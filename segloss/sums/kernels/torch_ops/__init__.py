@@ -19,10 +19,10 @@ from segloss.sums.kernels.torch_ops.softmax import SoftmaxChunks
 from segloss.sums.plan import (
     COUNTS,
     CROSS_ENTROPY,
+    FLOAT64,
     REGION,
     SEMIMETRIC,
     SEMIMETRIC_TRUE_NEGATIVE,
-    SIZES,
     SQUARED_ERROR,
     TRUE_NEGATIVE,
     Plan,
@@ -38,7 +38,7 @@ _NAMES = frozenset(
         SQUARED_ERROR,
         SEMIMETRIC,
         SEMIMETRIC_TRUE_NEGATIVE,
-        SIZES,
+        FLOAT64,
     )
 )
 """The sums without parameters that the kernel computes."""

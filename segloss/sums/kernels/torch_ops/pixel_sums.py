@@ -19,7 +19,6 @@ from segloss.foundation.device_constants import on_device
 from segloss.sums.plan import (
     SEMIMETRIC,
     SEMIMETRIC_TRUE_NEGATIVE,
-    SIZES,
     SQUARED_ERROR,
     TRUE_NEGATIVE,
     FocalSum,
@@ -130,21 +129,6 @@ class SemimetricTrueNegative(PixelSum):
         return torch.where(_target_minus_p(pixel) > 0, 0, -upstream[self.names[0]])
 
 
-class Sizes(PixelSum):
-    """The sums of p, q and p - g."""
-
-    names = tuple(row.key for row in SIZES.rows)
-
-    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
-        """Computes a pixel's shares of the sizes."""
-        return dict(zip(self.names, (pixel.p, pixel.q, _error(pixel)), strict=True))
-
-    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Computes the sum of the slopes in `upstream`, with the sign of p in each sum."""
-        predicted, background, difference = (upstream[name] for name in self.names)
-        return predicted - background + difference
-
-
 class MapProducts(PixelSum):
     """The sums of p m and q m, for a map m."""
 
@@ -188,7 +172,6 @@ _CLASSES: dict[str, type[PixelSum]] = {
     SEMIMETRIC.name: Semimetric,
     SEMIMETRIC_TRUE_NEGATIVE.name: SemimetricTrueNegative,
     TRUE_NEGATIVE.name: TrueNegative,
-    SIZES.name: Sizes,
 }
 
 
