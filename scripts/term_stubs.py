@@ -155,7 +155,9 @@ def _row(title: str, name: str) -> str:
     loss = term_losses.TERM_LOSSES.get(name)
     written = "PyTorch's" if loss is None else f"`{loss.__name__}`"
     components = [component for _, _, component in term().components(name)]
-    sums = sorted({_kind(each.name) for component in components for each in component.sums})
+    sums = sorted(
+        {_kind(each.name) for component in components for each in component.sums if each.rows}
+    )
     needs = ", ".join(kind for kind in sums if kind != "counts")
     found = re.search(r"^in (\[.*?[\])])", inspect.getdoc(term) or "", re.MULTILINE)
     values = found[1].replace("inf", "∞") if found else "any"
