@@ -16,9 +16,10 @@ def can_hold(dtype: torch.dtype, number: float) -> bool:
     """Returns whether a dtype has exactly this number; True for fractions if it has fractions."""
     if dtype == torch.bool:
         return number in (0, 1)
-    if not math.isfinite(number) or number != int(number):
-        return dtype.is_floating_point
-    number = int(number)
+    if isinstance(number, float):
+        if not number.is_integer():
+            return dtype.is_floating_point
+        number = int(number)
     if not dtype.is_floating_point:
         limits = torch.iinfo(dtype)
         return limits.min <= number <= limits.max
