@@ -437,7 +437,9 @@ def test_memory_is_bounded_however_a_constructor_takes_it(way: str, monkeypatch)
         build_loss(loss_of("torch.nn.L1Loss", size=2**16))
 
 
-def test_an_allowed_or_registered_class_may_make_what_it_likes() -> None:
+def test_an_allowed_or_registered_class_may_make_what_it_likes(monkeypatch) -> None:
+    monkeypatch.setattr("segloss.config.registry._registered", {})
+
     class Large(nn.L1Loss):
         def __init__(self, size: int) -> None:
             super().__init__()
