@@ -6,13 +6,14 @@ mean.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import yaml
 from omegaconf import Container, DictConfig, OmegaConf, ValueNode
-from omegaconf._utils import get_yaml_loader, is_structured_config
 from omegaconf.errors import OmegaConfBaseException
 
 from segloss.config.interpolations import MISSING, Interpolations, Node, ResolutionError
@@ -24,15 +25,34 @@ _MAX_ERROR = 1000
 """The number of characters of another library's error that messages show."""
 
 
-class _Loader(get_yaml_loader()):  # type: ignore[misc]
-    """OmegaConf's SafeLoader, which takes 1e3 as a number and no dates, without tags of Python."""
+class _Loader(yaml.SafeLoader):
+    """YAML as OmegaConf reads it: 1e3 is a number, dates are texts, and no key occurs twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:str":
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    "while constructing a mapping",
+                    node.start_mark,
+                    f"found duplicate key {key.value}",
+                    key.start_mark,
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
 
-_Loader.yaml_constructors = {
-    tag: constructor
-    for tag, constructor in _Loader.yaml_constructors.items()
-    if tag is None or "python" not in tag
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 class ConfigSource(NamedTuple):
@@ -184,7 +204,7 @@ def _plain(value: Any) -> Any:
         return _plain(OmegaConf.to_container(value, resolve=False))
     if isinstance(value, ValueNode):
         return value._value()
-    if is_structured_config(value):
+    if dataclasses.is_dataclass(value) or hasattr(value, "__attrs_attrs__"):
         return _of_dataclass(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
