@@ -26,7 +26,7 @@ from segloss import (
     UncertaintyWeighting,
 )
 from segloss.compat import nn4n, perceptrain, tutorial
-from segloss.losses.ignored import can_hold
+from segloss.foundation.dtypes import can_hold
 from segloss.terms import Dice
 from segloss.training.huggingface import as_compute_loss_func
 

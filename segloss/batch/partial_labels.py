@@ -39,10 +39,8 @@ def merge_unannotated(pixels: PixelBatch, annotated: Tensor) -> PixelBatch:
 
 
 def _merged_prediction(pixels: PixelBatch, merged: Tensor) -> Tensor:
-    prediction, valid = (
-        pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype)),
-        pixels.valid(),
-    )
+    prediction = pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype))
+    valid = pixels.valid()
     if valid is not None:
         prediction = torch.where(valid, prediction, 0)  # a NaN would spoil the gradient
     impossible = 0.0
@@ -56,7 +54,7 @@ def _merged_prediction(pixels: PixelBatch, merged: Tensor) -> Tensor:
 
 
 def _merged_labels(pixels: PixelBatch, merged: Tensor) -> Tensor:
-    classes, wrong = pixels.labels()
+    classes, wrong = pixels.labels(pixels.valid())
     is_merged = merged.squeeze(-1).gather(1, classes) & ~wrong
     kept = pixels.kept()
     if kept is not None:

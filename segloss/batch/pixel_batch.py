@@ -100,14 +100,16 @@ class PixelBatch:
         weighted = self.weight != 0
         return weighted if kept is None else weighted & kept
 
-    def labels(self) -> tuple[Tensor, Tensor]:
+    def labels(self, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns the class of each pixel, (N, P) in int64, and a mask of labels of no class.
 
         The class is 0 where a pixel does not count, and where its label is not a class. Checks
         refuse such labels. Where they do not read a batch, kernels make its sums NaN with the
         mask, so a label can't reach memory.
+
+        Args:
+            valid: The result of `valid`.
         """
-        valid = self.valid()
         labels = self.target if self.target.is_floating_point() else self.target.long()
         wrong = ~((labels >= 0) & (labels < self.prediction.shape[1]))
         unused = wrong if valid is None else wrong | ~valid.squeeze(1)

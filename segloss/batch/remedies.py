@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.foundation.dtypes import equals_any
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
@@ -307,7 +308,7 @@ def _ignoring(marker: float, ignore_index: int | None, target: Tensor) -> str:
     """Returns the remedy for a marker, which depends on the marker that the loss has already."""
     if ignore_index is None:
         return f"set ignore_index={marker:g}"
-    if bool((target.double() == ignore_index).any()):
+    if bool(equals_any(target, (ignore_index,)).any()):
         return f"give them the value {ignore_index}, whose pixels are left out already"
     return f"set ignore_index={marker:g}, since no pixel has the value {ignore_index}"
 

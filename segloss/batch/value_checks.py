@@ -23,7 +23,7 @@ from segloss.batch import remedies
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.foundation.arguments import shown_number
-from segloss.foundation.dtypes import differs_from
+from segloss.foundation.dtypes import equals_any
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
@@ -119,7 +119,7 @@ def check_label_range(
     """Raises ValueError if the check is due and a label is neither a class nor ignored."""
     if not checks.due("label range", labels):
         return
-    kept = None if ignore_index is None else differs_from(labels, ignore_index)
+    kept = None if ignore_index is None else ~equals_any(labels, (ignore_index,))
     _check_label_range(labels, kept, name, classes, ignore_index)
     checks.passed("label range", labels)
 

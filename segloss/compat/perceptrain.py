@@ -19,8 +19,7 @@ from segloss.foundation.arguments import (
     nearest,
     shown,
 )
-from segloss.foundation.gradients import zero_in_place_of
-from segloss.foundation.tracing import is_traced
+from segloss.foundation.gradients import weighted
 from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 
@@ -233,11 +232,11 @@ class GradWeightedLoss(nn.Module):
         weights = self.weights
         if torch.is_grad_enabled():
             weights = self._update(metrics, [p for p in model.parameters() if p.requires_grad])
-        weighted = {
-            key: _weighted(weight, metrics[key], [batch, model])
+        values = {
+            key: weighted(metrics[key], weight, [batch, model])
             for key, weight in zip(self.metric_names, weights, strict=True)
         }
-        return torch.stack(list(weighted.values())).sum(), weighted
+        return torch.stack(list(values.values())).sum(), values
 
     def get_extra_state(self) -> dict[str, list[str]]:
         """Returns the metrics' names, so that a checkpoint of other metrics is refused."""
@@ -266,14 +265,6 @@ class GradWeightedLoss(nn.Module):
             weights = torch.lerp(before, targets.to(before), self.alpha)
             self.weights = torch.where(updated, weights, before)
             return self.weights
-
-
-def _weighted(weight: Tensor, metric: Tensor, inputs: Any) -> Tensor:
-    """Returns a metric times its weight; for a weight of 0 it is 0, even if the metric is NaN."""
-    weighted = (weight * metric).to(metric.dtype)
-    if weight.is_cpu and not is_traced():
-        return zero_in_place_of(metric, inputs) if weight == 0 else weighted
-    return weighted.masked_fill(weight == 0, 0)
 
 
 def _gradient(metric: Tensor, parameters: list[nn.Parameter]) -> Tensor:

@@ -7,6 +7,7 @@ becomes 2048 in float16. So `tensor == number` marks the wrong elements.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -28,8 +29,10 @@ def can_hold(dtype: torch.dtype, number: float) -> bool:
     return number % (1 << unused) == 0 and abs(number) <= torch.finfo(dtype).max
 
 
-def differs_from(tensor: Tensor, number: int) -> Tensor:
-    """Returns a mask of the elements that are not equal to a number."""
-    if can_hold(tensor.dtype, number):
-        return tensor != number
-    return torch.ones_like(tensor, dtype=torch.bool)
+def equals_any(tensor: Tensor, numbers: Iterable[float]) -> Tensor:
+    """Returns a mask of the elements that are equal to one of the numbers."""
+    found = torch.zeros_like(tensor, dtype=torch.bool)
+    for number in numbers:
+        if can_hold(tensor.dtype, number):
+            found = found | (tensor == number)
+    return found

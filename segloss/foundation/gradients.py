@@ -64,6 +64,23 @@ def zero_in_place_of(value: Tensor, inputs: Any) -> Tensor:
     return torch.stack([value.new_zeros(()), *zeros]).sum()
 
 
+def weighted(value: Tensor, weight: float | Tensor, inputs: Any) -> Tensor:
+    """Returns a value times its weight, in the value's dtype.
+
+    For a weight of 0 it is 0, with the gradient 0, even if the value is NaN.
+
+    Args:
+        value: The value.
+        weight: A number, or a tensor () of which only one on the CPU is read.
+        inputs: The tensors that the value was computed from, as for `zero_in_place_of`.
+    """
+    if isinstance(weight, Tensor) and (is_traced() or not weight.is_cpu):
+        return (weight * value).to(value.dtype).masked_fill(weight == 0, 0)
+    if weight == 0:
+        return zero_in_place_of(value, inputs)
+    return (weight * value).to(value.dtype)
+
+
 def _tensors(inputs: Any) -> Iterator[Tensor]:
     if isinstance(inputs, Tensor):
         yield inputs

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.foundation.dtypes import can_hold
+from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition, no_gradient_if, zero_in_place_of
 from segloss.foundation.tracing import is_traced
 
@@ -30,15 +30,6 @@ def ignored_values(loss: Any) -> tuple[float, ...]:
     return tuple({value: None for value in found if type(value) in (int, float)})
 
 
-def is_ignored(target: Tensor, values: tuple[float, ...]) -> Tensor:
-    """Returns a mask of the pixels of a target that hold one of the values."""
-    ignored = torch.zeros_like(target, dtype=torch.bool)
-    for value in values:
-        if can_hold(target.dtype, value):
-            ignored = ignored | (target == value)
-    return ignored
-
-
 def over_counted_pixels(
     loss: Callable[..., Any], prediction: Tensor, target: Tensor, values: tuple[float, ...]
 ) -> Any:
@@ -48,7 +39,7 @@ def over_counted_pixels(
     """
     nothing: Condition = target.numel() == 0
     if not nothing and values:
-        nothing = is_ignored(target, values).all()
+        nothing = equals_any(target, values).all()
         if nothing.is_cpu and not is_traced():
             nothing = bool(nothing)  # a read costs nothing on a CPU
     if nothing is False:

@@ -19,9 +19,10 @@ from segloss.batch.value_checks import (
     check_whole_labels,
 )
 from segloss.foundation.arguments import check_integer, check_text, shown
+from segloss.foundation.dtypes import equals_any
 from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
-from segloss.losses.ignored import ignored_values, is_ignored, over_counted_pixels
+from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
 from segloss.losses.topk import TopKCrossEntropyLoss
 
@@ -152,7 +153,7 @@ class LossWrapper(Loss):
             ).counted_share()
         if target.numel() == 0:
             return 0.0
-        ignored = is_ignored(target, self._ignored_values())
+        ignored = equals_any(target, self._ignored_values())
         return 1 - float(ignored.sum(dtype=torch.int64) / ignored.numel())
 
     def _ignored_values(self) -> tuple[float, ...]:

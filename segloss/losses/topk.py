@@ -127,13 +127,17 @@ class TopKCrossEntropyLoss(Precise):
         gradient, so only their pixels take part in the backward pass.
         """
         pixels = self.pixels(prediction, target)
+        valid, wrong = pixels.valid(), None
+        if pixels.is_label_map:
+            labels, wrong = pixels.labels(valid)
+            pixels = pixels.replace(target=labels)
         with without_autocast(prediction.device):
-            indices, is_top, count = self._largest(pixels)
+            indices, is_top, count = self._largest(pixels, valid)
             entropy = _entropy(*_inputs_at(pixels, indices, is_top), self.label_smoothing).flatten()
             dtype = accumulation_dtype(entropy.device)
             total = torch.where(is_top, entropy, torch.zeros_like(entropy)).sum(dtype=dtype)
-            if pixels.is_label_map:  # a label that no check has read may be wrong
-                total = total * torch.where(pixels.labels()[1].any(), torch.nan, 1.0)
+            if wrong is not None:  # a label that no check has read
+                total = total * torch.where(wrong.any(), torch.nan, 1.0)
             return (total / count).to(entropy.dtype)
 
     def pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
@@ -155,13 +159,14 @@ class TopKCrossEntropyLoss(Precise):
         )
 
     @torch.no_grad()
-    def _largest(self, pixels: PixelBatch) -> tuple[_Indices, Tensor, Tensor | int]:
+    def _largest(
+        self, pixels: PixelBatch, valid: Tensor | None
+    ) -> tuple[_Indices, Tensor, Tensor | int]:
         """Returns the indices of the largest values, a mask of the top K, and max(K, 1).
 
         No shape depends on the number of valid pixels: as many values are taken, in order, as if
         all pixels were valid, and only the first K of them count.
         """
-        valid = pixels.valid()
         entropy = _entropy(*_inputs(pixels), self.label_smoothing)
         total = entropy.numel()
         bound = min(max(1, int(total * self.k / 100)), total)
@@ -197,10 +202,8 @@ def _indices(index: Tensor, like: Tensor) -> _Indices:
 def _inputs(pixels: PixelBatch) -> _Inputs:
     """Returns the inputs of all pixels. Pixels that do not count affect only their own values."""
     logits = pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype))
-    if pixels.is_label_map:
-        target = pixels.labels()[0].unsqueeze(1)
-    else:
-        target = pixels.target.to(logits.dtype)
+    is_label_map = pixels.is_label_map
+    target = pixels.target.unsqueeze(1) if is_label_map else pixels.target.to(logits.dtype)
     return _Inputs(logits, target, _class_weights(pixels, logits), pixels.options.activation)
 
 
@@ -218,7 +221,7 @@ def _inputs_at(pixels: PixelBatch, indices: _Indices, is_top: Tensor) -> _Inputs
     if not pixels.is_exclusive:
         weights = weights.expand(1, pixels.prediction.shape[1], 1)[0, channel].unsqueeze(1)
     if pixels.is_label_map:
-        target = _column(pixels.labels()[0][sample, pixel])
+        target = _column(pixels.target[sample, pixel])
     else:
         target = _selected(_column(pixels.target[sample, channels, pixel]), kept).to(logits.dtype)
     return _Inputs(logits, target, weights, pixels.options.activation)

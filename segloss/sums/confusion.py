@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
-from segloss.sums.plan import OF_HARD_TARGETS, FocalSum, Plan
+from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +114,9 @@ class SoftConfusion:
         negatives :math:`\sum w (g - p)^+`; if asked for, true negatives are
         :math:`\sum w \min(1 - p, 1 - g)`. For targets of 0 and 1 they equal the usual counts.
         """
-        names = {
-            row.key: semimetric_row.key
-            for semimetric, usual in OF_HARD_TARGETS.items()
-            for row, semimetric_row in zip(usual.rows, semimetric.rows, strict=True)
-        }
-        others = {key: values for key, values in self.sums.items() if key not in names}
-        counts = {key: self.sums[of] for key, of in names.items() if of in self.sums}
+        replaced = frozenset(USUAL_KEYS.values())
+        others = {key: values for key, values in self.sums.items() if key not in replaced}
+        counts = {usual: self.sums[key] for key, usual in USUAL_KEYS.items() if key in self.sums}
         return SoftConfusion({**others, **counts}, self.exclusive)
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:

@@ -130,6 +130,13 @@ FLOAT64 = Sum("float64", ())
 OF_HARD_TARGETS = {SEMIMETRIC: REGION, SEMIMETRIC_TRUE_NEGATIVE: TRUE_NEGATIVE}
 """The sums that have the same numbers for targets of 0 and 1."""
 
+USUAL_KEYS = {
+    row.key: same.key
+    for semimetric, usual in OF_HARD_TARGETS.items()
+    for row, same in zip(semimetric.rows, usual.rows, strict=True)
+}
+"""The key of the usual count for each of the semimetric's keys."""
+
 NAMED: dict[str, Sum] = {
     each.name: each
     for each in (
@@ -170,11 +177,10 @@ class Plan:
     def __init__(self, sums: tuple[Sum, ...], is_hard: bool = False) -> None:
         rows = tuple(row for each in sums for row in each.rows)
         own_index = {row.key: i for i, row in enumerate(rows)}
-        second_names: dict[str, int] = {}
-        for semimetric, region in OF_HARD_TARGETS.items() if is_hard else ():
-            if region in sums:
-                pairs = zip(semimetric.rows, region.rows, strict=True)
-                second_names |= {row.key: own_index[same.key] for row, same in pairs}
+        usual_keys = USUAL_KEYS if is_hard else {}
+        second_names = {
+            key: own_index[usual] for key, usual in usual_keys.items() if usual in own_index
+        }
         _derive(
             self,
             sums=sums,

@@ -58,15 +58,8 @@ def probabilities(prediction: Tensor, activation: str, from_logits: bool) -> Pro
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pixels in float64: probabilities, targets g and weights w, each (N, C, P), and maps.
-
-    Attributes:
-        w: 0 where a pixel is left out.
-        exclusive: If classes exclude each other.
-        dense: If targets were given for each class; it changes the mean of the cross-entropy.
-        left_out: Cells (N, C) that the terms of regions leave out.
-    """
+class Pixels:
+    """Pixels in float64: probabilities, targets g and weights w, and maps of the same shape."""
 
     p: Tensor
     q: Tensor
@@ -75,6 +68,18 @@ class Batch:
     g: Tensor
     w: Tensor
     maps: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch(Pixels):
+    """The pixels of a batch, (N, C, P), with w = 0 where a pixel is left out.
+
+    Attributes:
+        exclusive: If classes exclude each other.
+        dense: If targets were given for each class; it changes the mean of the cross-entropy.
+        left_out: Cells (N, C) that the terms of regions leave out.
+    """
+
     exclusive: bool
     dense: bool
     left_out: Tensor
@@ -253,16 +258,9 @@ _OF_PIXELS = ("p", "q", "log_p", "log_q", "g", "w")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Pixels):
     """The pixels of a cell, each (P,); pixels that are left out are not among them."""
 
-    p: Tensor
-    q: Tensor
-    log_p: Tensor
-    log_q: Tensor
-    g: Tensor
-    w: Tensor
-    maps: Mapping[str, Tensor]
     classes: tuple[int, ...]
     soft_labels: str = "product"
 

@@ -27,7 +27,7 @@ from segloss.foundation.arguments import (
     nearest,
     shown,
 )
-from segloss.foundation.gradients import zero_in_place_of
+from segloss.foundation.gradients import weighted
 
 _TYPES: dict[str, type[nn.Module]] = {
     "fr": FiringRateLoss,
@@ -120,9 +120,8 @@ class CompositeLoss(nn.Module):
         return torch.stack(list(values.values())).sum(), values
 
     def _weighted(self, name: str, loss: nn.Module, inputs: list[Any]) -> Tensor:
-        """Returns a loss times its weight; for a weight of 0 it is 0, even if the loss is NaN."""
-        value, weight = _value(loss(*inputs), name), self.weights[name]
-        return zero_in_place_of(value, [*inputs, loss]) if weight == 0 else weight * value
+        value = _value(loss(*inputs), name)
+        return weighted(value, self.weights[name], [*inputs, loss])
 
     def _inputs(self, name: str, loss_input_dict: Mapping[str, Any]) -> list[Any]:
         path = f"loss_input_dict[{name!r}]"

@@ -24,7 +24,7 @@ from segloss.foundation.arguments import (
     is_list,
     shown,
 )
-from segloss.foundation.gradients import zero_in_place_of
+from segloss.foundation.gradients import weighted
 from segloss.losses.combiners import MAX_LOSSES, UncertaintyWeighting
 
 
@@ -51,11 +51,11 @@ class CombinedLoss(nn.Module):
         """Returns the weighted sum, and both errors as floats."""
         check_same_shape(predictions, targets)
         mse, l1 = F.mse_loss(predictions, targets), F.l1_loss(predictions, targets)
-        weighted = [
-            zero_in_place_of(error, predictions) if weight == 0 else weight * error
+        terms = [
+            weighted(error, weight, predictions)
             for weight, error in zip(self.weights.values(), (mse, l1), strict=True)
         ]
-        return torch.stack(weighted).sum(), {"mse": mse.item(), "l1": l1.item()}
+        return torch.stack(terms).sum(), {"mse": mse.item(), "l1": l1.item()}
 
 
 class WeightedMSELoss(nn.Module):

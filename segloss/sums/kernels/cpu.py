@@ -151,9 +151,9 @@ class CpuKernel(Kernel):
         """Computes the gradient with respect to the logits."""
         samples, channels, _ = batch.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
-        if plan.needs_float64 and (_is_wide(batch) or slopes.abs().amax() > _STEEPEST):
-            return _IN_FLOAT64.gradient(batch, plan, slopes)
         _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
+        if plan.needs_float64 and (slopes.abs().amax() > _STEEPEST or _is_wide(batch)):
+            return _IN_FLOAT64.gradient(batch, plan, slopes)
         gradient = torch.empty_like(batch.prediction)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
         _cpu.gradient(_batch(batch, plan), layout, slopes.data_ptr(), _described(gradient))

@@ -137,7 +137,7 @@ def _weight(batch: PixelBatch, valid: Tensor | None, wrong: Tensor | None) -> Te
 def _target(batch: PixelBatch, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Returns class indices (N, P) and a mask of wrong labels; or dense values (N, C, P)."""
     if batch.is_label_map:
-        return batch.labels()
+        return batch.labels(valid)
     return _select(valid, batch.target).to(arithmetic_dtype(batch.prediction.dtype)), None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.arguments import check_integer, shown
-from segloss.losses.ignored import is_ignored
+from segloss.foundation.dtypes import equals_any
 
 UNCOUNTED = -100
 """The label that the Trainer leaves out of its count."""
@@ -59,6 +59,6 @@ class IgnoreIndexCollator:
         labels = batch.get("labels")
         if isinstance(labels, Tensor) and not labels.is_floating_point():
             values = () if self.ignore_index is None else (self.ignore_index,)
-            ignored = is_ignored(labels, values)
+            ignored = equals_any(labels, values)
             batch["labels"] = labels.to(torch.int64).masked_fill(ignored, UNCOUNTED)
         return batch

@@ -34,9 +34,9 @@ from torch.nn import functional as F
 from segloss.batch.remedies import for_target_shape
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_flag, shown
-from segloss.foundation.dtypes import can_hold
+from segloss.foundation.dtypes import can_hold, equals_any
 from segloss.foundation.precision import Precise
-from segloss.losses.ignored import ignored_values, is_ignored, over_counted_pixels
+from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.training.huggingface.collator import UNCOUNTED
 
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
@@ -111,7 +111,7 @@ class _ComputeLoss:
             self.loss.to(logits.device)
         ignored = ignored_values(self.loss)
         if ignored and UNCOUNTED not in ignored:
-            labels = labels.masked_fill(is_ignored(labels, (UNCOUNTED,)), ignored[0])
+            labels = labels.masked_fill(equals_any(labels, (UNCOUNTED,)), ignored[0])
         if isinstance(self.loss, Precise):
             result = self.loss(logits, labels)
         else:
@@ -139,7 +139,7 @@ class _ComputeLoss:
         known = ignored_values(self.loss)
         if not known and can_hold(labels.dtype, UNCOUNTED):
             return share  # a loss that ignores nothing else
-        ignored = is_ignored(labels, (*known, UNCOUNTED))
+        ignored = equals_any(labels, (*known, UNCOUNTED))
         differ = (ignored == trainers).any() & (share != 1)
         if self._checks.due("labels", labels, on_every_batch=True):
             if differ:
@@ -185,7 +185,7 @@ def _logits(outputs: Any) -> Tensor:
 
 def _why_not_exact(labels: Tensor, ignored: tuple[float, ...]) -> str:
     """Returns the message for labels of which the Trainer counts others than the loss does."""
-    value = next((v for v in ignored if is_ignored(labels, (v,)).any()), None)
+    value = next((v for v in ignored if equals_any(labels, (v,)).any()), None)
     cause = (
         f"labels hold {value}, which the loss ignores (ignore_index) and the Trainer counts"
         if value is not None

@@ -14,33 +14,12 @@ from segloss.foundation.precision import without_autocast
 from segloss.sums.kernels.base import Kernel, lacking
 from segloss.sums.kernels.memory import check_all
 from segloss.sums.kernels.torch_ops.chunks import Chunks
+from segloss.sums.kernels.torch_ops.pixel_sums import PIXEL_SUMS
 from segloss.sums.kernels.torch_ops.sigmoid import SigmoidChunks
 from segloss.sums.kernels.torch_ops.softmax import SoftmaxChunks
-from segloss.sums.plan import (
-    COUNTS,
-    CROSS_ENTROPY,
-    FLOAT64,
-    REGION,
-    SEMIMETRIC,
-    SEMIMETRIC_TRUE_NEGATIVE,
-    SQUARED_ERROR,
-    TRUE_NEGATIVE,
-    Plan,
-)
+from segloss.sums.plan import COUNTS, CROSS_ENTROPY, FLOAT64, REGION, Plan
 
-_NAMES = frozenset(
-    each.name
-    for each in (
-        COUNTS,
-        REGION,
-        TRUE_NEGATIVE,
-        CROSS_ENTROPY,
-        SQUARED_ERROR,
-        SEMIMETRIC,
-        SEMIMETRIC_TRUE_NEGATIVE,
-        FLOAT64,
-    )
-)
+_NAMES = frozenset((*PIXEL_SUMS, *(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, FLOAT64))))
 """The sums without parameters that the kernel computes."""
 
 

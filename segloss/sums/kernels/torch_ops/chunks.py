@@ -192,7 +192,7 @@ class Chunks:
         weight = self._weight(part, valid)
         if not part.is_label_map:
             return self._loaded("target", part.target, valid), weight
-        labels, wrong = part.labels()
+        labels, wrong = part.labels(valid)
         if self.on_cpu and not wrong.any():  # on an accelerator, a look would wait for the queue
             return labels, weight
         weight = torch.ones_like(wrong, dtype=self.dtype) if weight is None else weight.squeeze(1)

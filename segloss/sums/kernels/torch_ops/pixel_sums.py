@@ -163,16 +163,17 @@ def _error(pixel: PixelValues) -> Tensor:
 
 def pixel_sums(plan: Plan) -> list[PixelSum]:
     """Returns a plan's sums of functions of the probability."""
-    named = [_CLASSES[each.name]() for each in plan.sums if each.name in _CLASSES]
+    named = [PIXEL_SUMS[each.name]() for each in plan.sums if each.name in PIXEL_SUMS]
     return [*named, *map(MapProducts, plan.maps)]
 
 
-_CLASSES: dict[str, type[PixelSum]] = {
+PIXEL_SUMS: dict[str, type[PixelSum]] = {
     SQUARED_ERROR.name: SquaredError,
     SEMIMETRIC.name: Semimetric,
     SEMIMETRIC_TRUE_NEGATIVE.name: SemimetricTrueNegative,
     TRUE_NEGATIVE.name: TrueNegative,
 }
+"""The sums without parameters that are functions of the probability, by name."""
 
 
 class FocalParameters(NamedTuple):

@@ -26,32 +26,16 @@ from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.analytic import AnalyticTerms
 from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_all
-from segloss.sums.kernels.triton_ops.layout import CELLS, REGISTER_CLASSES
-from segloss.sums.plan import (
-    COUNTS,
-    CROSS_ENTROPY,
-    REGION,
-    SEMIMETRIC,
-    SEMIMETRIC_TRUE_NEGATIVE,
-    SQUARED_ERROR,
-    TRUE_NEGATIVE,
-    Plan,
-)
+from segloss.sums.kernels.triton_ops.layout import CELLS, REGISTER_CLASSES, Rows
+from segloss.sums.plan import NAMED, TRUE_NEGATIVE, Plan
 
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 """The dtypes of logits that the kernel takes."""
 
 _NAMES = frozenset(
     each.name
-    for each in (
-        COUNTS,
-        REGION,
-        TRUE_NEGATIVE,
-        CROSS_ENTROPY,
-        SQUARED_ERROR,
-        SEMIMETRIC,
-        SEMIMETRIC_TRUE_NEGATIVE,
-    )
+    for each in NAMED.values()
+    if each.rows and all(row.key in Rows._fields for row in each.rows)
 )
 """The sums without parameters that the kernel computes."""
 
