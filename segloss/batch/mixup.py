@@ -153,7 +153,7 @@ def _with_partners(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
     """Returns the batch with each sample replaced by its partner."""
     return {
         key: _permuted(value, index)
-        if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
+        if isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == index.shape[0]
         else value
         for key, value in batch.items()
     }
@@ -165,7 +165,7 @@ def _permuted(values: Tensor, index: Tensor) -> Tensor:
     A permutation on the CPU is not copied to a GPU, which would wait for it. Its samples are copied
     one by one instead.
     """
-    if values.device == index.device or not index.is_cpu or len(index) == 0 or is_traced():
+    if values.device == index.device or not index.is_cpu or is_traced() or len(index) == 0:
         return values[index.to(values.device)]
     return torch.stack([values[sample] for sample in index.tolist()])
 
@@ -177,7 +177,8 @@ def _check_index(index: Any, target: Any) -> Tensor:
         raise TypeError(f"{name} must be a tensor, got {type(index).__name__}.")
     if index.dtype != torch.int64:
         raise TypeError(f"{name} must hold integers of 64 bits, got {index.dtype}.")
-    samples = len(target) if isinstance(target, Tensor) and target.ndim > 0 else len(index)
+    counted = target if isinstance(target, Tensor) and target.ndim > 0 else index
+    samples = counted.shape[0]  # `len` would make an exporter's number of samples a constant
     if index.shape != (samples,):
         raise ValueError(
             f"{name} must have one entry per sample: expected ({samples},), got "

@@ -173,7 +173,7 @@ class CompoundLoss(Precise):
         channels = self._check_channels(prediction, target)
         options = self.options
         if options.activation == "softmax":
-            options = options._replace(n_classes=channels)
+            options = PixelOptions(channels, *options[1:])
         pixels = as_pixel_batch(
             prediction,
             target,
