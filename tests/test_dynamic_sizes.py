@@ -76,6 +76,11 @@ def mixed(n: int, h: int, w: int) -> Batch:
     return torch.randn(n, CLASSES, h, w), *targets, torch.tensor(0.3), torch.randperm(n)
 
 
+def mixed_per_sample(n: int, h: int, w: int) -> Batch:
+    logits, *targets, _, index = mixed(n, h, w)
+    return logits, *targets, torch.rand(n), index
+
+
 class Case(NamedTuple):
     """A loss, a function that makes a batch for it, and the keys of the batch after the logits."""
 
@@ -122,6 +127,7 @@ LOSSES = {
         SegLoss(n_classes=CLASSES, merge_unannotated=True), annotated, (TARGET, "annotated")
     ),
     "mixup": Case(SegLoss(n_classes=CLASSES, use_mixup=True), mixed, MIXUP),
+    "mixup per sample": Case(SegLoss(n_classes=CLASSES, use_mixup=True), mixed_per_sample, MIXUP),
     "a wrapped label map": Case(
         LossWrapper(nn.CrossEntropyLoss(ignore_index=2)), label_map, (TARGET,)
     ),
