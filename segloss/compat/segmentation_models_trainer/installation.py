@@ -1,0 +1,109 @@
+"""Puts segloss's losses in the place of the program's, and takes them out again.
+
+Nothing of the program is renamed, so it does not matter which modules have imported its classes
+already: after `install`, making one of them makes segloss's class of that name, and the program's
+`Loss` and `MultiLoss` are bases of segloss's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+import segloss
+from segloss.compat.segmentation_models_trainer.version import check_version
+
+_UNDO: list[Callable[[], None]] = []
+"""The steps back, in the order of the steps forward; empty: not installed."""
+
+
+def install() -> None:
+    """Lets pytorch_segmentation_models_trainer train with segloss's losses, without other changes.
+
+    From then on, its model, builder and callbacks, and your own code,
+
+    - make segloss's loss wherever they make one of the program's: `SegLoss`, `MultiLoss`,
+      `LossWrapper`, the frame-field losses and `ComputeSegGrads`. Your subclasses of the program's
+      classes stay what they are, and are taken as before;
+    - take any loss of segloss for one of the program's: `isinstance(segloss.SegLoss(), Loss)` is
+      true for the program's `Loss`, and the same holds for `MultiLoss`;
+    - take a loss of segloss in the config's `loss`, too, and the older configs with `multi_loss`.
+
+    Call it before the model is made. Calling it again does nothing, and `uninstall` undoes it.
+
+    Raises:
+        ImportError: The program is not installed, or its version is not one that is known.
+    """
+    if _UNDO:
+        return
+    check_version()
+    from pytorch_segmentation_models_trainer.custom_losses import base_loss, loss_builder
+    from pytorch_segmentation_models_trainer.model_loader.model import Model
+
+    from segloss.compat.segmentation_models_trainer import losses
+
+    try:
+        for name in (
+            "ComputeSegGrads",
+            "CrossfieldAlign90Loss",
+            "CrossfieldAlignLoss",
+            "CrossfieldSmoothLoss",
+            "MultiLoss",
+            "SegCrossfieldLoss",
+            "SegEdgeInteriorLoss",
+            "SegLoss",
+        ):
+            ours = getattr(losses, name)
+            _make(getattr(base_loss, name), lambda *_, _ours=ours, **__: _ours)
+        _make(loss_builder.LossWrapper, losses.wrapper_class)
+        _add_bases(segloss.Loss, losses.InProgram, base_loss.Loss)
+        _add_bases(segloss.MultiLoss, losses.InProgram, base_loss.MultiLoss)
+        _set(base_loss, "build_combined_loss", losses.build_combined_loss)
+        _set(Model, "get_loss_function", _with_tensors(Model.get_loss_function))
+    except BaseException:
+        uninstall()
+        raise
+
+
+def uninstall() -> None:
+    """Undoes `install`; losses that were made in between stay losses of segloss."""
+    while _UNDO:
+        _UNDO.pop()()
+
+
+def _make(theirs: type, ours: Callable[..., type]) -> None:
+    """Lets calls of a class, but not of its subclasses, make objects of another one."""
+
+    def new(cls: type, /, *args: Any, **kwargs: Any) -> Any:
+        is_made = cls is theirs and (args or kwargs)  # without arguments, it is copied or unpickled
+        return object.__new__(ours(*args, **kwargs) if is_made else cls)
+
+    def plain_new(cls: type, /, *args: Any, **kwargs: Any) -> Any:
+        return object.__new__(cls)
+
+    theirs.__new__ = staticmethod(new)  # type: ignore[method-assign]
+    # Once a class has had a __new__, Python refuses its arguments without one
+    _UNDO.append(lambda: setattr(theirs, "__new__", staticmethod(plain_new)))
+
+
+def _add_bases(ours: type, *bases: type) -> None:
+    """Makes the program's class a base of segloss's, behind all bases that it has."""
+    _set(ours, "__bases__", (*ours.__bases__, *bases))
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    _UNDO.append(lambda: setattr(owner, name, before))
+
+
+def _with_tensors(get_loss_function: Callable[[Any], nn.Module]) -> Callable[[Any], nn.Module]:
+    """Returns the model's method, in which a single loss of segloss returns a tensor."""
+
+    def get_tensor_loss_function(self: Any) -> nn.Module:
+        loss = get_loss_function(self)
+        return loss.as_criterion() if isinstance(loss, segloss.Loss) else loss
+
+    return get_tensor_loss_function
