@@ -1,19 +1,24 @@
-"""Trains the program's own Model on four classes, with segloss's loss in its config."""
+"""Trains the Model of pytorch_segmentation_models_trainer on label maps of four classes."""
 
 from pathlib import Path
 
 import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
+from pytorch_lightning import Trainer
 from pytorch_segmentation_models_trainer.train import train
 
 from segloss.compat.segmentation_models_trainer import install
 
-CONFIG = Path(__file__).with_suffix(".yaml")
+
+def fit() -> Trainer:
+    """Trains with the config beside this file, in which a loss is segloss's."""
+    install()
+    return train(OmegaConf.load(Path(__file__).with_suffix(".yaml")))
 
 
 def write_images() -> None:
-    """Writes 16 noisy images and their label maps into the working directory, and a list."""
+    """Writes 16 images, their label maps and a list of both into the working directory."""
     random, rows = np.random.default_rng(0), ["image,mask"]
     for i in range(16):
         labels = np.kron(random.integers(0, 4, (4, 4)), np.ones((8, 8))).astype(np.uint8)
@@ -26,6 +31,4 @@ def write_images() -> None:
 
 if __name__ == "__main__":
     write_images()
-    install()
-    trainer = train(OmegaConf.load(CONFIG))
-    print(trainer.callback_metrics["val/MulticlassJaccardIndex"])
+    print(fit().callback_metrics)
