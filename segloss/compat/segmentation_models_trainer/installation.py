@@ -7,6 +7,7 @@ already: after `install`, making one of them makes segloss's class of that name,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -73,19 +74,27 @@ def uninstall() -> None:
         _UNDO.pop()()
 
 
-def _make(theirs: type, ours: Callable[..., type]) -> None:
+def _make(theirs: Any, ours: Callable[..., type]) -> None:
     """Lets calls of a class, but not of its subclasses, make objects of another one."""
+    has_init, before = "__init__" in vars(theirs), theirs.__init__
 
-    def new(cls: type, /, *args: Any, **kwargs: Any) -> Any:
-        is_made = cls is theirs and (args or kwargs)  # without arguments, it is copied or unpickled
-        return object.__new__(ours(*args, **kwargs) if is_made else cls)
+    @functools.wraps(before)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if type(self) is not theirs:
+            before(self, *args, **kwargs)
+            return
+        object.__setattr__(self, "__class__", ours(*args, **kwargs))
+        self.__init__(*args, **kwargs)
 
-    def plain_new(cls: type, /, *args: Any, **kwargs: Any) -> Any:
-        return object.__new__(cls)
+    theirs.__init__ = init
+    _UNDO.append(lambda: _restore_init(theirs, before if has_init else None))
 
-    theirs.__new__ = staticmethod(new)  # type: ignore[method-assign]
-    # Once a class has had a __new__, Python refuses its arguments without one
-    _UNDO.append(lambda: setattr(theirs, "__new__", staticmethod(plain_new)))
+
+def _restore_init(theirs: Any, before: Callable[..., None] | None) -> None:
+    if before is None:
+        del theirs.__init__
+    else:
+        theirs.__init__ = before
 
 
 def _add_bases(ours: type, *bases: type) -> None:
