@@ -19,6 +19,7 @@ from segloss.losses.topk import TopKCrossEntropyLoss
 from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
+from segloss.terms.mixture.evaluate import per_class
 
 if TYPE_CHECKING:  # __getattr__ imports these when they are used
     from segloss.config import (
@@ -68,6 +69,7 @@ __all__ = [
     "functional",
     "get_loss",
     "list_losses",
+    "per_class",
     "register_loss",
     "soft_confusion",
     "use_backend",

@@ -12,7 +12,7 @@ import math
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from segloss.foundation.arguments import check_flag, check_integer, check_number
 from segloss.foundation.device_constants import cached_value
 from segloss.foundation.distributed import local_statistics, world_size
 from segloss.foundation.gradients import Condition
+from segloss.foundation.number_like import as_number, attribute
 from segloss.foundation.precision import Precise
 from segloss.foundation.threads import ThreadInfo
 from segloss.foundation.tracing import is_traced
@@ -30,6 +31,31 @@ from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
 
 _NORMS = threading.Lock()
 """Held while a norm changes, so that no update by another thread is lost."""
+
+
+@as_number
+class LossResult(NamedTuple):
+    """The result of a `Loss`: a pair (value, info) that is also the number `value`.
+
+    Code that expects a number from a loss gets one: `loss(...).backward()`, `.item()`,
+    `0.5 * loss(...)`, and PyTorch's functions.
+
+    Attributes:
+        value: The loss, a scalar tensor.
+        info: The extra information, detached.
+
+    Example:
+        >>> result = LossResult(torch.tensor(0.5), {"dice": torch.tensor(0.25)})
+        >>> value, info = result
+        >>> 2 * result, torch.isfinite(result), info["dice"]
+        (tensor(1.), tensor(True), tensor(0.2500))
+    """
+
+    value: Tensor
+    info: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return attribute(self, name)
 
 
 class Loss(Precise):
@@ -125,10 +151,10 @@ class Loss(Precise):
         finally:
             self.extra_info.clear()
 
-    def forward(
-        self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True
-    ) -> tuple[Tensor, dict[str, Any]]:
+    def forward(self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True) -> LossResult:
         """Returns the loss, by default divided by `norm`, and the extra information, detached.
+
+        The result is a pair (value, info), and also a number: see `LossResult`.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
@@ -140,7 +166,7 @@ class Loss(Precise):
         loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
             loss = _normalized(loss, self.norm, self.name)
-        return loss, extra_info
+        return LossResult(loss, extra_info)
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
         """Adds the raw loss of a batch to the average.
