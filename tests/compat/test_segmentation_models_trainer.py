@@ -77,6 +77,9 @@ class LossWrapper(torch.nn.Module):
     def __init__(self, loss_func, name=None):
         super(LossWrapper, self).__init__()
         self.loss_func, self.name = loss_func, name
+
+def build_compound_loss_from_config(compound_loss_cfg, pre_processes=None):
+    return compound_loss_cfg
 """
 
 MODEL = """
@@ -306,6 +309,26 @@ def test_older_configs_build_a_multi_loss(compat: Any, program: SimpleNamespace)
     )
     assert isinstance(multi_loss, program.base_loss.MultiLoss)
     assert multi_loss({"seg": PREDICTION}, {"gt_polygons_image": MASKS}, epoch=1)[0] > 0
+
+
+def test_a_loss_list_is_read_as_losses(compat: Any, program: SimpleNamespace) -> None:
+    omegaconf = pytest.importorskip("omegaconf")
+    entries = [
+        {"_target_": "segloss.SegLoss", "n_classes": "${n}", "weight": [0, 1]},
+        {"name": "a"},
+    ]
+    cfg = omegaconf.OmegaConf.create({"n": 4, "block": {"loss_list": entries, "x": 1}})
+    compat.install()
+    build = program.loss_builder.build_compound_loss_from_config
+    assert build(cfg.block) == {
+        "x": 1,
+        "losses": [
+            {"loss": {"_target_": "segloss.SegLoss", "n_classes": 4}, "weight": [0, 1]},
+            {"loss": {"name": "a"}, "weight": 1.0},
+        ],
+    }
+    for unchanged in (omegaconf.OmegaConf.create({"losses": []}), None):
+        assert build(unchanged) is unchanged
 
 
 # The classes

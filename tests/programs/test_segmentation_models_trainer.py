@@ -218,6 +218,22 @@ def test_four_classes_of_label_maps_need_only_install() -> None:
     assert_trained(history, "loss/val")
 
 
+@pytest.mark.usefixtures("installed")
+def test_the_config_that_the_programs_pages_show_trains() -> None:
+    own = {"_target_": f"{OWN}.base_loss.SegLoss", "gt_channel_selector": 0, "n_classes": 4}
+    block = {
+        "normalize_losses": True,
+        "normalization_params": {"max_samples": 1000},
+        "loss_list": [
+            {**own, "name": "seg", "bce_coef": 0.5, "dice_coef": 0.5, "weight": 1.0},
+            {**own, "name": "late", "weight": [0.0, 0.0, 1.0, 1.0]},
+        ],
+        "epoch_thresholds": [0, 1, 2, 3],
+    }
+    model = model_of({"loss_params": {"compound_loss": block}})
+    assert_trained(trained(model, ComputeWeightNormLossesCallback()), "losses/val_seg")
+
+
 def test_the_command_line_installs(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(

@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import nn
 
-import segloss
 from segloss.compat.segmentation_models_trainer.version import check_version
+from segloss.losses.loss import Loss
+from segloss.losses.multi_loss import MultiLoss
 
 _UNDO: list[Callable[[], None]] = []
 """The steps back, in the order of the steps forward; empty: not installed."""
@@ -30,7 +31,8 @@ def install() -> None:
       classes stay what they are, and are taken as before;
     - take any loss of segloss for one of the program's: `isinstance(segloss.SegLoss(), Loss)` is
       true for the program's `Loss`, and the same holds for `MultiLoss`;
-    - take a loss of segloss in the config's `loss`, too, and the older configs with `multi_loss`.
+    - take a loss of segloss in the config's `loss`, too, and configs that its documentation shows
+      and version 1.0.1 refuses: `loss_list` in `compound_loss`, and `multi_loss`.
 
     Call it before the model is made. Calling it again does nothing, and `uninstall` undoes it.
 
@@ -43,7 +45,7 @@ def install() -> None:
     from pytorch_segmentation_models_trainer.custom_losses import base_loss, loss_builder
     from pytorch_segmentation_models_trainer.model_loader.model import Model
 
-    from segloss.compat.segmentation_models_trainer import losses
+    from segloss.compat.segmentation_models_trainer import configs, losses
 
     try:
         for name in (
@@ -59,9 +61,11 @@ def install() -> None:
             ours = getattr(losses, name)
             _make(getattr(base_loss, name), lambda *_, _ours=ours, **__: _ours)
         _make(loss_builder.LossWrapper, losses.wrapper_class)
-        _add_bases(segloss.Loss, losses.InProgram, base_loss.Loss)
-        _add_bases(segloss.MultiLoss, losses.InProgram, base_loss.MultiLoss)
-        _set(base_loss, "build_combined_loss", losses.build_combined_loss)
+        _add_bases(Loss, losses.InProgram, base_loss.Loss)
+        _add_bases(MultiLoss, losses.InProgram, base_loss.MultiLoss)
+        _set(base_loss, "build_combined_loss", configs.build_combined_loss)
+        build = loss_builder.build_compound_loss_from_config
+        _set(loss_builder, build.__name__, configs.with_loss_lists(build))
         _set(Model, "get_loss_function", _with_tensors(Model.get_loss_function))
     except BaseException:
         uninstall()
@@ -113,6 +117,6 @@ def _with_tensors(get_loss_function: Callable[[Any], nn.Module]) -> Callable[[An
 
     def get_tensor_loss_function(self: Any) -> nn.Module:
         loss = get_loss_function(self)
-        return loss.as_criterion() if isinstance(loss, segloss.Loss) else loss
+        return loss.as_criterion() if isinstance(loss, Loss) else loss
 
     return get_tensor_loss_function

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import segloss
 from segloss import frame_field
 from segloss.batch.keys import Batch
 from segloss.compat.segmentation_models_trainer.version import check_version
-from segloss.config import build_loss
 from segloss.config.instantiate import build_pre_process
+from segloss.losses.loss import Loss as OurLoss
+from segloss.losses.loss_wrapper import LossWrapper as OurLossWrapper
+from segloss.losses.multi_loss import MultiLoss as OurMultiLoss
 from segloss.losses.norm import NormSums
 from segloss.losses.schedule import Weight
+from segloss.losses.seg_loss import SegLoss as OurSegLoss
 
 check_version()  # before the program's names are needed, which another version may not have
 
@@ -48,17 +50,17 @@ class InProgram(nn.Module):
         if isinstance(norm, Tensor) and norm.shape == (1,):
             is_computed = (norm[0] != 1).to(torch.float64)
             state_dict |= {f"{prefix}norm": norm[0], f"{prefix}norm_count": is_computed}
-        if isinstance(self, segloss.MultiLoss) and f"{prefix}epoch" not in state_dict:
+        if isinstance(self, OurMultiLoss) and f"{prefix}epoch" not in state_dict:
             state_dict |= {f"{prefix}{key}": value for key, value in self._buffers.items()}
             state_dict[f"{prefix}_extra_state"] = self.get_extra_state()
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-class Loss(segloss.Loss, InProgram, base_loss.Loss):
+class Loss(OurLoss, InProgram, base_loss.Loss):
     """`segloss.Loss` as a base class of losses for the program."""
 
 
-class SegLoss(segloss.SegLoss, InProgram, base_loss.SegLoss):
+class SegLoss(OurSegLoss, InProgram, base_loss.SegLoss):
     """`segloss.SegLoss` with the program's constants of the focal Tversky loss.
 
     `gt_channel_selector`, which the program requires, may be 0 for label maps (N, *spatial), which
@@ -134,7 +136,7 @@ class ComputeSegGrads(frame_field.ComputeSegGrads, base_loss.ComputeSegGrads):
         super().__init__()
 
 
-class LossWrapper(segloss.LossWrapper, InProgram, loss_builder.LossWrapper):
+class LossWrapper(OurLossWrapper, InProgram, loss_builder.LossWrapper):
     """A loss of (prediction, target), or of the prediction alone, from any library.
 
     As in the program, it keeps the norm 1: its weight in the sum is the one in the config.
@@ -161,7 +163,7 @@ class LossWrapper(segloss.LossWrapper, InProgram, loss_builder.LossWrapper):
         self.norm_count.add_(sums.samples)
 
 
-class WrappedLoss(segloss.Loss, InProgram, loss_builder.LossWrapper):
+class WrappedLoss(OurLoss, InProgram, loss_builder.LossWrapper):
     """A loss of batches, such as a subclass of the program's `Loss`, as a loss of segloss.
 
     Args:
@@ -182,7 +184,7 @@ class WrappedLoss(segloss.Loss, InProgram, loss_builder.LossWrapper):
         return value  # type: ignore[no-any-return]
 
 
-class MultiLoss(segloss.MultiLoss, InProgram, base_loss.MultiLoss):
+class MultiLoss(OurMultiLoss, InProgram, base_loss.MultiLoss):
     """`segloss.MultiLoss` that takes the program's losses, and pre-processes from its configs.
 
     Args:
@@ -214,30 +216,12 @@ class MultiLoss(segloss.MultiLoss, InProgram, base_loss.MultiLoss):
 
 def wrapper_class(loss_func: Any, name: str | None = None) -> type[LossWrapper | WrappedLoss]:
     """Returns the class that wraps a loss: of batches, or of (prediction, target)."""
-    return WrappedLoss if isinstance(loss_func, (segloss.Loss, base_loss.Loss)) else LossWrapper
-
-
-def build_combined_loss(cfg: Any, pre_processes: Any = None) -> MultiLoss:
-    """Builds the loss of the program's older configs, `multi_loss` with switches and `coefs`.
-
-    Args:
-        cfg: The entire training config.
-        pre_processes: Nothing is done with it: the config says which pre-processes are needed.
-    """
-    built: Any = build_loss(cfg)
-    return MultiLoss(
-        list(built.loss_funcs),
-        built.schedule.weights,
-        built.schedule.thresholds,
-        built.pre_processes,
-        normalize_losses=built.normalize_losses,
-        normalization_params=built.normalization_params,
-    )
+    return WrappedLoss if isinstance(loss_func, (OurLoss, base_loss.Loss)) else LossWrapper
 
 
 def _as_loss(loss: Any) -> Any:
     """Returns a loss that segloss's `MultiLoss` takes: the program's are wrapped."""
-    if isinstance(loss, segloss.Loss):
+    if isinstance(loss, OurLoss):
         return loss
     if isinstance(loss, loss_builder.LossWrapper):
         return wrapper_class(loss.loss_func)(loss.loss_func, loss.name)
