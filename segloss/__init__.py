@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from segloss import functional
+from segloss.batch.cutmix import CutMix
 from segloss.batch.keys import MissingKeyError
 from segloss.batch.mixup import MixUp
 from segloss.losses import term_losses
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CompoundLoss",
+    "CutMix",
     "DeepSupervision",
     "Loss",
     "LossWrapper",

@@ -105,6 +105,10 @@ class CompoundLoss(Precise):
         process_group: Any = None,
     ) -> None:
         super().__init__()
+        if isinstance(terms, str) and terms in MODES:
+            raise TypeError(
+                f"terms must be a mixture of terms, got the mode {terms!r}: pass mode={terms!r}."
+            )
         self.mode = check_choice("mode", mode, MODES)
         self.options = PixelOptions.checked(
             2,  # each prediction says how many there are with softmax

@@ -310,12 +310,13 @@ class SegLoss(Loss):
         pred_batch: Batch,
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch from one pass, (K,) or () for one."""
         if type(self).compute is not SegLoss.compute:
-            return super().compute_together(losses, pred_batch, gt_batch)
+            return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
         group = self._group if len(losses) == 1 else self._group_for(losses)
-        return self._evaluate(group, pred_batch, gt_batch, unweighted)
+        return self._evaluate(group, pred_batch, gt_batch, unweighted, shares)
 
     def norm_coefficients(self) -> Sequence[float]:
         """Returns the coefficients of the terms."""
@@ -367,12 +368,13 @@ class SegLoss(Loss):
         pred_batch: Batch,
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a group, (K,) or () for one, and the values of their terms."""
         pixels, left_out = self._pixels(group, pred_batch, gt_batch)
         infos: list[dict[str, Any]] = [{} for _ in group.mixtures]
         value = evaluate(
-            group, pixels, self._add, left_out, infos, unweighted, class_names=self.class_names
+            group, pixels, self._add, left_out, infos, unweighted, self.class_names, shares
         )
         return value, infos
 

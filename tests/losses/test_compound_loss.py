@@ -228,3 +228,8 @@ def test_pixel_terms_refuse_classes_that_are_not_annotated() -> None:
     loss = CompoundLoss(mode="multiclass", ignore_index=255)
     with pytest.raises(ValueError, match="merge_unannotated=True"):
         loss(logits, target, annotated=annotated)
+
+
+def test_a_mode_in_place_of_terms_is_named() -> None:
+    with pytest.raises(TypeError, match="pass mode='multiclass'"):
+        CompoundLoss("multiclass")

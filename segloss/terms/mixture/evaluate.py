@@ -14,7 +14,7 @@ from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
 from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import RegionTerm, Term
+from segloss.terms.base import AdditiveStatistics, RegionTerm, Term
 from segloss.terms.mixture.group import MixtureGroup, means_of
 from segloss.terms.mixture.mixture import Entry, Mixture
 
@@ -30,6 +30,7 @@ def evaluate(
     infos: Sequence[Info] | None = None,
     unweighted: Sequence[Condition] = (),
     class_names: Sequence[str] | None = None,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """Returns the losses of a group, (K,), or () if there is one, in the arithmetic dtype.
 
@@ -44,15 +45,17 @@ def evaluate(
         unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever its
             value; () if all have weights.
         class_names: The names of the classes in `infos`; None: their indices.
+        shares: The factors (N,) of the samples' parts of the losses, or None for 1.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    result = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
+    is_plain = is_local and left_out is None and shares is None
+    result = run(batch, group.plan, group.analytic if is_plain else None)
     dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
         confusions = _confusions(group, result, unweighted)
         add = None if is_local else add
         losses = _by_autograd(
-            group, group.components, confusions, add, infos, left_out, class_names
+            group, group.components, confusions, add, infos, left_out, class_names, shares
         )
         return losses.to(dtype)
     if infos is not None:
@@ -145,6 +148,12 @@ def _without(cells: Tensor | None, confusion: SoftConfusion, term: Term) -> Soft
     return confusion.leave_out(cells)
 
 
+def _statistics(term: Term, confusion: SoftConfusion, shares: Tensor | None) -> AdditiveStatistics:
+    if shares is None:
+        return term.statistics(confusion)
+    return term.shared_statistics(confusion, shares)
+
+
 def _by_autograd(
     group: MixtureGroup,
     components: Sequence[tuple[int, Entry]],
@@ -153,10 +162,11 @@ def _by_autograd(
     infos: Sequence[Info] | None,
     left_out: Tensor | None = None,
     class_names: Sequence[str] | None = None,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
-        entry.term.statistics(_without(left_out, confusions[loss], entry.term))
+        _statistics(entry.term, _without(left_out, confusions[loss], entry.term), shares)
         for loss, entry in components
     ]
     tensors = [each.tensors for each in statistics]
