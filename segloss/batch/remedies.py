@@ -33,8 +33,8 @@ _NO_BATCH = " A sample (C, H, W) lacks the batch dimension: pass pred[None] and 
 _NOT_FINITE = " The network's output is not finite, and no option of the loss mends that."
 
 _HEADS = (
-    " Heads of deep supervision in one tensor (N, S, C, *spatial) need one loss each: wrap this loss "
-    "in segloss.DeepSupervision."
+    " If pred stacks heads of deep supervision, (N, S, C, *spatial), pass pred.unbind(1) to "
+    "segloss.DeepSupervision of this loss."
 )
 
 _COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
@@ -262,10 +262,9 @@ def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:
     if channels == 1 and tensor.shape == (len(pred), *pred.shape[2:]):
         return f" {what} lacks the axis of channels: pass {what}.unsqueeze(1)."
     if tensor.shape == (len(pred), *pred.shape[2:]):
-        return (
-            " A label map is not one mask per channel: pass "
-            f"F.one_hot({what}.long(), {channels}).movedim(-1, 1).{_for_masks_of_heads(pred, tensor)}"
-        )
+        one_hot = f"pass F.one_hot({what}.long(), {channels}).movedim(-1, 1)."
+        heads = _for_masks_of_heads(pred, tensor)
+        return f" A label map is not one mask per channel: {one_hot}{heads}"
     if may_be_heads(pred, tensor):
         return _HEADS
     return _for_axes(what, tensor, pred) or _for_size(tensor, pred) or _for_channels(tensor, pred)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segloss.batch.stacked_heads import MOST_DIMENSIONS, fits, may_be_heads
 from segloss.batch.value_checks import ValueChecks
-from segloss.foundation.precision import rounding_slack
+from segloss.foundation.precision import accumulation_dtype, rounding_slack
 from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import ELEMENTWISE_LOSSES, LABEL_MAP_LOSSES
 
@@ -46,30 +46,41 @@ def heads_of(
 
 
 def _takes(loss: Loss, prediction: Tensor, target: Tensor) -> bool:
-    """Returns whether a loss takes a prediction and a target of their shapes, as far as known."""
+    """Returns whether a loss may be given a prediction and a target of their shapes.
+
+    With sigmoid, that includes a label map for several channels, which the loss itself refuses: it
+    is a mistake, and not a set of heads.
+    """
     if not fits(target.shape, prediction.shape):
         return False
     activation, classes = _reading(loss)
     channels = prediction.shape[1]
+    if classes is not None and (activation == "softmax" or classes > 2):
+        return channels == classes
     if activation == "softmax":
-        return channels == classes if classes is not None else channels > 1
-    return activation is None or target.shape == prediction.shape or channels == 1
+        return channels > 1
+    if activation is None or target.shape == prediction.shape or channels == 1:
+        return True
+    return target.ndim < prediction.ndim and target.shape[1] > 1
 
 
 def _looks_dense(loss: Loss, target: Tensor, checks: ValueChecks) -> bool:
     """Returns whether a target (N, K, *spatial) may be masks, where it may be labels, too."""
-    if _reading(loss)[0] is None:
-        is_mask = target.is_floating_point() or target.dtype == torch.bool
-        if is_mask or target.shape[1] == 1:
-            return True
+    activation, _ = _reading(loss)
+    if activation != "softmax" and (target.is_floating_point() or target.dtype == torch.bool):
+        return True
+    if activation == "sigmoid":
+        return False
+    if activation is None and target.shape[1] == 1:
+        return True
     if not checks.due("heads", target, on_every_batch=True):
         return False
-    slack = rounding_slack(torch.promote_types(target.dtype, torch.float16))
-    errors = (target.sum(1, dtype=torch.float64) - 1).abs()
-    looks_one_hot = bool((target >= 0).all() and (errors <= slack * target.shape[1]).all())
-    if not looks_one_hot:
+    slack = rounding_slack(target.dtype) or rounding_slack(torch.float32)
+    total = target.sum(1, dtype=accumulation_dtype(target.device))
+    is_one_hot = (target >= 0).all() and ((total - 1).abs() <= slack * target.shape[1]).all()
+    if not is_one_hot:
         checks.passed("heads", target)
-    return looks_one_hot
+    return bool(is_one_hot)
 
 
 def _reading(loss: Loss) -> tuple[str | None, int | None]:

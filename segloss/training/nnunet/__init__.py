@@ -1,9 +1,11 @@
-"""A trainer for nnU-Net v2, which finds it by `-tr SegLossTrainer`: `pip install nnunetv2`.
+"""A trainer for nnU-Net v2 with losses of this package: `pip install nnunetv2`.
 
-nnU-Net looks for trainers in the folders that the variable `nnUNet_extTrainer` lists. Name a folder
-of yours, with a file that imports `SegLossTrainer` or defines a subclass, or this package's own:
+nnU-Net looks for trainers in the folders that the variable `nnUNet_extTrainer` names. A file there
+that imports `SegLossTrainer`, or defines a subclass, is enough for `-tr` to find it:
 
-    export nnUNet_extTrainer=$(python -m segloss.training.nnunet)
+    mkdir trainers
+    echo "from segloss.training.nnunet import SegLossTrainer" > trainers/segloss_trainer.py
+    export nnUNet_extTrainer=$PWD/trainers
     nnUNetv2_train DATASET 2d 0 -tr SegLossTrainer
 """
 

@@ -55,19 +55,18 @@ class NnUNetCriterion(nn.Module):
 
     def _batch(self, targets: Scales) -> Scales | Mapping[str, Scales]:
         """Returns the targets, and the weights of their pixels if some are left out."""
-        if self.ignore_label is None:
+        label = self.ignore_label
+        if label is None:
             return targets
-        weights = _each(self._weights, targets)
         if self.regions:
+            counts = _each(lambda target: target[:, -1:].eq(0), targets)
             targets = _each(lambda target: target[:, :-1], targets)
+        else:
+            counts = _each(lambda target: target.ne(label), targets)
         batch: dict[str, Scales] = {}
         for target_key, weight_key in self._keys:
-            batch |= {target_key: targets} | ({weight_key: weights} if weight_key else {})
+            batch |= {target_key: targets} | ({weight_key: counts} if weight_key else {})
         return batch
-
-    def _weights(self, target: Tensor) -> Tensor:
-        """Returns True for each pixel that counts, (N, 1, *spatial)."""
-        return target[:, -1:] == 0 if self.regions else target != self.ignore_label
 
 
 def _losses_of(loss: Loss | MultiLoss) -> list[Loss]:

@@ -17,7 +17,7 @@ from segloss.training.nnunet.dice import NegativeDice
 class SegLossTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no types
     """nnU-Net's trainer with a loss of this package, by default nnU-Net's own.
 
-    A subclass overrides `build_segloss` to train with another loss. Deep supervision, with nnU-Net's
+    A subclass overrides `build_segloss` to train with another loss. Deep supervision with nnU-Net's
     weights, ignored pixels, regions and several processes need nothing further.
 
     nnU-Net finds it by `-tr SegLossTrainer`, and a subclass by its name, if `nnUNet_extTrainer`
@@ -31,7 +31,7 @@ class SegLossTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no typ
         >>> from segloss.terms import FocalTversky
         >>> class FocalTrainer(SegLossTrainer):
         ...     def build_segloss(self):
-        ...         return 0.5 * CrossEntropy() + 0.5 * FocalTversky()
+        ...         return CrossEntropy() + FocalTversky(**self.region_options)
     """
 
     def build_segloss(self) -> Mixture | Term | nn.Module:
@@ -39,22 +39,26 @@ class SegLossTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no typ
 
         An override returns one of these:
 
-        - terms with coefficients, such as `0.5 * CrossEntropy() + 0.5 * FocalTversky()`. The rest
+        - terms with coefficients, such as `CrossEntropy() + Dice(**self.region_options)`. The rest
           comes from the data set: softmax for labels, sigmoid for regions, the ignored label, and
-          statistics over processes;
+          sums over processes;
         - a `SegLoss`, a `CompoundLoss` or another loss of logits. Its targets are label maps
           (N, 1, *spatial), or masks of regions (N, R, *spatial). Ignored pixels get the weight 0;
-        - a `MultiLoss` of such losses. Its schedule follows nnU-Net's epochs.
+        - a `MultiLoss` of such losses. Its weights follow nnU-Net's epochs.
         """
         labels = self.label_manager
-        heads = labels.num_segmentation_heads
-        dice = NegativeDice(
-            region_reduction="batch" if self.configuration_manager.batch_dice else "sample",
-            region_classes=None if labels.has_regions else range(1, heads),
-        )
         # nnU-Net's cross-entropy of regions is a sum over regions if pixels are ignored
         is_sum = labels.has_regions and labels.has_ignore_label
-        return (heads if is_sum else 1.0) * CrossEntropy() + dice
+        cross_entropy = (labels.num_segmentation_heads if is_sum else 1.0) * CrossEntropy()
+        return cross_entropy + NegativeDice(**self.region_options)
+
+    @property
+    def region_options(self) -> dict[str, Any]:
+        """nnU-Net's arguments of region terms: classes without the background, and `batch_dice`."""
+        labels = self.label_manager
+        foreground = None if labels.has_regions else range(1, labels.num_segmentation_heads)
+        pooled = "batch" if self.configuration_manager.batch_dice else "sample"
+        return {"region_classes": foreground, "region_reduction": pooled}
 
     def on_train_epoch_start(self) -> None:
         """Sets the weights of a `MultiLoss` to those of the epoch."""

@@ -1,1 +1,0 @@
-"""The folder that nnU-Net searches for trainers. It imports each file as a module of its own."""
