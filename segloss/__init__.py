@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from segloss import functional
-from segloss.batch.cutmix import CutMix
 from segloss.batch.keys import MissingKeyError
-from segloss.batch.mixup import MixUp
+from segloss.batch.mixing.cutmix import CutMix
+from segloss.batch.mixing.mixup import MixUp
 from segloss.losses import term_losses
 from segloss.losses.combiners import UncertaintyWeighting
 from segloss.losses.compound_loss import CompoundLoss

@@ -65,7 +65,7 @@ def as_pixel_batch(
     """
     names = BatchNames() if names is None else names
     activation = options.activation
-    check_prediction_shape(pred, names.pred, options.n_classes, activation)
+    check_prediction_shape(pred, names.pred, options.n_classes, activation, target)
     check_companion(target, names.target, pred, names.pred)
     if class_weights is not None or pos_weight is not None:
         check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segloss.batch.stacked_heads import MOST_DIMENSIONS, may_be_heads
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
@@ -30,6 +31,11 @@ _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 _NO_BATCH = " A sample (C, H, W) lacks the batch dimension: pass pred[None] and target[None]."
 
 _NOT_FINITE = " The network's output is not finite, and no option of the loss mends that."
+
+_HEADS = (
+    " If pred stacks heads of deep supervision, (N, S, C, *spatial), pass pred.unbind(1) to "
+    "segloss.DeepSupervision of this loss."
+)
 
 _COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
 
@@ -174,9 +180,11 @@ def for_prediction_dtype(dtype: torch.dtype) -> str:
     return ": pass the network's output itself, before argmax or a threshold"
 
 
-def for_prediction_shape(pred: Tensor, n_classes: int) -> str:
+def for_prediction_shape(pred: Tensor, target: Any, n_classes: int) -> str:
     """Returns remedies for predictions with another number of channels than `n_classes`."""
     channels = pred.shape[1]
+    if may_be_heads(pred, target) and pred.shape[2] == n_classes:
+        return _HEADS
     if channels > 1 and pred.ndim > 3 and n_classes == pred.shape[-1] != pred.shape[-2]:
         return " The channels are last: pass pred.movedim(-1, 1)."
     if pred.ndim == 3 and pred.shape[0] == n_classes:
@@ -197,7 +205,9 @@ def for_prediction_shape(pred: Tensor, n_classes: int) -> str:
 
 
 def for_dimensions(pred: Tensor) -> str:
-    """Returns the remedy for predictions with too few dimensions."""
+    """Returns the remedy for predictions with too few or too many dimensions."""
+    if pred.ndim == MOST_DIMENSIONS + 1:
+        return _HEADS
     if pred.ndim == 2:
         return " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]."
     return " Pass the network's output without flattening it." if pred.ndim < 2 else ""
@@ -208,6 +218,8 @@ def for_mode(pred: Tensor, target: Any, mode: str) -> str:
     channels, shape = pred.shape[1], getattr(target, "shape", ())
     if mode != "binary":
         return ": for one foreground class in one sigmoid channel, set mode='binary'."
+    if may_be_heads(pred, target) and pred.shape[2] == 1:
+        return f".{_HEADS}"
     if pred.ndim > 3 and pred.shape[-1] == 1:
         return ": the channels are last, pass pred.movedim(-1, 1)."
     if pred.ndim == 3 and channels > 1 and shape in (pred.shape, (len(pred), 1, *pred.shape[1:])):
@@ -226,7 +238,9 @@ def for_mode(pred: Tensor, target: Any, mode: str) -> str:
 def for_target_shape(target: Tensor, pred: Tensor, n_classes: int) -> str:
     """Returns remedies for targets whose shape does not match the predictions'."""
     if target.shape in _label_map_shapes(pred):
-        return _for_label_map(pred.shape[1], n_classes)
+        return _for_label_map(pred.shape[1], n_classes) + _for_masks_of_heads(pred, target)
+    if may_be_heads(pred, target):
+        return _HEADS
     return (
         _for_axes("target", target, pred) or _for_size(target, pred) or _for_channels(target, pred)
     )
@@ -248,10 +262,11 @@ def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:
     if channels == 1 and tensor.shape == (len(pred), *pred.shape[2:]):
         return f" {what} lacks the axis of channels: pass {what}.unsqueeze(1)."
     if tensor.shape == (len(pred), *pred.shape[2:]):
-        return (
-            " A label map is not one mask per channel: pass "
-            f"F.one_hot({what}.long(), {channels}).movedim(-1, 1)."
-        )
+        one_hot = f"pass F.one_hot({what}.long(), {channels}).movedim(-1, 1)."
+        heads = _for_masks_of_heads(pred, tensor)
+        return f" A label map is not one mask per channel: {one_hot}{heads}"
+    if may_be_heads(pred, tensor):
+        return _HEADS
     return _for_axes(what, tensor, pred) or _for_size(tensor, pred) or _for_channels(tensor, pred)
 
 
@@ -389,6 +404,13 @@ def _for_axes(what: str, tensor: Tensor, pred: Tensor) -> str:
     if size != swapped == shape[-len(size) :]:
         return f" Height and width of {what} are swapped: pass {what}.mT."
     return ""
+
+
+def _for_masks_of_heads(pred: Tensor, target: Tensor) -> str:
+    """Returns the remedy for stacked heads whose masks look like a label map of 0 and 1."""
+    if not may_be_heads(pred, target) or is_traced() or target.is_meta:
+        return ""
+    return _HEADS if all(0 <= level <= 1 for level in _levels(target)) else ""
 
 
 def _channels_first(shape: Sequence[int]) -> list[tuple[int, ...]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from segloss.batch import remedies
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
+from segloss.batch.stacked_heads import MOST_DIMENSIONS
 from segloss.foundation.arguments import check_mapping
 
 PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -24,10 +25,15 @@ _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 """Integer dtypes for which PyTorch lacks most operations."""
 
 
-def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str) -> None:
-    """Raises TypeError or ValueError for a wrong type, dtype, shape or number of channels."""
+def check_prediction_shape(
+    pred: Any, name: str, n_classes: int, activation: str, target: Any = None
+) -> None:
+    """Raises TypeError or ValueError for a wrong type, dtype, shape or number of channels.
+
+    The target, if it is given, helps to tell the cause.
+    """
     check_prediction(pred, name)
-    if not 3 <= pred.ndim <= 5:
+    if not 3 <= pred.ndim <= MOST_DIMENSIONS:
         raise ValueError(
             f"{name} must have the shape (N, C, *spatial) with 1 to 3 spatial dimensions, got "
             f"{tuple(pred.shape)}.{remedies.for_dimensions(pred)}"
@@ -37,7 +43,7 @@ def check_prediction_shape(pred: Any, name: str, n_classes: int, activation: str
         raise ValueError(
             f"{name} must have one channel per class with {activation}: expected {n_classes} "
             f"channels (n_classes), got {channels} in the shape {tuple(pred.shape)}."
-            f"{remedies.for_prediction_shape(pred, n_classes)}"
+            f"{remedies.for_prediction_shape(pred, target, n_classes)}"
         )
     if channels == 0:
         raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")

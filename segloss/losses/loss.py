@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from segloss.batch.keys import Batch
-from segloss.batch.mixup import KEYS, sample_of, split_mixup
+from segloss.batch.mixing.mixup import KEYS, sample_of, split_mixup
 from segloss.foundation.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.foundation.device_constants import cached_value
 from segloss.foundation.distributed import local_statistics, world_size

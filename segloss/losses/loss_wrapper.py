@@ -26,10 +26,10 @@ from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
 from segloss.losses.topk import TopKCrossEntropyLoss
 
-_LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which do not have a channel axis."""
 
-_ELEMENTWISE_LOSSES = (
+ELEMENTWISE_LOSSES = (
     nn.BCELoss,
     nn.BCEWithLogitsLoss,
     nn.HuberLoss,
@@ -163,7 +163,7 @@ class LossWrapper(Loss):
     def _selected(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the selected prediction and target, checked where the loss is one of PyTorch."""
         prediction = self._prediction(pred_batch)
-        if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+        if isinstance(self.loss_func, (*LABEL_MAP_LOSSES, *ELEMENTWISE_LOSSES)):
             check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
         target = self._target(gt_batch, prediction)
         if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
@@ -201,7 +201,7 @@ class LossWrapper(Loss):
         key = f"gt_batch[{self.gt_key!r}]"
         target = take(gt_batch, self.gt_key, "gt_batch")
         check_device(target, key, prediction, f"pred_batch[{self.pred_key!r}]")
-        if isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+        if isinstance(self.loss_func, (*LABEL_MAP_LOSSES, *ELEMENTWISE_LOSSES)):
             check_real(target, key)
         if self.gt_channels is not None:
             target = self.gt_channels(target, key, prediction.ndim)
@@ -211,9 +211,9 @@ class LossWrapper(Loss):
             target = target.to(self.target_dtype)
         elif self._needs_labels(target, prediction):
             target = self._labels(target, prediction, key)
-        elif isinstance(self.loss_func, (*_LABEL_MAP_LOSSES, *_ELEMENTWISE_LOSSES)):
+        elif isinstance(self.loss_func, (*LABEL_MAP_LOSSES, *ELEMENTWISE_LOSSES)):
             target = target if target.is_floating_point() else target.to(prediction.dtype)
-        if isinstance(self.loss_func, _ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
+        if isinstance(self.loss_func, ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
             raise ValueError(
                 f"{key} must have the shape of pred_batch[{self.pred_key!r}] for {self.name!r}, "
                 f"{tuple(prediction.shape)}, got {tuple(target.shape)}."
@@ -233,7 +233,7 @@ class LossWrapper(Loss):
             target.ndim == prediction.ndim > 2 and target.shape[1] == 1 < prediction.shape[1]
         )
         selected_one = self.gt_channels is not None and isinstance(self.gt_channels.index, int)
-        return one_for_many and (selected_one or isinstance(self.loss_func, _LABEL_MAP_LOSSES))
+        return one_for_many and (selected_one or isinstance(self.loss_func, LABEL_MAP_LOSSES))
 
     def _check_masks(self, target: Tensor, dtype: torch.dtype) -> None:
         """Raises ValueError if masks, computed in `dtype`, do not lie in [0, 1]."""

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
-from segloss.batch.mixup import MixUp
+from segloss.batch.mixing.mixup import MixUp
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.reader import BatchTensors, PixelReader

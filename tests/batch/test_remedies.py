@@ -624,6 +624,31 @@ def scheduled(**call: Any) -> Callable[[], Any]:
     return lambda: loss(X1, MASK, **call)[0]
 
 
+HEADS1, HEADS3 = (torch.stack([x, rand(*x.shape)], 1) for x in (X1, X3))
+"""Two heads of deep supervision in one tensor, of one and of three channels."""
+
+HEADS_OF_ONE, HEADS_OF_THREE = (
+    (2 * loss(heads[:, 0], target) + loss(heads[:, 1], target)) / 3
+    for loss, heads, target in ((sigmoid_loss, HEADS1, MASK), (softmax_loss, HEADS3, L3))
+)
+"""Their losses with the weights 1 and 1/2, by their sum."""
+
+PYRAMID = [X3, X3[..., ::2, ::2]]
+PYRAMID_LABELS = [L3, L3[:, 1::2, 1::2]]
+OF_PYRAMID = (2 * softmax_loss(X3, L3) + softmax_loss(PYRAMID[1], PYRAMID_LABELS[1])) / 3
+
+
+def deep(pred: Any, gt: Any, **options: Any) -> Callable[[], Any]:
+    options = {"n_classes": 3, "bce_coef": 1, "dice_coef": 0, "from_logits": True, **options}
+    return lambda: DeepSupervision(SegLoss(**options))(pred, gt)[0]
+
+
+def deeply(loss: nn.Module, pred: Any, gt: Any) -> Callable[[], Any]:
+    return lambda: DeepSupervision(loss)(pred, gt)[0]
+
+
+UNBIND = "pass pred.unbind(1) to segloss.DeepSupervision of this loss"
+
 DICE = SegLoss(from_logits=True)(X1, MASK)[0]
 INTERPOLATED = F.interpolate(X3, (8, 12), mode="bilinear")
 LARGE = L3.repeat(1, 2, 2)
@@ -732,6 +757,105 @@ ROWS: dict[str, Row] = {
         "pass one of its tensors, or all of them to segloss.DeepSupervision",
         lambda: DeepSupervision(SegLoss(n_classes=3, bce_coef=1, dice_coef=0))((X3, X3), L3)[0],
         softmax_loss(X3, L3),
+    ),
+    # heads of deep supervision
+    "stacked heads": Row(
+        seg(HEADS3, L3, n_classes=3),
+        UNBIND,
+        deep(HEADS3.unbind(1), L3),
+        HEADS_OF_THREE,
+        ("n_classes=",),
+    ),
+    "stacked heads of signals": Row(
+        seg(HEADS3.flatten(3), L3.flatten(1), n_classes=3),
+        UNBIND,
+        deep(HEADS3.flatten(3).unbind(1), L3.flatten(1)),
+        HEADS_OF_THREE,
+        ("n_classes=",),
+    ),
+    "stacked heads of volumes": Row(
+        seg(HEADS3.unsqueeze(3), L3.unsqueeze(1), n_classes=3),
+        UNBIND,
+        deep(HEADS3.unsqueeze(3).unbind(1), L3.unsqueeze(1)),
+        HEADS_OF_THREE,
+    ),
+    "as many stacked heads as classes": Row(
+        seg(torch.cat([HEADS3, HEADS3[:, 1:]], 1), L3.unsqueeze(1), n_classes=3),
+        UNBIND,
+        deep(torch.cat([HEADS3, HEADS3[:, 1:]], 1).unbind(1), L3.unsqueeze(1)),
+        (4 * softmax_loss(X3, L3) + 3 * softmax_loss(HEADS3[:, 1], L3)) / 7,
+        (SELECT, "interpolate"),
+    ),
+    "stacked heads of masks": Row(
+        seg(HEADS1, MASK), UNBIND, deep(HEADS1.unbind(1), MASK, n_classes=2), HEADS_OF_ONE
+    ),
+    "stacked heads for a CompoundLoss": Row(
+        lambda: CompoundLoss(CrossEntropy(), "multiclass")(HEADS3, L3),
+        UNBIND,
+        deeply(CompoundLoss(CrossEntropy(), "multiclass"), HEADS3.unbind(1), L3),
+        HEADS_OF_THREE,
+    ),
+    "stacked heads in mode binary": Row(
+        lambda: CompoundLoss(CrossEntropy())(HEADS1, MASK),
+        UNBIND,
+        deeply(CompoundLoss(CrossEntropy()), HEADS1.unbind(1), MASK),
+        HEADS_OF_ONE,
+        ("multiclass",),
+    ),
+    "stacked heads for BCE": Row(
+        wrapped(nn.BCEWithLogitsLoss(), HEADS1, MASK),
+        UNBIND,
+        deeply(nn.BCEWithLogitsLoss(), HEADS1.unbind(1), MASK),
+        HEADS_OF_ONE,
+    ),
+    "stacked heads for cross-entropy": Row(
+        wrapped(nn.CrossEntropyLoss(), HEADS3, L3),
+        UNBIND,
+        deeply(nn.CrossEntropyLoss(), HEADS3.unbind(1), L3),
+        HEADS_OF_THREE,
+    ),
+    "heads that may be an image": Row(
+        deeply(nn.CrossEntropyLoss(), HEADS3, ONE_HOT),
+        "pass prediction.unbind(1) for heads",
+        deeply(nn.CrossEntropyLoss(), HEADS3.unbind(1), ONE_HOT),
+        HEADS_OF_THREE,
+    ),
+    "an image that may be heads": Row(
+        deeply(nn.CrossEntropyLoss(), HEADS3, ONE_HOT),
+        "or [prediction] for one prediction",
+        deeply(nn.CrossEntropyLoss(), [HEADS3], ONE_HOT),
+        softmax_loss(HEADS3, ONE_HOT),
+    ),
+    # a target for each scale
+    "targets of all scales for the finest": Row(
+        deep(X3, PYRAMID_LABELS),
+        "for the finest prediction alone, pass gt_batch[0]",
+        deep(X3, PYRAMID_LABELS[0]),
+        softmax_loss(X3, L3),
+    ),
+    "a list of samples": Row(
+        deep(PYRAMID[:1], list(L3)),
+        "pass torch.stack(gt_batch)",
+        deep(PYRAMID[:1], torch.stack(list(L3))),
+        softmax_loss(X3, L3),
+    ),
+    "a target of the finest scale in a list": Row(
+        deep(PYRAMID, PYRAMID_LABELS[:1]),
+        "pass the finest alone, which is resized to each prediction",
+        deep(PYRAMID, PYRAMID_LABELS[0]),
+        OF_PYRAMID,
+    ),
+    "targets from the coarsest to the finest": Row(
+        deep(PYRAMID, PYRAMID_LABELS[::-1]),
+        "sort them from the finest to the coarsest, pass gt_batch[::-1]",
+        deep(PYRAMID, PYRAMID_LABELS[::-1][::-1]),
+        OF_PYRAMID,
+    ),
+    "targets of one size": Row(
+        deep(PYRAMID, [L3, L3]),
+        "pass gt_batch[0] alone, which is resized to each prediction",
+        deep(PYRAMID, L3),
+        OF_PYRAMID,
     ),
     "another key": Row(
         seg({"out": X3}, {"mask": L3}, n_classes=3),

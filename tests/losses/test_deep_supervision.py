@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segloss import Loss, LossWrapper, MissingKeyError, MultiLoss, SegLoss
+from segloss import CompoundLoss, Loss, LossWrapper, MissingKeyError, MultiLoss, SegLoss
 from segloss.losses.deep_supervision import DeepSupervision
+from segloss.terms import Boundary, CrossEntropy, Dice
 
 GT, W = "gt_polygons_image", "seg_loss_weights"
 
@@ -231,6 +232,297 @@ def test_it_is_nnunets_with_its_weights() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_nnunets_and_monais_weights_have_their_names(count: int) -> None:
+    sizes = [(2 ** (8 - i),) for i in range(count)]
+    scales, labels = pyramid(*sizes), torch.randint(0, 3, (2, 256))
+    losses = [F.cross_entropy(p, nearest(labels, tuple(p.shape[2:]))) for p in scales]
+
+    halves = [1 / 2**i for i in range(count)]
+    halves[-1] = 0  # as nnU-Net's trainer computes them
+    expected = sum(w * loss for w, loss in zip(halves, losses, strict=True)) / sum(halves)
+    value, _ = DeepSupervision(nn.CrossEntropyLoss(), "nnunet")(scales, labels)
+    torch.testing.assert_close(value, expected)
+
+    monai = pytest.importorskip("monai.losses")
+    theirs = monai.DeepSupervisionLoss(LossOfLabels())(scales, labels.unsqueeze(1).double())
+    value, _ = DeepSupervision(nn.CrossEntropyLoss(), "monai")(scales, labels)
+    torch.testing.assert_close(value.float(), theirs)
+
+
+class LossOfLabels(nn.Module):
+    """Cross-entropy as MONAI calls it: of float32 predictions and label maps (N, 1, ...)."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(prediction, target.squeeze(1).long())
+
+
+@pytest.mark.parametrize("weights", ["nnunet", "monai"])
+def test_named_weights_of_one_scale_are_1(weights: str) -> None:
+    [finest], labels = pyramid((8, 6)), torch.randint(0, 3, (2, 8, 6))
+    value, _ = DeepSupervision(SegLoss(n_classes=3), weights)(finest, labels)
+    assert torch.equal(value, SegLoss(n_classes=3)(finest, labels)[0])
+    assert f"weights='{weights}'" in repr(DeepSupervision(SegLoss(), weights))
+
+
+# A target for each scale
+
+
+def of_each_scale(scales: list[Tensor], channels: tuple[int, ...] = ()) -> list[Tensor]:
+    """Label maps of each scale that are not resizes of one another."""
+    return [torch.randint(0, 3, (2, *channels, *p.shape[2:])) for p in scales]
+
+
+SIZES = {1: ((8,), (4,), (2,)), 2: ((8, 6), (4, 3), (2, 2)), 3: ((8, 6, 4), (4, 3, 4), (2, 2, 2))}
+
+
+@pytest.mark.parametrize("dims", SIZES)
+@pytest.mark.parametrize("channels", [(), (1,)])
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("weights", [None, "nnunet", [1, 0.5, 2]])
+def test_a_list_has_a_target_for_each_scale(dims, channels, kind, weights) -> None:
+    scales = pyramid(*SIZES[dims])
+    targets = of_each_scale(scales, channels)
+    seg = SegLoss(n_classes=3)
+    values = [seg(p, t)[0] for p, t in zip(scales, targets, strict=True)]
+    numbers = {None: [4 / 7, 2 / 7, 1 / 7], "nnunet": [2 / 3, 1 / 3, 0]}
+    used = weights if isinstance(weights, list) else numbers[weights]
+    expected = sum(w * value for w, value in zip(used, values, strict=True))
+    loss = DeepSupervision(seg, weights)
+    for pred, gt in (
+        (scales, kind(targets)),
+        (scales, {GT: kind(targets)}),
+        ({"seg": kind(scales)}, kind(targets)),
+        ({"seg": scales}, {GT: kind(targets)}),
+    ):
+        torch.testing.assert_close(loss(pred, gt)[0], expected)
+        torch.testing.assert_close(loss.as_criterion()(pred, gt), expected)
+
+
+def test_weights_and_maps_are_lists_too_or_resized() -> None:
+    scales = pyramid((8, 6), (4, 3))
+    targets = of_each_scale(scales)
+    weights = [torch.rand(2, 1, *p.shape[2:]) for p in scales]
+    maps = [torch.randn(p.shape) for p in scales]
+    seg = SegLoss(n_classes=3, extra_terms={Boundary(): 0.5})
+    key = seg.map_keys[0]
+
+    def expected(weights: list[Tensor], maps: list[Tensor]) -> Tensor:
+        parts = zip(scales, targets, weights, maps, strict=True)
+        values = [seg(p, {GT: t, W: w, key: m})[0] for p, t, w, m in parts]
+        return (2 * values[0] + values[1]) / 3
+
+    value, _ = DeepSupervision(seg)(scales, {GT: targets, W: weights, key: maps})
+    torch.testing.assert_close(value, expected(weights, maps))
+    value, _ = DeepSupervision(seg)(scales, {GT: targets, W: weights[0], key: maps[0]})
+    resizes = [[each[0], nearest(each[0], (4, 3))] for each in (weights, maps)]
+    torch.testing.assert_close(value, expected(*resizes))
+    wrapped = DeepSupervision(LossWrapper(CompoundLoss(seg.mixture, "multiclass")))
+    value, _ = wrapped(scales, {GT: targets, W: weights, key: maps})
+    torch.testing.assert_close(value, expected(weights, maps))
+
+
+def test_lists_under_keys_that_the_loss_does_not_read_are_passed_on() -> None:
+    inner, others = Recorder(), [torch.zeros(2, 8, 6), torch.zeros(2, 4, 3)]
+    scales = pyramid((8, 6), (4, 3))
+    DeepSupervision(inner)(scales, {GT: of_each_scale(scales), "others": others})
+    assert all(gt["others"] is others for _, gt in inner.seen)
+
+
+def test_a_target_for_each_scale_with_other_losses_norms_and_mixup() -> None:
+    scales = pyramid((8, 6), (4, 3))
+    targets = of_each_scale(scales)
+    loss = DeepSupervision(SegLoss(n_classes=3, ignore_index=2, use_mixup=True))
+    value, _ = loss(scales, targets)
+    multi = MultiLoss([loss, DeepSupervision(SegLoss("other", n_classes=3))], [1.0, 0.0])
+    torch.testing.assert_close(multi(scales, targets)[0], value)
+
+    loss.update_norm(scales, targets, 2)
+    torch.testing.assert_close(loss.norm, value)
+    share = (targets[0] != 2).double().mean()
+    torch.testing.assert_close(loss.norm_count, 2 * share)
+    loss.reset_norm()
+
+    partners = [target.flip(0) for target in targets]
+    expected = 0.3 * value + 0.7 * loss(scales, partners)[0]
+    mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": 0.3}
+    torch.testing.assert_close(loss(scales, mixed)[0], expected)
+    indexed = {**mixed, GT: targets, "mixup_index": torch.tensor([1, 0])}
+    torch.testing.assert_close(loss(scales, indexed)[0], expected)
+
+
+FINE, COARSE = torch.zeros(2, 3, 4, 6), torch.zeros(2, 3, 2, 3)
+OF_FINE, OF_COARSE = torch.zeros(2, 4, 6).long(), torch.zeros(2, 2, 3).long()
+
+
+@pytest.mark.parametrize(
+    ("pred", "gt", "kind", "words"),
+    [
+        (
+            [FINE, COARSE],
+            [OF_FINE],
+            ValueError,
+            "gt_batch must hold one tensor per prediction, got 1 for 2: pass the finest alone",
+        ),
+        ([FINE], [OF_FINE, OF_COARSE], ValueError, r"got 2 for 1: .* alone, pass gt_batch\[0\]"),
+        (FINE, [OF_FINE, OF_COARSE], ValueError, r"got 2 for 1: .* alone, pass gt_batch\[0\]"),
+        (
+            FINE,
+            {GT: [OF_FINE, OF_COARSE]},
+            ValueError,
+            r"got 2 for 1: .* alone, pass gt_batch\['gt_polygons_image'\]\[0\]",
+        ),
+        ([FINE, COARSE, COARSE], list(OF_FINE), ValueError, r"pass torch.stack\(gt_batch\)"),
+        ([FINE, COARSE], [], ValueError, "got 0 for 2"),
+        ([FINE, COARSE], [OF_FINE, "two"], TypeError, r"gt_batch\[1\] must be a tensor, got str"),
+        ([FINE, COARSE], {GT: (OF_FINE, None)}, TypeError, r"image'\]\[1\] must be .* NoneType"),
+        (
+            [FINE, COARSE],
+            [OF_COARSE, OF_FINE],
+            ValueError,
+            r"size of prediction 0.*\(2, 4, 6\) .*got \(2, 2, 3\): sort .*pass gt_batch\[::-1\]",
+        ),
+        (
+            [FINE, COARSE],
+            [OF_FINE, OF_FINE],
+            ValueError,
+            r"prediction 1, .*\(2, 2, 3\) .*got \(2, 4, 6\): pass gt_batch\[0\] alone",
+        ),
+        ([FINE, COARSE], [OF_FINE[:1], OF_COARSE], ValueError, r"got \(1, 4, 6\)\."),
+        (
+            [FINE, COARSE],
+            {GT: OF_FINE, W: [torch.ones(2, 1, 4, 6)]},
+            ValueError,
+            r"gt_batch\['seg_loss_weights'\] must hold one tensor per prediction, got 1 for 2",
+        ),
+    ],
+)
+def test_lists_that_do_not_match_the_predictions_are_refused(pred, gt, kind, words: str) -> None:
+    with pytest.raises(kind, match=words):
+        DeepSupervision(SegLoss(n_classes=3))(pred, gt)
+
+
+# Heads in one tensor
+
+
+def heads(count: int, channels: int, *size: int) -> Tensor:
+    return torch.randn(2, count, channels, *size, dtype=torch.float64).requires_grad_()
+
+
+def masks(channels: int, *size: int) -> Tensor:
+    return torch.randint(0, 2, (2, channels, *size)).double()
+
+
+INNER = {
+    "SegLoss": lambda: SegLoss(n_classes=4),
+    "CompoundLoss": lambda: CompoundLoss(CrossEntropy() + Dice(), "multiclass"),
+    "cross-entropy": lambda: nn.CrossEntropyLoss(),
+}
+
+
+@pytest.mark.parametrize("size", [(7,), (7, 6), (7, 6, 5)])
+@pytest.mark.parametrize("channels", [(), (1,)])
+@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_stacked_heads_are_scales(count: int, inner: str, channels, size) -> None:
+    stacked, labels = heads(count, 4, *size), torch.randint(0, 4, (2, *channels, *size))
+    loss = DeepSupervision(INNER[inner]())
+    expected, _ = loss(list(stacked.unbind(1)), labels)
+    for pred in (stacked, {"seg": stacked}):
+        value, info = loss(pred, {GT: labels})
+        assert torch.equal(value, expected)
+        assert f"scale_{count - 1}" in info
+    gradient, reference = (torch.autograd.grad(each, stacked)[0] for each in (value, expected))
+    assert torch.equal(gradient, reference)
+    assert torch.equal(loss(stacked[:, 0], labels)[0], loss.loss(stacked[:, 0], labels)[0])
+
+
+@pytest.mark.parametrize("size", [(7,), (7, 6), (7, 6, 5)])
+def test_stacked_heads_of_masks_are_scales(size) -> None:
+    stacked, target = heads(2, 1, *size), masks(1, *size)
+    for inner in (SegLoss(from_logits=True), CompoundLoss(Dice()), nn.BCEWithLogitsLoss()):
+        for mask in (target, target.long(), target.bool(), target[:, 0]):
+            if isinstance(inner, nn.BCEWithLogitsLoss) and mask.ndim < target.ndim:
+                continue
+            loss = DeepSupervision(inner)
+            assert torch.equal(loss(stacked, mask)[0], loss(stacked.unbind(1), mask)[0])
+    stacked, target = heads(2, 3, *size), masks(3, *size)
+    loss = DeepSupervision(SegLoss(n_classes=3, activation="sigmoid"))
+    assert torch.equal(loss(stacked, target)[0], loss(stacked.unbind(1), target)[0])
+
+
+def test_volumes_of_masks_can_only_be_stacked_heads() -> None:
+    stacked, target = heads(2, 3, 7, 6, 5), masks(3, 7, 6, 5)
+    for inner in (SegLoss(from_logits=True), CompoundLoss(Dice(), "multilabel"), Recorder()):
+        loss = DeepSupervision(inner)
+        assert torch.equal(loss(stacked, target)[0], loss(stacked.unbind(1), target)[0])
+
+
+@pytest.mark.parametrize("inner", [SegLoss(from_logits=True), CompoundLoss(Dice(), "multilabel")])
+def test_a_label_map_for_sigmoid_channels_is_a_mistake_and_not_heads(inner) -> None:
+    loss, logits = DeepSupervision(inner), torch.randn(2, 2, 8, 6)
+    with pytest.raises(ValueError, match="Channels are independent with sigmoid"):
+        loss(logits, torch.randint(0, 2, (2, 8, 6)))
+    with pytest.raises(ValueError, match="fits both"):
+        loss(logits, torch.randint(0, 2, (2, 8, 6)).float())
+
+
+def test_stacked_heads_take_a_target_for_each() -> None:
+    stacked = heads(2, 3, 8, 6)
+    targets = of_each_scale(list(stacked.unbind(1)))
+    loss = DeepSupervision(SegLoss(n_classes=3))
+    assert torch.equal(loss(stacked, targets)[0], loss(stacked.unbind(1), targets)[0])
+
+
+@pytest.mark.parametrize("size", [(3, 4), (4, 3), (3, 3, 2), (1, 4), (2, 1, 3)])
+@pytest.mark.parametrize("inner", INNER)
+def test_an_image_with_a_side_as_long_as_the_classes_is_one_scale(inner: str, size) -> None:
+    logits, labels = torch.randn(2, 4, *size), torch.randint(0, 4, (2, *size))
+    labels[0, 0] = 3
+    loss = DeepSupervision(INNER[inner]())
+    value = loss(logits, labels)[0]
+    assert torch.equal(value, loss([logits], labels)[0])
+
+
+@pytest.mark.parametrize(
+    ("inner", "stacked", "target"),
+    [
+        (SegLoss(n_classes=3), heads(3, 3, 6), F.one_hot(OF_FINE[:, 0], 3).movedim(-1, 1)),
+        (nn.CrossEntropyLoss(), heads(2, 3, 4, 6), F.one_hot(OF_FINE, 3).movedim(-1, 1)),
+        (lambda pred, gt: (pred.sigmoid() - gt).square().mean(), heads(2, 3, 4), masks(3, 4)),
+        (lambda pred, gt: (pred.sigmoid() - gt).square().mean(), heads(2, 1, 4), masks(1, 4)),
+    ],
+)
+def test_a_target_that_fits_heads_and_an_image_is_refused(inner, stacked, target) -> None:
+    loss = DeepSupervision(inner)
+    words = r"fits both: pass prediction.unbind\(1\) for heads, or \[prediction\] for one"
+    with pytest.raises(ValueError, match=words):
+        loss(stacked, target)
+    loss(stacked.unbind(1), target)
+
+
+def test_monais_dynunet_trains_and_validates_with_one_loss() -> None:
+    nets = pytest.importorskip("monai.networks.nets")
+    settings = {"strides": [1, 2, 2, 2], "kernel_size": [3] * 4, "upsample_kernel_size": [2] * 3}
+    network = nets.DynUNet(
+        2, 1, 3, **settings, filters=[4] * 4, deep_supervision=True, deep_supr_num=2
+    )
+    images, labels = torch.randn(2, 1, 16, 16), torch.randint(0, 3, (2, 1, 16, 16))
+    loss = DeepSupervision(SegLoss(n_classes=3), "monai").as_criterion()
+    outputs = network(images)
+    assert outputs.shape == (2, 3, 3, 16, 16)
+    expected = sum(
+        0.5**i * SegLoss(n_classes=3)(head, labels)[0] for i, head in enumerate(outputs.unbind(1))
+    )
+    torch.testing.assert_close(loss(outputs, labels), expected)
+    loss(outputs, labels).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.eval()
+    torch.testing.assert_close(
+        loss(network(images), labels), SegLoss(n_classes=3)(network(images), labels)[0]
+    )
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_a_scale_of_weight_zero_is_not_computed_and_stays_in_the_graph(index: int) -> None:
     scales = [p.requires_grad_() for p in pyramid((8, 6), (4, 3), (2, 2))]
@@ -401,7 +693,8 @@ def test_a_target_of_another_size_is_refused_by_the_inner_loss() -> None:
         (lambda: DeepSupervision(SegLoss(), [1, -1]), ValueError, r"weights\[1\] must be .* -1"),
         (lambda: DeepSupervision(SegLoss(), [0, 0]), ValueError, "at least one weight above 0"),
         (lambda: DeepSupervision(SegLoss(), []), ValueError, "weights must hold at least one"),
-        (lambda: DeepSupervision(SegLoss(), "halves"), TypeError, r"weights\[0\] must be a num"),
+        (lambda: DeepSupervision(SegLoss(), ["1"]), TypeError, r"weights\[0\] must be a num"),
+        (lambda: DeepSupervision(SegLoss(), "nnunets"), ValueError, "did you mean 'nnunet'"),
         (lambda: DeepSupervision(SegLoss(), name=""), ValueError, "name must not be empty"),
         (lambda: DeepSupervision(nn.L1Loss), TypeError, r"Make an instance: L1Loss\(\)"),
         (lambda: DeepSupervision(MultiLoss([SegLoss()], [1])), TypeError, "must not be a MultiL"),

@@ -142,15 +142,17 @@ def of_scales() -> Pairs:
     def scales(x: Tensor) -> list[Tensor]:
         return [x, x[..., ::2, ::2]]
 
-    def with_targets(x: Tensor, y: Tensor) -> Tensor:
+    def targets(x: Tensor, y: Tensor) -> list[Tensor]:
         size = scales(x)[1].shape[2:]
         smaller = interpolate(y.unsqueeze(1).double(), size, mode="nearest-exact")
-        return theirs(scales(x), [y, smaller.squeeze(1).long()])
+        return [y, smaller.squeeze(1).long()]
 
-    def with_one_target(x: Tensor, y: Tensor) -> Tensor:
-        return ours(scales(x), y)[0]
+    def with_targets(x: Tensor, y: Tensor) -> Tensor:
+        return theirs(scales(x), targets(x, y))
 
-    yield "deep supervision", Pair("labels", with_targets, with_one_target)
+    for target in (targets, lambda x, y: y):  # one for each scale, or the finest, resized
+        pair = Pair("labels", with_targets, lambda x, y, of=target: ours(scales(x), of(x, y))[0])
+        yield "deep supervision", pair
 
 
 def pairs() -> Pairs:

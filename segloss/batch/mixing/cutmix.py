@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.batch.mixup import check_images, draw_lambda, permutation, permuted
+from segloss.batch.mixing.mixup import check_images, draw_lambda, permutation, permuted
 from segloss.foundation.arguments import check_number, check_text
 
 

@@ -185,12 +185,16 @@ def permutation(count: int, generator: torch.Generator | None) -> Tensor:
 
 def _with_partners(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
     """Returns the batch with each sample replaced by its partner."""
-    return {
-        key: permuted(value, index)
-        if isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == index.shape[0]
-        else value
-        for key, value in batch.items()
-    }
+    return {key: _with_partner(value, index) for key, value in batch.items()}
+
+
+def _with_partner(value: Any, index: Tensor) -> Any:
+    if type(value) in (list, tuple):  # one tensor for each scale of deep supervision
+        is_tensors = all(isinstance(each, Tensor) for each in value)
+        return type(value)(_with_partner(each, index) for each in value) if is_tensors else value
+    if not (isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == index.shape[0]):
+        return value
+    return permuted(value, index)
 
 
 def sample_of(batch: Any, index: int, count: int) -> Any:

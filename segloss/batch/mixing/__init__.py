@@ -1,0 +1,1 @@
+"""Ways of mixing the images of a batch, with their targets."""
