@@ -11,9 +11,10 @@ from segloss import CompoundLoss
 
 def trainer_of(network, samples, **options) -> SupervisedTrainer:
     """Returns a trainer of samples: an "image" (C, D, H, W), and its "label" map (1, D, H, W)."""
+    to_tensors = EnsureTyped(["image", "label"])
     return SupervisedTrainer(
         device=torch.device("cpu"),
-        train_data_loader=DataLoader(Dataset(samples, EnsureTyped(["image", "label"])), 2),
+        train_data_loader=DataLoader(Dataset(samples, to_tensors), batch_size=2),
         network=network,
         optimizer=torch.optim.Adam(network.parameters(), 1e-2),
         **options,
@@ -29,5 +30,7 @@ def balls(size=32):
 
 if __name__ == "__main__":
     network = UNet(3, in_channels=1, out_channels=4, channels=(8, 16), strides=(2,))
-    loss = CompoundLoss(mode="multiclass")
-    trainer_of(network, [balls() for _ in range(4)], loss_function=loss, max_epochs=5).run()
+    samples, loss = [balls() for _ in range(4)], CompoundLoss(mode="multiclass")
+    trainer = trainer_of(network, samples, loss_function=loss, max_epochs=5)
+    trainer.run()
+    print(trainer.state.output[0]["loss"])
