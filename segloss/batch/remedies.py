@@ -199,7 +199,10 @@ def for_prediction_shape(pred: Tensor, n_classes: int) -> str:
 def for_dimensions(pred: Tensor) -> str:
     """Returns the remedy for predictions with too few dimensions."""
     if pred.ndim == 2:
-        return " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]."
+        return (
+            " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]. "
+            "Masks of points (N, P), with sigmoid, need a target of their shape."
+        )
     return " Pass the network's output without flattening it." if pred.ndim < 2 else ""
 
 

@@ -148,7 +148,8 @@ class CompoundLoss(Precise):
         """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
 
         Args:
-            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions.
+            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions; with sigmoid also (N, P),
+                N masks of P pixels, for a target (N, P). They count as (N, 1, P).
             target: Dense, of the prediction's shape; or a label map or, for one channel, a mask,
                 (N, *spatial) or (N, 1, *spatial).
             pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
@@ -185,7 +186,7 @@ class CompoundLoss(Precise):
             names=_NAMES,
             checks=self._checks,
         )
-        self._group.check_classes(channels, options.activation)
+        self._group.check_classes(pixels.prediction.shape[1], options.activation)
         return pixels
 
     def extra_repr(self) -> str:
@@ -203,7 +204,9 @@ class CompoundLoss(Precise):
                 f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
                 f"does not fit mode={self.mode!r}{for_mode(prediction, target, self.mode)}"
             )
-        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch refuses < 3
+        return (
+            max(channels, 2) if prediction.ndim < 3 else channels
+        )  # as_pixel_batch decides about < 3
 
     def _needed_maps(self, maps: Any) -> dict[str, Tensor]:
         """Returns the maps that the terms need, and drops others."""

@@ -415,7 +415,7 @@ class SegLoss(Loss):
             names=self._names,
             checks=self._checks,
         )
-        group.check_classes(tensors.prediction.shape[1], self.options.activation)
+        group.check_classes(pixels.prediction.shape[1], self.options.activation)
         left_out = None
         if annotated is not None and pixels.is_exclusive:
             left_out = ~annotated
