@@ -80,6 +80,7 @@ IMAGES = {
     "two and three masks": [(2, 16, 16), (3, 16, 16)],
     "images of two sizes": [(1, 16, 12), (4, 10, 16)],
     "an image without masks": [(3, 16, 16), (0, 16, 16)],
+    "more masks than predictions": [(2, 16, 16), (7, 16, 16)],
     "no masks": [(0, 16, 16), (0, 16, 16)],
 }
 
