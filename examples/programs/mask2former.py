@@ -36,4 +36,4 @@ if __name__ == "__main__":
         }
         for y in labels
     ]
-    trainer_of(model, samples, max_steps=10).train()
+    trainer_of(model, samples, max_steps=3).train()
