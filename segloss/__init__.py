@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from segloss import functional
+from segloss.batch.cutmix import CutMix
 from segloss.batch.keys import MissingKeyError
 from segloss.batch.mixup import MixUp
 from segloss.losses import term_losses
@@ -19,6 +20,7 @@ from segloss.losses.topk import TopKCrossEntropyLoss
 from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
+from segloss.terms.mixture.evaluate import per_class
 
 if TYPE_CHECKING:  # __getattr__ imports these when they are used
     from segloss.config import (
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CompoundLoss",
+    "CutMix",
     "DeepSupervision",
     "Loss",
     "LossWrapper",
@@ -68,6 +71,7 @@ __all__ = [
     "functional",
     "get_loss",
     "list_losses",
+    "per_class",
     "register_loss",
     "soft_confusion",
     "use_backend",

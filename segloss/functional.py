@@ -24,7 +24,7 @@ from segloss.losses.compound_loss import REDUCTIONS, check_unreduced
 from segloss.sums.autograd import run
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
 from segloss.terms.base import parameters_of
-from segloss.terms.mixture.evaluate import evaluate
+from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
 
@@ -363,7 +363,7 @@ def _loss(
     group.check_classes(pixels.prediction.shape[1], pixels.options.activation)
     if reduction == "mean":
         return evaluate(group, pixels)
-    unreduced = mixture.unreduced(run(pixels, group.plan).confusion())
+    unreduced = unreduced_losses(mixture, run(pixels, group.plan).confusion())
     return unreduced.to(arithmetic_dtype(pred.dtype))
 
 

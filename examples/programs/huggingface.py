@@ -8,13 +8,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from segloss import SegLoss
+from segloss import CompoundLoss
 from segloss.training.huggingface import IgnoreIndexCollator, as_compute_loss_func
 
 
 def trainer_of(model, samples, folder="out", **arguments) -> Trainer:
     """Returns a Trainer of samples, each with pixel_values (3, H, W) and labels (H, W)."""
-    loss = SegLoss(n_classes=model.config.num_labels, ignore_index=255)
+    loss = CompoundLoss(mode="multiclass", ignore_index=255)
     return Trainer(
         model,
         TrainingArguments(folder, **arguments),

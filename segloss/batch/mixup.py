@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.keys import MissingKeyError, take
-from segloss.foundation.arguments import check_number, check_text, shown
+from segloss.foundation.arguments import check_flag, check_number, check_text, is_list, shown
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
@@ -30,13 +30,15 @@ class MixUp:
 
     .. math:: x = \lambda x_a + (1 - \lambda) x_b, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
 
-    with one lambda for the batch, and :math:`x_b` a random permutation of :math:`x_a`. Targets are
-    not blended. The batch gets both, :math:`y_a` and :math:`y_b`, label maps unchanged, and the
-    loss is :math:`\lambda L(p, y_a) + (1 - \lambda) L(p, y_b)`.
+    with one lambda for the batch or for each sample, and :math:`x_b` a random permutation of
+    :math:`x_a`. Targets are not blended, so they may be label maps. The batch gets both,
+    :math:`y_a` and :math:`y_b`, and the loss is
+    :math:`\lambda L(p, y_a) + (1 - \lambda) L(p, y_b)`, each sample's part with its own lambda.
 
     Args:
         alpha: The parameter of the Beta distribution, above 0; small values blend little.
         gt_key: The key of the targets.
+        per_sample: True to draw a lambda for each sample.
 
     The batch also gets the permutation, as "mixup_index". It leads losses of other targets to their
     partners, and permutes pixel weights together with their targets.
@@ -54,9 +56,16 @@ class MixUp:
         ['gt_polygons_image', 'mixup_index', 'mixup_lam', 'mixup_y_a', 'mixup_y_b']
     """
 
-    def __init__(self, alpha: float = 0.5, *, gt_key: str = "gt_polygons_image") -> None:
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        *,
+        gt_key: str = "gt_polygons_image",
+        per_sample: bool = False,
+    ) -> None:
         self.alpha = check_number("alpha", alpha, open_low=True)
         self.gt_key = check_text("gt_key", gt_key)
+        self.per_sample = check_flag("per_sample", per_sample)
 
     def __call__(
         self,
@@ -76,50 +85,74 @@ class MixUp:
             TypeError: The images are not floating-point, or `gt_batch` is not a mapping.
             ValueError: The numbers of images and targets differ.
         """
-        if not isinstance(images, Tensor) or not images.is_floating_point():
-            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            raise TypeError(f"images must be a floating-point tensor to be blended, got {kind}.")
-        if not isinstance(gt_batch, Mapping):
-            raise TypeError(f"gt_batch must be a mapping, got {type(gt_batch).__name__}.")
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(
-                f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
-                "pass torch.Generator().manual_seed(seed)."
-            )
-        targets = take(gt_batch, self.gt_key, "gt_batch", "Name yours with MixUp(gt_key=...).")
-        if images.ndim == 0 or targets.ndim == 0:
-            raise ValueError(
-                f"images and gt_batch[{self.gt_key!r}] must have the shape (N, ...), got "
-                f"{tuple(images.shape)} and {tuple(targets.shape)}."
-            )
-        if len(targets) != len(images):
-            raise ValueError(
-                f"images and gt_batch[{self.gt_key!r}] must have the same number of samples, got "
-                f"{len(images)} and {len(targets)}."
-            )
-        lam = torch.full((), self._draw_lambda(generator), device=images.device)
-        index = _permutation(len(images), generator)
-        blended = lam * images + (1 - lam) * _permuted(images, index)
-        partners = _permuted(targets, index)
-        mixed = {"mixup_y_a": targets, "mixup_y_b": partners, "mixup_lam": lam, _INDEX: index}
-        return blended, {**gt_batch, **mixed}
-
-    def _draw_lambda(self, generator: torch.Generator | None) -> float:
-        """Draws from Beta(alpha, alpha); PyTorch's sampler does not take a generator."""
-        device = "cpu" if generator is None else generator.device
-        seed = torch.randint(2**62, (), generator=generator, device=device)
-        return random.Random(int(seed)).betavariate(self.alpha, self.alpha)  # noqa: S311
+        targets = check_images(images, gt_batch, self.gt_key, generator)
+        count = len(images) if self.per_sample else 1
+        numbers = [draw_lambda(self.alpha, generator) for _ in range(count)]
+        lam = torch.tensor(numbers).to(images.device, non_blocking=True)
+        factor = lam.reshape(-1, *[1] * (images.ndim - 1))
+        index = permutation(len(images), generator)
+        blended = factor * images + (1 - factor) * permuted(images, index)
+        mixed = {
+            "mixup_y_a": targets,
+            "mixup_y_b": permuted(targets, index),
+            "mixup_lam": lam if self.per_sample else lam.reshape(()),
+            _INDEX: index,
+        }
+        return blended.to(images.dtype), {**gt_batch, **mixed}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(alpha={self.alpha:g})"
+        per_sample = ", per_sample=True" if self.per_sample else ""
+        return f"{type(self).__name__}(alpha={self.alpha:g}{per_sample})"
+
+
+def check_images(images: Any, gt_batch: Any, gt_key: str, generator: Any) -> Tensor:
+    """Checks the arguments of a mix, and returns the targets.
+
+    Raises:
+        MissingKeyError: The batch has no targets.
+        TypeError: The images are not floating-point, `gt_batch` is not a mapping, or `generator` is
+            not a generator.
+        ValueError: The numbers of images and targets differ.
+    """
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"images must be a floating-point tensor to be blended, got {kind}.")
+    if not isinstance(gt_batch, Mapping):
+        raise TypeError(f"gt_batch must be a mapping, got {type(gt_batch).__name__}.")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
+            "pass torch.Generator().manual_seed(seed)."
+        )
+    targets = take(gt_batch, gt_key, "gt_batch", "Name yours with gt_key=.")
+    if images.ndim == 0 or targets.ndim == 0:
+        raise ValueError(
+            f"images and gt_batch[{gt_key!r}] must have the shape (N, ...), got "
+            f"{tuple(images.shape)} and {tuple(targets.shape)}."
+        )
+    if len(targets) != len(images):
+        raise ValueError(
+            f"images and gt_batch[{gt_key!r}] must have the same number of samples, got "
+            f"{len(images)} and {len(targets)}."
+        )
+    return targets
+
+
+def draw_lambda(alpha: float, generator: torch.Generator | None) -> float:
+    """Draws from Beta(alpha, alpha); PyTorch's sampler does not take a generator."""
+    device = "cpu" if generator is None else generator.device
+    seed = torch.randint(2**62, (), generator=generator, device=device)
+    return random.Random(int(seed)).betavariate(alpha, alpha)  # noqa: S311
 
 
 def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, Any], Any] | None:
     """Returns the batch with each of the two targets, and lambda; None for a batch without mixup.
 
+    Lambda is a number, a tensor (), or a tensor (N,) with one for each sample.
+
     Raises:
         MissingKeyError: Some of the mixup keys are missing.
-        ValueError: Lambda is not a single number in [0, 1].
+        ValueError: Lambda is not a number in [0, 1], or one for each sample.
     """
     if isinstance(gt_batch, Tensor) or not isinstance(gt_batch, Mapping):
         return None
@@ -133,7 +166,7 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
             f"keys are: {present}."
         )
     unmixed = {key: value for key, value in gt_batch.items() if key not in (*KEYS, _INDEX)}
-    lam = _check_lambda(gt_batch["mixup_lam"])
+    lam = _check_lambda(gt_batch["mixup_lam"], gt_batch["mixup_y_a"])
     if _INDEX in gt_batch and gt_key in gt_batch:
         return (
             unmixed,
@@ -144,7 +177,8 @@ def split_mixup(gt_batch: Any, gt_key: str) -> tuple[dict[str, Any], dict[str, A
     return batch_a, {**unmixed, gt_key: gt_batch["mixup_y_b"]}, lam
 
 
-def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
+def permutation(count: int, generator: torch.Generator | None) -> Tensor:
+    """Returns a random permutation (N,) of samples."""
     device = "cpu" if generator is None else generator.device
     return torch.randperm(count, generator=generator, device=device)
 
@@ -152,14 +186,25 @@ def _permutation(count: int, generator: torch.Generator | None) -> Tensor:
 def _with_partners(batch: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
     """Returns the batch with each sample replaced by its partner."""
     return {
-        key: _permuted(value, index)
+        key: permuted(value, index)
         if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
         else value
         for key, value in batch.items()
     }
 
 
-def _permuted(values: Tensor, index: Tensor) -> Tensor:
+def sample_of(batch: Any, index: int, count: int) -> Any:
+    """Returns the batch of one sample: of tensors with `count` samples, the one at `index`."""
+    if isinstance(batch, Tensor):
+        return batch[index : index + 1] if batch.ndim > 0 and len(batch) == count else batch
+    if isinstance(batch, Mapping):
+        return {key: sample_of(value, index, count) for key, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return [sample_of(value, index, count) for value in batch]
+    return batch
+
+
+def permuted(values: Tensor, index: Tensor) -> Tensor:
     """Returns the samples of a tensor in the order of a permutation.
 
     A permutation on the CPU is not copied to a GPU, which would wait for it. Its samples are copied
@@ -192,21 +237,26 @@ def _check_index(index: Any, target: Any) -> Tensor:
     return index
 
 
-def _check_lambda(lam: Any) -> Any:
-    """Returns lambda, a number or a tensor (), after checking that it is in [0, 1]."""
+def _check_lambda(lam: Any, target: Any) -> Any:
+    """Returns lambda, a number or a tensor () or (N,), after checking that it is in [0, 1]."""
+    name = "gt_batch['mixup_lam']"
+    if is_list(lam) and all(isinstance(each, (int, float)) for each in lam):
+        lam = torch.tensor([float(each) for each in lam], dtype=torch.float64)
     if not isinstance(lam, Tensor):
-        _check_share("gt_batch['mixup_lam']", lam, torch.float64)
+        _check_share(name, lam, torch.float64)
         return lam
-    if lam.numel() != 1:
+    samples = len(target) if isinstance(target, Tensor) and target.ndim > 0 else 1
+    if lam.numel() != 1 and (len(lam), lam.numel()) != (samples, samples):
         raise ValueError(
-            f"gt_batch['mixup_lam'] must be a single number, got a tensor of shape "
-            f"{tuple(lam.shape)}."
+            f"{name} must be a number, or one for each of the {samples} samples, got a tensor of "
+            f"shape {tuple(lam.shape)}."
         )
     if lam.is_complex():
-        raise TypeError(f"gt_batch['mixup_lam'] must be a real number, got {lam.dtype}.")
+        raise TypeError(f"{name} must be real, got {lam.dtype}.")
     if lam.device.type == "cpu" and not torch.compiler.is_compiling():
-        _check_share("gt_batch['mixup_lam']", lam.item(), lam.dtype)
-    return lam.reshape(())
+        for each in lam.flatten().tolist():
+            _check_share(name, each, lam.dtype)
+    return lam.reshape(()) if lam.numel() == 1 else lam.flatten()
 
 
 def _check_share(name: str, number: Any, dtype: torch.dtype) -> None:

@@ -94,7 +94,7 @@ class CrossfieldAlignLoss(FrameFieldLoss):
 
     with the edge mask e (channel 1 of the masks) and the unit directions z of walls. At least 0.
 
-    The keyword arguments are the same as for `FrameFieldLoss`. `extra_info["gt_field"]` is z.
+    The keyword arguments are the same as for `FrameFieldLoss`.
 
     Raises:
         KeyError, TypeError, ValueError: A map is missing, or has a wrong shape or range.
@@ -123,7 +123,6 @@ class CrossfieldAlignLoss(FrameFieldLoss):
     def energy(self, *maps: Tensor) -> Tensor:
         """Returns the mean alignment error on edges."""
         crossfield, field, masks = maps
-        self.extra_info["gt_field"] = field
         return (alignment_error(field, crossfield) * masks[:, EDGE]).mean()
 
 
@@ -218,8 +217,6 @@ class SegCrossfieldLoss(FrameFieldLoss):
         pred_channel: The channel of the predicted masks.
         **options: The keyword arguments of `FrameFieldLoss`.
 
-    `extra_info["seg_grads"]` is the gradient of the channel, (N, 2, H, W).
-
     Raises:
         KeyError, TypeError, ValueError: A map is missing or has a wrong shape, or the masks do not
             have the channel.
@@ -240,14 +237,10 @@ class SegCrossfieldLoss(FrameFieldLoss):
         self.pred_channel = check_integer("pred_channel", pred_channel, 0)
 
     def read(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, ...]:
-        """Returns the frame field, and the gradient of the channel, its direction and its norm."""
+        """Returns the frame field, and the direction and the norm of the channel's gradient."""
         crossfield = self._crossfield(pred_batch)
-        keys = (
-            f"{self.seg_key}_grads",
-            f"{self.seg_key}_grads_normed",
-            f"{self.seg_key}_grad_norm",
-        )
-        shapes = ("(N, C, 2, H, W)", "(N, C, 2, H, W)", "(N, C, H, W)")
+        keys = (f"{self.seg_key}_grads_normed", f"{self.seg_key}_grad_norm")
+        shapes = ("(N, C, 2, H, W)", "(N, C, H, W)")
         maps = [take_gradients(pred_batch, k, s) for k, s in zip(keys, shapes, strict=True)]
         channels = maps[0].shape[1]
         if self.pred_channel >= channels:
@@ -261,8 +254,7 @@ class SegCrossfieldLoss(FrameFieldLoss):
 
     def energy(self, *maps: Tensor) -> Tensor:
         """Returns the mean alignment error of the contour."""
-        crossfield, gradient, direction, norm = maps
-        self.extra_info["seg_grads"] = gradient
+        crossfield, direction, norm = maps
         return (alignment_error(direction, crossfield) * norm).mean()
 
 

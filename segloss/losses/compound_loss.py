@@ -10,20 +10,20 @@ from typing import Any
 
 from torch import Tensor
 
-from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.batch.reader import BatchTensors, PixelReader
 from segloss.batch.remedies import for_mode
+from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
-from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_choice, check_weights
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.sums.autograd import run
 from segloss.terms import Mixture, RegionTerm, Term
-from segloss.terms.mixture.evaluate import evaluate
+from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
 from segloss.terms.mixture.group import MixtureGroup
-from segloss.terms.mixture.spellings import mixture_of
+from segloss.terms.mixture.spellings import documented_mixture
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """The activation of each mode."""
@@ -46,7 +46,7 @@ class CompoundLoss(Precise):
 
     Args:
         terms: The mixture, such as `0.5 * CrossEntropy() + 0.5 * Dice()` of `segloss.terms`, a
-            single term, or a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`.
+            single term, or a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`; None: this one.
         mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
             "multiclass": softmax over the channels.
         from_logits: True if predictions are logits, False if they are probabilities.
@@ -55,6 +55,12 @@ class CompoundLoss(Precise):
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
             sigmoid, g (1 - e) + e/C for softmax. The region terms see plain targets.
+        pred_channel_selector: The channels of the prediction to look at; None: all. See
+            `segloss.SegLoss` for the forms of selectors.
+        gt_channel_selector: The channels of the target to compare with, and of weights and maps
+            that have its channels; None: all.
+        merge_unannotated: True to add, with softmax, the probability of classes that are not
+            annotated in a sample to the background, class 0.
         reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), with 0 for
             classes that are left out, or (N, 1) if every term has one value per sample.
         sync_statistics: True to add up statistics over ranks; see `segloss.SegLoss`.
@@ -67,11 +73,14 @@ class CompoundLoss(Precise):
 
     Example:
         >>> import torch
+        >>> labels = torch.tensor([[0, 0, 1, 255]])
+        >>> CompoundLoss(mode="multiclass", ignore_index=255)(torch.zeros(1, 3, 4), labels)
+        tensor(0.7762)
         >>> from segloss.terms import CrossEntropy, Dice
         >>> terms = 0.5 * CrossEntropy() + 0.5 * Dice(region_classes=[1, 2])
         >>> loss = CompoundLoss(terms, mode="multiclass", ignore_index=255)
-        >>> loss(torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2, 255]]))
-        tensor(0.7715)
+        >>> loss(torch.zeros(1, 3, 4), labels)
+        tensor(0.7854)
     """
 
     class_weights: Tensor | None
@@ -79,7 +88,7 @@ class CompoundLoss(Precise):
 
     def __init__(
         self,
-        terms: Mixture | Term | Mapping[Any, Any],
+        terms: Mixture | Term | Mapping[Any, Any] | None = None,
         mode: str = "binary",
         *,
         from_logits: bool = True,
@@ -87,12 +96,19 @@ class CompoundLoss(Precise):
         class_weights: Any = None,
         pos_weight: Any = None,
         label_smoothing: float = 0.0,
+        pred_channel_selector: Selector | None = None,
+        gt_channel_selector: Selector | None = None,
+        merge_unannotated: bool = False,
         reduction: str = "mean",
         sync_statistics: bool = False,
         sync_in_eval: bool = False,
         process_group: Any = None,
     ) -> None:
         super().__init__()
+        if isinstance(terms, str) and terms in MODES:
+            raise TypeError(
+                f"terms must be a mixture of terms, got the mode {terms!r}: pass mode={terms!r}."
+            )
         self.mode = check_choice("mode", mode, MODES)
         self.options = PixelOptions.checked(
             2,  # each prediction says how many there are with softmax
@@ -100,6 +116,13 @@ class CompoundLoss(Precise):
             from_logits=from_logits,
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
+        )
+        self._reader = PixelReader(
+            _NAMES,
+            pred_channel_selector,
+            gt_channel_selector,
+            merge_unannotated,
+            self.options.label_smoothing,
         )
         self.register_setting("class_weights", check_weights("class_weights", class_weights))
         self.register_setting("pos_weight", check_weights("pos_weight", pos_weight))
@@ -112,8 +135,7 @@ class CompoundLoss(Precise):
                 "sync_statistics=True adds up the statistics of a mean, and reduction='none' does "
                 "not compute one: use reduction='mean'."
             )
-        self._checks = ValueChecks()
-        self.mixture = mixture_of(terms)
+        self.mixture = documented_mixture(terms=terms)
 
     @property
     def mixture(self) -> Mixture:
@@ -144,6 +166,7 @@ class CompoundLoss(Precise):
         *,
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        annotated: Tensor | None = None,
     ) -> Tensor:
         """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
 
@@ -155,39 +178,36 @@ class CompoundLoss(Precise):
             pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
                 sigmoid.
             maps: The maps that the terms need, by name, each (N, C, *spatial).
+            annotated: Booleans (N, C): True where a class is annotated in a sample.
         """
-        pixels = self.pixels(prediction, target, pixel_weights=pixel_weights, maps=maps)
+        pixels, left_out = self._read(
+            BatchTensors(prediction, target, pixel_weights, self._needed_maps(maps), annotated)
+        )
         if self.reduction == "mean":
-            return evaluate(self._group, pixels, self._add)
+            return evaluate(self._group, pixels, self._add, left_out)
         confusion = run(pixels, self._group.plan).confusion()
-        return self.mixture.unreduced(confusion).to(arithmetic_dtype(prediction.dtype))
+        unreduced = unreduced_losses(self.mixture, confusion, left_out)
+        return unreduced.to(arithmetic_dtype(prediction.dtype))
 
-    def pixels(
-        self,
-        prediction: Tensor,
-        target: Tensor,
-        *,
-        pixel_weights: Tensor | None = None,
-        maps: Mapping[str, Tensor] | None = None,
-    ) -> PixelBatch:
+    def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
-        channels = self._check_channels(prediction, target)
+        maps = self._needed_maps(tensors.pop("maps", None))
+        return self._read(BatchTensors(prediction, target, maps=maps, **tensors))[0]
+
+    def _read(self, tensors: BatchTensors) -> tuple[PixelBatch, Tensor | None]:
+        """Returns the checked batch, and the cells that region terms leave out, or None."""
+        if not isinstance(tensors.prediction, Tensor):
+            check_prediction(tensors.prediction, _NAMES.pred)
+        selected = self._reader.select(tensors)
+        channels = self._check_channels(selected.prediction, selected.target)
         options = self.options
         if options.activation == "softmax":
             options = options._replace(n_classes=channels)
-        pixels = as_pixel_batch(
-            prediction,
-            target,
-            options,
-            pixel_weights=pixel_weights,
-            class_weights=self.class_weights,
-            pos_weight=self.pos_weight,
-            maps=self._needed_maps(maps),
-            names=_NAMES,
-            checks=self._checks,
-        )
+        pixels, left_out = self._reader.read(selected, options, self.class_weights, self.pos_weight)
         self._group.check_classes(pixels.prediction.shape[1], options.activation)
-        return pixels
+        if left_out is not None and not self._reader.merges:
+            self._group.check_annotated(_NAMES.annotated)
+        return pixels, left_out
 
     def extra_repr(self) -> str:
         """Returns the terms, the mode, and whether predictions are logits."""
@@ -195,8 +215,6 @@ class CompoundLoss(Precise):
 
     def _check_channels(self, prediction: Any, target: Any) -> int:
         """Checks that the number of channels fits the mode, and returns it."""
-        if not isinstance(prediction, Tensor):
-            check_prediction(prediction, "prediction")
         channels = prediction.shape[1] if prediction.ndim > 1 else 0
         fits = channels == 1 if self.mode == "binary" else channels > 1 or self.mode != "multiclass"
         if prediction.ndim > 2 and not fits:
@@ -204,9 +222,7 @@ class CompoundLoss(Precise):
                 f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
                 f"does not fit mode={self.mode!r}{for_mode(prediction, target, self.mode)}"
             )
-        return (
-            max(channels, 2) if prediction.ndim < 3 else channels
-        )  # as_pixel_batch decides about < 3
+        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch decides then
 
     def _needed_maps(self, maps: Any) -> dict[str, Tensor]:
         """Returns the maps that the terms need, and drops others."""

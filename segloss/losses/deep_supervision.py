@@ -104,11 +104,13 @@ class DeepSupervision(Loss):
         pred_batch: Batch | Sequence[Tensor],
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch, (K,) or () for one, from one pass at each scale."""
-        if len(losses) == 1:
+        if len(losses) == 1 and shares is None:
             return super().compute_together(losses, pred_batch, gt_batch)  # type: ignore[arg-type]
-        return self._compute(losses, pred_batch, gt_batch, unweighted)
+        values, infos = self._compute(losses, pred_batch, gt_batch, unweighted, shares)
+        return values.squeeze(0) if len(losses) == 1 else values, infos
 
     def counted_share(self, pred_batch: Batch | Sequence[Tensor], gt_batch: Batch) -> float:
         """Returns the share of the pixels that count, at the finest scale."""
@@ -121,6 +123,7 @@ class DeepSupervision(Loss):
         pred_batch: Batch | Sequence[Tensor],
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses (K,), and the extra information of each."""
         scales = self._scales(pred_batch)
@@ -134,7 +137,7 @@ class DeepSupervision(Loss):
                 continue
             resized = _resized(gt_batch, scales[0], prediction.shape[2:])
             at_scale = self._at_scale(pred_batch, prediction)
-            values, inner_infos = raw_losses(inner, at_scale, resized, unweighted)
+            values, inner_infos = raw_losses(inner, at_scale, resized, unweighted, shares)
             values, dtype = values.reshape(-1), values.dtype
             for info, inner_info, value in zip(
                 infos, inner_infos, values.detach().unbind(), strict=True

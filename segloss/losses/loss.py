@@ -11,18 +11,19 @@ import functools
 import math
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from segloss.batch.keys import Batch
-from segloss.batch.mixup import KEYS, split_mixup
+from segloss.batch.mixup import KEYS, sample_of, split_mixup
 from segloss.foundation.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.foundation.device_constants import cached_value
 from segloss.foundation.distributed import local_statistics, world_size
 from segloss.foundation.gradients import Condition
+from segloss.foundation.number_like import as_number, attribute
 from segloss.foundation.precision import Precise
 from segloss.foundation.threads import ThreadInfo
 from segloss.foundation.tracing import is_traced
@@ -30,6 +31,31 @@ from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
 
 _NORMS = threading.Lock()
 """Held while a norm changes, so that no update by another thread is lost."""
+
+
+@as_number
+class LossResult(NamedTuple):
+    """The result of a `Loss`: a pair (value, info) that is also the number `value`.
+
+    Code that expects a number from a loss gets one: `loss(...).backward()`, `.item()`,
+    `0.5 * loss(...)`, and PyTorch's functions.
+
+    Attributes:
+        value: The loss, a scalar tensor.
+        info: The extra information, detached.
+
+    Example:
+        >>> result = LossResult(torch.tensor(0.5), {"dice": torch.tensor(0.25)})
+        >>> value, info = result
+        >>> 2 * result, torch.isfinite(result), info["dice"]
+        (tensor(1.), tensor(True), tensor(0.2500))
+    """
+
+    value: Tensor
+    info: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return attribute(self, name)
 
 
 class Loss(Precise):
@@ -109,6 +135,7 @@ class Loss(Precise):
         pred_batch: Batch,
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch, (K,) or () for one, and the extra information of each.
 
@@ -118,17 +145,41 @@ class Loss(Precise):
             gt_batch: A mapping with targets, or the target itself.
             unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever
                 its value; () if all have weights, or the caller sees to the gradients.
+            shares: Factors (N,) of the samples' parts of the loss, or None for 1. A loss of which
+                nothing is known is computed for each sample alone; its parts are their means.
         """
+        if shares is not None:
+            return self._mean_of_samples(losses, pred_batch, gt_batch, unweighted, shares)
         try:
             value = self._check_scalar(self.compute(pred_batch, gt_batch))
             return value, [_detached(self.extra_info)]
         finally:
             self.extra_info.clear()
 
-    def forward(
-        self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True
-    ) -> tuple[Tensor, dict[str, Any]]:
+    def _mean_of_samples(
+        self,
+        losses: Sequence[Loss],
+        pred_batch: Batch,
+        gt_batch: Batch,
+        unweighted: Sequence[Condition],
+        shares: Tensor,
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """Returns the mean of the samples' losses, each times its share, and of their infos."""
+        count = len(shares)
+        if count == 0:
+            return self.compute_together(losses, pred_batch, gt_batch, unweighted)
+        parts = []
+        for n, share in enumerate(shares / count):
+            batches = sample_of(pred_batch, n, count), sample_of(gt_batch, n, count)
+            values, infos = self.compute_together(losses, *batches, unweighted)
+            factor = share.to(values)
+            parts.append((factor * values, [_times(info, factor) for info in infos]))
+        return functools.reduce(_sum_of_results, parts)
+
+    def forward(self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True) -> LossResult:
         """Returns the loss, by default divided by `norm`, and the extra information, detached.
+
+        The result is a pair (value, info), and also a number: see `LossResult`.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
@@ -140,7 +191,7 @@ class Loss(Precise):
         loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
             loss = _normalized(loss, self.norm, self.name)
-        return loss, extra_info
+        return LossResult(loss, extra_info)
 
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
         """Adds the raw loss of a batch to the average.
@@ -298,17 +349,25 @@ def raw_losses(
     pred_batch: Batch,
     gt_batch: Batch,
     unweighted: Sequence[Condition] = (),
+    shares: Tensor | None = None,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """Returns losses of one `sharing_key`, with mixup but without norms: (K,), or () for one.
 
-    Also returns the extra information of each, detached. `unweighted` is as in
+    Also returns the extra information of each, detached. `unweighted` and `shares` are as in
     `Loss.compute_together`.
     """
     first = losses[0]
     mixed = _unmixed(first, gt_batch)
-    if mixed is None:
+    if mixed is None and shares is None:
         return first.compute_together(losses, pred_batch, gt_batch, unweighted)
+    if mixed is None:
+        return first.compute_together(losses, pred_batch, gt_batch, unweighted, shares)
     batch_a, batch_b, lam = mixed
+    if isinstance(lam, Tensor) and lam.ndim > 0:
+        return _sum_of_results(
+            first.compute_together(losses, pred_batch, batch_a, unweighted, lam),
+            first.compute_together(losses, pred_batch, batch_b, unweighted, 1 - lam),
+        )
     if _is_number(lam, 1):  # of a weight of 0, not even NaN is left
         return first.compute_together(losses, pred_batch, batch_a, unweighted)
     if _is_number(lam, 0):
@@ -336,10 +395,9 @@ def sums_of_losses(
         if mixed is None:
             sums = first.norm_sums(losses, pred_batch, gt_batch, nums)
         else:
-            lam = float(mixed[2])
             parts = [
-                [each.times(factor) for each in first.norm_sums(losses, pred_batch, batch, nums)]
-                for batch, factor in zip(mixed[:2], (lam, 1 - lam), strict=True)
+                [each.times(factor) for each in first.norm_sums(losses, *batches, nums * share)]
+                for batches, factor, share in _mixed_parts(pred_batch, *mixed)
                 if factor > 0
             ]
             sums = [
@@ -359,6 +417,21 @@ def _unmixed(loss: Loss, gt_batch: Batch) -> tuple[dict[str, Any], dict[str, Any
             "without use_mixup: set use_mixup=True, or do not mix the images."
         )
     return mixed
+
+
+def _mixed_parts(
+    pred_batch: Batch, batch_a: Batch, batch_b: Batch, lam: Any
+) -> Iterator[tuple[tuple[Batch, Batch], float, float]]:
+    """Yields the parts of a mixup batch: their batches, their lambdas, and their shares of it."""
+    if not (isinstance(lam, Tensor) and lam.ndim > 0):
+        yield (pred_batch, batch_a), float(lam), 1.0
+        yield (pred_batch, batch_b), 1 - float(lam), 1.0
+        return
+    count = len(lam)
+    for n, number in enumerate(lam.tolist()):
+        prediction = sample_of(pred_batch, n, count)
+        yield (prediction, sample_of(batch_a, n, count)), number, 1 / count
+        yield (prediction, sample_of(batch_b, n, count)), 1 - number, 1 / count
 
 
 def is_watched(loss: Loss) -> bool:
@@ -441,6 +514,22 @@ def _detached(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _detached(item) for key, item in value.items()}
     return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
+
+
+def _times(info: Mapping[str, Any], factor: Tensor) -> dict[str, Any]:
+    """Returns the tensors times a factor, and any other values unchanged."""
+    return {key: factor * v if isinstance(v, Tensor) else v for key, v in info.items()}
+
+
+def _sum_of_results(
+    a: tuple[Tensor, list[dict[str, Any]]], b: tuple[Tensor, list[dict[str, Any]]]
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Returns the sums of the losses of two parts, and of the tensors in their infos."""
+    infos = [
+        {key: v + more[key] if isinstance(v, Tensor) and key in more else v for key, v in i.items()}
+        for i, more in zip(a[1], b[1], strict=True)
+    ]
+    return a[0] + b[0], infos
 
 
 def _is_number(lam: Any, number: float) -> bool:

@@ -148,9 +148,8 @@ class LossWrapper(Loss):
         """Returns the share of a batch's pixels that count, as far as it is known."""
         prediction, target = self._selected(pred_batch, gt_batch)
         if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
-            return self.loss_func.pixels(
-                prediction, target, **self._weights_and_maps(gt_batch)
-            ).counted_share()
+            options = self._weights_and_maps(gt_batch)
+            return self.loss_func.pixels(prediction, target, **options).counted_share()
         if target.numel() == 0:
             return 0.0
         ignored = equals_any(target, self._ignored_values())

@@ -31,6 +31,7 @@ from segloss.foundation.gradients import (
     no_gradients_if,
     zero_in_place_of,
 )
+from segloss.foundation.number_like import as_number, attribute
 from segloss.foundation.precision import Precise
 from segloss.foundation.tracing import is_traced
 from segloss.losses.loss import (
@@ -75,6 +76,24 @@ class _Results(NamedTuple):
     weights: Tensor
     dtype: torch.dtype
     infos: list[dict[str, Any]]
+
+
+@as_number
+class MultiLossResult(NamedTuple):
+    """The result of a `MultiLoss`: three entries, and also the number `total`.
+
+    Attributes:
+        total: The weighted sum, a scalar tensor.
+        losses: The losses by name, detached.
+        infos: The extra information of each loss, by its name.
+    """
+
+    total: Tensor
+    losses: dict[str, Tensor]
+    infos: dict[str, dict[str, Any]]
+
+    def __getattr__(self, name: str) -> Any:
+        return attribute(self, name)
 
 
 class MultiLoss(Precise):
@@ -182,10 +201,11 @@ class MultiLoss(Precise):
         gt_batch: Batch,
         normalize: bool | None = None,
         epoch: float | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, dict[str, Any]]]:
+    ) -> MultiLossResult:
         """Returns (total, {name: loss, detached}, {name: extra information}).
 
-        The losses include the parts of a loss, as "name.part".
+        The losses include the parts of a loss, as "name.part". The result is also the number
+        `total`: see `MultiLossResult`.
 
         Args:
             pred_batch: A mapping with predictions, or the prediction itself.
@@ -199,7 +219,7 @@ class MultiLoss(Precise):
         results = self._results(pred_batch, gt_batch, normalize, epoch)
         total = self._combined(results)
         infos = dict(zip(self._names(), results.infos, strict=True))
-        return total, self._named(results), infos
+        return MultiLossResult(total, self._named(results), infos)
 
     def register_listener(
         self, listener: Callable[[dict[str, Tensor], list[dict[str, Any]]], None]

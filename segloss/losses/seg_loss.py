@@ -9,58 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.mixup import MixUp
 from segloss.batch.options import PixelOptions
-from segloss.batch.partial_labels import merge_unannotated
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
-from segloss.batch.selectors import (
-    Selector,
-    optional_selector,
-    select_companion,
-    select_weights,
-)
+from segloss.batch.reader import BatchTensors, PixelReader
+from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights
-from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import (
     check_flag,
     check_integer,
     check_number,
     check_text,
     check_weights,
+    is_list,
+    shown,
 )
 from segloss.foundation.device_constants import comparable
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition
 from segloss.losses.loss import Loss, is_watched
 from segloss.losses.norm import NormSums
-from segloss.terms import Mixture, PixelTerm, Term
+from segloss.terms import Mixture, Term
 from segloss.terms.mixture.evaluate import evaluate, term_ratios
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
-
-
-class _Tensors(NamedTuple):
-    """The tensors that a loss takes from a batch, in their shapes there.
-
-    Attributes:
-        prediction: (N, C, *spatial).
-        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
-        weights: Pixel weights (N, 1 or C, *spatial), or None.
-        maps: The maps that terms need, each (N, C, *spatial).
-        annotated: Booleans (N, C), True where a class is annotated in a sample, or None.
-    """
-
-    prediction: Tensor
-    target: Tensor
-    weights: Tensor | None
-    maps: dict[str, Tensor]
-    annotated: Tensor | None
 
 
 class SegLoss(Loss):
@@ -133,14 +110,18 @@ class SegLoss(Loss):
             is annotated in a sample. It may be absent. With sigmoid, a channel that is not
             annotated has weight 0 in its sample. With softmax, the region terms leave it out; see
             also `merge_unannotated`.
+        class_names: The names of the classes in `extra_info`, one for each selected channel of the
+            prediction; None: their indices.
 
     Some terms need maps, such as distances, (N, C, *spatial). They are in `gt_batch` under the keys
     of these terms. `gt_channel_selector` applies to maps and annotations that have the channels of
     the target.
 
-    The loss is float64 for float64 predictions, and float32 otherwise. `extra_info` has the value
-    of each term under its name ("cross_entropy", "dice", "focal_tversky"), and the class means of
-    terms that have them ("dice_per_class" and so on; NaN for a class without a cell).
+    The loss is float64 for float64 predictions, and float32 otherwise. `extra_info` has scalars, as
+    loggers take them: the value of each term under its name ("cross_entropy", "dice",
+    "focal_tversky"), and with several classes the mean of each class ("dice/0", "dice/1" ..., or
+    "dice/background" with `class_names`; NaN for a class without a cell). `segloss.per_class` makes
+    a vector of them.
 
     Raises:
         TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong
@@ -154,8 +135,8 @@ class SegLoss(Loss):
         >>> value, extra_info = loss(pred_batch, gt_batch)
         >>> value
         tensor(1.5858)
-        >>> sorted(extra_info)
-        ['cross_entropy', 'dice', 'dice_per_class']
+        >>> list(extra_info)
+        ['cross_entropy', 'dice', 'dice/0', 'dice/1', 'dice/2']
     """
 
     class_weights: Tensor | None
@@ -200,6 +181,7 @@ class SegLoss(Loss):
         gt_key: str = "gt_polygons_image",
         weight_key: str = "seg_loss_weights",
         annotated_key: str = "annotated",
+        class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(name, use_mixup=use_mixup)
 
@@ -220,13 +202,16 @@ class SegLoss(Loss):
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
-        self._names = BatchNames.of_keys(pred_key, gt_key, weight_key, annotated_key)
-        self.merge_unannotated = check_flag("merge_unannotated", merge_unannotated)
+        self._reader = PixelReader(
+            BatchNames.of_keys(pred_key, gt_key, weight_key, annotated_key),
+            pred_channel_selector,
+            gt_channel_selector,
+            merge_unannotated,
+            self.options.label_smoothing,
+        )
         alpha = check_number("mixup_alpha", mixup_alpha, open_low=True)
         self.mixup = MixUp(alpha, gt_key=self.gt_key)
-        self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
-        self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
-        self._checks = ValueChecks()
+        self.class_names = _check_class_names(class_names)
 
         # The terms, their weights, and the ranks that share them
         self.register_setting("class_weights", check_weights("class_weights", class_weights))
@@ -247,11 +232,6 @@ class SegLoss(Loss):
             skip_absent_classes=skip_absent_classes,
             soft_labels=soft_labels,
         )
-        if self.merge_unannotated and self.options.label_smoothing > 0:
-            raise ValueError(
-                "merge_unannotated=True leaves classes without probability, and smooth_factor "
-                "would ask for some of it: use only one of the two."
-            )
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if self.options.activation == "softmax":
             check_channel_weights(self.class_weights, self.pos_weight, n_classes, "softmax")
@@ -314,11 +294,10 @@ class SegLoss(Loss):
         """
         if type(self) is not SegLoss:
             return None
-        selectors = [s and s.text for s in (self.pred_channels, self.gt_channels)]
-        keys = (self.pred_key, self.gt_key, self.weight_key, self.annotated_key)
         weights = [comparable(w) for w in (self.class_weights, self.pos_weight)]
         ranks = (self._add.enabled, self._add.in_eval, self._add.group)
-        return self.options, keys, selectors, weights, self.use_mixup, self.merge_unannotated, ranks
+        reading = self._reader.sharing_key()
+        return self.options, reading, weights, self.use_mixup, ranks, self.class_names
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
         """Prepares one pass for all of the losses."""
@@ -331,12 +310,13 @@ class SegLoss(Loss):
         pred_batch: Batch,
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a batch from one pass, (K,) or () for one."""
         if type(self).compute is not SegLoss.compute:
-            return super().compute_together(losses, pred_batch, gt_batch)
+            return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
         group = self._group if len(losses) == 1 else self._group_for(losses)
-        return self._evaluate(group, pred_batch, gt_batch, unweighted)
+        return self._evaluate(group, pred_batch, gt_batch, unweighted, shares)
 
     def norm_coefficients(self) -> Sequence[float]:
         """Returns the coefficients of the terms."""
@@ -388,44 +368,36 @@ class SegLoss(Loss):
         pred_batch: Batch,
         gt_batch: Batch,
         unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw losses of a group, (K,) or () for one, and the values of their terms."""
         pixels, left_out = self._pixels(group, pred_batch, gt_batch)
         infos: list[dict[str, Any]] = [{} for _ in group.mixtures]
-        return evaluate(group, pixels, self._add, left_out, infos, unweighted), infos
+        value = evaluate(
+            group, pixels, self._add, left_out, infos, unweighted, self.class_names, shares
+        )
+        return value, infos
 
     def _pixels(
         self, group: MixtureGroup, pred_batch: Batch, gt_batch: Batch
     ) -> tuple[PixelBatch, Tensor | None]:
-        """Returns the checked batch, and the cells (N, C) that region terms leave out, or None.
-
-        With softmax, these are the cells of classes that are not annotated.
-        """
-        tensors = self._select(self._take(pred_batch, gt_batch, group.plan.map_keys))
-        annotated = tensors.annotated
-        pixels = as_pixel_batch(
-            tensors.prediction,
-            tensors.target,
-            self.options,
-            pixel_weights=tensors.weights,
-            class_weights=self.class_weights,
-            pos_weight=self.pos_weight,
-            maps=tensors.maps,
-            annotated=annotated,
-            names=self._names,
-            checks=self._checks,
+        """Returns the checked batch, and the cells (N, C) that region terms leave out, or None."""
+        selected = self._reader.select(self._take(pred_batch, gt_batch, group.plan.map_keys))
+        pixels, left_out = self._reader.read(
+            selected, self.options, self.class_weights, self.pos_weight
         )
-        group.check_classes(pixels.prediction.shape[1], self.options.activation)
-        left_out = None
-        if annotated is not None and pixels.is_exclusive:
-            left_out = ~annotated
-            if self.merge_unannotated:
-                pixels = merge_unannotated(pixels, annotated)
-            else:
-                _check_no_pixel_terms(group, self._names.annotated)
+        channels = pixels.prediction.shape[1]
+        group.check_classes(channels, self.options.activation)
+        if self.class_names is not None and len(self.class_names) != channels:
+            raise ValueError(
+                f"class_names must have one name per channel of the prediction, {channels}, got "
+                f"{len(self.class_names)}: {list(self.class_names)}."
+            )
+        if left_out is not None and not self._reader.merges:
+            group.check_annotated(self._reader.names.annotated)
         return pixels, left_out
 
-    def _take(self, pred_batch: Batch, gt_batch: Batch, map_keys: Sequence[str]) -> _Tensors:
+    def _take(self, pred_batch: Batch, gt_batch: Batch, map_keys: Sequence[str]) -> BatchTensors:
         """Returns the tensors of a batch with all their channels."""
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         target = take(gt_batch, self.gt_key, "gt_batch")
@@ -435,44 +407,23 @@ class SegLoss(Loss):
                     f"gt_batch must be a mapping with the maps {', '.join(map_keys)} beside the "
                     f"target {self.gt_key!r}, got a tensor."
                 )
-            return _Tensors(prediction, target, None, {}, None)
+            return BatchTensors(prediction, target, None, {}, None)
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in map_keys}
-        return _Tensors(prediction, target, weights, maps, annotated)
-
-    def _select(self, tensors: _Tensors) -> _Tensors:
-        """Returns the tensors with the selected channels only."""
-        prediction, target, weights, maps, annotated = tensors
-        names = self._names
-        if self.pred_channels is not None:
-            prediction = self.pred_channels(prediction, names.pred)
-        selector = self.gt_channels
-        if selector is None:
-            return _Tensors(prediction, target, weights, maps, annotated)
-        if weights is not None:
-            weights = select_weights(
-                selector, weights, names.pixel_weights, target, names.target, prediction
-            )
-        companions = {
-            key: select_companion(selector, values, target, self.gt_key, prediction)
-            for key, values in maps.items()
-        }
-        if annotated is not None:
-            annotated = select_companion(selector, annotated, target, self.gt_key, prediction)
-        target = selector(target, names.target, prediction.ndim)
-        return _Tensors(prediction, target, weights, companions, annotated)
+        return BatchTensors(prediction, target, weights, maps, annotated)
 
 
-def _check_no_pixel_terms(group: MixtureGroup, annotated_name: str) -> None:
-    """Raises ValueError if a term would learn classes that are not annotated as background."""
-    for _, entry in group.components:
-        if isinstance(entry.term, PixelTerm):
-            raise ValueError(
-                f"{annotated_name} says that classes are not annotated, and {entry.name} would "
-                "learn them as background: set merge_unannotated=True, which adds their "
-                "probability to the background's, or leave the term out."
-            )
+def _check_class_names(names: Any) -> tuple[str, ...] | None:
+    """Returns the names of the classes, after checking that they are different texts."""
+    if names is None:
+        return None
+    if not is_list(names):
+        raise TypeError(f"class_names must be a list of texts, got {shown(names)}.")
+    checked = tuple(check_text("class_names", name) for name in names)
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"class_names must be different from each other, got {list(checked)}.")
+    return checked
 
 
 def _resolve_from_logits(

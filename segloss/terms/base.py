@@ -165,6 +165,21 @@ class Term:
         losses, weights = self.losses_and_weights(confusion)
         return AdditiveStatistics([(weights * losses).sum(0), weights.sum(0)])
 
+    def shared_statistics(self, confusion: SoftConfusion, shares: Tensor) -> AdditiveStatistics:
+        """Returns the statistics with the samples' parts of the numerator times `shares` (N,).
+
+        Raises:
+            ValueError: The samples do not have parts: the term pools them.
+        """
+        losses, weights = self.losses_and_weights(confusion)
+        if len(losses) != len(shares):
+            raise ValueError(
+                f"{self!r} pools its sums over the batch, so samples can't have a mixup_lam each: "
+                "set region_reduction='sample', or give one mixup_lam for the batch."
+            )
+        shares = shares.to(losses).reshape(-1, *[1] * (losses.ndim - 1))
+        return AdditiveStatistics([(shares * weights * losses).sum(0), weights.sum(0)])
+
     def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the numerator and denominator of each class; the term is the ratio of their sums.
 

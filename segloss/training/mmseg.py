@@ -23,7 +23,7 @@ from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.losses import compound_loss
 from segloss.sums.autograd import run
 from segloss.sums.plan import check_sums, plan_of
-from segloss.terms import CrossEntropy, Dice, Mixture, PixelTerm, Term
+from segloss.terms import Mixture, PixelTerm, Term
 from segloss.terms.base import mean
 
 try:
@@ -37,8 +37,6 @@ except ImportError as error:
 _IGNORED = -100
 """The label that stands for the `ignore_index` of every head."""
 
-_HALF_EACH = 0.5 * CrossEntropy() + 0.5 * Dice()
-
 
 @MODELS.register_module()
 class CompoundLoss(Precise):
@@ -50,8 +48,8 @@ class CompoundLoss(Precise):
     head's `ignore_index` are left out of all terms.
 
     Args:
-        terms: The terms with coefficients, such as `dict(cross_entropy=0.5, dice=0.5)`, which is
-            the default, or a mixture of `segloss.terms`.
+        terms: The terms with coefficients, such as `dict(cross_entropy=0.5, dice=0.5)`, or a
+            mixture of `segloss.terms`; None: the default of `segloss.CompoundLoss`.
         use_sigmoid: True: a sigmoid for each channel, for one channel or several; a label map then
             becomes a mask for each channel. False: softmax over the channels.
         class_weight: Weights in the cross-entropy, as mmsegmentation has them: of the classes,
@@ -74,7 +72,7 @@ class CompoundLoss(Precise):
 
     def __init__(
         self,
-        terms: Mixture | Term | Mapping[Any, Any] = _HALF_EACH,
+        terms: Mixture | Term | Mapping[Any, Any] | None = None,
         *,
         use_sigmoid: bool = False,
         class_weight: Any = None,

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from segloss import LossWrapper, MissingKeyError, MixUp, SegLoss
+from segloss import (
+    DeepSupervision,
+    LossWrapper,
+    MissingKeyError,
+    MixUp,
+    MultiLoss,
+    SegLoss,
+    soft_confusion,
+)
+from segloss.terms import MCC, CrossEntropy, Dice, Focal, FocalTversky
 
 GT, W = "gt_polygons_image", "seg_loss_weights"
 
@@ -117,7 +129,7 @@ def mixed(**changes) -> dict:
         (True, mixed(mixup_lam=None), MissingKeyError, "mixup_lam missing; its keys are"),
         (True, mixed(mixup_lam=1.5), ValueError, r"mixup_lam.* must be in \[0, 1\], got 1.5"),
         (True, mixed(mixup_lam=torch.tensor(-1.0)), ValueError, r"in \[0, 1\], got -1"),
-        (True, mixed(mixup_lam=torch.rand(2)), ValueError, "single number"),
+        (True, mixed(mixup_lam=torch.rand(3)), ValueError, "one for each of the 2 samples"),
         (True, mixed(mixup_lam="half"), TypeError, "must be a number"),
     ],
 )
@@ -138,3 +150,118 @@ def test_wrong_uses_of_mixup_are_refused() -> None:
         MixUp()(images, {GT: torch.rand(3, 1, 4)})
     with pytest.raises(TypeError, match="gt_batch must be a mapping"):
         MixUp()(images, images)
+
+
+TERMS = {
+    "cross-entropy": CrossEntropy(),
+    "dice": Dice(),
+    "classes": Dice(region_classes=[0, 2], region_class_weights=[1.0, 3.0]),
+    "absent": FocalTversky(skip_absent_classes=True),
+    "all": 0.4 * CrossEntropy() + 0.3 * Dice() + 0.2 * MCC() + 0.1 * Focal(),
+}
+LAMBDAS = torch.tensor([0.9, 0.0, 0.35])
+
+
+def mixup_batch(lam: Any, **changes: Any) -> tuple[Tensor, dict[str, Any]]:
+    logits = torch.randn(3, 4, 6, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(90).reshape(3, 6, 5) % 4
+    labels[0, :2] = 255
+    index = torch.tensor([1, 2, 0])
+    both = {"mixup_y_a": labels, "mixup_y_b": labels[index], "mixup_index": index}
+    return logits.requires_grad_(), {GT: labels, **both, "mixup_lam": lam, **changes}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_each_sample_has_its_own_lambda(name: str) -> None:
+    """The numerators of a mean blend by sample; the number of pixels or cells stays."""
+    loss = SegLoss(n_classes=4, ignore_index=255, terms=TERMS[name], use_mixup=True)
+    logits, gt = mixup_batch(LAMBDAS)
+    value, info = loss(logits, gt)
+    expected = torch.zeros((), dtype=torch.float64)
+    for labels, lam in ((gt["mixup_y_a"], LAMBDAS), (gt["mixup_y_b"], 1 - LAMBDAS)):
+        confusion = soft_confusion(
+            logits.double(),
+            labels,
+            n_classes=4,
+            ignore_index=255,
+            sums=["cross_entropy", "region", "true_negative", *Focal().sums],
+        )
+        for coefficient, term, _ in loss.mixture.components:
+            losses, weights = term.losses_and_weights(confusion)
+            shares = lam.double().reshape(-1, *[1] * (losses.ndim - 1))
+            expected = expected + coefficient * (shares * weights * losses).sum() / weights.sum()
+    torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=0)
+    gradients = [
+        torch.autograd.grad(each, logits, retain_graph=True)[0] for each in (value, expected)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-8)
+    total = sum(loss.mixture.coefficients[key] * v for key, v in info.items() if "/" not in key)
+    torch.testing.assert_close(total, expected.detach(), rtol=1e-6, atol=0)
+
+
+LOSSES: dict[str, Callable[[], Any]] = {
+    "seg": lambda: SegLoss(n_classes=4, ignore_index=255, use_mixup=True),
+    "multi": lambda: MultiLoss(
+        [
+            SegLoss(n_classes=4, ignore_index=255, use_mixup=True),
+            SegLoss("b", n_classes=4, ignore_index=255, use_mixup=True, terms=MCC()),
+        ],
+        [1.0, 0.5],
+    ),
+    "deep": lambda: DeepSupervision(SegLoss(n_classes=4, ignore_index=255, use_mixup=True)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_lambdas_are_one_lambda(name: str) -> None:
+    loss = LOSSES[name]()
+    value = loss(*mixup_batch(torch.full((3,), 0.25)))
+    torch.testing.assert_close(value[0], loss(*mixup_batch(0.25))[0])
+
+
+@pytest.mark.parametrize("lam", [[0.9, 0.0, 0.35], (0.9, 0.0, 0.35), LAMBDAS.reshape(3, 1, 1, 1)])
+def test_lambdas_have_one_number_for_each_sample(lam: Any) -> None:
+    loss = LOSSES["seg"]()
+    assert torch.equal(loss(*mixup_batch(lam))[0], loss(*mixup_batch(LAMBDAS))[0])
+
+
+def test_any_other_loss_is_the_mean_over_its_samples() -> None:
+    l1 = LossWrapper(nn.L1Loss(), use_mixup=True)
+    pred, y, index = torch.rand(3, 1, 4), torch.rand(3, 1, 4), torch.tensor([2, 0, 1])
+    mixed = {"mixup_y_a": y, "mixup_y_b": y[index], "mixup_index": index, "mixup_lam": LAMBDAS}
+    value = l1(pred, {GT: y, **mixed})[0]
+    of_samples = [(pred - each).abs().mean((1, 2)) for each in (y, y[index])]
+    torch.testing.assert_close(
+        value, (LAMBDAS * of_samples[0] + (1 - LAMBDAS) * of_samples[1]).mean()
+    )
+
+
+@pytest.mark.parametrize("reduction", ["batch", "micro"])
+def test_pooled_terms_refuse_a_lambda_for_each_sample(reduction: str) -> None:
+    loss = SegLoss(n_classes=4, ignore_index=255, use_mixup=True, region_reduction=reduction)
+    with pytest.raises(ValueError, match=r"Dice.*pools.*region_reduction='sample'"):
+        loss(*mixup_batch(LAMBDAS))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_norm_over_one_batch_is_its_loss(name: str) -> None:
+    logits, gt = mixup_batch(LAMBDAS)
+    gt = {key: value.clamp(max=3) if key != "mixup_index" else value for key, value in gt.items()}
+    loss = LOSSES[name]()
+    loss.update_norm(logits, gt, 3)
+    normalized = torch.ones(()) if name != "multi" else torch.tensor(1.5)
+    torch.testing.assert_close(loss(logits, gt)[0], normalized)
+
+
+def test_mixup_draws_a_lambda_for_each_sample() -> None:
+    images, labels = torch.rand(4, 3, 5, 6), torch.randint(0, 3, (4, 5, 6))
+    mix = MixUp(0.5, per_sample=True)
+    blended, batch = mix(images, {GT: labels}, torch.Generator().manual_seed(1))
+    lam, index = batch["mixup_lam"], batch["mixup_index"]
+    assert lam.shape == (4,)
+    assert len(set(lam.tolist())) == 4
+    factor = lam.reshape(4, 1, 1, 1)
+    torch.testing.assert_close(blended, factor * images + (1 - factor) * images[index])
+    assert repr(mix) == "MixUp(alpha=0.5, per_sample=True)"
+    value, _ = SegLoss(n_classes=3, use_mixup=True)(torch.randn(4, 3, 5, 6), batch)
+    assert value.isfinite()

@@ -162,3 +162,74 @@ def test_functions_compile_without_a_break() -> None:
         torch._dynamo.reset()
         value = torch.compile(loss, fullgraph=True, backend="aot_eager")(logits)
         torch.testing.assert_close(value, loss(logits))
+
+
+SELECTORS: dict[str, dict[str, Any]] = {
+    "prediction": {"pred_channel_selector": [0, 1, 2]},
+    "both": {"pred_channel_selector": "1:4", "gt_channel_selector": "1:4"},
+    "weights too": {"pred_channel_selector": [0, 2], "gt_channel_selector": [0, 2]},
+}
+
+
+@pytest.mark.parametrize("mode", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("name", SELECTORS)
+def test_it_selects_channels_as_seg_loss_does(mode: str, name: str) -> None:
+    options = SELECTORS[name]
+    channels = 3 if name == "prediction" else 4
+    logits = torch.randn(2, 4, 6, 5)
+    target = torch.rand(2, channels, 6, 5).softmax(1)
+    weights = torch.rand(2, 1 if mode == "multiclass" else channels, 6, 5)
+    softmax = {"n_classes": 2 if name == "weights too" else 3, "activation": "softmax"}
+    kind = softmax if mode == "multiclass" else {"n_classes": 2}
+    loss = SegLoss(from_logits=True, **kind, **options)
+    batch = {"gt_polygons_image": target, "seg_loss_weights": weights}
+    value = CompoundLoss(mode=mode, **options)(logits, target, pixel_weights=weights)
+    assert torch.equal(value, loss({"seg": logits}, batch)[0])
+
+
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("mode", ["multilabel", "multiclass"])
+def test_it_leaves_out_classes_that_are_not_annotated(
+    mode: str, reduction: str, merge: bool
+) -> None:
+    logits, target = batch_of(mode)
+    target = target.masked_fill(target == 255, 0)
+    annotated = torch.tensor([[True, True, False], [True, False, True]])
+    if mode == "multiclass":
+        target[0, target[0] == 2] = 0
+        target[1, target[1] == 1] = 0
+    terms = Dice() + Jaccard()
+    loss = CompoundLoss(terms, mode, merge_unannotated=merge, reduction=reduction)
+    value = loss(logits, target, annotated=annotated)
+    if reduction == "none":
+        assert value.shape == (2, 3)
+        assert (value[~annotated] == 0).all()
+        value = value.sum() / annotated.sum()
+    activation = "softmax" if mode == "multiclass" else "sigmoid"
+    seg = SegLoss(
+        n_classes=3, activation=activation, from_logits=True, terms=terms, merge_unannotated=merge
+    )
+    expected = seg(logits, {"gt_polygons_image": target, "annotated": annotated})[0]
+    torch.testing.assert_close(value, expected)
+
+
+def test_without_terms_it_is_seg_loss_of_logits() -> None:
+    for mode, n_classes in {"binary": 2, "multilabel": 2, "multiclass": 3}.items():
+        logits, target = batch_of(mode)
+        loss = SegLoss(n_classes=n_classes, from_logits=True, ignore_index=255)
+        value = CompoundLoss(mode=mode, ignore_index=255)(logits, target)
+        assert torch.equal(value, loss(logits, target)[0])
+
+
+def test_pixel_terms_refuse_classes_that_are_not_annotated() -> None:
+    logits, target = batch_of("multiclass")
+    annotated = torch.tensor([[True, True, False], [True, False, True]])
+    loss = CompoundLoss(mode="multiclass", ignore_index=255)
+    with pytest.raises(ValueError, match="merge_unannotated=True"):
+        loss(logits, target, annotated=annotated)
+
+
+def test_a_mode_in_place_of_terms_is_named() -> None:
+    with pytest.raises(TypeError, match="pass mode='multiclass'"):
+        CompoundLoss("multiclass")

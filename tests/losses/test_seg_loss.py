@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor
 
+import segloss
 from segloss import SegLoss, functional
 from segloss.terms import Dice, Jaccard
 from tests.support import naive
@@ -206,22 +207,17 @@ def test_region_options_reach_the_region_terms(multiclass) -> None:
     value, extra = SegLoss(n_classes=4, bce_coef=0, dice_coef=1, **options)(logits, labels)
     expected = functional.dice_loss(logits, labels, n_classes=4, **options)
     assert torch.equal(value, expected)
-    assert extra["dice_per_class"].shape == (2,)
+    assert [key for key in extra if "/" in key] == ["dice/1", "dice/3"]
 
 
 def test_extra_information_has_each_term_and_the_classes_of_the_region_terms(multiclass) -> None:
     logits, labels = multiclass
     loss = SegLoss(n_classes=4, tversky_focal_coef=1, skip_absent_classes=True)
     _, extra = loss(logits.requires_grad_(), labels.clamp(max=2))
-    assert set(extra) == {
-        "cross_entropy",
-        "dice",
-        "dice_per_class",
-        "focal_tversky",
-        "focal_tversky_per_class",
-    }
-    assert not any(value.requires_grad for value in extra.values())
-    per_class = extra["dice_per_class"]
+    classes = [f"{term}/{c}" for term in ("dice", "focal_tversky") for c in range(4)]
+    assert set(extra) == {"cross_entropy", "dice", "focal_tversky", *classes}
+    assert not any(value.requires_grad or value.ndim for value in extra.values())
+    per_class = segloss.per_class(extra, "dice")
     assert per_class.isnan().tolist() == [False, False, False, True]
     torch.testing.assert_close(per_class.nanmean(), extra["dice"])
 
@@ -229,7 +225,7 @@ def test_extra_information_has_each_term_and_the_classes_of_the_region_terms(mul
 def test_a_term_of_coefficient_zero_is_not_computed() -> None:
     loss = SegLoss(bce_coef=0.0, dice_coef=0.0, tversky_focal_coef=1.0)
     _, extra = loss(torch.rand(2, 1, 5), torch.randint(0, 2, (2, 1, 5)))
-    assert set(extra) == {"focal_tversky", "focal_tversky_per_class"}
+    assert set(extra) == {"focal_tversky"}
 
 
 def test_extra_terms_are_named_or_given(binary) -> None:
@@ -508,3 +504,58 @@ def test_rounding_of_probabilities_is_tolerated() -> None:
     assert value.isfinite()
     assert p.grad is not None
     assert p.grad.isfinite().all()
+
+
+NAMES = ["background", "road", "roof", "void"]
+
+
+@pytest.mark.parametrize("annotated", [False, True], ids=["analytic", "autograd"])
+@pytest.mark.parametrize("reduction", ["sample", "batch", "micro"])
+def test_extra_information_is_scalars_by_class_names(
+    multiclass, annotated: bool, reduction: str
+) -> None:
+    logits, labels = multiclass
+    batch = {"gt_polygons_image": labels}
+    if annotated:
+        batch["annotated"] = torch.ones(len(logits), 4, dtype=torch.bool)
+    terms = Dice(region_reduction=reduction) + Jaccard(region_classes=[3, 1])
+    _, info = SegLoss(n_classes=4, terms=terms, class_names=NAMES)(logits, batch)
+    dice = [] if reduction == "micro" else [f"dice/{name}" for name in NAMES]
+    assert list(info) == ["dice", *dice, "jaccard", "jaccard/void", "jaccard/road"]
+    assert all(value.ndim == 0 for value in info.values())
+    _, by_index = SegLoss(n_classes=4, terms=terms)(logits, batch)
+    assert list(by_index.values()) == list(info.values())
+    torch.testing.assert_close(segloss.per_class(info, "dice").mean(), info["dice"])
+
+
+def test_extra_information_has_the_classes_of_sigmoid_channels_too() -> None:
+    logits, masks = torch.randn(2, 3, 5), torch.randint(0, 2, (2, 3, 5))
+    _, info = SegLoss(from_logits=True, class_names=["a", "b", "c"])(logits, masks)
+    assert list(info)[:4] == [
+        "cross_entropy",
+        "cross_entropy/a",
+        "cross_entropy/b",
+        "cross_entropy/c",
+    ]
+    _, of_one = SegLoss(from_logits=True)(logits[:, :1], masks[:, :1])
+    assert list(of_one) == ["cross_entropy", "dice"]
+
+
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [("abc", TypeError), ([1, 2], TypeError), (["a", ""], ValueError), (["a", "a"], ValueError)],
+)
+def test_class_names_are_different_texts(names: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="class_names"):
+        SegLoss(n_classes=4, class_names=names)
+
+
+def test_there_is_a_class_name_for_each_class(multiclass) -> None:
+    with pytest.raises(ValueError, match=r"one name per channel of the prediction, 4, got 2"):
+        SegLoss(n_classes=4, class_names=["a", "b"])(*multiclass)
+
+
+def test_per_class_names_what_there_is(multiclass) -> None:
+    _, info = SegLoss(n_classes=4)(*multiclass)
+    with pytest.raises(KeyError, match=r"'jaccard' is not in .* cross_entropy, dice"):
+        segloss.per_class(info, "jaccard")

@@ -97,10 +97,8 @@ def test_options_that_are_the_same_share(name: str) -> None:
     pred, gt = batch_of(4, w=torch.rand(3, 1, 9, 7), seg_loss_weights=torch.rand(3, 1, 9, 7))
     gt["gt_polygons_image"][0, :2] = 255 if name == "masked" else 0
     losses = one_term_losses(4, **SAME[name])
-    losses.append(
-        SegLoss("more", 0, 4, terms=MCC(region_reduction="batch") + 0.1 * Focal(), **SAME[name])
-    )
-    losses[-1].gt_channels = None
+    terms = MCC(region_reduction="batch") + 0.1 * Focal()
+    losses.append(SegLoss("more", n_classes=4, terms=terms, **SAME[name]))
     assert_as_alone(losses, pred, gt, pred["seg"], 5)
     assert passes(lambda: multi(losses)(pred, gt, epoch=5), pred["seg"]) == 1
 

@@ -1,7 +1,8 @@
 """mmsegmentation learns with the loss that segloss registers, and it has mmsegmentation's numbers.
 
-`mmcv.ops` is a stand-in: it needs MMCV compiled for the installed PyTorch, and serves other heads
-and losses (deformable attention, points, the focal loss) that mmsegmentation imports at once.
+With `mmcv-lite`, `mmcv.ops` is stubbed here: it must be compiled for the installed PyTorch, and
+serves other heads and losses (deformable attention, points, the focal loss) that mmsegmentation
+imports at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import doctest
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,9 +23,14 @@ from example_parts.shapes import CLASSES, Shapes
 from PIL import Image
 from torch import Tensor
 
-sys.modules.setdefault("mmcv.ops", mock.MagicMock())
-pytest.importorskip("mmseg.models")
+if find_spec("mmseg") is None:
+    pytest.skip("mmsegmentation is not installed", allow_module_level=True)
 
+_IS_LITE = find_spec("mmcv._ext") is None
+if _IS_LITE:
+    sys.modules["mmcv.ops"] = mock.MagicMock()
+
+import mmseg.models  # noqa: E402, F401
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmseg.models.losses import CrossEntropyLoss, DiceLoss  # noqa: E402
@@ -31,6 +38,9 @@ from mmseg.registry import MODELS  # noqa: E402
 
 import segloss.training.mmseg  # noqa: E402
 from segloss.training.mmseg import CompoundLoss  # noqa: E402
+
+if _IS_LITE:
+    del sys.modules["mmcv.ops"]
 
 RECIPE = Path(__file__).parents[2] / "examples/programs/mmsegmentation.py"
 

@@ -14,6 +14,7 @@ from segloss.terms import TERMS
 from tests.support.versions import MONAI_1_5
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "docs" / "integrations.md"  # whose code runs in tests/programs
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LOSSES = {
     name: loss.term_type
@@ -26,7 +27,9 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != PROGRAMS], ids=lambda page: page.name
+)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch) -> None:
     if MONAI_1_5 and "SoftclDiceLoss(" in page.read_text():
         pytest.skip("clDice of MONAI 1.6")
@@ -38,7 +41,10 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch) -> N
         exec(compile(code, page.name, "exec"), namespace)  # noqa: S102
 
 
-@pytest.mark.parametrize("config", [block for page in PAGES for block in blocks(page, "yaml")])
+@pytest.mark.parametrize(
+    "config",
+    [block for page in PAGES if page != PROGRAMS for block in blocks(page, "yaml")],
+)
 def test_the_configs_of_the_pages_build_losses(config: str) -> None:
     build_loss(config)
 

@@ -9,7 +9,7 @@ import pytest
 
 import segloss
 from segloss import frame_field
-from segloss.compat import mmf, nn4n, perceptrain, tutorial
+from segloss.compat import mmf, nn4n, perceptrain, segmentation_models_trainer, tutorial
 from segloss.terms import TERMS
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_every_public_name_is_in_the_api() -> None:
     named = set(re.findall(r"^::: (segloss[\w.]+)$", pages, re.MULTILINE))
     own = {name.rpartition(".")[2] for name in named if not name.startswith("segloss.compat.")}
     assert {*segloss.__all__, *frame_field.__all__} <= own
-    systems = (mmf, nn4n, perceptrain, tutorial)
+    systems = (mmf, nn4n, perceptrain, segmentation_models_trainer, tutorial)
     assert {f"{each.__name__}.{name}" for each in systems for name in each.__all__} <= named
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
-from segloss.foundation.device_constants import on_device
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition, no_gradient_if
 from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
 from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import RegionTerm, Term
+from segloss.terms.base import AdditiveStatistics, RegionTerm, Term
 from segloss.terms.mixture.group import MixtureGroup, means_of
-from segloss.terms.mixture.mixture import Entry
+from segloss.terms.mixture.mixture import Entry, Mixture
 
 Info = dict[str, Tensor]
-"""The means of a loss's terms by name, and their class means (C,) by "name_per_class"."""
+"""The means () of a loss's terms by name, and of their classes by name and class: "dice/2"."""
 
 
 def evaluate(
@@ -30,6 +29,8 @@ def evaluate(
     left_out: Tensor | None = None,
     infos: Sequence[Info] | None = None,
     unweighted: Sequence[Condition] = (),
+    class_names: Sequence[str] | None = None,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """Returns the losses of a group, (K,), or () if there is one, in the arithmetic dtype.
 
@@ -43,22 +44,72 @@ def evaluate(
             or None.
         unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever its
             value; () if all have weights.
+        class_names: The names of the classes in `infos`; None: their indices.
+        shares: The factors (N,) of the samples' parts of the losses, or None for 1.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    result = run(batch, group.plan, group.analytic if is_local and left_out is None else None)
+    is_plain = is_local and left_out is None and shares is None
+    result = run(batch, group.plan, group.analytic if is_plain else None)
     dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
         confusions = _confusions(group, result, unweighted)
         add = None if is_local else add
-        losses = _by_autograd(group, group.components, confusions, add, infos, left_out)
+        losses = _by_autograd(
+            group, group.components, confusions, add, infos, left_out, class_names, shares
+        )
         return losses.to(dtype)
     if infos is not None:
-        _write_analytic(infos, group, result)
+        _write_analytic(infos, group, result, class_names)
     if not group.autograd_components:
         return result.losses
     confusions = _confusions(group, result, unweighted)
-    others = _by_autograd(group, group.autograd_components, confusions, None, infos)
+    others = _by_autograd(
+        group, group.autograd_components, confusions, None, infos, None, class_names
+    )
     return result.losses + others.to(dtype)
+
+
+def per_class(info: Mapping[str, Tensor], term: str) -> Tensor:
+    """Returns the values of a term's classes, (C,), from the extra information of a loss.
+
+    If the term has one value for all classes, it returns this value, (1,).
+
+    Args:
+        info: The extra information, which has the value of each class under a name of its own:
+            "dice/0", "dice/1" ..., or "dice/background" with `class_names`.
+        term: The name of the term, such as "dice".
+
+    Raises:
+        KeyError: The term is not in `info`.
+
+    Example:
+        >>> from segloss import SegLoss
+        >>> value, info = SegLoss(n_classes=3)(torch.zeros(1, 3, 4), torch.tensor([[0, 0, 1, 2]]))
+        >>> per_class(info, "dice")
+        tensor([0.4615, 0.5000, 0.5000], dtype=torch.float64)
+    """
+    if term not in info:
+        raise KeyError(
+            f"{term!r} is not in the extra information, which has: {', '.join(info) or 'nothing'}."
+        )
+    values = [value for name, value in info.items() if name.startswith(f"{term}/")]
+    return torch.stack(values or [info[term]])
+
+
+def unreduced_losses(
+    mixture: Mixture, confusion: SoftConfusion, left_out: Tensor | None = None
+) -> Tensor:
+    """Returns the loss of each cell, (N, C): the sum of coefficients times unreduced terms.
+
+    A cell is one (sample, class) pair; cells that are left out count 0. A term with one value per
+    sample, such as softmax cross-entropy, counts in each of the sample's cells. If all terms have
+    one value per sample, the result is (N, 1).
+    """
+    first, *others = (
+        entry.coefficient * entry.term.unreduced(_without(left_out, confusion, entry.term))
+        for entry in mixture.components
+    )
+    return sum(others, start=first)
 
 
 def term_ratios(
@@ -97,6 +148,12 @@ def _without(cells: Tensor | None, confusion: SoftConfusion, term: Term) -> Soft
     return confusion.leave_out(cells)
 
 
+def _statistics(term: Term, confusion: SoftConfusion, shares: Tensor | None) -> AdditiveStatistics:
+    if shares is None:
+        return term.statistics(confusion)
+    return term.shared_statistics(confusion, shares)
+
+
 def _by_autograd(
     group: MixtureGroup,
     components: Sequence[tuple[int, Entry]],
@@ -104,10 +161,12 @@ def _by_autograd(
     add: RankSum | None,
     infos: Sequence[Info] | None,
     left_out: Tensor | None = None,
+    class_names: Sequence[str] | None = None,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
-        entry.term.statistics(_without(left_out, confusions[loss], entry.term))
+        _statistics(entry.term, _without(left_out, confusions[loss], entry.term), shares)
         for loss, entry in components
     ]
     tensors = [each.tensors for each in statistics]
@@ -121,31 +180,47 @@ def _by_autograd(
             infos[loss][entry.name] = value
             numerator, denominator = ratio
             if numerator.ndim > 0:
-                infos[loss][f"{entry.name}_per_class"] = numerator.detach() / denominator.detach()
+                per_class = (numerator.detach() / denominator.detach()).unbind()
+                classes = getattr(entry.term, "region_classes", None)
+                _write_classes(infos[loss], entry.name, per_class, classes, class_names)
     losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
 
-def _write_analytic(infos: Sequence[Info], group: MixtureGroup, result: PassResult) -> None:
+def _write_analytic(
+    infos: Sequence[Info],
+    group: MixtureGroup,
+    result: PassResult,
+    class_names: Sequence[str] | None,
+) -> None:
     """Writes the values of the analytic terms, which a kernel has computed, to `infos`."""
     assert result.values is not None
     assert result.per_class is not None
     values, per_class = result.values.unbind(), result.per_class.unbind()
     for i, (loss, entry, form) in enumerate(group.analytic_components):
         infos[loss][entry.name] = values[i]
+        classes = None
         if isinstance(form, OverlapRatio):
             if form.reduction.pooled == "micro":
                 continue
-            selected = _select_classes(per_class[i], form.reduction.classes)
-            infos[loss][f"{entry.name}_per_class"] = selected
-        elif not result.exclusive:
-            infos[loss][f"{entry.name}_per_class"] = per_class[i]
+            classes = form.reduction.classes
+        elif result.exclusive:
+            continue
+        of_all = per_class[i].unbind()
+        of_classes = of_all if classes is None else [of_all[c] for c in classes]
+        _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
 
 
-def _select_classes(per_class: Tensor, classes: tuple[int, ...] | None) -> Tensor:
-    """Returns the values of some classes from those of all (C,): a view if they are consecutive."""
-    if classes is None:
-        return per_class
-    if classes == tuple(range(classes[0], classes[0] + len(classes))):
-        return per_class[classes[0] : classes[0] + len(classes)]
-    return per_class[on_device(classes, per_class.device, torch.int64)]
+def _write_classes(
+    info: Info,
+    name: str,
+    values: Sequence[Tensor],
+    classes: Sequence[int] | None,
+    class_names: Sequence[str] | None,
+) -> None:
+    """Writes the values of several classes, whose names are their indices if none are given."""
+    indices = range(len(values)) if classes is None else classes
+    if classes is None and len(values) == 1:
+        return  # the value of the term
+    for index, value in zip(indices, values, strict=True):
+        info[f"{name}/{index if class_names is None else class_names[index]}"] = value

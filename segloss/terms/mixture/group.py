@@ -11,7 +11,7 @@ from segloss.foundation.device_constants import on_device
 from segloss.sums.analytic import Addend, AnalyticTerms
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import Plan, check_sums, plan_of
-from segloss.terms.base import mean
+from segloss.terms.base import PixelTerm, mean
 from segloss.terms.mixture.mixture import Entry, Mixture
 
 
@@ -68,6 +68,20 @@ class MixtureGroup:
         """Raises ValueError if the terms' parameters do not fit the number of channels."""
         for term in self.class_dependent:
             term.check_classes(channels, activation)
+
+    def check_annotated(self, name: str) -> None:
+        """Raises ValueError if a term would learn classes that are not annotated as background.
+
+        Args:
+            name: The name of the annotations in messages.
+        """
+        for _, entry in self.components:
+            if isinstance(entry.term, PixelTerm):
+                raise ValueError(
+                    f"{name} says that classes are not annotated, and {entry.name} would learn "
+                    "them as background: set merge_unannotated=True, which adds their probability "
+                    "to the background's, or leave the term out."
+                )
 
     def total(self, components: Sequence[tuple[int, Entry]], means: Tensor) -> Tensor:
         """Returns the losses (K,), each a sum of coefficients times means, from the means (T,)."""

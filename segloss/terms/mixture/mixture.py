@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from segloss.foundation.arguments import check_module_name, check_number, shown
-from segloss.sums.confusion import SoftConfusion
 from segloss.terms.base import Term
 
 
@@ -140,18 +139,6 @@ class Mixture:
         """Raises ValueError if the terms' parameters do not fit the number of channels."""
         for entry in self.components:
             entry.term.check_classes(channels, activation)
-
-    def unreduced(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each cell, (N, C): the sum of coefficients times unreduced terms.
-
-        A cell is one (sample, class) pair; cells that are left out count 0. A term with one value
-        per sample, such as softmax cross-entropy, counts in each of the sample's cells. If all
-        terms have one value per sample, the result is (N, 1).
-        """
-        first, *others = (
-            entry.coefficient * entry.term.unreduced(confusion) for entry in self.components
-        )
-        return sum(others, start=first)
 
     def parameters(self) -> nn.ParameterList | None:
         """Returns the `nn.Parameter`s among the fields of the terms; None if there are none."""

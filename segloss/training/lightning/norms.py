@@ -42,8 +42,8 @@ class ComputeWeightNormLossesCallback(Callback):
             return pred_batch, gt_batch
 
     The module's `training_step` may use it too. Without this method, a batch that is a mapping
-    gives `self(batch["image"])` and the batch itself, and a pair (image, target) gives
-    `self(image)` and the target.
+    gives `self(batch["image"])` and the batch itself, or its "mask" if the batch has none of the
+    losses' keys; and a pair (image, target) gives `self(image)` and the target.
 
     Args:
         max_samples: The number of samples to use, over all ranks, at least 1. Each rank uses its
@@ -91,7 +91,8 @@ class ComputeWeightNormLossesCallback(Callback):
     def loss_inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
         """Returns the losses' inputs from a batch, for modules without `loss_inputs`."""
         if isinstance(batch, Mapping) and "image" in batch:
-            return pl_module(batch["image"]), batch
+            gt_batch = batch["mask"] if _is_only_mask(pl_module, batch) else batch
+            return pl_module(batch["image"]), gt_batch
         if isinstance(batch, (list, tuple)) and len(batch) == 2:
             return pl_module(batch[0]), batch[1]
         keys = f" with the keys {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
@@ -166,6 +167,13 @@ def _lacks_norms(loss: Loss | MultiLoss) -> bool:
     if isinstance(loss, MultiLoss) and not loss.normalize_losses:
         return False
     return any(not bool(member.norm_count > 0) for member in members(loss))
+
+
+def _is_only_mask(pl_module: Any, batch: Mapping[str, Any]) -> bool:
+    """Returns whether the target is the batch's "mask": no loss in the module finds its key."""
+    losses = find_losses(pl_module).values()
+    keys = {member.gt_key for loss in losses for member in members(loss)}
+    return "mask" in batch and keys.isdisjoint(batch)
 
 
 def _batches_in_epoch(trainer: Any) -> int | None:

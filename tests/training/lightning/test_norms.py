@@ -21,6 +21,7 @@ from segloss import (
     LossWrapper,
     MultiLoss,
     SegEdgeInteriorLoss,
+    SegLoss,
 )
 from segloss.training.lightning import (
     ComputeWeightNormLossesCallback,
@@ -238,6 +239,16 @@ def test_several_loaders_are_read_together(package: ModuleType) -> None:
     data = {"a": loader(6), "b": loader(3)}
     fitted(package, [ComputeWeightNormLossesCallback(), LossSchedule()], module, data=data)
     assert counts(module) == [6, 6]
+
+
+def test_the_mask_is_the_target_of_batches_without_the_losses_keys(package: ModuleType) -> None:
+    module, callback = lit_module(package), ComputeWeightNormLossesCallback()
+    batch = {"image": torch.rand(2, 1, 4, 4), "mask": torch.ones(2, 1, 4, 4)}
+    assert callback.loss_inputs(module, batch)[1] is batch["mask"]
+    with_key = {**batch, "gt_polygons_image": torch.zeros(2, 1, 4, 4)}
+    assert callback.loss_inputs(module, with_key)[1] is with_key
+    module.loss = SegLoss(gt_key="mask")
+    assert callback.loss_inputs(module, batch)[1] is batch
 
 
 def test_limits_of_the_trainer_hold(package: ModuleType) -> None:

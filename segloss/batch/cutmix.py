@@ -1,0 +1,141 @@
+"""CutMix: pastes a box of another image, with its targets, into each image of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.batch.mixup import check_images, draw_lambda, permutation, permuted
+from segloss.foundation.arguments import check_number, check_text
+
+
+class CutMix:
+    r"""Pastes a box of another image of the batch into each image, with its targets.
+
+    The box of a sample has the share :math:`1 - \lambda` of the pixels, with
+    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`, the proportions of the image, and a centre
+    that is drawn uniformly; it is cut off at the edges. Every pixel keeps one label, so the result
+    is an ordinary batch for any loss, with label maps or dense targets.
+
+    Args:
+        alpha: The parameter of the Beta distribution, above 0; 1: all sizes are equally likely.
+        gt_key: The key of the targets.
+
+    All tensors of the batch with the images' samples and pixels, (N, ..., *spatial), get the same
+    box: targets, pixel weights and maps. Other entries stay unchanged.
+
+    Raises:
+        TypeError, ValueError: `alpha` is not a finite number above 0.
+
+    Source: Yun, Han, Oh, Chun, Choe, Yoo, "CutMix: Regularization strategy to train strong
+    classifiers with localizable features" (2019); for segmentation, French, Laine, Aila,
+    Mackiewicz, Finlayson, "Semi-supervised semantic segmentation needs strong, varied
+    perturbations" (2020).
+
+    Example:
+        >>> images = torch.tensor([0.0, 1.0]).reshape(2, 1, 1).expand(2, 1, 8)
+        >>> batch = {"gt_polygons_image": images[:, 0].long()}
+        >>> images, batch = CutMix()(images, batch, torch.Generator().manual_seed(0))
+        >>> batch["gt_polygons_image"]
+        tensor([[0, 0, 0, 0, 0, 0, 0, 0],
+                [1, 1, 1, 1, 1, 1, 1, 1]])
+    """
+
+    def __init__(self, alpha: float = 1.0, *, gt_key: str = "gt_polygons_image") -> None:
+        self.alpha = check_number("alpha", alpha, open_low=True)
+        self.gt_key = check_text("gt_key", gt_key)
+
+    def __call__(
+        self,
+        images: Tensor,
+        gt_batch: Mapping[str, Any],
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the images and the batch with the boxes pasted; the arguments stay unchanged.
+
+        Args:
+            images: (N, C, *spatial), floating-point, on any device.
+            gt_batch: A mapping with targets (N, ..., *spatial) under `gt_key`.
+            generator: The generator of the random numbers; None: PyTorch's global one.
+
+        Raises:
+            MissingKeyError: The batch has no targets.
+            TypeError: The images are not floating-point, or `gt_batch` is not a mapping.
+            ValueError: The images and the targets differ in samples or pixels, or the batch has
+                annotations of classes, which pasted pixels would contradict.
+        """
+        targets = check_images(images, gt_batch, self.gt_key, generator)
+        spatial = images.shape[2:]
+        if images.ndim < 3 or targets.shape[-len(spatial) :] != spatial:
+            raise ValueError(
+                f"images must have the shape (N, C, *spatial), and gt_batch[{self.gt_key!r}] the "
+                f"same pixels, got {tuple(images.shape)} and {tuple(targets.shape)}."
+            )
+        _check_no_annotations(gt_batch, len(images))
+        index = permutation(len(images), generator)
+        boxes = [_box(spatial, draw_lambda(self.alpha, generator), generator) for _ in images]
+        inside = _inside(boxes, spatial, images.device)
+
+        def pasted(values: Any) -> Any:
+            if not _has_pixels(values, images):
+                return values
+            mask = inside.reshape(len(inside), *[1] * (values.ndim - 1 - len(spatial)), *spatial)
+            return torch.where(mask, permuted(values, index), values)
+
+        return pasted(images), {key: pasted(values) for key, values in gt_batch.items()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(alpha={self.alpha:g})"
+
+
+def _box(
+    spatial: torch.Size, lam: float, generator: torch.Generator | None
+) -> list[tuple[int, int]]:
+    """Returns the first pixel of a box and the one after its last, along each dimension."""
+    device = "cpu" if generator is None else generator.device
+    centres = torch.rand(len(spatial), generator=generator, device=device).tolist()
+    share = (1 - lam) ** (1 / len(spatial))
+    edges = []
+    for size, centre in zip(spatial, centres, strict=True):
+        low, high = size * (centre - share / 2), size * (centre + share / 2)
+        edges.append((max(0, round(low)), min(size, round(high))))
+    return edges
+
+
+def _inside(
+    boxes: list[list[tuple[int, int]]], spatial: torch.Size, device: torch.device
+) -> Tensor:
+    """Returns a mask (N, *spatial) of the pixels in each sample's box."""
+    edges = torch.tensor(boxes, dtype=torch.int64).reshape(-1, len(spatial), 2)
+    edges = edges.to(device, non_blocking=True)
+    mask = torch.ones((len(boxes), *spatial), dtype=torch.bool, device=device)
+    for dim, size in enumerate(spatial):
+        position = torch.arange(size, device=device)
+        low, high = edges[:, dim, :1], edges[:, dim, 1:]
+        along = (position >= low) & (position < high)
+        mask &= along.reshape(len(boxes), *[size if d == dim else 1 for d in range(len(spatial))])
+    return mask
+
+
+def _has_pixels(values: Any, images: Tensor) -> bool:
+    """Returns whether the values have a sample, and in it a pixel, for each of the images."""
+    spatial = images.shape[2:]
+    return (
+        isinstance(values, Tensor)
+        and values.ndim > len(spatial)
+        and len(values) == len(images)
+        and values.shape[-len(spatial) :] == spatial
+    )
+
+
+def _check_no_annotations(gt_batch: Mapping[str, Any], count: int) -> None:
+    for key, values in gt_batch.items():
+        is_of_classes = isinstance(values, Tensor) and values.ndim == 2 and len(values) == count
+        if is_of_classes and values.dtype == torch.bool:
+            raise ValueError(
+                f"gt_batch must not say which classes are annotated (by {key!r}): a pasted box "
+                "has the annotations of another sample. Mix these images with MixUp."
+            )
