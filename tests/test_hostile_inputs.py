@@ -1488,6 +1488,11 @@ WRONG: dict[str, Wrong] = {
     "ignore_index of a text": Wrong(
         lambda: LossWrapper(nn.L1Loss(), ignore_index="255"), TypeError, ("ignore_index", "'255'")
     ),
+    "model without masks": Wrong(
+        lambda: huggingface.use_mask_losses(nn.Conv2d(1, 1, 1), loss_mask={"dice": 1}),
+        TypeError,
+        ("model", "Conv2d", "Mask2FormerForUniversalSegmentation", "as_compute_loss_func"),
+    ),
     "trainer: a class": Wrong(
         lambda: huggingface.as_compute_loss_func(nn.L1Loss), TypeError, ("loss", "L1Loss")
     ),

@@ -171,7 +171,8 @@ class CompoundLoss(Precise):
         """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
 
         Args:
-            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions.
+            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions; with sigmoid also (N, P),
+                N masks of P pixels, for a target (N, P). They count as (N, 1, P).
             target: Dense, of the prediction's shape; or a label map or, for one channel, a mask,
                 (N, *spatial) or (N, 1, *spatial).
             pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
@@ -203,7 +204,7 @@ class CompoundLoss(Precise):
         if options.activation == "softmax":
             options = options._replace(n_classes=channels)
         pixels, left_out = self._reader.read(selected, options, self.class_weights, self.pos_weight)
-        self._group.check_classes(channels, options.activation)
+        self._group.check_classes(pixels.prediction.shape[1], options.activation)
         if left_out is not None and not self._reader.merges:
             self._group.check_annotated(_NAMES.annotated)
         return pixels, left_out
@@ -221,7 +222,7 @@ class CompoundLoss(Precise):
                 f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
                 f"does not fit mode={self.mode!r}{for_mode(prediction, target, self.mode)}"
             )
-        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch refuses < 3
+        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch decides then
 
     def _needed_maps(self, maps: Any) -> dict[str, Tensor]:
         """Returns the maps that the terms need, and drops others."""

@@ -386,7 +386,7 @@ class SegLoss(Loss):
         pixels, left_out = self._reader.read(
             selected, self.options, self.class_weights, self.pos_weight
         )
-        channels = selected.prediction.shape[1]
+        channels = pixels.prediction.shape[1]
         group.check_classes(channels, self.options.activation)
         if self.class_names is not None and len(self.class_names) != channels:
             raise ValueError(
