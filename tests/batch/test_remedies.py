@@ -1066,6 +1066,12 @@ ROWS: dict[str, Row] = {
         lambda: MixUp()(X1, {GT: MASK}, torch.Generator().manual_seed(3))[1][GT],
         MASK,
     ),
+    "CompoundLoss: a mode in place of terms": Row(
+        lambda: CompoundLoss("multiclass"),
+        "pass mode='multiclass'",
+        lambda: CompoundLoss(mode="multiclass")(X3, L3),
+        softmax_loss(X3, L3),
+    ),
     "mixup of another key": Row(
         lambda: MixUp()(X1, {"mask": MASK}),
         "MixUp(gt_key=...)",
