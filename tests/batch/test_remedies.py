@@ -1070,7 +1070,7 @@ ROWS: dict[str, Row] = {
         lambda: CompoundLoss("multiclass"),
         "pass mode='multiclass'",
         lambda: CompoundLoss(mode="multiclass")(X3, L3),
-        softmax_loss(X3, L3),
+        SegLoss(n_classes=3)(X3, L3)[0],
     ),
     "mixup of another key": Row(
         lambda: MixUp()(X1, {"mask": MASK}),
