@@ -360,7 +360,7 @@ def _loss(
     if reduction == "none":
         check_unreduced(mixture)
     pixels = pixel_batch_of_arguments(pred, target, maps=_maps(group, maps), **arguments)
-    group.check_classes(pred.shape[1], pixels.options.activation)
+    group.check_classes(pixels.prediction.shape[1], pixels.options.activation)
     if reduction == "mean":
         return evaluate(group, pixels)
     unreduced = unreduced_losses(mixture, run(pixels, group.plan).confusion())

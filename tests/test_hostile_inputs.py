@@ -22,6 +22,7 @@ from segloss import (
     CrossfieldAlign90Loss,
     CrossfieldAlignLoss,
     CrossfieldSmoothLoss,
+    CutMix,
     DeepSupervision,
     DiceLoss,
     FocalLoss,
@@ -48,6 +49,7 @@ from segloss import (
     compute_norms,
     get_loss,
     list_losses,
+    per_class,
     register_loss,
     soft_confusion,
     terms,
@@ -134,10 +136,10 @@ BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
     ),
     "scalar prediction": ({"seg": torch.tensor(1.0)}, ValueError, (SEG, "(N, C, *spatial)", "()")),
     "prediction without pixels": ({"seg": logits()[..., 0, 0]}, ValueError, (SEG, "(2, 3)")),
-    "prediction of 6 dimensions": (
-        {"seg": logits()[..., None, None]},
+    "prediction of 7 dimensions": (
+        {"seg": logits()[..., None, None, None]},
         ValueError,
-        (SEG, "1 to 3 spatial", "(2, 3, 4, 4, 1, 1)"),
+        (SEG, "1 to 3 spatial", "4, 4, 1, 1, 1)"),
     ),
     "another number of channels": (
         {"seg": logits(4)},
@@ -247,10 +249,10 @@ BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
     ),
     "lambda above 1": ({**MIXED, "mixup_lam": 1.5}, ValueError, ("gt_batch['mixup_lam']", "1.5")),
     "NaN lambda": ({**MIXED, "mixup_lam": NAN}, ValueError, ("gt_batch['mixup_lam']", "nan")),
-    "lambda for each sample": (
-        {**MIXED, "mixup_lam": torch.tensor([0.5, 0.5])},
+    "lambdas of other samples": (
+        {**MIXED, "mixup_lam": torch.tensor([0.5, 0.5, 0.5])},
         ValueError,
-        ("gt_batch['mixup_lam']", "single number", "(2,)"),
+        ("gt_batch['mixup_lam']", "each of the 2 samples", "(3,)"),
     ),
     "tensor lambda below 0": (
         {**MIXED, "mixup_lam": torch.tensor(-0.1)},
@@ -1084,7 +1086,7 @@ WRONG: dict[str, Wrong] = {
     "no gradients": Wrong(
         frame(SegCrossfieldLoss(), {"seg": masks(2)}, {}),
         MissingKeyError,
-        ("'seg_grads'", "ComputeSegGrads"),
+        ("'seg_grads_normed'", "ComputeSegGrads"),
     ),
     "channel out of range": Wrong(
         lambda: SegCrossfieldLoss(pred_channel=2)(
@@ -1100,7 +1102,7 @@ WRONG: dict[str, Wrong] = {
             {},
         ),
         ValueError,
-        ("pred_batch['seg_grads']", "(N, C, 2, H, W)", "(4,)"),
+        ("pred_batch['seg_grads_normed']", "(N, C, 2, H, W)", "(4,)"),
     ),
     "edges of logits": Wrong(
         edges({"seg": logits(2)}), ValueError, (SEG, "probabilities", "[0, 1]", "sigmoid")
@@ -1196,6 +1198,15 @@ WRONG: dict[str, Wrong] = {
     ),
     "mixup: other samples": Wrong(
         lambda: MixUp()(P, {"gt_polygons_image": T[:1]}), ValueError, ("images", "2 and 1")
+    ),
+    "cutmix: whole numbers": Wrong(
+        lambda: CutMix()(labels(), {"gt_polygons_image": labels()}), TypeError, ("images", "int64")
+    ),
+    "cutmix: targets of other pixels": Wrong(
+        lambda: CutMix()(P, {"gt_polygons_image": T[..., :1]}), ValueError, ("images", "pixels")
+    ),
+    "per_class: another term": Wrong(
+        lambda: per_class({"dice": torch.tensor(0.5)}, "jaccard"), KeyError, ("'jaccard'", "dice")
     ),
     "mixup: scalars": Wrong(
         lambda: MixUp()(torch.tensor(1.0), {"gt_polygons_image": torch.tensor(1)}),
@@ -1487,6 +1498,11 @@ WRONG: dict[str, Wrong] = {
     ),
     "ignore_index of a text": Wrong(
         lambda: LossWrapper(nn.L1Loss(), ignore_index="255"), TypeError, ("ignore_index", "'255'")
+    ),
+    "model without masks": Wrong(
+        lambda: huggingface.use_mask_losses(nn.Conv2d(1, 1, 1), loss_mask={"dice": 1}),
+        TypeError,
+        ("model", "Conv2d", "Mask2FormerForUniversalSegmentation", "as_compute_loss_func"),
     ),
     "trainer: a class": Wrong(
         lambda: huggingface.as_compute_loss_func(nn.L1Loss), TypeError, ("loss", "L1Loss")

@@ -16,6 +16,7 @@ from torch import Tensor
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.shape_checks import (
+    are_masks_of_pixels,
     check_annotated,
     check_channel_weights,
     check_companion,
@@ -24,6 +25,7 @@ from segloss.batch.shape_checks import (
     flat_map,
     flat_target,
     flat_weight,
+    with_channel_axis,
 )
 from segloss.batch.value_checks import ValueChecks, check_values, shared_checks
 from segloss.foundation.arguments import check_weights
@@ -47,7 +49,8 @@ def as_pixel_batch(
     """Checks a batch, and returns it in the shape that the pass over the pixels reads.
 
     Args:
-        pred: Predictions (N, C, *spatial), floating-point.
+        pred: Predictions (N, C, *spatial), floating-point; for sigmoid also (N, P), with a target
+            (N, P): N masks of P pixels each, without an axis of channels.
         target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
         options: The options that fix how both are read.
         pixel_weights: Weights (N, *spatial), (N, 1, *spatial) or, for sigmoid, (N, C, *spatial).
@@ -65,6 +68,9 @@ def as_pixel_batch(
     """
     names = BatchNames() if names is None else names
     activation = options.activation
+    if are_masks_of_pixels(pred, target, options):
+        pred, target = pred.unsqueeze(1), target.unsqueeze(1)
+        maps = {key: with_channel_axis(values) for key, values in (maps or {}).items()}
     check_prediction_shape(pred, names.pred, options.n_classes, activation, target)
     check_companion(target, names.target, pred, names.pred)
     if class_weights is not None or pos_weight is not None:

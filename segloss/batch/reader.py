@@ -75,7 +75,8 @@ class PixelReader:
         if self.merges and label_smoothing > 0:
             raise ValueError(
                 "merge_unannotated=True leaves classes without probability, and label smoothing "
-                "would ask for some of it: use only one of the two."
+                "(smooth_factor, label_smoothing) would ask for some of it: use only one of the "
+                "two."
             )
         self._checks = ValueChecks()
 
@@ -96,14 +97,29 @@ class PixelReader:
             weights = select_weights(
                 selector, weights, names.pixel_weights, target, names.target, prediction
             )
-        maps = {
-            key: select_companion(selector, values, target, names.target, prediction)
-            for key, values in maps.items()
-        }
+        maps = self.select_maps(maps, target, prediction)
         if annotated is not None:
             annotated = select_companion(selector, annotated, target, names.target, prediction)
         target = selector(target, names.target, prediction.ndim)
         return BatchTensors(prediction, target, weights, maps, annotated)
+
+    def select_maps(
+        self, maps: Mapping[str, Tensor], target: Tensor, prediction: Tensor
+    ) -> Mapping[str, Tensor]:
+        """Returns the selected channels of maps that have the channels of the target.
+
+        Args:
+            maps: The maps by name.
+            target: The target with all its channels.
+            prediction: The prediction with the selected channels.
+        """
+        if self.gt_channels is None:
+            return maps
+        arguments = target, self.names.target, prediction
+        return {
+            key: select_companion(self.gt_channels, values, *arguments)
+            for key, values in maps.items()
+        }
 
     def read(
         self,

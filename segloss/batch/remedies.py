@@ -209,7 +209,10 @@ def for_dimensions(pred: Tensor) -> str:
     if pred.ndim == MOST_DIMENSIONS + 1:
         return _HEADS
     if pred.ndim == 2:
-        return " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]."
+        return (
+            " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]. "
+            "Masks of points (N, P), with sigmoid, need a target of their shape."
+        )
     return " Pass the network's output without flattening it." if pred.ndim < 2 else ""
 
 

@@ -25,6 +25,26 @@ _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 """Integer dtypes for which PyTorch lacks most operations."""
 
 
+def are_masks_of_pixels(pred: Any, target: Any, options: PixelOptions) -> bool:
+    """Returns whether predictions and targets are (N, P): N masks, without an axis of channels.
+
+    Networks that predict a mask for each object have such, of points that they draw (Mask2Former).
+    """
+    return (
+        isinstance(pred, Tensor)
+        and isinstance(target, Tensor)
+        and pred.ndim == 2
+        and target.shape == pred.shape
+        and options.activation == "sigmoid"
+        and options.n_classes == 2
+    )
+
+
+def with_channel_axis(values: Any) -> Any:
+    """Returns a map (N, P) of masks as (N, 1, P), and anything else unchanged."""
+    return values.unsqueeze(1) if isinstance(values, Tensor) and values.ndim == 2 else values
+
+
 def check_prediction_shape(
     pred: Any, name: str, n_classes: int, activation: str, target: Any = None
 ) -> None:

@@ -117,7 +117,7 @@ class CompoundLoss(Precise):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
         )
-        self._reader = PixelReader(
+        self.reader = PixelReader(
             _NAMES,
             pred_channel_selector,
             gt_channel_selector,
@@ -171,7 +171,8 @@ class CompoundLoss(Precise):
         """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
 
         Args:
-            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions.
+            prediction: (N, C, *spatial), with 1 to 3 spatial dimensions; with sigmoid also (N, P),
+                N masks of P pixels, for a target (N, P). They count as (N, 1, P).
             target: Dense, of the prediction's shape; or a label map or, for one channel, a mask,
                 (N, *spatial) or (N, 1, *spatial).
             pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
@@ -180,7 +181,7 @@ class CompoundLoss(Precise):
             annotated: Booleans (N, C): True where a class is annotated in a sample.
         """
         pixels, left_out = self._read(
-            BatchTensors(prediction, target, pixel_weights, self._needed_maps(maps), annotated)
+            BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
         )
         if self.reduction == "mean":
             return evaluate(self._group, pixels, self._add, left_out)
@@ -190,21 +191,24 @@ class CompoundLoss(Precise):
 
     def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
-        maps = self._needed_maps(tensors.pop("maps", None))
-        return self._read(BatchTensors(prediction, target, maps=maps, **tensors))[0]
+        maps = tensors.pop("maps", None)
+        return self._read(BatchTensors(prediction, target, **tensors), maps)[0]
 
-    def _read(self, tensors: BatchTensors) -> tuple[PixelBatch, Tensor | None]:
+    def _read(self, tensors: BatchTensors, maps: Any) -> tuple[PixelBatch, Tensor | None]:
         """Returns the checked batch, and the cells that region terms leave out, or None."""
         if not isinstance(tensors.prediction, Tensor):
             check_prediction(tensors.prediction, _NAMES.pred)
-        selected = self._reader.select(tensors)
+        selected = self.reader.select(tensors)
         channels = self._check_channels(selected.prediction, selected.target)
+        needed = self._needed_maps(maps)
+        needed = self.reader.select_maps(needed, tensors.target, selected.prediction)
+        selected = BatchTensors(*selected[:3], needed, *selected[4:])
         options = self.options
         if options.activation == "softmax":
             options = PixelOptions(channels, *options[1:])
-        pixels, left_out = self._reader.read(selected, options, self.class_weights, self.pos_weight)
-        self._group.check_classes(channels, options.activation)
-        if left_out is not None and not self._reader.merges:
+        pixels, left_out = self.reader.read(selected, options, self.class_weights, self.pos_weight)
+        self._group.check_classes(pixels.prediction.shape[1], options.activation)
+        if left_out is not None and not self.reader.merges:
             self._group.check_annotated(_NAMES.annotated)
         return pixels, left_out
 
@@ -221,9 +225,9 @@ class CompoundLoss(Precise):
                 f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
                 f"does not fit mode={self.mode!r}{for_mode(prediction, target, self.mode)}"
             )
-        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch refuses < 3
+        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch decides then
 
-    def _needed_maps(self, maps: Any) -> dict[str, Tensor]:
+    def _needed_maps(self, maps: Any) -> Mapping[str, Tensor]:
         """Returns the maps that the terms need, and drops others."""
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         return {key: given[key] for key in self.map_keys}

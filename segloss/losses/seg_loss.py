@@ -202,7 +202,7 @@ class SegLoss(Loss):
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
-        self._reader = PixelReader(
+        self.reader = PixelReader(
             BatchNames.of_keys(pred_key, gt_key, weight_key, annotated_key),
             pred_channel_selector,
             gt_channel_selector,
@@ -296,7 +296,7 @@ class SegLoss(Loss):
             return None
         weights = [comparable(w) for w in (self.class_weights, self.pos_weight)]
         ranks = (self._add.enabled, self._add.in_eval, self._add.group)
-        reading = self._reader.sharing_key()
+        reading = self.reader.sharing_key()
         return self.options, reading, weights, self.use_mixup, ranks, self.class_names
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
@@ -382,19 +382,19 @@ class SegLoss(Loss):
         self, group: MixtureGroup, pred_batch: Batch, gt_batch: Batch
     ) -> tuple[PixelBatch, Tensor | None]:
         """Returns the checked batch, and the cells (N, C) that region terms leave out, or None."""
-        selected = self._reader.select(self._take(pred_batch, gt_batch, group.plan.map_keys))
-        pixels, left_out = self._reader.read(
+        selected = self.reader.select(self._take(pred_batch, gt_batch, group.plan.map_keys))
+        pixels, left_out = self.reader.read(
             selected, self.options, self.class_weights, self.pos_weight
         )
-        channels = selected.prediction.shape[1]
+        channels = pixels.prediction.shape[1]
         group.check_classes(channels, self.options.activation)
         if self.class_names is not None and len(self.class_names) != channels:
             raise ValueError(
                 f"class_names must have one name per channel of the prediction, {channels}, got "
                 f"{len(self.class_names)}: {list(self.class_names)}."
             )
-        if left_out is not None and not self._reader.merges:
-            group.check_annotated(self._reader.names.annotated)
+        if left_out is not None and not self.reader.merges:
+            group.check_annotated(self.reader.names.annotated)
         return pixels, left_out
 
     def _take(self, pred_batch: Batch, gt_batch: Batch, map_keys: Sequence[str]) -> BatchTensors:

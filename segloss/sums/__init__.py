@@ -40,7 +40,8 @@ def soft_confusion(
     r"""Computes soft confusion counts and cross-entropy of a batch in one pass.
 
     Args:
-        pred: Logits or probabilities, (N, C, *spatial), with 1 to 3 spatial dimensions.
+        pred: Logits or probabilities, (N, C, *spatial), with 1 to 3 spatial dimensions. For sigmoid
+            also (N, P), N masks of P pixels, with a target (N, P): they count as (N, 1, P).
         target: Dense, of the shape of `pred`, with values in [0, 1]; or, for softmax and for a
             single sigmoid channel, a label map (N, *spatial) or (N, 1, *spatial).
         n_classes: The number of classes; 2 means sigmoid channels unless `activation` is set.

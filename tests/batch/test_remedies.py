@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers.models.maskformer.modeling_maskformer import MaskFormerLoss
 
 import segloss
 from segloss import (
@@ -43,7 +44,7 @@ from segloss.compat import tutorial
 from segloss.losses.loss import Criterion
 from segloss.losses.term_losses import TermLoss
 from segloss.terms import CrossEntropy
-from segloss.training.huggingface import as_compute_loss_func
+from segloss.training.huggingface import as_compute_loss_func, use_mask_losses
 
 GT, W = "gt_polygons_image", "seg_loss_weights"
 
@@ -606,6 +607,17 @@ def huggingface(labels: Any, logits: Tensor = X3, **options: Any) -> Callable[[]
     return lambda: as_compute_loss_func(loss, **options)({"logits": logits}, labels)
 
 
+def of_masks(**losses: Any) -> Callable[[], Any]:
+    def call() -> Tensor:
+        model, pairs = nn.Module(), torch.arange(2)
+        model.criterion = MaskFormerLoss(3, nn.Identity(), {}, 0.1)
+        use_mask_losses(model, **losses)
+        masks = X1.movedim(0, 1), [MASK.squeeze(1)], [(pairs, pairs)], 2
+        return model.criterion.loss_masks(*masks)["loss_mask"]
+
+    return call
+
+
 def contour(pred: dict[str, Tensor]) -> Callable[[], Any]:
     return lambda: SegCrossfieldLoss()({"crossfield": torch.zeros(2, 4, 4, 6), **pred}, {})[0]
 
@@ -1054,6 +1066,12 @@ ROWS: dict[str, Row] = {
         lambda: MixUp()(X1, {GT: MASK}, torch.Generator().manual_seed(3))[1][GT],
         MASK,
     ),
+    "CompoundLoss: a mode in place of terms": Row(
+        lambda: CompoundLoss("multiclass"),
+        "pass mode='multiclass'",
+        lambda: CompoundLoss(mode="multiclass")(X3, L3),
+        SegLoss(n_classes=3)(X3, L3)[0],
+    ),
     "mixup of another key": Row(
         lambda: MixUp()(X1, {"mask": MASK}),
         "MixUp(gt_key=...)",
@@ -1328,6 +1346,12 @@ ROWS: dict[str, Row] = {
         "pass target.movedim(-1, 1)",
         huggingface(LARGE.unsqueeze(-1).movedim(-1, 1)),
         softmax_loss(INTERPOLATED, LARGE),
+    ),
+    "Hugging Face: no loss of masks": Row(
+        of_masks(),
+        "pass loss_mask, loss_dice or both",
+        of_masks(loss_mask={"cross_entropy": 1}),
+        sigmoid_loss(X1, MASK),
     ),
     "Hugging Face: an output without logits": Row(
         lambda: as_compute_loss_func(SegLoss(n_classes=3))({"masks": X3}, L3),

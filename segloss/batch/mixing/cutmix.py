@@ -67,7 +67,7 @@ class CutMix:
             ValueError: The images and the targets differ in samples or pixels, or the batch has
                 annotations of classes, which pasted pixels would contradict.
         """
-        targets = check_images(images, gt_batch, self.gt_key, generator)
+        targets = check_images("CutMix", images, gt_batch, self.gt_key, generator)
         spatial = images.shape[2:]
         if images.ndim < 3 or targets.shape[-len(spatial) :] != spatial:
             raise ValueError(

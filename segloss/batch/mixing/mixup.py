@@ -85,7 +85,7 @@ class MixUp:
             TypeError: The images are not floating-point, or `gt_batch` is not a mapping.
             ValueError: The numbers of images and targets differ.
         """
-        targets = check_images(images, gt_batch, self.gt_key, generator)
+        targets = check_images("MixUp", images, gt_batch, self.gt_key, generator)
         count = len(images) if self.per_sample else 1
         numbers = [draw_lambda(self.alpha, generator) for _ in range(count)]
         lam = torch.tensor(numbers).to(images.device, non_blocking=True)
@@ -105,7 +105,7 @@ class MixUp:
         return f"{type(self).__name__}(alpha={self.alpha:g}{per_sample})"
 
 
-def check_images(images: Any, gt_batch: Any, gt_key: str, generator: Any) -> Tensor:
+def check_images(mix: str, images: Any, gt_batch: Any, gt_key: str, generator: Any) -> Tensor:
     """Checks the arguments of a mix, and returns the targets.
 
     Raises:
@@ -124,7 +124,7 @@ def check_images(images: Any, gt_batch: Any, gt_key: str, generator: Any) -> Ten
             f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
             "pass torch.Generator().manual_seed(seed)."
         )
-    targets = take(gt_batch, gt_key, "gt_batch", "Name yours with gt_key=.")
+    targets = take(gt_batch, gt_key, "gt_batch", f"Name yours with {mix}(gt_key=...).")
     if images.ndim == 0 or targets.ndim == 0:
         raise ValueError(
             f"images and gt_batch[{gt_key!r}] must have the shape (N, ...), got "
@@ -257,7 +257,7 @@ def _check_lambda(lam: Any, target: Any) -> Any:
             f"shape {tuple(lam.shape)}."
         )
     if lam.is_complex():
-        raise TypeError(f"{name} must be real, got {lam.dtype}.")
+        raise TypeError(f"{name} must be a real number, got {lam.dtype}.")
     if lam.device.type == "cpu" and not torch.compiler.is_compiling():
         for each in lam.flatten().tolist():
             _check_share(name, each, lam.dtype)

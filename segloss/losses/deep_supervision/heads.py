@@ -85,9 +85,11 @@ def _looks_dense(loss: Loss, target: Tensor, checks: ValueChecks) -> bool:
 
 def _reading(loss: Loss) -> tuple[str | None, int | None]:
     """Returns the activation of a loss and its number of channels, where they are known."""
-    if getattr(loss, "pred_channels", None) or getattr(loss, "gt_channels", None):
-        return None, None
     function = getattr(loss, "loss_func", None)
+    for each in (loss, function):
+        reader = getattr(each, "reader", each)
+        if getattr(reader, "pred_channels", None) or getattr(reader, "gt_channels", None):
+            return None, None
     if isinstance(function, LABEL_MAP_LOSSES):
         return "softmax", None
     if isinstance(function, ELEMENTWISE_LOSSES):
