@@ -22,6 +22,7 @@ class Segmentation(LightningModule):
         return value
 
     def configure_optimizers(self):
+        """Returns the optimizer."""
         return torch.optim.Adam(self.parameters(), 1e-2)
 
 

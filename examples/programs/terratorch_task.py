@@ -8,21 +8,26 @@ from torch.utils.data import DataLoader
 from segloss import CompoundLoss
 
 
-def task_of(loss, **options) -> SemanticSegmentationTask:
-    """Returns a task of batches with "image" (N, 3, H, W) and "mask" (N, H, W)."""
-    model = {
-        "backbone": "timm_test_resnet",
-        "backbone_pretrained": False,
-        "decoder": "FCNDecoder",
-        "decoder_channels": 16,
-        "num_classes": 3,
-    }
-    return SemanticSegmentationTask(model, "EncoderDecoderFactory", loss=loss, **options)
+class CompoundTask(SemanticSegmentationTask):
+    """The task of terratorch with a loss that ignores the same pixels as its metrics."""
 
+    def configure_losses(self):
+        """Sets the loss of logits (N, C, H, W) and masks (N, H, W)."""
+        ignore_index = self.hparams["ignore_index"]
+        self.criterion = CompoundLoss(mode="multiclass", ignore_index=ignore_index)
+
+
+MODEL = {
+    "backbone": "timm_test_resnet",
+    "backbone_pretrained": False,
+    "decoder": "FCNDecoder",
+    "decoder_channels": 16,
+    "num_classes": 3,
+}
 
 if __name__ == "__main__":
     masks = torch.randint(0, 3, (8, 64, 64))
     samples = [{"image": torch.randn(3, 64, 64), "mask": mask} for mask in masks]
     loader = DataLoader(samples, batch_size=4)
-    task = task_of(CompoundLoss(mode="multiclass", ignore_index=255), ignore_index=255)
+    task = CompoundTask(MODEL, "EncoderDecoderFactory", ignore_index=255, plot_on_val=False)
     Trainer(max_epochs=2).fit(task, loader, loader)

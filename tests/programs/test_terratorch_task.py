@@ -1,0 +1,150 @@
+"""The segmentation task of terratorch learns with losses of segloss, with its losses' numbers.
+
+Beside mmsegmentation, terratorch imports its heads, and so `mmcv.ops`. With `mmcv-lite` it is
+stubbed here: it must be compiled for the installed PyTorch, and nothing of it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from example_parts.shapes import CLASSES
+from torch import Tensor, nn
+
+if find_spec("terratorch") is None:
+    pytest.skip("terratorch is not installed", allow_module_level=True)
+
+_IS_LITE = find_spec("mmcv") is not None and find_spec("mmcv._ext") is None
+if _IS_LITE:
+    sys.modules["mmcv.ops"] = mock.MagicMock()
+
+from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+from programs.terratorch_task import MODEL, CompoundTask  # noqa: E402
+from terratorch.tasks import SemanticSegmentationTask  # noqa: E402
+from terratorch.tasks.loss_handler import CombinedLoss  # noqa: E402
+
+if _IS_LITE:
+    del sys.modules["mmcv.ops"]
+
+from segloss import CompoundLoss, MultiLoss, SegLoss  # noqa: E402
+from segloss.terms import CrossEntropy, Dice  # noqa: E402
+from tests.programs.lightning_runs import ignoring, loader, shapes, trainer  # noqa: E402
+
+OPTIONS: dict[str, Any] = {
+    "model_args": MODEL,
+    "model_factory": "EncoderDecoderFactory",
+    "ignore_index": 255,
+    "plot_on_val": False,
+    "lr": 3e-3,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """More would wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def fit(task: SemanticSegmentationTask, epochs: int = 1, **options: Any) -> dict[str, float]:
+    samples, validation = ignoring(shapes(16, "mask"), "mask"), shapes(8, "mask")
+    run = trainer(max_epochs=epochs, **options)
+    run.fit(task, loader(samples), loader(validation))
+    return {key: float(value) for key, value in run.callback_metrics.items()}
+
+
+def parameters_after(loss: Any) -> Tensor:
+    torch.manual_seed(0)
+    task = SemanticSegmentationTask(**OPTIONS, loss=loss)
+    fit(task, precision="64-true")
+    return nn.utils.parameters_to_vector(task.model.parameters()).detach()
+
+
+def test_the_recipe_learns() -> None:
+    task = CompoundTask(**OPTIONS)
+    first, last = fit(task), fit(task, epochs=12)
+    assert last["train/loss"] < 0.7 * first["train/loss"]
+    assert last["val/mIoU"] > first["val/mIoU"] + 0.1
+
+
+def test_training_is_that_with_the_cross_entropy_of_terratorch() -> None:
+    expected = parameters_after("ce")
+    ours = parameters_after(CompoundLoss(CrossEntropy(), "multiclass", ignore_index=255))
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+
+
+def test_a_compound_loss_has_the_numbers_of_two_losses_of_terratorch() -> None:
+    """Theirs counts a class that no pixel of the batch has as 0, so each has all classes."""
+    theirs: Any = SemanticSegmentationTask(**OPTIONS, loss={"ce": 0.3, "dice": 0.7}).criterion
+    assert isinstance(theirs, CombinedLoss)
+    dice = Dice(smooth=0.0, region_reduction="batch")
+    ours = CompoundLoss(0.3 * CrossEntropy() + 0.7 * dice, "multiclass", ignore_index=255)
+    labels = torch.randint(0, CLASSES, (3, 24, 24))
+    labels[0, :9], labels[1] = 255, 255
+    results = []
+    for criterion in (lambda *batch: theirs(*batch)["loss"], ours):
+        torch.manual_seed(1)
+        logits = torch.randn(3, CLASSES, 24, 24, dtype=torch.float64, requires_grad=True)
+        value = criterion(logits, labels)
+        value.backward()
+        results.append((value.detach(), logits.grad))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CompoundLoss(mode="multiclass", ignore_index=255),
+        SegLoss(n_classes=CLASSES, ignore_index=255).as_criterion(),
+        MultiLoss([SegLoss(n_classes=CLASSES, ignore_index=255)], weights=[1.0]).as_criterion(),
+    ],
+)
+def test_a_task_takes_each_loss_as_an_argument(loss: nn.Module) -> None:
+    torch.manual_seed(0)
+    task = CompoundTask(**OPTIONS)
+    fit(task, precision="64-true")
+    expected = nn.utils.parameters_to_vector(task.model.parameters()).detach()
+    torch.testing.assert_close(parameters_after(loss), expected, rtol=0, atol=1e-6)
+
+
+def test_auxiliary_heads_have_the_loss_too() -> None:
+    from terratorch.models.model import AuxiliaryHead
+
+    head = AuxiliaryHead("aux", "FCNDecoder", {"decoder_channels": 8})
+    task = CompoundTask(aux_heads=[head], aux_loss={"aux": 0.5}, **OPTIONS)
+    first, last = fit(task), fit(task, epochs=8)
+    assert last["train/aux_epoch"] < first["train/aux_epoch"]
+    assert last["train/loss"] < 0.8 * first["train/loss"]
+
+
+def test_a_checkpoint_of_the_recipe_has_its_loss_and_resumes(tmp_path: Path) -> None:
+    checkpoint = ModelCheckpoint(tmp_path, filename="last")
+    fit(CompoundTask(**OPTIONS), enable_checkpointing=True, callbacks=[checkpoint])
+    loaded = CompoundTask.load_from_checkpoint(tmp_path / "last.ckpt")
+    assert isinstance(loaded.criterion, CompoundLoss)
+    assert loaded.criterion.ignore_index == 255
+    run = trainer(max_epochs=2)
+    samples = shapes(8, "mask")
+    run.fit(loaded, loader(samples), loader(samples), ckpt_path=tmp_path / "last.ckpt")
+    assert run.current_epoch == 2
+
+
+def test_a_checkpoint_of_a_task_that_was_given_the_loss_must_be_trusted(tmp_path: Path) -> None:
+    loss = CompoundLoss(mode="multiclass", ignore_index=255)
+    checkpoint = ModelCheckpoint(tmp_path, filename="last")
+    task = SemanticSegmentationTask(**OPTIONS, loss=loss)
+    fit(task, enable_checkpointing=True, callbacks=[checkpoint])
+    loaded = SemanticSegmentationTask.load_from_checkpoint(
+        tmp_path / "last.ckpt", weights_only=False
+    )
+    assert isinstance(loaded.criterion, CompoundLoss)
