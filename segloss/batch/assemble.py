@@ -79,17 +79,20 @@ def as_pixel_batch(
         class_weights = buffer_on_device(class_weights, pred.device)
     if pos_weight is not None:
         pos_weight = buffer_on_device(pos_weight, pred.device)
-    target = flat_target(target, names.target, pred, names.pred, options)
+    target = plain_tensor(flat_target(target, names.target, pred, names.pred, options))
     weight = None
     if pixel_weights is not None:
         weight = flat_weight(pixel_weights, names.pixel_weights, pred, names.pred, activation)
+        weight = plain_tensor(weight)
     if maps:
-        maps = {key: flat_map(values, key, pred, names.pred) for key, values in maps.items()}
-    pixels = PixelBatch(pred.flatten(2), target, options, weight, class_weights, pos_weight, maps)
+        maps = {key: plain_tensor(flat_map(m, key, pred, names.pred)) for key, m in maps.items()}
+    pixels = PixelBatch(
+        plain_tensor(pred).flatten(2), target, options, weight, class_weights, pos_weight, maps
+    )
     if annotated is not None:
         check_annotated(annotated, names.annotated, pred, names.pred)
         if activation == "sigmoid":
-            pixels = pixels.replace(weight=_annotated_weight(annotated, pixels))
+            pixels = pixels.replace(weight=_annotated_weight(plain_tensor(annotated), pixels))
     if options.ignore_index is not None:
         check_ignored_value(pixels, names.target)
     check_values(pixels, names, ValueChecks() if checks is None else checks)
@@ -132,6 +135,17 @@ def pixel_batch_of_arguments(
         maps=maps,
         checks=None if is_traced() else shared_checks(options),
     )
+
+
+def plain_tensor(tensor: Tensor) -> Tensor:
+    """Returns a tensor without the class that a library has given it to carry metadata.
+
+    Such a class, as MONAI's `MetaTensor`, runs Python code in each operation. A tensor whose class
+    computes differently, as a distributed one, is returned as it is.
+    """
+    if type(tensor) is Tensor or type(tensor).__torch_dispatch__ != Tensor.__torch_dispatch__:
+        return tensor
+    return tensor.as_subclass(Tensor)
 
 
 def _annotated_weight(annotated: Tensor, pixels: PixelBatch) -> Tensor:

@@ -54,7 +54,7 @@ class PixelBatch:
     def replace(self, **tensors: Any) -> PixelBatch:
         """Returns a batch with some tensors replaced."""
         names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
-        given = {name: getattr(self, name) for name in names} | tensors
+        given = {**{name: getattr(self, name) for name in names}, **tensors}
         return PixelBatch(options=self.options, **given)
 
     def tensors(self, map_keys: Sequence[str]) -> list[Tensor | None]:

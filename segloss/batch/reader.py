@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.assemble import as_pixel_batch, plain_tensor
 from segloss.batch.options import PixelOptions
 from segloss.batch.partial_labels import merge_unannotated
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
@@ -153,4 +153,5 @@ class PixelReader:
         )
         if annotated is None or not pixels.is_exclusive:
             return pixels, None
+        annotated = plain_tensor(annotated)
         return merge_unannotated(pixels, annotated) if self.merges else pixels, ~annotated

@@ -137,10 +137,11 @@ def select_companion(
     is_dense = target.ndim == prediction.ndim and values.ndim > 1
     if not is_dense or values.shape[1] != target.shape[1]:
         return values
-    selected = selector(values.reshape(*values.shape[:2], values.shape[2:].numel()), target_name)
+    flat = values.unsqueeze(-1) if values.ndim == 2 else values  # annotations have no pixels
+    selected = selector(flat, target_name)
     if selected.shape[1] != prediction.shape[1]:
         return values  # one channel per class, beside selected label maps
-    return selected.reshape(*selected.shape[:2], *values.shape[2:])
+    return selected.squeeze(-1) if values.ndim == 2 else selected
 
 
 def _non_negative(indices: Sequence[int], count: int) -> list[int]:

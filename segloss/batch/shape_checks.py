@@ -6,7 +6,7 @@ The functions `flat_...` also flatten the spatial dimensions. The checks that re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -196,13 +196,13 @@ def flat_target(
     samples, spatial, activation = pred.shape[0], pred.shape[2:], options.activation
     if target.dtype in _HARDLY_SUPPORTED:
         target = target.long()
-    if target.shape == pred.shape:
+    if _has_shape(target, pred.shape):
         return target.flatten(2)
-    if target.shape in ((samples, *spatial), (samples, 1, *spatial)):
+    if _is_of_pixels(target, pred):
         if activation == "softmax":
-            return target.reshape(samples, spatial.numel())
+            return target.flatten(1)
         if pred.shape[1] == 1:
-            return target.reshape(samples, 1, spatial.numel())
+            return target.flatten(1).unsqueeze(1)
     label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
     has_labels = activation == "softmax" or pred.shape[1] == 1
     raise ValueError(
@@ -216,9 +216,9 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
     """Returns pixel weights as (N, 1 or C, P)."""
     check_companion(weight, name, pred, pred_name)
     samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
-    if weight.shape in ((samples, *spatial), (samples, 1, *spatial)):
-        return weight.reshape(samples, 1, spatial.numel())
-    if weight.shape == pred.shape and activation == "sigmoid":
+    if _is_of_pixels(weight, pred):
+        return weight.flatten(1).unsqueeze(1)
+    if _has_shape(weight, pred.shape) and activation == "sigmoid":
         return weight.flatten(2)
     per_channel = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""
     raise ValueError(
@@ -231,10 +231,25 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
 def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
     """Returns a map as (N, C, P)."""
     check_companion(values, name, pred, pred_name)
-    if values.shape != pred.shape:
+    if not _has_shape(values, pred.shape):
         remedy = remedies.for_mask_shape("map", values, pred)
         raise ValueError(
             f"{name} must have the shape of {pred_name}, one map for each channel: expected "
             f"{tuple(pred.shape)}, got {tuple(values.shape)}.{remedy}"
         )
     return values.flatten(2)
+
+
+def _is_of_pixels(tensor: Tensor, pred: Tensor) -> bool:
+    """Returns whether a tensor has one value for each pixel: (N, *spatial) or (N, 1, *spatial)."""
+    samples, spatial = pred.shape[0], pred.shape[2:]
+    return _has_shape(tensor, (samples, *spatial)) or _has_shape(tensor, (samples, 1, *spatial))
+
+
+def _has_shape(tensor: Tensor, shape: Sequence[int]) -> bool:
+    """Returns whether a tensor has a shape, without comparing sizes of different dimensions.
+
+    Tuples of different lengths are compared entry by entry too, and an exporter takes the result of
+    each comparison, such as height against channels, as a condition on later batches.
+    """
+    return tensor.ndim == len(shape) and tensor.shape == shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 Result = TypeVar("Result", bound=type[Any])
@@ -39,8 +40,22 @@ def as_number(result: Result) -> Result:
         setattr(result, f"__{name}__", _operator(f"__{name}__"))
     result.__torch_function__ = classmethod(_of_numbers)
     setattr(result, "__repr__", tuple.__repr__)  # noqa: B010 (mypy takes it for a method)
+    result.__new__ = _made_of_entries(result.__new__)
     _TYPES.append(result)
     return result
+
+
+def _made_of_entries(new: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a named tuple be made of an iterable of its entries, as `tuple` is.
+
+    `torch.amp.GradScaler.scale` makes a tuple so, of the entries that it has scaled.
+    """
+
+    def make(cls: type, *entries: Any, **named: Any) -> Any:
+        is_iterable = len(entries) == 1 and len(named) == 0 and not isinstance(entries[0], Tensor)
+        return new(cls, *(entries[0] if is_iterable else entries), **named)
+
+    return make
 
 
 def _operator(name: str) -> Callable[..., Any]:

@@ -202,10 +202,10 @@ class CompoundLoss(Precise):
         channels = self._check_channels(selected.prediction, selected.target)
         needed = self._needed_maps(maps)
         needed = self.reader.select_maps(needed, tensors.target, selected.prediction)
-        selected = selected._replace(maps=needed)
+        selected = BatchTensors(*selected[:3], needed, *selected[4:])
         options = self.options
         if options.activation == "softmax":
-            options = options._replace(n_classes=channels)
+            options = PixelOptions(channels, *options[1:])
         pixels, left_out = self.reader.read(selected, options, self.class_weights, self.pos_weight)
         self._group.check_classes(pixels.prediction.shape[1], options.activation)
         if left_out is not None and not self.reader.merges:

@@ -37,8 +37,10 @@ def over_counted_pixels(
 
     The loss is a tensor, or a tuple that begins with one.
     """
-    nothing: Condition = target.numel() == 0
-    if not nothing and values:
+    nothing: Condition = False
+    if target.numel() == 0:  # as a branch: for a tracer, the comparison itself is not a bool
+        nothing = True
+    elif values:
         nothing = equals_any(target, values).all()
         if nothing.is_cpu and not is_traced():
             nothing = bool(nothing)  # a read costs nothing on a CPU

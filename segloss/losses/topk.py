@@ -22,6 +22,7 @@ from segloss.foundation.precision import (
     arithmetic_dtype,
     without_autocast,
 )
+from segloss.foundation.tracing import is_exporting
 from segloss.losses.compound_loss import MODES
 from segloss.sums.probabilities import (
     binary_cross_entropy,
@@ -169,7 +170,11 @@ class TopKCrossEntropyLoss(Precise):
         """
         entropy = _entropy(*_inputs(pixels), self.label_smoothing)
         total = entropy.numel()
-        bound = min(max(1, int(total * self.k / 100)), total)
+        if is_exporting():  # a share of a number that is not known yet can't be a size
+            valid = torch.ones_like(entropy, dtype=torch.bool) if valid is None else valid
+            bound = total
+        else:
+            bound = min(max(1, int(total * self.k / 100)), total)
         if valid is None:
             index = entropy.flatten().topk(bound, sorted=False).indices
             return _indices(index, entropy), torch.ones_like(index, dtype=torch.bool), max(bound, 1)

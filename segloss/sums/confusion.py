@@ -114,7 +114,7 @@ class SoftConfusion:
         negatives :math:`\sum w (g - p)^+`; if asked for, true negatives are
         :math:`\sum w \min(1 - p, 1 - g)`. For targets of 0 and 1 they equal the usual counts.
         """
-        replaced = frozenset(USUAL_KEYS.values())
+        replaced = list(USUAL_KEYS.values())
         others = {key: values for key, values in self.sums.items() if key not in replaced}
         counts = {usual: self.sums[key] for key, usual in USUAL_KEYS.items() if key in self.sums}
         return SoftConfusion({**others, **counts}, self.exclusive)

@@ -172,7 +172,7 @@ class Term:
             ValueError: The samples do not have parts: the term pools them.
         """
         losses, weights = self.losses_and_weights(confusion)
-        if len(losses) != len(shares):
+        if losses.shape[0] != shares.shape[0]:
             raise ValueError(
                 f"{self!r} pools its sums over the batch, so samples can't have a mixup_lam each: "
                 "set region_reduction='sample', or give one mixup_lam for the batch."

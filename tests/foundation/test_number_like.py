@@ -96,6 +96,12 @@ def test_containers_of_tensors_look_into_it(loss: nn.Module) -> None:
         torch.testing.assert_close(copied[0], result[0])
 
 
+def test_a_gradient_scaler_scales_it(loss: nn.Module) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaled = gradient(lambda logits: scaler.scale(loss(logits, LABELS)))
+    torch.testing.assert_close(scaled, 8 * gradient(lambda logits: loss(logits, LABELS)))
+
+
 def test_an_attribute_that_numbers_lack_is_an_error(loss: nn.Module) -> None:
     with pytest.raises(AttributeError, match="backwards"):
         loss(LOGITS, LABELS).backwards()

@@ -138,21 +138,6 @@ def test_the_key_of_a_map_may_be_any_text() -> None:
         torch.testing.assert_close(compiled({"seg": logits}), expected)
 
 
-def test_an_exported_loss_takes_any_number_of_samples() -> None:
-    loss = SegLoss(n_classes=3, tversky_focal_coef=0.3)
-
-    class Module(torch.nn.Module):
-        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return loss(x, y)[0]
-
-    samples = torch.export.Dim("samples", min=2, max=64)
-    batch = (torch.randn(4, 3, 6, 5), torch.randint(0, 3, (4, 6, 5)))
-    program = torch.export.export(Module(), batch, dynamic_shapes=({0: samples}, {0: samples}))
-    for count in (2, 4, 7):
-        x, y = torch.randn(count, 3, 6, 5), torch.randint(0, 3, (count, 6, 5))
-        torch.testing.assert_close(program.module()(x, y), loss(x, y)[0], rtol=1e-5, atol=1e-6)
-
-
 def test_backends_say_which_kinds_of_batches_a_kernel_leaves_to_the_next() -> None:
     found = {backend.name: backend for backend in backends()}
     kinds = {"softmax with label maps", "softmax with dense targets", "given probabilities"}

@@ -192,8 +192,9 @@ def _with_partner(value: Any, index: Tensor) -> Any:
     if type(value) in (list, tuple):  # one tensor for each scale of deep supervision
         is_tensors = all(isinstance(each, Tensor) for each in value)
         return type(value)(_with_partner(each, index) for each in value) if is_tensors else value
-    is_batch = isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(index)
-    return permuted(value, index) if is_batch else value
+    if not (isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == index.shape[0]):
+        return value
+    return permuted(value, index)
 
 
 def sample_of(batch: Any, index: int, count: int) -> Any:
@@ -213,7 +214,7 @@ def permuted(values: Tensor, index: Tensor) -> Tensor:
     A permutation on the CPU is not copied to a GPU, which would wait for it. Its samples are copied
     one by one instead.
     """
-    if values.device == index.device or not index.is_cpu or len(index) == 0 or is_traced():
+    if values.device == index.device or not index.is_cpu or is_traced() or len(index) == 0:
         return values[index.to(values.device)]
     return torch.stack([values[sample] for sample in index.tolist()])
 
@@ -225,7 +226,8 @@ def _check_index(index: Any, target: Any) -> Tensor:
         raise TypeError(f"{name} must be a tensor, got {type(index).__name__}.")
     if index.dtype != torch.int64:
         raise TypeError(f"{name} must hold integers of 64 bits, got {index.dtype}.")
-    samples = len(target) if isinstance(target, Tensor) and target.ndim > 0 else len(index)
+    counted = target if isinstance(target, Tensor) and target.ndim > 0 else index
+    samples = counted.shape[0]  # `len` would make an exporter's number of samples a constant
     if index.shape != (samples,):
         raise ValueError(
             f"{name} must have one entry per sample: expected ({samples},), got "
@@ -248,8 +250,8 @@ def _check_lambda(lam: Any, target: Any) -> Any:
     if not isinstance(lam, Tensor):
         _check_share(name, lam, torch.float64)
         return lam
-    samples = len(target) if isinstance(target, Tensor) and target.ndim > 0 else 1
-    if lam.numel() != 1 and (len(lam), lam.numel()) != (samples, samples):
+    samples = target.shape[0] if isinstance(target, Tensor) and target.ndim > 0 else 1
+    if lam.numel() != 1 and (lam.shape[0], lam.numel()) != (samples, samples):
         raise ValueError(
             f"{name} must be a number, or one for each of the {samples} samples, got a tensor of "
             f"shape {tuple(lam.shape)}."
