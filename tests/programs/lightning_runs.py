@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from example_parts.shapes import CLASSES, Shapes
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -45,6 +45,20 @@ def ignoring(samples: list[Sample], label: str) -> list[Sample]:
     for sample, rows in zip(samples, 10 * [0, 9, 30, 32, 0, 20], strict=False):
         sample[label][:rows] = 255
     return samples
+
+
+class ShapesData(LightningDataModule):
+    """Images of shapes, under a name that a config can give."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        return loader(ignoring(shapes(16, self.label), self.label))
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return loader(shapes(8, self.label))
 
 
 def network(channels: int = CLASSES) -> nn.Module:

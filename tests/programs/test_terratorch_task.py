@@ -6,6 +6,7 @@ stubbed here: it must be compiled for the installed PyTorch, and nothing of it i
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ if _IS_LITE:
 
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 from programs.terratorch_task import MODEL, CompoundTask  # noqa: E402
+from terratorch.cli_tools import build_lightning_cli  # noqa: E402
 from terratorch.tasks import SemanticSegmentationTask  # noqa: E402
 from terratorch.tasks.loss_handler import CombinedLoss  # noqa: E402
 
@@ -115,6 +117,25 @@ def test_a_task_takes_each_loss_as_an_argument(loss: nn.Module) -> None:
     fit(task, precision="64-true")
     expected = nn.utils.parameters_to_vector(task.model.parameters()).detach()
     torch.testing.assert_close(parameters_after(loss), expected, rtol=0, atol=1e-6)
+
+
+def test_the_command_line_trains_the_recipe_that_a_config_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = {"class_path": "programs.terratorch_task.CompoundTask", "init_args": OPTIONS}
+    data = {
+        "class_path": "tests.programs.lightning_runs.ShapesData",
+        "init_args": {"label": "mask"},
+    }
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    options = {"accelerator": "cpu", "max_epochs": 2, "callbacks": None, **quiet}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"trainer": options, "model": task, "data": data}))
+    monkeypatch.chdir(tmp_path)
+    run = build_lightning_cli(["fit", "--config", str(config)])
+    assert isinstance(run.model.criterion, CompoundLoss)
+    assert run.model.criterion.ignore_index == 255
+    assert run.trainer.global_step == 8
 
 
 def test_auxiliary_heads_have_the_loss_too() -> None:
