@@ -611,8 +611,8 @@ VALID = {
     ),
     "True": words(
         "check_finite from_logits merge_unannotated normalize_losses per_sample "
-        "skip_absent_classes sync_in_eval sync_statistics use_dist use_label_smooth use_mixed_precision "
-        "use_mixup use_size"
+        "skip_absent_classes sync_in_eval sync_statistics use_dist use_label_smooth "
+        "use_mixed_precision use_mixup use_size"
     ),
     "-1": words("ignore_index gt_channel_selector pred_channel_selector"),
     "[]": words("pre_processes"),
