@@ -393,12 +393,14 @@ def test_mixup(lam: str, index: str | None) -> None:
     )
 
 
-def test_images_that_are_mixed() -> None:
-    mixup = segloss.MixUp()
+@pytest.mark.parametrize(
+    "mix", [segloss.MixUp(), segloss.MixUp(per_sample=True), segloss.CutMix()], ids=repr
+)
+def test_images_that_are_mixed(mix: segloss.MixUp | segloss.CutMix) -> None:
     with a_gpu():
         taken, images = batch("multiclass"), torch.empty(2, 3, 8, 8, device="cuda")
         with Waits() as waits:
-            mixed, _ = mixup(images, taken)
+            mixed, _ = mix(images, taken)
         assert mixed.shape == images.shape
     assert not waits.found
 

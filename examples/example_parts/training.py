@@ -294,12 +294,12 @@ def to_device(batch: Batch, model: nn.Module) -> Batch:
 
 
 def scalars(info: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Returns the scalars in the extra information of the losses, such as {"seg.dice": 0.1}."""
+    """Returns the values of the losses' terms, without those of classes: {"seg.dice": 0.1}."""
     return {
         f"{loss}.{term}": value.item()
         for loss, terms in info.items()
         for term, value in terms.items()
-        if isinstance(value, Tensor) and value.ndim == 0
+        if isinstance(value, Tensor) and "/" not in term
     }
 
 

@@ -14,7 +14,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.reader import BatchTensors, PixelReader
 from segloss.batch.remedies import for_mode
-from segloss.batch.selectors import Selector
+from segloss.batch.selectors import ChannelSelector, Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights
 from segloss.foundation.distributed import RankSum
@@ -148,6 +148,16 @@ class CompoundLoss(Precise):
         if self.reduction == "none":
             check_unreduced(self.mixture)
         self.term_parameters = self.mixture.parameters()
+
+    @property
+    def pred_channels(self) -> ChannelSelector | None:
+        """The selected channels of the prediction; None: all."""
+        return self.reader.pred_channels
+
+    @property
+    def gt_channels(self) -> ChannelSelector | None:
+        """The selected channels of the target; None: all."""
+        return self.reader.gt_channels
 
     @property
     def ignore_index(self) -> int | None:

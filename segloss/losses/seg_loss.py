@@ -18,7 +18,7 @@ from segloss.batch.mixing.mixup import MixUp
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.reader import BatchTensors, PixelReader
-from segloss.batch.selectors import Selector
+from segloss.batch.selectors import ChannelSelector, Selector
 from segloss.batch.shape_checks import check_channel_weights
 from segloss.foundation.arguments import (
     check_flag,
@@ -272,6 +272,16 @@ class SegLoss(Loss):
         return self.options.from_logits
 
     @property
+    def pred_channels(self) -> ChannelSelector | None:
+        """The selected channels of the prediction; None: all."""
+        return self.reader.pred_channels
+
+    @property
+    def gt_channels(self) -> ChannelSelector | None:
+        """The selected channels of the target; None: all."""
+        return self.reader.gt_channels
+
+    @property
     def ignore_index(self) -> int | None:
         """The target's value for ignored pixels, or None."""
         return self.options.ignore_index
@@ -421,8 +431,10 @@ def _check_class_names(names: Any) -> tuple[str, ...] | None:
     if not is_list(names):
         raise TypeError(f"class_names must be a list of texts, got {shown(names)}.")
     checked = tuple(check_text("class_names", name) for name in names)
-    if len(set(checked)) < len(checked):
-        raise ValueError(f"class_names must be different from each other, got {list(checked)}.")
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(
+            f"class_names must hold at least one name, and none twice, got {list(checked)}."
+        )
     return checked
 
 

@@ -34,7 +34,7 @@ def test_any_loss_becomes_a_function_of_batch_and_model() -> None:
 
     loss, metrics = as_loss_fn(seg)(batch, model)
     torch.testing.assert_close(loss, seg(logits, labels)[0])
-    assert set(metrics) == {"cross_entropy", "dice"}
+    assert list(metrics) == ["cross_entropy", "dice", *(f"dice/{c}" for c in range(4))]
 
     multi = MultiLoss([seg, LossWrapper(nn.CrossEntropyLoss(), name="ce")], [1.0, 0.5])
     loss, metrics = as_loss_fn(multi)(batch, model)

@@ -76,8 +76,9 @@ class CutMix:
             )
         _check_no_annotations(gt_batch, len(images))
         index = permutation(len(images), generator)
-        boxes = [_box(spatial, draw_lambda(self.alpha, generator), generator) for _ in images]
-        inside = _inside(boxes, spatial, images.device)
+        inside = torch.zeros((len(images), *spatial), dtype=torch.bool, device=images.device)
+        for mask in inside:
+            mask[_box(spatial, draw_lambda(self.alpha, generator), generator)] = True
 
         def pasted(values: Any) -> Any:
             if not _has_pixels(values, images):
@@ -91,33 +92,15 @@ class CutMix:
         return f"{type(self).__name__}(alpha={self.alpha:g})"
 
 
-def _box(
-    spatial: torch.Size, lam: float, generator: torch.Generator | None
-) -> list[tuple[int, int]]:
-    """Returns the first pixel of a box and the one after its last, along each dimension."""
+def _box(spatial: torch.Size, lam: float, generator: torch.Generator | None) -> tuple[slice, ...]:
+    """Returns a random box of the share 1 - lam, cut off at the edges, as slices of the pixels."""
     device = "cpu" if generator is None else generator.device
     centres = torch.rand(len(spatial), generator=generator, device=device).tolist()
     share = (1 - lam) ** (1 / len(spatial))
-    edges = []
-    for size, centre in zip(spatial, centres, strict=True):
-        low, high = size * (centre - share / 2), size * (centre + share / 2)
-        edges.append((max(0, round(low)), min(size, round(high))))
-    return edges
-
-
-def _inside(
-    boxes: list[list[tuple[int, int]]], spatial: torch.Size, device: torch.device
-) -> Tensor:
-    """Returns a mask (N, *spatial) of the pixels in each sample's box."""
-    edges = torch.tensor(boxes, dtype=torch.int64).reshape(-1, len(spatial), 2)
-    edges = edges.to(device, non_blocking=True)
-    mask = torch.ones((len(boxes), *spatial), dtype=torch.bool, device=device)
-    for dim, size in enumerate(spatial):
-        position = torch.arange(size, device=device)
-        low, high = edges[:, dim, :1], edges[:, dim, 1:]
-        along = (position >= low) & (position < high)
-        mask &= along.reshape(len(boxes), *[size if d == dim else 1 for d in range(len(spatial))])
-    return mask
+    return tuple(
+        slice(max(0, round(size * (centre - share / 2))), round(size * (centre + share / 2)))
+        for size, centre in zip(spatial, centres, strict=True)
+    )
 
 
 def _has_pixels(values: Any, images: Tensor) -> bool:

@@ -88,7 +88,9 @@ class MixUp:
         targets = check_images("MixUp", images, gt_batch, self.gt_key, generator)
         count = len(images) if self.per_sample else 1
         numbers = [draw_lambda(self.alpha, generator) for _ in range(count)]
-        lam = torch.tensor(numbers).to(images.device, non_blocking=True)
+        lam = torch.empty(count, device=images.device)
+        for n, number in enumerate(numbers):
+            lam[n].fill_(number)  # on the device: a copy from the host would wait
         factor = lam.reshape(-1, *[1] * (images.ndim - 1))
         index = permutation(len(images), generator)
         blended = factor * images + (1 - factor) * permuted(images, index)

@@ -87,8 +87,7 @@ def _reading(loss: Loss) -> tuple[str | None, int | None]:
     """Returns the activation of a loss and its number of channels, where they are known."""
     function = getattr(loss, "loss_func", None)
     for each in (loss, function):
-        reader = getattr(each, "reader", each)
-        if getattr(reader, "pred_channels", None) or getattr(reader, "gt_channels", None):
+        if getattr(each, "pred_channels", None) or getattr(each, "gt_channels", None):
             return None, None
     if isinstance(function, LABEL_MAP_LOSSES):
         return "softmax", None
