@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -259,6 +260,18 @@ def test_deep_supervision_can_be_exported_for_any_number_of_samples() -> None:
     for n in (1, 2, 5):
         batch = make(n)
         torch.testing.assert_close(program.module()(*batch), Scales()(*batch))
+
+
+@pytest.mark.parametrize("name", ["SegLoss", "MultiLoss", "a wrapped mask"])
+def test_an_exported_loss_keeps_its_result_in_a_file(name: str, tmp_path: Path) -> None:
+    loss, make, keys = LOSSES[name]
+    logits, target, *weights = make(*EXAMPLE)
+    assert isinstance(loss, nn.Module)
+    batch = {"seg": logits}, dict(zip(keys, [target, *weights], strict=True))
+    torch.export.save(torch.export.export(loss, batch, strict=False), tmp_path / "loss.pt2")
+    result = torch.export.load(tmp_path / "loss.pt2").module()(*batch)
+    assert type(result) is type(loss(*batch))
+    torch.testing.assert_close(result[0], loss(*batch)[0])
 
 
 def test_an_exported_network_with_its_loss_can_be_trained() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor
+from torch.utils import _pytree
 from torch.utils._pytree import tree_map
 
 Result = TypeVar("Result", bound=type[Any])
@@ -42,6 +43,8 @@ def as_number(result: Result) -> Result:
     setattr(result, "__repr__", tuple.__repr__)  # noqa: B010 (mypy takes it for a method)
     result.__new__ = _made_of_entries(result.__new__)
     _TYPES.append(result)
+    name = f"{result.__module__}.{result.__qualname__}"  # with which exported programs are saved
+    _pytree._register_namedtuple(result, serialized_type_name=name)
     return result
 
 
