@@ -18,6 +18,7 @@ class Segmentation(LightningModule):
     def training_step(self, batch, batch_idx):
         """Returns the loss of images (N, 3, H, W) and label maps (N, H, W), and logs its terms."""
         value, info = self.loss(self.model(batch["image"]), batch["label"])
+        self.log("loss", value)
         self.log_dict(info)
         return value
 

@@ -13,9 +13,11 @@ Result = TypeVar("Result", bound=type[Any])
 
 _OPERATORS = (
     *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow"),
-    *("neg", "pos", "abs", "lt", "le", "gt", "ge", "float", "format"),
+    *("floordiv", "rfloordiv", "mod", "neg", "pos", "abs", "float", "int", "format"),
+    *("eq", "ne", "lt", "le", "gt", "ge"),
 )
-"""The operators that a result takes from its number. It is indexed and unpacked as a tuple."""
+"""The operators that a result takes from its number. It is indexed and unpacked as a tuple,
+and true as one."""
 
 _TYPES: list[type] = []
 """The named tuples that are also numbers."""
@@ -40,7 +42,9 @@ def as_number(result: Result) -> Result:
     for name in _OPERATORS:
         setattr(result, f"__{name}__", _operator(f"__{name}__"))
     result.__torch_function__ = classmethod(_of_numbers)
-    setattr(result, "__repr__", tuple.__repr__)  # noqa: B010 (mypy takes it for a method)
+    result.__array_priority__ = 1000  # NumPy leaves `number * result` to the result
+    for name in ("__repr__", "__hash__"):
+        setattr(result, name, getattr(tuple, name))
     result.__new__ = _made_of_entries(result.__new__)
     _TYPES.append(result)
     name = f"{result.__module__}.{result.__qualname__}"  # with which exported programs are saved
@@ -51,12 +55,15 @@ def as_number(result: Result) -> Result:
 def _made_of_entries(new: Callable[..., Any]) -> Callable[..., Any]:
     """Lets a named tuple be made of an iterable of its entries, as `tuple` is.
 
-    `torch.amp.GradScaler.scale` makes a tuple so, of the entries that it has scaled.
+    `torch.amp.GradScaler.scale` makes a tuple so, of the entries that it has scaled. Of a mapping,
+    it leaves an iterator over the keys, in place of which the new tuple has an empty mapping.
     """
 
     def make(cls: type, *entries: Any, **named: Any) -> Any:
         is_iterable = len(entries) == 1 and len(named) == 0 and not isinstance(entries[0], Tensor)
-        return new(cls, *(entries[0] if is_iterable else entries), **named)
+        if is_iterable:
+            entries = tuple({} if isinstance(each, map) else each for each in entries[0])
+        return new(cls, *entries, **named)
 
     return make
 

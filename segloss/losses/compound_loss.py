@@ -16,7 +16,7 @@ from segloss.batch.reader import BatchTensors, PixelReader
 from segloss.batch.remedies import for_mode
 from segloss.batch.selectors import ChannelSelector, Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
-from segloss.foundation.arguments import check_choice, check_weights
+from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.sums.autograd import run
@@ -41,8 +41,8 @@ class CompoundLoss(Precise):
     .. math:: L = \sum_t c_t\,\mathrm{term}_t
 
     with :math:`c_t` the coefficient of term t. All terms see the same probabilities, from one pass
-    over the pixels. A `MultiLoss` wraps it in a `LossWrapper`, which adds channel selectors and
-    mixup; `segloss.SegLoss` has both, and takes batches itself.
+    over the pixels. A `MultiLoss` wraps it in a `LossWrapper`, which takes batches, with mixup;
+    `segloss.SegLoss` does so itself.
 
     Args:
         terms: The mixture, such as `0.5 * CrossEntropy() + 0.5 * Dice()` of `segloss.terms`, a
@@ -177,26 +177,33 @@ class CompoundLoss(Precise):
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
         annotated: Tensor | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
 
         Args:
             prediction: (N, C, *spatial), with 1 to 3 spatial dimensions; with sigmoid also (N, P),
-                N masks of P pixels, for a target (N, P). They count as (N, 1, P).
+                N masks of P pixels, for a target (N, P). They count as (N, 1, P). So an image needs
+                its axes of samples and channels: (H, W) would be H masks.
             target: Dense, of the prediction's shape; or a label map or, for one channel, a mask,
                 (N, *spatial) or (N, 1, *spatial).
             pixel_weights: Weights of at least 0, (N, 1, *spatial), or (N, C, *spatial) with
                 sigmoid.
             maps: The maps that the terms need, by name, each (N, C, *spatial).
             annotated: Booleans (N, C): True where a class is annotated in a sample.
+            shares: Factors (N,) of the samples' parts of the means, such as lambdas of mixup; None:
+                1. Terms that pool samples do not have such parts.
         """
         pixels, left_out = self._read(
             BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
         )
+        _check_shares(shares, pixels.prediction)
         if self.reduction == "mean":
-            return evaluate(self._group, pixels, self._add, left_out)
+            return evaluate(self._group, pixels, self._add, left_out, shares=shares)
         confusion = run(pixels, self._group.plan).confusion()
         unreduced = unreduced_losses(self.mixture, confusion, left_out)
+        if shares is not None:
+            unreduced = shares.to(unreduced).unsqueeze(1) * unreduced
         return unreduced.to(arithmetic_dtype(prediction.dtype))
 
     def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
@@ -241,6 +248,16 @@ class CompoundLoss(Precise):
         """Returns the maps that the terms need, and drops others."""
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         return {key: given[key] for key in self.map_keys}
+
+
+def _check_shares(shares: Any, prediction: Tensor) -> None:
+    if shares is None:
+        return
+    if not isinstance(shares, Tensor) or shares.shape != prediction.shape[:1]:
+        raise ValueError(
+            f"shares must be a tensor ({prediction.shape[0]},), a factor for each sample, got "
+            f"{tuple(shares.shape) if isinstance(shares, Tensor) else shown(shares)}."
+        )
 
 
 def check_unreduced(mixture: Mixture) -> None:

@@ -38,7 +38,8 @@ class LossResult(NamedTuple):
     """The result of a `Loss`: a pair (value, info) that is also the number `value`.
 
     Code that expects a number from a loss gets one: `loss(...).backward()`, `.item()`,
-    `0.5 * loss(...)`, and PyTorch's functions.
+    `0.5 * loss(...)`, and PyTorch's functions. The compiler of PyTorch 2.4 does not know numbers of
+    this kind: take `[0]` in what it compiles.
 
     Attributes:
         value: The loss, a scalar tensor.
@@ -170,6 +171,8 @@ class Loss(Precise):
             return self.compute_together(losses, pred_batch, gt_batch, unweighted)
         parts = []
         for n, share in enumerate(shares / count):
+            if _is_all_0(share):  # of a weight of 0, not even NaN is left
+                continue
             batches = sample_of(pred_batch, n, count), sample_of(gt_batch, n, count)
             values, infos = self.compute_together(losses, *batches, unweighted)
             factor = share.to(values)
@@ -329,6 +332,7 @@ class Loss(Precise):
 
     def _check_scalar(self, loss: Any) -> Tensor:
         """Returns the loss as a tensor (); raises an error if it is not a single float."""
+        loss = loss.value if isinstance(loss, LossResult) else loss
         if not isinstance(loss, Tensor):
             raise TypeError(f"{self.name!r} must return a tensor, got {type(loss).__name__}.")
         if loss.numel() != 1:
@@ -364,10 +368,12 @@ def raw_losses(
         return first.compute_together(losses, pred_batch, gt_batch, unweighted, shares)
     batch_a, batch_b, lam = mixed
     if isinstance(lam, Tensor) and lam.ndim > 0:
-        return _sum_of_results(
-            first.compute_together(losses, pred_batch, batch_a, unweighted, lam),
-            first.compute_together(losses, pred_batch, batch_b, unweighted, 1 - lam),
-        )
+        parts = [
+            first.compute_together(losses, pred_batch, batch, unweighted, shares)
+            for batch, shares in ((batch_a, lam), (batch_b, 1 - lam))
+            if not _is_all_0(shares)
+        ]
+        return functools.reduce(_sum_of_results, parts)
     if _is_number(lam, 1):  # of a weight of 0, not even NaN is left
         return first.compute_together(losses, pred_batch, batch_a, unweighted)
     if _is_number(lam, 0):
@@ -395,6 +401,8 @@ def sums_of_losses(
         if mixed is None:
             sums = first.norm_sums(losses, pred_batch, gt_batch, nums)
         else:
+            if isinstance(mixed[2], Tensor) and mixed[2].ndim > 0:
+                raw_losses(losses, pred_batch, gt_batch)  # which refuses terms that pool samples
             parts = [
                 [each.times(factor) for each in first.norm_sums(losses, *batches, nums * share)]
                 for batches, factor, share in _mixed_parts(pred_batch, *mixed)
@@ -513,6 +521,8 @@ def _detached(value: Any) -> Any:
         return value.detach()
     if isinstance(value, dict):
         return {key: _detached(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(map(_detached, value))
     return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
 
 
@@ -530,6 +540,11 @@ def _sum_of_results(
         for i, more in zip(a[1], b[1], strict=True)
     ]
     return a[0] + b[0], infos
+
+
+def _is_all_0(shares: Tensor) -> bool:
+    """Returns whether factors of at least one sample are on the CPU, can be read, and are all 0."""
+    return shares.is_cpu and not is_traced() and shares.numel() > 0 and not shares.any()
 
 
 def _is_number(lam: Any, number: float) -> bool:

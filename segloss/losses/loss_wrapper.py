@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.remedies import for_label_map_shape, for_mask_shape
-from segloss.batch.selectors import Selector, optional_selector
+from segloss.batch.selectors import Selector, optional_selector, select_companion
 from segloss.batch.shape_checks import check_device, check_prediction, check_real
 from segloss.batch.value_checks import (
     ValueChecks,
@@ -20,6 +20,7 @@ from segloss.batch.value_checks import (
 )
 from segloss.foundation.arguments import check_integer, check_text, shown
 from segloss.foundation.dtypes import equals_any
+from segloss.foundation.gradients import Condition
 from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
@@ -59,12 +60,14 @@ class LossWrapper(Loss):
             "float32").
         use_mixup: True if batches may have the keys of `MixUp`.
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
-            `segloss.CompoundLoss` gets the weights, and the maps that its terms need. Other losses
-            take a prediction and a target.
+            `segloss.CompoundLoss` gets the weights, the maps that its terms need, and the
+            annotations. Other losses take a prediction and a target.
         ignore_index: The value of a target that `loss_func` ignores; None: its attribute
             `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
             many losses are NaN, the loss and its gradient are 0. Other batches are passed on
             unchanged, so it is `loss_func` that leaves pixels out.
+        annotated_key: The key of the annotations in `gt_batch`, which may be absent; see
+            `segloss.SegLoss`.
 
     Predictions in half precision are converted to float32, and computed outside of autocast. If
     `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
@@ -96,6 +99,7 @@ class LossWrapper(Loss):
         use_mixup: bool = False,
         weight_key: str = "seg_loss_weights",
         ignore_index: int | None = None,
+        annotated_key: str = "annotated",
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
@@ -114,6 +118,7 @@ class LossWrapper(Loss):
         self.pred_key = check_text("pred_key", pred_key)
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
+        self.annotated_key = check_text("annotated_key", annotated_key)
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
@@ -124,8 +129,26 @@ class LossWrapper(Loss):
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """Returns the wrapped loss of the selected predictions and targets."""
+        return self._value(pred_batch, gt_batch)
+
+    def compute_together(
+        self,
+        losses: Sequence[Loss],
+        pred_batch: Batch,
+        gt_batch: Batch,
+        unweighted: Sequence[Condition] = (),
+        shares: Tensor | None = None,
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """Returns the raw loss of a batch; terms share the samples' parts out in one pass."""
+        is_of_terms = isinstance(self.loss_func, CompoundLoss)
+        if shares is None or not is_of_terms or type(self).compute is not LossWrapper.compute:
+            return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
+        return self._value(pred_batch, gt_batch, shares=shares), [{}]
+
+    def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
+        """Returns the wrapped loss; `more` are further options of a `CompoundLoss`."""
         prediction, target = self._selected(pred_batch, gt_batch)
-        options = self._weights_and_maps(gt_batch)
+        options = {**self._options(gt_batch, prediction), **more}
         try:
             with without_autocast(prediction.device):
                 value: Tensor
@@ -148,7 +171,7 @@ class LossWrapper(Loss):
         """Returns the share of a batch's pixels that count, as far as it is known."""
         prediction, target = self._selected(pred_batch, gt_batch)
         if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
-            options = self._weights_and_maps(gt_batch)
+            options = self._options(gt_batch, prediction)
             return self.loss_func.pixels(prediction, target, **options).counted_share()
         if target.numel() == 0:
             return 0.0
@@ -182,19 +205,25 @@ class LossWrapper(Loss):
         half = prediction.dtype in (torch.float16, torch.bfloat16)
         return prediction.float() if half else prediction
 
-    def _weights_and_maps(self, gt_batch: Batch) -> dict[str, Any]:
+    def _options(self, gt_batch: Batch, prediction: Tensor) -> dict[str, Any]:
         """Returns the arguments that only a `CompoundLoss` takes, with the selected channels."""
         if not isinstance(self.loss_func, CompoundLoss):
             return {}
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         keys = self.loss_func.map_keys
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
+        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         if self.gt_channels is None:
-            return {"pixel_weights": weights, "maps": maps}
+            return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
         if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
             weights = self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
         selected = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
-        return {"pixel_weights": weights, "maps": selected}
+        if annotated is not None:
+            target = take(gt_batch, self.gt_key, "gt_batch")
+            annotated = select_companion(
+                self.gt_channels, annotated, target, self.gt_key, prediction
+            )
+        return {"pixel_weights": weights, "maps": selected, "annotated": annotated}
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         """Returns the selected channels of the target, in the shape and dtype of the loss."""

@@ -38,6 +38,14 @@ _IGNORED = -100
 """The label that stands for the `ignore_index` of every head."""
 
 
+_FIXED = {
+    "mode": "leave it out, or set use_sigmoid=True for masks",
+    "ignore_index": "set it in the head, which passes it to its losses",
+    "reduction": "leave it out, since heads add up means",
+}
+"""Options of `segloss.CompoundLoss` that mmsegmentation decides, and where it does so."""
+
+
 @MODELS.register_module()
 class CompoundLoss(Precise):
     r"""Terms with coefficients as a loss of mmsegmentation's heads.
@@ -91,6 +99,9 @@ class CompoundLoss(Precise):
                 f"loss_name must begin with 'loss_', got {loss_name!r}: mmsegmentation leaves "
                 f"others out of the total. Write loss_name='loss_{loss_name}'."
             )
+        for name, remedy in _FIXED.items():
+            if name in options:
+                raise TypeError(f"{name} is not an argument of this loss: {remedy}.")
         if class_weight is not None:
             options["pos_weight" if use_sigmoid else "class_weights"] = class_weight
         self.loss = compound_loss.CompoundLoss(

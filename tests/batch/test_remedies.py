@@ -28,6 +28,7 @@ from segloss import (
     CompoundLoss,
     ComputeSegGrads,
     CrossfieldAlignLoss,
+    CutMix,
     DeepSupervision,
     DiceLoss,
     LossWrapper,
@@ -1071,6 +1072,18 @@ ROWS: dict[str, Row] = {
         "pass mode='multiclass'",
         lambda: CompoundLoss(mode="multiclass")(X3, L3),
         SegLoss(n_classes=3)(X3, L3)[0],
+    ),
+    "mixup of mixed images": Row(
+        lambda: CutMix()(*MixUp()(X1, {GT: MASK})),
+        "CutMix first and MixUp then",
+        lambda: torch.tensor(MixUp()(*CutMix()(X1, {GT: MASK}))[1]["mixup_y_b"].shape),
+        torch.tensor(MASK.shape),
+    ),
+    "CutMix of scales": Row(
+        lambda: CutMix()(X1, {GT: MASK, "weights": [MASK]}),
+        "call CutMix before the targets of coarser scales are made",
+        lambda: torch.tensor(CutMix()(X1, {GT: MASK})[1][GT].shape),
+        torch.tensor(MASK.shape),
     ),
     "mixup of another key": Row(
         lambda: MixUp()(X1, {"mask": MASK}),

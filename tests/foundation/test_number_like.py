@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from segloss import CompoundLoss, DeepSupervision, LossWrapper, MultiLoss, SegLoss
+from segloss import CompoundLoss, DeepSupervision, Loss, LossWrapper, MultiLoss, SegLoss
 from tests.support.versions import needs_a_newer_compiler
 
 LOGITS = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
@@ -120,3 +122,36 @@ def test_compiled_code_takes_it_for_a_number(loss: nn.Module) -> None:
 def test_a_criterion_returns_a_plain_tensor() -> None:
     for criterion in (SegLoss(n_classes=3).as_criterion(), CompoundLoss({"dice": 1}, "multiclass")):
         assert type(criterion(LOGITS, LABELS)) is Tensor
+
+
+def test_it_compares_with_numbers_as_its_tensor_does(loss: nn.Module) -> None:
+    result = loss(LOGITS, LABELS)
+    nan = result._replace(**{result._fields[0]: torch.tensor(torch.nan)})
+    assert nan != nan
+    assert result == result[0]
+
+
+@pytest.mark.parametrize("operate", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_numpys_numbers_leave_arithmetic_to_it(
+    loss: nn.Module, operate: Callable[[Any, Any], Any]
+) -> None:
+    for logits in (LOGITS, LOGITS.clone().requires_grad_()):
+        result = loss(logits, LABELS)
+        lam = np.float64(0.25)
+        torch.testing.assert_close(operate(lam, result), operate(0.25, result[0]))
+        torch.testing.assert_close(operate(result, lam), operate(result[0], 0.25))
+
+
+def test_a_loss_may_return_the_result_of_another() -> None:
+    class Twice(Loss):
+        def compute(self, pred_batch: Any, gt_batch: Any) -> Any:
+            self.extra_info["inner"] = inner(pred_batch, gt_batch)
+            return inner(pred_batch, gt_batch)
+
+    inner = SegLoss(n_classes=3)
+    logits = LOGITS.clone().requires_grad_()
+    value, info = Twice("twice")(logits, LABELS)
+    assert torch.equal(value, inner(logits, LABELS)[0])
+    assert not info["inner"].value.requires_grad
+    wrapped = LossWrapper(lambda prediction, target: inner(prediction, target))
+    assert torch.equal(wrapped(logits, LABELS)[0], value)

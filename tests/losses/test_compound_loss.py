@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import segloss
-from segloss import CompoundLoss, SegLoss, functional
+from segloss import CompoundLoss, DeepSupervision, LossWrapper, MultiLoss, SegLoss, functional
 from segloss.losses.term_losses import TERM_LOSSES
 from segloss.terms import MCC, TERMS, Boundary, CrossEntropy, Dice, Jaccard
 
@@ -233,3 +233,38 @@ def test_pixel_terms_refuse_classes_that_are_not_annotated() -> None:
 def test_a_mode_in_place_of_terms_is_named() -> None:
     with pytest.raises(TypeError, match="pass mode='multiclass'"):
         CompoundLoss("multiclass")
+
+
+@pytest.mark.parametrize("mode", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("selected", [False, True])
+def test_annotations_reach_it_through_every_door(mode: str, selected: bool) -> None:
+    logits, target = torch.randn(2, 4, 6, 5), torch.rand(2, 4, 6, 5).softmax(1)
+    annotated = torch.tensor([[True, True, False, True], [True, False, True, True]])
+    chosen = {"pred_channel_selector": [0, 1, 2], "gt_channel_selector": [0, 1, 2]}
+    options = chosen if selected else {}
+    loss = CompoundLoss(mode=mode, merge_unannotated=True)
+    direct = CompoundLoss(mode=mode, merge_unannotated=True, **options)
+    expected = direct(logits, target, annotated=annotated)
+    assert not torch.equal(expected, direct(logits, target))
+    batch = {"gt_polygons_image": target, "annotated": annotated}
+    wrapped = LossWrapper(loss, **options)
+    for door in (wrapped, MultiLoss([wrapped], [1.0]), DeepSupervision(wrapped, [1.0])):
+        torch.testing.assert_close(door(logits, batch)[0], expected)
+    renamed = LossWrapper(loss, annotated_key="known", **options)
+    value = renamed(logits, {"gt_polygons_image": target, "known": annotated})[0]
+    torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_shares_are_factors_of_the_samples_parts(reduction: str) -> None:
+    logits, target = batch_of("multilabel")
+    shares = torch.tensor([0.25, 0.5])
+    loss = CompoundLoss(Dice() + Jaccard(), "multilabel", ignore_index=255, reduction=reduction)
+    of_samples = CompoundLoss(Dice() + Jaccard(), "multilabel", ignore_index=255, reduction="none")(
+        logits, target
+    )
+    expected = shares.unsqueeze(1) * of_samples
+    value = loss(logits, target, shares=shares)
+    torch.testing.assert_close(value, expected if reduction == "none" else expected.mean())
+    with pytest.raises(ValueError, match=r"shares must be a tensor \(2,\).*got \(3,\)"):
+        loss(logits, target, shares=torch.ones(3))

@@ -487,7 +487,7 @@ def test_an_image_with_a_side_as_long_as_the_classes_is_one_scale(inner: str, si
 @pytest.mark.parametrize(
     ("inner", "stacked", "target"),
     [
-        (SegLoss(n_classes=3), heads(3, 3, 6), F.one_hot(OF_FINE[:, 0], 3).movedim(-1, 1)),
+        (SegLoss(n_classes=3), heads(3, 3, 6), F.one_hot(OF_FINE[:, 0], 3).movedim(-1, 1).float()),
         (nn.CrossEntropyLoss(), heads(2, 3, 4, 6), F.one_hot(OF_FINE, 3).movedim(-1, 1)),
         (lambda pred, gt: (pred.sigmoid() - gt).square().mean(), heads(2, 3, 4), masks(3, 4)),
         (lambda pred, gt: (pred.sigmoid() - gt).square().mean(), heads(2, 1, 4), masks(1, 4)),
@@ -757,3 +757,12 @@ def test_a_head_of_weight_zero_is_no_unused_parameter_to_distributed_training(
             torch.testing.assert_close(gradients[name], parameter.grad)
             if name.startswith("coarse"):
                 assert not gradients[name].any()
+
+
+def test_an_image_with_a_label_map_of_one_line_is_not_taken_for_heads() -> None:
+    logits, labels = torch.randn(2, 4, 6, 6), torch.zeros(2, 6, 6, dtype=torch.long)
+    labels[:, 2] = 1  # one pixel of class 1 in each column, as in a one-hot target
+    loss = CompoundLoss(mode="multiclass")
+    torch.testing.assert_close(
+        DeepSupervision(loss, [1.0])(logits, labels)[0], loss(logits, labels)
+    )

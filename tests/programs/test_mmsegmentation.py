@@ -380,3 +380,18 @@ def test_others_are_refused(name: str) -> None:
     call, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ({"mode": "multiclass"}, "mode is not an argument.*use_sigmoid=True"),
+        ({"ignore_index": 255}, "ignore_index is not an argument.*set it in the head"),
+        ({"reduction": "none"}, "reduction is not an argument.*leave it out"),
+    ],
+)
+def test_what_mmsegmentation_decides_is_not_an_argument(
+    option: dict[str, Any], remedy: str
+) -> None:
+    with pytest.raises(TypeError, match=remedy):
+        CompoundLoss(**option)

@@ -27,4 +27,7 @@ def test_each_code_on_the_page_is_a_recipe() -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_a_test_runs_each_recipe_in_its_program(recipe: Path) -> None:
     tests = (ROOT / "tests" / "programs").glob("test_*.py")
-    assert any(re.search(rf"\b{recipe.stem}\b", path.read_text()) for path in tests)
+    runs = rf"(from programs import |from programs\.|examples/programs/){recipe.stem}\b"
+    runs += rf'|"{re.escape(recipe.name)}"'
+    runs += rf'|"{re.escape(recipe.name)}"'
+    assert any(re.search(runs, path.read_text()) for path in tests)

@@ -36,7 +36,7 @@ def test_the_changelog_is_in_the_form_of_keep_a_changelog() -> None:
 def test_ci_takes_the_test_command_from_the_readme() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     [command] = [line for line in lines if '".[dev]"' in line]
-    assert command.endswith("&& pytest")
+    assert command.endswith("&& pytest -n logical")
 
 
 def test_no_tracked_file_is_ignored() -> None:

@@ -75,6 +75,7 @@ class CutMix:
                 f"same pixels, got {tuple(images.shape)} and {tuple(targets.shape)}."
             )
         _check_no_annotations(gt_batch, len(images))
+        _check_no_scales(gt_batch)
         index = permutation(len(images), generator)
         inside = torch.zeros((len(images), *spatial), dtype=torch.bool, device=images.device)
         for mask in inside:
@@ -112,6 +113,16 @@ def _has_pixels(values: Any, images: Tensor) -> bool:
         and len(values) == len(images)
         and values.shape[-len(spatial) :] == spatial
     )
+
+
+def _check_no_scales(gt_batch: Mapping[str, Any]) -> None:
+    for key, values in gt_batch.items():
+        is_list = isinstance(values, (list, tuple)) and len(values) > 0
+        if is_list and all(isinstance(each, Tensor) for each in values):
+            raise ValueError(
+                f"gt_batch must not hold lists of tensors, got one under {key!r}: call CutMix "
+                "before the targets of coarser scales are made."
+            )
 
 
 def _check_no_annotations(gt_batch: Mapping[str, Any], count: int) -> None:

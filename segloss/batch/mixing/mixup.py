@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from segloss.batch.keys import MissingKeyError, take
-from segloss.foundation.arguments import check_flag, check_number, check_text, is_list, shown
+from segloss.foundation.arguments import (
+    as_python,
+    check_flag,
+    check_number,
+    check_text,
+    is_list,
+    shown,
+)
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
@@ -125,6 +132,11 @@ def check_images(mix: str, images: Any, gt_batch: Any, gt_key: str, generator: A
         raise TypeError(
             f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
             "pass torch.Generator().manual_seed(seed)."
+        )
+    if any(key in gt_batch for key in KEYS):
+        raise ValueError(
+            f"gt_batch must not be mixed already, and it has the keys of mixup "
+            f"({', '.join(KEYS)}): mix the images once, or CutMix first and MixUp then."
         )
     targets = take(gt_batch, gt_key, "gt_batch", f"Name yours with {mix}(gt_key=...).")
     if images.ndim == 0 or targets.ndim == 0:
@@ -247,11 +259,14 @@ def _check_index(index: Any, target: Any) -> Tensor:
 def _check_lambda(lam: Any, target: Any) -> Any:
     """Returns lambda, a number or a tensor () or (N,), after checking that it is in [0, 1]."""
     name = "gt_batch['mixup_lam']"
+    lam = lam if isinstance(lam, Tensor) else as_python(lam)
     if is_list(lam) and all(isinstance(each, (int, float)) for each in lam):
         lam = torch.tensor([float(each) for each in lam], dtype=torch.float64)
     if not isinstance(lam, Tensor):
         _check_share(name, lam, torch.float64)
         return lam
+    if isinstance(target, (list, tuple)) and target:  # a target for each scale
+        target = target[0]
     samples = target.shape[0] if isinstance(target, Tensor) and target.ndim > 0 else 1
     if lam.numel() != 1 and (lam.shape[0], lam.numel()) != (samples, samples):
         raise ValueError(

@@ -17,7 +17,7 @@ from segloss.losses.deep_supervision.scales import (
     batch_at_scale,
     check_lists,
     check_scales,
-    is_list,
+    holds_scales,
     target_of,
 )
 from segloss.losses.deep_supervision.weights import check_scale_weights, weights_of_scales
@@ -178,7 +178,7 @@ class DeepSupervision(Loss):
         name, entry = "pred_batch", pred_batch
         if isinstance(pred_batch, Mapping):
             name, entry = f"pred_batch[{self.pred_key!r}]", pred_batch.get(self.pred_key)
-        if is_list(entry):
+        if holds_scales(entry):
             check_scales(entry, name)
             scales: Sequence[Tensor] = entry
         else:

@@ -67,6 +67,9 @@ def _takes(loss: Loss, prediction: Tensor, target: Tensor) -> bool:
 def _looks_dense(loss: Loss, target: Tensor, checks: ValueChecks) -> bool:
     """Returns whether a target (N, K, *spatial) may be masks, where it may be labels, too."""
     activation, _ = _reading(loss)
+    is_integer = not (target.is_floating_point() or target.dtype == torch.bool)
+    if activation == "softmax" and is_integer and target.ndim == 3:  # an image's label map
+        return False
     if activation != "softmax" and (target.is_floating_point() or target.dtype == torch.bool):
         return True
     if activation == "sigmoid":

@@ -48,7 +48,7 @@ def _check_against_finest(prediction: Tensor, finest: Tensor, name: str) -> None
         )
 
 
-def is_list(entry: Any) -> bool:
+def holds_scales(entry: Any) -> bool:
     """Returns whether an entry of a batch holds one tensor for each scale."""
     return isinstance(entry, (list, tuple))
 
@@ -61,12 +61,12 @@ def check_lists(gt_batch: Any, keys: Iterable[str], scales: Sequence[Tensor]) ->
         keys: The keys of targets, weights and maps.
         scales: The predictions, finest first.
     """
-    if is_list(gt_batch):
+    if holds_scales(gt_batch):
         _check_list(gt_batch, "gt_batch", scales)
     if not isinstance(gt_batch, Mapping):
         return
     for key in keys:
-        if is_list(gt_batch.get(key)):
+        if holds_scales(gt_batch.get(key)):
             _check_list(gt_batch[key], f"gt_batch[{key!r}]", scales)
 
 
@@ -127,11 +127,11 @@ def batch_at_scale(gt_batch: Any, keys: Iterable[str], scales: Sequence[Tensor],
     prediction's size are resized. Others stay.
     """
     finest, size = scales[0], scales[index].shape[2:]
-    if is_list(gt_batch):
+    if holds_scales(gt_batch):
         return gt_batch[index]
     if not isinstance(gt_batch, Mapping):
         return _resized(gt_batch, finest, size)
-    lists = {key: gt_batch[key] for key in keys if is_list(gt_batch.get(key))}
+    lists = {key: gt_batch[key] for key in keys if holds_scales(gt_batch.get(key))}
     if not lists and finest.shape[2:] == size:
         return gt_batch
     return {
@@ -143,7 +143,7 @@ def batch_at_scale(gt_batch: Any, keys: Iterable[str], scales: Sequence[Tensor],
 def target_of(gt_batch: Batch | Sequence[Tensor], key: str) -> Any:
     """Returns the target of the finest scale, or None if there is none."""
     entry = gt_batch.get(key) if isinstance(gt_batch, Mapping) else gt_batch
-    return (entry[0] if entry else None) if is_list(entry) else entry
+    return (entry[0] if entry else None) if holds_scales(entry) else entry
 
 
 def _resized(entry: Any, finest: Tensor, size: torch.Size) -> Any:

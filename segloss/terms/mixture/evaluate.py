@@ -180,9 +180,9 @@ def _by_autograd(
             infos[loss][entry.name] = value
             numerator, denominator = ratio
             if numerator.ndim > 0:
-                per_class = (numerator.detach() / denominator.detach()).unbind()
+                of_classes = (numerator.detach() / denominator.detach()).unbind()
                 classes = getattr(entry.term, "region_classes", None)
-                _write_classes(infos[loss], entry.name, per_class, classes, class_names)
+                _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
     losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
@@ -196,7 +196,7 @@ def _write_analytic(
     """Writes the values of the analytic terms, which a kernel has computed, to `infos`."""
     assert result.values is not None
     assert result.per_class is not None
-    values, per_class = result.values.unbind(), result.per_class.unbind()
+    values, of_terms = result.values.unbind(), result.per_class.unbind()
     for i, (loss, entry, form) in enumerate(group.analytic_components):
         infos[loss][entry.name] = values[i]
         classes = None
@@ -206,7 +206,7 @@ def _write_analytic(
             classes = form.reduction.classes
         elif result.exclusive:
             continue
-        of_all = per_class[i].unbind()
+        of_all = of_terms[i].unbind()
         of_classes = of_all if classes is None else [of_all[c] for c in classes]
         _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
 

@@ -151,6 +151,12 @@ class Mixture:
 
 
 def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if "/" in name:
+            raise ValueError(
+                f"The name of a term must not hold '/', got {name!r}: 'dice/1' is the value of "
+                "dice for class 1 in the extra information."
+            )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(

@@ -91,8 +91,7 @@ class ComputeWeightNormLossesCallback(Callback):
     def loss_inputs(self, pl_module: Any, batch: Any) -> tuple[Batch, Batch]:
         """Returns the losses' inputs from a batch, for modules without `loss_inputs`."""
         if isinstance(batch, Mapping) and "image" in batch:
-            gt_batch = batch["mask"] if _is_only_mask(pl_module, batch) else batch
-            return pl_module(batch["image"]), gt_batch
+            return pl_module(batch["image"]), _with_mask(pl_module, batch)
         if isinstance(batch, (list, tuple)) and len(batch) == 2:
             return pl_module(batch[0]), batch[1]
         keys = f" with the keys {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
@@ -169,11 +168,13 @@ def _lacks_norms(loss: Loss | MultiLoss) -> bool:
     return any(not bool(member.norm_count > 0) for member in members(loss))
 
 
-def _is_only_mask(pl_module: Any, batch: Mapping[str, Any]) -> bool:
-    """Returns whether the target is the batch's "mask": no loss in the module finds its key."""
+def _with_mask(pl_module: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the batch, with its "mask" as the target if no loss in the module finds its key."""
     losses = find_losses(pl_module).values()
     keys = {member.gt_key for loss in losses for member in members(loss)}
-    return "mask" in batch and keys.isdisjoint(batch)
+    if "mask" not in batch or not keys.isdisjoint(batch):
+        return batch
+    return {**batch, **dict.fromkeys(keys, batch["mask"])}
 
 
 def _batches_in_epoch(trainer: Any) -> int | None:

@@ -42,6 +42,13 @@ class NnUNetCriterion(nn.Module):
         super().__init__()
         loss = loss if isinstance(loss, (Loss, MultiLoss)) else LossWrapper(loss)
         self.ignore_label, self.regions = ignore_label, regions
+        for each in _losses_of(loss):
+            if isinstance(each, DeepSupervision):
+                raise TypeError(
+                    f"{each.name!r} must be the loss of one scale, got a DeepSupervision: return "
+                    "the loss in it, and the trainer adds the scales with nnU-Net's weights. A "
+                    "MultiLoss that a trainer has had is changed; make a new one."
+                )
         self._keys = [_keys_of(each) for each in _losses_of(loss)]
         if regions and ignore_label is not None:
             for each in _losses_of(loss):

@@ -111,3 +111,9 @@ def test_an_empty_batch_stays_empty() -> None:
     mixed, gt = CutMix()(images, batch)
     assert mixed.shape == images.shape
     assert gt[GT].shape == (0, 4, 4)
+
+
+def test_lists_of_scales_are_refused() -> None:
+    images, batch = batch_of(8, 8)
+    with pytest.raises(ValueError, match="under 'weights': call CutMix before"):
+        CutMix()(images, {**batch, "weights": [batch[W], batch[W][..., ::2, ::2]]})

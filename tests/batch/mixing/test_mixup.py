@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from segloss import (
+    CompoundLoss,
+    CutMix,
     DeepSupervision,
     LossWrapper,
     MissingKeyError,
@@ -265,3 +268,62 @@ def test_mixup_draws_a_lambda_for_each_sample() -> None:
     assert repr(mix) == "MixUp(alpha=0.5, per_sample=True)"
     value, _ = SegLoss(n_classes=3, use_mixup=True)(torch.randn(4, 3, 5, 6), batch)
     assert value.isfinite()
+
+
+def wrapped_terms(**options: Any) -> LossWrapper:
+    loss = CompoundLoss(mode="multiclass", ignore_index=255, **options)
+    return LossWrapper(loss, use_mixup=True)
+
+
+def test_terms_in_a_wrapper_have_the_lambdas_of_samples_too() -> None:
+    for lam in (LAMBDAS, torch.ones(3), torch.zeros(3)):
+        logits, gt = mixup_batch(lam)
+        value = wrapped_terms()(logits, gt)[0]
+        torch.testing.assert_close(value, LOSSES["seg"]()(logits, gt)[0])
+    pooled = wrapped_terms(terms=Dice(region_reduction="batch"))
+    with pytest.raises(ValueError, match="region_reduction='sample'"):
+        pooled(*mixup_batch(LAMBDAS))
+
+
+def test_a_lambda_of_0_or_1_leaves_nothing_of_the_other_target() -> None:
+    def ratio(prediction: Tensor, target: Tensor) -> Tensor:
+        return prediction.sum() / target.sum()
+
+    loss = LossWrapper(ratio, use_mixup=True)
+    pred = torch.rand(2, 1, 4, requires_grad=True)
+    y_a, y_b = torch.ones(2, 1, 4), torch.ones(2, 1, 4)
+    y_b[0] = 0  # of which the loss is infinite
+    mixed = {"mixup_y_a": y_a, "mixup_y_b": y_b, "mixup_lam": torch.tensor([1.0, 0.5])}
+    value = loss(pred, {GT: y_a, **mixed})[0]
+    value.backward()
+    torch.testing.assert_close(value, pred.sum() / 8)
+    assert pred.grad is not None
+    assert pred.grad.isfinite().all()
+    for lam in (torch.ones(2), torch.zeros(2)):
+        first = loss(pred, {GT: y_a, "mixup_y_a": y_a, "mixup_y_b": y_a, "mixup_lam": lam})[0]
+        torch.testing.assert_close(first, pred.sum() / 8)
+
+
+@pytest.mark.parametrize("mix", [MixUp(), CutMix()], ids=repr)
+def test_images_are_mixed_once(mix: MixUp | CutMix) -> None:
+    images, batch = MixUp()(torch.rand(2, 1, 4), {GT: torch.rand(2, 1, 4)})
+    with pytest.raises(ValueError, match="mix the images once, or CutMix first"):
+        mix(images, batch)
+    images, batch = CutMix()(torch.rand(2, 1, 4), {GT: torch.rand(2, 1, 4)})
+    assert "mixup_lam" in MixUp()(images, batch)[1]
+
+
+def test_lambdas_may_be_numpys_and_targets_lists_of_scales() -> None:
+    lam = np.asarray(LAMBDAS)
+    logits, gt = mixup_batch(lam)
+    assert torch.equal(LOSSES["seg"]()(logits, gt)[0], LOSSES["seg"]()(*mixup_batch(LAMBDAS))[0])
+    lists = {key: [gt[key]] for key in (GT, "mixup_y_a", "mixup_y_b")}
+    value = LOSSES["deep"]()([logits], {**lists, "mixup_lam": LAMBDAS})[0]
+    torch.testing.assert_close(value, LOSSES["deep"]()(*mixup_batch(LAMBDAS))[0])
+
+
+def test_norms_refuse_lambdas_of_samples_for_pooled_terms() -> None:
+    loss = SegLoss(n_classes=4, ignore_index=255, use_mixup=True, region_reduction="batch")
+    with pytest.raises(ValueError, match="region_reduction='sample'"):
+        loss.update_norm(*mixup_batch(LAMBDAS), 3)
+    assert loss.norm_count == 0

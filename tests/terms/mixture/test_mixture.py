@@ -189,3 +189,8 @@ def test_parameters_of_ones_own_are_fields() -> None:
     logits, mask = torch.randn(2, 1, 8), torch.ones(2, 8).long()
     plain, scaled = (CompoundLoss(t)(logits, mask) for t in (Dice(), Scaled(factor=3.0)))
     torch.testing.assert_close(scaled, 3 * plain)
+
+
+def test_the_name_of_a_term_is_not_that_of_a_class() -> None:
+    with pytest.raises(ValueError, match=r"must not hold '/', got 'dice/1'"):
+        SegLoss(n_classes=4, extra_terms={"dice/1": {"term": "jaccard", "coef": 1.0}})

@@ -243,8 +243,11 @@ def test_several_loaders_are_read_together(package: ModuleType) -> None:
 
 def test_the_mask_is_the_target_of_batches_without_the_losses_keys(package: ModuleType) -> None:
     module, callback = lit_module(package), ComputeWeightNormLossesCallback()
-    batch = {"image": torch.rand(2, 1, 4, 4), "mask": torch.ones(2, 1, 4, 4)}
-    assert callback.loss_inputs(module, batch)[1] is batch["mask"]
+    mask, weights = torch.ones(2, 1, 4, 4), torch.rand(2, 1, 4, 4)
+    batch = {"image": torch.rand(2, 1, 4, 4), "mask": mask, "seg_loss_weights": weights}
+    gt_batch = callback.loss_inputs(module, batch)[1]
+    assert gt_batch["gt_polygons_image"] is mask
+    assert gt_batch["seg_loss_weights"] is weights
     with_key = {**batch, "gt_polygons_image": torch.zeros(2, 1, 4, 4)}
     assert callback.loss_inputs(module, with_key)[1] is with_key
     module.loss = SegLoss(gt_key="mask")
