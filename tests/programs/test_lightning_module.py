@@ -47,10 +47,12 @@ def test_the_recipe_learns_and_logs_its_terms() -> None:
     samples = ignoring(shapes(24, "label"), "label")
     run.fit(module, loader(samples))
     first = dict(run.callback_metrics)
-    assert set(first) == {"cross_entropy", "dice", *(f"dice/{k}" for k in range(CLASSES))}
+    classes = [f"dice/{k}" for k in range(CLASSES)]
+    assert set(first) == {"loss", "cross_entropy", "dice", *classes}
     run.fit_loop.max_epochs = 12
     run.fit(module, loader(samples))
     last = run.callback_metrics
+    assert last["loss"] < 0.8 * first["loss"]
     assert last["cross_entropy"] < 0.8 * first["cross_entropy"]
     assert last["dice"] < 0.8 * first["dice"]
     assert accuracy(module.model) > before + 0.15

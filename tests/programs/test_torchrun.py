@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -72,7 +73,8 @@ def printed(processes: int) -> list[float]:
         check=True,
         timeout=120,
     )
-    return [float(line) for line in done.stdout.split()]
+    # Processes write at the same time, so an end of line may come late
+    return [float(number) for number in re.findall(r"\d\.\d+?(?=\d\.|\s|$)", done.stdout)]
 
 
 def test_the_recipe_prints_the_same_loss_under_torchrun() -> None:
