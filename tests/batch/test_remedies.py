@@ -1366,6 +1366,12 @@ ROWS: dict[str, Row] = {
         of_masks(loss_mask={"cross_entropy": 1}),
         sigmoid_loss(X1, MASK),
     ),
+    "Hugging Face: a loss of classes for masks": Row(
+        of_masks(loss_mask=CompoundLoss({"cross_entropy": 1}, "multiclass")),
+        "pass its terms alone",
+        of_masks(loss_mask=CompoundLoss({"cross_entropy": 1}, "multiclass").mixture),
+        sigmoid_loss(X1, MASK),
+    ),
     "Hugging Face: an output without logits": Row(
         lambda: as_compute_loss_func(SegLoss(n_classes=3))({"masks": X3}, L3),
         "use a model for semantic segmentation",

@@ -274,6 +274,11 @@ def test_a_plain_loss_of_labels_ignores_by_itself() -> None:
         forgetful._build_loss()(outputs, targets)
 
 
+def test_a_method_without_return_is_named() -> None:
+    with pytest.raises(TypeError, match=r"build_segloss\(\) must return a loss or terms, got None"):
+        make(with_loss(lambda trainer: None), "plain")._build_loss()
+
+
 def test_a_loss_that_would_learn_ignored_pixels_as_background_is_refused() -> None:
     trainer = with_loss(lambda trainer: nn.BCEWithLogitsLoss())
     with pytest.raises(TypeError, match="'BCEWithLogitsLoss' must take pixel weights"):

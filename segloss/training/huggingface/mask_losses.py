@@ -124,4 +124,10 @@ def _as_module(name: str, loss: Any) -> nn.Module:
             f"{name} must be a term, a mixture or a mapping of terms, such as CrossEntropy() of "
             f"segloss.terms, or a module of (logits, labels), got {shown(loss)}."
         )
+    options = getattr(loss, "options", None)
+    if getattr(options, "activation", "sigmoid") != "sigmoid":
+        raise ValueError(
+            f"{name} must be a loss of masks, each by itself, and this {type(loss).__name__} is one "
+            f"of classes that exclude each other: pass its terms alone, {name}=loss.mixture."
+        )
     return loss

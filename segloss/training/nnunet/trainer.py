@@ -69,6 +69,11 @@ class SegLossTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no typ
     def _build_loss(self) -> nn.Module:
         """Returns the loss of (outputs, targets), for nnU-Net."""
         loss = self.build_segloss()
+        if loss is None:
+            raise TypeError(
+                f"{type(self).__name__}.build_segloss() must return a loss or terms, got None: end "
+                "it with return."
+            )
         if isinstance(loss, (Mixture, Term)):
             loss = SegLoss(terms=loss, **self._options())
         criterion = NnUNetCriterion(

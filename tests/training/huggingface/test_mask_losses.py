@@ -237,6 +237,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "needs a loss: pass loss_mask, loss_dice or both",
     ),
+    "a loss of classes": (
+        lambda: use_mask_losses(Model(maskformer()), loss_mask=CompoundLoss(mode="multiclass")),
+        ValueError,
+        "loss_mask must be a loss of masks.*this CompoundLoss.*loss_mask=loss.mixture",
+    ),
     "a class": (
         lambda: use_mask_losses(Model(maskformer()), loss_dice=Dice),
         TypeError,
