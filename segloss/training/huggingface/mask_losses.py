@@ -127,7 +127,7 @@ def _as_module(name: str, loss: Any) -> nn.Module:
     options = getattr(loss, "options", None)
     if getattr(options, "activation", "sigmoid") != "sigmoid":
         raise ValueError(
-            f"{name} must be a loss of masks, each by itself, and this {type(loss).__name__} is one "
-            f"of classes that exclude each other: pass its terms alone, {name}=loss.mixture."
+            f"{name} must be a loss of masks, each by itself, and this {type(loss).__name__} is "
+            f"one of classes that exclude each other: pass its terms alone, {name}=loss.mixture."
         )
     return loss
