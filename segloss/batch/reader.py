@@ -16,6 +16,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.partial_labels import merge_unannotated
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.selectors import (
+    ChannelSelector,
     Selector,
     optional_selector,
     select_companion,
@@ -155,3 +156,19 @@ class PixelReader:
             return pixels, None
         annotated = plain_tensor(annotated)
         return merge_unannotated(pixels, annotated) if self.merges else pixels, ~annotated
+
+
+class SelectsChannels:
+    """A loss with a `PixelReader`, whose selectors others may look at."""
+
+    reader: PixelReader
+
+    @property
+    def pred_channels(self) -> ChannelSelector | None:
+        """The selected channels of the prediction; None: all."""
+        return self.reader.pred_channels
+
+    @property
+    def gt_channels(self) -> ChannelSelector | None:
+        """The selected channels of the target; None: all."""
+        return self.reader.gt_channels

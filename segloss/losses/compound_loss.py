@@ -12,9 +12,9 @@ from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
-from segloss.batch.reader import BatchTensors, PixelReader
+from segloss.batch.reader import BatchTensors, PixelReader, SelectsChannels
 from segloss.batch.remedies import for_mode
-from segloss.batch.selectors import ChannelSelector, Selector
+from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
@@ -35,7 +35,7 @@ _NAMES = BatchNames("prediction")
 """The names of the tensors in messages."""
 
 
-class CompoundLoss(Precise):
+class CompoundLoss(SelectsChannels, Precise):
     r"""Terms with coefficients as a loss of (prediction, target) that returns a tensor.
 
     .. math:: L = \sum_t c_t\,\mathrm{term}_t
@@ -148,16 +148,6 @@ class CompoundLoss(Precise):
         if self.reduction == "none":
             check_unreduced(self.mixture)
         self.term_parameters = self.mixture.parameters()
-
-    @property
-    def pred_channels(self) -> ChannelSelector | None:
-        """The selected channels of the prediction; None: all."""
-        return self.reader.pred_channels
-
-    @property
-    def gt_channels(self) -> ChannelSelector | None:
-        """The selected channels of the target; None: all."""
-        return self.reader.gt_channels
 
     @property
     def ignore_index(self) -> int | None:

@@ -17,8 +17,8 @@ from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.mixing.mixup import MixUp
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
-from segloss.batch.reader import BatchTensors, PixelReader
-from segloss.batch.selectors import ChannelSelector, Selector
+from segloss.batch.reader import BatchTensors, PixelReader, SelectsChannels
+from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights
 from segloss.foundation.arguments import (
     check_flag,
@@ -40,7 +40,7 @@ from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
 
 
-class SegLoss(Loss):
+class SegLoss(SelectsChannels, Loss):
     r"""Cross-entropy, Dice and focal Tversky losses, mixed by coefficients.
 
     .. math:: L = c_\mathrm{bce}\,\overline{\mathrm{CE}} + c_\mathrm{dice}\,\overline{
@@ -270,16 +270,6 @@ class SegLoss(Loss):
     def from_logits(self) -> bool:
         """True if predictions are logits."""
         return self.options.from_logits
-
-    @property
-    def pred_channels(self) -> ChannelSelector | None:
-        """The selected channels of the prediction; None: all."""
-        return self.reader.pred_channels
-
-    @property
-    def gt_channels(self) -> ChannelSelector | None:
-        """The selected channels of the target; None: all."""
-        return self.reader.gt_channels
 
     @property
     def ignore_index(self) -> int | None:

@@ -34,6 +34,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from segloss import CompoundLoss, DeepSupervision, MultiLoss, SegLoss
 from segloss.terms import CrossEntropy, Dice, FocalTversky
+from tests.programs.comparison import assert_equal
 
 BUNDLE = Path(monai_trainer.__file__).with_name("monai_bundle.yaml")
 CLASSES = 4
@@ -223,18 +224,6 @@ def labels_of(classes: int, content: str) -> Tensor:
         labels[1] = 0
         labels[labels == classes - 1] = 0
     return labels
-
-
-def assert_equal(ours: Loss, theirs: Loss, logits: Tensor, target: Tensor) -> None:
-    results = []
-    for loss in (ours, theirs):
-        x = logits.clone().requires_grad_()
-        value = loss(x, target)
-        value.backward()
-        results.append((value.item(), x.grad))
-    (value, gradient), (expected, slope) = results
-    assert value == pytest.approx(expected, abs=1e-6)
-    torch.testing.assert_close(gradient, slope, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

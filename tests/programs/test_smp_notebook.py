@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from segloss import CompoundLoss, SegLoss
 from segloss.terms import CrossEntropy, Dice
+from tests.programs.comparison import assert_equal
 from tests.programs.lightning_runs import Sample, ignoring, loader, shapes, trainer
 
 MODEL: dict[str, Any] = {
@@ -98,18 +99,6 @@ def test_training_is_that_with_the_losses_of_smp(theirs: nn.Module, ours: nn.Mod
         trainer(max_steps=6, precision="64-true").fit(module, loader(masks(12)))
         networks.append(nn.utils.parameters_to_vector(module.parameters()).detach())
     torch.testing.assert_close(networks[1], networks[0], rtol=0, atol=1e-6)
-
-
-def assert_equal(ours: Loss, theirs: Loss, logits: Tensor, target: Tensor) -> None:
-    results = []
-    for loss in (ours, theirs):
-        x = logits.clone().requires_grad_()
-        value = loss(x, target)
-        value.backward()
-        results.append((value.item(), x.grad))
-    (value, gradient), (expected, slope) = results
-    assert value == pytest.approx(expected, abs=1e-6)
-    torch.testing.assert_close(gradient, slope, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
