@@ -25,7 +25,7 @@ from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
-from segloss.losses.topk import TopKCrossEntropyLoss
+from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which do not have a channel axis."""

@@ -1444,7 +1444,7 @@ def test_values_that_are_not_finite_have_no_remedy(value: float) -> None:
 
 PACKAGE = Path(segloss.__file__).parent
 
-FLOORS = ("batch", "losses", "frame_field", "maps.py", "functional.py", "training/huggingface")
+FLOORS = ("batch", "losses", "frame_field", "maps", "functional.py", "training/huggingface")
 """Where messages are about batches and losses."""
 
 REMEDY = re.compile(

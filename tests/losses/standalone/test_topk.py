@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from segloss import LossWrapper, MultiLoss, SegLoss
-from segloss.losses.topk import TopKCrossEntropyLoss
+from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 
 
 def softmax_entropies(logits, labels, weights, smoothing: float) -> np.ndarray:

@@ -1,0 +1,12 @@
+"""Transforms for the data loader that compute the maps of some losses: distances and skeletons.
+
+They work like Albumentations' transforms: called with keywords, they return the keywords and one
+more entry. Run them on the CPU, after all transforms that bend, crop or scale the mask. They need
+NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
+"""
+
+from segloss.maps.mask_map import MaskMap
+from segloss.maps.signed_distance import SignedDistanceMap
+from segloss.maps.skeleton import SkeletonMap
+
+__all__ = ["MaskMap", "SignedDistanceMap", "SkeletonMap"]

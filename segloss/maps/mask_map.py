@@ -1,0 +1,124 @@
+"""The base class of transforms that compute maps of a mask."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segloss.batch.keys import MissingKeyError
+from segloss.batch.remedies import for_fractions
+from segloss.batch.shape_checks import check_real
+from segloss.foundation.arguments import check_integer, check_text
+
+Array = Any
+"""A NumPy array."""
+
+
+class MaskMap:
+    """A transform that adds maps (C, *spatial) of a mask, one per class.
+
+    A subclass defines `compute`.
+
+    Args:
+        n_classes: The number of classes. For 2, there is one map, for the foreground; for more,
+            there is one for each class, including the background (0).
+        mask_key: The name of the mask among the keywords.
+        out_key: The name of the maps in the result.
+
+    The mask is a label map (H, W) or (D, H, W) of whole numbers: a NumPy array, or a tensor on the
+    CPU, of any dtype. Labels outside 0 to `n_classes` - 1, such as 255, do not belong to a class.
+    The maps are float32: an array if the mask is an array, otherwise a tensor.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
+        MissingKeyError: There is no mask.
+        ImportError: A library is not installed.
+    """
+
+    def __init__(self, n_classes: int, mask_key: str, out_key: str) -> None:
+        self.n_classes = check_integer("n_classes", n_classes, 2)
+        self.mask_key = check_text("mask_key", mask_key)
+        self.out_key = check_text("out_key", out_key)
+        if mask_key == out_key:
+            raise ValueError(f"out_key must not be mask_key, {mask_key!r}: the mask would be lost.")
+
+    def __call__(self, **data: Any) -> dict[str, Any]:
+        """Returns the keywords, with the maps added under `out_key`."""
+        mask = data.get(self.mask_key)
+        if mask is None:
+            present = ", ".join(repr(key) for key in data) or "none"
+            raise MissingKeyError(
+                f"{type(self).__name__} needs the mask as {self.mask_key}=...; the keywords were: "
+                f"{present}. Set mask_key= to the name of yours."
+            )
+        maps = self.compute(_label_map(mask, self.mask_key))
+        return {**data, self.out_key: torch.from_numpy(maps) if isinstance(mask, Tensor) else maps}
+
+    @abstractmethod
+    def compute(self, labels: Array) -> Array:
+        """Returns the maps (C, *spatial), float32, of a label map (*spatial)."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute().")
+
+    def class_labels(self) -> Sequence[int]:
+        """Returns the classes that have a map."""
+        return [1] if self.n_classes == 2 else range(self.n_classes)
+
+    def zeros(self, labels: Array) -> Array:
+        """Returns maps of zeros."""
+        numpy = library("numpy")
+        return numpy.zeros((len(self.class_labels()), *labels.shape), dtype=numpy.float32)
+
+
+def _label_map(mask: Any, name: str) -> Array:
+    """Returns the mask as an array (H, W) or (D, H, W) of whole numbers."""
+    if isinstance(mask, Tensor):
+        check_real(mask, name)
+        if mask.device.type != "cpu":
+            raise ValueError(f"{name} must be on the CPU, got {mask.device}: pass {name}.cpu().")
+        if mask.dtype == torch.bfloat16:
+            raise TypeError(
+                f"{name} must have a dtype that NumPy has, got bfloat16: pass {name}.float()."
+            )
+        mask = mask.detach().numpy()
+    numpy = library("numpy")
+    if not isinstance(mask, numpy.ndarray):
+        raise TypeError(
+            f"{name} must be a NumPy array or a tensor, got {type(mask).__name__}: "
+            f"pass numpy.asarray({name}), if it holds the labels."
+        )
+    if mask.ndim not in (2, 3) or (mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[-1])):
+        raise ValueError(
+            f"{name} must be a label map (H, W) or (D, H, W), without a channel axis, got "
+            f"{mask.shape}{_axis_remedy(mask, name)}."
+        )
+    if mask.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers, got {mask.dtype}.")
+    if mask.dtype.kind == "f" and not numpy.array_equal(mask, numpy.round(mask)):
+        raise ValueError(
+            f"{name} must hold whole numbers, the classes, got fractions or NaN."
+            f"{for_fractions(torch.from_numpy(mask.astype(float)))}"
+        )
+    return mask
+
+
+def _axis_remedy(mask: Array, name: str) -> str:
+    """Returns the remedy for a mask of another number of dimensions."""
+    if 1 in mask.shape:
+        return f": remove the axis with {name}.squeeze()"
+    return ": call it for each sample" if mask.ndim > 3 else ""
+
+
+def library(module: str) -> Any:
+    """Returns a module of an optional dependency."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"Maps of masks need {module}, which can't be imported ({error}): "
+            'pip install "pytorch-segloss[maps]".'
+        ) from error
