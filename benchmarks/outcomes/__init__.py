@@ -1,0 +1,1 @@
+"""Parts of the study of outcomes: data, training, scores, report."""
