@@ -1,6 +1,6 @@
 """Trains the same small network with several losses, and compares the masks.
 
-    pip install -e ".[bench]" && python benchmarks/outcomes.py nuclei.npz --seeds 3
+    pip install -e ".[bench]" && python benchmarks/outcomes_study.py nuclei.npz --seeds 3
 
 The file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels
 that do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a
@@ -25,9 +25,12 @@ from outcomes.training import Recipe, train_and_test
 from rich.console import Console
 from tqdm import tqdm
 
+app = typer.Typer(add_completion=False)
+
 LOSSES = Path(__file__).parent / "outcomes" / "losses.yaml"
 
 
+@app.command()
 def main(
     data: Annotated[Path, typer.Argument(help="The data set, an .npz file.")],
     losses: Annotated[str, typer.Option(help="Names of losses, separated by commas.")] = "all",
@@ -71,4 +74,4 @@ def _key(run: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
