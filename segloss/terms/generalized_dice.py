@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import check_choice, check_number
+from segloss.foundation.arguments import check_choice
 from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import RegionTerm, share
+from segloss.terms.overlap import Overlap
 
 __all__ = ["GeneralizedDice"]
 
 _EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
 
 
-class GeneralizedDice(RegionTerm):
+class GeneralizedDice(Overlap):
     r"""Generalised Dice loss.
 
     .. math:: 1 - \frac{2 \sum_c v_c\,TP_c + s}{\sum_c v_c (\sum p_c + \sum g_c) + s}
@@ -28,7 +30,10 @@ class GeneralizedDice(RegionTerm):
     Args:
         weight_type: "square" for the weights above, "simple" for their square roots, or "uniform"
             for 1.
-        smooth: The smoothing s, at least 0, on the scale of the weighted sums.
+        smooth: The smoothing s, at least 0, on the scale of the weighted sums; or a pair, as in
+            `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
             multiply the weights v.
 
@@ -44,27 +49,26 @@ class GeneralizedDice(RegionTerm):
 
     name = "generalized_dice"
     weight_type: str = "square"
-    smooth: float = 0.0
+    smooth: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("weight_type", self.weight_type, _EXPONENTS)
-        self._set(smooth=check_number("smooth", self.smooth))
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the loss of each sample, (N, 1), and its weight: 1, or 0 if all is left out."""
         included = (self.cell_weights(pooled) > 0).any(1, keepdim=True)
         return self.cell_loss(pooled), included.to(pooled.actual)
 
-    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each sample, (N, 1)."""
+    def errors_and_hits(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """Returns the weighted errors and hits of each sample, (N, 1)."""
         weights = self.cell_weights(confusion) * self._size_weights(confusion.actual)
         errors = confusion.false_positive + confusion.false_negative
-        errors, correct = (
+        errors, hits = (
             (weights * values).sum(1, keepdim=True)
-            for values in (errors, 2 * confusion.true_positive)
+            for values in (errors, 2 * self.true_positive(confusion))
         )
-        return share(errors, correct + self.smooth)
+        return errors, hits
 
     def _size_weights(self, actual: Tensor) -> Tensor:
         absent = actual <= 0

@@ -64,8 +64,8 @@ class AsymmetricFocalTversky(RegionTerm):
     Args:
         delta: The weight of false negatives, in [0, 1].
         gamma: The number that is subtracted from the exponent of 1, in [0, 1).
-        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" is an error,
-            because it would mix background and foreground.
+        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" and
+            "sample_micro" are errors, because they would mix background and foreground.
 
     Source: see `UnifiedFocal`.
     """
@@ -84,10 +84,10 @@ class AsymmetricFocalTversky(RegionTerm):
         self._set(delta=delta, gamma=gamma)
         if self.gamma == 1:
             raise ValueError("gamma must be below 1, got 1: the exponent is 1 - gamma.")
-        if self.region_reduction == "micro":
+        if self.reduction.pools_classes:
             raise ValueError(
-                "region_reduction='micro' mixes background and foreground, which this term treats "
-                "differently: use 'sample' or 'batch'."
+                f"region_reduction={self.region_reduction!r} mixes background and foreground, "
+                "which this term treats differently: use 'sample' or 'batch'."
             )
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
