@@ -965,6 +965,21 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("region_class_weights", "'micro'"),
     ),
+    "term object: weights of micro per sample": Wrong(
+        lambda: terms.Jaccard(region_reduction="sample_micro", region_class_weights=[1, 2]),
+        ValueError,
+        ("region_class_weights", "'sample_micro'"),
+    ),
+    "term object: three smoothings": Wrong(
+        lambda: terms.Dice(smooth=(0, 0, 1)), ValueError, ("smooth", "two")
+    ),
+    "term object: logarithm": Wrong(lambda: terms.Dice(log="yes"), TypeError, ("log", "'yes'")),
+    "term object: least hits": Wrong(
+        lambda: terms.Dice(clip_tp=-1.0), ValueError, ("clip_tp", "-1")
+    ),
+    "SegLoss: two smoothings": Wrong(
+        lambda: SegLoss(smooth=[1.0, -1.0]), ValueError, ("smooth[1]", "denominator", "-1")
+    ),
     "term object: exponent": Wrong(
         lambda: terms.UnifiedFocal(gamma=1.0), ValueError, ("gamma", "below 1")
     ),

@@ -259,8 +259,7 @@ def check_unreduced(mixture: Mixture) -> None:
         if term.reduction.pools_samples or term.region_class_weights is not None:
             raise ValueError(
                 "reduction='none' gives the loss of each sample and class, before any mean: leave "
-                "region_reduction='sample' (or 'sample_micro', for one of each sample) and "
-                "region_class_weights=None."
+                "region_reduction='sample' and region_class_weights=None."
             )
         if term.region_classes is not None and len(mixture.components) > 1:
             raise ValueError(

@@ -491,7 +491,7 @@ class _Draw:
             own = self.parameters(name, exclusive, channels)
             if name not in OF_PIXELS:
                 own |= self.region(reduction, channels)
-            if name in NOT_MICRO and own.get("region_reduction") == "micro":
+            if name in NOT_MICRO and own.get("region_reduction") in ("micro", "sample_micro"):
                 own["region_reduction"] = "batch"
             terms[name] = {"coef": 1.0 if alone else self.number(1.0, low=0.1), **own}
         return terms
@@ -504,33 +504,48 @@ class _Draw:
             found["soft_labels"] = "metric"
         if reduction == "none":
             return found
-        found["region_reduction"] = self.one_of("sample", "sample", "batch", "micro")
+        found["region_reduction"] = self.one_of(
+            "sample", "sample", "batch", "micro", "sample_micro"
+        )
         classes = channels
         if self.chance(0.3):
             classes = self.random.randint(1, channels)
             found["region_classes"] = self.random.sample(range(channels), classes)
-        if self.chance(0.3) and found["region_reduction"] != "micro":
+        if self.chance(0.3) and found["region_reduction"] in ("sample", "batch"):
             found["region_class_weights"] = self.weights(classes)
         return found
 
+    def overlap_options(self, name: str) -> dict[str, Any]:
+        """The smoothing of an overlap, a number or two, and its options, each in few losses."""
+        found: dict[str, Any] = {"smooth": self.number(0.0, 1.0, 1e-5, 1e-10)}
+        if self.chance(0.2):
+            found["smooth"] = [found["smooth"], found["smooth"] + self.number(0.0, 1e-5, 1.0)]
+        if name not in ("log_dice", "log_cosh_dice") and self.chance(0.2):
+            found["log"] = True
+        if self.chance(0.1):
+            found["clip_tp"] = self.number(1.0, low=0.1, high=3.0)
+        return found
+
     def parameters(self, name: str, exclusive: bool, channels: int) -> dict[str, Any]:
-        smooth = self.number(0.0, 1.0, 1e-5, 1e-10)
+        options = self.overlap_options(name)
         share = self.number(0.5, low=0.05, high=0.95)
         exponent = self.number(0.5, 1.0, 2.0, low=0.1, high=3.0)
-        if name in ("dice", "jaccard", "squared_dice", "log_cosh_dice", "skeleton_recall"):
-            return {"smooth": smooth}
+        if name == "skeleton_recall":
+            return {"smooth": self.number(0.0, 1.0, 1e-5, 1e-10)}
+        if name in ("dice", "jaccard", "squared_dice", "log_cosh_dice"):
+            return options
         if name == "tversky":
-            return {"smooth": smooth, "alpha": self.number(0.0), "beta": self.number(1.0, low=0.1)}
+            return {**options, "alpha": self.number(0.0), "beta": self.number(1.0, low=0.1)}
         if name == "focal_tversky":
-            return {"smooth": smooth, "alpha": share, "beta": 1 - share, "gamma": exponent}
+            return {**options, "alpha": share, "beta": 1 - share, "gamma": exponent}
         if name == "f_beta":
-            return {"smooth": smooth, "beta": exponent}
+            return {**options, "beta": exponent}
         if name == "log_dice":
-            return {"smooth": smooth or 1.0, "gamma": exponent}
+            return {**options, "gamma": exponent}
         if name == "mcc":
             return {"eps": self.number(0.0, 0.0, 1e-5, 1.0)}
         if name == "generalized_dice":
-            return {"smooth": smooth, "weight_type": self.one_of("square", "simple", "uniform")}
+            return {**options, "weight_type": self.one_of("square", "simple", "uniform")}
         if name == "poly1":
             return {"epsilon": self.number(0.0, 1.0, 2.0)}
         if name == "unified_focal":

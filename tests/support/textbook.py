@@ -310,44 +310,72 @@ class Cell(Pixels):
         return (log_values + self.w.log()).logsumexp(0) - self.size.log()
 
 
-def overlap(cell: Cell, of_tp: float, of_fp: float, of_fn: float, smooth: float) -> Tensor:
+Smooth = float | Sequence[float]
+
+
+def overlap_loss(errors: Tensor, hits: Tensor, smooth: Smooth, log: bool) -> Tensor:
+    """One minus (hits + n) / (hits + errors + d), or minus its logarithm."""
+    n, d = smooth if isinstance(smooth, (list, tuple)) else (smooth, smooth)
+    lost, whole = errors + (d - n), hits + errors + d
+    if not log:
+        return share(lost, whole)
+    if whole < 1e-37:
+        return lost * 0
+    if n == 0 and hits <= 1e-7 * whole:  # the tangent of -log at 1e-7
+        return -math.log(1e-7) - (hits / whole - 1e-7) / 1e-7
+    return torch.log1p(lost / (hits + n))
+
+
+def overlap(
+    cell: Cell,
+    of_tp: float,
+    of_fp: float,
+    of_fn: float,
+    smooth: Smooth,
+    log: bool = False,
+    clip_tp: float = 0.0,
+) -> Tensor:
     tp, fp, fn, _ = cell.counts()
-    errors = of_fp * fp + of_fn * fn
-    return share(errors, of_tp * tp + errors + smooth)
+    hits = of_tp * (tp.clamp(min=clip_tp) if clip_tp else tp)
+    return overlap_loss(of_fp * fp + of_fn * fn, hits, smooth, log)
 
 
-def dice(cell: Cell, smooth: float = 1.0) -> Tensor:
-    return overlap(cell, 2, 1, 1, smooth)
+def dice(cell: Cell, smooth: Smooth = 1.0, **options: Any) -> Tensor:
+    return overlap(cell, 2, 1, 1, smooth, **options)
 
 
-def jaccard(cell: Cell, smooth: float = 0.0) -> Tensor:
-    return overlap(cell, 1, 1, 1, smooth)
+def jaccard(cell: Cell, smooth: Smooth = 0.0, **options: Any) -> Tensor:
+    return overlap(cell, 1, 1, 1, smooth, **options)
 
 
-def tversky(cell: Cell, alpha: float = 0.3, beta: float = 0.7, smooth: float = 0.0) -> Tensor:
-    return overlap(cell, 1, alpha, beta, smooth)
+def tversky(
+    cell: Cell, alpha: float = 0.3, beta: float = 0.7, smooth: Smooth = 0.0, **options: Any
+) -> Tensor:
+    return overlap(cell, 1, alpha, beta, smooth, **options)
 
 
-def focal_tversky(cell: Cell, gamma: float = 0.75, **parameters: float) -> Tensor:
+def focal_tversky(cell: Cell, gamma: float = 0.75, **parameters: Any) -> Tensor:
     return power(tversky(cell, **parameters), gamma)
 
 
-def f_beta(cell: Cell, beta: float = 1.0, smooth: float = 0.0) -> Tensor:
-    return overlap(cell, 1 + beta**2, 1, beta**2, smooth)
+def f_beta(cell: Cell, beta: float = 1.0, smooth: Smooth = 0.0, **options: Any) -> Tensor:
+    return overlap(cell, 1 + beta**2, 1, beta**2, smooth, **options)
 
 
-def log_dice(cell: Cell, smooth: float = 1.0, gamma: float = 1.0) -> Tensor:
-    tp, fp, fn, _ = cell.counts()
-    return power(torch.log1p((fp + fn) / (2 * tp + smooth)), gamma)
+def log_dice(cell: Cell, gamma: float = 1.0, **options: Any) -> Tensor:
+    return power(dice(cell, log=True, **options), gamma)
 
 
-def log_cosh_dice(cell: Cell, smooth: float = 1.0) -> Tensor:
-    return torch.log1p(2 * torch.sinh(dice(cell, smooth) / 2) ** 2)
+def log_cosh_dice(cell: Cell, **options: Any) -> Tensor:
+    return torch.log1p(2 * torch.sinh(dice(cell, **options) / 2) ** 2)
 
 
-def squared_dice(cell: Cell, smooth: float = 1.0) -> Tensor:
+def squared_dice(
+    cell: Cell, smooth: Smooth = 1.0, log: bool = False, clip_tp: float = 0.0
+) -> Tensor:
     error = cell.total((cell.p * (1 - cell.g) - cell.q * cell.g) ** 2)
-    return share(error, 2 * replace(cell, soft_labels="product").counts()[0] + error + smooth)
+    tp = replace(cell, soft_labels="product").counts()[0]
+    return overlap_loss(error, 2 * (tp.clamp(min=clip_tp) if clip_tp else tp), smooth, log)
 
 
 def mcc(cell: Cell, eps: float = 0.0) -> Tensor:
@@ -432,7 +460,9 @@ def rows_of(
     classes = list(range(channels)) if region_classes is None else list(region_classes)
     weights = [1.0] * len(classes) if region_class_weights is None else region_class_weights
     table = [[Cell.of(batch, n, c, soft_labels) for c in classes] for n in range(samples)]
-    if region_reduction != "sample" and table:
+    if region_reduction == "sample_micro":
+        table, weights = [[row[0].joined(row[1:])] for row in table], [1.0]
+    if region_reduction in ("batch", "micro") and table:
         first, *others = table
         table = [[cell.joined([row[i] for row in others]) for i, cell in enumerate(first)]]
     if region_reduction == "micro" and table:
@@ -480,7 +510,13 @@ def mean_over_rows(
     return _weighted_mean([(loss(row), 1.0) for row in rows if any(row.weights)], zero)
 
 
-def generalized_dice(row: Row, weight_type: str = "square", smooth: float = 0.0) -> Tensor:
+def generalized_dice(
+    row: Row,
+    weight_type: str = "square",
+    smooth: Smooth = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+) -> Tensor:
     exponent = {"square": 2, "simple": 1, "uniform": 0}[weight_type]
     sizes = [float(cell.actual) for cell in row.cells]
     present = [size**-exponent for size in sizes if size > 0]
@@ -488,12 +524,12 @@ def generalized_dice(row: Row, weight_type: str = "square", smooth: float = 0.0)
         weight * (size**-exponent if size > 0 else max(present, default=1.0))
         for weight, size in zip(row.weights, sizes, strict=True)
     ]
-    errors, totals = [], []
+    errors, hits = [], []
     for weight, cell in zip(weights, row.cells, strict=True):
         tp, fp, fn, _ = cell.counts()
         errors.append(weight * (fp + fn))
-        totals.append(weight * (2 * tp + fp + fn))
-    return share(torch.stack(errors).sum(), torch.stack(totals).sum() + smooth)
+        hits.append(weight * 2 * (tp.clamp(min=clip_tp) if clip_tp else tp))
+    return overlap_loss(torch.stack(errors).sum(), torch.stack(hits).sum(), smooth, log)
 
 
 def region_size_kl(batch: Batch, reduction: str, **region: Any) -> Tensor:

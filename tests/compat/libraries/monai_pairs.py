@@ -61,6 +61,16 @@ def of_overlap(form: Form) -> Pairs:
     yield "smooth", pair(dice(jaccard=True, **smoothed), halved)
     squared = segloss.SquaredDiceLoss(mode, smooth=1.0)
     yield "smooth", pair(dice(squared_pred=True, **smoothed), squared)
+    for above, below in ((0.0, 1e-5), (0.0, 1.0), (0.5, 2.0), (1.0, 0.5)):
+        apart = {"smooth_nr": above, "smooth_dr": below}
+        both = segloss.DiceLoss(mode, smooth=(above, below))
+        yield "smooth apart", pair(dice(**apart), both)
+        halved = segloss.JaccardLoss(mode, smooth=(above / 2, below / 2))
+        yield "smooth apart", pair(dice(jaccard=True, **apart), halved)
+        squared = segloss.SquaredDiceLoss(mode, smooth=(above, below))
+        yield "smooth apart", pair(dice(squared_pred=True, **apart), squared)
+        ours = segloss.TverskyLoss(mode, alpha=0.5, beta=0.5, smooth=(above, below))
+        yield "smooth apart", pair(tversky(**apart), ours)
     metric = segloss.DiceLoss(mode, soft_labels="metric", **SMOOTH)
     yield "soft_label", pair(dice(soft_label=True), metric)
     yield "soft_label", pair(dice(soft_label=False), segloss.DiceLoss(mode, **SMOOTH))
@@ -88,6 +98,8 @@ def of_generalized_dice(form: Form) -> Pairs:
         yield "generalized dice", pair(theirs(w_type=weight_type), ours(**options, **SMOOTH))
         pooled = theirs(w_type=weight_type, batch=True, **UNSMOOTHED)
         yield "generalized dice batch", pair(pooled, ours(**options, **BATCH))
+        apart = theirs(w_type=weight_type, smooth_nr=0.0, smooth_dr=0.5)
+        yield "generalized dice smooth", pair(apart, ours(**options, smooth=(0.0, 0.5)))
     uniform = theirs(w_type="uniform", **UNSMOOTHED)
     yield "generalized dice uniform", pair(uniform, ours(weight_type="uniform"))
 

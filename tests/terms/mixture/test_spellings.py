@@ -226,9 +226,10 @@ def test_missing_maps_are_named() -> None:
         loss({"seg": logits}, {"gt_polygons_image": mask, "gt_distance_map": mask[:, :, :2]})
 
 
-def test_micro_is_refused_where_background_and_foreground_differ() -> None:
+@pytest.mark.parametrize("pooled", ["micro", "sample_micro"])
+def test_micro_is_refused_where_background_and_foreground_differ(pooled: str) -> None:
     with pytest.raises(ValueError, match="mixes background and foreground"):
-        AsymmetricFocalTversky(region_reduction="micro")
+        AsymmetricFocalTversky(region_reduction=pooled)
 
 
 def test_maps_of_two_terms_are_read_by_each() -> None:
