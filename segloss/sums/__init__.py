@@ -17,9 +17,17 @@ from segloss.batch.shape_checks import check_maps
 from segloss.foundation.tracing import constant_of
 from segloss.sums.autograd import run
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import FocalSum, MapSum, Sum, check_sums
+from segloss.sums.plan import DistanceSum, FocalSum, MapSum, PowerSum, Sum, check_sums
 
-__all__ = ["FocalSum", "MapSum", "SoftConfusion", "Sum", "soft_confusion"]
+__all__ = [
+    "DistanceSum",
+    "FocalSum",
+    "MapSum",
+    "PowerSum",
+    "SoftConfusion",
+    "Sum",
+    "soft_confusion",
+]
 
 
 def soft_confusion(
