@@ -32,7 +32,12 @@ from segloss.terms.pixelwise import MissedProbability
 from segloss.terms.region_size import *
 from segloss.terms.skeleton_recall import *
 from segloss.terms.unified_focal import *
-from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky
+from segloss.terms.unified_focal import (
+    AsymmetricFocal,
+    AsymmetricFocalTversky,
+    SymmetricFocal,
+    SymmetricFocalTversky,
+)
 
 _FAMILIES = (
     pixelwise,
@@ -62,6 +67,8 @@ __all__ = [
     "Overlap",
     "PixelTerm",
     "RegionTerm",
+    "SymmetricFocal",
+    "SymmetricFocalTversky",
     "Term",
     "mean",
     "total_mean",

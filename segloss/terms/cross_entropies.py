@@ -145,32 +145,43 @@ class BalancedCrossEntropy(PixelTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("balance", self.balance, ("sample", "batch", "micro"))
+        check_choice("balance", self.balance, _POOLED_DIMS)
 
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the sums of the balanced losses, and of the weights, for each share."""
-        return _balanced(self._parts(confusion))
+        """Returns the sums of the balanced losses and of weights: (N, C), or (N,) for softmax."""
+        *losses, foreground, total = self._parts(confusion)
+        dims = _POOLED_DIMS[self.balance][: total.ndim]
+        pooled = [size.sum(dims, keepdim=True) if dims else size for size in (foreground, total)]
+        return _balanced(*losses, *pooled), total
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """Returns the sums over samples, or the parts, whose balance follows over all samples."""
         if self.balance == "sample":
             return super().statistics(confusion)
-        return AdditiveStatistics([part.sum(0) for part in self._parts(confusion)], _balanced)
+        dims = _POOLED_DIMS[self.balance][: confusion[self.foreground].ndim]
+        parts = [part.sum(dims) for part in self._parts(confusion)]
+        return AdditiveStatistics(parts, lambda summed: (_balanced(*summed), summed[-1]))
 
     def _parts(self, confusion: SoftConfusion) -> list[Tensor]:
         """Returns losses of the foreground and the background, and weights of the first and both.
 
-        They have a number for each share: (N, C), (1, C) or (1, 1), or (N,) or (1,) for softmax.
+        They are (N, C), or (N,) for softmax.
         """
-        actual, dims = confusion.actual, {"sample": [], "batch": [0], "micro": [0, 1]}[self.balance]
-        if confusion.exclusive:
-            actual, dims = actual[:, 1:].sum(1), dims[:1]
-        losses = [confusion[self.foreground], confusion[self.background]]
-        parts = [*losses, actual, pixel_count(confusion)]
-        return [part.sum(dims, keepdim=True) if dims else part for part in parts]
+        actual = confusion.actual[:, 1:].sum(1) if confusion.exclusive else confusion.actual
+        return [
+            confusion[self.foreground],
+            confusion[self.background],
+            actual,
+            pixel_count(confusion),
+        ]
 
 
-def _balanced(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    of_foreground, of_background, foreground, total = parts
+_POOLED_DIMS: dict[str, list[int]] = {"sample": [], "batch": [0], "micro": [0, 1]}
+"""The dimensions of (samples, channels) over which foreground and background are balanced."""
+
+
+def _balanced(
+    of_foreground: Tensor, of_background: Tensor, foreground: Tensor, total: Tensor
+) -> Tensor:
     share = mean(foreground, total)
-    return (1 - share) * of_foreground + share * of_background, total
+    return (1 - share) * of_foreground + share * of_background

@@ -170,31 +170,28 @@ class GeneralizedWassersteinDice(Overlap):
     def errors_and_hits(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the errors and twice the hits: (N, 1) for softmax, (N, C) for sigmoid."""
         far, near = confusion[self.sum.far], confusion[self.sum.near]
-        of_errors, of_hits = self._weights(confusion.actual)
+        weights, background_hits = self._size_weights(confusion.actual), self._background_hits
         if confusion.exclusive:
-            weights = self.cell_weights(confusion)
-            of_hits = of_hits * self._is_foreground(far)
-            errors = (weights * of_errors * far).sum(1, keepdim=True)
-            hits = (weights * of_hits * near).sum(1, keepdim=True)
+            classes = self.region_classes or range(far.shape[1])
+            flags = tuple(1.0 if c > 0 else background_hits for c in classes)
+            weights = weights * self.cell_weights(confusion)
+            errors = (weights * far).sum(1, keepdim=True)
+            near = near * on_device(flags, near.device, near.dtype)
+            hits = (weights * near).sum(1, keepdim=True)
         else:
-            errors, hits = of_errors * far, of_hits * near
-            of_errors, of_hits = self._weights(confusion.pixel_weight - confusion.actual)
-            errors = errors + of_errors * confusion[self.sum.background_far]
-            if self.weight_type == "inverse_size":
-                hits = hits + of_hits * confusion[self.sum.background_near]
+            of_background = self._size_weights(confusion.pixel_weight - confusion.actual)
+            errors = weights * far + of_background * confusion[self.sum.background_far]
+            near_background = of_background * confusion[self.sum.background_near]
+            hits = weights * near + background_hits * near_background
         return errors, 2 * (hits.clamp(min=self.clip_tp) if self.clip_tp > 0 else hits)
 
-    def _weights(self, size: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the weights of the errors and the hits at pixels of a class of this size."""
-        weights = torch.ones_like(size) if self.weight_type == "foreground" else 1 / (size + 1)
-        return weights, weights
+    @property
+    def _background_hits(self) -> float:
+        """The factor of the background's hits."""
+        return 0.0 if self.weight_type == "foreground" else 1.0
 
-    def _is_foreground(self, like: Tensor) -> Tensor:
-        """Returns 1 for classes whose hits count, else 0, (C,)."""
-        classes = self.region_classes or range(like.shape[1])
-        counts_background = self.weight_type == "inverse_size"
-        flags = tuple(float(c > 0 or counts_background) for c in classes)
-        return on_device(flags, like.device, like.dtype)
+    def _size_weights(self, size: Tensor) -> Tensor:
+        return torch.ones_like(size) if self.weight_type == "foreground" else 1 / (size + 1)
 
 
 def _check_distances(given: Any) -> tuple[tuple[float, ...], ...] | None:

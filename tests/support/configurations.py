@@ -25,9 +25,16 @@ Terms = dict[str, dict[str, Any]]
 DOORS = ("SegLoss", "extra_terms", "coefficients", "CompoundLoss", "functional")
 LAYOUTS = ("contiguous", "channels last", "strided", "transposed", "offset", "expanded")
 MAPS = {"boundary": "gt_distance_map", "skeleton_recall": "gt_skeleton"}
-OF_PIXELS = ("cross_entropy", "focal", "poly1")
-NOT_MICRO = ("unified_focal", "region_size_l1", "region_size_kl")
-WITH_ENTROPY = ("cross_entropy", "poly1")
+OF_PIXELS = (
+    "cross_entropy",
+    "focal",
+    "poly1",
+    "generalized_cross_entropy",
+    "symmetric_cross_entropy",
+    "balanced_cross_entropy",
+)
+NOT_MICRO = ("unified_focal", "generalized_wasserstein_dice", "region_size_l1", "region_size_kl")
+WITH_ENTROPY = ("cross_entropy", "poly1", "symmetric_cross_entropy")
 
 
 class Tensors(NamedTuple):
@@ -526,6 +533,20 @@ class _Draw:
             found["clip_tp"] = self.number(1.0, low=0.1, high=3.0)
         return found
 
+    def distances(self, exclusive: bool, channels: int) -> dict[str, Any]:
+        """Distances between classes, or none, and the weights of classes."""
+        found: dict[str, Any] = {"weight_type": self.one_of("foreground", "inverse_size")}
+        classes = channels if exclusive else 2
+        if self.chance(0.7) and classes < 20:
+            matrix = [
+                [self.number(1.0, low=0.1, high=3.0) for _ in range(classes)]
+                for _ in range(classes)
+            ]
+            for c in range(classes):
+                matrix[c][c] = 0.0
+            found["distances"] = matrix
+        return found
+
     def parameters(self, name: str, exclusive: bool, channels: int) -> dict[str, Any]:
         options = self.overlap_options(name)
         share = self.number(0.5, low=0.05, high=0.95)
@@ -546,12 +567,22 @@ class _Draw:
             return {"eps": self.number(0.0, 0.0, 1e-5, 1.0)}
         if name == "generalized_dice":
             return {**options, "weight_type": self.one_of("square", "simple", "uniform")}
+        if name == "generalized_wasserstein_dice":
+            return self.distances(exclusive, channels) | options
+        if name == "generalized_cross_entropy":
+            return {"exponent": self.number(0.7, 1.0, low=0.3, high=1.0)}
+        if name == "symmetric_cross_entropy":
+            weights = {"alpha": self.number(0.0, 1.0), "beta": self.number(1.0, low=0.1)}
+            return {**weights, "log_zero": -self.number(4.0, low=0.5, high=9.0)}
+        if name == "balanced_cross_entropy":
+            return {"balance": self.one_of("sample", "batch", "micro")}
         if name == "poly1":
             return {"epsilon": self.number(0.0, 1.0, 2.0)}
         if name == "unified_focal":
             gamma = self.number(0.0, 0.5, low=0.0, high=0.9)
             weight = self.number(0.0, 0.5, 1.0, high=1.0)
-            return {"weight": weight, "delta": share, "gamma": gamma}
+            symmetric = {"symmetric": True} if self.chance(0.4) else {}
+            return {"weight": weight, "delta": share, "gamma": gamma, **symmetric}
         if name == "focal":
             sides = channels if exclusive else 2
             alpha = self.one_of(None, share, [self.number(0.0, 1.0) for _ in range(sides)])

@@ -236,11 +236,34 @@ def missed_probability(batch: Batch) -> tuple[Tensor, Tensor]:
     return of_true_class(batch, lambda log_p, q, y: q)
 
 
-def asymmetric_focal(batch: Batch, delta: float, gamma: float) -> tuple[Tensor, Tensor]:
-    return of_true_class(
-        batch,
-        lambda log_p, q, y: -(delta if y else (1 - delta) * power(q, gamma)) * log_p,
-    )
+def unified_focal_pixels(
+    batch: Batch, delta: float, gamma: float, symmetric: bool
+) -> tuple[Tensor, Tensor]:
+    def loss(log_p: Tensor, q: Tensor, y: int) -> Tensor:
+        weight = delta if y else 1 - delta
+        return -weight * (power(q, gamma) if symmetric or y == 0 else 1) * log_p
+
+    return of_true_class(batch, loss)
+
+
+def generalized_cross_entropy(batch: Batch, exponent: float = 0.7) -> tuple[Tensor, Tensor]:
+    return of_true_class(batch, lambda log_p, q, y: -torch.expm1(exponent * log_p) / exponent)
+
+
+def balanced_cross_entropy(batch: Batch, balance: str = "sample") -> tuple[Tensor, Tensor]:
+    """The weight of a pixel is the share of the other side: masks, or class 0 against others."""
+    losses, weights = of_true_class(batch, lambda log_p, q, y: -log_p)
+    g, w, side = batch.g, batch.w, 1.0
+    if batch.exclusive:
+        side = torch.tensor([float(c > 0) for c in range(g.shape[1])]).double().view(1, -1, 1)
+        foreground, w = (g * side).sum(1, keepdim=True), w[:, :1]
+        g = foreground
+    dims = {"sample": (2,), "batch": (0, 2), "micro": (0, 1, 2)}[balance]
+    share = ratio((w * g).sum(dims, keepdim=True), w.sum(dims, keepdim=True))
+    if batch.exclusive:
+        return losses * (side * (1 - share) + (1 - side) * share), weights
+    positive, negative = batch.w * g * -batch.log_p, batch.w * (1 - g) * -batch.log_q
+    return (1 - share) * positive + share * negative, weights
 
 
 def mean_over_pixels(batch: Batch, losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
@@ -419,7 +442,9 @@ def background_of(cell: Cell) -> Cell:
     return replace(cell, p=cell.q, q=cell.p, log_p=cell.log_q, log_q=cell.log_p, g=1 - cell.g)
 
 
-def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: float) -> Tensor:
+def unified_focal_tversky(
+    cell: Cell, exclusive: bool, delta: float, gamma: float, symmetric: bool
+) -> Tensor:
     def index(cell: Cell) -> Tensor:
         tp, fp, fn, _ = cell.counts()
         errors = (1 - delta) * fp + delta * fn
@@ -427,8 +452,9 @@ def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: f
 
     if not exclusive:
         # FN of the foreground are the background's FP, with the weight of FP
-        return (power(index(cell), 1 - gamma) + index(background_of(cell))) / 2
-    return index(cell) if cell.classes == (0,) else power(index(cell), 1 - gamma)
+        of_background = power(index(background_of(cell)), 1 - gamma if symmetric else 1)
+        return (power(index(cell), 1 - gamma) + of_background) / 2
+    return power(index(cell), 1 if cell.classes == (0,) and not symmetric else 1 - gamma)
 
 
 REGION = (
@@ -501,13 +527,21 @@ def mean_over_rows(
     batch: Batch, loss: Callable[[Row], Tensor], reduction: str, **region: Any
 ) -> Tensor:
     """Of a term with one value for each sample, or for the batch."""
-    zero = batch.p.sum() * 0
     rows = [*rows_of(batch, **region)]
+    values = {id(row): loss(row) for row in rows if any(row.weights)}
+    return mean_over_rows_given(batch, rows, values, reduction)
+
+
+def mean_over_rows_given(
+    batch: Batch, rows: Sequence[Row], values: Mapping[int, Tensor], reduction: str
+) -> Tensor:
+    """Of the values of rows, by the rows' identities."""
+    zero = batch.p.sum() * 0
     if reduction == "none":
         return _stacked(
-            [[loss(row) if any(row.weights) else zero] for row in rows], zero.expand(0, 1)
+            [[values[id(row)] if any(row.weights) else zero] for row in rows], zero.expand(0, 1)
         )
-    return _weighted_mean([(loss(row), 1.0) for row in rows if any(row.weights)], zero)
+    return _weighted_mean([(values[id(row)], 1.0) for row in rows if any(row.weights)], zero)
 
 
 def generalized_dice(
@@ -592,18 +626,78 @@ def unified_focal(
     weight: float = 0.5,
     delta: float = 0.6,
     gamma: float = 0.5,
+    symmetric: bool = False,
     **region: Any,
 ) -> Tensor:
-    of_pixels = over_pixels(asymmetric_focal)(batch, reduction, delta=delta, gamma=gamma)
+    own = {"delta": delta, "gamma": gamma, "symmetric": symmetric}
+    of_pixels = over_pixels(unified_focal_pixels)(batch, reduction, **own)
     if weight == 1:
         return of_pixels
     of_cells = mean_over_cells(
         batch,
-        lambda cell: asymmetric_focal_tversky(cell, batch.exclusive, delta, gamma),
+        lambda cell: unified_focal_tversky(cell, batch.exclusive, **own),
         reduction,
         **region,
     )
     return weight * of_pixels + (1 - weight) * of_cells
+
+
+def symmetric_cross_entropy(
+    batch: Batch, reduction: str, alpha: float = 0.1, beta: float = 1.0, log_zero: float = -4.0
+) -> Tensor:
+    swapped = over_pixels(missed_probability)(batch, reduction)
+    return alpha * over_pixels(cross_entropy)(batch, reduction) - beta * log_zero * swapped
+
+
+def generalized_wasserstein_dice(
+    batch: Batch,
+    reduction: str,
+    distances: Any = None,
+    weight_type: str = "foreground",
+    smooth: Smooth = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+    **region: Any,
+) -> Tensor:
+    """Pixel by pixel: the distance of its probabilities from its class, and the nearness."""
+    count = batch.g.shape[1] if batch.exclusive else 2
+    ones = 1 - torch.eye(count, dtype=torch.float64)
+    m = ones if distances is None else torch.tensor(distances, dtype=torch.float64)
+    m = m / m.max()
+
+    def of_class(p: Tensor, w: Tensor, g: Tensor, c: int, factor: float) -> tuple[Tensor, Tensor]:
+        """The weighted errors and hits of the pixels of a class, from p (C, P)."""
+        size = (w * g).sum()
+        weight = factor * (1.0 if weight_type == "foreground" else 1 / (size + 1))
+        hits = weight if c > 0 or weight_type == "inverse_size" else 0.0
+        far, near = (each @ p for each in (m[c], 1 - m[c]))
+        return weight * (w * g * far).sum(), hits * (w * g * near).sum()
+
+    def value(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+        errors, hits = (torch.stack(each).sum() for each in zip(*parts, strict=True))
+        return overlap_loss(errors, 2 * (hits.clamp(min=clip_tp) if clip_tp else hits), smooth, log)
+
+    if not batch.exclusive:
+
+        def of_cell(cell: Cell) -> Tensor:
+            p, w, g = torch.stack([cell.q, cell.p]), cell.w, cell.g
+            return value([of_class(p, w, 1 - g, 0, 1.0), of_class(p, w, g, 1, 1.0)])
+
+        return mean_over_cells(batch, of_cell, reduction, **region)
+    groups = [[n] for n in range(len(batch.g))]
+    if region.get("region_reduction", "sample") == "batch" and groups:
+        groups = [[n for [n] in groups]]
+    rows = [*rows_of(batch, **region)]
+    losses = {}
+    for row, group in zip(rows, groups, strict=True):
+        parts = []
+        for cell, factor in zip(*row, strict=True):
+            [c] = cell.classes
+            kept = [(batch.w[n, c] > 0) & ~batch.left_out[n, c] for n in group]
+            p = torch.cat([batch.p[n][:, k] for n, k in zip(group, kept, strict=True)], 1)
+            parts.append(of_class(p, cell.w, cell.g, c, factor))
+        losses[id(row)] = value(parts)
+    return mean_over_rows_given(batch, rows, losses, reduction)
 
 
 class Entry(NamedTuple):
@@ -625,12 +719,16 @@ BOOK: dict[str, Entry] = {
     "cross_entropy": Entry(over_pixels(cross_entropy), 0, inf, inf),
     "focal": Entry(over_pixels(focal), 0, inf, inf),
     "poly1": Entry(poly1, 0, inf, inf),
+    "generalized_cross_entropy": Entry(over_pixels(generalized_cross_entropy), 0, 1 / 0.7, 1 / 0.7),
+    "symmetric_cross_entropy": Entry(symmetric_cross_entropy, 0, inf, inf),
+    "balanced_cross_entropy": Entry(over_pixels(balanced_cross_entropy), 0, inf, inf),
     "unified_focal": Entry(unified_focal, 0, inf, inf),
     "dice": Entry(over_cells(dice), 0, 1, 1),
     "squared_dice": Entry(over_cells(squared_dice), 0, 1, 1),
     "log_dice": Entry(over_cells(log_dice), 0, inf, inf),
     "log_cosh_dice": Entry(over_cells(log_cosh_dice), 0, LOG_COSH_1, LOG_COSH_1),
     "generalized_dice": Entry(over_rows(generalized_dice), 0, 1, 1),
+    "generalized_wasserstein_dice": Entry(generalized_wasserstein_dice, 0, 1, 1),
     "jaccard": Entry(over_cells(jaccard), 0, 1, 1),
     "tversky": Entry(over_cells(tversky), 0, 1, 1),
     "focal_tversky": Entry(over_cells(focal_tversky), 0, 1, 1),

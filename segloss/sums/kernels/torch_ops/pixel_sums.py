@@ -159,7 +159,7 @@ class PowerLosses(PixelSum):
         self.names = (power_sum.name,)
 
     def values(self, pixel: PixelValues) -> dict[str, Tensor]:
-        """Computes the loss of a pixel, as -expm1(k log p) / k."""
+        """Computes the loss of a pixel."""
         p, q, g = pixel.p, pixel.q, pixel.g
         loss = g * self._of(p, q) if isinstance(g, Tensor) or g > 0 else torch.zeros_like(p)
         return {self.names[0]: loss if pixel.exclusive else loss + (1 - g) * self._of(q, p)}
@@ -172,10 +172,11 @@ class PowerLosses(PixelSum):
         return slope * upstream[self.names[0]]
 
     def _of(self, p: Tensor, q: Tensor) -> Tensor:
-        is_high = p > 0.5
-        log_low = torch.where(is_high, 1.0, p).clamp(min=torch.finfo(p.dtype).tiny).log()
-        log_p = torch.where(is_high, torch.log1p(-torch.where(is_high, q, 0.0)), log_low)
-        return torch.expm1(self.exponent * log_p) / -self.exponent
+        """Computes f(p), from q where p is above 1/2. The slope of expm1 loses digits below."""
+        k, is_high = self.exponent, p > 0.5
+        high = -torch.expm1(k * torch.log1p(-torch.where(is_high, q, 0.0)))
+        low = 1 - torch.where(is_high, 1.0, p).clamp(min=torch.finfo(p.dtype).tiny) ** k
+        return torch.where(is_high, high, low) / k
 
     def _steepness(self, p: Tensor) -> Tensor:
         return p.clamp(min=torch.finfo(p.dtype).tiny) ** (self.exponent - 1)
