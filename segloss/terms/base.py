@@ -104,7 +104,7 @@ class Term:
     Attributes:
         name: The name of the term in `extra_info`.
         sums: The sums that the term needs: names such as "region" and "squared_error", a
-            `FocalSum` or a `MapSum`. It may be a property.
+            `FocalSum` or another sum of `segloss.sums`. It may be a property.
     """
 
     name: ClassVar[str]

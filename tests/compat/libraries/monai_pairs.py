@@ -224,6 +224,30 @@ def of_two_classes() -> Pairs:
     yield "unified focal", Pair("two classes", theirs, lambda x, y: 0.75 * ours(x, y))
 
 
+def of_distances() -> Pairs:
+    """Distances of a row of classes: neighbours are alike."""
+
+    def distances(x: Tensor) -> list[list[float]]:
+        classes = range(x.shape[1])
+        return [[abs(a - b) ** 0.5 if a and b else float(a != b) for a in classes] for b in classes]
+
+    for mode, weight_type in (("default", "foreground"), ("GDL", "inverse_size")):
+        for above, below in ((1e-5, 1e-5), (0.0, 0.5)):
+
+            def theirs(x: Tensor, y: Tensor, mode: str = mode, n: float = above, d: float = below):
+                matrix = torch.tensor(distances(x), dtype=x.dtype)
+                loss = monai.GeneralizedWassersteinDiceLoss(matrix, mode, smooth_nr=n, smooth_dr=d)
+                return loss(x, y)
+
+            def ours(
+                x: Tensor, y: Tensor, kind: str = weight_type, n: float = above, d: float = below
+            ):
+                options = {"distances": distances(x), "weight_type": kind, "smooth": (n, d)}
+                return segloss.GeneralizedWassersteinDiceLoss("multiclass", **options)(x, y)
+
+            yield "wasserstein", Pair("labels", theirs, ours)
+
+
 def of_the_border(form: Form) -> Pairs:
     def distances(masks: Tensor) -> Tensor:
         to_distances = SignedDistanceMap(2)
@@ -255,6 +279,6 @@ def pairs() -> Pairs:
         yield from of_several_channels(form)
     for form in ("masks", "mask"):
         yield from of_masks(form)
-    yield from chain(of_one_mask(), of_classes())
+    yield from chain(of_one_mask(), of_classes(), of_distances())
     if not MONAI_1_5:
         yield from of_monai_1_6()

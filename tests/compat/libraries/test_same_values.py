@@ -30,6 +30,7 @@ LIBRARIES = {
     "nnU-Net": "nnunet",
     "PyTorch and torchvision": "pytorch",
     "kornia": "kornia",
+    "pytorch-toolbelt": "toolbelt",
 }
 
 
@@ -69,6 +70,7 @@ PACKAGES = {
     "nnunet": "nnunetv2",
     "pytorch": "torchvision",
     "kornia": "kornia",
+    "toolbelt": "pytorch_toolbelt",
 }
 
 
