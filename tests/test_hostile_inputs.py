@@ -1413,6 +1413,22 @@ WRONG: dict[str, Wrong] = {
     "JaccardLoss: a class twice": Wrong(
         lambda: segloss.JaccardLoss(classes=[0, 0]), ValueError, ("classes", "[0, 0]")
     ),
+    "GeneralizedCrossEntropyLoss: exponent": Wrong(
+        lambda: segloss.GeneralizedCrossEntropyLoss(exponent=0), ValueError, ("exponent", "got 0")
+    ),
+    "SymmetricCrossEntropyLoss: logarithm": Wrong(
+        lambda: segloss.SymmetricCrossEntropyLoss(log_zero=4.0), ValueError, ("log_zero", "got 4")
+    ),
+    "BalancedCrossEntropyLoss: balance": Wrong(
+        lambda: segloss.BalancedCrossEntropyLoss(balance="batches"),
+        ValueError,
+        ("balance", "did you mean 'batch'"),
+    ),
+    "GeneralizedWassersteinDiceLoss: distances": Wrong(
+        lambda: segloss.GeneralizedWassersteinDiceLoss(distances=[0, 1]),
+        ValueError,
+        ("distances", "square matrix"),
+    ),
     "LogDiceLoss: no such class": Wrong(
         lambda: segloss.LogDiceLoss("multiclass", classes=[7])(logits(), labels()),
         ValueError,
