@@ -150,7 +150,7 @@ def seg_loss(
     bce_coef: float = 0.5,
     dice_coef: float = 0.5,
     tversky_focal_coef: float = 0.0,
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
     tversky_alpha: float = 0.3,
     tversky_beta: float = 0.7,
     tversky_gamma: float = 0.75,
@@ -183,7 +183,7 @@ def seg_loss(
         bce_coef: Coefficient of the (binary) cross-entropy.
         dice_coef: Coefficient of the Dice loss.
         tversky_focal_coef: Coefficient of the focal Tversky loss.
-        smooth: Smoothing of the Dice loss.
+        smooth: Smoothing of the Dice loss; or two numbers, of its numerator and denominator.
         tversky_alpha: Weight of false positives.
         tversky_beta: Weight of false negatives.
         tversky_gamma: Exponent of the focal Tversky loss.
@@ -198,8 +198,8 @@ def seg_loss(
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
             all arguments below must keep their defaults; see `segloss.SegLoss`.
-        region_reduction: "sample", "batch" or "micro". `segloss.terms.RegionTerm` explains this
-            argument and those below.
+        region_reduction: "sample", "batch", "micro" or "sample_micro".
+            `segloss.terms.RegionTerm` explains this argument and those below.
         region_classes: The classes that count in the region terms; None: all.
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.

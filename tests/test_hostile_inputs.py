@@ -965,6 +965,21 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("region_class_weights", "'micro'"),
     ),
+    "term object: weights of micro per sample": Wrong(
+        lambda: terms.Jaccard(region_reduction="sample_micro", region_class_weights=[1, 2]),
+        ValueError,
+        ("region_class_weights", "'sample_micro'"),
+    ),
+    "term object: three smoothings": Wrong(
+        lambda: terms.Dice(smooth=(0, 0, 1)), ValueError, ("smooth", "two")
+    ),
+    "term object: logarithm": Wrong(lambda: terms.Dice(log="yes"), TypeError, ("log", "'yes'")),
+    "term object: least hits": Wrong(
+        lambda: terms.Dice(clip_tp=-1.0), ValueError, ("clip_tp", "-1")
+    ),
+    "SegLoss: two smoothings": Wrong(
+        lambda: SegLoss(smooth=[1.0, -1.0]), ValueError, ("smooth[1]", "denominator", "-1")
+    ),
     "term object: exponent": Wrong(
         lambda: terms.UnifiedFocal(gamma=1.0), ValueError, ("gamma", "below 1")
     ),
@@ -1397,6 +1412,22 @@ WRONG: dict[str, Wrong] = {
     ),
     "JaccardLoss: a class twice": Wrong(
         lambda: segloss.JaccardLoss(classes=[0, 0]), ValueError, ("classes", "[0, 0]")
+    ),
+    "GeneralizedCrossEntropyLoss: exponent": Wrong(
+        lambda: segloss.GeneralizedCrossEntropyLoss(exponent=0), ValueError, ("exponent", "got 0")
+    ),
+    "SymmetricCrossEntropyLoss: logarithm": Wrong(
+        lambda: segloss.SymmetricCrossEntropyLoss(log_zero=4.0), ValueError, ("log_zero", "got 4")
+    ),
+    "BalancedCrossEntropyLoss: balance": Wrong(
+        lambda: segloss.BalancedCrossEntropyLoss(balance="batches"),
+        ValueError,
+        ("balance", "did you mean 'batch'"),
+    ),
+    "GeneralizedWassersteinDiceLoss: distances": Wrong(
+        lambda: segloss.GeneralizedWassersteinDiceLoss(distances=[0, 1]),
+        ValueError,
+        ("distances", "square matrix"),
     ),
     "LogDiceLoss: no such class": Wrong(
         lambda: segloss.LogDiceLoss("multiclass", classes=[7])(logits(), labels()),

@@ -256,7 +256,7 @@ def check_unreduced(mixture: Mixture) -> None:
         term = part.term
         if not isinstance(term, RegionTerm):
             continue
-        if term.region_reduction != "sample" or term.region_class_weights is not None:
+        if term.reduction.pools_samples or term.region_class_weights is not None:
             raise ValueError(
                 "reduction='none' gives the loss of each sample and class, before any mean: leave "
                 "region_reduction='sample' and region_class_weights=None."

@@ -34,7 +34,7 @@ from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition
 from segloss.losses.loss import Loss, is_watched
 from segloss.losses.norm import NormSums
-from segloss.terms import Mixture, Term
+from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import evaluate, term_ratios
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
@@ -74,12 +74,13 @@ class SegLoss(SelectsChannels, Loss):
         ignore_index: The target's value for ignored pixels.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
-        region_reduction: "sample", "batch" or "micro"; see `segloss.terms.RegionTerm`.
+        region_reduction: "sample", "batch", "micro" or "sample_micro"; see
+            `segloss.terms.RegionTerm`.
         region_classes: The classes that the region terms look at; None: all.
         region_class_weights: The weights of these classes in the mean over classes.
         skip_absent_classes: True to leave classes that are absent from the target out of the
             region terms.
-        smooth: Smoothing of the Dice loss.
+        smooth: Smoothing of the Dice loss; or two numbers, of its numerator and denominator.
         tversky_alpha: Weight of false positives.
         tversky_beta: Weight of false negatives.
         tversky_gamma: Exponent of the focal Tversky loss.
@@ -166,7 +167,7 @@ class SegLoss(SelectsChannels, Loss):
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
         skip_absent_classes: bool = False,
-        smooth: float = 1.0,
+        smooth: float | Sequence[float] = 1.0,
         tversky_alpha: float = 0.3,
         tversky_beta: float = 0.7,
         tversky_gamma: float = 0.75,
@@ -339,7 +340,8 @@ class SegLoss(SelectsChannels, Loss):
         ratios = term_ratios(group, pixels, left_out)
         for (loss, entry), ratio in zip(group.components, ratios, strict=True):
             numerator, denominator = (float(each) for each in ratio)
-            is_pooled = getattr(entry.term, "region_reduction", "sample") != "sample"
+            term = entry.term
+            is_pooled = isinstance(term, RegionTerm) and term.reduction.pools_samples
             means[loss].append(numerator / denominator if denominator > 0 else 0.0)
             weights[loss].append(denominator * (samples if is_pooled else per_sample))
         return [NormSums.of_means(*each, samples) for each in zip(means, weights, strict=True)]

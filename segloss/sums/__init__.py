@@ -17,9 +17,17 @@ from segloss.batch.shape_checks import check_maps
 from segloss.foundation.tracing import constant_of
 from segloss.sums.autograd import run
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import FocalSum, MapSum, Sum, check_sums
+from segloss.sums.plan import DistanceSum, FocalSum, MapSum, PowerSum, Sum, check_sums
 
-__all__ = ["FocalSum", "MapSum", "SoftConfusion", "Sum", "soft_confusion"]
+__all__ = [
+    "DistanceSum",
+    "FocalSum",
+    "MapSum",
+    "PowerSum",
+    "SoftConfusion",
+    "Sum",
+    "soft_confusion",
+]
 
 
 def soft_confusion(
@@ -53,8 +61,9 @@ def soft_confusion(
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         sums: The sums to compute: "counts", "region", "true_negative", "cross_entropy",
-            "squared_error", "semimetric", "semimetric_true_negative", a `FocalSum` or a `MapSum`;
-            with "float64", probabilities that float32 does not have count too.
+            "squared_error", "semimetric", "semimetric_true_negative", a `FocalSum`, a `PowerSum`,
+            a `DistanceSum` or a `MapSum`; with "float64", probabilities that float32 does not have
+            count too.
         maps: The map of each `MapSum`, by its name, (N, C, *spatial).
 
     Returns:

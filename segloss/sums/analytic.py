@@ -54,6 +54,9 @@ class OverlapRatio(NamedTuple):
     reduction: Reduction
 
 
+ANALYTIC_POOLINGS = ("sample", "batch", "micro")
+"""The values of `Reduction.pooled` that kernels compute, in the order of the kernels' numbers."""
+
 AnalyticForm = PixelMean | OverlapRatio
 """A function from the sums to one number, whose derivatives kernels know."""
 

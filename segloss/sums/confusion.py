@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
-from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan
+from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan, PowerSum
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class SoftConfusion:
         }
         return cls(named, exclusive)
 
-    def __getitem__(self, key: str | FocalSum) -> Tensor:
+    def __getitem__(self, key: str | FocalSum | PowerSum) -> Tensor:
         """Returns the sum of that name. Raises KeyError if the pass did not compute it."""
         key = key if isinstance(key, str) else key.name
         if key not in self.sums:

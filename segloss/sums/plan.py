@@ -7,6 +7,7 @@ Nothing here touches a tensor.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -91,6 +92,62 @@ class MapSum(Sum):
         _derive(self, name=name, rows=rows, **keys)
 
 
+@dataclass(frozen=True)
+class PowerSum(Sum):
+    r"""The sums of :math:`w (1 - p_y^k) / k` over the pixels of each class y.
+
+    A sigmoid channel counts its background, too; soft targets count in every class.
+
+    Attributes:
+        exponent: The exponent k, above 0.
+    """
+
+    name: str = field(init=False)
+    rows: tuple[Row, ...] = field(init=False, repr=False)
+    exponent: float
+
+    def __post_init__(self) -> None:
+        name = f"power of {self.exponent}"
+        _derive(self, name=name, rows=(Row(name),))
+
+
+@dataclass(frozen=True)
+class DistanceSum(Sum):
+    r"""Sums of the distance between the predicted classes and the true class of a pixel.
+
+    With distances :math:`M` in [0, 1], a pixel of class y is :math:`\delta = \sum_c M_{yc} p_c`
+    far from its class, and :math:`\sum_c (1 - M_{yc}) p_c` near to it.
+
+    Attributes:
+        distances: M, a row for each true class; () for 1 between any two classes. A sigmoid channel
+            has two classes, the background first.
+        far: The key of the row with the sum of the first number over each class's pixels.
+        near: The key of the row with the sum of the second number.
+        background_far: The key of the row for a sigmoid channel's background; 0 with softmax.
+        background_near: Likewise for the second number.
+    """
+
+    name: str = field(init=False)
+    rows: tuple[Row, ...] = field(init=False, repr=False)
+    far: str = field(init=False, repr=False)
+    near: str = field(init=False, repr=False)
+    background_far: str = field(init=False, repr=False)
+    background_near: str = field(init=False, repr=False)
+    distances: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        name = f"distances {self.distances}"
+        parts = ("far", "near", "background_far", "background_near")
+        keys = {part: f"{name}, {part}" for part in parts}
+        _derive(self, name=name, rows=tuple(map(Row, keys.values())), **keys)
+
+
+PARAMETRIC: dict[str, type[Sum]] = {
+    each.__name__: each for each in (FocalSum, MapSum, PowerSum, DistanceSum)
+}
+"""The kinds of sums with parameters."""
+
+
 def _derive(value: Any, **attributes: Any) -> None:
     """Sets attributes that follow from a frozen value's fields."""
     for name, attribute in attributes.items():
@@ -157,12 +214,13 @@ class Plan:
     """The sums that a loss needs, each once, in a fixed order: a value, made by `plan_of`.
 
     Args:
-        sums: The sums: first those of `NAMED`, then focal sums, then sums of maps.
+        sums: The sums: first those of `NAMED`, then those with parameters, by kind and name.
         is_hard: True if targets are 0 and 1. The keys of the semimetric's rows are then second
             names of the region's rows.
 
     Attributes:
-        names: The names of the sums without parameters.
+        names: The names of the sums without parameters, and the kinds of the other sums, except
+            for focal sums and sums of maps.
         rows: Their rows.
         index: The index of each row, by its key, and by its second name if it has one.
         own_index: The index of each row, by its key alone: the rows that a kernel computes.
@@ -185,7 +243,11 @@ class Plan:
             self,
             sums=sums,
             is_hard=is_hard,
-            names=frozenset(each.name for each in sums if type(each) is Sum),
+            names=frozenset(
+                each.name if type(each) is Sum else type(each).__name__
+                for each in sums
+                if not isinstance(each, (FocalSum, MapSum))
+            ),
             rows=rows,
             index=own_index | second_names,
             own_index=own_index,
@@ -238,17 +300,24 @@ class Plan:
 
 
 def _as_json(each: Sum) -> Any:
-    if isinstance(each, FocalSum):
-        return {"gamma": each.gamma, "alpha": each.alpha}
-    return {"map_key": each.map_key} if isinstance(each, MapSum) else each.name
+    if type(each) is Sum:
+        return each.name
+    return type(each).__name__, {part.name: getattr(each, part.name) for part in _parameters(each)}
+
+
+def _parameters(each: Sum | type[Sum]) -> list[dataclasses.Field[Any]]:
+    return [part for part in dataclasses.fields(each) if part.init]
 
 
 def _from_json(encoded: Any) -> Sum:
     if isinstance(encoded, str):
         return NAMED[encoded]
-    if "map_key" in encoded:
-        return MapSum(**encoded)
-    return FocalSum(**{name: tuple(values) for name, values in encoded.items()})
+    kind, parameters = encoded
+    return PARAMETRIC[kind](**{name: _as_tuple(value) for name, value in parameters.items()})
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _for_hard_targets(sums: Iterable[Sum]) -> Plan:
@@ -267,7 +336,7 @@ def plan_of(sums: Iterable[Sum]) -> Plan:
 
 
 def check_sums(sums: Any) -> Plan:
-    """Checks sums, given by name or as a `FocalSum` or `MapSum`, and returns their plan.
+    """Checks sums, given by name or as values such as a `FocalSum`, and returns their plan.
 
     Raises:
         TypeError: `sums` is not a list.

@@ -12,7 +12,12 @@ from torch import Tensor
 from segloss.foundation.device_constants import on_device
 from segloss.sums.confusion import SoftConfusion
 
-POOLED_DIMS: dict[str, tuple[int, ...]] = {"sample": (), "batch": (0,), "micro": (0, 1)}
+POOLED_DIMS: dict[str, tuple[int, ...]] = {
+    "sample": (),
+    "batch": (0,),
+    "micro": (0, 1),
+    "sample_micro": (1,),
+}
 """The dimensions of (samples, classes) that a reduction adds up before the term is computed."""
 
 
@@ -21,7 +26,8 @@ class Reduction:
     """A mean over cells.
 
     Attributes:
-        pooled: "sample": nothing is pooled; "batch": the samples; "micro": samples and classes.
+        pooled: "sample": nothing is pooled; "batch": the samples; "micro": samples and classes;
+            "sample_micro": the classes of each sample.
         classes: The classes that count; None: all.
         weights: Their weights in the mean; None: 1 for each.
         skip_absent: True if cells whose class does not occur in the target are left out.
@@ -33,6 +39,16 @@ class Reduction:
     classes: tuple[int, ...] | None = None
     weights: tuple[float, ...] | None = None
     skip_absent: bool = False
+
+    @property
+    def pools_samples(self) -> bool:
+        """True if there is one cell for all samples."""
+        return 0 in POOLED_DIMS[self.pooled]
+
+    @property
+    def pools_classes(self) -> bool:
+        """True if there is one cell for all classes."""
+        return 1 in POOLED_DIMS[self.pooled]
 
     @property
     def fits_any_classes(self) -> bool:

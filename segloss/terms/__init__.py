@@ -10,6 +10,7 @@ term costs next to nothing. README.md in this folder explains how to write one.
 
 from segloss.terms import (
     boundary,
+    cross_entropies,
     generalized_dice,
     mcc,
     overlap,
@@ -20,6 +21,7 @@ from segloss.terms import (
 )
 from segloss.terms.base import PixelTerm, RegionTerm, Term, mean, total_mean
 from segloss.terms.boundary import *
+from segloss.terms.cross_entropies import *
 from segloss.terms.generalized_dice import *
 from segloss.terms.mcc import *
 from segloss.terms.mixture import Mixture
@@ -30,10 +32,16 @@ from segloss.terms.pixelwise import MissedProbability
 from segloss.terms.region_size import *
 from segloss.terms.skeleton_recall import *
 from segloss.terms.unified_focal import *
-from segloss.terms.unified_focal import AsymmetricFocal, AsymmetricFocalTversky
+from segloss.terms.unified_focal import (
+    AsymmetricFocal,
+    AsymmetricFocalTversky,
+    SymmetricFocal,
+    SymmetricFocalTversky,
+)
 
 _FAMILIES = (
     pixelwise,
+    cross_entropies,
     overlap,
     generalized_dice,
     mcc,
@@ -59,11 +67,14 @@ __all__ = [
     "Overlap",
     "PixelTerm",
     "RegionTerm",
+    "SymmetricFocal",
+    "SymmetricFocalTversky",
     "Term",
     "mean",
     "total_mean",
 ]
 __all__ += boundary.__all__
+__all__ += cross_entropies.__all__
 __all__ += generalized_dice.__all__
 __all__ += mcc.__all__
 __all__ += overlap.__all__

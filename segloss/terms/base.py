@@ -104,7 +104,7 @@ class Term:
     Attributes:
         name: The name of the term in `extra_info`.
         sums: The sums that the term needs: names such as "region" and "squared_error", a
-            `FocalSum` or a `MapSum`. It may be a property.
+            `FocalSum` or another sum of `segloss.sums`. It may be a property.
     """
 
     name: ClassVar[str]
@@ -315,7 +315,8 @@ class RegionTerm(Term):
     Args:
         region_reduction: "sample": the mean over all cells; "batch": the sums are pooled over the
             batch first, and the mean is taken over classes; "micro": everything is pooled into one
-            cell.
+            cell; "sample_micro": the classes of each sample are pooled, and the mean is taken over
+            samples.
         region_classes: The classes that count, such as `[1, 2]` for all but the background; None:
             all.
         region_class_weights: Their weights in the mean, one for each class; None: 1 for all.
@@ -348,13 +349,13 @@ class RegionTerm(Term):
         check_flag("skip_absent_classes", self.skip_absent_classes)
         classes = _check_classes(self.region_classes)
         weights = check_weights("region_class_weights", self.region_class_weights)
-        _check_class_weights(weights, self.region_reduction)
         reduction = Reduction(
             self.region_reduction,
             classes,
             None if weights is None else tuple(weights.tolist()),
             self.skip_absent_classes,
         )
+        _check_class_weights(weights, reduction)
         self._set(
             region_classes=classes, region_class_weights=reduction.weights, reduction=reduction
         )
@@ -386,9 +387,9 @@ class RegionTerm(Term):
         return losses, self.cell_weights(pooled)
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """Returns numerators and denominators for "sample", else the sums pooled on this rank."""
+        """Returns numerators and denominators, or the sums if samples are pooled."""
         pooled = self.pooled(confusion)
-        if self.region_reduction == "sample":
+        if not self.reduction.pools_samples:
             return AdditiveStatistics(list(self._ratio(pooled)))
 
         def finish(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -401,7 +402,7 @@ class RegionTerm(Term):
         """Returns numerators and denominators: (C,), or scalars if there is one value for all."""
         losses, weights = self.pooled_losses_and_weights(pooled)
         numerator, denominator = (weights * losses).sum(0), weights.sum(0)
-        if self.region_reduction == "micro" or len(numerator) < pooled.actual.shape[1]:
+        if self.reduction.pools_classes or len(numerator) < pooled.actual.shape[1]:
             return numerator.sum(), denominator.sum()
         return numerator, denominator
 
@@ -443,9 +444,10 @@ def _check_classes(classes: Any) -> tuple[int, ...] | None:
     return checked
 
 
-def _check_class_weights(weights: Tensor | None, reduction: str) -> None:
-    if weights is not None and reduction == "micro":
+def _check_class_weights(weights: Tensor | None, reduction: Reduction) -> None:
+    if weights is not None and reduction.pools_classes:
         raise ValueError(
-            "region_class_weights needs a mean over classes, and region_reduction='micro' pools "
-            "them into one cell: use 'sample' or 'batch'."
+            "region_class_weights needs a mean over classes, and "
+            f"region_reduction={reduction.pooled!r} pools them into one cell: use 'sample' or "
+            "'batch'."
         )

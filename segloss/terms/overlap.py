@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import check_number
-from segloss.sums.analytic import OverlapRatio
+from segloss.foundation.arguments import as_python, check_flag, check_number, is_list, shown
+from segloss.sums.analytic import ANALYTIC_POOLINGS, OverlapRatio
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import REGION, SQUARED_ERROR
-from segloss.terms.base import RegionTerm, overrides, share
+from segloss.terms.base import LEAST_TOTAL, RegionTerm, overrides, share
 
 __all__ = [
     "Dice",
@@ -34,25 +36,63 @@ class Weights(NamedTuple):
     false_negative: float
 
 
+class Smoothing(NamedTuple):
+    """The numbers that are added to the numerator and to the denominator of a score."""
+
+    numerator: float
+    denominator: float
+
+    @classmethod
+    def of(cls, smooth: float | Sequence[float]) -> Smoothing:
+        """Returns the smoothing for an argument that `check_smooth` has checked."""
+        return cls(*smooth) if isinstance(smooth, tuple) else cls(smooth, smooth)  # type: ignore[arg-type]
+
+
+def check_smooth(smooth: Any) -> float | tuple[float, float]:
+    """Checks a smoothing: returns a number, or a pair if its two numbers differ."""
+    given = as_python(smooth)
+    if not is_list(given):
+        return check_number("smooth", given)
+    if len(given) != 2:
+        raise ValueError(
+            "smooth must be a number, or two: of the numerator and of the denominator, got "
+            f"{shown(given)}."
+        )
+    names = ("smooth[0], of the numerator,", "smooth[1], of the denominator,")
+    numerator, denominator = (check_number(*each) for each in zip(names, given, strict=True))
+    return numerator if numerator == denominator else (numerator, denominator)
+
+
 class Overlap(RegionTerm):
     r"""One minus an overlap score, written without a difference of nearly equal numbers.
 
     .. math:: \frac{f\,FP + m\,FN}{h\,TP + f\,FP + m\,FN + s}
 
     in [0, 1]: 0 for a perfect prediction, and for a cell with neither prediction nor target. A
-    cell is one (sample, class) pair. A subclass defines the weights h, f, m, and may define an
-    `exponent` or another `shape`.
+    cell is one (sample, class) pair. A subclass defines the weights h, f, m, or other
+    `errors_and_hits`, and may define an `exponent` or another `shape`.
 
     Args:
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair (n, d), with which the score is
+            :math:`(h\,TP + n) / (h\,TP + f\,FP + m\,FN + d)`. With n < d, a perfect prediction
+            costs more than 0, and an absent class costs up to 1 even if it is not predicted; with
+            n > d, the loss can be below 0.
+        log: True for minus the logarithm of the score, in [0, inf), in place of one minus the
+            score. If n is 0, a score below 1e-7 is continued by the tangent there, so the loss is
+            at most 17.12, and keeps its slope.
+        clip_tp: The least number of true positives that a cell counts, at least 0. Cells with fewer
+            have no slope by TP.
         **region: The arguments of `RegionTerm`, for the mean over cells.
     """
 
-    smooth: float = 0.0
+    smooth: float | Sequence[float] = 0.0
+    log: bool = False
+    clip_tp: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set(smooth=check_number("smooth", self.smooth))
+        check_flag("log", self.log)
+        self._set(smooth=check_smooth(self.smooth), clip_tp=check_number("clip_tp", self.clip_tp))
 
     @property
     def exponent(self) -> float:
@@ -67,27 +107,45 @@ class Overlap(RegionTerm):
         """Returns the loss of each cell from its ratio, by default a power of it; 0 must give 0."""
         return power(loss, self.exponent)
 
-    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each cell."""
+    def errors_and_hits(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """Returns the errors, and the hits that they are compared with, of each cell."""
         of_tp, of_fp, of_fn = self.weights()
         errors = torch.add(
             _times(confusion.false_positive, of_fp), confusion.false_negative, alpha=of_fn
         )
-        correct = _times(confusion.true_positive, of_tp) + self.smooth
-        return self.shape(share(errors, correct))
+        return errors, _times(self.true_positive(confusion), of_tp)
+
+    def true_positive(self, confusion: SoftConfusion) -> Tensor:
+        """Returns the true positives of each cell, at least `clip_tp`."""
+        counted = confusion.true_positive
+        return counted.clamp(min=self.clip_tp) if self.clip_tp > 0 else counted
+
+    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
+        """Returns the loss of each cell."""
+        errors, hits = self.errors_and_hits(confusion)
+        numerator, denominator = Smoothing.of(self.smooth)
+        if numerator != denominator:
+            errors = errors + (denominator - numerator)
+        correct = hits + numerator
+        if not self.log:
+            return self.shape(share(errors, correct))
+        return self.shape(minus_log_share(correct, errors, 0 if numerator > 0 else LEAST_SCORE))
 
     def analytic_form(self) -> OverlapRatio | None:
-        """Returns the numbers in the ratio; None if a subclass changes the formula."""
-        if overrides(self, Overlap, _FORMULA):
+        """Returns the numbers in the ratio; None if an option or a subclass changes it."""
+        numerator, denominator = Smoothing.of(self.smooth)
+        has_option = self.log or self.clip_tp > 0 or numerator != denominator
+        is_pooled_otherwise = self.region_reduction not in ANALYTIC_POOLINGS
+        if has_option or is_pooled_otherwise or overrides(self, Overlap, _FORMULA):
             return None
         tp, fp, fn = (row.key for row in self.sums[0].rows)
-        return OverlapRatio(
-            (tp, fp, fn), self.weights(), self.smooth, self.exponent, self.reduction
-        )
+        return OverlapRatio((tp, fp, fn), self.weights(), numerator, self.exponent, self.reduction)
 
 
 _FORMULA = (
     "cell_loss",
+    "errors_and_hits",
+    "true_positive",
     "shape",
     "sums",
     "losses_and_weights",
@@ -99,6 +157,26 @@ _FORMULA = (
 )
 """The methods that define the formula of an `Overlap`, except for its numbers."""
 
+LEAST_SCORE = 1e-7
+"""The score below which a logarithm without smoothing continues as its tangent."""
+
+
+def minus_log_share(part: Tensor, other: Tensor, least: float) -> Tensor:
+    """Returns -log(part / (part + other)), with all digits near 0; 0 if both are 0.
+
+    Below a share of `least`, it returns the tangent there, which is finite and has a slope.
+    """
+    total = part + other
+    empty = total.detach() < LEAST_TOTAL
+    below = (part.detach() <= least * total.detach()) & ~empty
+    infinity = torch.zeros_like(total).masked_fill_(below | empty, torch.inf)
+    logarithm = torch.log1p(other / (part + infinity))
+    if least == 0:
+        return logarithm
+    total = total + torch.zeros_like(total).masked_fill_(empty, torch.inf)
+    tangent = 1 - math.log(least) - part / total / least
+    return logarithm + below.to(total.dtype) * tangent  # no mask is saved, as in `mean`
+
 
 class Dice(Overlap):
     r"""Dice loss.
@@ -108,8 +186,10 @@ class Dice(Overlap):
     in [0, 1): 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
-        smooth: The smoothing s, at least 0. A cell with neither prediction nor target has a loss of
-            0, even without smoothing.
+        smooth: The smoothing s, at least 0, or a pair, as in `Overlap`. A cell with neither
+            prediction nor target has a loss of 0, even without smoothing.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
@@ -124,7 +204,7 @@ class Dice(Overlap):
     """
 
     name = "dice"
-    smooth: float = 1.0
+    smooth: float | Sequence[float] = 1.0
 
     def weights(self) -> Weights:
         """Returns 2, 1, 1."""
@@ -137,11 +217,13 @@ class LogDice(Dice):
     .. math:: \left(-\log \frac{2\,TP + s}{\sum p + \sum g + s}\right)^\gamma
 
     in [0, inf): 0 for a perfect prediction. Missed small structures cost more than with `Dice`. If
-    nothing is hit, the logarithm is :math:`-\log(1 + (FP + FN) / s)`, infinite without smoothing.
+    nothing is hit, the logarithm is :math:`\log(1 + (FP + FN) / s)`, and 17.12 without smoothing.
+    With gamma = 1 it is `Dice(log=True)`.
 
     Args:
-        smooth: The smoothing s, above 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         gamma: The exponent, above 0; 0.3 in the source.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
@@ -155,17 +237,17 @@ class LogDice(Dice):
     """
 
     name = "log_dice"
+    log: ClassVar[bool] = True  # type: ignore[misc]
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set(smooth=check_number("smooth", self.smooth, open_low=True))
         self._set(gamma=check_number("gamma", self.gamma, open_low=True))
 
-    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns -log of the score, as log(1 + (FP + FN) / (2 TP + s)), to the power of gamma."""
-        errors = confusion.false_positive + confusion.false_negative
-        return power(torch.log1p(errors / (2 * confusion.true_positive + self.smooth)), self.gamma)
+    @property
+    def exponent(self) -> float:
+        """The exponent gamma."""
+        return self.gamma
 
 
 class LogCoshDice(Dice):
@@ -176,7 +258,8 @@ class LogCoshDice(Dice):
     in [0, 0.434): 0 for a perfect prediction.
 
     Args:
-        smooth: The smoothing of the Dice loss, at least 0.
+        smooth: The smoothing of the Dice loss, at least 0; or a pair, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
@@ -189,13 +272,14 @@ class LogCoshDice(Dice):
     """
 
     name = "log_cosh_dice"
+    log: ClassVar[bool] = False  # type: ignore[misc]
 
     def shape(self, loss: Tensor) -> Tensor:
         """Returns log cosh as log(1 + 2 sinh(x / 2)^2), which is accurate for small losses."""
         return torch.log1p(2 * torch.sinh(loss / 2).square())
 
 
-class SquaredDice(RegionTerm):
+class SquaredDice(Overlap):
     r"""Dice loss with squares in the denominator.
 
     .. math:: 1 - \frac{2\,TP + s}{\sum p^2 + \sum g^2 + s}
@@ -204,7 +288,9 @@ class SquaredDice(RegionTerm):
     in [0, 1): 0 for a perfect prediction, also for soft targets, with either `soft_labels`.
 
     Args:
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
@@ -218,15 +304,11 @@ class SquaredDice(RegionTerm):
 
     name = "squared_dice"
     sums = (REGION, SQUARED_ERROR)
-    smooth: float = 1.0
+    smooth: float | Sequence[float] = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(smooth=check_number("smooth", self.smooth))
-
-    def cell_loss(self, confusion: SoftConfusion) -> Tensor:
-        """Returns the loss of each cell."""
-        return share(confusion["squared_error"], 2 * confusion.true_positive + self.smooth)
+    def errors_and_hits(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+        """Returns the squared errors and twice the true positives of each cell."""
+        return confusion["squared_error"], 2 * self.true_positive(confusion)
 
 
 class Jaccard(Overlap):
@@ -237,7 +319,9 @@ class Jaccard(Overlap):
     in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
@@ -269,7 +353,9 @@ class Tversky(Overlap):
     Args:
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
@@ -303,13 +389,15 @@ class FocalTversky(Tversky):
     .. math:: \left(1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}\right)^\gamma
 
     in [0, 1]: 1 if nothing is hit and s is 0. Value and gradient are 0 where the Tversky loss is
-    exactly 0.
+    exactly 0. With `log`, it is minus the logarithm of the Tversky score, to the power of gamma.
 
     Args:
         gamma: The exponent, above 0. Below 1 it steepens the loss near a perfect prediction.
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0.
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
@@ -345,7 +433,9 @@ class FBeta(Overlap):
 
     Args:
         beta: The importance of recall relative to precision, above 0.
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).

@@ -16,19 +16,20 @@ class RegionSize(RegionTerm):
     """A comparison of the sizes of regions.
 
     Args:
-        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" is an error for
-            all classes of a softmax: together they always have the size of the image.
+        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" and
+            "sample_micro" are errors for all classes of a softmax: together they always have the
+            size of the image.
     """
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
         """Raises ValueError for one cell of all classes of a softmax, or if classes do not fit."""
         super().check_classes(channels, activation)
         counted = channels if self.region_classes is None else len(self.region_classes)
-        if self.region_reduction == "micro" and activation == "softmax" and counted == channels:
+        if self.reduction.pools_classes and activation == "softmax" and counted == channels:
             raise ValueError(
-                "region_reduction='micro' adds up the sizes of all classes, which is the size of "
-                "the image with softmax, so the loss is always 0: use 'sample' or 'batch', or "
-                "leave a class out, as in region_classes=[1, 2]."
+                f"region_reduction={self.region_reduction!r} adds up the sizes of all classes, "
+                "which is the size of the image with softmax, so the loss is always 0: use "
+                "'sample' or 'batch', or leave a class out, as in region_classes=[1, 2]."
             )
 
 

@@ -1,13 +1,14 @@
-"""The unified focal term: an asymmetric focal loss plus an asymmetric focal Tversky loss."""
+"""The unified focal term: a focal loss plus a focal Tversky loss, asymmetric or symmetric."""
 
 from __future__ import annotations
 
 from dataclasses import field, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import check_number
+from segloss.foundation.arguments import check_flag, check_number
 from segloss.foundation.device_constants import on_device
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import FocalSum, Sum
@@ -33,6 +34,7 @@ class AsymmetricFocal(PixelTerm):
     """
 
     name = "asymmetric_focal"
+    is_symmetric: ClassVar[bool] = False
     delta: float = 0.6
     gamma: float = 0.5
     sum: FocalSum = field(init=False, compare=False)
@@ -40,7 +42,8 @@ class AsymmetricFocal(PixelTerm):
     def __post_init__(self) -> None:
         super().__post_init__()
         delta, gamma = check_number("delta", self.delta, 0, 1), check_number("gamma", self.gamma)
-        self._set(delta=delta, gamma=gamma, sum=FocalSum((gamma, 0.0), (1 - delta, delta)))
+        gammas = (gamma, gamma if self.is_symmetric else 0.0)
+        self._set(delta=delta, gamma=gamma, sum=FocalSum(gammas, (1 - delta, delta)))
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
@@ -50,6 +53,25 @@ class AsymmetricFocal(PixelTerm):
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the sums of the focal losses and of the pixels' weights."""
         return confusion[self.sum], pixel_count(confusion)
+
+
+class SymmetricFocal(AsymmetricFocal):
+    r"""Focal loss that reduces the weight of all well-predicted pixels.
+
+    .. math:: \frac{1}{\sum w} \left( \sum_{y > 0} w\,\delta (1 - p_y)^\gamma (-\log p_y)
+        + \sum_{y = 0} w (1 - \delta) (1 - p_y)^\gamma (-\log p_y) \right)
+
+    in [0, inf): 0 for a perfect prediction.
+
+    Args:
+        delta: The weight of the foreground, in [0, 1].
+        gamma: The exponent, at least 0.
+
+    Source: see `UnifiedFocal`.
+    """
+
+    name = "symmetric_focal"
+    is_symmetric: ClassVar[bool] = True
 
 
 class AsymmetricFocalTversky(RegionTerm):
@@ -64,13 +86,14 @@ class AsymmetricFocalTversky(RegionTerm):
     Args:
         delta: The weight of false negatives, in [0, 1].
         gamma: The number that is subtracted from the exponent of 1, in [0, 1).
-        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" is an error,
-            because it would mix background and foreground.
+        **region: The arguments of `RegionTerm`, for the mean over cells. "micro" and
+            "sample_micro" are errors, because they would mix background and foreground.
 
     Source: see `UnifiedFocal`.
     """
 
     name = "asymmetric_focal_tversky"
+    is_symmetric: ClassVar[bool] = False
     counts_true_negatives = True
     delta: float = 0.6
     gamma: float = 0.5
@@ -84,10 +107,10 @@ class AsymmetricFocalTversky(RegionTerm):
         self._set(delta=delta, gamma=gamma)
         if self.gamma == 1:
             raise ValueError("gamma must be below 1, got 1: the exponent is 1 - gamma.")
-        if self.region_reduction == "micro":
+        if self.reduction.pools_classes:
             raise ValueError(
-                "region_reduction='micro' mixes background and foreground, which this term treats "
-                "differently: use 'sample' or 'batch'."
+                f"region_reduction={self.region_reduction!r} mixes background and foreground, "
+                "which this term treats differently: use 'sample' or 'batch'."
             )
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
@@ -96,7 +119,11 @@ class AsymmetricFocalTversky(RegionTerm):
         foreground = self._tversky(tp, fp, fn)
         if not confusion.exclusive:
             background = self._tversky(confusion.true_negative, fn, fp)
+            if self.is_symmetric:
+                background = power(background, 1 - self.gamma)
             return (power(foreground, 1 - self.gamma) + background) / 2
+        if self.is_symmetric:
+            return power(foreground, 1 - self.gamma)
         classes = self.region_classes or range(foreground.shape[1])
         flags = tuple(float(label == 0) for label in classes)
         is_background = on_device(flags, foreground.device, torch.bool)
@@ -107,8 +134,30 @@ class AsymmetricFocalTversky(RegionTerm):
         return share(errors, tp)
 
 
+class SymmetricFocalTversky(AsymmetricFocalTversky):
+    r"""Tversky loss that is steeper near a perfect prediction, for every class.
+
+    .. math:: T_c^{1 - \gamma}, \quad
+        T = \frac{(1 - \delta) FP + \delta FN}{TP + (1 - \delta) FP + \delta FN}
+
+    in [0, 1]: 0 for a perfect prediction. For a sigmoid channel, the loss is the mean over its
+    background and its foreground.
+
+    Args:
+        delta: The weight of false negatives, in [0, 1].
+        gamma: The number that is subtracted from the exponent of 1, in [0, 1).
+        **region: The arguments of `RegionTerm`, for the mean over cells, as in
+            `AsymmetricFocalTversky`.
+
+    Source: see `UnifiedFocal`.
+    """
+
+    name = "symmetric_focal_tversky"
+    is_symmetric: ClassVar[bool] = True
+
+
 class UnifiedFocal(RegionTerm):
-    r"""Unified focal loss, in its asymmetric form.
+    r"""Unified focal loss, in its asymmetric or its symmetric form.
 
     .. math:: \lambda\,\mathrm{AsymmetricFocal} + (1 - \lambda)\,\mathrm{AsymmetricFocalTversky}
 
@@ -121,6 +170,8 @@ class UnifiedFocal(RegionTerm):
         gamma: The exponent of the first term, and the number that the second subtracts from its
             exponent of 1, in [0, 1). Larger values suppress background pixels more, and enhance
             the foreground's regions more.
+        symmetric: True for `SymmetricFocal` and `SymmetricFocalTversky`, which treat background and
+            foreground alike, except for their weights.
         **region: The arguments of `RegionTerm`, for the mean over the cells of the second term.
 
     Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
@@ -137,17 +188,24 @@ class UnifiedFocal(RegionTerm):
     weight: float = 0.5
     delta: float = 0.6
     gamma: float = 0.5
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_flag("symmetric", self.symmetric)
         self._set(weight=check_number("weight", self.weight, 0, 1))
         self.components(self.name)  # its terms check the other parameters
 
     def components(self, name: str) -> list[tuple[str, float, Term]]:
         """Returns the two terms."""
         region = {each.name: getattr(self, each.name) for each in fields(RegionTerm) if each.init}
-        tversky = AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma, **region)
-        focal = AsymmetricFocal(delta=self.delta, gamma=self.gamma)
+        focal_type, tversky_type = (
+            (SymmetricFocal, SymmetricFocalTversky)
+            if self.symmetric
+            else (AsymmetricFocal, AsymmetricFocalTversky)
+        )
+        tversky = tversky_type(delta=self.delta, gamma=self.gamma, **region)
+        focal = focal_type(delta=self.delta, gamma=self.gamma)
         return [
             (f"{name}_pixels", self.weight, focal),
             (f"{name}_tversky", 1 - self.weight, tversky),

@@ -604,17 +604,18 @@ VALID = {
         "pred_key seg_key weight_key"
     ),
     "None": words(
-        "activation alpha class_names class_weights classes combiner epoch_thresholds extra_terms "
+        "activation alpha class_names class_weights classes combiner distances epoch_thresholds "
+        "extra_terms "
         "from_logits gt_channel_selector ignore_index layers name normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
         "spacing target_dtype terms weights"
     ),
     "True": words(
-        "check_finite from_logits merge_unannotated normalize_losses per_sample "
-        "skip_absent_classes sync_in_eval sync_statistics use_dist use_label_smooth "
+        "check_finite from_logits log merge_unannotated normalize_losses per_sample "
+        "skip_absent_classes symmetric sync_in_eval sync_statistics use_dist use_label_smooth "
         "use_mixed_precision use_mixup use_size"
     ),
-    "-1": words("ignore_index gt_channel_selector pred_channel_selector"),
+    "-1": words("ignore_index gt_channel_selector log_zero pred_channel_selector"),
     "[]": words("pre_processes"),
     "{}": words("extra_terms normalization_params batch"),
 }

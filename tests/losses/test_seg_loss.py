@@ -510,7 +510,7 @@ NAMES = ["background", "road", "roof", "void"]
 
 
 @pytest.mark.parametrize("annotated", [False, True], ids=["analytic", "autograd"])
-@pytest.mark.parametrize("reduction", ["sample", "batch", "micro"])
+@pytest.mark.parametrize("reduction", ["sample", "batch", "micro", "sample_micro"])
 def test_extra_information_is_scalars_by_class_names(
     multiclass, annotated: bool, reduction: str
 ) -> None:
@@ -520,7 +520,7 @@ def test_extra_information_is_scalars_by_class_names(
         batch["annotated"] = torch.ones(len(logits), 4, dtype=torch.bool)
     terms = Dice(region_reduction=reduction) + Jaccard(region_classes=[3, 1])
     _, info = SegLoss(n_classes=4, terms=terms, class_names=NAMES)(logits, batch)
-    dice = [] if reduction == "micro" else [f"dice/{name}" for name in NAMES]
+    dice = [] if reduction.endswith("micro") else [f"dice/{name}" for name in NAMES]
     assert list(info) == ["dice", *dice, "jaccard", "jaccard/void", "jaccard/road"]
     assert all(value.ndim == 0 for value in info.values())
     _, by_index = SegLoss(n_classes=4, terms=terms)(logits, batch)

@@ -25,9 +25,16 @@ Terms = dict[str, dict[str, Any]]
 DOORS = ("SegLoss", "extra_terms", "coefficients", "CompoundLoss", "functional")
 LAYOUTS = ("contiguous", "channels last", "strided", "transposed", "offset", "expanded")
 MAPS = {"boundary": "gt_distance_map", "skeleton_recall": "gt_skeleton"}
-OF_PIXELS = ("cross_entropy", "focal", "poly1")
-NOT_MICRO = ("unified_focal", "region_size_l1", "region_size_kl")
-WITH_ENTROPY = ("cross_entropy", "poly1")
+OF_PIXELS = (
+    "cross_entropy",
+    "focal",
+    "poly1",
+    "generalized_cross_entropy",
+    "symmetric_cross_entropy",
+    "balanced_cross_entropy",
+)
+NOT_MICRO = ("unified_focal", "generalized_wasserstein_dice", "region_size_l1", "region_size_kl")
+WITH_ENTROPY = ("cross_entropy", "poly1", "symmetric_cross_entropy")
 
 
 class Tensors(NamedTuple):
@@ -491,7 +498,7 @@ class _Draw:
             own = self.parameters(name, exclusive, channels)
             if name not in OF_PIXELS:
                 own |= self.region(reduction, channels)
-            if name in NOT_MICRO and own.get("region_reduction") == "micro":
+            if name in NOT_MICRO and own.get("region_reduction") in ("micro", "sample_micro"):
                 own["region_reduction"] = "batch"
             terms[name] = {"coef": 1.0 if alone else self.number(1.0, low=0.1), **own}
         return terms
@@ -504,39 +511,78 @@ class _Draw:
             found["soft_labels"] = "metric"
         if reduction == "none":
             return found
-        found["region_reduction"] = self.one_of("sample", "sample", "batch", "micro")
+        found["region_reduction"] = self.one_of(
+            "sample", "sample", "batch", "micro", "sample_micro"
+        )
         classes = channels
         if self.chance(0.3):
             classes = self.random.randint(1, channels)
             found["region_classes"] = self.random.sample(range(channels), classes)
-        if self.chance(0.3) and found["region_reduction"] != "micro":
+        if self.chance(0.3) and found["region_reduction"] in ("sample", "batch"):
             found["region_class_weights"] = self.weights(classes)
         return found
 
+    def overlap_options(self, name: str) -> dict[str, Any]:
+        """The smoothing of an overlap, a number or two, and its options, each in few losses."""
+        found: dict[str, Any] = {"smooth": self.number(0.0, 1.0, 1e-5, 1e-10)}
+        if self.chance(0.2):
+            found["smooth"] = [found["smooth"], found["smooth"] + self.number(0.0, 1e-5, 1.0)]
+        if name not in ("log_dice", "log_cosh_dice") and self.chance(0.2):
+            found["log"] = True
+        if self.chance(0.1):
+            found["clip_tp"] = self.number(1.0, low=0.1, high=3.0)
+        return found
+
+    def distances(self, exclusive: bool, channels: int) -> dict[str, Any]:
+        """Distances between classes, or none, and the weights of classes."""
+        found: dict[str, Any] = {"weight_type": self.one_of("foreground", "inverse_size")}
+        classes = channels if exclusive else 2
+        if self.chance(0.7) and classes < 20:
+            matrix = [
+                [self.number(1.0, low=0.1, high=3.0) for _ in range(classes)]
+                for _ in range(classes)
+            ]
+            for c in range(classes):
+                matrix[c][c] = 0.0
+            found["distances"] = matrix
+        return found
+
     def parameters(self, name: str, exclusive: bool, channels: int) -> dict[str, Any]:
-        smooth = self.number(0.0, 1.0, 1e-5, 1e-10)
+        options = self.overlap_options(name)
         share = self.number(0.5, low=0.05, high=0.95)
         exponent = self.number(0.5, 1.0, 2.0, low=0.1, high=3.0)
-        if name in ("dice", "jaccard", "squared_dice", "log_cosh_dice", "skeleton_recall"):
-            return {"smooth": smooth}
+        if name == "skeleton_recall":
+            return {"smooth": self.number(0.0, 1.0, 1e-5, 1e-10)}
+        if name in ("dice", "jaccard", "squared_dice", "log_cosh_dice"):
+            return options
         if name == "tversky":
-            return {"smooth": smooth, "alpha": self.number(0.0), "beta": self.number(1.0, low=0.1)}
+            return {**options, "alpha": self.number(0.0), "beta": self.number(1.0, low=0.1)}
         if name == "focal_tversky":
-            return {"smooth": smooth, "alpha": share, "beta": 1 - share, "gamma": exponent}
+            return {**options, "alpha": share, "beta": 1 - share, "gamma": exponent}
         if name == "f_beta":
-            return {"smooth": smooth, "beta": exponent}
+            return {**options, "beta": exponent}
         if name == "log_dice":
-            return {"smooth": smooth or 1.0, "gamma": exponent}
+            return {**options, "gamma": exponent}
         if name == "mcc":
             return {"eps": self.number(0.0, 0.0, 1e-5, 1.0)}
         if name == "generalized_dice":
-            return {"smooth": smooth, "weight_type": self.one_of("square", "simple", "uniform")}
+            return {**options, "weight_type": self.one_of("square", "simple", "uniform")}
+        if name == "generalized_wasserstein_dice":
+            return self.distances(exclusive, channels) | options
+        if name == "generalized_cross_entropy":
+            return {"exponent": self.number(0.7, 1.0, low=0.3, high=1.0)}
+        if name == "symmetric_cross_entropy":
+            weights = {"alpha": self.number(0.0, 1.0), "beta": self.number(1.0, low=0.1)}
+            return {**weights, "log_zero": -self.number(4.0, low=0.5, high=9.0)}
+        if name == "balanced_cross_entropy":
+            return {"balance": self.one_of("sample", "batch", "micro")}
         if name == "poly1":
             return {"epsilon": self.number(0.0, 1.0, 2.0)}
         if name == "unified_focal":
             gamma = self.number(0.0, 0.5, low=0.0, high=0.9)
             weight = self.number(0.0, 0.5, 1.0, high=1.0)
-            return {"weight": weight, "delta": share, "gamma": gamma}
+            symmetric = {"symmetric": True} if self.chance(0.4) else {}
+            return {"weight": weight, "delta": share, "gamma": gamma, **symmetric}
         if name == "focal":
             sides = channels if exclusive else 2
             alpha = self.one_of(None, share, [self.number(0.0, 1.0) for _ in range(sides)])

@@ -236,11 +236,34 @@ def missed_probability(batch: Batch) -> tuple[Tensor, Tensor]:
     return of_true_class(batch, lambda log_p, q, y: q)
 
 
-def asymmetric_focal(batch: Batch, delta: float, gamma: float) -> tuple[Tensor, Tensor]:
-    return of_true_class(
-        batch,
-        lambda log_p, q, y: -(delta if y else (1 - delta) * power(q, gamma)) * log_p,
-    )
+def unified_focal_pixels(
+    batch: Batch, delta: float, gamma: float, symmetric: bool
+) -> tuple[Tensor, Tensor]:
+    def loss(log_p: Tensor, q: Tensor, y: int) -> Tensor:
+        weight = delta if y else 1 - delta
+        return -weight * (power(q, gamma) if symmetric or y == 0 else 1) * log_p
+
+    return of_true_class(batch, loss)
+
+
+def generalized_cross_entropy(batch: Batch, exponent: float = 0.7) -> tuple[Tensor, Tensor]:
+    return of_true_class(batch, lambda log_p, q, y: -torch.expm1(exponent * log_p) / exponent)
+
+
+def balanced_cross_entropy(batch: Batch, balance: str = "sample") -> tuple[Tensor, Tensor]:
+    """The weight of a pixel is the share of the other side: masks, or class 0 against others."""
+    losses, weights = of_true_class(batch, lambda log_p, q, y: -log_p)
+    g, w, side = batch.g, batch.w, 1.0
+    if batch.exclusive:
+        side = torch.tensor([float(c > 0) for c in range(g.shape[1])]).double().view(1, -1, 1)
+        foreground, w = (g * side).sum(1, keepdim=True), w[:, :1]
+        g = foreground
+    dims = {"sample": (2,), "batch": (0, 2), "micro": (0, 1, 2)}[balance]
+    share = ratio((w * g).sum(dims, keepdim=True), w.sum(dims, keepdim=True))
+    if batch.exclusive:
+        return losses * (side * (1 - share) + (1 - side) * share), weights
+    positive, negative = batch.w * g * -batch.log_p, batch.w * (1 - g) * -batch.log_q
+    return (1 - share) * positive + share * negative, weights
 
 
 def mean_over_pixels(batch: Batch, losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
@@ -310,44 +333,72 @@ class Cell(Pixels):
         return (log_values + self.w.log()).logsumexp(0) - self.size.log()
 
 
-def overlap(cell: Cell, of_tp: float, of_fp: float, of_fn: float, smooth: float) -> Tensor:
+Smooth = float | Sequence[float]
+
+
+def overlap_loss(errors: Tensor, hits: Tensor, smooth: Smooth, log: bool) -> Tensor:
+    """One minus (hits + n) / (hits + errors + d), or minus its logarithm."""
+    n, d = smooth if isinstance(smooth, (list, tuple)) else (smooth, smooth)
+    lost, whole = errors + (d - n), hits + errors + d
+    if not log:
+        return share(lost, whole)
+    if whole < 1e-37:
+        return lost * 0
+    if n == 0 and hits <= 1e-7 * whole:  # the tangent of -log at 1e-7
+        return -math.log(1e-7) - (hits / whole - 1e-7) / 1e-7
+    return torch.log1p(lost / (hits + n))
+
+
+def overlap(
+    cell: Cell,
+    of_tp: float,
+    of_fp: float,
+    of_fn: float,
+    smooth: Smooth,
+    log: bool = False,
+    clip_tp: float = 0.0,
+) -> Tensor:
     tp, fp, fn, _ = cell.counts()
-    errors = of_fp * fp + of_fn * fn
-    return share(errors, of_tp * tp + errors + smooth)
+    hits = of_tp * (tp.clamp(min=clip_tp) if clip_tp else tp)
+    return overlap_loss(of_fp * fp + of_fn * fn, hits, smooth, log)
 
 
-def dice(cell: Cell, smooth: float = 1.0) -> Tensor:
-    return overlap(cell, 2, 1, 1, smooth)
+def dice(cell: Cell, smooth: Smooth = 1.0, **options: Any) -> Tensor:
+    return overlap(cell, 2, 1, 1, smooth, **options)
 
 
-def jaccard(cell: Cell, smooth: float = 0.0) -> Tensor:
-    return overlap(cell, 1, 1, 1, smooth)
+def jaccard(cell: Cell, smooth: Smooth = 0.0, **options: Any) -> Tensor:
+    return overlap(cell, 1, 1, 1, smooth, **options)
 
 
-def tversky(cell: Cell, alpha: float = 0.3, beta: float = 0.7, smooth: float = 0.0) -> Tensor:
-    return overlap(cell, 1, alpha, beta, smooth)
+def tversky(
+    cell: Cell, alpha: float = 0.3, beta: float = 0.7, smooth: Smooth = 0.0, **options: Any
+) -> Tensor:
+    return overlap(cell, 1, alpha, beta, smooth, **options)
 
 
-def focal_tversky(cell: Cell, gamma: float = 0.75, **parameters: float) -> Tensor:
+def focal_tversky(cell: Cell, gamma: float = 0.75, **parameters: Any) -> Tensor:
     return power(tversky(cell, **parameters), gamma)
 
 
-def f_beta(cell: Cell, beta: float = 1.0, smooth: float = 0.0) -> Tensor:
-    return overlap(cell, 1 + beta**2, 1, beta**2, smooth)
+def f_beta(cell: Cell, beta: float = 1.0, smooth: Smooth = 0.0, **options: Any) -> Tensor:
+    return overlap(cell, 1 + beta**2, 1, beta**2, smooth, **options)
 
 
-def log_dice(cell: Cell, smooth: float = 1.0, gamma: float = 1.0) -> Tensor:
-    tp, fp, fn, _ = cell.counts()
-    return power(torch.log1p((fp + fn) / (2 * tp + smooth)), gamma)
+def log_dice(cell: Cell, gamma: float = 1.0, **options: Any) -> Tensor:
+    return power(dice(cell, log=True, **options), gamma)
 
 
-def log_cosh_dice(cell: Cell, smooth: float = 1.0) -> Tensor:
-    return torch.log1p(2 * torch.sinh(dice(cell, smooth) / 2) ** 2)
+def log_cosh_dice(cell: Cell, **options: Any) -> Tensor:
+    return torch.log1p(2 * torch.sinh(dice(cell, **options) / 2) ** 2)
 
 
-def squared_dice(cell: Cell, smooth: float = 1.0) -> Tensor:
+def squared_dice(
+    cell: Cell, smooth: Smooth = 1.0, log: bool = False, clip_tp: float = 0.0
+) -> Tensor:
     error = cell.total((cell.p * (1 - cell.g) - cell.q * cell.g) ** 2)
-    return share(error, 2 * replace(cell, soft_labels="product").counts()[0] + error + smooth)
+    tp = replace(cell, soft_labels="product").counts()[0]
+    return overlap_loss(error, 2 * (tp.clamp(min=clip_tp) if clip_tp else tp), smooth, log)
 
 
 def mcc(cell: Cell, eps: float = 0.0) -> Tensor:
@@ -391,7 +442,9 @@ def background_of(cell: Cell) -> Cell:
     return replace(cell, p=cell.q, q=cell.p, log_p=cell.log_q, log_q=cell.log_p, g=1 - cell.g)
 
 
-def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: float) -> Tensor:
+def unified_focal_tversky(
+    cell: Cell, exclusive: bool, delta: float, gamma: float, symmetric: bool
+) -> Tensor:
     def index(cell: Cell) -> Tensor:
         tp, fp, fn, _ = cell.counts()
         errors = (1 - delta) * fp + delta * fn
@@ -399,8 +452,9 @@ def asymmetric_focal_tversky(cell: Cell, exclusive: bool, delta: float, gamma: f
 
     if not exclusive:
         # FN of the foreground are the background's FP, with the weight of FP
-        return (power(index(cell), 1 - gamma) + index(background_of(cell))) / 2
-    return index(cell) if cell.classes == (0,) else power(index(cell), 1 - gamma)
+        of_background = power(index(background_of(cell)), 1 - gamma if symmetric else 1)
+        return (power(index(cell), 1 - gamma) + of_background) / 2
+    return power(index(cell), 1 if cell.classes == (0,) and not symmetric else 1 - gamma)
 
 
 REGION = (
@@ -432,7 +486,9 @@ def rows_of(
     classes = list(range(channels)) if region_classes is None else list(region_classes)
     weights = [1.0] * len(classes) if region_class_weights is None else region_class_weights
     table = [[Cell.of(batch, n, c, soft_labels) for c in classes] for n in range(samples)]
-    if region_reduction != "sample" and table:
+    if region_reduction == "sample_micro":
+        table, weights = [[row[0].joined(row[1:])] for row in table], [1.0]
+    if region_reduction in ("batch", "micro") and table:
         first, *others = table
         table = [[cell.joined([row[i] for row in others]) for i, cell in enumerate(first)]]
     if region_reduction == "micro" and table:
@@ -471,16 +527,30 @@ def mean_over_rows(
     batch: Batch, loss: Callable[[Row], Tensor], reduction: str, **region: Any
 ) -> Tensor:
     """Of a term with one value for each sample, or for the batch."""
-    zero = batch.p.sum() * 0
     rows = [*rows_of(batch, **region)]
+    values = {id(row): loss(row) for row in rows if any(row.weights)}
+    return mean_over_rows_given(batch, rows, values, reduction)
+
+
+def mean_over_rows_given(
+    batch: Batch, rows: Sequence[Row], values: Mapping[int, Tensor], reduction: str
+) -> Tensor:
+    """Of the values of rows, by the rows' identities."""
+    zero = batch.p.sum() * 0
     if reduction == "none":
         return _stacked(
-            [[loss(row) if any(row.weights) else zero] for row in rows], zero.expand(0, 1)
+            [[values[id(row)] if any(row.weights) else zero] for row in rows], zero.expand(0, 1)
         )
-    return _weighted_mean([(loss(row), 1.0) for row in rows if any(row.weights)], zero)
+    return _weighted_mean([(values[id(row)], 1.0) for row in rows if any(row.weights)], zero)
 
 
-def generalized_dice(row: Row, weight_type: str = "square", smooth: float = 0.0) -> Tensor:
+def generalized_dice(
+    row: Row,
+    weight_type: str = "square",
+    smooth: Smooth = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+) -> Tensor:
     exponent = {"square": 2, "simple": 1, "uniform": 0}[weight_type]
     sizes = [float(cell.actual) for cell in row.cells]
     present = [size**-exponent for size in sizes if size > 0]
@@ -488,12 +558,12 @@ def generalized_dice(row: Row, weight_type: str = "square", smooth: float = 0.0)
         weight * (size**-exponent if size > 0 else max(present, default=1.0))
         for weight, size in zip(row.weights, sizes, strict=True)
     ]
-    errors, totals = [], []
+    errors, hits = [], []
     for weight, cell in zip(weights, row.cells, strict=True):
         tp, fp, fn, _ = cell.counts()
         errors.append(weight * (fp + fn))
-        totals.append(weight * (2 * tp + fp + fn))
-    return share(torch.stack(errors).sum(), torch.stack(totals).sum() + smooth)
+        hits.append(weight * 2 * (tp.clamp(min=clip_tp) if clip_tp else tp))
+    return overlap_loss(torch.stack(errors).sum(), torch.stack(hits).sum(), smooth, log)
 
 
 def region_size_kl(batch: Batch, reduction: str, **region: Any) -> Tensor:
@@ -556,18 +626,78 @@ def unified_focal(
     weight: float = 0.5,
     delta: float = 0.6,
     gamma: float = 0.5,
+    symmetric: bool = False,
     **region: Any,
 ) -> Tensor:
-    of_pixels = over_pixels(asymmetric_focal)(batch, reduction, delta=delta, gamma=gamma)
+    own = {"delta": delta, "gamma": gamma, "symmetric": symmetric}
+    of_pixels = over_pixels(unified_focal_pixels)(batch, reduction, **own)
     if weight == 1:
         return of_pixels
     of_cells = mean_over_cells(
         batch,
-        lambda cell: asymmetric_focal_tversky(cell, batch.exclusive, delta, gamma),
+        lambda cell: unified_focal_tversky(cell, batch.exclusive, **own),
         reduction,
         **region,
     )
     return weight * of_pixels + (1 - weight) * of_cells
+
+
+def symmetric_cross_entropy(
+    batch: Batch, reduction: str, alpha: float = 0.1, beta: float = 1.0, log_zero: float = -4.0
+) -> Tensor:
+    swapped = over_pixels(missed_probability)(batch, reduction)
+    return alpha * over_pixels(cross_entropy)(batch, reduction) - beta * log_zero * swapped
+
+
+def generalized_wasserstein_dice(
+    batch: Batch,
+    reduction: str,
+    distances: Any = None,
+    weight_type: str = "foreground",
+    smooth: Smooth = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+    **region: Any,
+) -> Tensor:
+    """Pixel by pixel: the distance of its probabilities from its class, and the nearness."""
+    count = batch.g.shape[1] if batch.exclusive else 2
+    ones = 1 - torch.eye(count, dtype=torch.float64)
+    m = ones if distances is None else torch.tensor(distances, dtype=torch.float64)
+    m = m / m.max()
+
+    def of_class(p: Tensor, w: Tensor, g: Tensor, c: int, factor: float) -> tuple[Tensor, Tensor]:
+        """The weighted errors and hits of the pixels of a class, from p (C, P)."""
+        size = (w * g).sum()
+        weight = factor * (1.0 if weight_type == "foreground" else 1 / (size + 1))
+        hits = weight if c > 0 or weight_type == "inverse_size" else 0.0
+        far, near = (each @ p for each in (m[c], 1 - m[c]))
+        return weight * (w * g * far).sum(), hits * (w * g * near).sum()
+
+    def value(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+        errors, hits = (torch.stack(each).sum() for each in zip(*parts, strict=True))
+        return overlap_loss(errors, 2 * (hits.clamp(min=clip_tp) if clip_tp else hits), smooth, log)
+
+    if not batch.exclusive:
+
+        def of_cell(cell: Cell) -> Tensor:
+            p, w, g = torch.stack([cell.q, cell.p]), cell.w, cell.g
+            return value([of_class(p, w, 1 - g, 0, 1.0), of_class(p, w, g, 1, 1.0)])
+
+        return mean_over_cells(batch, of_cell, reduction, **region)
+    groups = [[n] for n in range(len(batch.g))]
+    if region.get("region_reduction", "sample") == "batch" and groups:
+        groups = [[n for [n] in groups]]
+    rows = [*rows_of(batch, **region)]
+    losses = {}
+    for row, group in zip(rows, groups, strict=True):
+        parts = []
+        for cell, factor in zip(*row, strict=True):
+            [c] = cell.classes
+            kept = [(batch.w[n, c] > 0) & ~batch.left_out[n, c] for n in group]
+            p = torch.cat([batch.p[n][:, k] for n, k in zip(group, kept, strict=True)], 1)
+            parts.append(of_class(p, cell.w, cell.g, c, factor))
+        losses[id(row)] = value(parts)
+    return mean_over_rows_given(batch, rows, losses, reduction)
 
 
 class Entry(NamedTuple):
@@ -589,12 +719,16 @@ BOOK: dict[str, Entry] = {
     "cross_entropy": Entry(over_pixels(cross_entropy), 0, inf, inf),
     "focal": Entry(over_pixels(focal), 0, inf, inf),
     "poly1": Entry(poly1, 0, inf, inf),
+    "generalized_cross_entropy": Entry(over_pixels(generalized_cross_entropy), 0, 1 / 0.7, 1 / 0.7),
+    "symmetric_cross_entropy": Entry(symmetric_cross_entropy, 0, inf, inf),
+    "balanced_cross_entropy": Entry(over_pixels(balanced_cross_entropy), 0, inf, inf),
     "unified_focal": Entry(unified_focal, 0, inf, inf),
     "dice": Entry(over_cells(dice), 0, 1, 1),
     "squared_dice": Entry(over_cells(squared_dice), 0, 1, 1),
     "log_dice": Entry(over_cells(log_dice), 0, inf, inf),
     "log_cosh_dice": Entry(over_cells(log_cosh_dice), 0, LOG_COSH_1, LOG_COSH_1),
     "generalized_dice": Entry(over_rows(generalized_dice), 0, 1, 1),
+    "generalized_wasserstein_dice": Entry(generalized_wasserstein_dice, 0, 1, 1),
     "jaccard": Entry(over_cells(jaccard), 0, 1, 1),
     "tversky": Entry(over_cells(tversky), 0, 1, 1),
     "focal_tversky": Entry(over_cells(focal_tversky), 0, 1, 1),

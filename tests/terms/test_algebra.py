@@ -71,7 +71,7 @@ def seg_loss(batch: Batch, **options: Any) -> SegLoss:
     )
 
 
-REDUCTIONS = st.sampled_from(["sample", "batch", "micro"])
+REDUCTIONS = st.sampled_from(["sample", "batch", "micro", "sample_micro"])
 
 
 @EXAMPLES

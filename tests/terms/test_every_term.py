@@ -19,7 +19,7 @@ import segloss
 from segloss import SegLoss
 from segloss.compat import tutorial
 from segloss.sums.kernels.registry import KERNELS
-from segloss.sums.plan import Plan, check_sums
+from segloss.sums.plan import Plan, Sum, check_sums
 from segloss.terms import TERMS, Dice, Focal, RegionTerm, total_mean
 from segloss.terms.base import parameters_of
 from tests.support import textbook
@@ -341,7 +341,7 @@ def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, plans) -> N
     value_of(alone(name, **case.options), case.logits.float(), case)
     [plan] = plans
     needed = {"counts"}
-    if name in ("cross_entropy", "poly1"):
+    if name in ("cross_entropy", "poly1", "symmetric_cross_entropy"):
         needed |= {"cross_entropy"}
     if name == "squared_dice":
         needed |= {"squared_error"}
@@ -349,13 +349,22 @@ def test_a_loss_asks_for_no_sum_that_its_terms_do_not_use(name: str, plans) -> N
         needed |= {"true_negative"}
     if name == "region_size_kl":
         needed |= {"float64"}
-    if name not in ("cross_entropy", "focal", "boundary", "skeleton_recall"):
+    with_parameters = {
+        "focal": 1,
+        "unified_focal": 1,
+        "boundary": 1,
+        "skeleton_recall": 1,
+        "generalized_cross_entropy": 1,
+        "balanced_cross_entropy": 2,
+        "generalized_wasserstein_dice": 1,
+    }
+    if name not in {"cross_entropy", *with_parameters} - {"unified_focal"}:
         needed |= {"region"}
     if name == "cross_entropy":
         needed -= {"counts"}
-    others = {each.name for each in (*plan.focals, *plan.maps)}
+    others = {each.name for each in plan.sums if type(each) is not Sum}
     assert {each.name for each in plan.sums} - others == needed
-    assert len(others) == (name in ("focal", "unified_focal", "boundary", "skeleton_recall"))
+    assert len(others) == with_parameters.get(name, 0)
 
 
 P, G = torch.rand(2, 1, 8), torch.ones(2, 1, 8)

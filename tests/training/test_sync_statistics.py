@@ -25,7 +25,7 @@ SHARES = {1: [7], 2: [5, 2], 3: [4, 1, 2], 4: [2, 3, 1, 1]}
 CASES = list(
     itertools.product(
         ["sigmoid", "softmax"],
-        ["sample", "batch", "micro"],
+        ["sample", "batch", "micro", "sample_micro"],
         ["plain", "ignored", "absent", "weighted", "nothing on rank 0"],
     )
 )
@@ -51,7 +51,7 @@ def whole_batch(activation: str, kind: str) -> dict[str, Tensor]:
 
 def make_loss(activation: str, reduction: str, kind: str, sync: bool) -> SegLoss:
     terms = {name: 0.1 for name in TERMS if name not in ("cross_entropy", "dice", "focal_tversky")}
-    if reduction == "micro":
+    if reduction in ("micro", "sample_micro"):
         del terms["unified_focal"]  # which refuses it
         if activation == "softmax":
             del terms["region_size_l1"], terms["region_size_kl"]  # likewise

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
-from segloss.sums.analytic import AnalyticTerms, PixelMean
+from segloss.sums.analytic import ANALYTIC_POOLINGS, AnalyticTerms, PixelMean
 from segloss.sums.kernels import cpu_build
 from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_memory
@@ -302,10 +302,6 @@ def _described(tensor: Tensor) -> tuple[int, ...]:
     return tensor.data_ptr(), TYPES[tensor.dtype], strides[0], channel, strides[2]
 
 
-_POOLS = ("sample", "batch", "micro")
-"""The poolings of cells, in the order of the enum `Pool` in native/analytic_terms.h."""
-
-
 @functools.lru_cache
 def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, bytes]:
     """Returns the terms as records `TermNumbers` (native/module.cpp), and sets of class weights."""
@@ -321,7 +317,8 @@ def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, b
             class_weights.extend(reduction.class_weights(channels))
         rows = (*(plan.index[key] for key in form.keys), *_count_rows(plan))
         numbers = (*form.weights, form.smooth, form.exponent)
-        pooling = (_POOLS.index(reduction.pooled), reduction.skip_absent, weight_set)
+        pool = ANALYTIC_POOLINGS.index(reduction.pooled)  # in the enum of native/analytic_terms.h
+        pooling = (pool, reduction.skip_absent, weight_set)
         records.extend((1, loss, coefficient, *rows, *numbers, *pooling))
     return records.tobytes(), class_weights.tobytes()
 

@@ -15,11 +15,12 @@ from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.torch_ops.pixel_sums import (
     PixelValues,
+    class_distances,
     focal_of_class,
     focal_of_labels,
     pixel_sums,
 )
-from segloss.sums.plan import CROSS_ENTROPY, REGION, FocalSum, Plan
+from segloss.sums.plan import CROSS_ENTROPY, REGION, DistanceSum, FocalSum, Plan
 from segloss.sums.probabilities import (
     Probabilities,
     binary_cross_entropy,
@@ -208,8 +209,9 @@ def _pixel_sums(
     probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch, plan: Plan
 ) -> dict[str, Tensor]:
     """Computes the sums of functions of the probability."""
-    extra_sums = pixel_sums(plan)
-    if not extra_sums:
+    extra_sums = pixel_sums(plan, exclusive=batch.is_exclusive)
+    distances = [each for each in plan.sums if isinstance(each, DistanceSum)]
+    if not (extra_sums or distances):
         return {}
     valid = batch.valid()
     maps = {key: _select(valid, batch.maps[key]) for key in plan.map_keys}
@@ -217,11 +219,26 @@ def _pixel_sums(
     if batch.is_label_map:
         target = torch.zeros_like(probabilities.p).scatter(1, target.unsqueeze(1), 1.0)
     result = {m.total: _total(weight * maps[m.map_key]) for m in plan.maps}
-    pixel = PixelValues(probabilities.p, probabilities.q, target, maps)
+    pixel = PixelValues(
+        probabilities.p, probabilities.q, target, maps, exclusive=batch.is_exclusive
+    )
     for pixel_sum in extra_sums:
         values = pixel_sum.values(pixel)
         result.update({name: _total(weight * value) for name, value in values.items()})
+    for each in distances if batch.is_exclusive else ():
+        result.update(_distances(each, probabilities.p, weight * target))
     return result
+
+
+def _distances(each: DistanceSum, p: Tensor, weighted_target: Tensor) -> dict[str, Tensor]:
+    """Computes the sums of distances from each class, and of nearness, with softmax."""
+    table = class_distances(each, p)
+    far, near = (
+        _total(weighted_target * torch.einsum("yc,ncp->nyp", of_classes, p))
+        for of_classes in (table, 1 - table)
+    )
+    none = torch.zeros_like(far)
+    return dict(zip((row.key for row in each.rows), (far, near, none, none), strict=True))
 
 
 def _focal(

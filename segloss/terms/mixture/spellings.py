@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from segloss.foundation.arguments import check_keys, check_module_name, check_number, nearest, shown
@@ -42,7 +42,7 @@ def documented_mixture(
     bce_coef: float = 0.5,
     dice_coef: float = 0.5,
     tversky_focal_coef: float = 0.0,
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
     tversky_alpha: float = 0.3,
     tversky_beta: float = 0.7,
     tversky_gamma: float = 0.75,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -30,7 +33,8 @@ class NegativeDice(Dice):
         tensor(-0.5000)
     """
 
-    smooth: float = 1e-5
+    log: ClassVar[bool] = False  # type: ignore[misc]
+    smooth: float | Sequence[float] = 1e-5
 
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the loss of each cell."""

@@ -53,8 +53,17 @@ def of_classes() -> Pairs:
     yield "dice", ignoring(partial(kornia.dice_loss, average="macro", **IGNORING), dice)
     theirs = partial(kornia.tversky_loss, alpha=0.3, beta=0.7, **IGNORING)
     yield "dice", ignoring(theirs, segloss.TverskyLoss("multiclass", **options))
-    micro = segloss.DiceLoss("multiclass", smooth=0.0, region_reduction="micro", **IGNORING)
-    yield "dice micro", ignoring(partial(kornia.dice_loss, average="micro", **IGNORING), micro)
+    for eps in (1e-8, 1.0):
+        pooled = {"smooth": (0.0, eps), "region_reduction": "sample_micro", **IGNORING}
+        micro = segloss.DiceLoss("multiclass", **pooled)
+        theirs = partial(kornia.dice_loss, average="micro", eps=eps, **IGNORING)
+        yield "dice micro", ignoring(theirs, micro)
+    theirs = partial(kornia.dice_loss, average="macro", eps=1.0, **IGNORING)
+    dice = segloss.DiceLoss("multiclass", smooth=(0.0, 1.0), **options)
+    yield "eps", ignoring(theirs, dice)
+    theirs = partial(kornia.tversky_loss, alpha=0.3, beta=0.7, eps=1.0, **IGNORING)
+    tversky = segloss.TverskyLoss("multiclass", smooth=(0.0, 1.0), **options)
+    yield "eps", ignoring(theirs, tversky)
 
 
 def pairs() -> Pairs:

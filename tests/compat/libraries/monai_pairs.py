@@ -61,6 +61,16 @@ def of_overlap(form: Form) -> Pairs:
     yield "smooth", pair(dice(jaccard=True, **smoothed), halved)
     squared = segloss.SquaredDiceLoss(mode, smooth=1.0)
     yield "smooth", pair(dice(squared_pred=True, **smoothed), squared)
+    for above, below in ((0.0, 1e-5), (0.0, 1.0), (0.5, 2.0), (1.0, 0.5)):
+        apart = {"smooth_nr": above, "smooth_dr": below}
+        both = segloss.DiceLoss(mode, smooth=(above, below))
+        yield "smooth apart", pair(dice(**apart), both)
+        halved = segloss.JaccardLoss(mode, smooth=(above / 2, below / 2))
+        yield "smooth apart", pair(dice(jaccard=True, **apart), halved)
+        squared = segloss.SquaredDiceLoss(mode, smooth=(above, below))
+        yield "smooth apart", pair(dice(squared_pred=True, **apart), squared)
+        ours = segloss.TverskyLoss(mode, alpha=0.5, beta=0.5, smooth=(above, below))
+        yield "smooth apart", pair(tversky(**apart), ours)
     metric = segloss.DiceLoss(mode, soft_labels="metric", **SMOOTH)
     yield "soft_label", pair(dice(soft_label=True), metric)
     yield "soft_label", pair(dice(soft_label=False), segloss.DiceLoss(mode, **SMOOTH))
@@ -88,6 +98,8 @@ def of_generalized_dice(form: Form) -> Pairs:
         yield "generalized dice", pair(theirs(w_type=weight_type), ours(**options, **SMOOTH))
         pooled = theirs(w_type=weight_type, batch=True, **UNSMOOTHED)
         yield "generalized dice batch", pair(pooled, ours(**options, **BATCH))
+        apart = theirs(w_type=weight_type, smooth_nr=0.0, smooth_dr=0.5)
+        yield "generalized dice smooth", pair(apart, ours(**options, smooth=(0.0, 0.5)))
     uniform = theirs(w_type="uniform", **UNSMOOTHED)
     yield "generalized dice uniform", pair(uniform, ours(weight_type="uniform"))
 
@@ -212,6 +224,30 @@ def of_two_classes() -> Pairs:
     yield "unified focal", Pair("two classes", theirs, lambda x, y: 0.75 * ours(x, y))
 
 
+def of_distances() -> Pairs:
+    """Distances of a row of classes: neighbours are alike."""
+
+    def distances(x: Tensor) -> list[list[float]]:
+        classes = range(x.shape[1])
+        return [[abs(a - b) ** 0.5 if a and b else float(a != b) for a in classes] for b in classes]
+
+    for mode, weight_type in (("default", "foreground"), ("GDL", "inverse_size")):
+        for above, below in ((1e-5, 1e-5), (0.0, 0.5)):
+
+            def theirs(x: Tensor, y: Tensor, mode: str = mode, n: float = above, d: float = below):
+                matrix = torch.tensor(distances(x), dtype=x.dtype)
+                loss = monai.GeneralizedWassersteinDiceLoss(matrix, mode, smooth_nr=n, smooth_dr=d)
+                return loss(x, y)
+
+            def ours(
+                x: Tensor, y: Tensor, kind: str = weight_type, n: float = above, d: float = below
+            ):
+                options = {"distances": distances(x), "weight_type": kind, "smooth": (n, d)}
+                return segloss.GeneralizedWassersteinDiceLoss("multiclass", **options)(x, y)
+
+            yield "wasserstein", Pair("labels", theirs, ours)
+
+
 def of_the_border(form: Form) -> Pairs:
     def distances(masks: Tensor) -> Tensor:
         to_distances = SignedDistanceMap(2)
@@ -243,6 +279,6 @@ def pairs() -> Pairs:
         yield from of_several_channels(form)
     for form in ("masks", "mask"):
         yield from of_masks(form)
-    yield from chain(of_one_mask(), of_classes())
+    yield from chain(of_one_mask(), of_classes(), of_distances())
     if not MONAI_1_5:
         yield from of_monai_1_6()

@@ -73,6 +73,10 @@ def of_classes() -> Pairs:
     yield "do_bg", pair(theirs(do_bg=True), partial(ours, region_classes=None))
     for smooth in (0.0, 1.0):
         yield "smooth", pair(theirs(smooth=smooth), partial(ours, smooth=smooth))
+    for clip_tp in (0.5, 20.0):
+        clipped = segloss.terms.Dice(smooth=1e-5, clip_tp=clip_tp)
+        loss = segloss.CompoundLoss(CrossEntropy() + clipped, "multiclass")
+        yield "clip_tp", pair(theirs(SoftDiceLoss, do_bg=True, clip_tp=clip_tp), loss)
     weighted = theirs(weight_ce=0.5, weight_dice=2.0)
     yield "weights", pair(weighted, partial(ours, bce_coef=0.5, dice_coef=2.0))
 

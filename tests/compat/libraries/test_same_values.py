@@ -30,6 +30,7 @@ LIBRARIES = {
     "nnU-Net": "nnunet",
     "PyTorch and torchvision": "pytorch",
     "kornia": "kornia",
+    "pytorch-toolbelt": "toolbelt",
 }
 
 
@@ -69,6 +70,7 @@ PACKAGES = {
     "nnunet": "nnunetv2",
     "pytorch": "torchvision",
     "kornia": "kornia",
+    "toolbelt": "pytorch_toolbelt",
 }
 
 
@@ -198,7 +200,7 @@ def test_losses_that_the_page_of_terms_calls_equal_are_compared() -> None:
     table = re.search(header, text, re.MULTILINE)
     assert table is not None
     libraries = ["smp", "monai", "nnunet", "kornia", "pytorch"]
-    compared = dict.fromkeys(libraries, "")
+    compared = dict.fromkeys(LIBRARIES.values(), "")
     for row in ROWS:
         if row.pairs:
             compared[row.library] += row.theirs

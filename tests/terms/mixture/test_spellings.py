@@ -226,9 +226,10 @@ def test_missing_maps_are_named() -> None:
         loss({"seg": logits}, {"gt_polygons_image": mask, "gt_distance_map": mask[:, :, :2]})
 
 
-def test_micro_is_refused_where_background_and_foreground_differ() -> None:
+@pytest.mark.parametrize("pooled", ["micro", "sample_micro"])
+def test_micro_is_refused_where_background_and_foreground_differ(pooled: str) -> None:
     with pytest.raises(ValueError, match="mixes background and foreground"):
-        AsymmetricFocalTversky(region_reduction="micro")
+        AsymmetricFocalTversky(region_reduction=pooled)
 
 
 def test_maps_of_two_terms_are_read_by_each() -> None:
@@ -322,7 +323,14 @@ def test_a_sample_without_pixels_does_not_count_in_the_divergence_of_sizes() -> 
     ("name", "options", "words"),
     [
         ("f_beta", {"beta": 0}, "beta must be a finite number above 0"),
-        ("log_dice", {"smooth": 0}, "smooth must be a finite number above 0"),
+        ("log_dice", {"smooth": -1}, "smooth must be"),
+        ("dice", {"smooth": [0.0]}, "smooth must be a number, or two"),
+        ("dice", {"smooth": [0.0, 1.0, 2.0]}, "smooth must be a number, or two"),
+        ("jaccard", {"smooth": [-1.0, 1.0]}, r"^smooth\[0\], of the numerator, must be"),
+        ("tversky", {"smooth": [1.0, math.inf]}, r"^smooth\[1\], of the denominator, must"),
+        ("f_beta", {"smooth": "1"}, "smooth must be a number"),
+        ("dice", {"log": 1}, "log must be True or False"),
+        ("squared_dice", {"clip_tp": -1}, "clip_tp must be"),
         ("skeleton_recall", {"smooth": -1}, "smooth must be"),
         ("skeleton_recall", {"map_key": ""}, "map_key must not be empty"),
         ("boundary", {"map_key": 3}, "map_key must be a str"),

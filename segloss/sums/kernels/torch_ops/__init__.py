@@ -17,10 +17,24 @@ from segloss.sums.kernels.torch_ops.chunks import Chunks
 from segloss.sums.kernels.torch_ops.pixel_sums import PIXEL_SUMS
 from segloss.sums.kernels.torch_ops.sigmoid import SigmoidChunks
 from segloss.sums.kernels.torch_ops.softmax import SoftmaxChunks
-from segloss.sums.plan import COUNTS, CROSS_ENTROPY, FLOAT64, REGION, Plan
+from segloss.sums.plan import (
+    COUNTS,
+    CROSS_ENTROPY,
+    FLOAT64,
+    REGION,
+    DistanceSum,
+    Plan,
+    PowerSum,
+)
 
-_NAMES = frozenset((*PIXEL_SUMS, *(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, FLOAT64))))
-"""The sums without parameters that the kernel computes."""
+_NAMES = frozenset(
+    (
+        *PIXEL_SUMS,
+        *(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, FLOAT64)),
+        *(kind.__name__ for kind in (PowerSum, DistanceSum)),
+    )
+)
+"""The names in plans, `Plan.names`, that the kernel computes."""
 
 
 class TorchKernel(Kernel):

@@ -65,7 +65,7 @@ class Chunks:
     def __init__(self, batch: PixelBatch, plan: Plan) -> None:
         self.batch = batch
         self.plan = plan
-        self.extra_sums = pixel_sums(plan)
+        self.extra_sums = pixel_sums(plan, exclusive=batch.is_exclusive)
         self.on_cpu = batch.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(batch.prediction.dtype)
         if plan.needs_float64:

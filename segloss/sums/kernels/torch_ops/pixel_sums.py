@@ -21,9 +21,11 @@ from segloss.sums.plan import (
     SEMIMETRIC_TRUE_NEGATIVE,
     SQUARED_ERROR,
     TRUE_NEGATIVE,
+    DistanceSum,
     FocalSum,
     MapSum,
     Plan,
+    PowerSum,
 )
 
 
@@ -35,12 +37,14 @@ class PixelValues(NamedTuple):
         q: 1 - p, computed separately.
         g: The target; a number if it is the same for all pixels.
         maps: The maps beside the target, by name.
+        exclusive: True if classes exclude each other.
     """
 
     p: Tensor
     q: Tensor
     g: Tensor | float
     maps: Mapping[str, Tensor]
+    exclusive: bool = False
 
 
 class PixelSum:
@@ -147,6 +151,69 @@ class MapProducts(PixelSum):
         return (hit - missed) * pixel.maps[self.map_key]
 
 
+class PowerLosses(PixelSum):
+    """The sum of g f(p), and of (1 - g) f(q) with sigmoid, for f(p) = (1 - p^k) / k."""
+
+    def __init__(self, power_sum: PowerSum) -> None:
+        self.exponent = power_sum.exponent
+        self.names = (power_sum.name,)
+
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
+        """Computes the loss of a pixel."""
+        p, q, g = pixel.p, pixel.q, pixel.g
+        loss = g * self._of(p, q) if isinstance(g, Tensor) or g > 0 else torch.zeros_like(p)
+        return {self.names[0]: loss if pixel.exclusive else loss + (1 - g) * self._of(q, p)}
+
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
+        """Computes (1 - g) q^(k - 1), for sigmoid alone, minus g p^(k - 1), times `upstream`."""
+        slope = -pixel.g * self._steepness(pixel.p)
+        if not pixel.exclusive:
+            slope = slope + (1 - pixel.g) * self._steepness(pixel.q)
+        return slope * upstream[self.names[0]]
+
+    def _of(self, p: Tensor, q: Tensor) -> Tensor:
+        """Computes f(p), from q where p is above 1/2. The slope of expm1 loses digits below."""
+        k, is_high = self.exponent, p > 0.5
+        high = -torch.expm1(k * torch.log1p(-torch.where(is_high, q, 0.0)))
+        low = 1 - torch.where(is_high, 1.0, p).clamp(min=torch.finfo(p.dtype).tiny) ** k
+        return torch.where(is_high, high, low) / k
+
+    def _steepness(self, p: Tensor) -> Tensor:
+        return p.clamp(min=torch.finfo(p.dtype).tiny) ** (self.exponent - 1)
+
+
+class ChannelDistances(PixelSum):
+    """The sums of a `DistanceSum` for a sigmoid channel, whose two classes have p and q."""
+
+    def __init__(self, distance_sum: DistanceSum) -> None:
+        background, foreground = distance_sum.distances or ((0.0, 1.0), (1.0, 0.0))
+        self.of_background, self.of_foreground = background[1], foreground[0]
+        self.names = tuple(row.key for row in distance_sum.rows)
+
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
+        """Computes the distance and the nearness of the foreground, then of the background."""
+        p, q, g, a, b = pixel.p, pixel.q, pixel.g, self.of_foreground, self.of_background
+        foreground = (g * (a * q), g * (p + (1 - a) * q))
+        background = ((1 - g) * (b * p), (1 - g) * (q + (1 - b) * p))
+        return dict(zip(self.names, (*foreground, *background), strict=True))
+
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
+        """Computes the slope by p, from the slopes of the four sums."""
+        far, near, background_far, background_near = (upstream[name] for name in self.names)
+        of_foreground = pixel.g * (self.of_foreground * (near - far))
+        of_background = (1 - pixel.g) * (self.of_background * (background_far - background_near))
+        return of_foreground + of_background
+
+
+def class_distances(distance_sum: DistanceSum, like: Tensor) -> Tensor:
+    """Returns the distances between the classes of `like` (N, C, P), (C, C)."""
+    classes = like.shape[1]
+    if not distance_sum.distances:
+        return 1 - torch.eye(classes, device=like.device, dtype=like.dtype)
+    flat = tuple(number for row in distance_sum.distances for number in row)
+    return on_device(flat, like.device, like.dtype).reshape(classes, classes)
+
+
 def _target_minus_p(pixel: PixelValues) -> Tensor:
     """Computes g - p. If g > 0.5 it is q - (1 - g), which keeps its digits for p near 1."""
     g = torch.as_tensor(pixel.g).to(pixel.p)
@@ -155,16 +222,25 @@ def _target_minus_p(pixel: PixelValues) -> Tensor:
 
 def _error(pixel: PixelValues) -> Tensor:
     """Computes p - g."""
-    p, q, g, _ = pixel
+    p, q, g = pixel.p, pixel.q, pixel.g
     if isinstance(g, Tensor):
         return p * (1 - g) - q * g
     return p if g == 0 else -q
 
 
-def pixel_sums(plan: Plan) -> list[PixelSum]:
+def pixel_sums(plan: Plan, *, exclusive: bool) -> list[PixelSum]:
     """Returns a plan's sums of functions of the probability."""
-    named = [PIXEL_SUMS[each.name]() for each in plan.sums if each.name in PIXEL_SUMS]
-    return [*named, *map(MapProducts, plan.maps)]
+    found: list[PixelSum] = []
+    for each in plan.sums:
+        if each.name in PIXEL_SUMS:
+            found.append(PIXEL_SUMS[each.name]())
+        elif isinstance(each, MapSum):
+            found.append(MapProducts(each))
+        elif isinstance(each, PowerSum):
+            found.append(PowerLosses(each))
+        elif isinstance(each, DistanceSum) and not exclusive:
+            found.append(ChannelDistances(each))
+    return found
 
 
 PIXEL_SUMS: dict[str, type[PixelSum]] = {

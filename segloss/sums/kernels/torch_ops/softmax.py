@@ -24,10 +24,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype
 from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
-from segloss.sums.kernels.torch_ops.pixel_sums import PixelValues, focal_of_labels
-from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, FocalSum
+from segloss.sums.kernels.torch_ops.pixel_sums import (
+    PixelValues,
+    class_distances,
+    focal_of_labels,
+)
+from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, DistanceSum, FocalSum, Plan
 
 _LEAST, _GREATEST = 1e-19, 1e18
 """The range of exponentials whose ratios fit float32: there the maximum need not be subtracted."""
@@ -73,6 +78,10 @@ class SoftmaxChunks(Chunks):
 
     size = 2**20
 
+    def __init__(self, batch: PixelBatch, plan: Plan) -> None:
+        super().__init__(batch, plan)
+        self.distances = [each for each in plan.sums if isinstance(each, DistanceSum)]
+
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the sums over a chunk: (n, C), or (n,) for cross-entropy and focal sums."""
         exponentials = self._exponentials(chunk)
@@ -84,6 +93,8 @@ class SoftmaxChunks(Chunks):
             if CROSS_ENTROPY in self.plan.sums:
                 sums |= self._mean_entropy(chunk, nll, exponentials)
         sums |= self._extra(chunk, exponentials)
+        for distances in self.distances:
+            sums |= self._distance_sums(distances, chunk, exponentials)
         if REGION in self.plan.sums:
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
@@ -124,6 +135,38 @@ class SoftmaxChunks(Chunks):
                 sums[key] = total(chunk.weighted(values)) + _by_label(of_label, labels, classes)
         return sums
 
+    def _distance_sums(
+        self, distances: DistanceSum, chunk: Chunk, exponentials: _Exponentials
+    ) -> dict[str, Tensor]:
+        """Computes the sums over each class's pixels of the distance from it, and of nearness."""
+        p_others = exponentials.exp_others / exponentials.all_total.unsqueeze(1)
+        p_label = exponentials.exp_label / exponentials.all_total
+        to_others = self._distances_of_labels(distances, chunk)
+        classes = p_others.shape[1]
+        far = (to_others * p_others).sum(1)
+        near = p_label + ((1 - to_others) * p_others).sum(1)
+        weight = torch.ones_like(far) if chunk.weight is None else chunk.weight.squeeze(1)
+        found = [_by_label(each * weight, chunk.target, classes) for each in (far, near)]
+        none = torch.zeros_like(found[0])
+        keys = (row.key for row in distances.rows)
+        return dict(zip(keys, (*found, none, none), strict=True))
+
+    def _distances_of_labels(self, distances: DistanceSum, chunk: Chunk) -> Tensor:
+        """Returns the distances of all classes from the label, (n, C, l)."""
+        table = class_distances(distances, chunk.prediction)
+        return table[chunk.target].transpose(1, 2)
+
+    def _distance_slopes(
+        self, distances: DistanceSum, upstream: Mapping[str, Tensor], chunk: Chunk
+    ) -> tuple[Tensor, Tensor]:
+        """Computes the slopes by p of the other classes, (n, C, l), and of the label, (n, l)."""
+        to_others = self._distances_of_labels(distances, chunk)
+        far, near = (
+            upstream[key].gather(1, chunk.target) for key in (distances.far, distances.near)
+        )
+        by_p_others = to_others * far.unsqueeze(1) + (1 - to_others) * near.unsqueeze(1)
+        return by_p_others, near
+
     def _pixel_values(
         self, chunk: Chunk, exponentials: _Exponentials
     ) -> tuple[PixelValues, PixelValues]:
@@ -141,8 +184,10 @@ class SoftmaxChunks(Chunks):
             q_others = self._q_of_others(exponentials, p_others).scatter_(1, index, 0)
         label_maps = {key: m.gather(1, index).squeeze(1) for key, m in chunk.maps.items()}
         return (
-            PixelValues(p_others, q_others, 0.0, chunk.maps),
-            PixelValues(exp_label / all_total, others_total / all_total, 1.0, label_maps),
+            PixelValues(p_others, q_others, 0.0, chunk.maps, exclusive=True),
+            PixelValues(
+                exp_label / all_total, others_total / all_total, 1.0, label_maps, exclusive=True
+            ),
         )
 
     def _q_of_others(self, exponentials: _Exponentials, p_others: Tensor) -> Tensor:
@@ -275,6 +320,10 @@ class SoftmaxChunks(Chunks):
             by_p_label = functools.reduce(
                 torch.add, [s.slope(of_label, at_label) for s in self.extra_sums]
             )
+        for distances in self.distances:
+            by_others, by_label = self._distance_slopes(distances, upstream, chunk)
+            by_p_others = by_others if by_p_others is None else by_p_others + by_others
+            by_p_label = by_label if by_p_label is None else by_p_label + by_label
         for focal in self.plan.focals:
             error = exponentials.others_total / exponentials.all_total
             p_label = exponentials.exp_label / exponentials.all_total
