@@ -130,7 +130,7 @@ class ShapeLoss(Precise):
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         options = self.options
         if options.activation == "softmax":
-            options = options._replace(n_classes=channels_of_classes(prediction))
+            options = PixelOptions(channels_of_classes(prediction), *options[1:])
         if isinstance(prediction, Tensor) and prediction.ndim == 2:
             raise ValueError(
                 f"prediction must have spatial dimensions, (N, C, *spatial), got the shape "
@@ -169,9 +169,10 @@ class ShapeLoss(Precise):
         if valid is not None:
             valid = valid if valid.shape[1] == 1 else valid.index_select(1, classes)
             p, q, target, kept = (_selected(each, valid) for each in (p, q, target, kept))
-        images = (each.unflatten(2, tuple(spatial)) for each in (p, q, target, kept))
-        maps = {key: m.unflatten(2, tuple(spatial)) for key, m in maps.items()}
-        return Regions(*images, maps), wrong
+        shape = (*p.shape[:2], *spatial)
+        p, q, target, kept = (each.reshape(shape) for each in (p, q, target, kept))
+        maps = {key: values.reshape(shape) for key, values in maps.items()}
+        return Regions(p, q, target, kept, maps), wrong
 
     def _classes(self, pixels: PixelBatch) -> tuple[int, ...]:
         """Returns the classes that count."""

@@ -115,17 +115,11 @@ def _gradient_of_step(
     return _gradient_of_erosion(image, minima, by_eroded).add_(by_delta)
 
 
-def _axes(image: Tensor) -> range:
-    """Returns the spatial dimensions."""
-    return range(2, image.ndim)
-
-
 def _minima(image: Tensor) -> list[Tensor]:
     """Returns the erosions along the first axis, the first two, and so on; the last has all."""
-    along = (_pooled(image, axis, torch.minimum) for axis in _axes(image))
-    minima = [next(along)]
-    for pooled in along:
-        minima.append(torch.minimum(minima[-1], pooled))
+    minima = [_pooled(image, 2, torch.minimum)]
+    for axis in range(3, image.ndim):
+        minima.append(torch.minimum(minima[-1], _pooled(image, axis, torch.minimum)))
     return minima
 
 
@@ -135,7 +129,7 @@ def _gradient_of_erosion(image: Tensor, minima: list[Tensor], by_eroded: Tensor)
     Where the minima along two axes are equal, each gets half, as `torch.minimum` has it.
     """
     of_axes = []
-    for axis in reversed(_axes(image)[1:]):
+    for axis in range(image.ndim - 1, 2, -1):
         pooled = _pooled(image, axis, torch.minimum)
         share = torch.sign(minima[axis - 3] - pooled).add_(1).mul_(0.5)
         by_pooled = by_eroded * share
@@ -150,7 +144,7 @@ def _gradient_of_erosion(image: Tensor, minima: list[Tensor], by_eroded: Tensor)
 def _dilations(image: Tensor) -> list[Tensor]:
     """Returns an image, and its dilations along the last axis, the last two, and so on."""
     dilations = [image]
-    for axis in reversed(_axes(image)):
+    for axis in range(image.ndim - 1, 1, -1):
         dilations.append(_pooled(dilations[-1], axis, torch.maximum))
     return dilations
 
@@ -161,7 +155,7 @@ def _gradient_of_dilation(dilations: list[Tensor], by_dilated: Tensor) -> Tensor
     With the last axis pooled first, the first of equal pixels in memory gets all, as in PyTorch's
     pooling.
     """
-    for axis in _axes(by_dilated):
+    for axis in range(2, by_dilated.ndim):
         pooled, image = dilations.pop(), dilations[-1]
         by_dilated = _gradient_of_pooling(image, pooled, by_dilated, axis)
     return by_dilated
