@@ -135,7 +135,8 @@ class HausdorffDistanceLoss(ShapeLoss):
 
 def _distances(masks: Tensor, *, like: Tensor) -> Tensor:
     """Returns the distance to the border of each mask (N, K, *spatial), in the dtype of `like`."""
-    return _distance_to_border(masks.detach()).to(like.dtype)
+    distances: Tensor = _distance_to_border(masks.detach())
+    return distances.to(like.dtype)
 
 
 @torch.library.custom_op(
