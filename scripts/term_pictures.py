@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import segloss
-from segloss import TopKCrossEntropyLoss
+from segloss import HausdorffDistanceLoss, SoftClDiceLoss, TopKCrossEntropyLoss
 from segloss.losses.term_losses import TermLoss
 from segloss.terms import TERMS, CrossEntropy
 from segloss.tools.plots.landscape import curve, draw_sweep, name_errors, share_limits
@@ -69,11 +69,20 @@ TITLES = {
     "boundary": "Boundary",
     "skeleton_recall": "Skeleton recall",
     "topk_cross_entropy": "Top-k cross-entropy",
+    "cldice": "clDice, 20 iterations",
+    "hausdorff_distance": "Hausdorff distance",
 }
-"""The titles in the figures, for the terms and for the top-k loss, which is not a term."""
+"""The titles in the figures, for the terms and for the losses that are not terms."""
 
 NAMES = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in TITLES | TERMS}
 """The names of all pictures, with their titles."""
+
+NOT_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "topk_cross_entropy": TopKCrossEntropyLoss("binary"),
+    "cldice": SoftClDiceLoss("binary", iterations=20),
+    "hausdorff_distance": HausdorffDistanceLoss("binary"),
+}
+"""The losses that are not terms."""
 
 PARAMETERS: dict[str, dict[str, Any]] = {"f_beta": {"beta": 2.0}}
 """Parameters other than the defaults; with its default, F-beta equals Dice."""
@@ -96,9 +105,8 @@ GRADIENT_AT = {
 def loss_named(name: str) -> Loss:
     """Returns a loss of a predicted disc, with the logits as the only argument."""
     mask = true_mask()
-    if name == "topk_cross_entropy":
-        topk = TopKCrossEntropyLoss("binary")
-        return lambda logits: topk(logits, mask)
+    if name in NOT_TERMS:
+        return lambda logits: NOT_TERMS[name](logits, mask)
     loss = loss_types()[name](**PARAMETERS.get(name, {}))
     maps = {key: maps_of_mask()[key] for key in loss.map_keys}
     return lambda logits: loss(logits, mask, maps=maps)
@@ -181,9 +189,10 @@ def increases(name: str) -> list[Array]:
 
 def overview_figure() -> Figure:
     """Draws all terms side by side, each as a share of its largest increase, and a legend."""
-    figure = Figure(figsize=(6.67, 8.2), layout="constrained")
+    rows = len(NAMES) // 4 + 1  # the last panel has the legend
+    figure = Figure(figsize=(6.67, 1.64 * rows), layout="constrained")
     figure.supylabel("increase of the loss (1: the largest increase)", fontsize=10)
-    panels = figure.subplots(5, 4, sharex=True, sharey=True)
+    panels = figure.subplots(rows, 4, sharex=True, sharey=True)
     for name, axes in zip(tqdm(NAMES, "overview"), panels.flat, strict=False):
         for error, values in zip(ERROR_RANGES, increases(name), strict=True):
             shares = np.linspace(0, 1, len(values))
@@ -192,7 +201,8 @@ def overview_figure() -> Figure:
         name_errors(axes)
         axes.set(yticks=[0, 0.5, 1], ylim=(-0.12, 1.08))
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    panels[-1, -1].axis("off")
+    for axes in panels.flat[len(NAMES) :]:
+        axes.axis("off")
     panels[-1, -1].legend(handles, labels, loc="center", frameon=False, fontsize=9)
     return figure
 

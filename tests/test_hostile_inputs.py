@@ -25,7 +25,9 @@ from segloss import (
     CutMix,
     DeepSupervision,
     DiceLoss,
+    DistanceMap,
     FocalLoss,
+    HausdorffDistanceLoss,
     Loss,
     LossWrapper,
     MissingKeyError,
@@ -38,8 +40,10 @@ from segloss import (
     SignedDistanceMap,
     SkeletonMap,
     SkeletonRecallLoss,
+    SoftClDiceLoss,
     TopKCrossEntropyLoss,
     UncertaintyWeighting,
+    UNetWeightMap,
     assert_loss,
     build_compound_loss_from_config,
     build_loss,
@@ -864,6 +868,32 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("target", "label 3"),
     ),
+    "clDice: no tensor": Wrong(
+        lambda: SoftClDiceLoss()(None, T), TypeError, ("prediction", "NoneType")
+    ),
+    "clDice: points": Wrong(
+        lambda: SoftClDiceLoss()(P.flatten(1), T.flatten(1)),
+        ValueError,
+        ("prediction", "spatial", "(2, 16)"),
+    ),
+    "clDice: label": Wrong(
+        lambda: SoftClDiceLoss("multiclass")(logits(), put(labels(), 3)),
+        ValueError,
+        ("target", "label 3"),
+    ),
+    "clDice: class": Wrong(
+        lambda: SoftClDiceLoss("multiclass", classes=[3])(logits(), labels()),
+        ValueError,
+        ("classes=[3]", "3 classes"),
+    ),
+    "Hausdorff: no maps": Wrong(
+        lambda: HausdorffDistanceLoss(map_key="d")(P, T), ValueError, ("maps", "'d'", "none")
+    ),
+    "Hausdorff: map of a list": Wrong(
+        lambda: HausdorffDistanceLoss(map_key="d")(P, T, maps={"d": [1]}),
+        TypeError,
+        ("d", "tensor", "list"),
+    ),
     "tutorial.DiceLoss: other shapes": Wrong(
         lambda: tutorial.DiceLoss()(T, T[:1]),
         ValueError,
@@ -1171,6 +1201,17 @@ WRONG: dict[str, Wrong] = {
     # maps, mixup
     "map: no mask": Wrong(
         lambda: SignedDistanceMap()(image=T), MissingKeyError, ("mask=", "'image'", "mask_key=")
+    ),
+    "map: distance of fractions": Wrong(
+        lambda: DistanceMap()(mask=T[0, 0] / 2), ValueError, ("mask", "whole", "fractions")
+    ),
+    "map: weights of a label": Wrong(
+        lambda: UNetWeightMap(class_weights={0: "1"}), TypeError, ("class_weights[0]", "'1'")
+    ),
+    "map: weights of a spacing": Wrong(
+        lambda: UNetWeightMap(spacing=[1, 1, 1])(mask=T[0, 0].long()),
+        ValueError,
+        ("spacing", "expected 2", "got 3"),
     ),
     "map: list": Wrong(lambda: SkeletonMap()(mask=[[1]]), TypeError, ("mask", "NumPy", "list")),
     "map: channels": Wrong(

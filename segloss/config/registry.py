@@ -20,11 +20,13 @@ _BUILT_IN: dict[str, str] = {
     "bce": "torch.nn.BCELoss",
     "bce_with_logits": "torch.nn.BCEWithLogitsLoss",
     "cross_entropy": "torch.nn.CrossEntropyLoss",
+    "cldice": "segloss.SoftClDiceLoss",
     "crossfield_align": "segloss.CrossfieldAlignLoss",
     "crossfield_align90": "segloss.CrossfieldAlign90Loss",
     "crossfield_smooth": "segloss.CrossfieldSmoothLoss",
     "dice": "segloss.compat.tutorial.DiceLoss",  # the meaning from before DiceLoss had modes
     "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
+    "hausdorff_distance": "segloss.HausdorffDistanceLoss",
     "l1": "torch.nn.L1Loss",
     "mse": "torch.nn.MSELoss",
     "nll": "torch.nn.NLLLoss",

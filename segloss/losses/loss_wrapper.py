@@ -25,6 +25,7 @@ from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
+from segloss.losses.standalone.shape_loss import ShapeLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -40,7 +41,7 @@ ELEMENTWISE_LOSSES = (
 )
 """PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
 
-_KNOW_WHAT_COUNTS = (CompoundLoss, TopKCrossEntropyLoss)
+_KNOW_WHAT_COUNTS = (CompoundLoss, ShapeLoss, TopKCrossEntropyLoss)
 """The losses that leave pixels out themselves, and are 0 over none."""
 
 
@@ -61,7 +62,7 @@ class LossWrapper(Loss):
         use_mixup: True if batches may have the keys of `MixUp`.
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
             `segloss.CompoundLoss` gets the weights, the maps that its terms need, and the
-            annotations. Other losses take a prediction and a target.
+            annotations, and a loss of shapes its maps. Other losses take a prediction and a target.
         ignore_index: The value of a target that `loss_func` ignores; None: its attribute
             `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
             many losses are NaN, the loss and its gradient are 0. Other batches are passed on
@@ -206,24 +207,27 @@ class LossWrapper(Loss):
         return prediction.float() if half else prediction
 
     def _options(self, gt_batch: Batch, prediction: Tensor) -> dict[str, Any]:
-        """Returns the arguments that only a `CompoundLoss` takes, with the selected channels."""
-        if not isinstance(self.loss_func, CompoundLoss):
+        """Returns the arguments that only losses of segloss take, with the selected channels."""
+        if not isinstance(self.loss_func, (CompoundLoss, ShapeLoss)):
             return {}
-        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         keys = self.loss_func.map_keys
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
+        if self.gt_channels is not None:
+            maps = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
+        if isinstance(self.loss_func, ShapeLoss):
+            return {"maps": maps}
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         if self.gt_channels is None:
             return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
         if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
             weights = self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
-        selected = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
         if annotated is not None:
             target = take(gt_batch, self.gt_key, "gt_batch")
             annotated = select_companion(
                 self.gt_channels, annotated, target, self.gt_key, prediction
             )
-        return {"pixel_weights": weights, "maps": selected, "annotated": annotated}
+        return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         """Returns the selected channels of the target, in the shape and dtype of the loss."""

@@ -5,8 +5,25 @@ more entry. Run them on the CPU, after all transforms that bend, crop or scale t
 NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
 """
 
-from segloss.maps.mask_map import MaskMap
+from segloss.maps.distance import DistanceMap
+from segloss.maps.instances import (
+    InstanceDistanceMap,
+    InstanceMap,
+    InstanceSizeMap,
+    UNetWeightMap,
+)
+from segloss.maps.mask_map import MapTransform, MaskMap
 from segloss.maps.signed_distance import SignedDistanceMap
 from segloss.maps.skeleton import SkeletonMap
 
-__all__ = ["MaskMap", "SignedDistanceMap", "SkeletonMap"]
+__all__ = [
+    "DistanceMap",
+    "InstanceDistanceMap",
+    "InstanceMap",
+    "InstanceSizeMap",
+    "MapTransform",
+    "MaskMap",
+    "SignedDistanceMap",
+    "SkeletonMap",
+    "UNetWeightMap",
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,25 +13,20 @@ from segloss.batch.keys import MissingKeyError
 from segloss.batch.remedies import for_fractions
 from segloss.batch.shape_checks import check_real
 from segloss.foundation.arguments import check_integer, check_text
-
-Array = Any
-"""A NumPy array."""
+from segloss.foundation.map_libraries import Array, library
 
 
-class MaskMap:
-    """A transform that adds maps (C, *spatial) of a mask, one per class.
+class MapTransform:
+    """A transform that adds maps (C, *spatial) of a mask (*spatial).
 
     A subclass defines `compute`.
 
     Args:
-        n_classes: The number of classes. For 2, there is one map, for the foreground; for more,
-            there is one for each class, including the background (0).
         mask_key: The name of the mask among the keywords.
         out_key: The name of the maps in the result.
 
     The mask is a label map (H, W) or (D, H, W) of whole numbers: a NumPy array, or a tensor on the
-    CPU, of any dtype. Labels outside 0 to `n_classes` - 1, such as 255, do not belong to a class.
-    The maps are float32: an array if the mask is an array, otherwise a tensor.
+    CPU, of any dtype. The maps are float32: an array if the mask is an array, otherwise a tensor.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
@@ -40,8 +34,7 @@ class MaskMap:
         ImportError: A library is not installed.
     """
 
-    def __init__(self, n_classes: int, mask_key: str, out_key: str) -> None:
-        self.n_classes = check_integer("n_classes", n_classes, 2)
+    def __init__(self, mask_key: str, out_key: str) -> None:
         self.mask_key = check_text("mask_key", mask_key)
         self.out_key = check_text("out_key", out_key)
         if mask_key == out_key:
@@ -63,6 +56,27 @@ class MaskMap:
     def compute(self, labels: Array) -> Array:
         """Returns the maps (C, *spatial), float32, of a label map (*spatial)."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
+
+
+class MaskMap(MapTransform):
+    """A transform that adds maps (C, *spatial) of a mask, one per class.
+
+    A subclass defines `compute`.
+
+    Args:
+        n_classes: The number of classes. For 2, there is one map, for the foreground; for more,
+            there is one for each class, including the background (0). Labels outside 0 to
+            `n_classes` - 1, such as 255, do not belong to a class.
+        mask_key: The name of the mask among the keywords.
+        out_key: The name of the maps in the result.
+
+    Raises:
+        TypeError, ValueError, MissingKeyError, ImportError: As for `MapTransform`.
+    """
+
+    def __init__(self, n_classes: int, mask_key: str, out_key: str) -> None:
+        super().__init__(mask_key, out_key)
+        self.n_classes = check_integer("n_classes", n_classes, 2)
 
     def class_labels(self) -> Sequence[int]:
         """Returns the classes that have a map."""
@@ -111,14 +125,3 @@ def _axis_remedy(mask: Array, name: str) -> str:
     if 1 in mask.shape:
         return f": remove the axis with {name}.squeeze()"
     return ": call it for each sample" if mask.ndim > 3 else ""
-
-
-def library(module: str) -> Any:
-    """Returns a module of an optional dependency."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"Maps of masks need {module}, which can't be imported ({error}): "
-            'pip install "pytorch-segloss[maps]".'
-        ) from error

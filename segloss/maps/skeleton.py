@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from segloss.foundation.arguments import check_integer
-from segloss.maps.mask_map import Array, MaskMap, library
+from segloss.foundation.map_libraries import Array, library
+from segloss.maps.mask_map import MaskMap
 
 
 class SkeletonMap(MaskMap):

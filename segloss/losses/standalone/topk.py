@@ -144,7 +144,7 @@ class TopKCrossEntropyLoss(Precise):
     def pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
         activation = MODES[self.mode]
-        n_classes = _channels(prediction) if activation == "softmax" else 2
+        n_classes = channels_of_classes(prediction) if activation == "softmax" else 2
         return as_pixel_batch(
             prediction,
             target,
@@ -185,7 +185,7 @@ class TopKCrossEntropyLoss(Precise):
         return _indices(index, entropy), is_top, count.clamp(min=1)
 
 
-def _channels(prediction: Any) -> int:
+def channels_of_classes(prediction: Any) -> int:
     """Returns the number of classes of a prediction for softmax."""
     if not isinstance(prediction, Tensor) or prediction.ndim < 2:
         return 2  # as_pixel_batch refuses the prediction, whatever the number

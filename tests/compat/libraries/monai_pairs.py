@@ -264,9 +264,34 @@ def of_the_border(form: Form) -> Pairs:
     yield "boundary", Pair(form, their(monai.BoundaryLoss, form), ours)
 
 
+def of_skeletons(form: Form) -> Pairs:
+    mode = MODES[form]
+    options = {"smooth": 1e-12, "include_background": form != "labels"}
+    micro = segloss.SoftClDiceLoss(mode, region_reduction="micro")
+
+    def of_each_sample(x: Tensor, y: Tensor) -> Tensor:
+        values = [micro(x[i : i + 1], y[i : i + 1]) for i in range(len(x))]
+        return torch.stack(values).mean() if values else micro(x, y)
+
+    yield "cldice", Pair(form, their(monai.SoftclDiceLoss, form, **options), of_each_sample)
+    both = their(monai.SoftDiceclDiceLoss, form, alpha=0.3, **options)
+    if form == "mask":
+        dice, cldice = segloss.DiceLoss(smooth=1.0), segloss.SoftClDiceLoss()
+        yield "dice cldice", Pair(form, both, lambda x, y: 0.7 * dice(x, y) + 0.3 * cldice(x, y))
+
+
+def of_distances(form: Form) -> Pairs:
+    for reduction in ("sample", "batch"):
+        options = {"include_background": form != "labels", "batch": reduction == "batch"}
+        theirs = their(monai.HausdorffDTLoss, form, **options)
+        ours = segloss.HausdorffDistanceLoss(MODES[form], region_reduction=reduction)
+        yield "hausdorff", Pair(form, theirs, ours, soft_masks(form))
+
+
 def of_monai_1_6() -> Pairs:
     for form in MODES:
         yield from chain(of_correlation(form), of_the_border(form))
+        yield from chain(of_skeletons(form), of_distances(form))
     for form in ("labels", "mask"):
         yield from ignoring(form)
     yield from of_two_classes()
