@@ -26,6 +26,7 @@ _BUILT_IN: dict[str, str] = {
     "dice": "segloss.compat.tutorial.DiceLoss",  # the meaning from before DiceLoss had modes
     "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
     "l1": "torch.nn.L1Loss",
+    "lovasz": "segloss.LovaszLoss",
     "mse": "torch.nn.MSELoss",
     "nll": "torch.nn.NLLLoss",
     "seg": "segloss.SegLoss",

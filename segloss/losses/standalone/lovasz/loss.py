@@ -39,12 +39,12 @@ class LovaszLoss(Precise):
     .. math:: \frac{1}{|C|} \sum_c \sum_i m_{(i)}\,[\Delta_c(i) - \Delta_c(i - 1)],
         \quad \Delta_c(i) = \frac{i}{G_c + b_i}
 
-    with the errors :math:`m_{(1)} \ge m_{(2)} \ge \dots` of the pixels of class c in descending
-    order, :math:`\Delta_c(i)` the Jaccard loss if exactly the first i pixels are wrong, G the number
-    of pixels of the class, and :math:`b_i` the number of other pixels among the first i. With
-    softmax, and with `errors="probability"`, the errors are :math:`|g - p|`, and the loss is in
-    [0, 1]. With `errors="hinge"` they are :math:`\max(0, 1 - (2 g - 1) x)` of the logits x, and the
-    loss is at least 0.
+    with the errors :math:`m_{(1)} \ge m_{(2)} \ge \dots` of all pixels for class c in descending
+    order, :math:`\Delta_c(i)` the Jaccard loss if exactly the first i pixels are wrong, G the
+    number of pixels of the class, and :math:`b_i` the number of other pixels among the first i.
+    With softmax, and with `errors="probability"`, the errors are :math:`|g - p|`, and the loss is
+    in [0, 1]. With `errors="hinge"` they are :math:`\max(0, 1 - (2 g - 1) x)` of the logits x, and
+    the loss is at least 0.
 
     Args:
         mode: "multiclass": softmax over the channels (Lovasz-softmax); "binary" or "multilabel":
@@ -71,9 +71,9 @@ class LovaszLoss(Precise):
     target counts as g of a foreground pixel and 1 - g of a background pixel.
 
     The loss is exact: no errors are binned. Pixels with equal errors and targets have equal
-    gradients, in any order of the pixels; where errors of both targets are equal, the gradient is the
-    mean of two subgradients. On a CPU, C++ computes the loss, and keeps one float32 per logit for
-    the backward pass; elsewhere PyTorch's operations do.
+    gradients, in any order of the pixels; where errors of both targets are equal, the gradient is
+    the mean of two subgradients. On a CPU, C++ computes the loss, and keeps one float32 per logit
+    for the backward pass; elsewhere PyTorch's operations do.
 
     Raises:
         TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong when

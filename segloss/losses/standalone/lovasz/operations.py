@@ -6,8 +6,8 @@ errors, the loss is :math:`\sum_i m_i s_i` with the steps :math:`s_i` of the Jac
 
 .. math:: \Delta(a, b) = \frac{a + b}{G + b},
 
-where a and b are the sums of :math:`w g` and :math:`w (1 - g)` up to an element, and G is the sum of
-all :math:`w g`. A soft target is a part g of foreground and a part 1 - g of background with the
+where a and b are the sums of :math:`w g` and :math:`w (1 - g)` up to an element, and G is the sum
+of all :math:`w g`. A soft target is a part g of foreground and a part 1 - g of background with the
 same error. The steps are the slopes of the loss by the errors.
 
 Elements with equal errors have slopes that do not depend on their order. Let a and b be the sums
@@ -19,8 +19,8 @@ before them, and A and B their own. With the foreground first, each unit of fore
     \frac{1}{2} \left( \frac{1}{G + b} + \frac{1}{G + b + B} \right), \quad
     \frac{G - a - A / 2}{(G + b)(G + b + B)}
 
-Without foreground, :math:`\Delta` is 1 from the first element on: the loss is the largest error, and
-the elements that have it share the slope 1 in proportion to their weights.
+Without foreground, :math:`\Delta` is 1 from the first element on: the loss is the largest error,
+and the elements that have it share the slope 1 in proportion to their weights.
 """
 
 from __future__ import annotations
@@ -138,9 +138,12 @@ def _slopes(errors: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     if errors.shape[2] == 0 and not is_traced():
         return torch.zeros_like(errors), *totals
     rows = [each.flatten(0, 1) for each in (errors, foreground, background)]
-    at_once = len(rows[0]) if is_traced() else max(1, _SORTED_TOGETHER // errors.shape[2])
-    parts = zip(*(row.split(max(at_once, 1)) for row in rows), strict=True)
-    slopes = torch.cat([_slopes_of_rows(*part) for part in parts])
+    if is_traced():
+        slopes = _slopes_of_rows(*rows)
+    else:
+        at_once = max(1, _SORTED_TOGETHER // errors.shape[2])
+        parts = zip(*(torch.split(row, at_once) for row in rows), strict=True)
+        slopes = torch.cat([_slopes_of_rows(*part) for part in parts])
     return slopes.reshape(errors.shape), *totals
 
 
@@ -157,7 +160,10 @@ def _slopes_of_rows(errors: Tensor, foreground: Tensor, background: Tensor) -> T
     b, up_to_b = _sums_around_ties(background, is_first, is_last)
     total = foreground.sum(1, keepdim=True)
     is_present = total > 0
-    before, after = torch.where(is_present, total + b, 1.0), torch.where(is_present, total + up_to_b, 1.0)
+    before, after = (
+        torch.where(is_present, total + b, 1.0),
+        torch.where(is_present, total + up_to_b, 1.0),
+    )
     of_foreground = 0.5 * (1 / before + 1 / after)
     of_background = (total - 0.5 * (a + up_to_a)).clamp(min=0) / (before * after)
     own = up_to_b - b
