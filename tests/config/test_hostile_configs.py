@@ -605,7 +605,8 @@ VALID = {
     ),
     "None": words(
         "activation alpha class_names class_weights classes combiner epoch_thresholds errors "
-        "extra_terms from_logits gt_channel_selector ignore_index layers name normalization_params pos_weight "
+        "extra_terms from_logits gt_channel_selector ignore_index layers name "
+        "normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
         "spacing target_dtype terms weights"
     ),

@@ -91,8 +91,8 @@ class _Slopes(NamedTuple):
 
     Attributes:
         error: The smallest relative error over several step sizes.
-        scatter: The difference between the two smallest of `_STEPS`. It is large in float32, which a
-            loss may use inside even if it returns float64.
+        scatter: The difference between the two smallest of `_STEPS`. It is large in float32, which
+            a loss may use inside even if it returns float64.
     """
 
     error: float
