@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import segloss
-from segloss import TopKCrossEntropyLoss
+from segloss import LovaszLoss, TopKCrossEntropyLoss
 from segloss.losses.term_losses import TermLoss
 from segloss.terms import TERMS, CrossEntropy
 from segloss.tools.plots.landscape import curve, draw_sweep, name_errors, share_limits
@@ -64,12 +64,16 @@ TITLES = {
     "unified_focal": "Unified focal",
     "boundary": "Boundary",
     "skeleton_recall": "Skeleton recall",
+    "lovasz": "Lovász hinge",
     "topk_cross_entropy": "Top-k cross-entropy",
 }
-"""The titles in the figures, for the terms and for the top-k loss, which is not a term."""
+"""The titles in the figures, for the terms and for the losses that are not terms."""
 
 NAMES = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in TITLES | TERMS}
 """The names of all pictures, with their titles."""
+
+STANDALONE = {"lovasz": LovaszLoss, "topk_cross_entropy": TopKCrossEntropyLoss}
+"""The losses that are not terms."""
 
 PARAMETERS: dict[str, dict[str, Any]] = {"f_beta": {"beta": 2.0}}
 """Parameters other than the defaults; with its default, F-beta equals Dice."""
@@ -92,9 +96,9 @@ GRADIENT_AT = {
 def loss_named(name: str) -> Loss:
     """Returns a loss of a predicted disc, with the logits as the only argument."""
     mask = true_mask()
-    if name == "topk_cross_entropy":
-        topk = TopKCrossEntropyLoss("binary")
-        return lambda logits: topk(logits, mask)
+    if name in STANDALONE:
+        standalone = STANDALONE[name]("binary")
+        return lambda logits: standalone(logits, mask)
     loss = loss_types()[name](**PARAMETERS.get(name, {}))
     maps = {key: maps_of_mask()[key] for key in loss.map_keys}
     return lambda logits: loss(logits, mask, maps=maps)

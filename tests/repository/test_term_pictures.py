@@ -87,6 +87,6 @@ def test_the_command_writes_the_pictures_of_the_terms_that_are_named(tmp_path: P
 
 
 def test_every_term_has_a_picture() -> None:
-    assert set(NAMES) == {*TERMS, "topk_cross_entropy"}
+    assert set(NAMES) == {*TERMS, "lovasz", "topk_cross_entropy"}
     pictures = {picture.stem for picture in term_pictures.IMAGES.glob("*.png")}
     assert pictures == {*NAMES, "overview"}

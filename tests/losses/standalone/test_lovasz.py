@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import Tensor
 
-from segloss import LossWrapper, LovaszLoss, check_loss, get_loss, use_backend
+from segloss import DiceLoss, LossWrapper, LovaszLoss, check_loss, get_loss, use_backend
 from segloss.config import build_loss
 from segloss.sums.kernels import cpu
 from tests.support.ranks import on_ranks
@@ -476,6 +477,26 @@ def test_the_mean_over_images_is_exact_over_ranks(tmp_path: Path) -> None:
         torch.testing.assert_close(gradient, expected)
 
 
+# ---- other libraries ----
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_value_and_gradient_are_those_of_pytorch_toolbelt(per_image: bool) -> None:
+    losses = pytest.importorskip("pytorch_toolbelt.losses")
+    logits, labels = example("multiclass", 20, 15, dtype=torch.float32)
+    labels[0, :3] = 255
+    theirs = losses.LovaszLoss(per_image=per_image, ignore=255)
+    soft = with_gradient(lambda x: theirs(x.softmax(1), labels), logits)
+    ours = with_gradient(LovaszLoss(per_image=per_image, ignore_index=255), logits, labels)
+    for mine, reference in zip(ours, soft, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-3, atol=1e-6)
+    logits, mask = example("binary", 20, 15, dtype=torch.float32)
+    theirs = losses.BinaryLovaszLoss(per_image=per_image)
+    ours = with_gradient(LovaszLoss("binary", per_image=per_image), logits, mask)
+    for mine, reference in zip(ours, with_gradient(theirs, logits, mask), strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-3, atol=1e-6)
+
+
 # ---- its doors ----
 
 
@@ -485,6 +506,25 @@ def test_it_is_reached_by_name() -> None:
     logits, mask = example("binary", 9, 8, dtype=torch.float32)
     value, _ = loss({"seg": logits}, {"gt_polygons_image": mask})
     assert value == LovaszLoss("binary", per_image=True)(logits, mask)
+
+
+def test_a_schedule_of_a_config_finishes_with_it() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "schedules_and_norms.md").read_text()
+    section = page[page.index("### Lovasz to finish") :]
+    config = section.split("```yaml\n")[1].split("```")[0]
+    multi = build_loss(yaml.safe_load(config))
+    logits, labels = torch.randn(2, 4, 9, 8), torch.randint(0, 4, (2, 9, 8))
+    labels[0, 0] = 255
+    value = {
+        "ce": F.cross_entropy(logits, labels, ignore_index=255),
+        "dice": DiceLoss("multiclass", ignore_index=255)(logits, labels),
+        "lovasz": LovaszLoss(ignore_index=255)(logits, labels),
+    }
+    for epoch, weights in [(0, (0.5, 0.5, 0)), (85, (0.5, 0.25, 0.25)), (99, (0.5, 0, 0.5))]:
+        total, losses, _ = multi({"seg": logits}, {"gt_polygons_image": labels}, epoch=epoch)
+        expected = sum(w * value[name] for name, w in zip(value, weights, strict=True))
+        torch.testing.assert_close(total, expected)
+        assert set(losses) == set(value)
 
 
 def test_a_wrapper_gives_it_pixel_weights() -> None:
