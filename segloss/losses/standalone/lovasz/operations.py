@@ -35,7 +35,7 @@ from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.foundation.tracing import is_traced
 from segloss.sums.probabilities import sigmoid_probabilities, softmax_probabilities
 
-_SORTED_TOGETHER = 1 << 23
+_SORTED_TOGETHER = 1 << 22
 """The elements that are sorted at once, which bounds the memory of indices and running sums."""
 
 
@@ -132,19 +132,29 @@ def _slopes(errors: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Ten
         target: The targets (S, C, E).
         weight: The weights (S, C, E) in the dtype of sums, 0 where an element does not count.
     """
+    samples, classes, size = errors.shape
+    if is_traced() or errors.numel() <= _SORTED_TOGETHER:
+        return _slopes_of_classes(errors, target, weight)
+    at_once = max(1, _SORTED_TOGETHER // (samples * size))
+    parts = zip(*(torch.split(each, at_once, 1) for each in (errors, target, weight)), strict=True)
+    slopes, totals = torch.empty_like(errors), weight.new_empty((2, samples, classes))
+    for first, part in zip(range(0, classes, at_once), parts, strict=True):
+        some = slice(first, first + at_once)
+        slopes[:, some], totals[0, :, some], totals[1, :, some] = _slopes_of_classes(*part)
+    return slopes, totals[0], totals[1]
+
+
+def _slopes_of_classes(
+    errors: Tensor, target: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Computes the results of `_slopes` at once."""
     foreground = weight * target
     background = (weight - foreground).clamp(min=0)  # a target may be above 1 by rounding
     totals = foreground.sum(2), weight.sum(2)
     if errors.shape[2] == 0 and not is_traced():
         return torch.zeros_like(errors), *totals
-    rows = [each.flatten(0, 1) for each in (errors, foreground, background)]
-    if is_traced():
-        slopes = _slopes_of_rows(*rows)
-    else:
-        at_once = max(1, _SORTED_TOGETHER // errors.shape[2])
-        parts = zip(*(torch.split(row, at_once) for row in rows), strict=True)
-        slopes = torch.cat([_slopes_of_rows(*part) for part in parts])
-    return slopes.reshape(errors.shape), *totals
+    rows = (each.flatten(0, 1) for each in (errors, foreground, background))
+    return _slopes_of_rows(*rows).reshape(errors.shape), *totals
 
 
 def _slopes_of_rows(errors: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
