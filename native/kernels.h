@@ -30,6 +30,8 @@ template <class Function> INLINE void with_constants(bool first, bool second, Fu
 
 #include "softmax.h"
 
+#include "lovasz.h"
+
 // Returns the size of the memory that a worker needs.
 int64_t scratch_bytes(const Batch &batch) {
     if (!batch.exclusive) return sizeof(SigmoidScratch) + batch.plan.sum_count() * sizeof(Doubles);

@@ -209,6 +209,10 @@ static PyObject *gradient(PyObject *, PyObject *args) {
     }
 }
 
+// ---- the Lovasz loss ----
+
+#include "lovasz_module.h"
+
 // ---- losses of the sums ----
 
 // An analytic term as Python describes it. `class_weights` is the index of a set of weights, or -1.
@@ -322,6 +326,8 @@ static PyObject *use(PyObject *, PyObject *args) {
 static PyMethodDef METHODS[] = {
     {"sums", sums, METH_VARARGS, "Writes the sums of a batch. Returns False if a label that counts is out of range."},
     {"gradient", gradient, METH_VARARGS, "Writes the gradient with respect to the predictions."},
+    {"lovasz", lovasz, METH_VARARGS, "Writes the Lovasz losses of sets of pixels, and their slopes by the errors."},
+    {"lovasz_gradient", lovasz_gradient, METH_VARARGS, "Writes the gradient of Lovasz losses with respect to the logits."},
     {"losses", losses, METH_VARARGS, "Writes losses of the sums, the values of terms, also per class, and slopes."},
     {"instruction_sets", instruction_sets, METH_NOARGS, "Returns the names of the sets that run here, the best first."},
     {"instruction_set", instruction_set, METH_NOARGS, "Returns the name of the set in use."},

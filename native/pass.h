@@ -19,6 +19,7 @@
 #endif
 
 #include "batch.h"
+#include "lovasz_batch.h"
 
 struct BFloat16 {
     uint16_t bits;

@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import segloss
-from segloss import HausdorffDistanceLoss, SoftClDiceLoss, TopKCrossEntropyLoss
+from segloss import HausdorffDistanceLoss, LovaszLoss, SoftClDiceLoss, TopKCrossEntropyLoss
 from segloss.losses.term_losses import TermLoss
 from segloss.terms import TERMS, CrossEntropy
 from segloss.tools.plots.landscape import curve, draw_sweep, name_errors, share_limits
@@ -68,6 +68,7 @@ TITLES = {
     "unified_focal": "Unified focal",
     "boundary": "Boundary",
     "skeleton_recall": "Skeleton recall",
+    "lovasz": "Lovász hinge",
     "topk_cross_entropy": "Top-k cross-entropy",
     "cldice": "clDice, 20 iterations",
     "hausdorff_distance": "Hausdorff distance",
@@ -78,6 +79,7 @@ NAMES = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in
 """The names of all pictures, with their titles."""
 
 NOT_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "lovasz": LovaszLoss("binary"),
     "topk_cross_entropy": TopKCrossEntropyLoss("binary"),
     "cldice": SoftClDiceLoss("binary", iterations=20),
     "hausdorff_distance": HausdorffDistanceLoss("binary"),

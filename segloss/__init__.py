@@ -15,6 +15,7 @@ from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
+from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
 from segloss.maps import DistanceMap, SignedDistanceMap, SkeletonMap, UNetWeightMap
@@ -58,6 +59,7 @@ __all__ = [
     "HausdorffDistanceLoss",
     "Loss",
     "LossWrapper",
+    "LovaszLoss",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",

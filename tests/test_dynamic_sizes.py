@@ -16,6 +16,7 @@ from segloss import (
     CompoundLoss,
     DeepSupervision,
     LossWrapper,
+    LovaszLoss,
     MultiLoss,
     SegLoss,
     TopKCrossEntropyLoss,
@@ -134,6 +135,7 @@ LOSSES = {
     ),
     "a wrapped mask": Case(LossWrapper(nn.BCEWithLogitsLoss()), masks, (TARGET,)),
     "top K": Case(TopKCrossEntropyLoss(k=20, ignore_index=2), label_map),
+    "Lovasz": Case(LovaszLoss(ignore_index=2), label_map),
     "MultiLoss": Case(
         MultiLoss(
             [

@@ -30,6 +30,7 @@ from segloss import (
     HausdorffDistanceLoss,
     Loss,
     LossWrapper,
+    LovaszLoss,
     MissingKeyError,
     MixUp,
     MultiLoss,
@@ -893,6 +894,23 @@ WRONG: dict[str, Wrong] = {
         lambda: HausdorffDistanceLoss(map_key="d")(P, T, maps={"d": [1]}),
         TypeError,
         ("d", "tensor", "list"),
+    ),
+    "Lovasz: one class": Wrong(
+        lambda: LovaszLoss()(P, T), ValueError, ("prediction", "at least 2", "binary")
+    ),
+    "Lovasz: label": Wrong(
+        lambda: LovaszLoss()(logits(), put(labels(), 3)), ValueError, ("target", "label 3")
+    ),
+    "Lovasz: class": Wrong(
+        lambda: LovaszLoss(classes=[3])(logits(), labels()), ValueError, ("classes", "0 to 2", "3")
+    ),
+    "Lovasz: weights of samples": Wrong(
+        lambda: LovaszLoss("binary")(P, T, sample_weights=torch.ones(3)),
+        ValueError,
+        ("sample_weights", "(2,)", "(3,)"),
+    ),
+    "Lovasz: ranks": Wrong(
+        lambda: LovaszLoss(sync_statistics=True), ValueError, ("sync_statistics", "per_image=True")
     ),
     "tutorial.DiceLoss: other shapes": Wrong(
         lambda: tutorial.DiceLoss()(T, T[:1]),

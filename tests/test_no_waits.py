@@ -353,6 +353,11 @@ WRAPPED: dict[str, tuple[str, Make]] = {
             "multilabel", class_weights=[1.0, 2, 3], label_smoothing=0.1
         ),
     ),
+    "lovasz": ("multiclass", lambda: segloss.LovaszLoss(ignore_index=255, classes=[0, 2])),
+    "lovasz per image": (
+        "binary",
+        lambda: segloss.LovaszLoss("binary", per_image=True, class_weights=[2.0]),
+    ),
     "dice": ("binary", tutorial.DiceLoss),
     "dice and cross-entropy": ("binary", tutorial.DiceBCELoss),
 }
@@ -480,7 +485,8 @@ def test_a_loss_of_activity(name: str) -> None:
 
 
 def test_every_loss_is_here() -> None:
-    of_others = {"Loss", "SegLoss", "CompoundLoss", "MultiLoss", "TopKCrossEntropyLoss"}
+    of_standalone = {"LovaszLoss", "TopKCrossEntropyLoss"}
+    of_others = {"Loss", "SegLoss", "CompoundLoss", "MultiLoss", *of_standalone}
     of_terms = {loss.__name__ for loss in TERM_LOSSES.values()}
     of_fields = {make.__name__ for make in FIELD_LOSSES.values()}
     named = {name for name in dir(segloss) if name.endswith("Loss")}

@@ -213,6 +213,9 @@ ROWS: dict[str, Row] = {
         lambda: segloss.TopKCrossEntropyLoss(ignore_index=255, class_weights=[1, 2, 3, 4]),
         of_tensors,
     ),
+    "LovaszLoss": Row(
+        lambda: segloss.LovaszLoss(ignore_index=255, class_weights=[1, 2, 3, 4]), of_tensors
+    ),
     "DeepSupervision": Row(lambda: DeepSupervision(SegLoss(**SEG)), scales),
     "deep losses that share passes": Row(
         lambda: MultiLoss([DeepSupervision(SegLoss(n, **SEG)) for n in "ab"], [1.0, 0.5]), scales

@@ -28,6 +28,7 @@ _BUILT_IN: dict[str, str] = {
     "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
     "hausdorff_distance": "segloss.HausdorffDistanceLoss",
     "l1": "torch.nn.L1Loss",
+    "lovasz": "segloss.LovaszLoss",
     "mse": "torch.nn.MSELoss",
     "nll": "torch.nn.NLLLoss",
     "seg": "segloss.SegLoss",

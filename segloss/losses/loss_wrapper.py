@@ -25,6 +25,7 @@ from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
+from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.shape_loss import ShapeLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 
@@ -41,7 +42,7 @@ ELEMENTWISE_LOSSES = (
 )
 """PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
 
-_KNOW_WHAT_COUNTS = (CompoundLoss, ShapeLoss, TopKCrossEntropyLoss)
+_KNOW_WHAT_COUNTS = (CompoundLoss, LovaszLoss, ShapeLoss, TopKCrossEntropyLoss)
 """The losses that leave pixels out themselves, and are 0 over none."""
 
 
@@ -207,27 +208,37 @@ class LossWrapper(Loss):
         return prediction.float() if half else prediction
 
     def _options(self, gt_batch: Batch, prediction: Tensor) -> dict[str, Any]:
-        """Returns the arguments that only losses of segloss take, with the selected channels."""
-        if not isinstance(self.loss_func, (CompoundLoss, ShapeLoss)):
+        """Returns the arguments that only some losses take, with the selected channels."""
+        if not isinstance(self.loss_func, (CompoundLoss, LovaszLoss, ShapeLoss)):
             return {}
+        weights = self._weights(gt_batch)
+        if isinstance(self.loss_func, LovaszLoss):
+            return {"pixel_weights": weights}
         keys = self.loss_func.map_keys
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
         if self.gt_channels is not None:
             maps = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
         if isinstance(self.loss_func, ShapeLoss):
             return {"maps": maps}
-        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         if self.gt_channels is None:
             return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
-        if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
-            weights = self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
         if annotated is not None:
             target = take(gt_batch, self.gt_key, "gt_batch")
             annotated = select_companion(
                 self.gt_channels, annotated, target, self.gt_key, prediction
             )
         return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
+
+    def _weights(self, gt_batch: Batch) -> Tensor | None:
+        """Returns the pixel weights of the selected channels, or None."""
+        weights = take_optional(gt_batch, self.weight_key, "gt_batch")
+        if self.gt_channels is None or weights is None:
+            return weights
+        has_channels = weights.ndim > 2 and weights.shape[1] > 1
+        return (
+            self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]") if has_channels else weights
+        )
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         """Returns the selected channels of the target, in the shape and dtype of the loss."""

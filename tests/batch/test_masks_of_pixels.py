@@ -16,6 +16,7 @@ from segloss import (
     CompoundLoss,
     DiceLoss,
     LossWrapper,
+    LovaszLoss,
     MultiLoss,
     SegLoss,
     TopKCrossEntropyLoss,
@@ -38,6 +39,7 @@ DOORS: dict[str, Door] = {
     "each sample": lambda p, t: CompoundLoss(Dice(), ignore_index=255, reduction="none")(p, t),
     "multilabel": CompoundLoss(MIXTURE, "multilabel", ignore_index=255, pos_weight=2.0),
     "DiceLoss": DiceLoss(ignore_index=255),
+    "LovaszLoss": LovaszLoss("binary", ignore_index=255),
     "TopKCrossEntropyLoss": TopKCrossEntropyLoss("binary", k=50, ignore_index=255),
     "SegLoss": of_batches(SegLoss(from_logits=True, terms=MIXTURE, ignore_index=255)),
     "MultiLoss": of_batches(

@@ -19,6 +19,7 @@ from segloss import (
     CrossfieldSmoothLoss,
     DeepSupervision,
     LossWrapper,
+    LovaszLoss,
     MultiLoss,
     SegEdgeInteriorLoss,
     SegLoss,
@@ -177,6 +178,7 @@ MASKS: dict[str, Callable[[Tensor], Any]] = {
     "DeepSupervision": lambda mask: DeepSupervision(SegLoss(from_logits=True))(
         [PRED, PRED[..., ::2]], mask
     )[0],
+    "LovaszLoss": lambda mask: LovaszLoss("binary")(PRED, mask),
     "TopKCrossEntropyLoss": lambda mask: TopKCrossEntropyLoss("binary")(PRED, mask),
     "CrossfieldAlignLoss": lambda mask: CrossfieldAlignLoss()({"crossfield": FIELD}, frame(mask))[
         0

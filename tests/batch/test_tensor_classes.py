@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from segloss import CompoundLoss, SegLoss, TopKCrossEntropyLoss, use_backend
+from segloss import CompoundLoss, LovaszLoss, SegLoss, TopKCrossEntropyLoss, use_backend
 from segloss.functional import dice_loss
 from tests.support.kernels import BACKENDS
 
@@ -49,6 +49,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], tuple[Tensor, ...]]] = {
         lambda p, t, a: independent(p, {"gt_polygons_image": t, "annotated": a})[0],
         (MASKS, ANNOTATED),
     ),
+    "Lovasz": (LovaszLoss(), (LABELS,)),
     "top K": (TopKCrossEntropyLoss(k=30), (LABELS,)),
     "a function": (lambda p, t: dice_loss(p, t, n_classes=3), (LABELS,)),
 }

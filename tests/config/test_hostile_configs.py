@@ -605,13 +605,13 @@ VALID = {
     ),
     "None": words(
         "activation alpha class_names class_weights classes combiner distances epoch_thresholds "
-        "extra_terms "
-        "from_logits gt_channel_selector ignore_index layers name normalization_params pos_weight "
+        "errors extra_terms from_logits gt_channel_selector ignore_index layers name "
+        "normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
         "spacing target_dtype terms weights"
     ),
     "True": words(
-        "check_finite from_logits log merge_unannotated normalize_losses per_sample "
+        "check_finite from_logits log merge_unannotated normalize_losses per_image per_sample "
         "skip_absent_classes symmetric sync_in_eval sync_statistics use_dist use_label_smooth "
         "use_mixed_precision use_mixup use_size"
     ),
@@ -671,7 +671,7 @@ def test_every_argument_of_a_class_takes_what_is_valid_or_names_itself(name: str
                 assert len(message) < 2000, case
 
 
-CONFIGURED = ["SegLoss", "DiceLoss", "CrossfieldSmoothLoss", "TopKCrossEntropyLoss"]
+CONFIGURED = ["SegLoss", "DiceLoss", "CrossfieldSmoothLoss", "LovaszLoss", "TopKCrossEntropyLoss"]
 
 
 @pytest.mark.parametrize("name", CONFIGURED)

@@ -33,6 +33,7 @@ LOSSES: dict[str, Callable[[], Any]] = {
         label_smoothing=0.1,
     ),
     "top-k": lambda: segloss.TopKCrossEntropyLoss(k=50, ignore_index=254),
+    "Lovasz": lambda: segloss.LovaszLoss(ignore_index=254),
     "partly annotated": lambda: _PartlyAnnotated(),
 }
 

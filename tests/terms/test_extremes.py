@@ -351,6 +351,7 @@ DOORS: dict[str, Callable[..., Any]] = {
             x.softmax(1), y, n_classes=n, ignore_index=ignored, from_logits=False
         )
     ),
+    "Lovasz": lambda n, ignored: segloss.LovaszLoss(ignore_index=ignored),
     "top-k": lambda n, ignored: segloss.TopKCrossEntropyLoss(ignore_index=ignored),
     "partly annotated": lambda n, ignored: (
         lambda x, y: SegLoss(n_classes=n, ignore_index=ignored, merge_unannotated=True)(

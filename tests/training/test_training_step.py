@@ -31,6 +31,7 @@ LOSSES: dict[str, segloss.Loss] = {
     },
     "with all": SegLoss(tversky_focal_coef=0.5, from_logits=True),
     "deep": segloss.DeepSupervision(SegLoss(from_logits=True)),
+    "lovasz": segloss.LossWrapper(segloss.LovaszLoss("binary")),
     "topk": segloss.LossWrapper(segloss.TopKCrossEntropyLoss("binary")),
     "dice_bce": segloss.LossWrapper(tutorial.DiceBCELoss()),
     "wrapped": segloss.LossWrapper(nn.BCEWithLogitsLoss()),

@@ -31,6 +31,7 @@ from segloss.sums.plan import (
     SQUARED_ERROR,
     TRUE_NEGATIVE,
     Plan,
+    plan_of,
 )
 
 _cpu: Any = cpu_build.module
@@ -325,3 +326,81 @@ def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, b
 
 def _count_rows(plan: Plan) -> tuple[int, ...]:
     return tuple(plan.index[row.key] for row in COUNTS.rows)
+
+
+# The Lovasz loss, which ranks pixels instead of adding them up.
+
+_NO_SUMS = plan_of([COUNTS])
+"""The plan of a description that no sum is read from."""
+
+LARGEST_RANKING = 2**31 - 1
+"""The most pixels that the C++ ranks together: a place and a bit of a target share 32 bits."""
+
+
+def why_no_lovasz(batch: PixelBatch, pooled: bool) -> str:
+    """Returns the reason why `lovasz` does not take a batch; empty if it does."""
+    reason = CpuKernel().supports(batch, _NO_SUMS)
+    if reason or torch.compiler.is_compiling():
+        return reason
+    samples, _, count = batch.prediction.shape
+    if count * (samples if pooled else 1) > LARGEST_RANKING:
+        return f"it ranks at most {LARGEST_RANKING} pixels together"
+    return ""
+
+
+def lovasz(
+    batch: PixelBatch, *, hinge: bool, pooled: bool, with_slopes: bool
+) -> tuple[Tensor, Tensor]:
+    """Computes the Lovasz losses of sets of pixels, and their slopes by the errors.
+
+    `segloss.losses.standalone.lovasz.operations` has the formulas.
+
+    Args:
+        batch: The batch.
+        hinge: True for the errors 1 - (2 g - 1) x, False for |g - p|.
+        pooled: True for a set per class, False for a set per sample and class.
+        with_slopes: False to leave the slopes out; then the second result is scratch.
+
+    Returns:
+        The losses of the S x C sets, their sums of w g, and of w, (3, S, C) in float64; and the
+        slopes (N, C, P) in float32.
+    """
+    samples, channels, _ = batch.prediction.shape
+    results = torch.empty((3, 1 if pooled else samples, channels), dtype=torch.float64)
+    slopes = torch.empty(batch.prediction.shape, dtype=torch.float32)
+    if batch.prediction.numel() == 0:
+        return results.zero_(), slopes
+    described = _batch(batch, _NO_SUMS)
+    addresses = slopes.data_ptr(), results.data_ptr()
+    if not _cpu.lovasz(described, pooled, hinge, with_slopes, *addresses):
+        raise IndexError(
+            f"The target holds labels that are not classes: expected 0 to {channels - 1}, or "
+            f"ignore_index={batch.options.ignore_index}."
+        )
+    return results, slopes
+
+
+def lovasz_gradient(
+    batch: PixelBatch, slopes: Tensor, upstream: Tensor, *, hinge: bool, pooled: bool
+) -> Tensor:
+    """Computes the gradient of Lovasz losses with respect to the logits.
+
+    Args:
+        batch: The batch.
+        slopes: The slopes that `lovasz` returned.
+        upstream: The gradient by the losses, (S, C).
+        hinge: As for `lovasz`.
+        pooled: As for `lovasz`.
+    """
+    samples, channels, _ = shape = tuple(batch.prediction.shape)
+    if batch.prediction.numel() == 0:
+        return torch.empty_like(batch.prediction)
+    upstream = upstream.to("cpu", torch.float64).contiguous()
+    _check_shape("upstream gradient", upstream, (1 if pooled else samples, channels))
+    _check_shape("slopes", slopes, shape)
+    slopes = slopes.to("cpu", torch.float32).contiguous()
+    check_memory(slopes)
+    gradient = torch.empty_like(batch.prediction)
+    addresses = slopes.data_ptr(), upstream.data_ptr()
+    _cpu.lovasz_gradient(_batch(batch, _NO_SUMS), pooled, hinge, *addresses, _described(gradient))
+    return gradient

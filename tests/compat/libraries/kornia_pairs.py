@@ -16,8 +16,10 @@ from tests.compat.libraries.pairs import (
     SOFT,
     Pair,
     Pairs,
+    class_weights,
     foreground,
     kept_share,
+    mean_weight,
     with_float_target,
 )
 
@@ -66,7 +68,29 @@ def of_classes() -> Pairs:
     yield "eps", ignoring(theirs, tversky)
 
 
+def of_lovasz() -> Pairs:
+    hinge = segloss.LovaszLoss("binary", per_image=True)
+    theirs = kornia.lovasz_hinge_loss
+    yield "lovasz hinge", Pair("mask", lambda x, y: theirs(x, y.squeeze(1)), hinge, SOFT)
+    options = {"per_image": True, "classes": "all"}
+    yield (
+        "lovasz softmax",
+        Pair("labels", kornia.lovasz_softmax_loss, segloss.LovaszLoss(**options)),
+    )
+
+    def weighted(x: Tensor, y: Tensor) -> Tensor:
+        weights = class_weights(x)
+        ours = segloss.LovaszLoss(class_weights=weights, **options)
+        return ours(x, y) * mean_weight(x)
+
+    def weighted_there(x: Tensor, y: Tensor) -> Tensor:
+        return kornia.lovasz_softmax_loss(x, y, x.new_tensor(class_weights(x)))
+
+    yield "lovasz weight", Pair("labels", weighted_there, weighted)
+
+
 def pairs() -> Pairs:
     yield from of_classes()
+    yield from of_lovasz()
     for form in ("masks", "mask"):
         yield from of_masks(form)

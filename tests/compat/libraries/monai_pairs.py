@@ -224,7 +224,7 @@ def of_two_classes() -> Pairs:
     yield "unified focal", Pair("two classes", theirs, lambda x, y: 0.75 * ours(x, y))
 
 
-def of_distances() -> Pairs:
+def of_wasserstein_distances() -> Pairs:
     """Distances of a row of classes: neighbours are alike."""
 
     def distances(x: Tensor) -> list[list[float]]:
@@ -304,6 +304,6 @@ def pairs() -> Pairs:
         yield from of_several_channels(form)
     for form in ("masks", "mask"):
         yield from of_masks(form)
-    yield from chain(of_one_mask(), of_classes(), of_distances())
+    yield from chain(of_one_mask(), of_classes(), of_wasserstein_distances())
     if not MONAI_1_5:
         yield from of_monai_1_6()

@@ -144,6 +144,19 @@ def of_pixels_of_classes() -> Pairs:
     yield "soft cross-entropy ignore_index", shared
 
 
+def of_lovasz(form: Form) -> Pairs:
+    def theirs(x: Tensor, y: Tensor, **options: object) -> Tensor:
+        """Theirs takes only float32; over no pixels it is 0, or an empty tensor."""
+        return torch.as_tensor(smp.LovaszLoss(MODES[form], **options)(x.float(), y)).sum()
+
+    for name, per_image in (("lovasz", False), ("lovasz per image", True)):
+        options = {"per_image": per_image}
+        ours = segloss.LovaszLoss(MODES[form], **options)
+        yield name, Pair(form, partial(theirs, **options), ours, soft_masks(form))
+    ours = segloss.LovaszLoss(MODES[form], **IGNORING)
+    yield "lovasz ignore_index", Pair(form, partial(theirs, **IGNORING), ours, IGNORES)
+
+
 def of_a_compound() -> Pairs:
     dice = smp.DiceLoss("multiclass")
     yield (
@@ -159,6 +172,8 @@ def of_a_compound() -> Pairs:
 def pairs() -> Pairs:
     for form in MODES:
         yield from chain(of_overlap(form), ignoring(form))
+    for form in ("labels", "mask"):
+        yield from of_lovasz(form)
     for form in ("labels", "masks"):
         yield from of_some_classes(form)
     for form in ("masks", "mask"):

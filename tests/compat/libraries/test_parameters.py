@@ -84,6 +84,22 @@ class TestSmp:
         kept = [0, 1, 4, 5]
         same(ours, smp.FocalLoss("multilabel")(logits[:, :, kept], masks[:, :, kept]))
 
+    def test_lovasz_of_several_masks_pools_them(self, smp, logits, masks) -> None:
+        masks = masks.clone()
+        masks[:, 0] = 0
+        theirs = smp.LovaszLoss("multilabel")(logits.float(), masks)
+        differs(segloss.LovaszLoss("multilabel")(logits, masks), theirs)
+        flat = (each.flatten(1).unsqueeze(1) for each in (logits, masks))
+        same(segloss.LovaszLoss("binary")(*flat), theirs)
+
+    def test_lovasz_of_an_ignored_image_counts_as_0(self, smp, logits, masks) -> None:
+        one, ignored = logits[:, :1], masks[:, :1].clone()
+        ignored[0] = IGNORED
+        options = {"per_image": True, "ignore_index": IGNORED}
+        theirs = smp.LovaszLoss("binary", **options)(one.float(), ignored)
+        ours = segloss.LovaszLoss("binary", **options)(one, ignored)
+        same(ours * 2 / 3, theirs)
+
 
 class TestMonai:
     @pytest.fixture
