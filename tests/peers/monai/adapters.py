@@ -77,8 +77,6 @@ def region(
     if reduction == "mean" and weight is None:
         return ours(x, y, **options)
     cells = ours(x, y, reduction="none", **options)
-    if cells.shape[1] > 1:
-        cells = cells[:, 0 if include_background else 1 :]
     if weight is not None:
         cells = cells * tensor(weight)
     return {"none": cells, "sum": cells.sum(), "mean": cells.mean()}[reduction]
