@@ -191,7 +191,9 @@ def samples_of_cross_entropy() -> Cases:
         labels = drawn_labels(4, 3, 2, *size[2:])
         target = probabilities(3, *size) if dense else labels
         kind = "dense" if dense else "labels"
-        yield case(f"sample: cross_entropy, {kind}", F.cross_entropy, drawn(1, *size), target, **options)
+        yield case(
+            f"sample: cross_entropy, {kind}", F.cross_entropy, drawn(1, *size), target, **options
+        )
 
 
 def samples_of_nll() -> Cases:
@@ -209,7 +211,9 @@ def samples_of_nll() -> Cases:
             rows.append((", all ignored", torch.zeros_like(labels), {"ignore_index": 0}))
         for kind, target, options in rows:
             x = 4 * drawn(2, *size)
-            yield case(f"sample: nll_loss{kind}", F.nll_loss, x, target, reduction=reduction, **options)
+            yield case(
+                f"sample: nll_loss{kind}", F.nll_loss, x, target, reduction=reduction, **options
+            )
     below = torch.tensor([-1, 2])
     yield case("sample: nll_loss, -1", F.nll_loss, drawn(1, 2, 3), below, ignore_index=-1)
 
@@ -228,7 +232,10 @@ def samples_of_binary() -> Cases:
             positive = drawn(4, side).abs()
             shapes = ((1,), (1, side), (side,))
             rows += [{"weight": 4 * drawn(3, *size)} for size in shapes]
-            rows += [{"pos_weight": positive}, {"weight": rows[1]["weight"], "pos_weight": positive}]
+            rows += [
+                {"pos_weight": positive},
+                {"weight": rows[1]["weight"], "pos_weight": positive},
+            ]
         for reduction, options in product(REDUCTIONS, rows):
             x, target = make(1, *square), probabilities(2, *square)
             yield case(name, theirs, x, target, reduction=reduction, **options)
@@ -249,7 +256,10 @@ def modules() -> Cases:
     for options, size in product(rows, sizes):
         x, labels = drawn(1, *size).log_softmax(1), drawn_labels(2, 4, size[0], *size[2:])
         yield case("module: NLLLoss", F.nll_loss, x, labels, **options)
-    binaries = {"BCELoss": F.binary_cross_entropy, "BCEWithLogitsLoss": F.binary_cross_entropy_with_logits}
+    binaries = {
+        "BCELoss": F.binary_cross_entropy,
+        "BCEWithLogitsLoss": F.binary_cross_entropy_with_logits,
+    }
     for name, theirs in binaries.items():
         x, masks = drawn(1, 15, 10).sigmoid(), drawn(2, 15, 10).gt(0).double()
         for options in [{}, *[{"reduction": r} for r in REDUCTIONS], {"weight": drawn(3, 10)}]:
@@ -271,7 +281,9 @@ def modules_of_cross_entropy() -> Cases:
         arguments = {"reduction": reduction, **options}
         for size in ((2, 3, 5, 5), (2, 3, 5), (2, 3), (2, 3, 5, 5, 2, 2)):
             labels = drawn_labels(2, 3, size[0], *size[2:])
-            yield case("module: CrossEntropyLoss", F.cross_entropy, drawn(1, *size), labels, **arguments)
+            yield case(
+                "module: CrossEntropyLoss", F.cross_entropy, drawn(1, *size), labels, **arguments
+            )
         if "ignore_index" not in options:
             for size in ((5, 3, 4, 2), (5, 3, 4), (5, 3), (2, 3, 5, 5, 2, 2)):
                 dense, name = drawn(2, *size).softmax(1), "module: CrossEntropyLoss, dense"
@@ -304,7 +316,9 @@ def criteria() -> Cases:
     for reduction in REDUCTIONS:
         options = {"reduction": reduction}
         name = "criterion without a batch:"
-        yield case(f"{name} BCELoss", F.binary_cross_entropy, probabilities(1, 9), masks[0, :9], **options)
+        yield case(
+            f"{name} BCELoss", F.binary_cross_entropy, probabilities(1, 9), masks[0, :9], **options
+        )
         yield case(f"{name} BCEWithLogitsLoss", of_logits, drawn(1, 9), drawn(2, 9), **options)
         scores = drawn(1, 3).log_softmax(0)
         yield case(f"{name} NLLLoss", F.nll_loss, scores, torch.tensor(1), **options)
@@ -328,7 +342,9 @@ def tests_of_cross_entropy() -> Cases:
         yield case("test: dense targets of any value", theirs, x, drawn(3, *size), **options)
         if weights is None:
             yield unit_weights("test: even weights, labels", x, labels, reduction)
-            yield unit_weights("test: even weights, dense", x, drawn(3, *size).softmax(1), reduction)
+            yield unit_weights(
+                "test: even weights, dense", x, drawn(3, *size).softmax(1), reduction
+            )
         yield case("test: one-hot targets", theirs, x, one_hot, **options)
         for smoothing in (0.05, 0.15):
             smooth = {"label_smoothing": smoothing, **options}
@@ -410,7 +426,9 @@ def tests_of_binary() -> Cases:
     x, target = drawn(1, 16, 4), probabilities(2, 16, 4)
     weight = probabilities(3, 4)
     as_probabilities = partial(binary, x.sigmoid(), target, from_logits=False)
-    yield values("test: logits and their sigmoid", as_probabilities, of_logits(x, target), rtol=1e-9)
+    yield values(
+        "test: logits and their sigmoid", as_probabilities, of_logits(x, target), rtol=1e-9
+    )
     for theirs, prediction in ((of_logits, x), (F.binary_cross_entropy, x.sigmoid())):
         name = f"test: weights are broadcast, {theirs.__name__},"
         for shaped in (weight, weight.expand(16, 4), probabilities(3, 16, 1)):

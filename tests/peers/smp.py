@@ -33,8 +33,11 @@ def region(loss: str, prediction: Tensor, target: Tensor, **options: Any) -> Ten
     options["region_class_weights"] = options.pop("class_weights", None)
     if not target.any():
         options["skip_absent_classes"] = True
-    return REGION_LOSSES[loss](prediction, target.reshape(len(target), -1, *target.shape[2:])
-                               if mode == "multilabel" else target, **options)
+    return REGION_LOSSES[loss](
+        prediction,
+        target.reshape(len(target), -1, *target.shape[2:]) if mode == "multilabel" else target,
+        **options,
+    )
 
 
 def scores() -> Cases:
@@ -90,9 +93,7 @@ def several_classes() -> Cases:
         (shown, shown[::-1], 1.0),
         ([[0, 1, 1, 0], [0, 1, 1, 0]], [[1, 1, 0, 0], [1, 1, 0, 0]], 2 / 3),
     ]:
-        ours = partial(
-            region, "jaccard", tensor([prediction]), tensor([target]), mode="multilabel"
-        )
+        ours = partial(region, "jaccard", tensor([prediction]), tensor([target]), mode="multilabel")
         yield values(f"jaccard of masks, {prediction}, {target}", ours, expected, atol=1e-5)
 
 
@@ -203,10 +204,13 @@ def class_weights() -> Cases:
         yield holds(f"class weights have no scale, {loss}", partial(named, uneven, scaled))
         ours = partial(weighted_mask, loss)
         yield raises(f"one mask has no class weights, {loss}", ours)
-    yield holds("even class weights change nothing, focal",
-                partial(same, "focal", "multiclass", None, [1.0, 1.0, 1.0]))
-    yield holds("class weights have no scale, focal",
-                partial(same, "focal", "multiclass", uneven, scaled))
+    yield holds(
+        "even class weights change nothing, focal",
+        partial(same, "focal", "multiclass", None, [1.0, 1.0, 1.0]),
+    )
+    yield holds(
+        "class weights have no scale, focal", partial(same, "focal", "multiclass", uneven, scaled)
+    )
 
 
 def weighted_mask(loss: str) -> Tensor:

@@ -5,6 +5,7 @@ Its scores and region losses are those of smp, at the same settings and on the s
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from segloss import functional
 from tests.peers import smp
-from tests.peers.case import Cases, as_masks, cannot, drawn, holds, tensor, values
+from tests.peers.case import Cases, as_masks, cannot, holds, tensor, values
 
 SHARED = ("soft jaccard", "soft dice", "dice of one", "jaccard of", "focal of a good")
 
@@ -56,15 +57,24 @@ def cross_entropies() -> Cases:
     yield holds("SoftBCEWithLogitsLoss with an ignored pixel", lambda: bool(soft().isfinite()))
 
 
-def focal_of_classes() -> Cases:
-    """Good logits cost less, through the module as well as through the function."""
-    good, bad = drawn(0, 2, 3, 8).abs(), -drawn(0, 2, 3, 8).abs()
-    masks = torch.ones_like(good)
-    loss = partial(functional.focal_loss, target=masks)
-    yield holds("focal of the right sign is less", lambda: bool(loss(good) < loss(bad)))
+def balanced() -> Cases:
+    """The share of the other side weighs each side: a fifth of these pixels is background."""
+    target = tensor([[[0, 1, 1, 1, 1]]])
+    weights = (1 - target.mean()) * target + target.mean() * (1 - target)
+    ours = partial(
+        functional.binary_cross_entropy,
+        torch.zeros_like(target),
+        target,
+        pixel_weights=weights,
+        reduction="none",
+    )
+    expected = [[[0.8 * math.log(2), *[0.2 * math.log(2)] * 4]]]
+    name = "balanced_binary_cross_entropy_with_logits"
+    yield values(name, ours, expected, needs="pixel reductions")
 
 
 def cases() -> Cases:
     yield from shared()
     yield from of_classes()
     yield from cross_entropies()
+    yield from balanced()

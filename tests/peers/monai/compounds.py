@@ -16,8 +16,17 @@ from torch import Tensor
 
 import segloss
 from segloss import functional
-from tests.peers.case import Cases, as_masks, cannot, drawn, drawn_labels, holds, raises
-from tests.peers.case import tensor, values
+from tests.peers.case import (
+    Cases,
+    as_masks,
+    cannot,
+    drawn,
+    drawn_labels,
+    holds,
+    raises,
+    tensor,
+    values,
+)
 from tests.peers.monai.adapters import RIGHT, region
 from tests.peers.monai.overlaps import saved_and_loaded
 from tests.peers.monai.pixels import PIXELS, focal
@@ -107,7 +116,9 @@ def generalized_cells(p: Tensor, y: Tensor) -> Tensor:
     tp, sizes, g = ((a).flatten(2).sum(2) for a in (p * y, p + y, y))
     w = 1 / g**2
     w = w.where(w.isfinite(), w.where(w.isfinite(), 0).amax(1, keepdim=True))
-    return 1 - (2 * (w * tp).sum(1, keepdim=True) + 1e-5) / ((w * sizes).sum(1, keepdim=True) + 1e-5)
+    return 1 - (2 * (w * tp).sum(1, keepdim=True) + 1e-5) / (
+        (w * sizes).sum(1, keepdim=True) + 1e-5
+    )
 
 
 def compound(
@@ -127,20 +138,35 @@ def region_and_focal(name: str, part: str, cells: Callable[[Tensor, Tensor], Ten
     """Probabilities for the region loss, which the focal loss takes as logits, as they test it."""
     weighted_cells = part == "dice"
     x, y = drawn(0, 3, 3, 5, 5).sigmoid(), drawn_labels(1, 2, 3, 3, 5, 5).double()
-    for reduction, (said, weight), coefficient in product(REDUCTIONS, WEIGHTS.items(), COEFFICIENTS):
+    for reduction, (said, weight), coefficient in product(
+        REDUCTIONS, WEIGHTS.items(), COEFFICIENTS
+    ):
         options = {
-            "reduction": reduction, "weight": weight, "gamma": 1.0, "weighted_cells": weighted_cells
+            "reduction": reduction,
+            "weight": weight,
+            "gamma": 1.0,
+            "weighted_cells": weighted_cells,
         }
         ours = partial(compound, part, x, y, coefficient, softmax=False, **options)
         expected = partial(textbook, cells(x, y), x, y, coefficient, **options)
-        yield values(f"{name}, {reduction}, {said}, {coefficient}", ours, expected, rtol=1e-7,
-                     needs=needed(reduction, weight))
+        yield values(
+            f"{name}, {reduction}, {said}, {coefficient}",
+            ours,
+            expected,
+            rtol=1e-7,
+            needs=needed(reduction, weight),
+        )
         if part == "dice" and coefficient == 0.5:
             with_alpha = options | {"alpha": 0.25}
             ours = partial(compound, part, x, y, coefficient, softmax=False, **with_alpha)
             expected = partial(textbook, cells(x, y), x, y, coefficient, **with_alpha)
-            yield values(f"{name}, {reduction}, {said}, alpha", ours, expected, rtol=1e-7,
-                         needs=needed(reduction, weight))
+            yield values(
+                f"{name}, {reduction}, {said}, alpha",
+                ours,
+                expected,
+                rtol=1e-7,
+                needs=needed(reduction, weight),
+            )
 
 
 def needed(reduction: str, weight: object) -> str:
@@ -155,39 +181,71 @@ def without_background(name: str, part: str, cells: Callable[[Tensor, Tensor], T
     y = as_masks(labels, 3)
     one_weight = {} if softmax else {"one": 2.0}
     weights = {**one_weight, "weights": [1.0, 2.0], "a tuple": (2.0, 1)}
-    for reduction, (said, weight), coefficient in product(REDUCTIONS, weights.items(), COEFFICIENTS):
+    for reduction, (said, weight), coefficient in product(
+        REDUCTIONS, weights.items(), COEFFICIENTS
+    ):
         yield one_foreground(
-            f"{name} of foreground, {reduction}, {said}, {coefficient}", part, x, y, cells,
-            reduction, [weight, weight] if isinstance(weight, float) else weight, coefficient)
+            f"{name} of foreground, {reduction}, {said}, {coefficient}",
+            part,
+            x,
+            y,
+            cells,
+            reduction,
+            [weight, weight] if isinstance(weight, float) else weight,
+            coefficient,
+        )
     if softmax:
         two, masks = drawn(4, 3, 2, 5, 5), as_masks(drawn_labels(5, 2, 3, 5, 5), 2)
         for reduction, coefficient in product(REDUCTIONS, COEFFICIENTS):
-            yield one_foreground(f"{name} of one foreground class, {reduction}, {coefficient}",
-                                 part, two, masks, cells, reduction, [2.0], coefficient)
+            yield one_foreground(
+                f"{name} of one foreground class, {reduction}, {coefficient}",
+                part,
+                two,
+                masks,
+                cells,
+                reduction,
+                [2.0],
+                coefficient,
+            )
 
 
 def one_foreground(
-    name: str, part: str, x: Tensor, y: Tensor, cells: Any, reduction: str, weight: Any, coefficient: float
+    name: str,
+    part: str,
+    x: Tensor,
+    y: Tensor,
+    cells: Any,
+    reduction: str,
+    weight: Any,
+    coefficient: float,
 ) -> Any:
     softmax = part == "dice"
     options = {"reduction": reduction, "weight": weight, "gamma": 2.0, "weighted_cells": softmax}
 
     def ours() -> Tensor:
         kept = {"weight": weight} if softmax else {}
-        inner = region(part, x, y, softmax=softmax, include_background=False, reduction=reduction, **kept)
+        inner = region(
+            part, x, y, softmax=softmax, include_background=False, reduction=reduction, **kept
+        )
         if reduction == "none":
             inner = inner[..., None, None]
         return inner + coefficient * focal(x[:, 1:], y[:, 1:], reduction=reduction, weight=weight)
 
     p = x.softmax(1) if softmax else x
-    expected = partial(textbook, cells(p[:, 1:], y[:, 1:]), x[:, 1:], y[:, 1:], coefficient, **options)
+    expected = partial(
+        textbook, cells(p[:, 1:], y[:, 1:]), x[:, 1:], y[:, 1:], coefficient, **options
+    )
     return values(name, ours, expected, rtol=1e-7, needs=PIXELS)
 
 
 def dice_and_focal() -> Cases:
     losses = {
         "DiceFocalLoss": ("dice", dice_cells, segloss.DiceLoss),
-        "GeneralizedDiceFocalLoss": ("generalized_dice", generalized_cells, segloss.GeneralizedDiceLoss),
+        "GeneralizedDiceFocalLoss": (
+            "generalized_dice",
+            generalized_cells,
+            segloss.GeneralizedDiceLoss,
+        ),
     }
     for name, (part, cells, module) in losses.items():
         yield from region_and_focal(name, part, cells)
@@ -253,8 +311,12 @@ def deep_supervision() -> Cases:
     loss = segloss.DeepSupervision(segloss.DiceLoss("multilabel"), "monai").as_criterion()
     yield raises(f"{name}, shapes", partial(loss, torch.ones(1, 2, 3), torch.ones(1, 1, 2, 3)))
     unreduced = segloss.DiceLoss("multilabel", reduction="none")
-    yield raises(f"{name} of a loss without a reduction",
-                 lambda: segloss.DeepSupervision(unreduced, "monai"))
+    without = segloss.DeepSupervision(unreduced, "monai").as_criterion()
+    heads = [drawn(0, 2, 2, 8, 8), drawn(1, 2, 2, 4, 4)]
+    yield raises(
+        f"{name} of a loss without a reduction",
+        partial(without, heads, torch.ones(2, 2, 8, 8)),
+    )
     supervise = segloss.DeepSupervision(segloss.DiceLoss("binary"), "monai")
     yield from saved_and_loaded(name, lambda mode: supervise.as_criterion())
 
@@ -271,8 +333,15 @@ def masked() -> Cases:
     mask = torch.ones(3, 3, 2, 2)
     ours = partial(functional.dice_loss, zeros, zeros, pixel_weights=mask)
     yield raises(f"{name}, a mask with other channels", ours)
-    yield raises(f"{name}, a target with other channels", partial(
-        functional.dice_loss, torch.zeros(3, 3, 2, 2), torch.zeros(3, 2, 2, 2), pixel_weights=mask))
+    yield raises(
+        f"{name}, a target with other channels",
+        partial(
+            functional.dice_loss,
+            torch.zeros(3, 3, 2, 2),
+            torch.zeros(3, 2, 2, 2),
+            pixel_weights=mask,
+        ),
+    )
     yield raises(f"{name} of something else than a loss", lambda: segloss.LossWrapper([]))
 
     def is_one() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import torch
@@ -267,7 +267,7 @@ def sure(labels: Tensor) -> Tensor:
 
 def distance(x: Tensor, y: Tensor, weighting: str = "default", **options: Any) -> Tensor:
     """Their generalised Wasserstein Dice loss between classes that are 1 apart."""
-    loss = functional.wasserstein_dice_loss  # type: ignore[attr-defined]
+    loss = functional.wasserstein_dice_loss
     apart = [[0.0, 1.0], [1.0, 0.0]]
     return loss(x, y, n_classes=2, activation="softmax", distances=apart, **options)
 
@@ -280,7 +280,10 @@ def wasserstein() -> Cases:
         ours = partial(distance, weighting=weighting)
         near = {"atol": 1e-3, "needs": needs}
         for place, labels in {"2D": square, "empty class": empty, "3D": cube}.items():
-            good, poor = partial(ours, sure(labels), labels), partial(ours, sure(1 - labels), labels)
+            good, poor = (
+                partial(ours, sure(labels), labels),
+                partial(ours, sure(1 - labels), labels),
+            )
             yield values(f"{name}, {place}, right, {weighting}", good, 0.0, **near)
             yield values(f"{name}, {place}, wrong, {weighting}", poor, 1.0, **near)
         channel = partial(ours, sure(square), square[:, None])
@@ -328,7 +331,7 @@ def trains(loss: Callable[[Tensor, Tensor], Tensor], steps: int = 50) -> bool:
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-    falls = sum(b < a for a, b in zip(history, history[1:], strict=False))
+    falls = sum(b < a for a, b in pairwise(history))
     return falls > 0.75 * (steps - 1) and wrong[-1] < wrong[0]
 
 
@@ -345,7 +348,11 @@ def ignored() -> Cases:
     yield values("DiceLoss, ignore_index is as a crop", masked, cropped, rtol=1e-6)
     logits, classes = drawn(0, 2, 4, 8, 8), drawn_labels(1, 4, 2, 1, 8, 8)
     of_labels = partial(region, "dice", logits, classes, **SOFTMAX, ignore_index=1)
-    yield values("DiceLoss, ignore_index of one-hot targets", partial(one_hot_ignored, logits, classes), of_labels)
+    yield values(
+        "DiceLoss, ignore_index of one-hot targets",
+        partial(one_hot_ignored, logits, classes),
+        of_labels,
+    )
 
     def no_slope() -> bool:
         x = drawn(2, 1, 3, 4, 4).requires_grad_()
@@ -370,7 +377,9 @@ def one_hot_ignored(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 IGNORED_ROWS = tensor([[[[1, 0, 1, 0], [0, 1, 0, 1], [255] * 4, [255] * 4]]])
-IGNORED_COLUMNS = tensor([[[[1, 0, 255, 255], [0, 1, 255, 255], [0, 1, 255, 255], [0, 1, 255, 255]]]])
+IGNORED_COLUMNS = tensor(
+    [[[[1, 0, 255, 255], [0, 1, 255, 255], [0, 1, 255, 255], [0, 1, 255, 255]]]]
+)
 
 
 def same_where_ignored(name: str, loss: Callable[..., Tensor], classes: bool) -> Cases:

@@ -17,8 +17,18 @@ from torch import Tensor
 
 import segloss
 from segloss import functional
-from tests.peers.case import Case, Cases, as_masks, cannot, drawn, drawn_labels, holds, raises
-from tests.peers.case import tensor, values
+from tests.peers.case import (
+    Case,
+    Cases,
+    as_masks,
+    cannot,
+    drawn,
+    drawn_labels,
+    holds,
+    raises,
+    tensor,
+    values,
+)
 from tests.peers.monai.overlaps import same_where_ignored, saved_and_loaded
 
 PIXELS = "pixel reductions"
@@ -85,7 +95,9 @@ def results() -> Cases:
     for number, (options, target, expected) in enumerate(rows):
         needs = PIXELS if "reduction" in options else ""
         ours = partial(focal, x, target, **options)
-        yield values(f"FocalLoss {number}: {options}", ours, expected, rtol=1e-4, atol=1e-4, needs=needs)
+        yield values(
+            f"FocalLoss {number}: {options}", ours, expected, rtol=1e-4, atol=1e-4, needs=needs
+        )
 
 
 def is_cross_entropy(gamma: float, target: str, reduction: str = "mean") -> bool:
@@ -161,7 +173,7 @@ def alphas() -> Cases:
 
 
 def sigmoid_alphas(x: Tensor, labels: Tensor) -> Case:
-    """Theirs takes an alpha above 1, which makes the loss of other pixels negative; ours doesn't."""
+    """Theirs takes an alpha above 1, for which other pixels have a loss below 0; ours does not."""
 
     def positive() -> bool:
         value = focal(x, labels, alpha=[0.1, 0.5, 1.0], to_onehot_y=True)
@@ -186,9 +198,15 @@ def wrong() -> Cases:
     yield raises(f"{name} of one channel, include_background=False", lambda: chosen()(one, one))
     x, labels = drawn(0, 1, 3, 3), drawn_labels(1, 3, 1, 1, 3)
     without_alpha = partial(focal, x, labels, use_softmax=True, to_onehot_y=True)
-    yield holds(f"{name} of a softmax without background has no alpha", lambda: bool(without_alpha() > 0))
+    yield holds(
+        f"{name} of a softmax without background has no alpha", lambda: bool(without_alpha() > 0)
+    )
     for mode in ("multiclass", "multilabel"):
-        yield from saved_and_loaded(f"{name}, {mode},", segloss.FocalLoss, "binary" if mode == "multilabel" else "multilabel")
+        yield from saved_and_loaded(
+            f"{name}, {mode},",
+            segloss.FocalLoss,
+            "binary" if mode == "multilabel" else "multilabel",
+        )
 
 
 def unified() -> Cases:

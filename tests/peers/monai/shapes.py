@@ -14,8 +14,17 @@ import torch
 from torch import Tensor
 
 import segloss
-from tests.peers.case import Cases, as_masks, cannot, drawn, drawn_labels, holds, raises
-from tests.peers.case import tensor, values
+from tests.peers.case import (
+    Cases,
+    as_masks,
+    cannot,
+    drawn,
+    drawn_labels,
+    holds,
+    raises,
+    tensor,
+    values,
+)
 from tests.peers.monai.adapters import ONE_MASK, SIGMOID, SOFTMAX, TWO_SAMPLES, region
 
 CLDICE, HAUSDORFF = "cldice", "hausdorff"
@@ -27,11 +36,13 @@ def mode_of(x: Tensor, options: dict[str, Any]) -> str:
     return "binary" if x.shape[1] == 1 else "multilabel"
 
 
-def cldice(x: Tensor, y: Tensor, *, reduction: str = "mean", smooth: float = 1.0, **options: Any) -> Tensor:
+def cldice(
+    x: Tensor, y: Tensor, *, reduction: str = "mean", smooth: float = 1.0, **options: Any
+) -> Tensor:
     """Theirs pools the classes of a sample, with the background, and keeps samples apart."""
     if options.get("to_onehot_y"):
         y = as_masks(y[:, 0], x.shape[1])
-    loss = segloss.SoftClDiceLoss(  # type: ignore[attr-defined]
+    loss = segloss.SoftClDiceLoss(
         mode_of(x, options),
         smooth=smooth,
         classes=range(x.shape[1]) if options.get("softmax") else None,
@@ -63,7 +74,9 @@ def skeletons() -> Cases:
     name, small = "SoftclDiceLoss", {"smooth": 1e-5}
     everything = {"2D": ones(2, 3, 8, 8), "3D": ones(2, 3, 8, 8, 8)}
     for place, batch in everything.items():
-        yield values(f"{name} of ones, {place}", partial(cldice, *batch), 0.0, atol=1e-4, needs=CLDICE)
+        yield values(
+            f"{name} of ones, {place}", partial(cldice, *batch), 0.0, atol=1e-4, needs=CLDICE
+        )
     scores = tensor([[[[1, -1], [-1, 1]], [[0.5, 0.5], [0.5, 0.5]]]])
     logits = tensor([[[[2, 0], [0, 2]], [[-2, 0], [0, -2]]]])
     rows: list[tuple[dict[str, Any], Tensor, Tensor, float]] = [
@@ -78,11 +91,15 @@ def skeletons() -> Cases:
         ours = partial(cldice, *ones(4, 2, 8, 8), reduction=reduction)
         shaped = partial(lambda f, s: f().shape == s, ours, size)
         yield holds(f"{name}, shape of {reduction}", shaped, needs=CLDICE)
-    yield raises(f"{name}, shapes", partial(cldice, torch.ones(1, 3, 8, 8), torch.ones(1, 4, 8, 8)), needs=CLDICE)
+    yield raises(
+        f"{name}, shapes",
+        partial(cldice, torch.ones(1, 3, 8, 8), torch.ones(1, 4, 8, 8)),
+        needs=CLDICE,
+    )
     for wrong in ("sigmoid and softmax", 3):
         yield raises(
             f"{name}, mode {wrong}",
-            lambda w=wrong: segloss.SoftClDiceLoss(w),  # type: ignore[attr-defined]
+            lambda w=wrong: segloss.SoftClDiceLoss(w),
             needs=CLDICE,
         )
     both = "SoftDiceclDiceLoss"
@@ -100,12 +117,14 @@ def skeletons() -> Cases:
         yield raises(f"{both}, a target {target}", wrong_shape, needs=CLDICE)
 
 
-def hausdorff(x: Tensor, y: Tensor, *, reduction: str = "mean", log: bool = False, **options: Any) -> Tensor:
+def hausdorff(
+    x: Tensor, y: Tensor, *, reduction: str = "mean", log: bool = False, **options: Any
+) -> Tensor:
     """Their loss, or the logarithm of 1 more than it."""
     if options.get("to_onehot_y"):
         y = as_masks(y[:, 0], x.shape[1])
     background = options.get("include_background", True)
-    loss = segloss.HausdorffDistanceLoss(  # type: ignore[attr-defined]
+    loss = segloss.HausdorffDistanceLoss(
         mode_of(x, options),
         classes=range(0 if background else 1, x.shape[1]) if x.shape[1] > 1 else None,
         reduction="none",
@@ -150,7 +169,13 @@ def distances() -> Cases:
             expected = tensor(value).log1p() if log else value
             ours = partial(hausdorff, *batch, log=log, **options)
             yield values(f"{name} {number}: {options}", ours, expected, needs=HAUSDORFF)
-        for activation in ("tanh", "log_softmax", "tanh, batch", "tanh, batch, again", "tanh, apart"):
+        for activation in (
+            "tanh",
+            "log_softmax",
+            "tanh, batch",
+            "tanh, batch, again",
+            "tanh, apart",
+        ):
             yield cannot(f"{name}, other_act={activation}")
         yield from wrong_arguments(name)
 
@@ -162,20 +187,22 @@ def wrong_arguments(name: str) -> Cases:
     for wrong in modes:
         yield raises(
             f"{name}, mode {wrong}",
-            lambda w=wrong: segloss.HausdorffDistanceLoss(w),  # type: ignore[attr-defined]
+            lambda w=wrong: segloss.HausdorffDistanceLoss(w),
             needs=HAUSDORFF,
         )
     for wrong in ("unknown", None):
         yield raises(
             f"{name}, reduction {wrong}",
-            lambda w=wrong: segloss.HausdorffDistanceLoss("binary", reduction=w),  # type: ignore[attr-defined]
+            lambda w=wrong: segloss.HausdorffDistanceLoss("binary", reduction=w),
             needs=HAUSDORFF,
         )
     one = torch.ones(1, 1, 1, 3)
     rows: dict[str, Callable[[], object]] = {
-        "include_background=False": lambda: segloss.HausdorffDistanceLoss("binary", classes=[1])(one, one),  # type: ignore[attr-defined]
-        "softmax": lambda: segloss.HausdorffDistanceLoss("multiclass")(one, one),  # type: ignore[attr-defined]
-        "to_onehot_y": lambda: segloss.HausdorffDistanceLoss("multiclass")(one, one.long()),  # type: ignore[attr-defined]
+        "include_background=False": lambda: segloss.HausdorffDistanceLoss("binary", classes=[1])(
+            one, one
+        ),
+        "softmax": lambda: segloss.HausdorffDistanceLoss("multiclass")(one, one),
+        "to_onehot_y": lambda: segloss.HausdorffDistanceLoss("multiclass")(one, one.long()),
     }
     for option, loss in rows.items():
         yield raises(f"{name} of one channel, {option}", loss, needs=HAUSDORFF)
@@ -189,8 +216,13 @@ def distance_maps(masks: Tensor) -> Tensor:
 
 
 def boundary(
-    x: Tensor, y: Tensor, *, include_background: bool = True, batch: bool = False,
-    reduction: str = "mean", **options: Any,
+    x: Tensor,
+    y: Tensor,
+    *,
+    include_background: bool = True,
+    batch: bool = False,
+    reduction: str = "mean",
+    **options: Any,
 ) -> Tensor:
     if options.get("to_onehot_y"):
         y = as_masks(y[:, 0] if y.ndim == x.ndim else y, x.shape[1])
@@ -220,7 +252,9 @@ def borders() -> Cases:
         "no reduction": (SIGMOID | {"reduction": "none"}, x, y),
         "sum": (SIGMOID | {"reduction": "sum"}, x, y),
         "foreground": (
-            SIGMOID | {"include_background": False}, torch.cat([x, -x], 1), CHECKERS,
+            SIGMOID | {"include_background": False},
+            torch.cat([x, -x], 1),
+            CHECKERS,
         ),
     }
     for place, (options, scores, target) in rows.items():
@@ -248,7 +282,9 @@ def borders_of_one_channel(name: str) -> Cases:
     several = partial(segloss.BoundaryLoss, "multiclass")
     chosen = partial(segloss.BoundaryLoss, "binary", region_classes=[1])
     yield raises(f"{name} of one channel, softmax", lambda: several()(one, one, maps=maps))
-    yield raises(f"{name} of one channel, to_onehot_y", lambda: several()(one, one.long(), maps=maps))
+    yield raises(
+        f"{name} of one channel, to_onehot_y", lambda: several()(one, one.long(), maps=maps)
+    )
     yield raises(f"{name} of one channel, foreground", lambda: chosen()(one, one, maps=maps))
 
 
@@ -256,19 +292,38 @@ def properties_of_borders(name: str) -> Cases:
     labels = partial(boundary, drawn(0, 2, 3, 4, 4), drawn_labels(1, 3, 2, 4, 4), **SOFTMAX)
     yield holds(f"{name} of labels without a channel", lambda: bool(labels().isfinite()))
     for place, mask in {"empty": torch.zeros(1, 1, 4, 4), "full": torch.ones(1, 1, 4, 4)}.items():
-        yield values(f"{name}, the map of an {place} mask", partial(distance_maps, mask), torch.zeros(1, 1, 4, 4))
+        yield values(
+            f"{name}, the map of an {place} mask",
+            partial(distance_maps, mask),
+            torch.zeros(1, 1, 4, 4),
+        )
     x, y = torch.stack([CHECKERS[0, :1], CHECKERS[0, 1:]]), TWO_SAMPLES[1]
     pooled = partial(boundary, x, y, batch=True, reduction="none")
     apart = partial(boundary, x, y, reduction="none")
     yield values(f"{name}, batch", pooled, lambda: apart().mean(0))
-    yield raises(f"{name}, shapes", lambda: segloss.BoundaryLoss("binary")(torch.ones(1, 1, 2, 3), torch.ones(1, 4, 5, 6)))
-    for wrong in ("sigmoid, softmax", "sigmoid, tanh", "softmax, tanh", "sigmoid, softmax, tanh", 3):
+    yield raises(
+        f"{name}, shapes",
+        lambda: segloss.BoundaryLoss("binary")(torch.ones(1, 1, 2, 3), torch.ones(1, 4, 5, 6)),
+    )
+    for wrong in (
+        "sigmoid, softmax",
+        "sigmoid, tanh",
+        "softmax, tanh",
+        "sigmoid, softmax, tanh",
+        3,
+    ):
         yield raises(f"{name}, mode {wrong}", partial(segloss.BoundaryLoss, wrong))
     yield raises(f"{name}, reduction unknown", partial(segloss.BoundaryLoss, reduction="unknown"))
-    empty = tensor([[[[0.9] * 3] * 3, [[0.1] * 3] * 3]]), torch.stack([torch.ones(1, 3, 3), torch.zeros(1, 3, 3)], 1)
+    empty = (
+        tensor([[[[0.9] * 3] * 3, [[0.1] * 3] * 3]]),
+        torch.stack([torch.ones(1, 3, 3), torch.zeros(1, 3, 3)], 1),
+    )
     yield holds(f"{name} of an empty class", lambda: bool(boundary(*empty).isfinite()))
     four = torch.ones(1, 1, 2, 2, 2, 2)
-    yield raises(f"{name} of four axes", lambda: segloss.BoundaryLoss("binary")(four, four, maps={"gt_distance_map": four}))
+    yield raises(
+        f"{name} of four axes",
+        lambda: segloss.BoundaryLoss("binary")(four, four, maps={"gt_distance_map": four}),
+    )
     dot = torch.zeros(1, 1, 3, 3)
     dot[0, 0, 1, 1] = 1
 
