@@ -8,7 +8,6 @@ the expected ones are PyTorch's answers in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -26,17 +25,20 @@ PIXELS = "pixel reductions"
 
 def images(x: Tensor) -> Tensor:
     """Returns scores (N, C, *any) or (C,) as (N, C, P)."""
-    return x.reshape(*x.shape[:2], -1) if x.ndim > 1 else x.reshape(1, -1, 1)
+    x = x if x.ndim > 1 else x[None]
+    return x.flatten(2) if x.ndim > 2 else x[..., None]
 
 
 def label_maps(labels: Tensor) -> Tensor:
     """Returns labels (N, *any) or () as (N, P)."""
-    return labels.reshape(len(labels), -1) if labels.ndim else labels.reshape(1, 1)
+    labels = labels if labels.ndim else labels[None]
+    return labels.flatten(1) if labels.ndim > 1 else labels[:, None]
 
 
-def parts_by_sign(x: Tensor) -> Iterable[tuple[int, Tensor]]:
+def parts_by_sign(x: Tensor) -> list[tuple[int, Tensor]]:
     """Returns what is above 0 and what is below; ours takes weights and targets of at least 0."""
-    return [(1, x.clamp_min(0)), *([(-1, -x.clamp_max(0))] if bool((x < 0).any()) else [])]
+    parts = [(1, x.clamp_min(0)), (-1, -x.clamp_max(0))]
+    return [(sign, part) for sign, part in parts if bool((part > 0).any())] or [(0, x + 1)]
 
 
 def total_weight(target: Tensor, weight: Tensor | None, ignore_index: int, dense: bool) -> Tensor:
@@ -73,7 +75,7 @@ def cross_entropy(
             from_logits=from_logits,
             ignore_index=None if dense else ignore_index,
             class_weights=weight,
-            label_smoothing=label_smoothing / scale if scale > 1 else label_smoothing,
+            label_smoothing=label_smoothing,
             reduction=reduction,
         )
         shape = (*x.shape[:1], *x.shape[2:]) if x.ndim > 1 else ()
@@ -82,7 +84,8 @@ def cross_entropy(
     weights = [(1, weight)] if weight is None else parts_by_sign(weight)
     targets = parts_by_sign(target) if dense else [(1, target)]
     over = total_weight(target, weight, ignore_index, dense)
-    if len(weights) == len(targets) == 1 and over != 0:
+    signs = [sign for sign, _ in (*weights, *targets)]
+    if signs == [1, 1] and over != 0:
         return ours(target, weight, reduction)
     inner = "sum" if reduction == "mean" else reduction
     value = torch.stack(
