@@ -454,10 +454,11 @@ def binary_focal() -> Cases:
 def pos_weighted_focal(
     x: Tensor, y: Tensor, pos_weight: Tensor | None, weight: Tensor | None, reduction: str
 ) -> Tensor:
-    loss = segloss.FocalLoss(
-        "multilabel", alpha=0.8, gamma=0.5, pos_weight=pos_weight, reduction="none"
-    )
-    pixels = loss(x, y)
+    """Their weight of foreground multiplies what the target holds of it."""
+    loss = segloss.FocalLoss("multilabel", alpha=0.8, gamma=0.5, reduction="none")
+    positive = torch.ones(x.shape[1], dtype=x.dtype) if pos_weight is None else pos_weight
+    at_0, at_1 = (loss(x, torch.full_like(x, value)) for value in (0.0, 1.0))
+    pixels = positive.reshape(-1, 1) * y * at_1 + (1 - y) * at_0
     pixels = pixels if weight is None else pixels * weight
     return pixels if reduction == "none" else getattr(pixels, reduction)()
 
