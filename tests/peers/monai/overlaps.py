@@ -267,9 +267,16 @@ def sure(labels: Tensor) -> Tensor:
 
 def distance(x: Tensor, y: Tensor, weighting: str = "default", **options: Any) -> Tensor:
     """Their generalised Wasserstein Dice loss between classes that are 1 apart."""
-    loss = functional.wasserstein_dice_loss
-    apart = [[0.0, 1.0], [1.0, 0.0]]
-    return loss(x, y, n_classes=2, activation="softmax", distances=apart, **options)
+    return functional.generalized_wasserstein_dice_loss(
+        x,
+        y,
+        n_classes=2,
+        activation="softmax",
+        distances=[[0.0, 1.0], [1.0, 0.0]],
+        weight_type="inverse_size" if weighting == "GDL" else "foreground",
+        smooth=1e-5,
+        **options,
+    )
 
 
 def wasserstein() -> Cases:
