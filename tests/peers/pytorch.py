@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segloss import functional
-from tests.peers.case import Case, Cases, drawn, drawn_labels, holds, raises, values
+from tests.peers.case import Case, Cases, drawn, drawn_labels, holds, raises, tensor, values
 
 REDUCTIONS = ("mean", "sum", "none")
 PIXELS = "pixel reductions"
@@ -65,6 +65,10 @@ def cross_entropy(
     split by sign and scaled. Their mean over nothing is 0/0.
     """
     dense = target.is_floating_point()
+    if label_smoothing > 0 and dense and bool(((target < 0) | (target > 1)).any()):
+        classes = target.shape[1 if target.ndim > 1 else 0]
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+        label_smoothing = 0.0
 
     def ours(target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
         scale = max(1.0, float(target.max())) if dense and target.numel() else 1.0
@@ -334,37 +338,34 @@ def spaces() -> list[tuple[int, ...]]:
 
 def tests_of_cross_entropy() -> Cases:
     """What test_nn.py says of targets of probabilities, of weights and of label smoothing."""
-    weight = drawn(7, 4).abs()
-    for space, reduction, weights in product(spaces(), REDUCTIONS, (None, weight)):
+    theirs, weight = F.cross_entropy, drawn(7, 4).abs()
+    for space, reduction in product(spaces(), REDUCTIONS):
         size, options = (5, 4, *space), {"reduction": reduction}
-        if weights is not None:
-            options["weight"] = weights
-        x, labels = drawn(1, *size), drawn_labels(2, 4, 5, *space)
+        x, labels, dense = drawn(1, *size), drawn_labels(2, 4, 5, *space), drawn(3, *size)
         one_hot = F.one_hot(labels, 4).movedim(-1, 1).double()
-        theirs = F.cross_entropy
-        yield case("test: dense targets of any value", theirs, x, drawn(3, *size), **options)
-        if weights is None:
-            yield unit_weights("test: even weights, labels", x, labels, reduction)
-            yield unit_weights(
-                "test: even weights, dense", x, drawn(3, *size).softmax(1), reduction
-            )
-        yield case("test: one-hot targets", theirs, x, one_hot, **options)
+        for weighted in ({}, {"weight": weight}):
+            yield case("test: dense targets of any value", theirs, x, dense, **options, **weighted)
+            if not weighted or reduction != "mean":
+                yield case("test: one-hot targets", theirs, x, one_hot, **options, **weighted)
+        yield even_weights("test: even weights, labels", x, labels, reduction)
+        yield even_weights("test: even weights, dense", x, dense.softmax(1), reduction)
         for smoothing in (0.05, 0.15):
             smooth = {"label_smoothing": smoothing, **options}
             yield case("test: smoothed labels", theirs, x, labels, **smooth)
-            yield case("test: smoothed one-hot", theirs, x, one_hot, **smooth)
-            yield case("test: smoothed dense", theirs, x, drawn(3, *size).softmax(1), **smooth)
-    for reduction, smoothing in product(("sum", "mean"), (0.05, 0.15)):
-        yield weights_and_ignored(reduction, smoothing)
-    for wrong in (-0.1, 1.2):
-        arguments = {"label_smoothing": wrong}
-        yield raises(
-            f"test: label_smoothing={wrong}",
-            partial(cross_entropy, drawn(1, 3, 4), drawn_labels(2, 4, 3), **arguments),
-        )
+            yield case("test: smoothed dense", theirs, x, dense.log_softmax(1), **smooth)
+    weights = (None, torch.tensor([0.3, 0.6], dtype=torch.float64))
+    for reduction, smoothing, weight, ignored in product(
+        REDUCTIONS, (0.05, 0.15), weights, (-100, -2, 2)
+    ):
+        yield ignored_and_smoothed(reduction, smoothing, weight, ignored)
+    for dense in (False, True):
+        target = probabilities(2, 4, 4) if dense else torch.arange(4)
+        arguments = {"label_smoothing": 1.2}
+        name = f"test: label_smoothing=1.2, {'dense' if dense else 'labels'}"
+        yield raises(name, partial(cross_entropy, drawn(1, 4, 4), target, **arguments))
 
 
-def unit_weights(name: str, x: Tensor, target: Tensor, reduction: str) -> Case:
+def even_weights(name: str, x: Tensor, target: Tensor, reduction: str) -> Case:
     ours = partial(cross_entropy, x, target, reduction=reduction)
     weighted = partial(ours, weight=torch.ones(x.shape[1], dtype=x.dtype))
     place = f"{name} {tuple(x.shape)} {reduction}"
@@ -372,23 +373,28 @@ def unit_weights(name: str, x: Tensor, target: Tensor, reduction: str) -> Case:
     return values(place, weighted, ours, rtol=1e-12, needs=needs)
 
 
-def weights_and_ignored(reduction: str, smoothing: float) -> Case:
-    """A class that is ignored may as well have the weight 0, if labels are smoothed."""
-    x, labels = drawn(1, 4, 3), torch.tensor([0, 2, 1, 2])
-    weight = torch.tensor([0.3, 0.6, 0.0], dtype=torch.float64)
-    ours = partial(cross_entropy, x, weight=weight, label_smoothing=smoothing, reduction=reduction)
+def ignored_and_smoothed(
+    reduction: str, smoothing: float, weight: Tensor | None, ignored: int
+) -> Case:
+    """The logits of an ignored sample do not matter, and it does not count in the mean."""
+    target = torch.tensor([ignored, 1])
+    one, other = tensor([[0.3, 0.4], [1, 2]]), tensor([[0.3, 0.6], [1, 2]])
+    ours = partial(
+        cross_entropy,
+        weight=weight,
+        label_smoothing=smoothing,
+        ignore_index=ignored,
+        reduction=reduction,
+    )
 
-    def as_ignored() -> Tensor:
-        return ours(target=labels.where(labels != 2, -100))
+    def same() -> bool:
+        value = ours(one, target)
+        alone = value if reduction == "none" else ours(other[1:], target[1:])
+        return torch.equal(value, ours(other, target)) and torch.allclose(value, alone)
 
-    def of_kept() -> Tensor:
-        kept = labels != 2
-        return cross_entropy(
-            x[kept], labels[kept], weight=weight, label_smoothing=smoothing, reduction=reduction
-        )
-
-    name = f"test: ignored labels and weights, {reduction}, smoothing {smoothing}"
-    return values(name, as_ignored, of_kept, rtol=1e-12, needs=PIXELS if reduction == "sum" else "")
+    weighted = "" if weight is None else ", weighted"
+    name = f"test: ignored {ignored}{weighted}, smoothing {smoothing}, {reduction}"
+    return holds(name, same, needs="" if reduction == "mean" else PIXELS)
 
 
 def tests_of_nll() -> Cases:
