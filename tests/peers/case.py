@@ -33,7 +33,6 @@ WAITING: dict[str, str] = {
     "cldice": "SoftClDiceLoss",
     "hausdorff": "HausdorffDistanceLoss",
     "wasserstein": "the generalised Wasserstein Dice loss",
-    "focal alpha of channels": "alpha of the focal loss for each sigmoid channel",
 }
 """Features that are not built yet. Their cases are skipped; remove a line to run them."""
 
