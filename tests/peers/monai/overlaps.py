@@ -86,7 +86,7 @@ def saved_and_loaded(name: str, module: Callable[..., Any], mode: str = "binary"
         batch = drawn(0, 2, 1, 8, 8), torch.ones(2, 1, 8, 8)
         loss = module(mode)
         file = io.BytesIO()
-        torch.export.save(torch.export.export(loss, batch), file)
+        torch.export.save(torch.export.export(loss, batch, strict=False), file)
         file.seek(0)
         return torch.allclose(torch.export.load(file).module()(*batch), loss(*batch))
 

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -210,6 +211,7 @@ def wrong_arguments(name: str) -> Cases:
 
 def distance_maps(masks: Tensor) -> Tensor:
     """Returns the maps of the data loader's transform, for masks (N, C, *spatial)."""
+    pytest.importorskip("scipy")
     transform = segloss.SignedDistanceMap()
     maps = [transform(mask=mask)["gt_distance_map"] for mask in masks.flatten(0, 1).long()]
     return torch.stack(list(maps)).reshape(masks.shape)
