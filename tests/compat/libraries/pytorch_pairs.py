@@ -1,4 +1,4 @@
-"""Losses of PyTorch and torchvision, and ours."""
+"""Losses of PyTorch, and ours."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-import torchvision.ops
 from torch import Tensor
 
-import segloss
 from segloss import functional as ours
 from tests.compat.libraries.batches import Form
 from tests.compat.libraries.pairs import (
     IGNORES,
     IGNORING,
-    MODES,
     SOFT,
     Pair,
     Pairs,
@@ -73,13 +70,6 @@ def of_masks(form: Form) -> Pairs:
         return value * weights.mean()
 
     yield "binary weight", pair(with_weight, our_pixel_weights)
-    for alpha in (-1, 0.25):
-        focal = segloss.FocalLoss(MODES[form], alpha=None if alpha < 0 else alpha)
-        theirs = partial(torchvision.ops.sigmoid_focal_loss, alpha=alpha)
-        mean = with_float_target(partial(theirs, reduction="mean"))
-        total = with_float_target(partial(theirs, reduction="sum"))
-        yield "focal", pair(mean, focal)
-        yield "focal sum", pair(total, lambda x, y, focal=focal: focal(x, y) * y.numel())
 
 
 def pairs() -> Pairs:

@@ -130,3 +130,64 @@ class TestMonai:
         same(nn.CrossEntropyLoss()(logits, masks.double()), theirs)
         ours = SegLoss(from_logits=True, bce_coef=1.0, dice_coef=0.0)
         differs(ours.as_criterion()(logits, masks), theirs)
+
+
+def value_and_slope(loss: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    (slope,) = torch.autograd.grad(loss, logits)
+    return loss.detach(), slope
+
+
+def lovasz_of(errors: Tensor, mask: Tensor) -> Tensor:
+    """The sum of sorted errors times the steps of the Jaccard loss, as mmsegmentation has it."""
+    errors, order = errors.sort(descending=True)
+    hits = mask[order].to(errors)
+    jaccard = 1 - (hits.sum() - hits.cumsum(0)) / (hits.sum() + (1 - hits).cumsum(0))
+    return errors @ torch.diff(jaccard, prepend=jaccard.new_zeros(1))
+
+
+class TestMmsegmentation:
+    def test_lovasz_of_classes_is_of_those_that_are_there(
+        self, logits: Tensor, labels: Tensor
+    ) -> None:
+        lovasz = named("LovaszLoss")("multiclass", ignore_index=IGNORED)
+        labels[:, 1] = IGNORED
+        labels[labels == 2] = 1
+        kept = labels != IGNORED
+        p = logits.requires_grad_().softmax(1).movedim(1, -1)[kept]
+        classes = [c for c in range(CLASSES) if (labels == c).any()]
+        losses = [
+            lovasz_of(((labels[kept] == c).double() - p[:, c]).abs(), labels[kept] == c)
+            for c in classes
+        ]
+        ours = value_and_slope(lovasz(logits, labels), logits)
+        theirs = value_and_slope(torch.stack(losses).mean(), logits)
+        torch.testing.assert_close(ours, theirs)
+
+    def test_lovasz_of_a_mask_is_the_hinge(self, logits: Tensor, labels: Tensor) -> None:
+        lovasz = named("LovaszLoss")("binary")
+        scores, mask = logits[:, :1].detach().requires_grad_(), (labels == 1).long()
+        errors = (1 - scores.flatten() * (2 * mask.flatten() - 1)).relu()
+        ours = value_and_slope(lovasz(scores, mask), scores)
+        torch.testing.assert_close(ours, value_and_slope(lovasz_of(errors, mask.flatten()), scores))
+
+    @pytest.mark.parametrize("min_kept", [5, 60])
+    def test_ohem_keeps_improbable_pixels_and_at_least_some(
+        self, logits: Tensor, labels: Tensor, min_kept: int
+    ) -> None:
+        ours = named("OhemCrossEntropyLoss")(threshold=0.2, min_kept=min_kept, ignore_index=IGNORED)
+        labels[0, 2] = IGNORED
+        losses = torch.nn.functional.cross_entropy(
+            logits.requires_grad_(), labels, ignore_index=IGNORED, reduction="none"
+        )[labels != IGNORED]
+        p = (-losses).exp().detach()
+        kept = p < max(float(p.sort().values[min_kept]), 0.2)
+        assert (int(kept.sum()) == min_kept) is (min_kept == 60)
+        theirs = value_and_slope(losses[kept].mean(), logits)
+        torch.testing.assert_close(value_and_slope(ours(logits, labels), logits), theirs)
+
+
+def named(loss: str) -> type[torch.nn.Module]:
+    """Returns a loss of segloss by name."""
+    if not hasattr(segloss, loss):
+        pytest.skip(f"waits for {loss}")
+    return getattr(segloss, loss)
