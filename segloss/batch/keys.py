@@ -18,8 +18,8 @@ Batch = Tensor | Mapping[str, Any]
 _REMEDY = "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
 
 MAP_REMEDY = (
-    "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap), or name yours in "
-    "the term (map_key)."
+    "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap, "
+    "segloss.ComponentMap), or name yours in the term (map_key, components_key)."
 )
 """The remedy for a missing map of a term."""
 

@@ -213,7 +213,10 @@ class CompoundLoss(SelectsChannels, Precise):
         options = self.options
         if options.activation == "softmax":
             options = PixelOptions(channels, *options[1:])
-        pixels, left_out = self.reader.read(selected, options, self.class_weights, self.pos_weight)
+        group_key = self._group.plan.group_key
+        pixels, left_out = self.reader.read(
+            selected, options, self.class_weights, self.pos_weight, group_key
+        )
         self._group.check_classes(pixels.prediction.shape[1], options.activation)
         if left_out is not None and not self.reader.merges:
             self._group.check_annotated(_NAMES.annotated)

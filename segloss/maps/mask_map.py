@@ -32,7 +32,7 @@ class MaskMap:
 
     The mask is a label map (H, W) or (D, H, W) of whole numbers: a NumPy array, or a tensor on the
     CPU, of any dtype. Labels outside 0 to `n_classes` - 1, such as 255, do not belong to a class.
-    The maps are float32: an array if the mask is an array, otherwise a tensor.
+    The maps are an array if the mask is an array, otherwise a tensor.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
@@ -61,7 +61,7 @@ class MaskMap:
 
     @abstractmethod
     def compute(self, labels: Array) -> Array:
-        """Returns the maps (C, *spatial), float32, of a label map (*spatial)."""
+        """Returns the maps (C, *spatial) of a label map (*spatial)."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
     def class_labels(self) -> Sequence[int]:

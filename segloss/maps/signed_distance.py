@@ -55,28 +55,17 @@ class SignedDistanceMap(MaskMap):
         spacing: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(n_classes, mask_key, out_key)
-        self.spacing = _check_spacing(spacing)
+        self.spacing = check_spacing(spacing)
 
     def compute(self, labels: Array) -> Array:
         """Returns the signed distances (C, *spatial) of a label map (*spatial)."""
-        spacing = self._spacing_of(labels)
+        spacing = spacing_of(self.spacing, labels, self.mask_key)
         maps = self.zeros(labels)
         for class_map, label in zip(maps, self.class_labels(), strict=True):
             inside = labels == label
             if inside.any() and not inside.all():
                 class_map[:] = _signed_distance(inside, spacing)
         return maps
-
-    def _spacing_of(self, labels: Array) -> list[float]:
-        """Returns the spacing along each axis of the mask."""
-        if not isinstance(self.spacing, list):
-            return [self.spacing] * labels.ndim
-        if len(self.spacing) != labels.ndim:
-            raise ValueError(
-                f"spacing must have one number per axis of {self.mask_key}, of shape "
-                f"{labels.shape}: expected {labels.ndim}, got {len(self.spacing)}."
-            )
-        return self.spacing
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_classes={self.n_classes}, spacing={self.spacing})"
@@ -88,7 +77,7 @@ def _signed_distance(inside: Array, spacing: Sequence[float]) -> Array:
     return distance(~inside, sampling=spacing) - depth  # one of the two is 0
 
 
-def _check_spacing(spacing: Any) -> float | list[float]:
+def check_spacing(spacing: Any) -> float | list[float]:
     """Returns the checked spacing: one number for all axes, or a list of one for each."""
     spacing = 1.0 if spacing is None else as_python(spacing)
     if not is_list(spacing):
@@ -96,3 +85,15 @@ def _check_spacing(spacing: Any) -> float | list[float]:
     if not spacing:
         raise ValueError("spacing must have one number per axis, got an empty list.")
     return [check_number(f"spacing[{i}]", size, open_low=True) for i, size in enumerate(spacing)]
+
+
+def spacing_of(spacing: float | list[float], labels: Array, name: str) -> list[float]:
+    """Returns the spacing along each axis of a mask, whose name is `name` in messages."""
+    if not isinstance(spacing, list):
+        return [spacing] * labels.ndim
+    if len(spacing) != labels.ndim:
+        raise ValueError(
+            f"spacing must have one number per axis of {name}, of shape {labels.shape}: expected "
+            f"{labels.ndim}, got {len(spacing)}."
+        )
+    return spacing

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.analytic import AnalyticTerms
+from segloss.sums.groups import most_groups
 from segloss.sums.kernels.base import upstream_of
 from segloss.sums.kernels.registry import KERNELS, kernel_for
 from segloss.sums.plan import Plan
@@ -57,6 +59,9 @@ def _run(*arguments: Any) -> tuple[Tensor, ...]:
     batch, plan = _read(tensors)
     kernel = kernel_for(batch, plan)
     rows = kernel.sums(batch, plan)
+    if plan.group_key is not None:  # a compiler knows only the greatest number of groups
+        padding = most_groups(batch.maps[plan.group_key]) - rows.shape[2]
+        rows = F.pad(rows, (0, 0, 0, padding))
     analytic = AnalyticTerms.read(text)
     if analytic.count == 0:
         return rows, *(rows.new_empty(0) for _ in range(4))
@@ -76,7 +81,11 @@ def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
     samples, channels, _ = prediction.shape
     new = prediction.new_empty
     dtype = accumulation_dtype(prediction.device)
-    rows = new((len(plan.rows), samples, channels), dtype=dtype)
+    groups: tuple[int, ...] = ()
+    if plan.group_key is not None:
+        maps = others[_TENSORS - 1]
+        groups = (most_groups(maps[plan.map_keys.index(plan.group_key)]),)
+    rows = new((len(plan.rows), samples, *groups, channels), dtype=dtype)
     if analytic.count == 0:
         return rows, *(new(0, dtype=dtype) for _ in range(4))
     count, losses = len(analytic.addends), () if analytic.count == 1 else (analytic.count,)

@@ -43,6 +43,7 @@ class GeneralizedDice(RegionTerm):
     """
 
     name = "generalized_dice"
+    mixes_classes = True
     weight_type: str = "square"
     smooth: float = 0.0
 

@@ -77,8 +77,8 @@ class Overlap(RegionTerm):
         return self.shape(share(errors, correct))
 
     def analytic_form(self) -> OverlapRatio | None:
-        """Returns the numbers in the ratio; None if a subclass changes the formula."""
-        if overrides(self, Overlap, _FORMULA):
+        """Returns the numbers in the ratio; None if a subclass or groups change the formula."""
+        if self.region_groups is not None or overrides(self, Overlap, _FORMULA):
             return None
         tp, fp, fn = (row.key for row in self.sums[0].rows)
         return OverlapRatio(
