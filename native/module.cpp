@@ -84,6 +84,11 @@ static bool check_real(const Tensor &tensor, const char *name) {
     return refuse("The %s is not float32, bfloat16 or float16.", name);
 }
 
+static bool check_integers(const Tensor &tensor, const char *name) {
+    if (tensor.type >= Type::uint8 && tensor.type <= Type::int64) return true;
+    return refuse("The %s are not integers.", name);
+}
+
 static bool check_shape(int64_t first, int64_t second, int64_t third) {
     const int64_t limit = int64_t{1} << 56;  // of elements, whose bytes an int64 can count
     if (first < 0 || second < 0 || third < 0) return refuse("A size is negative.");
@@ -97,11 +102,12 @@ static bool to_batch(PyObject *object, Batch &batch, int &threads) {
     long long samples, channels, pixels;
     Numbers<float> class_weights, pos_weight;
     PyObject *maps;
+    long long group_count;
     if (!is_tuple(object, "batch") ||
-        !PyArg_ParseTuple(object, "p(LLL)O&O&O&O&z#z#fiO", &exclusive, &samples, &channels, &pixels, to_tensor,
+        !PyArg_ParseTuple(object, "p(LLL)O&O&O&O&z#z#fiOO&L", &exclusive, &samples, &channels, &pixels, to_tensor,
                           &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored, &batch,
                           &class_weights.bytes, &class_weights.size, &pos_weight.bytes, &pos_weight.size,
-                          &batch.smoothing, &threads, &maps))
+                          &batch.smoothing, &threads, &maps, to_tensor, &batch.groups, &group_count))
         return false;
     batch.exclusive = exclusive != 0;
     batch.samples = samples, batch.channels = channels, batch.pixels = pixels;
@@ -119,6 +125,12 @@ static bool to_batch(PyObject *object, Batch &batch, int &threads) {
         !check_tensor(batch.target, elements, "target"))
         return false;
     if (batch.weight.given && !check_tensor(batch.weight, elements, "weight")) return false;
+    if (group_count < 1 || group_count > INT32_MAX || (group_count > 1 && !batch.groups.given))
+        return refuse("Expected 1 group or more, with the groups of pixels, got %lld.", group_count);
+    batch.group_count = group_count;
+    if (!check_shape(samples, channels, group_count)) return false;
+    if (batch.groups.given && !(check_tensor(batch.groups, elements, "groups") && check_integers(batch.groups, "groups")))
+        return false;
     if (!is_tuple(maps, "maps")) return false;
     batch.maps.resize(PyTuple_Size(maps));
     for (size_t i = 0; i < batch.maps.size(); i++)
@@ -136,7 +148,7 @@ static bool to_plan(PyObject *object, Batch &batch) {
         !PyArg_ParseTuple(object, "Ly#y#y#", &row_count, &rows.bytes, &rows.size, &gammas.bytes, &gammas.size,
                           &alphas.bytes, &alphas.size))
         return false;
-    if (!check_shape(row_count, batch.samples, batch.channels)) return false;
+    if (!check_shape(row_count, batch.samples * batch.group_count, batch.channels)) return false;
     if (!rows.is_whole() || !gammas.is_whole()) return refuse("The plan's rows, gammas and alphas are 4 bytes each.");
     if (gammas.size != alphas.size)
         return refuse("Expected as many alphas as gammas, got %zd and %zd bytes.", alphas.size, gammas.size);
@@ -158,6 +170,8 @@ static bool to_plan(PyObject *object, Batch &batch) {
     for (const int32_t row : plan.rows)
         if (row < -1 || row >= row_count) return refuse("Expected rows from -1 to %lld, got %d.", row_count - 1, int{row});
     plan.find_groups();
+    if (batch.groups.given && (plan.extra() || plan.true_negative))
+        return refuse("The sums of groups are those of regions, counts and cross-entropy.");
     if (batch.exclusive && plan.semimetric)
         return refuse("Semimetric sums are for independent channels, not for classes that exclude each other.");
     return true;
@@ -175,8 +189,9 @@ static PyObject *sums(PyObject *, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OOO&", &batch, &plan, to_address, &out)) return nullptr;
     try {
         Pass pass;
-        if (!to_pass(batch, plan, pass) || !check_doubles(out, pass.batch.plan.row_count * pass.batch.cells(), "sums"))
-            return nullptr;
+        if (!to_pass(batch, plan, pass)) return nullptr;
+        const int64_t numbers = pass.batch.plan.row_count * pass.batch.cells() * pass.batch.group_count;
+        if (!check_doubles(out, numbers, "sums")) return nullptr;
         pass.allocate(true);
         Py_BEGIN_ALLOW_THREADS;
         pass.forward(static_cast<double *>(out));
@@ -196,7 +211,7 @@ static PyObject *gradient(PyObject *, PyObject *args) {
         Pass pass;
         if (!to_pass(batch, plan, pass)) return nullptr;
         const int64_t cells = pass.batch.cells();
-        if (!check_doubles(slopes, pass.batch.plan.row_count * cells, "slopes") ||
+        if (!check_doubles(slopes, pass.batch.plan.row_count * cells * pass.batch.group_count, "slopes") ||
             !check_tensor(gradient, cells * pass.batch.pixels, "gradient") || !check_real(gradient, "gradient"))
             return nullptr;
         pass.allocate(false);

@@ -18,7 +18,9 @@ struct SigmoidBlock {
 };
 
 struct SigmoidScratch {
-    float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
+    float x[BLOCK + LANES], g[BLOCK + LANES], w[BLOCK + LANES];
+    float foreground[BLOCK + LANES], background[BLOCK + LANES];  // slopes of the pixels of groups
+    float slope[BLOCK];
     float p[BLOCK], q[BLOCK], nll_p[BLOCK], nll_q[BLOCK], map[BLOCK];  // for the extra sums
     // The sums come after it.
 };
@@ -65,7 +67,8 @@ INLINE EntropyOptions entropy_options(const Batch &batch, const Cell &cell) {
 
 // ---- the sums ----
 
-template <bool weighted, bool plain, bool region, bool entropy>
+// With `cut`, only the first n pixels count, even if n is not a multiple of the lanes.
+template <bool weighted, bool plain, bool region, bool entropy, bool cut>
 INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, Doubles *sums) {
     Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{}, total_loss{};
     for (int i = 0; i < n; i += LANES) {
@@ -89,8 +92,15 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
             positive *= w;
             negative *= w;
             loss *= w;
-            weight += w;
+            if (!cut) weight += w;
         }
+        if (cut && i + LANES > n) {
+            const Floats counts = first_lanes(n - i);
+            positive *= counts;
+            negative *= counts;
+            loss = counts > 0.f ? loss : Floats{};  // it may be infinite
+        }
+        if (weighted && cut) weight += load(block.w + i) * first_lanes(n - i);
         if (region) {
             true_positive += positive * of_x.p;
             false_negative += positive * of_x.q;
@@ -112,12 +122,62 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         sums[PIXEL_WEIGHT][0] += n;
 }
 
+template <bool cut>
 INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
                            Doubles *sums) {
     with_constants(block.w != nullptr, options.is_plain(), [&](auto weighted, auto plain) __attribute__((always_inline)) {
         with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
-            sigmoid_sums<weighted(), plain(), region(), entropy()>(block, n, options, sums);
+            sigmoid_sums<weighted(), plain(), region(), entropy(), cut>(block, n, options, sums);
         });
+    });
+}
+
+// ---- groups of pixels ----
+
+constexpr int GROUP_SUMS = ENTROPY + 1;  // the sums of a group
+
+// Copies a block to the scratch memory, whose end can be read by whole vectors, unless it is there.
+INLINE SigmoidBlock in_scratch(const SigmoidBlock &block, int n, SigmoidScratch &s) {
+    if (block.x != s.x) memcpy(s.x, block.x, n * sizeof(float));
+    if (block.g != s.g) memcpy(s.g, block.g, n * sizeof(float));
+    for (float *values : {s.x, s.g, s.w})
+        for (int i = n; i < n + LANES; i++) values[i] = 0.f;  // the last run may end before a vector does
+    return {s.x, s.g, block.w};
+}
+
+// Adds the sums of a block to those of its groups, (groups, GROUP_SUMS).
+INLINE void add_group_sums(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
+                           const EntropyOptions &options, SigmoidScratch &s, Doubles *sums) {
+    Runs runs;
+    read_runs(batch, cell.sample, cell.channel, first, n, runs);
+    if (runs.is_one()) return add_block_sums<false>(batch.plan, block, n, options, sums + runs.group[0] * GROUP_SUMS);
+    const SigmoidBlock copy = in_scratch(block, n, s);
+    for (int r = 0; r < runs.count; r++) {
+        const int begin = runs.first[r];
+        const SigmoidBlock run{copy.x + begin, copy.g + begin, copy.w ? copy.w + begin : nullptr};
+        add_block_sums<true>(batch.plan, run, runs.first[r + 1] - begin, options, sums + runs.group[r] * GROUP_SUMS);
+    }
+}
+
+// Writes the sums of a task's groups, (sums, groups). The cross-entropy is that of all pixels.
+INLINE void write_group_sums(const Batch &batch, const Doubles *sums, double *out) {
+    const int64_t groups = batch.group_count;
+    for (int64_t i = 0; i < batch.plan.sum_count() * groups; i++) out[i] = 0;
+    for (int64_t group = 0; group < groups; group++)
+        for (int64_t k = 0; k < GROUP_SUMS; k++)
+            out[k * groups + (k == ENTROPY ? 0 : group)] += sum_of_lanes(sums[group * GROUP_SUMS + k]);
+    for (int64_t group = 0; group < groups; group++) out[WEIGHT * groups] += out[PIXEL_WEIGHT * groups + group];
+}
+
+// Writes the slopes by w p of the pixels of a block.
+INLINE void write_group_slopes(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &s) {
+    Runs runs;
+    read_runs(batch, cell.sample, cell.channel, first, n, runs);
+    spread(runs, s.foreground, [&](int64_t group) {
+        return static_cast<float>(batch.foreground_slope(cell.sample, cell.channel, group));
+    });
+    spread(runs, s.background, [&](int64_t group) {
+        return static_cast<float>(batch.background_slope(cell.sample, cell.channel, group));
     });
 }
 
@@ -200,18 +260,24 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const Cell cell = cell_of(batch, task);
     const EntropyOptions options = entropy_options(batch, cell);
-    const bool extra = plan.extra() || plan.true_negative;
-    for (int64_t k = 0; k < plan.sum_count(); k++) sums[k] = Doubles{};
+    const bool extra = plan.extra() || plan.true_negative, grouped = batch.groups.given;
+    const int64_t sum_count = grouped ? batch.group_count * GROUP_SUMS : plan.sum_count();
+    for (int64_t k = 0; k < sum_count; k++) sums[k] = Doubles{};
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
-        add_block_sums(plan, block, n, options, sums);
+        if (grouped) {
+            add_group_sums(batch, cell, first, n, block, options, scratch, sums);
+            continue;
+        }
+        add_block_sums<false>(plan, block, n, options, sums);
         if (!extra) continue;
         write_probabilities(block, n, plan.focal, scratch);
         add_extra_sums(batch, cell, first, n, block, scratch, sums);
     }
-    double *out = batch.partial + task * plan.sum_count();
+    double *out = batch.partial + task * batch.partial_size();
+    if (grouped) return write_group_sums(batch, sums, out);
     for (int64_t k = 0; k < plan.sum_count(); k++) out[k] = sum_of_lanes(sums[k]);
     out[WEIGHT] = out[PIXEL_WEIGHT];
 }
@@ -225,22 +291,24 @@ struct SigmoidSlopes {
 };
 
 INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
-    const auto slope = [&](Sum sum) { return batch.slope(sum, cell.sample, cell.channel); };
     const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
-    return {static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE)),
+    return {static_cast<float>(batch.foreground_slope(cell.sample, cell.channel)),
             static_cast<float>(batch.background_slope(cell.sample, cell.channel)),
-            static_cast<float>(slope(ENTROPY)) * class_weight};
+            static_cast<float>(batch.slope(ENTROPY, cell.sample, cell.channel)) * class_weight};
 }
 
-template <bool plain, bool region, bool entropy>
+template <bool plain, bool region, bool entropy, bool grouped>
 INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes &slopes,
-                           float *out) {
+                           const SigmoidScratch &s, float *out) {
     for (int i = 0; i < n; i += LANES) {
         Floats slope{};
         if (region || entropy) {
             const Floats g = load(block.g + i);
             const auto [p, q] = sigmoid(load(block.x + i));
-            if (region) slope = p * q * (slopes.foreground * g + slopes.background * (1.f - g));
+            if (region && grouped)
+                slope = p * q * (load(s.foreground + i) * g + load(s.background + i) * (1.f - g));
+            else if (region)
+                slope = p * q * (slopes.foreground * g + slopes.background * (1.f - g));
             if (entropy) {
                 const Floats h = plain ? g : g * (1.f - options.smoothing) + options.smoothing / 2;
                 slope += slopes.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
@@ -252,14 +320,15 @@ INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOption
         for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) * load(block.w + i));
 }
 
+template <bool grouped>
 INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                               const SigmoidSlopes &slopes, float *out) {
+                               const SigmoidSlopes &slopes, const SigmoidScratch &s, float *out) {
     const bool by_p = plan.region || plan.true_negative;
     with_constants(by_p, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
         if (options.is_plain())
-            sigmoid_slopes<true, region(), entropy()>(block, n, options, slopes, out);
+            sigmoid_slopes<true, region(), entropy(), grouped>(block, n, options, slopes, s, out);
         else
-            sigmoid_slopes<false, region(), entropy()>(block, n, options, slopes, out);
+            sigmoid_slopes<false, region(), entropy(), grouped>(block, n, options, slopes, s, out);
     });
 }
 
@@ -328,7 +397,12 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
         float *out = direct ? start<float>(batch.gradient, cell.sample, cell.channel, first) : scratch.slope;
-        write_block_slopes(plan, block, n, options, slopes, out);
+        if (batch.groups.given) {
+            write_group_slopes(batch, cell, first, n, scratch);
+            write_block_slopes<true>(plan, block, n, options, slopes, scratch, out);
+        } else {
+            write_block_slopes<false>(plan, block, n, options, slopes, scratch, out);
+        }
         if (extra) {
             write_probabilities(block, n, plan.focal, scratch);
             add_extra_slopes(batch, cell, first, n, block, scratch, out);

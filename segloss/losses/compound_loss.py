@@ -159,6 +159,11 @@ class CompoundLoss(SelectsChannels, Precise):
         """The keys in `maps` that the terms need."""
         return self._group.plan.map_keys
 
+    @property
+    def group_key(self) -> str | None:
+        """The key of the map of components that the terms need, or None."""
+        return self._group.plan.group_key
+
     def forward(
         self,
         prediction: Tensor,

@@ -264,6 +264,11 @@ class SegLoss(SelectsChannels, Loss):
         return self._group.plan.map_keys
 
     @property
+    def group_key(self) -> str | None:
+        """The key of the map of components that the terms need, or None."""
+        return self._group.plan.group_key
+
+    @property
     def n_classes(self) -> int:
         """The number of classes."""
         return self.options.n_classes

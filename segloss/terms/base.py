@@ -486,7 +486,9 @@ class RegionTerm(Term):
         return self.reduction.cell_weights(confusion)
 
 
-def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+def _over_components(
+    losses: Tensor, weights: Tensor, samples: int
+) -> tuple[Tensor, Tensor]:
     """Returns the means over the components of each sample, and their weights, (N, C).
 
     Args:
@@ -494,7 +496,8 @@ def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Ten
         weights: Their weights, likewise; 0 if a component is left out.
         samples: The number of samples N.
     """
-    losses, weights = (each.unflatten(0, (samples, -1)) for each in (losses, weights))
+    components = len(losses) // samples if samples else 1
+    losses, weights = (each.unflatten(0, (samples, components)) for each in (losses, weights))
     return mean((weights * losses).sum(1), weights.sum(1)), weights.amax(1)
 
 
