@@ -8,39 +8,50 @@ struct Runs {
     bool is_one() const { return count == 1; }
 };
 
-INLINE void end_runs(Runs &runs, int n) { runs.first[runs.count] = n; }
-
 // A group that is no group becomes 0, so that it can't reach other memory.
 INLINE void start_run(Runs &runs, int first, int64_t group, int64_t group_count) {
     runs.first[runs.count] = first;
     runs.group[runs.count++] = group >= 0 && group < group_count ? static_cast<int32_t>(group) : 0;
 }
 
-template <class T> INLINE void find_runs(const T *from, int64_t stride, int n, int64_t group_count, Runs &runs) {
-    T ids[BLOCK];
-    if (stride == 1)
-        memcpy(ids, from, n * sizeof(T));
-    else
-        for (int i = 0; i < n; i++) ids[i] = element(from + i * stride);
-    start_run(runs, 0, static_cast<int64_t>(ids[0]), group_count);
-    T differences = 0;
-    for (int i = 1; i < n; i++) differences = static_cast<T>(differences | (ids[i] ^ ids[0]));
-    if (differences) {
-        alignas(8) uint8_t starts[BLOCK] = {};  // 1 where a run starts; eight of them are read at once
-        for (int i = 1; i < n; i++) starts[i] = ids[i] != ids[i - 1];
-        for (int i = 0; i < n; i += 8) {
-            uint64_t some;
-            memcpy(&some, starts + i, 8);
-            if (!some) continue;
-            for (int j = i; j < i + 8; j++)
-                if (starts[j]) start_run(runs, j, static_cast<int64_t>(ids[j]), group_count);
-        }
+// Calls `visit` with the place of each byte that is not 0, in order.
+template <class Function> INLINE void each_set_byte(const uint8_t *bytes, int n, Function visit) {
+    for (int i = 0; i < n; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        for (; word; word &= word - 1) visit(i + __builtin_ctzll(word) / 8);
     }
-    end_runs(runs, n);
 }
 
-// Finds the runs of the n pixels from `first` on, at most a block.
-INLINE void read_runs(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n, Runs &runs) {
+// Finds the runs of n pixels; `at(i)` is the id of pixel i.
+template <class Function> INLINE void find_runs(int n, int64_t group_count, Runs &runs, Function at) {
+    const auto first = at(0);
+    auto differences = first;
+    differences = 0;
+    for (int i = 0; i < n; i++) differences = static_cast<decltype(differences)>(differences | (at(i) ^ first));
+    start_run(runs, 0, static_cast<int64_t>(first), group_count);
+    if (differences) {
+        alignas(64) uint8_t starts[BLOCK];  // 1 where a run starts
+        starts[0] = 0;
+        for (int i = 1; i < n; i++) starts[i] = at(i) != at(i - 1);
+        for (int i = n; i < BLOCK; i++) starts[i] = 0;
+        each_set_byte(starts, n, [&](int i) { start_run(runs, i, static_cast<int64_t>(at(i)), group_count); });
+    }
+    runs.first[runs.count] = n;
+}
+
+template <class T> INLINE void find_runs(const T *from, int64_t stride, int n, int64_t group_count, Runs &runs) {
+    if (stride == 1 && n == BLOCK)
+        find_runs(BLOCK, group_count, runs, [&](int i) { return element(from + i); });
+    else
+        find_runs(n, group_count, runs, [&](int i) { return element(from + i * stride); });
+}
+
+// Finds the runs of the n pixels from `first` on, at most a block. It is called, not inlined, because its code is long.
+static __attribute__((noinline)) void read_runs(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n, Runs &runs) {
     runs.count = 0;
 #define RUNS(name, T) \
     case Type::name: \
@@ -48,7 +59,7 @@ INLINE void read_runs(const Batch &batch, int64_t sample, int64_t channel, int64
         break;
     switch (batch.groups.type) {
         EACH_INTEGER(RUNS)
-        default: start_run(runs, 0, 0, 1), end_runs(runs, n);
+        default: break;  // groups are integers
     }
 #undef RUNS
 }

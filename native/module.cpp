@@ -229,9 +229,9 @@ static PyObject *gradient(PyObject *, PyObject *args) {
 // An analytic term as Python describes it. `class_weights` is the index of a set of weights, or -1.
 struct TermNumbers {
     double kind, loss, coefficient, rows[3], actual_row, pixel_weight_row, tp_weight, fp_weight, fn_weight, smooth,
-        exponent, pool, skip_absent, class_weights;
+        exponent, pool, skip_absent, class_weights, components;
 };
-static_assert(sizeof(TermNumbers) == 16 * sizeof(double), "a term has 16 numbers");
+static_assert(sizeof(TermNumbers) == 17 * sizeof(double), "a term has 17 numbers");
 
 // Converts a whole number from `least` to `most`.
 static bool to_index(double number, int64_t least, int64_t most, const char *name, int64_t &index) {
@@ -244,12 +244,14 @@ static bool to_index(double number, int64_t least, int64_t most, const char *nam
 
 static bool to_term(const TermNumbers &numbers, int64_t row_count, int64_t loss_count,
                     const std::vector<double> &class_weights, int64_t channels, AnalyticTerm &term) {
-    int64_t kind, pool, skip_absent, weights;
+    int64_t kind, pool, skip_absent, weights, components;
     const int64_t last_row = row_count - 1, set_count = static_cast<int64_t>(class_weights.size()) / channels;
     if (!to_index(numbers.kind, 0, 1, "kind", kind) || !to_index(numbers.loss, 0, loss_count - 1, "loss", term.loss) ||
         !to_index(numbers.pool, 0, 2, "pool", pool) || !to_index(numbers.skip_absent, 0, 1, "skip_absent", skip_absent) ||
-        !to_index(numbers.class_weights, -1, set_count - 1, "class weights", weights))
+        !to_index(numbers.class_weights, -1, set_count - 1, "class weights", weights) ||
+        !to_index(numbers.components, 0, 1, "components", components))
         return false;
+    if (components && pool != static_cast<int64_t>(Pool::sample)) return refuse("Components are cells within samples.");
     term.kind = static_cast<TermKind>(kind);
     const bool is_ratio = term.kind == TermKind::ratio;
     for (int k = 0; k < (is_ratio ? 3 : 2); k++)
@@ -263,30 +265,32 @@ static bool to_term(const TermNumbers &numbers, int64_t row_count, int64_t loss_
     term.smooth = numbers.smooth, term.exponent = numbers.exponent;
     term.pool = static_cast<Pool>(pool);
     term.skip_absent = skip_absent != 0;
+    term.components = components != 0;
     term.class_weights = weights < 0 ? nullptr : &class_weights[weights * channels];
     return true;
 }
 
 static PyObject *losses(PyObject *, PyObject *args) {
     void *sums_address, *values, *slopes;
-    long long row_count, samples, channels, loss_count;
+    long long row_count, samples, groups, channels, loss_count;
     int exclusive;
     Numbers<TermNumbers> terms;
     Numbers<double> class_weights;
-    if (!PyArg_ParseTuple(args, "O&(LLL)py#y#LO&O&", to_address, &sums_address, &row_count, &samples, &channels,
+    if (!PyArg_ParseTuple(args, "O&(LLLL)py#y#LO&O&", to_address, &sums_address, &row_count, &samples, &groups, &channels,
                           &exclusive, &terms.bytes, &terms.size, &class_weights.bytes, &class_weights.size, &loss_count,
                           to_address, &values, to_address, &slopes))
         return nullptr;
     try {
-        if (!check_shape(row_count, samples, channels)) return nullptr;
+        if (!check_shape(samples, groups, channels) || !check_shape(row_count, samples * groups, channels)) return nullptr;
+        if (groups < 1) return refuse("Expected 1 group or more, got %lld.", groups), nullptr;
         if (channels < 1) return refuse("Expected 1 channel or more, got %lld.", channels), nullptr;
-        if (!terms.is_whole()) return refuse("A term is 16 numbers."), nullptr;
+        if (!terms.is_whole()) return refuse("A term is 17 numbers."), nullptr;
         const std::vector<TermNumbers> numbers = terms.copy();
         const int64_t term_count = static_cast<int64_t>(numbers.size());
-        if (!check_shape(loss_count, row_count, samples * channels) || !check_shape(term_count, 1, channels)) return nullptr;
+        if (!check_shape(loss_count, row_count, samples * groups * channels) || !check_shape(term_count, 1, channels)) return nullptr;
         if (class_weights.size % static_cast<Py_ssize_t>(channels * sizeof(double)))
             return refuse("Expected a class weight for each of %lld classes in each set.", channels), nullptr;
-        const int64_t size = row_count * samples * channels;
+        const int64_t size = row_count * samples * groups * channels;
         if (!check_doubles(sums_address, size, "sums") || !check_doubles(slopes, 0, "slopes") ||
             !check_doubles(values, loss_count + term_count * (1 + channels), "values"))
             return nullptr;
@@ -294,7 +298,7 @@ static PyObject *losses(PyObject *, PyObject *args) {
         std::vector<AnalyticTerm> converted(term_count);
         for (int64_t t = 0; t < term_count; t++)
             if (!to_term(numbers[t], row_count, loss_count, weights, channels, converted[t])) return nullptr;
-        const Sums sums{static_cast<const double *>(sums_address), row_count, samples, channels, exclusive != 0};
+        const Sums sums{static_cast<const double *>(sums_address), row_count, samples, groups, channels, exclusive != 0};
         write_losses(sums, converted, loss_count, static_cast<double *>(values), static_cast<double *>(slopes));
         Py_RETURN_NONE;
     } catch (const std::exception &) {

@@ -18,9 +18,10 @@ struct SigmoidBlock {
 };
 
 struct SigmoidScratch {
-    float x[BLOCK + LANES], g[BLOCK + LANES], w[BLOCK + LANES];
-    float foreground[BLOCK + LANES], background[BLOCK + LANES];  // slopes of the pixels of groups
-    float slope[BLOCK];
+    float x[BLOCK], g[BLOCK], w[BLOCK + LANES], slope[BLOCK];
+    // With groups, whose last pixels need not fill a vector: the counts of pixels, or their slopes.
+    float hit[BLOCK + LANES], wrong[BLOCK + LANES], missed[BLOCK + LANES], positive[BLOCK + LANES];
+    float foreground[BLOCK + LANES], background[BLOCK + LANES];
     float p[BLOCK], q[BLOCK], nll_p[BLOCK], nll_q[BLOCK], map[BLOCK];  // for the extra sums
     // The sums come after it.
 };
@@ -67,9 +68,10 @@ INLINE EntropyOptions entropy_options(const Batch &batch, const Cell &cell) {
 
 // ---- the sums ----
 
-// With `cut`, only the first n pixels count, even if n is not a multiple of the lanes.
-template <bool weighted, bool plain, bool region, bool entropy, bool cut>
-INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, Doubles *sums) {
+// If `stored`, it writes the counts of pixels to the scratch memory, in place of their sums.
+template <bool weighted, bool plain, bool region, bool entropy, bool stored>
+INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, SigmoidScratch &s,
+                         Doubles *sums) {
     Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{}, total_loss{};
     for (int i = 0; i < n; i += LANES) {
         const Floats g = load(block.g + i);
@@ -92,16 +94,16 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
             positive *= w;
             negative *= w;
             loss *= w;
-            if (!cut) weight += w;
+            weight += w;
         }
-        if (cut && i + LANES > n) {
-            const Floats counts = first_lanes(n - i);
-            positive *= counts;
-            negative *= counts;
-            loss = counts > 0.f ? loss : Floats{};  // it may be infinite
-        }
-        if (weighted && cut) weight += load(block.w + i) * first_lanes(n - i);
-        if (region) {
+        if (stored) {
+            store(s.positive + i, positive);
+            if (region) {
+                store(s.hit + i, positive * of_x.p);
+                store(s.missed + i, positive * of_x.q);
+                store(s.wrong + i, negative * of_x.p);
+            }
+        } else if (region) {
             true_positive += positive * of_x.p;
             false_negative += positive * of_x.q;
             false_positive += negative * of_x.p;
@@ -109,25 +111,26 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         actual += positive;
         if (entropy) total_loss += loss;
     }
+    if (entropy) add(sums[ENTROPY], total_loss);
+    if (stored) return;
     if (region) {
         add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
         add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
         add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
     }
     add(sums[ACTUAL], actual);
-    if (entropy) add(sums[ENTROPY], total_loss);
     if (weighted)
         add(sums[PIXEL_WEIGHT], weight);
     else
         sums[PIXEL_WEIGHT][0] += n;
 }
 
-template <bool cut>
+template <bool stored>
 INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                           Doubles *sums) {
+                           SigmoidScratch &s, Doubles *sums) {
     with_constants(block.w != nullptr, options.is_plain(), [&](auto weighted, auto plain) __attribute__((always_inline)) {
         with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
-            sigmoid_sums<weighted(), plain(), region(), entropy(), cut>(block, n, options, sums);
+            sigmoid_sums<weighted(), plain(), region(), entropy(), stored>(block, n, options, s, sums);
         });
     });
 }
@@ -136,13 +139,35 @@ INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, c
 
 constexpr int GROUP_SUMS = ENTROPY + 1;  // the sums of a group
 
-// Copies a block to the scratch memory, whose end can be read by whole vectors, unless it is there.
-INLINE SigmoidBlock in_scratch(const SigmoidBlock &block, int n, SigmoidScratch &s) {
-    if (block.x != s.x) memcpy(s.x, block.x, n * sizeof(float));
-    if (block.g != s.g) memcpy(s.g, block.g, n * sizeof(float));
-    for (float *values : {s.x, s.g, s.w})
-        for (int i = n; i < n + LANES; i++) values[i] = 0.f;  // the last run may end before a vector does
-    return {s.x, s.g, block.w};
+// Adds the sums of a run of pixels, whose values are in the scratch memory.
+template <bool weighted, bool region>
+INLINE void add_run_sums(const SigmoidScratch &s, int begin, int end, Doubles *sums) {
+    Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{};
+    const auto add_vector = [&](int i, auto select) {
+        if (region) {
+            true_positive += select(load(s.hit + i));
+            false_positive += select(load(s.wrong + i));
+            false_negative += select(load(s.missed + i));
+        }
+        actual += select(load(s.positive + i));
+        if (weighted) weight += select(load(s.w + i));
+    };
+    int i = begin;
+    for (; i + LANES <= end; i += LANES) add_vector(i, [](Floats values) { return values; });
+    if (i < end) {
+        const Floats counts = first_lanes(end - i);
+        add_vector(i, [&](Floats values) { return counts > 0.f ? values : Floats{}; });
+    }
+    if (region) {
+        add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
+        add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
+        add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
+    }
+    add(sums[ACTUAL], actual);
+    if (weighted)
+        add(sums[PIXEL_WEIGHT], weight);
+    else
+        sums[PIXEL_WEIGHT][0] += end - begin;
 }
 
 // Adds the sums of a block to those of its groups, (groups, GROUP_SUMS).
@@ -150,13 +175,13 @@ INLINE void add_group_sums(const Batch &batch, const Cell &cell, int64_t first, 
                            const EntropyOptions &options, SigmoidScratch &s, Doubles *sums) {
     Runs runs;
     read_runs(batch, cell.sample, cell.channel, first, n, runs);
-    if (runs.is_one()) return add_block_sums<false>(batch.plan, block, n, options, sums + runs.group[0] * GROUP_SUMS);
-    const SigmoidBlock copy = in_scratch(block, n, s);
-    for (int r = 0; r < runs.count; r++) {
-        const int begin = runs.first[r];
-        const SigmoidBlock run{copy.x + begin, copy.g + begin, copy.w ? copy.w + begin : nullptr};
-        add_block_sums<true>(batch.plan, run, runs.first[r + 1] - begin, options, sums + runs.group[r] * GROUP_SUMS);
-    }
+    if (runs.is_one())
+        return add_block_sums<false>(batch.plan, block, n, options, s, sums + runs.group[0] * GROUP_SUMS);
+    add_block_sums<true>(batch.plan, block, n, options, s, sums);
+    with_constants(block.w != nullptr, batch.plan.region, [&](auto weighted, auto region) __attribute__((always_inline)) {
+        for (int r = 0; r < runs.count; r++)
+            add_run_sums<weighted(), region()>(s, runs.first[r], runs.first[r + 1], sums + runs.group[r] * GROUP_SUMS);
+    });
 }
 
 // Writes the sums of a task's groups, (sums, groups). The cross-entropy is that of all pixels.
@@ -167,18 +192,6 @@ INLINE void write_group_sums(const Batch &batch, const Doubles *sums, double *ou
         for (int64_t k = 0; k < GROUP_SUMS; k++)
             out[k * groups + (k == ENTROPY ? 0 : group)] += sum_of_lanes(sums[group * GROUP_SUMS + k]);
     for (int64_t group = 0; group < groups; group++) out[WEIGHT * groups] += out[PIXEL_WEIGHT * groups + group];
-}
-
-// Writes the slopes by w p of the pixels of a block.
-INLINE void write_group_slopes(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &s) {
-    Runs runs;
-    read_runs(batch, cell.sample, cell.channel, first, n, runs);
-    spread(runs, s.foreground, [&](int64_t group) {
-        return static_cast<float>(batch.foreground_slope(cell.sample, cell.channel, group));
-    });
-    spread(runs, s.background, [&](int64_t group) {
-        return static_cast<float>(batch.background_slope(cell.sample, cell.channel, group));
-    });
 }
 
 // ---- the extra sums: other functions of the probabilities ----
@@ -271,7 +284,7 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
             add_group_sums(batch, cell, first, n, block, options, scratch, sums);
             continue;
         }
-        add_block_sums<false>(plan, block, n, options, sums);
+        add_block_sums<false>(plan, block, n, options, scratch, sums);
         if (!extra) continue;
         write_probabilities(block, n, plan.focal, scratch);
         add_extra_sums(batch, cell, first, n, block, scratch, sums);
@@ -290,10 +303,10 @@ struct SigmoidSlopes {
     float foreground, background, entropy;
 };
 
-INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
+INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell, int64_t group) {
     const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
-    return {static_cast<float>(batch.foreground_slope(cell.sample, cell.channel)),
-            static_cast<float>(batch.background_slope(cell.sample, cell.channel)),
+    return {static_cast<float>(batch.foreground_slope(cell.sample, cell.channel, group)),
+            static_cast<float>(batch.background_slope(cell.sample, cell.channel, group)),
             static_cast<float>(batch.slope(ENTROPY, cell.sample, cell.channel)) * class_weight};
 }
 
@@ -389,19 +402,25 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const Cell cell = cell_of(batch, task);
     const EntropyOptions options = entropy_options(batch, cell);
-    const SigmoidSlopes slopes = slopes_of(batch, cell);
-    const bool extra = plan.extra();
+    const bool extra = plan.extra(), grouped = batch.groups.given;
+    auto *of_groups = reinterpret_cast<SigmoidSlopes *>(&scratch + 1);
+    for (int64_t group = 0; group < batch.group_count; group++) of_groups[group] = slopes_of(batch, cell, group);
+    Runs runs;
+    runs.count = 1;
+    runs.group[0] = 0;
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
         float *out = direct ? start<float>(batch.gradient, cell.sample, cell.channel, first) : scratch.slope;
-        if (batch.groups.given) {
-            write_group_slopes(batch, cell, first, n, scratch);
-            write_block_slopes<true>(plan, block, n, options, slopes, scratch, out);
+        if (grouped) read_runs(batch, cell.sample, cell.channel, first, n, runs);
+        if (runs.is_one()) {
+            write_block_slopes<false>(plan, block, n, options, of_groups[runs.group[0]], scratch, out);
         } else {
-            write_block_slopes<false>(plan, block, n, options, slopes, scratch, out);
+            spread(runs, scratch.foreground, [&](int64_t group) { return of_groups[group].foreground; });
+            spread(runs, scratch.background, [&](int64_t group) { return of_groups[group].background; });
+            write_block_slopes<true>(plan, block, n, options, of_groups[0], scratch, out);
         }
         if (extra) {
             write_probabilities(block, n, plan.focal, scratch);

@@ -45,6 +45,7 @@ class OverlapRatio(NamedTuple):
         smooth: The smoothing s.
         exponent: The exponent e.
         reduction: The pooling of the cells before the power, and their weights in the mean.
+        components: True if the cells are components, whose mean is that of a sample and class.
     """
 
     keys: tuple[str, str, str]
@@ -52,6 +53,7 @@ class OverlapRatio(NamedTuple):
     smooth: float
     exponent: float
     reduction: Reduction
+    components: bool = False
 
 
 AnalyticForm = PixelMean | OverlapRatio
@@ -106,9 +108,9 @@ def _addend(loss: int, coefficient: float, kind: str, fields: list[Any]) -> Adde
     fields = [tuple(each) if isinstance(each, list) else each for each in fields]
     if kind == "PixelMean":
         return Addend(loss, coefficient, PixelMean(*fields))
-    keys, weights, smooth, exponent, (pooled, classes, class_weights, skip_absent) = fields
+    *numbers, (pooled, classes, class_weights, skip_absent), components = fields
     reduction = Reduction(pooled, _tuple(classes), _tuple(class_weights), skip_absent)
-    return Addend(loss, coefficient, OverlapRatio(keys, weights, smooth, exponent, reduction))
+    return Addend(loss, coefficient, OverlapRatio(*numbers, reduction, components))
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

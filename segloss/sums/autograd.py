@@ -59,15 +59,10 @@ def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) ->
     kernel = kernel_for(batch, plan)
     if kernel is REFERENCE:
         return _traced(batch, plan, analytic)
-    analytic = analytic if _takes(kernel, batch, plan) else None
+    analytic = analytic if kernel.takes_analytic_terms(batch) else None
     tensors = batch.tensors(plan.map_keys)
     rows, losses, details = _Pass.apply(kernel, batch, plan, analytic, *tensors)
     return PassResult(rows, plan, batch.is_exclusive, losses, *details)
-
-
-def _takes(kernel: Kernel, batch: PixelBatch, plan: Plan) -> bool:
-    """Returns whether a kernel computes analytic terms: of plain sums, not of those of groups."""
-    return plan.group_key is None and kernel.takes_analytic_terms(batch)
 
 
 def _traced(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> PassResult:
@@ -75,7 +70,7 @@ def _traced(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None) -> Pa
     if torch.compiler.is_compiling() and not is_exporting():
         operator = operator_for(batch, plan)
         if operator is not None:
-            analytic = analytic if _takes(operator, batch, plan) else None
+            analytic = analytic if operator.takes_analytic_terms(batch) else None
             return PassResult(*compiled.run(batch, plan, analytic))
     return PassResult(REFERENCE.sums(batch, plan), plan, batch.is_exclusive)
 

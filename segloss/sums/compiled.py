@@ -59,19 +59,25 @@ def _run(*arguments: Any) -> tuple[Tensor, ...]:
     batch, plan = _read(tensors)
     kernel = kernel_for(batch, plan)
     rows = kernel.sums(batch, plan)
-    if plan.group_key is not None:  # a compiler knows only the greatest number of groups
-        padding = most_groups(batch.maps[plan.group_key]) - rows.shape[2]
-        rows = F.pad(rows, (0, 0, 0, padding))
     analytic = AnalyticTerms.read(text)
     if analytic.count == 0:
-        return rows, *(rows.new_empty(0) for _ in range(4))
+        return _padded(rows, batch, plan), *(rows.new_empty(0) for _ in range(4))
     # Any of these kernels may do: `losses` takes the rows of all kernels
     kernel = next(each for each in KERNELS if each.takes_analytic_terms(batch))
     dtype = arithmetic_dtype(batch.prediction.dtype)
     result = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=True)
     assert result.slopes is not None
     values, per_class = _unshared(result.values), _unshared(result.per_class)
-    return rows, result.losses, values, per_class, result.slopes
+    slopes = _padded(result.slopes, batch, plan)
+    return _padded(rows, batch, plan), result.losses, values, per_class, slopes
+
+
+def _padded(rows: Tensor, batch: PixelBatch, plan: Plan) -> Tensor:
+    """Returns rows with the greatest number of groups, the only one that a compiler knows."""
+    if plan.group_key is None:
+        return rows
+    missing = most_groups(batch.maps[plan.group_key]) - rows.shape[-2]
+    return F.pad(rows, (0, 0, 0, missing))
 
 
 def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:

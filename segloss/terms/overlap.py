@@ -77,12 +77,17 @@ class Overlap(RegionTerm):
         return self.shape(share(errors, correct))
 
     def analytic_form(self) -> OverlapRatio | None:
-        """Returns the numbers in the ratio; None if a subclass or groups change the formula."""
-        if self.region_groups is not None or overrides(self, Overlap, _FORMULA):
+        """Returns the numbers in the ratio; None if a subclass changes the formula."""
+        if overrides(self, Overlap, _FORMULA):
             return None
         tp, fp, fn = (row.key for row in self.sums[0].rows)
         return OverlapRatio(
-            (tp, fp, fn), self.weights(), self.smooth, self.exponent, self.reduction
+            (tp, fp, fn),
+            self.weights(),
+            self.smooth,
+            self.exponent,
+            self.reduction,
+            components=self.region_groups is not None,
         )
 
 

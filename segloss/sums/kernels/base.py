@@ -80,10 +80,10 @@ def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor
     if of_losses is None or slopes.numel() == 0:
         assert of_rows is not None
         return of_rows
-    if slopes.ndim == 3:
+    if of_losses.ndim == 0:
         total = slopes * of_losses
     else:
-        of_each = of_losses.view(-1, 1, 1, 1)
+        of_each = of_losses.view(-1, *[1] * (slopes.ndim - 1))
         total = (slopes * of_each).masked_fill(of_each == 0, 0).sum(0)  # even if slopes are NaN
     return total if of_rows is None else of_rows + total
 

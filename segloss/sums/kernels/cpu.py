@@ -185,15 +185,16 @@ class CpuKernel(Kernel):
         with_slopes: bool,
     ) -> AnalyticLosses:
         """Computes analytic terms and their slopes."""
-        channels = sums.shape[2]
+        channels = sums.shape[-1]
         table = _table(analytic, plan, channels)
         terms = len(analytic.addends)
         out = torch.empty(analytic.count + terms * (1 + channels), dtype=torch.float64)
         shape = sums.shape if analytic.count == 1 else (analytic.count, *sums.shape)
         slopes = torch.empty(shape, dtype=torch.float64) if with_slopes else None
+        rows, samples, *groups, _ = sums.shape
         _cpu.losses(
             sums.data_ptr(),
-            tuple(sums.shape),
+            (rows, samples, *(groups or (1,)), channels),
             exclusive,
             *table,
             analytic.count,
@@ -331,7 +332,7 @@ def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, b
     for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):
             mean_rows = (plan.index[form.numerator], plan.index[form.denominator], -1, -1, -1)
-            records.extend((0, loss, coefficient, *mean_rows, *[0] * 7, -1))
+            records.extend((0, loss, coefficient, *mean_rows, *[0] * 7, -1, 0))
             continue
         reduction, weight_set = form.reduction, -1
         if reduction.classes is not None or reduction.weights is not None:
@@ -340,7 +341,7 @@ def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, b
         rows = (*(plan.index[key] for key in form.keys), *_count_rows(plan))
         numbers = (*form.weights, form.smooth, form.exponent)
         pooling = (_POOLS.index(reduction.pooled), reduction.skip_absent, weight_set)
-        records.extend((1, loss, coefficient, *rows, *numbers, *pooling))
+        records.extend((1, loss, coefficient, *rows, *numbers, *pooling, form.components))
     return records.tobytes(), class_weights.tobytes()
 
 
