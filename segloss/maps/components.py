@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from segloss.foundation.arguments import check_choice, check_integer
 from segloss.maps.mask_map import Array, MaskMap, library

@@ -108,9 +108,10 @@ def _addend(loss: int, coefficient: float, kind: str, fields: list[Any]) -> Adde
     fields = [tuple(each) if isinstance(each, list) else each for each in fields]
     if kind == "PixelMean":
         return Addend(loss, coefficient, PixelMean(*fields))
-    *numbers, (pooled, classes, class_weights, skip_absent), components = fields
+    keys, weights, smooth, exponent, (pooled, classes, class_weights, skip_absent), of_each = fields
     reduction = Reduction(pooled, _tuple(classes), _tuple(class_weights), skip_absent)
-    return Addend(loss, coefficient, OverlapRatio(*numbers, reduction, components))
+    form = OverlapRatio(keys, weights, smooth, exponent, reduction, components=of_each)
+    return Addend(loss, coefficient, form)
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

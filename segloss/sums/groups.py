@@ -6,7 +6,7 @@ the pixels of no component. Kernels compute the rows of a plan for each group, (
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,8 @@ def group_count(groups: Tensor) -> int:
     return max(0, min(int(groups.amax()), most - 1)) + 1
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Groups:
     """The group of each pixel of some samples.
 
     Attributes:

@@ -486,9 +486,7 @@ class RegionTerm(Term):
         return self.reduction.cell_weights(confusion)
 
 
-def _over_components(
-    losses: Tensor, weights: Tensor, samples: int
-) -> tuple[Tensor, Tensor]:
+def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     """Returns the means over the components of each sample, and their weights, (N, C).
 
     Args:
@@ -497,7 +495,8 @@ def _over_components(
         samples: The number of samples N.
     """
     components = len(losses) // samples if samples else 1
-    losses, weights = (each.unflatten(0, (samples, components)) for each in (losses, weights))
+    shape = (samples, components, losses.shape[1])
+    losses, weights = losses.reshape(shape), weights.reshape(shape)
     return mean((weights * losses).sum(1), weights.sum(1)), weights.amax(1)
 
 

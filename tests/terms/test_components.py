@@ -114,9 +114,7 @@ def by_loop(case: Case, term: Term, weights: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("partition", PARTITIONS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PER_CLASS)
-def test_the_loss_is_that_of_a_loop_over_components(
-    name: str, kind: str, partition: str
-) -> None:
+def test_the_loss_is_that_of_a_loop_over_components(name: str, kind: str, partition: str) -> None:
     case = Case(kind, partition)
     if name in ("region_size_kl",) and case.exclusive:
         pytest.skip("it compares classes with each other, and refuses components")
@@ -351,9 +349,7 @@ def test_classes_and_weights_of_classes_apply_to_the_means() -> None:
     cells = CompoundLoss(Dice(region_groups="components"), "multilabel", reduction="none")(
         case.logits, case.target, maps=case.maps
     )
-    term = Dice(
-        region_groups="components", region_classes=[2, 0], region_class_weights=[3.0, 1.0]
-    )
+    term = Dice(region_groups="components", region_classes=[2, 0], region_class_weights=[3.0, 1.0])
     value = CompoundLoss(term, "multilabel")(case.logits, case.target, maps=case.maps)
     torch.testing.assert_close(value, (3 * cells[:, 2] + cells[:, 0]).sum() / 12)
 
@@ -395,7 +391,9 @@ def test_torch_func_differentiates_and_batches_it() -> None:
     def function(logits: Tensor, target: Tensor, ids: Tensor) -> Tensor:
         return loss(logits[None], target[None], maps={KEY: ids[None]})
 
-    each = [function(*arguments) for arguments in zip(case.logits, case.target, case.ids)]
+    each = [
+        function(*arguments) for arguments in zip(case.logits, case.target, case.ids, strict=True)
+    ]
     batched = torch.func.vmap(function)(case.logits, case.target, case.ids)
     torch.testing.assert_close(batched, torch.stack(each))
     gradient = torch.func.grad(function)(case.logits[0], case.target[0], case.ids[0])
@@ -453,7 +451,9 @@ def test_a_multi_loss_may_group_by_two_maps() -> None:
     gt |= {KEY: case.ids, "regions": other.ids}
     _, losses, _ = MultiLoss([blobs, regions, plain], [1.0, 1.0, 1.0])(pred, gt)
     for loss in (blobs, regions, plain):
-        torch.testing.assert_close(losses[loss.name], loss(pred, gt)[0].double().to(losses[loss.name]))
+        torch.testing.assert_close(
+            losses[loss.name], loss(pred, gt)[0].double().to(losses[loss.name])
+        )
 
 
 def test_functions_take_components() -> None:

@@ -171,9 +171,7 @@ class Kernel(ABC):
 _OF_SOFT_TARGETS = frozenset(each.name for each in OF_HARD_TARGETS)
 
 
-def lacking(
-    plan: Plan, names: frozenset[str], *, exclusive: bool, has_groups: bool = False
-) -> str:
+def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool, has_groups: bool = False) -> str:
     """Returns the reason why a kernel with the sums `names` can't serve a plan; empty if it can.
 
     Label maps are never soft, so with softmax no kernel for label maps needs the semimetric.

@@ -79,7 +79,5 @@ def _row(values: Tensor, batch: PixelBatch, groups: int | None) -> Tensor:
     A number per sample stands at class 0, and one of all pixels at group 0, with 0 at the others.
     """
     if values.ndim == 1:
-        values = torch.nn.functional.pad(
-            values.unsqueeze(1), (0, batch.prediction.shape[1] - 1)
-        )
+        values = torch.nn.functional.pad(values.unsqueeze(1), (0, batch.prediction.shape[1] - 1))
     return values if groups is None or values.ndim == 3 else at_group_0(values, groups)
