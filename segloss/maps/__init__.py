@@ -1,4 +1,4 @@
-"""Transforms for the data loader that compute the maps of some losses: distances, skeletons, components.
+"""Transforms for the data loader that compute maps of some losses, such as distances.
 
 They work like Albumentations' transforms: called with keywords, they return the keywords and one
 more entry. Run them on the CPU, after all transforms that bend, crop or scale the mask. They need

@@ -391,9 +391,8 @@ def test_torch_func_differentiates_and_batches_it() -> None:
     def function(logits: Tensor, target: Tensor, ids: Tensor) -> Tensor:
         return loss(logits[None], target[None], maps={KEY: ids[None]})
 
-    each = [
-        function(*arguments) for arguments in zip(case.logits, case.target, case.ids, strict=True)
-    ]
+    samples = zip(case.logits, case.target, case.ids, strict=True)
+    each = [function(*sample) for sample in samples]
     batched = torch.func.vmap(function)(case.logits, case.target, case.ids)
     torch.testing.assert_close(batched, torch.stack(each))
     gradient = torch.func.grad(function)(case.logits[0], case.target[0], case.ids[0])
@@ -467,11 +466,8 @@ def test_functions_take_components() -> None:
 
 def test_a_config_names_components() -> None:
     case = Case("binary")
-    config = {
-        "_target_": "segloss.SegLoss",
-        "from_logits": True,
-        "terms": {"cross_entropy": 0.5, "dice": {"coef": 0.5, "region_groups": "components"}},
-    }
+    terms = {"cross_entropy": 0.5, "dice": {"coef": 0.5, "region_groups": "components"}}
+    config = {"loss": {"_target_": "segloss.SegLoss", "from_logits": True, "terms": terms}}
     gt_batch = {"gt_polygons_image": case.target, KEY: case.ids}
     value, _ = build_loss(config)({"seg": case.logits}, gt_batch)
     loss = SegLoss(from_logits=True, region_groups="components")

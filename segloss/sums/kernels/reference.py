@@ -182,7 +182,7 @@ def _total(values: Tensor, groups: Groups | None = None) -> Tensor:
 def _total_by_label(
     values: Tensor, labels: Tensor, classes: int, groups: Groups | None = None
 ) -> Tensor:
-    """Computes the sums of `values` (N, 1, P) over the pixels of each label, (N, C) or (N, K, C)."""
+    """Computes the sums of `values` (N, 1, P) by label, (N, C), or by group too, (N, K, C)."""
     if groups is not None:
         return groups.total_by_label(values.squeeze(1), labels)
     dtype = accumulation_dtype(values.device)
