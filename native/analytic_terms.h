@@ -19,18 +19,21 @@ struct AnalyticTerm {
     int64_t rows[3], actual_row, pixel_weight_row;
     double tp_weight, fp_weight, fn_weight, smooth, exponent;  // h, f, m, s and e
     Pool pool;
-    bool skip_absent;
+    bool skip_absent, components;  // components: a cell is a component of a sample and channel
     const double *class_weights;  // (channels,), negative for classes that are left out; null: all are 1
 };
 
-// The sums, (rows, samples, channels). If classes exclude each other, the rows of means have one
-// number per sample, at class 0.
+// The sums, (rows, samples, groups, channels). If classes exclude each other, the rows of means have
+// one number per sample, at class 0. The rows of means have their numbers at group 0.
 struct Sums {
     const double *values;
-    int64_t row_count, samples, channels;
+    int64_t row_count, samples, groups, channels;
     bool exclusive;
 
-    int64_t cells() const { return samples * channels; }
+    int64_t cells() const { return samples * groups * channels; }
+    int64_t at(int64_t sample, int64_t group, int64_t channel) const {
+        return (sample * groups + group) * channels + channel;
+    }
     const double *row(int64_t index) const { return values + index * cells(); }
 };
 
@@ -38,7 +41,7 @@ struct Sums {
 struct TermResult {
     double &loss, &value;
     double *per_class;  // (channels,)
-    double *slopes;     // (rows, samples, channels): the loss's slopes, which the term adds to; or null
+    double *slopes;     // (rows, samples, groups, channels): the loss's slopes, which the term adds to; or null
 };
 
 inline double divide(double numerator, double denominator) {
@@ -58,8 +61,8 @@ inline void mean_over_pixels(const Sums &sums, const AnalyticTerm &term, const T
     for (int64_t c = 0; c < classes; c++) {
         double class_total = 0, class_weight = 0;
         for (int64_t n = 0; n < sums.samples; n++) {
-            class_total += numerator[n * channels + c];
-            class_weight += denominator[n * channels + c];
+            class_total += numerator[sums.at(n, 0, c)];
+            class_weight += denominator[sums.at(n, 0, c)];
         }
         if (!sums.exclusive) result.per_class[c] = class_total / class_weight;
         total += class_total;
@@ -70,20 +73,35 @@ inline void mean_over_pixels(const Sums &sums, const AnalyticTerm &term, const T
     if (!result.slopes) return;
     const double slope = divide(term.coefficient, total_weight);
     for (int64_t n = 0; n < sums.samples; n++)
-        for (int64_t c = 0; c < classes; c++) result.slopes[term.rows[0] * sums.cells() + n * channels + c] += slope;
+        for (int64_t c = 0; c < classes; c++) result.slopes[term.rows[0] * sums.cells() + sums.at(n, 0, c)] += slope;
 }
 
 inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const TermResult &result) {
     const int64_t channels = sums.channels, cells = sums.cells(), columns = term.pool == Pool::micro ? 1 : channels;
-    const int64_t groups = term.pool == Pool::sample ? sums.samples : 1, size = groups * columns;
+    const int64_t lines_per_sample = term.components ? sums.groups : 1;
+    const int64_t lines = term.pool == Pool::sample ? sums.samples * lines_per_sample : 1, size = lines * columns;
     enum { TP, FP, FN, ACTUAL_SUM, PIXEL_WEIGHT_SUM, SHARE, QUANTITIES };
     std::vector<double> memory(QUANTITIES * size + columns);
     double *const pooled = memory.data(), *const class_shares = pooled + QUANTITIES * size;
-    const auto for_each_cell = [&](auto &&act) {  // calls it with the cell, and the index of its pool
+    const double *weights = sums.row(term.pixel_weight_row);
+    const auto for_each_cell = [&](auto &&act) {  // calls it with the sums' index, and the index of their pool
         for (int64_t n = 0; n < sums.samples; n++)
-            for (int64_t c = 0; c < channels; c++)
-                if (!(term.class_weights && term.class_weights[c] < 0))
-                    act(n * channels + c, (groups > 1 ? n : 0) * columns + (columns > 1 ? c : 0));
+            for (int64_t c = 0; c < channels; c++) {
+                if (term.class_weights && term.class_weights[c] < 0) continue;
+                if (term.components) {  // each has the pixels of its group, and those of group 0
+                    bool is_alone = true;
+                    for (int64_t k = 1; k < sums.groups; k++) {
+                        if (!(weights[sums.at(n, k, c)] > 0)) continue;
+                        is_alone = false;
+                        act(sums.at(n, k, c), sums.at(n, k, c));
+                        act(sums.at(n, 0, c), sums.at(n, k, c));
+                    }
+                    if (is_alone) act(sums.at(n, 0, c), sums.at(n, 0, c));
+                    continue;
+                }
+                for (int64_t k = 0; k < sums.groups; k++)
+                    act(sums.at(n, k, c), (lines > 1 ? n : 0) * columns + (columns > 1 ? c : 0));
+            }
     };
     const double *rows[] = {sums.row(term.rows[0]), sums.row(term.rows[1]), sums.row(term.rows[2]),
                             term.skip_absent ? sums.row(term.actual_row) : nullptr, sums.row(term.pixel_weight_row)};
@@ -96,8 +114,23 @@ inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const Ter
         const bool is_included = pooled[PIXEL_WEIGHT_SUM * size + at] > 0 && !is_absent;
         const double weight = term.class_weights && term.pool != Pool::micro ? term.class_weights[at % columns] : 1;
         pooled[SHARE * size + at] = is_included ? weight : 0;
-        total += pooled[SHARE * size + at];
+        if (!term.components) total += pooled[SHARE * size + at];
     }
+    if (term.components)  // the components of a sample and class share its weight
+        for (int64_t n = 0; n < sums.samples; n++)
+            for (int64_t c = 0; c < channels; c++) {
+                double count = 0, weight = 0;
+                for (int64_t k = 0; k < sums.groups; k++) {
+                    const double share = pooled[SHARE * size + sums.at(n, k, c)];
+                    count += share > 0;
+                    weight = share > weight ? share : weight;
+                }
+                for (int64_t k = 0; k < sums.groups; k++) {
+                    double &share = pooled[SHARE * size + sums.at(n, k, c)];
+                    share = divide(share, count);
+                }
+                total += weight;
+            }
 
     result.value = 0;
     for (int64_t c = 0; c < channels; c++) result.per_class[c] = c < columns ? 0 : UNDEFINED;
@@ -128,7 +161,7 @@ inline void mean_of_ratios(const Sums &sums, const AnalyticTerm &term, const Ter
 }
 
 // Writes to `values` the losses, (losses,), the values of the terms, (terms,), and their means per
-// class, (terms, channels); and to `slopes`, unless it is null, (losses, rows, samples, channels).
+// class, (terms, channels); and to `slopes`, unless it is null, (losses, rows, samples, groups, channels).
 inline void write_losses(const Sums &sums, const std::vector<AnalyticTerm> &terms, int64_t loss_count, double *values,
                          double *slopes) {
     const int64_t size = sums.row_count * sums.cells(), term_count = static_cast<int64_t>(terms.size());

@@ -21,7 +21,8 @@ struct Tensor {
 };
 
 // The sums over the pixels of a sample and channel. Python lists them in the same order. After them
-// come one sum for each focal loss, and three sums for each map m: p m, (1 - p) m, and m.
+// come one sum for each focal loss, and three sums for each map m: p m, (1 - p) m, and m. Only the sums
+// before SQUARED_ERROR can be computed for groups of pixels.
 enum Sum {
     TRUE_POSITIVE,
     FALSE_POSITIVE,
@@ -82,6 +83,8 @@ struct Batch {
     std::vector<float> class_weights, pos_weight;  // (channels,), or empty
     float smoothing;
     std::vector<Tensor> maps;
+    Tensor groups;            // the group of each pixel and channel, if pixels are grouped
+    int64_t group_count = 1;  // K
     Plan plan;
 
     // A task is a part of a sample (softmax) or of a sample's channel (sigmoid). Idle workers take
@@ -93,17 +96,23 @@ struct Batch {
     int64_t scratch_bytes;
     std::atomic<bool> wrong_label{false};
 
-    double *partial;       // (tasks, sums, channels of a task): the output of the forward pass
-    const double *slopes;  // (rows, samples, channels): the input of the backward pass
+    double *partial;       // (tasks, sums, groups, channels of a task): the output of the forward pass
+    const double *slopes;  // (rows, samples, groups, channels): the input of the backward pass
     Tensor gradient;       // its output
 
     int64_t cells() const { return samples * channels; }
-    double slope(int64_t sum, int64_t sample, int64_t channel) const {
+    // The numbers of a task, (sums, groups, channels of a task).
+    int64_t partial_size() const { return plan.sum_count() * group_count * (exclusive ? channels : 1); }
+    double slope(int64_t sum, int64_t sample, int64_t channel, int64_t group = 0) const {
         const int64_t row = plan.rows[sum];
-        return row < 0 ? 0 : slopes[row * cells() + sample * channels + channel];
+        return row < 0 ? 0 : slopes[((row * samples + sample) * group_count + group) * channels + channel];
+    }
+    // The slope by w p of pixels that belong to the channel.
+    double foreground_slope(int64_t sample, int64_t channel, int64_t group = 0) const {
+        return slope(TRUE_POSITIVE, sample, channel, group) - slope(FALSE_NEGATIVE, sample, channel, group);
     }
     // The slope by w p of pixels that do not belong to the channel: true negatives are w (1 - p) there.
-    double background_slope(int64_t sample, int64_t channel) const {
-        return slope(FALSE_POSITIVE, sample, channel) - slope(TRUE_NEGATIVE, sample, channel);
+    double background_slope(int64_t sample, int64_t channel, int64_t group = 0) const {
+        return slope(FALSE_POSITIVE, sample, channel, group) - slope(TRUE_NEGATIVE, sample, channel, group);
     }
 };

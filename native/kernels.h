@@ -12,6 +12,8 @@ namespace ISA {
 
 #include "elements.h"
 
+#include "groups.h"
+
 #include "focal.h"
 
 // Calls `act` with two constants of a type std::bool_constant.
@@ -34,9 +36,12 @@ template <class Function> INLINE void with_constants(bool first, bool second, Fu
 
 // Returns the size of the memory that a worker needs.
 int64_t scratch_bytes(const Batch &batch) {
-    if (!batch.exclusive) return sizeof(SigmoidScratch) + batch.plan.sum_count() * sizeof(Doubles);
-    const int64_t blocks = batch.plan.squared_error || batch.plan.maps ? 2 : 1;
-    const int64_t class_bytes = blocks * BLOCK * sizeof(float) + sizeof(Doubles) + 3 * sizeof(float);
+    const bool grouped = batch.groups.given;
+    const int64_t sum_count = grouped ? batch.group_count * GROUP_SUMS : batch.plan.sum_count();
+    if (!batch.exclusive) return sizeof(SigmoidScratch) + sum_count * sizeof(Doubles);
+    const int64_t blocks = batch.plan.squared_error || batch.plan.maps || grouped ? 2 : 1;
+    const int64_t class_sums = grouped ? 2 * batch.group_count : 1;
+    const int64_t class_bytes = blocks * BLOCK * sizeof(float) + class_sums * sizeof(Doubles) + 3 * sizeof(float);
     return sizeof(SoftmaxScratch) + batch.channels * class_bytes;
 }
 

@@ -84,6 +84,11 @@ static bool check_real(const Tensor &tensor, const char *name) {
     return refuse("The %s is not float32, bfloat16 or float16.", name);
 }
 
+static bool check_integers(const Tensor &tensor, const char *name) {
+    if (tensor.type >= Type::uint8 && tensor.type <= Type::int64) return true;
+    return refuse("The %s are not integers.", name);
+}
+
 static bool check_shape(int64_t first, int64_t second, int64_t third) {
     const int64_t limit = int64_t{1} << 56;  // of elements, whose bytes an int64 can count
     if (first < 0 || second < 0 || third < 0) return refuse("A size is negative.");
@@ -97,11 +102,12 @@ static bool to_batch(PyObject *object, Batch &batch, int &threads) {
     long long samples, channels, pixels;
     Numbers<float> class_weights, pos_weight;
     PyObject *maps;
+    long long group_count;
     if (!is_tuple(object, "batch") ||
-        !PyArg_ParseTuple(object, "p(LLL)O&O&O&O&z#z#fiO", &exclusive, &samples, &channels, &pixels, to_tensor,
+        !PyArg_ParseTuple(object, "p(LLL)O&O&O&O&z#z#fiOO&L", &exclusive, &samples, &channels, &pixels, to_tensor,
                           &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored, &batch,
                           &class_weights.bytes, &class_weights.size, &pos_weight.bytes, &pos_weight.size,
-                          &batch.smoothing, &threads, &maps))
+                          &batch.smoothing, &threads, &maps, to_tensor, &batch.groups, &group_count))
         return false;
     batch.exclusive = exclusive != 0;
     batch.samples = samples, batch.channels = channels, batch.pixels = pixels;
@@ -119,6 +125,12 @@ static bool to_batch(PyObject *object, Batch &batch, int &threads) {
         !check_tensor(batch.target, elements, "target"))
         return false;
     if (batch.weight.given && !check_tensor(batch.weight, elements, "weight")) return false;
+    if (group_count < 1 || group_count > INT32_MAX || (group_count > 1 && !batch.groups.given))
+        return refuse("Expected 1 group or more, with the groups of pixels, got %lld.", group_count);
+    batch.group_count = group_count;
+    if (!check_shape(samples, channels, group_count)) return false;
+    if (batch.groups.given && !(check_tensor(batch.groups, elements, "groups") && check_integers(batch.groups, "groups")))
+        return false;
     if (!is_tuple(maps, "maps")) return false;
     batch.maps.resize(PyTuple_Size(maps));
     for (size_t i = 0; i < batch.maps.size(); i++)
@@ -136,7 +148,7 @@ static bool to_plan(PyObject *object, Batch &batch) {
         !PyArg_ParseTuple(object, "Ly#y#y#", &row_count, &rows.bytes, &rows.size, &gammas.bytes, &gammas.size,
                           &alphas.bytes, &alphas.size))
         return false;
-    if (!check_shape(row_count, batch.samples, batch.channels)) return false;
+    if (!check_shape(row_count, batch.samples * batch.group_count, batch.channels)) return false;
     if (!rows.is_whole() || !gammas.is_whole()) return refuse("The plan's rows, gammas and alphas are 4 bytes each.");
     if (gammas.size != alphas.size)
         return refuse("Expected as many alphas as gammas, got %zd and %zd bytes.", alphas.size, gammas.size);
@@ -158,6 +170,8 @@ static bool to_plan(PyObject *object, Batch &batch) {
     for (const int32_t row : plan.rows)
         if (row < -1 || row >= row_count) return refuse("Expected rows from -1 to %lld, got %d.", row_count - 1, int{row});
     plan.find_groups();
+    if (batch.groups.given && (plan.extra() || plan.true_negative))
+        return refuse("The sums of groups are those of regions, counts and cross-entropy.");
     if (batch.exclusive && plan.semimetric)
         return refuse("Semimetric sums are for independent channels, not for classes that exclude each other.");
     return true;
@@ -175,8 +189,9 @@ static PyObject *sums(PyObject *, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OOO&", &batch, &plan, to_address, &out)) return nullptr;
     try {
         Pass pass;
-        if (!to_pass(batch, plan, pass) || !check_doubles(out, pass.batch.plan.row_count * pass.batch.cells(), "sums"))
-            return nullptr;
+        if (!to_pass(batch, plan, pass)) return nullptr;
+        const int64_t numbers = pass.batch.plan.row_count * pass.batch.cells() * pass.batch.group_count;
+        if (!check_doubles(out, numbers, "sums")) return nullptr;
         pass.allocate(true);
         Py_BEGIN_ALLOW_THREADS;
         pass.forward(static_cast<double *>(out));
@@ -196,7 +211,7 @@ static PyObject *gradient(PyObject *, PyObject *args) {
         Pass pass;
         if (!to_pass(batch, plan, pass)) return nullptr;
         const int64_t cells = pass.batch.cells();
-        if (!check_doubles(slopes, pass.batch.plan.row_count * cells, "slopes") ||
+        if (!check_doubles(slopes, pass.batch.plan.row_count * cells * pass.batch.group_count, "slopes") ||
             !check_tensor(gradient, cells * pass.batch.pixels, "gradient") || !check_real(gradient, "gradient"))
             return nullptr;
         pass.allocate(false);
@@ -218,9 +233,9 @@ static PyObject *gradient(PyObject *, PyObject *args) {
 // An analytic term as Python describes it. `class_weights` is the index of a set of weights, or -1.
 struct TermNumbers {
     double kind, loss, coefficient, rows[3], actual_row, pixel_weight_row, tp_weight, fp_weight, fn_weight, smooth,
-        exponent, pool, skip_absent, class_weights;
+        exponent, pool, skip_absent, class_weights, components;
 };
-static_assert(sizeof(TermNumbers) == 16 * sizeof(double), "a term has 16 numbers");
+static_assert(sizeof(TermNumbers) == 17 * sizeof(double), "a term has 17 numbers");
 
 // Converts a whole number from `least` to `most`.
 static bool to_index(double number, int64_t least, int64_t most, const char *name, int64_t &index) {
@@ -233,12 +248,14 @@ static bool to_index(double number, int64_t least, int64_t most, const char *nam
 
 static bool to_term(const TermNumbers &numbers, int64_t row_count, int64_t loss_count,
                     const std::vector<double> &class_weights, int64_t channels, AnalyticTerm &term) {
-    int64_t kind, pool, skip_absent, weights;
+    int64_t kind, pool, skip_absent, weights, components;
     const int64_t last_row = row_count - 1, set_count = static_cast<int64_t>(class_weights.size()) / channels;
     if (!to_index(numbers.kind, 0, 1, "kind", kind) || !to_index(numbers.loss, 0, loss_count - 1, "loss", term.loss) ||
         !to_index(numbers.pool, 0, 2, "pool", pool) || !to_index(numbers.skip_absent, 0, 1, "skip_absent", skip_absent) ||
-        !to_index(numbers.class_weights, -1, set_count - 1, "class weights", weights))
+        !to_index(numbers.class_weights, -1, set_count - 1, "class weights", weights) ||
+        !to_index(numbers.components, 0, 1, "components", components))
         return false;
+    if (components && pool != static_cast<int64_t>(Pool::sample)) return refuse("Components are cells within samples.");
     term.kind = static_cast<TermKind>(kind);
     const bool is_ratio = term.kind == TermKind::ratio;
     for (int k = 0; k < (is_ratio ? 3 : 2); k++)
@@ -252,30 +269,32 @@ static bool to_term(const TermNumbers &numbers, int64_t row_count, int64_t loss_
     term.smooth = numbers.smooth, term.exponent = numbers.exponent;
     term.pool = static_cast<Pool>(pool);
     term.skip_absent = skip_absent != 0;
+    term.components = components != 0;
     term.class_weights = weights < 0 ? nullptr : &class_weights[weights * channels];
     return true;
 }
 
 static PyObject *losses(PyObject *, PyObject *args) {
     void *sums_address, *values, *slopes;
-    long long row_count, samples, channels, loss_count;
+    long long row_count, samples, groups, channels, loss_count;
     int exclusive;
     Numbers<TermNumbers> terms;
     Numbers<double> class_weights;
-    if (!PyArg_ParseTuple(args, "O&(LLL)py#y#LO&O&", to_address, &sums_address, &row_count, &samples, &channels,
+    if (!PyArg_ParseTuple(args, "O&(LLLL)py#y#LO&O&", to_address, &sums_address, &row_count, &samples, &groups, &channels,
                           &exclusive, &terms.bytes, &terms.size, &class_weights.bytes, &class_weights.size, &loss_count,
                           to_address, &values, to_address, &slopes))
         return nullptr;
     try {
-        if (!check_shape(row_count, samples, channels)) return nullptr;
+        if (!check_shape(samples, groups, channels) || !check_shape(row_count, samples * groups, channels)) return nullptr;
+        if (groups < 1) return refuse("Expected 1 group or more, got %lld.", groups), nullptr;
         if (channels < 1) return refuse("Expected 1 channel or more, got %lld.", channels), nullptr;
-        if (!terms.is_whole()) return refuse("A term is 16 numbers."), nullptr;
+        if (!terms.is_whole()) return refuse("A term is 17 numbers."), nullptr;
         const std::vector<TermNumbers> numbers = terms.copy();
         const int64_t term_count = static_cast<int64_t>(numbers.size());
-        if (!check_shape(loss_count, row_count, samples * channels) || !check_shape(term_count, 1, channels)) return nullptr;
+        if (!check_shape(loss_count, row_count, samples * groups * channels) || !check_shape(term_count, 1, channels)) return nullptr;
         if (class_weights.size % static_cast<Py_ssize_t>(channels * sizeof(double)))
             return refuse("Expected a class weight for each of %lld classes in each set.", channels), nullptr;
-        const int64_t size = row_count * samples * channels;
+        const int64_t size = row_count * samples * groups * channels;
         if (!check_doubles(sums_address, size, "sums") || !check_doubles(slopes, 0, "slopes") ||
             !check_doubles(values, loss_count + term_count * (1 + channels), "values"))
             return nullptr;
@@ -283,7 +302,7 @@ static PyObject *losses(PyObject *, PyObject *args) {
         std::vector<AnalyticTerm> converted(term_count);
         for (int64_t t = 0; t < term_count; t++)
             if (!to_term(numbers[t], row_count, loss_count, weights, channels, converted[t])) return nullptr;
-        const Sums sums{static_cast<const double *>(sums_address), row_count, samples, channels, exclusive != 0};
+        const Sums sums{static_cast<const double *>(sums_address), row_count, samples, groups, channels, exclusive != 0};
         write_losses(sums, converted, loss_count, static_cast<double *>(values), static_cast<double *>(slopes));
         Py_RETURN_NONE;
     } catch (const std::exception &) {

@@ -35,6 +35,9 @@ struct Boolean {  // true if the byte is not 0, as in PyTorch
     EACH_REAL(DO) DO(uint8, uint8_t) DO(int8, int8_t) DO(int16, int16_t) DO(int32, int32_t) DO(int64, int64_t) \
     DO(float64, double) DO(boolean, Boolean)
 
+#define EACH_INTEGER(DO) \
+    DO(uint8, uint8_t) DO(int8, int8_t) DO(int16, int16_t) DO(int32, int32_t) DO(int64, int64_t)
+
 #define SET_CODE "kernels.h"
 #include "instruction_sets.h"
 
@@ -123,16 +126,21 @@ static void split(Batch &batch) {
 // Adds up the partial sums of each sample (softmax) or channel (sigmoid), in the order of the parts.
 static void join(const Batch &batch, double *out) {
     const int64_t width = batch.exclusive ? batch.channels : 1, sum_count = batch.plan.sum_count();
+    const int64_t groups = batch.group_count, size = batch.partial_size();
     for (int64_t k = 0; k < sum_count; k++) {
         if (!batch.plan.wants(k)) continue;
-        double *row = out + batch.plan.rows[k] * batch.cells();
+        double *row = out + batch.plan.rows[k] * batch.cells() * groups;
+        const bool is_weighted = !batch.exclusive && (k == ENTROPY || k == WEIGHT) && !batch.class_weights.empty();
         for (int64_t i = 0; i < batch.cells(); i++) {
             const int64_t sample_or_cell = i / width, c = i % width;
-            double sum = 0;
-            for (int64_t part = 0; part < batch.parts; part++)
-                sum += batch.partial[((sample_or_cell * batch.parts + part) * sum_count + k) * width + c];
-            const bool is_weighted = !batch.exclusive && (k == ENTROPY || k == WEIGHT) && !batch.class_weights.empty();
-            row[i] = is_weighted ? sum * batch.class_weights[i % batch.channels] : sum;
+            const int64_t sample = i / batch.channels, channel = i % batch.channels;
+            for (int64_t group = 0; group < groups; group++) {
+                double sum = 0;
+                for (int64_t part = 0; part < batch.parts; part++)
+                    sum += batch.partial[(sample_or_cell * batch.parts + part) * size + (k * groups + group) * width + c];
+                row[(sample * groups + group) * batch.channels + channel] =
+                    is_weighted ? sum * batch.class_weights[channel] : sum;
+            }
         }
     }
 }
@@ -160,11 +168,11 @@ struct Pass {
         scratch.reset(new char[workers() * batch.scratch_bytes + ALIGNMENT]);
         batch.scratch = scratch.get() + (ALIGNMENT - reinterpret_cast<uintptr_t>(scratch.get()) % ALIGNMENT);
         if (!is_forward) return;
-        partial.resize(batch.tasks * batch.plan.sum_count() * (batch.exclusive ? batch.channels : 1));
+        partial.resize(batch.tasks * batch.partial_size());
         batch.partial = partial.data();
     }
 
-    // Writes the sums, (rows, samples, channels), after `allocate(true)`.
+    // Writes the sums, (rows, samples, groups, channels), after `allocate(true)`.
     void forward(double *sums) {
         run(batch.exclusive ? set->softmax_forward : set->sigmoid_forward);
         join(batch, sums);

@@ -18,7 +18,10 @@ struct SigmoidBlock {
 };
 
 struct SigmoidScratch {
-    float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
+    float x[BLOCK], g[BLOCK], w[BLOCK + LANES], slope[BLOCK];
+    // With groups, whose last pixels need not fill a vector: the counts of pixels, or their slopes.
+    float hit[BLOCK + LANES], wrong[BLOCK + LANES], missed[BLOCK + LANES], positive[BLOCK + LANES];
+    float foreground[BLOCK + LANES], background[BLOCK + LANES];
     float p[BLOCK], q[BLOCK], nll_p[BLOCK], nll_q[BLOCK], map[BLOCK];  // for the extra sums
     // The sums come after it.
 };
@@ -65,8 +68,10 @@ INLINE EntropyOptions entropy_options(const Batch &batch, const Cell &cell) {
 
 // ---- the sums ----
 
-template <bool weighted, bool plain, bool region, bool entropy>
-INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, Doubles *sums) {
+// If `stored`, it writes the counts of pixels to the scratch memory, in place of their sums.
+template <bool weighted, bool plain, bool region, bool entropy, bool stored>
+INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, SigmoidScratch &s,
+                         Doubles *sums) {
     Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{}, total_loss{};
     for (int i = 0; i < n; i += LANES) {
         const Floats g = load(block.g + i);
@@ -91,7 +96,14 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
             loss *= w;
             weight += w;
         }
-        if (region) {
+        if (stored) {
+            store(s.positive + i, positive);
+            if (region) {
+                store(s.hit + i, positive * of_x.p);
+                store(s.missed + i, positive * of_x.q);
+                store(s.wrong + i, negative * of_x.p);
+            }
+        } else if (region) {
             true_positive += positive * of_x.p;
             false_negative += positive * of_x.q;
             false_positive += negative * of_x.p;
@@ -99,26 +111,87 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         actual += positive;
         if (entropy) total_loss += loss;
     }
+    if (entropy) add(sums[ENTROPY], total_loss);
+    if (stored) return;
     if (region) {
         add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
         add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
         add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
     }
     add(sums[ACTUAL], actual);
-    if (entropy) add(sums[ENTROPY], total_loss);
     if (weighted)
         add(sums[PIXEL_WEIGHT], weight);
     else
         sums[PIXEL_WEIGHT][0] += n;
 }
 
+template <bool stored>
 INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                           Doubles *sums) {
+                           SigmoidScratch &s, Doubles *sums) {
     with_constants(block.w != nullptr, options.is_plain(), [&](auto weighted, auto plain) __attribute__((always_inline)) {
         with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
-            sigmoid_sums<weighted(), plain(), region(), entropy()>(block, n, options, sums);
+            sigmoid_sums<weighted(), plain(), region(), entropy(), stored>(block, n, options, s, sums);
         });
     });
+}
+
+// ---- groups of pixels ----
+
+constexpr int GROUP_SUMS = ENTROPY + 1;  // the sums of a group
+
+// Adds the sums of a run of pixels, whose values are in the scratch memory.
+template <bool weighted, bool region>
+INLINE void add_run_sums(const SigmoidScratch &s, int begin, int end, Doubles *sums) {
+    Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{};
+    const auto add_vector = [&](int i, auto select) {
+        if (region) {
+            true_positive += select(load(s.hit + i));
+            false_positive += select(load(s.wrong + i));
+            false_negative += select(load(s.missed + i));
+        }
+        actual += select(load(s.positive + i));
+        if (weighted) weight += select(load(s.w + i));
+    };
+    int i = begin;
+    for (; i + LANES <= end; i += LANES) add_vector(i, [](Floats values) { return values; });
+    if (i < end) {
+        const Floats counts = first_lanes(end - i);
+        add_vector(i, [&](Floats values) { return counts > 0.f ? values : Floats{}; });
+    }
+    if (region) {
+        add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
+        add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
+        add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
+    }
+    add(sums[ACTUAL], actual);
+    if (weighted)
+        add(sums[PIXEL_WEIGHT], weight);
+    else
+        sums[PIXEL_WEIGHT][0] += end - begin;
+}
+
+// Adds the sums of a block to those of its groups, (groups, GROUP_SUMS).
+INLINE void add_group_sums(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
+                           const EntropyOptions &options, SigmoidScratch &s, Doubles *sums) {
+    Runs runs;
+    read_runs(batch, cell.sample, cell.channel, first, n, runs);
+    if (runs.is_one())
+        return add_block_sums<false>(batch.plan, block, n, options, s, sums + runs.group[0] * GROUP_SUMS);
+    add_block_sums<true>(batch.plan, block, n, options, s, sums);
+    with_constants(block.w != nullptr, batch.plan.region, [&](auto weighted, auto region) __attribute__((always_inline)) {
+        for (int r = 0; r < runs.count; r++)
+            add_run_sums<weighted(), region()>(s, runs.first[r], runs.first[r + 1], sums + runs.group[r] * GROUP_SUMS);
+    });
+}
+
+// Writes the sums of a task's groups, (sums, groups). The cross-entropy is that of all pixels.
+INLINE void write_group_sums(const Batch &batch, const Doubles *sums, double *out) {
+    const int64_t groups = batch.group_count;
+    for (int64_t i = 0; i < batch.plan.sum_count() * groups; i++) out[i] = 0;
+    for (int64_t group = 0; group < groups; group++)
+        for (int64_t k = 0; k < GROUP_SUMS; k++)
+            out[k * groups + (k == ENTROPY ? 0 : group)] += sum_of_lanes(sums[group * GROUP_SUMS + k]);
+    for (int64_t group = 0; group < groups; group++) out[WEIGHT * groups] += out[PIXEL_WEIGHT * groups + group];
 }
 
 // ---- the extra sums: other functions of the probabilities ----
@@ -200,18 +273,24 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const Cell cell = cell_of(batch, task);
     const EntropyOptions options = entropy_options(batch, cell);
-    const bool extra = plan.extra() || plan.true_negative;
-    for (int64_t k = 0; k < plan.sum_count(); k++) sums[k] = Doubles{};
+    const bool extra = plan.extra() || plan.true_negative, grouped = batch.groups.given;
+    const int64_t sum_count = grouped ? batch.group_count * GROUP_SUMS : plan.sum_count();
+    for (int64_t k = 0; k < sum_count; k++) sums[k] = Doubles{};
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
-        add_block_sums(plan, block, n, options, sums);
+        if (grouped) {
+            add_group_sums(batch, cell, first, n, block, options, scratch, sums);
+            continue;
+        }
+        add_block_sums<false>(plan, block, n, options, scratch, sums);
         if (!extra) continue;
         write_probabilities(block, n, plan.focal, scratch);
         add_extra_sums(batch, cell, first, n, block, scratch, sums);
     }
-    double *out = batch.partial + task * plan.sum_count();
+    double *out = batch.partial + task * batch.partial_size();
+    if (grouped) return write_group_sums(batch, sums, out);
     for (int64_t k = 0; k < plan.sum_count(); k++) out[k] = sum_of_lanes(sums[k]);
     out[WEIGHT] = out[PIXEL_WEIGHT];
 }
@@ -224,23 +303,25 @@ struct SigmoidSlopes {
     float foreground, background, entropy;
 };
 
-INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell) {
-    const auto slope = [&](Sum sum) { return batch.slope(sum, cell.sample, cell.channel); };
+INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell, int64_t group) {
     const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
-    return {static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE)),
-            static_cast<float>(batch.background_slope(cell.sample, cell.channel)),
-            static_cast<float>(slope(ENTROPY)) * class_weight};
+    return {static_cast<float>(batch.foreground_slope(cell.sample, cell.channel, group)),
+            static_cast<float>(batch.background_slope(cell.sample, cell.channel, group)),
+            static_cast<float>(batch.slope(ENTROPY, cell.sample, cell.channel)) * class_weight};
 }
 
-template <bool plain, bool region, bool entropy>
+template <bool plain, bool region, bool entropy, bool grouped>
 INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes &slopes,
-                           float *out) {
+                           const SigmoidScratch &s, float *out) {
     for (int i = 0; i < n; i += LANES) {
         Floats slope{};
         if (region || entropy) {
             const Floats g = load(block.g + i);
             const auto [p, q] = sigmoid(load(block.x + i));
-            if (region) slope = p * q * (slopes.foreground * g + slopes.background * (1.f - g));
+            if (region && grouped)
+                slope = p * q * (load(s.foreground + i) * g + load(s.background + i) * (1.f - g));
+            else if (region)
+                slope = p * q * (slopes.foreground * g + slopes.background * (1.f - g));
             if (entropy) {
                 const Floats h = plain ? g : g * (1.f - options.smoothing) + options.smoothing / 2;
                 slope += slopes.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
@@ -252,14 +333,15 @@ INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOption
         for (int i = 0; i < n; i += LANES) store(out + i, load(out + i) * load(block.w + i));
 }
 
+template <bool grouped>
 INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                               const SigmoidSlopes &slopes, float *out) {
+                               const SigmoidSlopes &slopes, const SigmoidScratch &s, float *out) {
     const bool by_p = plan.region || plan.true_negative;
     with_constants(by_p, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
         if (options.is_plain())
-            sigmoid_slopes<true, region(), entropy()>(block, n, options, slopes, out);
+            sigmoid_slopes<true, region(), entropy(), grouped>(block, n, options, slopes, s, out);
         else
-            sigmoid_slopes<false, region(), entropy()>(block, n, options, slopes, out);
+            sigmoid_slopes<false, region(), entropy(), grouped>(block, n, options, slopes, s, out);
     });
 }
 
@@ -320,15 +402,26 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const Cell cell = cell_of(batch, task);
     const EntropyOptions options = entropy_options(batch, cell);
-    const SigmoidSlopes slopes = slopes_of(batch, cell);
-    const bool extra = plan.extra();
+    const bool extra = plan.extra(), grouped = batch.groups.given;
+    auto *of_groups = reinterpret_cast<SigmoidSlopes *>(&scratch + 1);
+    for (int64_t group = 0; group < batch.group_count; group++) of_groups[group] = slopes_of(batch, cell, group);
+    Runs runs;
+    runs.count = 1;
+    runs.group[0] = 0;
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
         float *out = direct ? start<float>(batch.gradient, cell.sample, cell.channel, first) : scratch.slope;
-        write_block_slopes(plan, block, n, options, slopes, out);
+        if (grouped) read_runs(batch, cell.sample, cell.channel, first, n, runs);
+        if (runs.is_one()) {
+            write_block_slopes<false>(plan, block, n, options, of_groups[runs.group[0]], scratch, out);
+        } else {
+            spread(runs, scratch.foreground, [&](int64_t group) { return of_groups[group].foreground; });
+            spread(runs, scratch.background, [&](int64_t group) { return of_groups[group].background; });
+            write_block_slopes<true>(plan, block, n, options, of_groups[0], scratch, out);
+        }
         if (extra) {
             write_probabilities(block, n, plan.focal, scratch);
             add_extra_slopes(batch, cell, first, n, block, scratch, out);

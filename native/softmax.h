@@ -15,7 +15,10 @@ struct SoftmaxScratch {
     float p[BLOCK], q[BLOCK], nll[BLOCK], inverse_total[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
     float q_likeliest[BLOCK];  // 1 - p of the likeliest class, if it is not the label's
     // After it come logits, later exponentials, (channels, BLOCK); sums, (channels,); factors,
-    // (3, channels); and the slopes of squared errors and maps, (channels, BLOCK).
+    // (3, channels); and the slopes of squared errors, maps and groups, (channels, BLOCK). With groups
+    // there are two sums for each group and channel.
+    float group_slopes[BLOCK + LANES];
+    int32_t group[BLOCK];  // the group of the label's class
 };
 
 INLINE float *classes_of(SoftmaxScratch &scratch) { return reinterpret_cast<float *>(&scratch + 1); }
@@ -24,8 +27,9 @@ INLINE Doubles *sums_of(SoftmaxScratch &scratch, int64_t channels) {
     return reinterpret_cast<Doubles *>(classes_of(scratch) + channels * BLOCK);
 }
 
-INLINE float *factors_of(SoftmaxScratch &scratch, int64_t channels) {
-    return reinterpret_cast<float *>(sums_of(scratch, channels) + channels);
+INLINE float *factors_of(const Batch &batch, SoftmaxScratch &scratch) {
+    const int64_t sums = batch.groups.given ? 2 * batch.group_count : 1;
+    return reinterpret_cast<float *>(sums_of(scratch, batch.channels) + sums * batch.channels);
 }
 
 // ---- reading ----
@@ -297,6 +301,64 @@ INLINE void softmax_sums(int n, float smoothing, float total_factor, SoftmaxScra
     }
 }
 
+// ---- groups of pixels ----
+
+// Adds up `of(i)` over each run of a block, to the sums of the runs' groups.
+template <class Function>
+INLINE void add_up_runs(const Runs &runs, int n, Doubles *sums, int64_t stride, Function of) {
+    if (runs.is_one()) return add_up(n, sums[runs.group[0] * stride], of);
+    for (int r = 0; r < runs.count; r++) {
+        const int begin = runs.first[r], end = runs.first[r + 1];
+        Floats total{};
+        for (int i = begin; i < end; i += LANES)
+            total += i + LANES <= end ? of(i) : first_lanes(end - i) > 0.f ? of(i) : Floats{};
+        add(sums[runs.group[r] * stride], total);
+    }
+}
+
+// Adds up the false positives and weights of a block by group, (groups, channels) of each, and writes
+// the group of each pixel in the map of its label's class. The exponentials are scaled by
+// `s.others_total`, if there are any.
+INLINE void add_group_sums(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s, Doubles *sums) {
+    const int64_t channels = batch.channels;
+    Runs runs;
+    for (int64_t c = 0; c < channels; c++) {
+        read_runs(batch, sample, c, first, n, runs);
+        const float *e = classes_of(s) + c * BLOCK;
+        if (batch.plan.region)
+            add_up_runs(runs, n, sums + c, channels, [&](int i) { return load(e + i) * load(s.others_total + i); });
+        Doubles *weights = sums + batch.group_count * channels;
+        add_up_runs(runs, n, weights + c, channels, [&](int i) { return load(s.w + i); });
+        for (int r = 0; r < runs.count; r++)
+            for (int i = runs.first[r]; i < runs.first[r + 1]; i++)
+                s.group[i] = s.label[i] == c ? runs.group[r] : s.group[i];
+    }
+    for (int i = n; i < padded(n); i++) s.group[i] = 0;
+}
+
+// Writes the slopes of the regions of groups by the probabilities, (channels, BLOCK), and adds their
+// products with the exponentials to `s.class_sum`.
+INLINE void write_group_slopes(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s,
+                               float *slopes_by_p) {
+    Runs runs;
+    for (int64_t c = 0; c < batch.channels; c++) {
+        float *slopes = slopes_by_p + c * BLOCK;
+        const float *e = classes_of(s) + c * BLOCK;
+        read_runs(batch, sample, c, first, n, runs);
+        const auto write = [&](auto slope_of_group) {
+            spread(runs, s.group_slopes, [&](int64_t group) { return static_cast<float>(slope_of_group(group)); });
+        };
+        write([&](int64_t group) { return batch.background_slope(sample, c, group); });
+        for (int i = 0; i < n; i += LANES) {
+            store(slopes + i, load(s.group_slopes + i));
+            store(s.class_sum + i, load(s.class_sum + i) + load(e + i) * load(slopes + i));
+        }
+        write([&](int64_t group) { return batch.foreground_slope(sample, c, group); });
+        for (int i = 0; i < n; i += LANES)
+            store(slopes + i, where_label(s, c, i, load(s.group_slopes + i), load(slopes + i)));
+    }
+}
+
 void softmax_forward(Batch &batch, int64_t task, char *memory) {
     auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
     const Plan &plan = batch.plan;
@@ -306,14 +368,16 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
     const bool extra = plan.extra() || plan.true_negative;
     const bool weighs_classes = !batch.class_weights.empty(), reads_prediction = plan.reads_prediction();
     const bool wants_actual = plan.wants(ACTUAL);
-    double *out = batch.partial + task * plan.sum_count() * channels;
-    double *true_positive = out + TRUE_POSITIVE * channels, *false_negative = out + FALSE_NEGATIVE * channels;
-    double *actual = out + ACTUAL * channels;
-    memset(out, 0, plan.sum_count() * channels * sizeof(double));
+    const bool grouped = batch.groups.given;
+    const int64_t width = channels * batch.group_count;  // the numbers of a sum
+    double *out = batch.partial + task * batch.partial_size();
+    double *true_positive = out + TRUE_POSITIVE * width, *false_negative = out + FALSE_NEGATIVE * width;
+    double *actual = out + ACTUAL * width;
+    memset(out, 0, batch.partial_size() * sizeof(double));
     Doubles *false_positive = sums_of(s, channels);
     SoftmaxTotals totals{};
-    for (int64_t c = 0; c < channels; c++) false_positive[c] = Doubles{};
-    float *factors = factors_of(s, channels), *class_weights = s.x[2];
+    for (int64_t i = 0; i < (grouped ? 2 * width : channels); i++) false_positive[i] = Doubles{};
+    float *factors = factors_of(batch, s), *class_weights = s.x[2];
     const float total_factor = write_smoothing_factors(batch, factors);
     for (int i = 0; i < BLOCK; i++) class_weights[i] = 1.f;
     for (int64_t first = begin; first < end; first += BLOCK) {
@@ -339,6 +403,18 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
             with_constants(region, entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
                 softmax_sums<region(), entropy()>(n, batch.smoothing, total_factor, s, totals);
             });
+        if (grouped) {
+            add_group_sums(batch, sample, first, n, s, false_positive);
+            for (int i = 0; i < padded(n); i++) {
+                const int64_t cell = s.group[i] * channels + s.label[i];
+                if (region) {
+                    true_positive[cell] += s.x[0][i];
+                    false_negative[cell] += s.x[1][i];
+                }
+                actual[cell] += s.w[i];
+            }
+            continue;
+        }
         if (region && wants_actual)
             for (int i = 0; i < padded(n); i++) {
                 const int32_t label = s.label[i];
@@ -360,12 +436,12 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
                 add_up(n, false_positive[c], [&](int i) { return load(e + i) * load(s.others_total + i); });
             }
     }
-    for (int64_t c = 0; c < channels; c++) {
-        out[FALSE_POSITIVE * channels + c] = sum_of_lanes(false_positive[c]);
-        out[PIXEL_WEIGHT * channels + c] = sum_of_lanes(totals.pixel_weight);
+    for (int64_t i = 0; i < width; i++) {
+        out[FALSE_POSITIVE * width + i] = sum_of_lanes(false_positive[i]);
+        out[PIXEL_WEIGHT * width + i] = sum_of_lanes(grouped ? false_positive[width + i] : totals.pixel_weight);
     }
-    out[ENTROPY * channels] = sum_of_lanes(totals.entropy);
-    out[WEIGHT * channels] = sum_of_lanes(totals.weight);
+    out[ENTROPY * width] = sum_of_lanes(totals.entropy);
+    out[WEIGHT * width] = sum_of_lanes(totals.weight);
 }
 
 // ---- the gradient ----
@@ -396,17 +472,18 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
     const Plan &plan = batch.plan;
     const int64_t channels = batch.channels, sample = task / batch.parts;
     const auto [begin, end] = pixels_of(batch, task);
-    const bool region = plan.region || plan.true_negative, extra = plan.extra();
-    const bool class_extra = plan.squared_error || plan.maps;
+    const bool grouped = batch.groups.given && plan.region, extra = plan.extra();
+    const bool region = (plan.region || plan.true_negative) && !grouped;
+    const bool class_extra = plan.squared_error || plan.maps || grouped;
     const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
-    float *by_false_positive = factors_of(s, channels), *by_label_p = by_false_positive + channels;
+    float *by_false_positive = factors_of(batch, s), *by_label_p = by_false_positive + channels;
     float *smoothing_slopes = by_label_p + channels, *extra_by_p = smoothing_slopes + channels;
     float total_smoothing_slope = 0.f;
     write_smoothing_factors(batch, smoothing_slopes);
     for (int64_t c = 0; c < channels; c++) {
         const auto slope = [&](Sum sum) { return batch.slope(sum, sample, c); };
         by_false_positive[c] = static_cast<float>(batch.background_slope(sample, c));
-        by_label_p[c] = static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE));
+        by_label_p[c] = region ? static_cast<float>(slope(TRUE_POSITIVE) - slope(FALSE_NEGATIVE)) : 0.f;
         smoothing_slopes[c] *= by_entropy;
         total_smoothing_slope += smoothing_slopes[c];
     }
@@ -422,7 +499,10 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
             write_probabilities(n, s);
             write_focal_slopes(batch, sample, n, s);
         }
-        if (class_extra) write_extra_slopes_by_p(batch, sample, first, n, s, extra_by_p);
+        if (grouped)
+            write_group_slopes(batch, sample, first, n, s, extra_by_p);
+        else if (class_extra)
+            write_extra_slopes_by_p(batch, sample, first, n, s, extra_by_p);
         float *r = s.x[0], *v = s.x[1], *rest = s.x[2], *shift = s.max_logit;
         for (int i = 0; i < padded(n); i++) {
             const int32_t label = s.label[i];

@@ -18,7 +18,13 @@ from segloss.losses.seg_loss import SegLoss
 from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
-from segloss.maps import DistanceMap, SignedDistanceMap, SkeletonMap, UNetWeightMap
+from segloss.maps import (
+    ComponentMap,
+    DistanceMap,
+    SignedDistanceMap,
+    SkeletonMap,
+    UNetWeightMap,
+)
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
 from segloss.terms.mixture.evaluate import per_class
@@ -52,6 +58,7 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
 __version__ = "0.1.0"
 
 __all__ = [
+    "ComponentMap",
     "CompoundLoss",
     "CutMix",
     "DeepSupervision",

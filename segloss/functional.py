@@ -169,6 +169,8 @@ def seg_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = "product",
+    region_groups: str | None = None,
+    components_key: str = "gt_components",
 ) -> Tensor:
     """Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
@@ -204,6 +206,8 @@ def seg_loss(
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
+        region_groups: "components" for a cell of each connected component; None: of each class.
+        components_key: The name of the map of components in `maps`, (N, C, *spatial).
 
     Returns:
         A scalar; with `reduction="none"`, (N, C).
@@ -232,6 +236,8 @@ def seg_loss(
         region_class_weights=region_class_weights,
         skip_absent_classes=skip_absent_classes,
         soft_labels=soft_labels,
+        region_groups=region_groups,
+        components_key=components_key,
     )
     return _loss(
         group,
@@ -359,7 +365,9 @@ def _loss(
     [mixture] = group.mixtures
     if reduction == "none":
         check_unreduced(mixture)
-    pixels = pixel_batch_of_arguments(pred, target, maps=_maps(group, maps), **arguments)
+    pixels = pixel_batch_of_arguments(
+        pred, target, maps=_maps(group, maps), group_key=group.plan.group_key, **arguments
+    )
     group.check_classes(pixels.prediction.shape[1], pixels.options.activation)
     if reduction == "mean":
         return evaluate(group, pixels)

@@ -18,6 +18,7 @@ from torch import nn
 import segloss
 from segloss import (
     BoundaryLoss,
+    ComponentMap,
     ComputeSegGrads,
     CrossfieldAlign90Loss,
     CrossfieldAlignLoss,
@@ -1254,6 +1255,17 @@ WRONG: dict[str, Wrong] = {
         lambda: SignedDistanceMap(spacing=[1, 1, 1])(mask=T[0, 0]),
         ValueError,
         ("spacing", "expected 2", "got 3"),
+    ),
+    "map: partition": Wrong(
+        lambda: ComponentMap(partition="regions"), ValueError, ("partition", "nearest", "regions")
+    ),
+    "map: connectivity": Wrong(
+        lambda: ComponentMap(connectivity=3)(mask=T[0, 0]), ValueError, ("connectivity", "2", "3")
+    ),
+    "map: too many components": Wrong(
+        lambda: ComponentMap(connectivity=1, dtype="uint8")(mask=np.indices((32, 32)).sum(0) % 2),
+        ValueError,
+        ("512 components", "'uint8'", "255", "'int32'"),
     ),
     "map: one name": Wrong(
         lambda: SkeletonMap(mask_key="a", out_key="a"), ValueError, ("out_key", "'a'")

@@ -20,6 +20,7 @@ from segloss.batch.shape_checks import (
     check_annotated,
     check_channel_weights,
     check_companion,
+    check_components,
     check_ignored_value,
     check_prediction_shape,
     flat_map,
@@ -42,6 +43,7 @@ def as_pixel_batch(
     class_weights: Tensor | None = None,
     pos_weight: Tensor | None = None,
     maps: Mapping[str, Tensor] | None = None,
+    group_key: str | None = None,
     annotated: Tensor | None = None,
     names: BatchNames | None = None,
     checks: ValueChecks | None = None,
@@ -57,6 +59,7 @@ def as_pixel_batch(
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
         maps: Maps by name, each (N, C, *spatial).
+        group_key: The name of the map that holds the ids of components, or None.
         annotated: Booleans (N, C): True where a channel is annotated in a sample. With sigmoid,
             the other channels get weight 0.
         names: The names of the tensors in messages; None: the names of the arguments.
@@ -84,6 +87,8 @@ def as_pixel_batch(
     if pixel_weights is not None:
         weight = flat_weight(pixel_weights, names.pixel_weights, pred, names.pred, activation)
         weight = plain_tensor(weight)
+    if group_key is not None:
+        check_components(maps[group_key] if maps else None, group_key)
     if maps:
         maps = {key: plain_tensor(flat_map(m, key, pred, names.pred)) for key, m in maps.items()}
     pixels = PixelBatch(
@@ -95,7 +100,7 @@ def as_pixel_batch(
             pixels = pixels.replace(weight=_annotated_weight(plain_tensor(annotated), pixels))
     if options.ignore_index is not None:
         check_ignored_value(pixels, names.target)
-    check_values(pixels, names, ValueChecks() if checks is None else checks)
+    check_values(pixels, names, ValueChecks() if checks is None else checks, group_key)
     return pixels
 
 
@@ -112,6 +117,7 @@ def pixel_batch_of_arguments(
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
+    group_key: str | None = None,
 ) -> PixelBatch:
     """Checks the arguments of a function, and returns the batch that they describe.
 
@@ -133,6 +139,7 @@ def pixel_batch_of_arguments(
         class_weights=check_weights("class_weights", class_weights),
         pos_weight=check_weights("pos_weight", pos_weight),
         maps=maps,
+        group_key=group_key,
         checks=None if is_traced() else shared_checks(options),
     )
 

@@ -19,7 +19,8 @@ _REMEDY = "Rename the key in the batch, or name yours in the loss (pred_key, gt_
 
 MAP_REMEDY = (
     "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap, "
-    "segloss.DistanceMap), or name yours in the term (map_key)."
+    "segloss.DistanceMap, segloss.ComponentMap), or name yours in the term (map_key, "
+    "components_key)."
 )
 """The remedy for a missing map of a term."""
 

@@ -128,6 +128,7 @@ class PixelReader:
         options: PixelOptions,
         class_weights: Tensor | None,
         pos_weight: Tensor | None,
+        group_key: str | None = None,
     ) -> tuple[PixelBatch, Tensor | None]:
         """Returns the checked batch, and the cells (N, C) that region terms leave out, or None.
 
@@ -138,6 +139,7 @@ class PixelReader:
             options: The options that fix how pixels are read.
             class_weights: Weights of the classes in the cross-entropy, (C,).
             pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,).
+            group_key: The key of the map that holds the ids of components, or None.
         """
         annotated = selected.annotated
         pixels = as_pixel_batch(
@@ -148,6 +150,7 @@ class PixelReader:
             class_weights=class_weights,
             pos_weight=pos_weight,
             maps=selected.maps,
+            group_key=group_key,
             annotated=annotated,
             names=self.names,
             checks=self._checks,

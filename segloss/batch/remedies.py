@@ -37,6 +37,9 @@ _HEADS = (
     "segloss.DeepSupervision of this loss."
 )
 
+COMPONENTS = " Make them in the data loader with segloss.ComponentMap."
+"""The remedy for wrong ids of components."""
+
 _COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
 
 
@@ -156,6 +159,22 @@ def for_given_probabilities(low: float, high: float) -> str:
 def for_weights(low: float) -> str:
     """Returns the remedy for pixel weights below 0."""
     return " To leave pixels out, give them the weight 0." if -math.inf < low < 0 else ""
+
+
+def for_components(values: Tensor) -> str:
+    """Returns remedies for components that are not integers."""
+    if values.dtype == torch.bool:
+        return f" A mask does not tell components apart.{COMPONENTS}"
+    if values.is_floating_point() and _are_whole_numbers(values):
+        return " If these are ids that a transform has converted, pass them with .int()."
+    return COMPONENTS
+
+
+def _are_whole_numbers(values: Tensor) -> bool:
+    """Returns whether all values are whole numbers, if they can be read."""
+    if is_traced() or values.is_meta:
+        return False
+    return bool(torch.equal(values, values.round()))
 
 
 def for_type(value: Any) -> str:

@@ -25,6 +25,10 @@ _HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 """Integer dtypes for which PyTorch lacks most operations."""
 
 
+_IDS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""The dtypes that ids of components may have."""
+
+
 def are_masks_of_pixels(pred: Any, target: Any, options: PixelOptions) -> bool:
     """Returns whether predictions and targets are (N, P): N masks, without an axis of channels.
 
@@ -226,6 +230,20 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
         f"{(samples, 1, *spatial)}{per_channel}, got {tuple(weight.shape)}."
         f"{remedies.for_weight_shape(weight, pred)}"
     )
+
+
+def check_components(values: Any, name: str) -> None:
+    """Raises TypeError for anything but a tensor of whole numbers, the ids of components."""
+    if not isinstance(values, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, got {type(values).__name__}{remedies.for_type(values)}."
+        )
+    if values.dtype not in _IDS:
+        allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in _IDS)
+        raise TypeError(
+            f"{name} must hold the ids of components, 0 where there is none, in an integer dtype "
+            f"({allowed}), got {values.dtype}.{remedies.for_components(values)}"
+        )
 
 
 def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:

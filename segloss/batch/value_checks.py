@@ -69,8 +69,17 @@ def shared_checks(options: PixelOptions) -> ValueChecks:
     return _ChecksOfFunctions()
 
 
-def check_values(pixels: PixelBatch, names: BatchNames, checks: ValueChecks) -> None:
-    """Checks the values of a batch's tensors; raises ValueError if one is out of range."""
+def check_values(
+    pixels: PixelBatch, names: BatchNames, checks: ValueChecks, group_key: str | None = None
+) -> None:
+    """Checks the values of a batch's tensors; raises ValueError if one is out of range.
+
+    Args:
+        pixels: The batch.
+        names: The names of its tensors in messages.
+        checks: Decides when values are read.
+        group_key: The key of the map that holds the ids of components, or None.
+    """
     pred_name, target_name, weight_name, _ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
@@ -87,7 +96,23 @@ def check_values(pixels: PixelBatch, names: BatchNames, checks: ValueChecks) -> 
         _check_probabilities(prediction, pixels.valid(), pred_name)
         checks.passed("prediction", prediction)
     for key, values in pixels.maps.items():
-        check_finite_values(values, key, checks, kept=pixels.valid)
+        if key == group_key:
+            _check_components(values, key, checks)
+        else:
+            check_finite_values(values, key, checks, kept=pixels.valid)
+
+
+def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
+    """Raises ValueError if the check is due and an id is negative."""
+    if not checks.due(name, ids):
+        return
+    low, high = _extremes(ids, None)
+    if low < 0:
+        raise ValueError(
+            f"{name} must hold the ids of components, 1 to {max(1, int(high))}, and 0 where there "
+            f"is none, got {int(low)}.{remedies.COMPONENTS}"
+        )
+    checks.passed(name, ids)
 
 
 def check_finite_values(

@@ -159,6 +159,11 @@ class CompoundLoss(SelectsChannels, Precise):
         """The keys in `maps` that the terms need."""
         return self._group.plan.map_keys
 
+    @property
+    def group_key(self) -> str | None:
+        """The key of the map of components that the terms need, or None."""
+        return self._group.plan.group_key
+
     def forward(
         self,
         prediction: Tensor,
@@ -213,7 +218,10 @@ class CompoundLoss(SelectsChannels, Precise):
         options = self.options
         if options.activation == "softmax":
             options = PixelOptions(channels, *options[1:])
-        pixels, left_out = self.reader.read(selected, options, self.class_weights, self.pos_weight)
+        group_key = self._group.plan.group_key
+        pixels, left_out = self.reader.read(
+            selected, options, self.class_weights, self.pos_weight, group_key
+        )
         self._group.check_classes(pixels.prediction.shape[1], options.activation)
         if left_out is not None and not self.reader.merges:
             self._group.check_annotated(_NAMES.annotated)

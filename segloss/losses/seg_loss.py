@@ -86,6 +86,9 @@ class SegLoss(SelectsChannels, Loss):
         tversky_gamma: Exponent of the focal Tversky loss.
         soft_labels: The form of true positives where targets lie between 0 and 1: "product" or
             "metric"; see `segloss.terms.RegionTerm`.
+        region_groups: "components" for a cell of each connected component in the region terms;
+            None: of each class. See `segloss.terms.RegionTerm`.
+        components_key: The key of the map of components in `gt_batch`, (N, C, *spatial).
         extra_terms: More terms: names of `segloss.terms.TERMS`, or term objects, with
             coefficients, such as `{"jaccard": 0.2}`; or names of your own with mappings of the
             coefficient, the term and its parameters, such as
@@ -172,6 +175,8 @@ class SegLoss(SelectsChannels, Loss):
         tversky_beta: float = 0.7,
         tversky_gamma: float = 0.75,
         soft_labels: str = "product",
+        region_groups: str | None = None,
+        components_key: str = "gt_components",
         extra_terms: Mapping[Any, Any] | None = None,
         terms: Mixture | Term | Mapping[Any, Any] | None = None,
         merge_unannotated: bool = False,
@@ -232,6 +237,8 @@ class SegLoss(SelectsChannels, Loss):
             region_class_weights=region_class_weights,
             skip_absent_classes=skip_absent_classes,
             soft_labels=soft_labels,
+            region_groups=region_groups,
+            components_key=components_key,
         )
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if self.options.activation == "softmax":
@@ -256,6 +263,11 @@ class SegLoss(SelectsChannels, Loss):
     def map_keys(self) -> tuple[str, ...]:
         """The keys of the maps in `gt_batch` that the terms need."""
         return self._group.plan.map_keys
+
+    @property
+    def group_key(self) -> str | None:
+        """The key of the map of components that the terms need, or None."""
+        return self._group.plan.group_key
 
     @property
     def n_classes(self) -> int:
@@ -298,7 +310,8 @@ class SegLoss(SelectsChannels, Loss):
         weights = [comparable(w) for w in (self.class_weights, self.pos_weight)]
         ranks = (self._add.enabled, self._add.in_eval, self._add.group)
         reading = self.reader.sharing_key()
-        return self.options, reading, weights, self.use_mixup, ranks, self.class_names
+        group_key = self._group.plan.group_key  # one pass groups the pixels once
+        return self.options, reading, weights, self.use_mixup, ranks, self.class_names, group_key
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
         """Prepares one pass for all of the losses."""
@@ -386,7 +399,7 @@ class SegLoss(SelectsChannels, Loss):
         """Returns the checked batch, and the cells (N, C) that region terms leave out, or None."""
         selected = self.reader.select(self._take(pred_batch, gt_batch, group.plan.map_keys))
         pixels, left_out = self.reader.read(
-            selected, self.options, self.class_weights, self.pos_weight
+            selected, self.options, self.class_weights, self.pos_weight, group.plan.group_key
         )
         channels = pixels.prediction.shape[1]
         group.check_classes(channels, self.options.activation)

@@ -26,7 +26,7 @@ class MapTransform:
         out_key: The name of the maps in the result.
 
     The mask is a label map (H, W) or (D, H, W) of whole numbers: a NumPy array, or a tensor on the
-    CPU, of any dtype. The maps are float32: an array if the mask is an array, otherwise a tensor.
+    CPU, of any dtype. The maps are an array if the mask is an array, otherwise a tensor.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
@@ -54,7 +54,7 @@ class MapTransform:
 
     @abstractmethod
     def compute(self, labels: Array) -> Array:
-        """Returns the maps (C, *spatial), float32, of a label map (*spatial)."""
+        """Returns the maps (C, *spatial) of a label map (*spatial)."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
 

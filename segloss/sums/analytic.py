@@ -45,6 +45,7 @@ class OverlapRatio(NamedTuple):
         smooth: The smoothing s.
         exponent: The exponent e.
         reduction: The pooling of the cells before the power, and their weights in the mean.
+        components: True if the cells are components, whose mean is that of a sample and class.
     """
 
     keys: tuple[str, str, str]
@@ -52,6 +53,7 @@ class OverlapRatio(NamedTuple):
     smooth: float
     exponent: float
     reduction: Reduction
+    components: bool = False
 
 
 ANALYTIC_POOLINGS = ("sample", "batch", "micro")
@@ -109,9 +111,10 @@ def _addend(loss: int, coefficient: float, kind: str, fields: list[Any]) -> Adde
     fields = [tuple(each) if isinstance(each, list) else each for each in fields]
     if kind == "PixelMean":
         return Addend(loss, coefficient, PixelMean(*fields))
-    keys, weights, smooth, exponent, (pooled, classes, class_weights, skip_absent) = fields
+    keys, weights, smooth, exponent, (pooled, classes, class_weights, skip_absent), of_each = fields
     reduction = Reduction(pooled, _tuple(classes), _tuple(class_weights), skip_absent)
-    return Addend(loss, coefficient, OverlapRatio(keys, weights, smooth, exponent, reduction))
+    form = OverlapRatio(keys, weights, smooth, exponent, reduction, components=of_each)
+    return Addend(loss, coefficient, form)
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

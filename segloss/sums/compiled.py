@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.analytic import AnalyticTerms
+from segloss.sums.groups import most_groups
 from segloss.sums.kernels import cpu
 from segloss.sums.kernels.base import upstream_of
 from segloss.sums.kernels.registry import KERNELS, kernel_for
@@ -60,14 +62,23 @@ def _run(*arguments: Any) -> tuple[Tensor, ...]:
     rows = kernel.sums(batch, plan)
     analytic = AnalyticTerms.read(text)
     if analytic.count == 0:
-        return rows, *(rows.new_empty(0) for _ in range(4))
+        return _padded(rows, batch, plan), *(rows.new_empty(0) for _ in range(4))
     # Any of these kernels may do: `losses` takes the rows of all kernels
     kernel = next(each for each in KERNELS if each.takes_analytic_terms(batch))
     dtype = arithmetic_dtype(batch.prediction.dtype)
     result = kernel.losses(rows, batch.is_exclusive, analytic, plan, dtype, with_slopes=True)
     assert result.slopes is not None
     values, per_class = _unshared(result.values), _unshared(result.per_class)
-    return rows, result.losses, values, per_class, result.slopes
+    slopes = _padded(result.slopes, batch, plan)
+    return _padded(rows, batch, plan), result.losses, values, per_class, slopes
+
+
+def _padded(rows: Tensor, batch: PixelBatch, plan: Plan) -> Tensor:
+    """Returns rows with the greatest number of groups, the only one that a compiler knows."""
+    if plan.group_key is None:
+        return rows
+    missing = most_groups(batch.maps[plan.group_key]) - rows.shape[-2]
+    return F.pad(rows, (0, 0, 0, missing))
 
 
 def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
@@ -77,7 +88,11 @@ def _run_fake(prediction: Tensor, *others: Any) -> tuple[Tensor, ...]:
     samples, channels, _ = prediction.shape
     new = prediction.new_empty
     dtype = accumulation_dtype(prediction.device)
-    rows = new((len(plan.rows), samples, channels), dtype=dtype)
+    groups: tuple[int, ...] = ()
+    if plan.group_key is not None:
+        maps = others[_TENSORS - 1]
+        groups = (most_groups(maps[plan.map_keys.index(plan.group_key)]),)
+    rows = new((len(plan.rows), samples, *groups, channels), dtype=dtype)
     if analytic.count == 0:
         return rows, *(new(0, dtype=dtype) for _ in range(4))
     count, losses = len(analytic.addends), () if analytic.count == 1 else (analytic.count,)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
+from segloss.sums.groups import cells_of_groups
 from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan, PowerSum
 
 
@@ -36,20 +37,31 @@ class SoftConfusion:
     Attributes:
         sums: The sums by name.
         exclusive: True if classes exclude each other (softmax).
+        groups: The rows (S, N, K, C) of the groups of pixels, and their plan, or None.
     """
 
     sums: Mapping[str, Tensor]
     exclusive: bool = False
+    groups: tuple[Tensor, Plan] | None = None
 
     @classmethod
     def of_rows(cls, rows: Tensor, plan: Plan, *, exclusive: bool) -> SoftConfusion:
-        """Returns the rows (S, N, C) that a kernel computed for a plan, by name."""
+        """Returns the rows that a kernel computed for a plan, by name, added up over groups.
+
+        Args:
+            rows: (S, N, C), or (S, N, K, C) for a plan with groups.
+            plan: The plan.
+            exclusive: True if classes exclude each other.
+        """
+        groups = None
+        if plan.group_key is not None:
+            groups, rows = (rows, plan), rows.sum(2)
         values = rows.unbind()
         named = {
             key: values[i][:, 0] if exclusive and plan.rows[i].is_per_sample else values[i]
             for key, i in plan.index.items()
         }
-        return cls(named, exclusive)
+        return cls(named, exclusive, groups)
 
     def __getitem__(self, key: str | FocalSum | PowerSum) -> Tensor:
         """Returns the sum of that name. Raises KeyError if the pass did not compute it."""
@@ -128,6 +140,20 @@ class SoftConfusion:
         """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
         return self._change_cells(lambda values: values.sum(dims, keepdim=True))
 
+    def components(self) -> SoftConfusion:
+        """Returns the sums of the components of each sample and class, (N K, C).
+
+        The cell of a component has the component's pixels and those of no component: the pixels of
+        the other components do not count. A sample and class without components has one cell, of
+        all its pixels. Cells that do not exist are 0.
+        """
+        if self.groups is None:
+            raise KeyError("The pass did not group the pixels: its plan has no group_key.")
+        rows, plan = self.groups
+        values = cells_of_groups(rows, plan).flatten(1, 2).unbind()
+        named = {key: values[i] for key, i in plan.index.items() if not plan.rows[i].is_per_sample}
+        return SoftConfusion(named, self.exclusive)
+
     def only(self, keys: Collection[str]) -> SoftConfusion:
         """Returns some of the sums."""
         return SoftConfusion({key: self[key] for key in keys}, self.exclusive)
@@ -135,7 +161,10 @@ class SoftConfusion:
     def leave_out(self, cells: Tensor) -> SoftConfusion:
         """Returns the sums with 0 in some cells (N, C), which region terms then leave out."""
         masked = self._change_cells(lambda values: values.masked_fill(cells, 0))
-        return SoftConfusion({**self.sums, **masked.sums}, self.exclusive)
+        groups = self.groups
+        if groups is not None:
+            groups = (groups[0].masked_fill(cells.unsqueeze(1), 0), groups[1])
+        return SoftConfusion({**self.sums, **masked.sums}, self.exclusive, groups)
 
     def _change_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
         changed = {key: change(values) for key, values in self.sums.items() if values.ndim == 2}

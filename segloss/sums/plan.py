@@ -1,8 +1,8 @@
 """Plans: the sums that a loss needs from the pass over the pixels, and their rows.
 
 A sum is a value: equal sums stand for the same numbers. A `Plan` is a set of sums in a fixed
-order. Every kernel writes sums, and reads their slopes, in the layout of its rows, (S, N, C).
-Nothing here touches a tensor.
+order. Every kernel writes sums, and reads their slopes, in the layout of its rows, (S, N, C), or
+(S, N, K, C) if pixels are grouped. Nothing here touches a tensor.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Row(NamedTuple):
         key: The name of the row in a `SoftConfusion`. It is never parsed.
         has_slope: True if it depends on the predictions.
         is_per_sample: True if exclusive classes share it. With softmax its value is then at
-            class 0, with 0 at the other classes, and its slope is read at class 0 alone.
+            class 0, with 0 at the other classes, and its slope is read at class 0 alone. Groups
+            share it too: its value is at group 0, and its slope is read there.
     """
 
     key: str
@@ -217,6 +218,9 @@ class Plan:
         sums: The sums: first those of `NAMED`, then those with parameters, by kind and name.
         is_hard: True if targets are 0 and 1. The keys of the semimetric's rows are then second
             names of the region's rows.
+        group_key: The name of the map (N, C, P) of whole numbers that puts each pixel of a sample
+            and class into one of K groups; None: there are no groups. A kernel then computes each
+            row for each group.
 
     Attributes:
         names: The names of the sums without parameters, and the kinds of the other sums, except
@@ -226,23 +230,30 @@ class Plan:
         own_index: The index of each row, by its key alone: the rows that a kernel computes.
         focals: The focal sums.
         maps: The sums of maps.
-        map_keys: The names of the maps that `maps` need.
+        map_keys: The names of the maps that `maps` and the groups need.
         needs_float64: True if its sums need float64 where logits are far apart.
         of_hard_targets: The plan that gives the same numbers for targets of 0 and 1.
         text: The plan as text, for compiled operators. `Plan.read` reads it.
     """
 
-    def __init__(self, sums: tuple[Sum, ...], is_hard: bool = False) -> None:
+    def __init__(
+        self, sums: tuple[Sum, ...], is_hard: bool = False, group_key: str | None = None
+    ) -> None:
         rows = tuple(row for each in sums for row in each.rows)
         own_index = {row.key: i for i, row in enumerate(rows)}
         usual_keys = USUAL_KEYS if is_hard else {}
         second_names = {
             key: own_index[usual] for key, usual in usual_keys.items() if usual in own_index
         }
+        maps = tuple(each for each in sums if isinstance(each, MapSum))
+        map_keys = [each.map_key for each in maps]
+        if group_key is not None and group_key not in map_keys:
+            map_keys.append(group_key)
         _derive(
             self,
             sums=sums,
             is_hard=is_hard,
+            group_key=group_key,
             names=frozenset(
                 each.name if type(each) is Sum else type(each).__name__
                 for each in sums
@@ -252,18 +263,19 @@ class Plan:
             index=own_index | second_names,
             own_index=own_index,
             focals=tuple(each for each in sums if isinstance(each, FocalSum)),
-            maps=tuple(each for each in sums if isinstance(each, MapSum)),
-            map_keys=tuple(each.map_key for each in sums if isinstance(each, MapSum)),
+            maps=maps,
+            map_keys=tuple(map_keys),
             needs_float64=FLOAT64 in sums,
             of_hard_targets=self
             if OF_HARD_TARGETS.keys().isdisjoint(sums)
-            else _for_hard_targets(sums),
-            text=json.dumps([[_as_json(each) for each in sums], is_hard]),
-            _hash=hash((sums, is_hard)),
+            else _for_hard_targets(sums, group_key),
+            text=json.dumps([[_as_json(each) for each in sums], is_hard, group_key]),
+            _hash=hash((sums, is_hard, group_key)),
         )
 
     sums: tuple[Sum, ...]
     is_hard: bool
+    group_key: str | None
     names: frozenset[str]
     rows: tuple[Row, ...]
     index: Mapping[str, int]
@@ -280,10 +292,13 @@ class Plan:
         raise AttributeError(f"cannot assign to {name!r}: a plan is a value, make another one.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Plan, (self.sums, self.is_hard)
+        return Plan, (self.sums, self.is_hard, self.group_key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plan) and (self.sums, self.is_hard) == (other.sums, other.is_hard)
+        return isinstance(other, Plan) and (
+            (self.sums, self.is_hard, self.group_key)
+            == (other.sums, other.is_hard, other.group_key)
+        )
 
     def __hash__(self) -> int:
         return self._hash
@@ -295,8 +310,8 @@ class Plan:
     @functools.lru_cache
     def read(text: str) -> Plan:
         """Returns the plan that has this `text`."""
-        sums, is_hard = json.loads(text)
-        return Plan(tuple(map(_from_json, sums)), is_hard)
+        sums, is_hard, group_key = json.loads(text)
+        return Plan(tuple(map(_from_json, sums)), is_hard, group_key)
 
 
 def _as_json(each: Sum) -> Any:
@@ -320,11 +335,12 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
-def _for_hard_targets(sums: Iterable[Sum]) -> Plan:
-    return Plan(plan_of(OF_HARD_TARGETS.get(each, each) for each in sums).sums, is_hard=True)
+def _for_hard_targets(sums: Iterable[Sum], group_key: str | None) -> Plan:
+    replaced = plan_of(OF_HARD_TARGETS.get(each, each) for each in sums)
+    return Plan(replaced.sums, is_hard=True, group_key=group_key)
 
 
-def plan_of(sums: Iterable[Sum]) -> Plan:
+def plan_of(sums: Iterable[Sum], group_key: str | None = None) -> Plan:
     """Returns the plan of some sums and of the counts that come with them."""
     wanted = set(sums)
     if wanted - {CROSS_ENTROPY}:
@@ -332,7 +348,7 @@ def plan_of(sums: Iterable[Sum]) -> Plan:
     named = [each for each in NAMED.values() if each in wanted]
     parametric = wanted.difference(named)
     ordered = sorted(parametric, key=lambda each: (type(each).__name__, each.name))
-    return Plan((*named, *ordered))
+    return Plan((*named, *ordered), group_key=group_key)
 
 
 def check_sums(sums: Any) -> Plan:

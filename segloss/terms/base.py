@@ -22,6 +22,7 @@ from segloss.foundation.arguments import (
     check_choice,
     check_flag,
     check_integer,
+    check_text,
     check_weights,
     is_list,
     nearest,
@@ -48,6 +49,10 @@ SOFT_LABELS = {
     "metric": (SEMIMETRIC, SEMIMETRIC_TRUE_NEGATIVE),
 }
 """The definitions of the counts for targets between 0 and 1, and their sums."""
+
+
+GROUPS = ("components",)
+"""The names of groups of pixels."""
 
 
 def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -105,10 +110,13 @@ class Term:
         name: The name of the term in `extra_info`.
         sums: The sums that the term needs: names such as "region" and "squared_error", a
             `FocalSum` or another sum of `segloss.sums`. It may be a property.
+        group_key: The key of the map that puts pixels into groups; None: the term needs none. It
+            may be a property.
     """
 
     name: ClassVar[str]
     sums: ClassVar[Sequence[Sum]]
+    group_key: ClassVar[str | None] = None
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -324,22 +332,36 @@ class RegionTerm(Term):
         soft_labels: The definition of true positives. "product": sums of p g, for which the best p
             at g = 1/2 is 1; "metric": sums of min(p, g), for which the best p is g (Wang et al.
             2023), as soft targets need. For targets of 0 and 1 they are the same.
+        region_groups: "components": one cell for each connected component of a class, instead of
+            one for each class, so that a small object counts as much as a large one; None: one
+            cell for each class.
+        components_key: The key of the map of components in `gt_batch`, (N, C, *spatial), as
+            `segloss.maps.ComponentMap` computes it.
 
     A cell is left out if all its pixels are left out.
 
+    With "components", the cell of a component has the component's pixels and those of no component,
+    but not those of other components. The loss of a sample and class is the mean over its
+    components. If there are none, it has one cell of all its pixels, in which false positives cost
+    as usual.
+
     Attributes:
         counts_true_negatives: True if the class needs true negatives beside the other counts.
+        mixes_classes: True if the loss of a cell depends on the sums of several classes.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.
     """
 
     counts_true_negatives: ClassVar[bool] = False
+    mixes_classes: ClassVar[bool] = False
     region_reduction: str = "sample"
     region_classes: Sequence[int] | None = None
     region_class_weights: Any = None
     skip_absent_classes: bool = False
     soft_labels: str = "product"
+    region_groups: str | None = None
+    components_key: str = "gt_components"
     reduction: Reduction = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -361,6 +383,30 @@ class RegionTerm(Term):
         )
         if classes is not None:
             reduction.check_classes(max(classes) + 1)
+        check_text("components_key", self.components_key)
+        if self.region_groups is not None:
+            self._check_groups()
+
+    def _check_groups(self) -> None:
+        """Raises ValueError if `region_groups` is unknown, or does not fit the other arguments."""
+        check_choice("region_groups", self.region_groups, GROUPS)
+        if self.region_reduction != "sample":
+            raise ValueError(
+                f"region_groups='components' has cells within a sample, and region_reduction="
+                f"{self.region_reduction!r} adds up the sums of all samples first: use "
+                "region_reduction='sample'."
+            )
+        if self.mixes_classes:
+            raise ValueError(
+                f"region_groups='components' has cells of one class each, and "
+                f"{type(self).__name__} compares classes with each other: use another term, such "
+                "as Dice(region_groups='components')."
+            )
+
+    @property
+    def group_key(self) -> str | None:  # type: ignore[override]
+        """The key of the map of components, or None."""
+        return None if self.region_groups is None else self.components_key
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
@@ -374,7 +420,16 @@ class RegionTerm(Term):
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the loss of each cell after pooling, and its weight in the mean."""
-        return self.pooled_losses_and_weights(self.pooled(confusion))
+        if self.region_groups is None:
+            return self.pooled_losses_and_weights(self.pooled(confusion))
+        cells = self.pooled(confusion.components())
+        losses, weights = self.pooled_losses_and_weights(cells)
+        if losses.shape != cells.actual.shape:
+            raise ValueError(
+                f"{type(self).__name__} has one loss for several classes, and region_groups="
+                "'components' needs one for each: leave region_groups=None."
+            )
+        return _over_components(losses, weights, len(confusion.actual))
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the loss of each cell and its weight from sums that are pooled already."""
@@ -388,6 +443,8 @@ class RegionTerm(Term):
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """Returns numerators and denominators, or the sums if samples are pooled."""
+        if self.region_groups is not None:
+            return super().statistics(confusion)
         pooled = self.pooled(confusion)
         if not self.reduction.pools_samples:
             return AdditiveStatistics(list(self._ratio(pooled)))
@@ -428,6 +485,20 @@ class RegionTerm(Term):
     def cell_weights(self, confusion: SoftConfusion) -> Tensor:
         """Returns the weight of each cell after pooling; 0 for cells that are left out."""
         return self.reduction.cell_weights(confusion)
+
+
+def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Returns the means over the components of each sample, and their weights, (N, C).
+
+    Args:
+        losses: The losses of components, (N K, C).
+        weights: Their weights, likewise; 0 if a component is left out.
+        samples: The number of samples N.
+    """
+    components = len(losses) // samples if samples else 1
+    shape = (samples, components, losses.shape[1])
+    losses, weights = losses.reshape(shape), weights.reshape(shape)
+    return mean((weights * losses).sum(1), weights.sum(1)), weights.amax(1)
 
 
 def _check_classes(classes: Any) -> tuple[int, ...] | None:

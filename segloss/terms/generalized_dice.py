@@ -52,6 +52,7 @@ class GeneralizedDice(Overlap):
     """
 
     name = "generalized_dice"
+    mixes_classes = True
     weight_type: str = "square"
     smooth: float | Sequence[float] = 0.0
 

@@ -139,7 +139,14 @@ class Overlap(RegionTerm):
         if has_option or is_pooled_otherwise or overrides(self, Overlap, _FORMULA):
             return None
         tp, fp, fn = (row.key for row in self.sums[0].rows)
-        return OverlapRatio((tp, fp, fn), self.weights(), numerator, self.exponent, self.reduction)
+        return OverlapRatio(
+            (tp, fp, fn),
+            self.weights(),
+            numerator,
+            self.exponent,
+            self.reduction,
+            components=self.region_groups is not None,
+        )
 
 
 _FORMULA = (

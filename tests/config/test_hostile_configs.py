@@ -600,14 +600,15 @@ def words(text: str) -> set[str]:
 
 VALID = {
     "text": words(
-        "angle_key annotated_key crossfield_key field_key gt_key map_key mask_key name out_key "
-        "pred_key seg_key weight_key"
+        "angle_key annotated_key components_key crossfield_key field_key gt_key map_key mask_key "
+        "name out_key pred_key seg_key weight_key"
     ),
     "None": words(
-        "activation alpha class_names class_weights classes combiner distances epoch_thresholds "
-        "errors extra_terms from_logits gt_channel_selector ignore_index layers name "
-        "normalization_params pos_weight "
+        "activation alpha class_names class_weights classes combiner connectivity distances "
+        "epoch_thresholds errors extra_terms from_logits gt_channel_selector ignore_index layers "
+        "name normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
+        "region_groups "
         "spacing target_dtype terms weights"
     ),
     "True": words(

@@ -15,7 +15,7 @@ from albumentations.pytorch import ToTensorV2
 from torch.utils.data import DataLoader, Dataset
 
 from segloss import MissingKeyError
-from segloss.maps import MaskMap, SignedDistanceMap, SkeletonMap
+from segloss.maps import ComponentMap, MaskMap, SignedDistanceMap, SkeletonMap
 
 
 @pytest.fixture
@@ -153,7 +153,56 @@ def test_without_foreground_there_is_no_skeleton(label: int) -> None:
         assert not SkeletonMap(classes)(mask=np.full((6, 5), label))["gt_skeleton"].any()
 
 
-TRANSFORMS = [SignedDistanceMap(), SkeletonMap(), SignedDistanceMap(3), SkeletonMap(3)]
+@pytest.mark.parametrize("connectivity", [1, 2, None])
+@pytest.mark.parametrize("shape", [(13, 17), (5, 7, 6)])
+def test_components_are_those_of_scikit_image(rng, shape, connectivity: int | None) -> None:
+    mask = (rng.random(shape) > 0.7) * rng.integers(1, 3, shape)
+    maps = ComponentMap(3, connectivity=connectivity)(mask=mask)["gt_components"]
+    assert maps.dtype == np.int16
+    for label, ids in enumerate(maps):
+        expected = skimage.measure.label(mask == label, connectivity=connectivity)
+        pairs = set(zip(ids.ravel().tolist(), expected.ravel().tolist(), strict=True))
+        assert len(pairs) == ids.max() + 1 == expected.max() + 1  # the same up to the order
+        assert ((ids > 0) == (mask == label)).all()
+
+
+@pytest.mark.parametrize("spacing", [None, [1.0, 3.0]])
+def test_nearest_gives_every_pixel_to_a_component_that_no_other_is_nearer_to(rng, spacing) -> None:
+    mask = np.asarray(rng.random((14, 11)) > 0.93, dtype=int)
+    own = ComponentMap()(mask=mask)["gt_components"][0]
+    ids = ComponentMap(partition="nearest", spacing=spacing)(mask=mask)["gt_components"][0]
+    assert (ids > 0).all()
+    scale = np.array([1.0, 1.0] if spacing is None else spacing)
+    places = {k: np.argwhere(own == k) for k in range(1, own.max() + 1)}
+    for pixel in np.ndindex(*mask.shape):
+        distance = {
+            k: np.sqrt((((place - pixel) * scale) ** 2).sum(1)).min() for k, place in places.items()
+        }
+        assert distance[ids[pixel]] == pytest.approx(min(distance.values()))
+
+
+@pytest.mark.parametrize("partition", ["component", "nearest"])
+@pytest.mark.parametrize("label", [0, 255])
+def test_without_a_class_there_are_no_components(label: int, partition: str) -> None:
+    assert not ComponentMap(partition=partition)(mask=np.full((6, 5), label))["gt_components"].any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32"])
+def test_the_dtype_of_components_can_be_chosen(rng, dtype: str) -> None:
+    mask = blobs(rng, (13, 17), 2)
+    maps = ComponentMap(dtype=dtype)(mask=torch.from_numpy(mask))["gt_components"]
+    assert maps.dtype == getattr(torch, dtype)
+    assert np.array_equal(maps.numpy(), ComponentMap()(mask=mask)["gt_components"])
+
+
+TRANSFORMS = [
+    SignedDistanceMap(),
+    SkeletonMap(),
+    ComponentMap(),
+    SignedDistanceMap(3),
+    SkeletonMap(3),
+    ComponentMap(3, partition="nearest"),
+]
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
@@ -164,7 +213,7 @@ def test_the_masks_dtype_makes_no_difference(rng, transform, dtype: str) -> None
     maps = transform(mask=mask.astype(dtype))[transform.out_key]
     assert np.array_equal(maps, expected)
     tensor = transform(mask=torch.from_numpy(mask).to(getattr(torch, dtype)))[transform.out_key]
-    assert tensor.dtype == torch.float32
+    assert tensor.dtype == (torch.int16 if isinstance(transform, ComponentMap) else torch.float32)
     assert np.array_equal(tensor.numpy(), expected)
 
 
@@ -245,6 +294,7 @@ def test_pickles_are_the_same_transform(rng, transform) -> None:
     ("transform", "module"),
     [
         (SignedDistanceMap(), "scipy.ndimage"),
+        (ComponentMap(), "scipy.ndimage"),
         (SkeletonMap(), "skimage.morphology"),
         (SkeletonMap(), "scipy.ndimage"),
         (SkeletonMap(), "numpy"),

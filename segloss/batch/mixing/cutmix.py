@@ -23,6 +23,9 @@ class CutMix:
     Args:
         alpha: The parameter of the Beta distribution, above 0; 1: all sizes are equally likely.
         gt_key: The key of the targets.
+        components_key: The key of a map of components (`segloss.ComponentMap`), if there is one.
+            The ids of a pasted box continue after those of the image, in 32 bits, so that
+            components of two images stay apart.
 
     All tensors of the batch with the images' samples and pixels, (N, ..., *spatial), get the same
     box: targets, pixel weights and maps. Other entries stay unchanged.
@@ -44,9 +47,16 @@ class CutMix:
                 [1, 1, 1, 1, 1, 1, 1, 1]])
     """
 
-    def __init__(self, alpha: float = 1.0, *, gt_key: str = "gt_polygons_image") -> None:
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        gt_key: str = "gt_polygons_image",
+        components_key: str = "gt_components",
+    ) -> None:
         self.alpha = check_number("alpha", alpha, open_low=True)
         self.gt_key = check_text("gt_key", gt_key)
+        self.components_key = check_text("components_key", components_key)
 
     def __call__(
         self,
@@ -81,13 +91,16 @@ class CutMix:
         for mask in inside:
             mask[_box(spatial, draw_lambda(self.alpha, generator), generator)] = True
 
-        def pasted(values: Any) -> Any:
+        def pasted(values: Any, key: str | None = None) -> Any:
             if not _has_pixels(values, images):
                 return values
             mask = inside.reshape(len(inside), *[1] * (values.ndim - 1 - len(spatial)), *spatial)
-            return torch.where(mask, permuted(values, index), values)
+            others = permuted(values, index)
+            if key == self.components_key and not values.is_floating_point():
+                values, others = _told_apart(values, others, len(spatial))
+            return torch.where(mask, others, values)
 
-        return pasted(images), {key: pasted(values) for key, values in gt_batch.items()}
+        return pasted(images), {key: pasted(values, key) for key, values in gt_batch.items()}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(alpha={self.alpha:g})"
@@ -102,6 +115,13 @@ def _box(spatial: torch.Size, lam: float, generator: torch.Generator | None) -> 
         slice(max(0, round(size * (centre - share / 2))), round(size * (centre + share / 2)))
         for size, centre in zip(spatial, centres, strict=True)
     )
+
+
+def _told_apart(ids: Tensor, others: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
+    """Returns the ids of components of two images, of which none is in both, and 0 for none."""
+    ids, others = (each if each.dtype == torch.int64 else each.int() for each in (ids, others))
+    last = ids.amax(tuple(range(-dimensions, 0)), keepdim=True)
+    return ids, torch.where(others > 0, others + last, 0)
 
 
 def _has_pixels(values: Any, images: Tensor) -> bool:

@@ -80,10 +80,10 @@ def upstream_of(of_rows: Tensor | None, of_losses: Tensor | None, slopes: Tensor
     if of_losses is None or slopes.numel() == 0:
         assert of_rows is not None
         return of_rows
-    if slopes.ndim == 3:
+    if of_losses.ndim == 0:
         total = slopes * of_losses
     else:
-        of_each = of_losses.view(-1, 1, 1, 1)
+        of_each = of_losses.view(-1, *[1] * (slopes.ndim - 1))
         total = (slopes * of_each).masked_fill(of_each == 0, 0).sum(0)  # even if slopes are NaN
     return total if of_rows is None else of_rows + total
 
@@ -116,6 +116,8 @@ class Kernel(ABC):
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Computes the sums, (S, N, C), in the order of `plan.rows`; float64 if the device has it.
 
+        With groups they are (S, N, K, C), with the K of `segloss.sums.groups.group_count`.
+
         Args:
             batch: The batch, with at least one pixel.
             plan: The sums to compute.
@@ -128,8 +130,8 @@ class Kernel(ABC):
         Args:
             batch: The batch.
             plan: The plan of the sums.
-            slopes: The derivatives of a loss with respect to the sums, (S, N, C). Kernels do not
-                read rows without a slope.
+            slopes: The derivatives of a loss with respect to the sums, (S, N, C), or (S, N, K, C)
+                with groups. Kernels do not read rows without a slope.
         """
 
     def takes_analytic_terms(self, batch: PixelBatch) -> bool:
@@ -169,11 +171,19 @@ class Kernel(ABC):
 _OF_SOFT_TARGETS = frozenset(each.name for each in OF_HARD_TARGETS)
 
 
-def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool) -> str:
+def lacking(plan: Plan, names: frozenset[str], *, exclusive: bool, has_groups: bool = False) -> str:
     """Returns the reason why a kernel with the sums `names` can't serve a plan; empty if it can.
 
     Label maps are never soft, so with softmax no kernel for label maps needs the semimetric.
+
+    Args:
+        plan: The plan.
+        names: The names of the sums that the kernel computes.
+        exclusive: True if classes exclude each other.
+        has_groups: True if the kernel computes the sums of groups of pixels.
     """
+    if plan.group_key is not None and not has_groups:
+        return "it does not group pixels"
     if exclusive and plan.names & _OF_SOFT_TARGETS:
         return "it has no semimetric with softmax"
     missing = plan.names - names

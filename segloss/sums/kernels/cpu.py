@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.sums.analytic import ANALYTIC_POOLINGS, AnalyticTerms, PixelMean
+from segloss.sums.groups import group_count
 from segloss.sums.kernels import cpu_build
 from segloss.sums.kernels.base import AnalyticLosses, Kernel, lacking
 from segloss.sums.kernels.memory import check_memory
@@ -66,6 +67,9 @@ _SUMS = (
 """The sums without parameters that it computes, in the order of `Sum` in native/batch.h."""
 
 _NAMES = frozenset(each.name for each in _SUMS)
+
+_NAMES_OF_GROUPS = frozenset(each.name for each in (REGION, COUNTS, CROSS_ENTROPY, FLOAT64))
+"""The sums without parameters that it computes for groups of pixels."""
 
 _WIDEST = 80.0
 """The range of logits in which float32 has every probability, and its reciprocal."""
@@ -120,7 +124,11 @@ class CpuKernel(Kernel):
             return "it takes label maps with softmax, and the target is dense"
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
-        reason = lacking(plan, _NAMES, exclusive=batch.is_exclusive)
+        grouped = plan.group_key is not None
+        names = _NAMES_OF_GROUPS if grouped else _NAMES
+        reason = lacking(plan, names, exclusive=batch.is_exclusive, has_groups=True)
+        if grouped and (plan.focals or plan.maps):
+            reason = "it does not have focal sums and maps with groups of pixels"
         if reason:
             return reason
         if _cpu is None:
@@ -139,9 +147,11 @@ class CpuKernel(Kernel):
         if plan.needs_float64 and _is_wide(batch):
             return _IN_FLOAT64.sums(batch, plan)
         samples, channels, _ = batch.prediction.shape
-        out = torch.empty((len(plan.rows), samples, channels), dtype=torch.float64)
+        key = plan.group_key
+        groups = () if key is None else (group_count(batch.maps[key]),)
+        out = torch.empty((len(plan.rows), samples, *groups, channels), dtype=torch.float64)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
-        if not _cpu.sums(_batch(batch, plan), layout, out.data_ptr()):
+        if not _cpu.sums(_batch(batch, plan, *groups), layout, out.data_ptr()):
             raise IndexError(
                 f"The target holds labels that are not classes: expected 0 to {channels - 1}, or "
                 f"ignore_index={batch.options.ignore_index}."
@@ -152,12 +162,13 @@ class CpuKernel(Kernel):
         """Computes the gradient with respect to the logits."""
         samples, channels, _ = batch.prediction.shape
         slopes = slopes.to("cpu", torch.float64).contiguous()
-        _check_shape("slopes", slopes, (len(plan.rows), samples, channels))
+        groups = () if plan.group_key is None else (slopes.shape[2],)
+        _check_shape("slopes", slopes, (len(plan.rows), samples, *groups, channels))
         if plan.needs_float64 and (slopes.abs().amax() > _STEEPEST or _is_wide(batch)):
             return _IN_FLOAT64.gradient(batch, plan, slopes)
         gradient = torch.empty_like(batch.prediction)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
-        _cpu.gradient(_batch(batch, plan), layout, slopes.data_ptr(), _described(gradient))
+        _cpu.gradient(_batch(batch, plan, *groups), layout, slopes.data_ptr(), _described(gradient))
         return gradient
 
     def takes_analytic_terms(self, batch: PixelBatch) -> bool:
@@ -175,15 +186,16 @@ class CpuKernel(Kernel):
         with_slopes: bool,
     ) -> AnalyticLosses:
         """Computes analytic terms and their slopes."""
-        channels = sums.shape[2]
+        channels = sums.shape[-1]
         table = _table(analytic, plan, channels)
         terms = len(analytic.addends)
         out = torch.empty(analytic.count + terms * (1 + channels), dtype=torch.float64)
         shape = sums.shape if analytic.count == 1 else (analytic.count, *sums.shape)
         slopes = torch.empty(shape, dtype=torch.float64) if with_slopes else None
+        rows, samples, *groups, _ = sums.shape
         _cpu.losses(
             sums.data_ptr(),
-            tuple(sums.shape),
+            (rows, samples, *(groups or (1,)), channels),
             exclusive,
             *table,
             analytic.count,
@@ -246,7 +258,7 @@ def _parameter_bytes(parameters: list[tuple[float, ...]], classes: int) -> bytes
     return numbers.tobytes()
 
 
-def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
+def _batch(batch: PixelBatch, plan: Plan, groups_count: int = 1) -> tuple[Any, ...]:
     """Returns the batch for `to_batch` in native/module.cpp, after it has checked all tensors."""
     prediction, target, weight = batch.prediction, batch.target, batch.weight
     samples, channels, count = shape = tuple(prediction.shape)
@@ -255,9 +267,14 @@ def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
         _check_shape("weight", weight, (samples, 1 if weight.shape[1] == 1 else channels, count))
     maps: tuple[Any, ...] = ()
     if plan.maps:
-        for key in plan.map_keys:
+        keys = [each.map_key for each in plan.maps]
+        for key in keys:
             _check_shape("map", batch.maps[key], shape)
-        maps = tuple(_described(batch.maps[key]) for key in plan.map_keys)
+        maps = tuple(_described(batch.maps[key]) for key in keys)
+    groups = None
+    if plan.group_key is not None:
+        _check_shape("map of groups", batch.maps[plan.group_key], shape)
+        groups = _described(batch.maps[plan.group_key])
     class_weights, pos_weight = batch.class_weights, batch.pos_weight
     return (
         batch.is_exclusive,
@@ -271,6 +288,8 @@ def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
         batch.options.label_smoothing,
         torch.get_num_threads(),
         maps,
+        groups,
+        groups_count,
     )
 
 
@@ -310,7 +329,7 @@ def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, b
     for loss, coefficient, form in analytic.addends:
         if isinstance(form, PixelMean):
             mean_rows = (plan.index[form.numerator], plan.index[form.denominator], -1, -1, -1)
-            records.extend((0, loss, coefficient, *mean_rows, *[0] * 7, -1))
+            records.extend((0, loss, coefficient, *mean_rows, *[0] * 7, -1, 0))
             continue
         reduction, weight_set = form.reduction, -1
         if reduction.classes is not None or reduction.weights is not None:
@@ -320,7 +339,7 @@ def _table(analytic: AnalyticTerms, plan: Plan, channels: int) -> tuple[bytes, b
         numbers = (*form.weights, form.smooth, form.exponent)
         pool = ANALYTIC_POOLINGS.index(reduction.pooled)  # in the enum of native/analytic_terms.h
         pooling = (pool, reduction.skip_absent, weight_set)
-        records.extend((1, loss, coefficient, *rows, *numbers, *pooling))
+        records.extend((1, loss, coefficient, *rows, *numbers, *pooling, form.components))
     return records.tobytes(), class_weights.tobytes()
 
 

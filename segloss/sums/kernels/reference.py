@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
+from segloss.sums.groups import Groups, at_group_0, group_count
 from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.torch_ops.pixel_sums import (
     PixelValues,
@@ -48,15 +49,25 @@ class ReferenceKernel(Kernel):
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Computes the sums, (S, N, C), with a graph if the predictions have one."""
-        named = _sums(batch, plan)
+        groups = None
+        if plan.group_key is not None:
+            ids = batch.maps[plan.group_key]
+            groups = Groups.of(ids, group_count(ids))
+        return self._rows(batch, plan, groups)
+
+    def _rows(self, batch: PixelBatch, plan: Plan, groups: Groups | None) -> Tensor:
+        named = _sums(batch, plan, groups)
         cells = batch.prediction.shape[:2]
-        return torch.stack([_row(named[row.key], cells) for row in plan.rows])
+        return torch.stack([_row(named[row.key], cells, groups) for row in plan.rows])
 
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Computes the gradient with respect to the predictions."""
+        groups = None
+        if plan.group_key is not None:
+            groups = Groups.of(batch.maps[plan.group_key], slopes.shape[2])
         with torch.enable_grad():
             prediction = batch.prediction.detach().requires_grad_()
-            sums = self.sums(batch.replace(prediction=prediction), plan)
+            sums = self._rows(batch.replace(prediction=prediction), plan, groups)
         return torch.autograd.grad(sums, prediction, slopes)[0]
 
     def is_opaque(self, batch: PixelBatch) -> bool:
@@ -64,14 +75,17 @@ class ReferenceKernel(Kernel):
         return False
 
 
-def _row(values: Tensor, cells: torch.Size) -> Tensor:
-    """Returns a row (N, C). A number per sample stands at class 0, with 0 at the other classes."""
-    if values.ndim == 2:
-        return values
-    return F.pad(values.unsqueeze(1), (0, cells[1] - 1))
+def _row(values: Tensor, cells: torch.Size, groups: Groups | None) -> Tensor:
+    """Returns a row (N, C), or (N, K, C) with groups.
+
+    A number per sample stands at class 0, and one of all pixels at group 0, with 0 at the others.
+    """
+    if values.ndim == 1:
+        values = F.pad(values.unsqueeze(1), (0, cells[1] - 1))
+    return values if groups is None or values.ndim == 3 else at_group_0(values, groups.count)
 
 
-def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
+def _sums(batch: PixelBatch, plan: Plan, groups: Groups | None) -> dict[str, Tensor]:
     """Computes the plan's sums by their keys, and perhaps some others."""
     if plan.needs_float64:
         batch = batch.replace(
@@ -82,14 +96,14 @@ def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
     weight = _weight(batch, valid, wrong)
     prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
     probabilities = _probabilities(prediction, batch)
-    result = _counts(probabilities, target, weight)
+    result = _counts(probabilities, target, weight, groups)
     if REGION in plan.sums:
         region = _label_region if batch.is_label_map else _dense_region
-        result.update(region(probabilities, target, weight))
+        result.update(region(probabilities, target, weight, groups))
     if CROSS_ENTROPY in plan.sums:
         entropy = _binary_entropy if not batch.is_exclusive else _softmax_entropy
         result.update(entropy(probabilities, target, weight, batch))
-    result.update(_pixel_sums(probabilities, target, weight, batch, plan))
+    result.update(_pixel_sums(probabilities, target, weight, batch, plan, groups))
     for focal in plan.focals:
         result[focal.name] = _focal(focal, probabilities, target, weight, batch)
     return result
@@ -159,54 +173,71 @@ def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
     return torch.where(inside, torch.where(low, log_low, log_high), floor)
 
 
-def _total(values: Tensor) -> Tensor:
-    """Computes the sum over pixels."""
+def _total(values: Tensor, groups: Groups | None = None) -> Tensor:
+    """Computes the sum over pixels, or those over the pixels of each group, (N, K, C)."""
+    if groups is not None:
+        return groups.total(values)
     return values.sum(-1, dtype=accumulation_dtype(values.device))
 
 
-def _total_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Computes the sums of `values` (N, 1, P) over the pixels of each label, (N, C)."""
+def _total_by_label(
+    values: Tensor, labels: Tensor, classes: int, groups: Groups | None = None
+) -> Tensor:
+    """Computes the sums of `values` (N, 1, P) by label, (N, C), or by group too, (N, K, C)."""
+    if groups is not None:
+        return groups.total_by_label(values.squeeze(1), labels)
     dtype = accumulation_dtype(values.device)
     totals = values.new_zeros((values.shape[0], classes), dtype=dtype)
     return totals.scatter_add(1, labels, values.squeeze(1).to(dtype))
 
 
-def _counts(probabilities: _AnyProbabilities, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def _counts(
+    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, groups: Groups | None
+) -> dict[str, Tensor]:
     classes = probabilities.p.shape[1]
-    if target.ndim < probabilities.p.ndim:
-        actual = _total_by_label(weight, target, classes)
-        return {"actual": actual, "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes)}
+    if target.ndim == probabilities.p.ndim:
+        actual = _total(weight * target, groups)
+    else:
+        actual = _total_by_label(weight, target, classes, groups)
+        if groups is None:
+            pixel_weight = actual.sum(1, keepdim=True).expand(-1, classes)
+            return {"actual": actual, "pixel_weight": pixel_weight}
     return {
-        "actual": _total(weight * target),
-        "pixel_weight": _total(weight.expand_as(probabilities.p)),
+        "actual": actual,
+        "pixel_weight": _total(weight.expand_as(probabilities.p), groups),
     }
 
 
 def _dense_region(
-    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor
+    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, groups: Groups | None
 ) -> dict[str, Tensor]:
     positive, negative = weight * target, weight * (1 - target)
     return {
-        "true_positive": _total(positive * probabilities.p),
-        "false_positive": _total(negative * probabilities.p),
-        "false_negative": _total(positive * probabilities.q),
+        "true_positive": _total(positive * probabilities.p, groups),
+        "false_positive": _total(negative * probabilities.p, groups),
+        "false_negative": _total(positive * probabilities.q, groups),
     }
 
 
 def _label_region(
-    probabilities: _AnyProbabilities, labels: Tensor, weight: Tensor
+    probabilities: _AnyProbabilities, labels: Tensor, weight: Tensor, groups: Groups | None
 ) -> dict[str, Tensor]:
     classes, index = probabilities.p.shape[1], labels.unsqueeze(1)
     hit, miss = weight * probabilities.p.gather(1, index), weight * probabilities.q.gather(1, index)
     return {
-        "true_positive": _total_by_label(hit, labels, classes),
-        "false_positive": _total(weight * probabilities.p.scatter(1, index, 0.0)),
-        "false_negative": _total_by_label(miss, labels, classes),
+        "true_positive": _total_by_label(hit, labels, classes, groups),
+        "false_positive": _total(weight * probabilities.p.scatter(1, index, 0.0), groups),
+        "false_negative": _total_by_label(miss, labels, classes, groups),
     }
 
 
 def _pixel_sums(
-    probabilities: _AnyProbabilities, target: Tensor, weight: Tensor, batch: PixelBatch, plan: Plan
+    probabilities: _AnyProbabilities,
+    target: Tensor,
+    weight: Tensor,
+    batch: PixelBatch,
+    plan: Plan,
+    groups: Groups | None,
 ) -> dict[str, Tensor]:
     """Computes the sums of functions of the probability."""
     extra_sums = pixel_sums(plan, exclusive=batch.is_exclusive)
@@ -214,27 +245,29 @@ def _pixel_sums(
     if not (extra_sums or distances):
         return {}
     valid = batch.valid()
-    maps = {key: _select(valid, batch.maps[key]) for key in plan.map_keys}
+    maps = {m.map_key: _select(valid, batch.maps[m.map_key]) for m in plan.maps}
     maps = {key: values.to(probabilities.p.dtype) for key, values in maps.items()}
     if batch.is_label_map:
         target = torch.zeros_like(probabilities.p).scatter(1, target.unsqueeze(1), 1.0)
-    result = {m.total: _total(weight * maps[m.map_key]) for m in plan.maps}
+    result = {m.total: _total(weight * maps[m.map_key], groups) for m in plan.maps}
     pixel = PixelValues(
         probabilities.p, probabilities.q, target, maps, exclusive=batch.is_exclusive
     )
     for pixel_sum in extra_sums:
         values = pixel_sum.values(pixel)
-        result.update({name: _total(weight * value) for name, value in values.items()})
+        result.update({name: _total(weight * value, groups) for name, value in values.items()})
     for each in distances if batch.is_exclusive else ():
-        result.update(_distances(each, probabilities.p, weight * target))
+        result.update(_distances(each, probabilities.p, weight * target, groups))
     return result
 
 
-def _distances(each: DistanceSum, p: Tensor, weighted_target: Tensor) -> dict[str, Tensor]:
+def _distances(
+    each: DistanceSum, p: Tensor, weighted_target: Tensor, groups: Groups | None
+) -> dict[str, Tensor]:
     """Computes the sums of distances from each class, and of nearness, with softmax."""
     table = class_distances(each, p)
     far, near = (
-        _total(weighted_target * torch.einsum("yc,ncp->nyp", of_classes, p))
+        _total(weighted_target * torch.einsum("yc,ncp->nyp", of_classes, p), groups)
         for of_classes in (table, 1 - table)
     )
     none = torch.zeros_like(far)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from segloss.foundation.device_constants import on_device
 from segloss.sums.analytic import Addend, AnalyticTerms
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import Plan, check_sums, plan_of
-from segloss.terms.base import PixelTerm, mean
+from segloss.terms.base import PixelTerm, Term, mean
 from segloss.terms.mixture.mixture import Entry, Mixture
 
 
@@ -41,7 +41,8 @@ class MixtureGroup:
             for entry in mixture.components
         )
         self.plan: Plan = plan_of(
-            each for _, entry in self.components for each in check_sums(entry.term.sums).sums
+            (each for _, entry in self.components for each in check_sums(entry.term.sums).sums),
+            _group_key(entry.term for _, entry in self.components),
         )
         with_forms = [(loss, entry, entry.term.analytic_form()) for loss, entry in self.components]
         self.autograd_components = tuple(
@@ -96,6 +97,18 @@ class MixtureGroup:
         components = [(loss, entry) for loss, entry, _ in self.analytic_components]
         means = means_of([entry.term(confusion) for _, entry in components])
         return self.total(components, means)
+
+
+def _group_key(terms: Iterable[Term]) -> str | None:
+    """Returns the key of the terms' component map, or None if no term has one."""
+    keys = {term.group_key for term in terms} - {None}
+    if len(keys) > 1:
+        raise ValueError(
+            "The terms of a loss must have one map of components, since one pass groups its pixels "
+            f"once, got components_key={' and '.join(sorted(map(repr, keys)))}: use several "
+            "losses, and a MultiLoss of them."
+        )
+    return next(iter(keys), None)
 
 
 def means_of(ratios: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

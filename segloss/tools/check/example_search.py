@@ -217,11 +217,20 @@ def _in_mappings(example: Example, loss: Any) -> Example:
     pred_key, gt_key = keys_of(loss)
     gt = {gt_key: example.gt}
     for name in map_keys(loss):
-        gt[name] = 2 * torch.rand(example.pred.shape, device=example.device) - 1
+        gt[name] = _example_map(name, loss, example)
     example = replace(
         example, pred={pred_key: example.pred}, gt=gt, pred_key=pred_key, gt_key=gt_key
     )
     return with_fields(example, loss) if needs_fields(loss) else example
+
+
+def _example_map(name: str, loss: Any, example: Example) -> Tensor:
+    """Returns a map with values from -1 to 1, or with the ids of up to three components."""
+    shape = example.pred.shape
+    if name not in component_keys(loss):
+        return 2 * torch.rand(shape, device=example.device) - 1
+    ids = torch.randint(0, 4, shape, device=example.device)
+    return ids.to(torch.uint8)  # a GPU need not wait for their greatest
 
 
 def keys_of(loss: Any) -> tuple[str, str]:
@@ -237,6 +246,12 @@ def keys_of(loss: Any) -> tuple[str, str]:
 def map_keys(loss: Any) -> list[str]:
     """Returns the keys of the maps that terms of this package need beside the target."""
     return [key for part in parts_of(loss) for key in getattr(part, "map_keys", ())]
+
+
+def component_keys(loss: Any) -> set[str]:
+    """Returns the keys of the maps of components among `map_keys`."""
+    keys = (getattr(part, "group_key", None) for part in parts_of(loss))
+    return {key for key in keys if isinstance(key, str)}
 
 
 def with_maps(loss: Any) -> Any:

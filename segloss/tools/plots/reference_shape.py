@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segloss.maps import SignedDistanceMap, SkeletonMap
+from segloss.maps import ComponentMap, SignedDistanceMap, SkeletonMap
 from segloss.tools.check.example_search import (
     SPATIAL,
     Form,
@@ -134,9 +134,12 @@ def logits_of(setting: Setting) -> Tensor:
 
 
 def maps_of_mask() -> dict[str, Tensor]:
-    """Returns the distances and the skeleton of the disc, each (1, 1, SIDE, SIDE), float64."""
-    sample = SkeletonMap()(**SignedDistanceMap()(mask=true_mask()[0, 0].long()))
-    return {key: sample[key][None].double() for key in ("gt_distance_map", "gt_skeleton")}
+    """Returns the distances, the skeleton and the components of the disc, (1, 1, SIDE, SIDE)."""
+    sample = {"mask": true_mask()[0, 0].long()}
+    for transform in (SignedDistanceMap(), SkeletonMap(), ComponentMap()):
+        sample = transform(**sample)
+    maps = {key: sample[key][None] for key in ("gt_distance_map", "gt_skeleton")}
+    return {**maps, "gt_components": sample["gt_components"][None]}
 
 
 def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
@@ -184,7 +187,7 @@ def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
         return prediction, target
     pred_key, gt_key = keys_of(loss)
     maps = maps_of_mask() if map_keys(loss) else {}
-    expanded = {k: maps[k].expand_as(prediction).float() for k in maps if k in map_keys(loss)}
+    expanded = {k: maps[k].expand_as(prediction) for k in maps if k in map_keys(loss)}
     pred, gt = {pred_key: prediction}, {gt_key: target, **expanded}
     return _with_fields(setting, pred, gt, gt_key, loss) if fields else (pred, gt)
 

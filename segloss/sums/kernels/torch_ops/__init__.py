@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import without_autocast
+from segloss.sums.groups import at_group_0, group_count
 from segloss.sums.kernels.base import Kernel, lacking
 from segloss.sums.kernels.memory import check_all
 from segloss.sums.kernels.torch_ops.chunks import Chunks
@@ -25,6 +26,7 @@ from segloss.sums.plan import (
     DistanceSum,
     Plan,
     PowerSum,
+    Row,
 )
 
 _NAMES = frozenset(
@@ -48,36 +50,49 @@ class TorchKernel(Kernel):
             return "it takes logits, and these are probabilities"
         if batch.is_exclusive and not batch.is_label_map:
             return "it takes label maps with softmax, and the target is dense"
-        return lacking(plan, _NAMES, exclusive=batch.is_exclusive)
+        return lacking(plan, _NAMES, exclusive=batch.is_exclusive, has_groups=True)
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Returns the sums, (S, N, C)."""
         with without_autocast(batch.prediction.device):
-            named = _chunks(batch, plan).sums()
-            return torch.stack([_row(named[row.key], batch) for row in plan.rows])
+            key = plan.group_key
+            groups = None if key is None else group_count(batch.maps[key])
+            named = _chunks(batch, plan, groups).sums()
+            return torch.stack([_row(named[row.key], batch, groups) for row in plan.rows])
 
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
         upstream = {
-            row.key: slope[:, 0] if batch.is_exclusive and row.is_per_sample else slope
+            row.key: _upstream(slope, batch, row)
             for row, slope in zip(plan.rows, slopes.unbind(), strict=True)
             if row.has_slope
         }
+        groups = None if plan.group_key is None else slopes.shape[2]
         with without_autocast(batch.prediction.device):
-            return _chunks(batch, plan).gradient(upstream)
+            return _chunks(batch, plan, groups).gradient(upstream)
 
     def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns True on CPUs, where chunks are faster than a compiled reference."""
         return batch.prediction.device.type == "cpu"
 
 
-def _chunks(batch: PixelBatch, plan: Plan) -> Chunks:
+def _chunks(batch: PixelBatch, plan: Plan, groups: int | None) -> Chunks:
     check_all(batch.tensors(plan.map_keys))
-    return (SoftmaxChunks if batch.is_exclusive else SigmoidChunks)(batch, plan)
+    return (SoftmaxChunks if batch.is_exclusive else SigmoidChunks)(batch, plan, groups)
 
 
-def _row(values: Tensor, batch: PixelBatch) -> Tensor:
-    """Returns a row (N, C). A number per sample stands at class 0, with 0 at the other classes."""
-    if values.ndim == 2:
-        return values
-    return torch.nn.functional.pad(values.unsqueeze(1), (0, batch.prediction.shape[1] - 1))
+def _upstream(slope: Tensor, batch: PixelBatch, row: Row) -> Tensor:
+    """Returns the slopes of a row, (N, C), (N, K, C) with groups, or (N,) for one per sample."""
+    if row.is_per_sample and slope.ndim == 3:
+        slope = slope[:, 0]
+    return slope[:, 0] if batch.is_exclusive and row.is_per_sample else slope
+
+
+def _row(values: Tensor, batch: PixelBatch, groups: int | None) -> Tensor:
+    """Returns a row (N, C), or (N, K, C) with groups.
+
+    A number per sample stands at class 0, and one of all pixels at group 0, with 0 at the others.
+    """
+    if values.ndim == 1:
+        values = torch.nn.functional.pad(values.unsqueeze(1), (0, batch.prediction.shape[1] - 1))
+    return values if groups is None or values.ndim == 3 else at_group_0(values, groups)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
+from segloss.sums.groups import Groups
 from segloss.sums.kernels.torch_ops.pixel_sums import pixel_sums
 from segloss.sums.plan import Plan
 
@@ -33,6 +34,7 @@ class Chunk(NamedTuple):
         weight: The weights (n, 1 or C, l): 0 if a pixel does not count, NaN if its label is not a
             class; None for 1 everywhere.
         maps: The maps (n, C, l) by name, in the arithmetic's dtype; 0 if a pixel does not count.
+        groups: The groups of the pixels, or None.
     """
 
     samples: slice
@@ -41,6 +43,17 @@ class Chunk(NamedTuple):
     target: Tensor
     weight: Tensor | None
     maps: Mapping[str, Tensor]
+    groups: Groups | None = None
+
+    def total(self, values: Tensor) -> Tensor:
+        """Computes the sums of values (n, C, l) over the pixels, (n, C), or of each group."""
+        return total(values) if self.groups is None else self.groups.total(values)
+
+    def at_pixels(self, slopes: Tensor) -> Tensor:
+        """Returns the slopes of each pixel's group, (n, C, l), from those of groups, (n, C, K)."""
+        if self.groups is None or slopes.ndim < 3 or slopes.shape[2] < self.groups.count:
+            return slopes
+        return self.groups.at_pixels(slopes)
 
     def weighted(self, values: Tensor) -> Tensor:
         """Multiplies values (n, C, l) by the pixels' weights."""
@@ -55,6 +68,7 @@ class Chunks:
     Args:
         batch: The batch, with at least one pixel.
         plan: The sums to compute, or to differentiate.
+        groups: The number of groups K; None: the plan has no groups.
 
     Attributes:
         size: The number of elements of the predictions in a chunk on a CPU.
@@ -62,10 +76,12 @@ class Chunks:
 
     size: ClassVar[int]
 
-    def __init__(self, batch: PixelBatch, plan: Plan) -> None:
+    def __init__(self, batch: PixelBatch, plan: Plan, groups: int | None = None) -> None:
         self.batch = batch
         self.plan = plan
+        self.groups = groups
         self.extra_sums = pixel_sums(plan, exclusive=batch.is_exclusive)
+        self._map_keys = [each.map_key for each in plan.maps]
         self.on_cpu = batch.prediction.device.type == "cpu"
         self.dtype = arithmetic_dtype(batch.prediction.dtype)
         if plan.needs_float64:
@@ -98,13 +114,18 @@ class Chunks:
         gradient = torch.empty_like(self.batch.prediction)
         upstream = self.prepared({name: grad.to(self.dtype) for name, grad in upstream.items()})
         for chunk in self.chunks():
-            of_samples = {name: _cut(grad, chunk.samples) for name, grad in upstream.items()}
+            of_samples = {
+                name: chunk.at_pixels(_cut(grad, chunk.samples)) for name, grad in upstream.items()
+            }
             self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), of_samples, chunk)
         return gradient
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Prepares the slopes with respect to the sums once, for all chunks."""
-        return upstream
+        """Prepares the slopes with respect to the sums once, for all chunks.
+
+        It returns the slopes of groups with the groups last, (N, C, K).
+        """
+        return {name: by_class(each) if each.ndim == 3 else each for name, each in upstream.items()}
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields all chunks, from the first sample and pixel to the last."""
@@ -151,6 +172,7 @@ class Chunks:
         return None if weights is None else weights.to(self.dtype)
 
     def _chunk(self, samples: slice, pixels: slice) -> Chunk:
+        key = self.plan.group_key
         part = self._part(samples, pixels)
         valid = part.valid()
         target, weight = self._target_and_weight(part, valid)
@@ -160,7 +182,8 @@ class Chunks:
             self._loaded("prediction", part.prediction, valid),
             target,
             weight,
-            {key: self._loaded(f"map {key}", m, valid) for key, m in part.maps.items()},
+            {m: self._loaded(f"map {m}", part.maps[m], valid) for m in self._map_keys},
+            None if key is None else Groups.of(part.maps[key], self.groups or 1),
         )
 
     def _part(self, samples: slice, pixels: slice) -> PixelBatch:
@@ -184,7 +207,7 @@ class Chunks:
 
     def map_totals(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the sums of the maps themselves."""
-        return {m.total: total(chunk.weighted(chunk.maps[m.map_key])) for m in self.plan.maps}
+        return {m.total: chunk.total(chunk.weighted(chunk.maps[m.map_key])) for m in self.plan.maps}
 
     def _target_and_weight(
         self, part: PixelBatch, valid: Tensor | None
@@ -209,6 +232,11 @@ def _added(partial_sums: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Adds up sums over different pixels of the same samples."""
     first = partial_sums[0]
     return {key: functools.reduce(torch.add, [s[key] for s in partial_sums]) for key in first}
+
+
+def by_class(slope: Tensor) -> Tensor:
+    """Returns the slopes (N, C) or (N, K, C) of a row as (N, C, 1) or (N, C, K)."""
+    return slope.unsqueeze(-1) if slope.ndim == 2 else slope.transpose(1, 2)
 
 
 def _cut(tensor: Tensor, samples: slice, pixels: slice | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
+from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, by_class, total
 from segloss.sums.kernels.torch_ops.pixel_sums import PixelValues, focal_of_class
 from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, FocalSum
 
@@ -29,7 +29,7 @@ class SigmoidChunks(Chunks):
     size = 2**18
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the slopes of a pixel's values, each (N, C, 1).
+        """Returns the slopes of a pixel's values, each (N, C, 1), or (N, C, K) with groups.
 
         The slope by w p is `foreground` g + `background` (1 - g), with `foreground` = t - n and
         `background` = f. The slope by w times the pixel's cross-entropy is `entropy_slope` = a c.
@@ -39,15 +39,15 @@ class SigmoidChunks(Chunks):
             foreground = upstream["true_positive"] - upstream["false_negative"]
             background = upstream["false_positive"]
             slopes = {
-                "foreground": foreground.unsqueeze(-1),
-                "background": background.unsqueeze(-1),
+                "foreground": by_class(foreground),
+                "background": by_class(background),
             }
         if "cross_entropy" in upstream:
             a = upstream["cross_entropy"]
             entropy_slope = a if self.class_weights is None else a * self.class_weights
-            slopes["entropy_slope"] = entropy_slope.unsqueeze(-1)
+            slopes["entropy_slope"] = by_class(entropy_slope)
         fixed = (*(row.key for row in REGION.rows), "cross_entropy")
-        extra = {key: slope.unsqueeze(-1) for key, slope in upstream.items() if key not in fixed}
+        extra = {key: by_class(slope) for key, slope in upstream.items() if key not in fixed}
         return slopes | extra
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
@@ -97,16 +97,21 @@ class SigmoidChunks(Chunks):
             p.mul_(w)
         hit = torch.mul(p, chunk.target, out=self.buffer("hit", x))
         return {
-            "true_positive": total(hit),
-            "false_positive": total(p.sub_(hit)),
-            "false_negative": total(q.mul_(positive)),
+            "true_positive": chunk.total(hit),
+            "false_positive": chunk.total(p.sub_(hit)),
+            "false_negative": chunk.total(q.mul_(positive)),
         }
 
     def _counts(self, chunk: Chunk) -> dict[str, Tensor]:
         if COUNTS not in self.plan.sums:
             return {}
-        actual = total(chunk.weighted(chunk.target))
-        return {"actual": actual, "pixel_weight": self._pixel_weight(chunk)}
+        pixel_weight = self._pixel_weight(chunk)
+        if chunk.groups is not None:
+            ones = torch.ones((), dtype=self.dtype, device=chunk.prediction.device)
+            weight = ones if chunk.weight is None else chunk.weight
+            pixel_weight = chunk.total(weight.expand(chunk.prediction.shape))
+        actual = chunk.total(chunk.weighted(chunk.target))
+        return {"actual": actual, "pixel_weight": pixel_weight}
 
     def _extra(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the sums of other functions of the probability, and of focal losses."""
@@ -116,7 +121,7 @@ class SigmoidChunks(Chunks):
         p, q = self._probabilities(chunk.prediction)
         for pixel_sum in self.extra_sums:
             values = pixel_sum.values(PixelValues(p, q, chunk.target, chunk.maps))
-            sums |= {name: total(chunk.weighted(value)) for name, value in values.items()}
+            sums |= {name: chunk.total(chunk.weighted(value)) for name, value in values.items()}
         for focal in self.plan.focals:
             sums[focal.name] = total(chunk.weighted(self._focal(focal, p, q, chunk)))
         return sums

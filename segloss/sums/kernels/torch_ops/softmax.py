@@ -78,8 +78,8 @@ class SoftmaxChunks(Chunks):
 
     size = 2**20
 
-    def __init__(self, batch: PixelBatch, plan: Plan) -> None:
-        super().__init__(batch, plan)
+    def __init__(self, batch: PixelBatch, plan: Plan, groups: int | None = None) -> None:
+        super().__init__(batch, plan, groups)
         self.distances = [each for each in plan.sums if isinstance(each, DistanceSum)]
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
@@ -106,7 +106,11 @@ class SoftmaxChunks(Chunks):
         samples, pixels = chunk.target.shape
         classes = chunk.prediction.shape[1]
         weight = chunk.prediction.new_ones(()) if chunk.weight is None else chunk.weight.squeeze(1)
-        actual = _by_label(weight.expand(samples, pixels), chunk.target, classes)
+        actual = _by_label(weight.expand(samples, pixels), chunk, classes)
+        if chunk.groups is not None:
+            weight = weight.unsqueeze(-2) if weight.ndim else weight
+            pixel_weight = chunk.total(weight.expand(samples, classes, pixels))
+            return {"actual": actual, "pixel_weight": pixel_weight}
         return {
             "actual": actual,
             "pixel_weight": actual.sum(1, keepdim=True).expand(-1, classes),
@@ -125,14 +129,15 @@ class SoftmaxChunks(Chunks):
         if not self.extra_sums:
             return sums
         at_others, at_label = self._pixel_values(chunk, exponentials)
-        labels, classes = chunk.target, at_others.p.shape[1]
+        classes = at_others.p.shape[1]
         for pixel_sum in self.extra_sums:
             label_values = pixel_sum.values(at_label)
             for key, values in pixel_sum.values(at_others).items():
                 of_label = label_values[key]
                 if chunk.weight is not None:
                     of_label = of_label * chunk.weight.squeeze(1)
-                sums[key] = total(chunk.weighted(values)) + _by_label(of_label, labels, classes)
+                of_others = chunk.total(chunk.weighted(values))
+                sums[key] = of_others + _by_label(of_label, chunk, classes)
         return sums
 
     def _distance_sums(
@@ -146,7 +151,7 @@ class SoftmaxChunks(Chunks):
         far = (to_others * p_others).sum(1)
         near = p_label + ((1 - to_others) * p_others).sum(1)
         weight = torch.ones_like(far) if chunk.weight is None else chunk.weight.squeeze(1)
-        found = [_by_label(each * weight, chunk.target, classes) for each in (far, near)]
+        found = [_by_label(each * weight, chunk, classes) for each in (far, near)]
         none = torch.zeros_like(found[0])
         keys = (row.key for row in distances.rows)
         return dict(zip(keys, (*found, none, none), strict=True))
@@ -162,7 +167,7 @@ class SoftmaxChunks(Chunks):
         """Computes the slopes by p of the other classes, (n, C, l), and of the label, (n, l)."""
         to_others = self._distances_of_labels(distances, chunk)
         far, near = (
-            upstream[key].gather(1, chunk.target) for key in (distances.far, distances.near)
+            _of_label(upstream[key], chunk.target) for key in (distances.far, distances.near)
         )
         by_p_others = to_others * far.unsqueeze(1) + (1 - to_others) * near.unsqueeze(1)
         return by_p_others, near
@@ -264,15 +269,15 @@ class SoftmaxChunks(Chunks):
         exp_others, exp_label, others_total, all_total, _ = exponentials
         weight = torch.ones_like(exp_label) if chunk.weight is None else chunk.weight.squeeze(1)
         scale = weight / all_total
-        labels, classes = chunk.target, exp_others.shape[1]
-        missed = _by_label(others_total * scale, labels, classes)
+        classes = exp_others.shape[1]
+        missed = _by_label(others_total * scale, chunk, classes)
         if self.on_cpu and not (missed > _MISSED * actual).any():
             hit = actual - missed
         else:
-            hit = _by_label(exp_label * scale, labels, classes)
+            hit = _by_label(exp_label * scale, chunk, classes)
         return {
             "true_positive": hit,
-            "false_positive": total(exp_others.mul_(scale.unsqueeze(1))),
+            "false_positive": chunk.total(exp_others.mul_(scale.unsqueeze(1))),
             "false_negative": missed,
         }
 
@@ -289,7 +294,7 @@ class SoftmaxChunks(Chunks):
         shift, label_slope = self._slopes(upstream, labels, p_others, p_label, q_label, extra)
         by_p_others = extra.by_p_others
         if "true_positive" in upstream:
-            f = upstream["false_positive"].unsqueeze(-1)
+            f = _of_classes(upstream["false_positive"])
             by_p_others = f if by_p_others is None else by_p_others.add_(f)
         if by_p_others is None:
             torch.mul(p_others, shift.unsqueeze(1), out=slope)
@@ -312,8 +317,8 @@ class SoftmaxChunks(Chunks):
         if self.extra_sums:
             at_others, at_label = self._pixel_values(chunk, exponentials)
             keys = [key for s in self.extra_sums for key in s.names]
-            of_others = {key: upstream[key].unsqueeze(-1) for key in keys}
-            of_label = {key: upstream[key].gather(1, labels) for key in keys}
+            of_others = {key: _of_classes(upstream[key]) for key in keys}
+            of_label = {key: _of_label(upstream[key], labels) for key in keys}
             by_p_others = functools.reduce(
                 torch.add, [s.slope(of_others, at_others) for s in self.extra_sums]
             )
@@ -366,9 +371,12 @@ class SoftmaxChunks(Chunks):
         """Computes the slope by p_y, and the mean m of the slopes by the other p_k, (n, l)."""
         by_p_label = mean_slope = torch.zeros((), dtype=self.dtype, device=p_others.device)
         if "true_positive" in upstream:
-            by_p_label = (upstream["true_positive"] - upstream["false_negative"]).gather(1, labels)
-            f = upstream["false_positive"].unsqueeze(1)
-            mean_slope = torch.matmul(f, p_others).squeeze(1)
+            hit_slope = upstream["true_positive"] - upstream["false_negative"]
+            by_p_label, f = _of_label(hit_slope, labels), upstream["false_positive"]
+            if f.ndim == 2:
+                mean_slope = torch.matmul(f.unsqueeze(1), p_others).squeeze(1)
+            else:
+                mean_slope = (f * p_others).sum(1)
         if extra.by_p_others is not None and extra.by_p_label is not None:
             by_p_label = by_p_label + extra.by_p_label
             mean_slope = mean_slope + (extra.by_p_others * p_others).sum(1)
@@ -397,8 +405,23 @@ class SoftmaxChunks(Chunks):
         return like.new_ones(self.batch.prediction.shape[1])
 
 
-def _by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Computes the sums of `values` (n, l) over the pixels of each label, (n, C)."""
+def _of_classes(slopes: Tensor) -> Tensor:
+    """Returns slopes (n, C) as (n, C, 1); slopes of each pixel, (n, C, l), unchanged."""
+    return slopes.unsqueeze(-1) if slopes.ndim == 2 else slopes
+
+
+def _of_label(slopes: Tensor, labels: Tensor) -> Tensor:
+    """Returns each pixel's slope at its label, (n, l), from slopes (n, C) or (n, C, l)."""
+    if slopes.ndim == 2:
+        return slopes.gather(1, labels)
+    return slopes.gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+def _by_label(values: Tensor, chunk: Chunk, classes: int) -> Tensor:
+    """Computes the sums of `values` (n, l) over the pixels of each label, (n, C) or (n, K, C)."""
+    labels = chunk.target
+    if chunk.groups is not None:
+        return chunk.groups.total_by_label(values, labels)
     dtype = accumulation_dtype(values.device)
     totals = torch.zeros(len(values), classes, dtype=dtype, device=values.device)
     return totals.scatter_add_(1, labels, values.to(dtype))
