@@ -18,13 +18,11 @@ from torch import Tensor
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
 from segloss.foundation.arguments import check_choice, nearest
-from segloss.foundation.precision import arithmetic_dtype
 from segloss.foundation.tracing import constant_of
-from segloss.losses.compound_loss import REDUCTIONS, check_unreduced
-from segloss.sums.autograd import run
+from segloss.losses.compound_loss import check_unreduced
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
 from segloss.terms.base import parameters_of
-from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
+from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
 
@@ -354,17 +352,14 @@ def _loss(
     maps: Mapping[str, Tensor] | None = None,
     **arguments: Any,
 ) -> Tensor:
-    """Returns the loss of a group with one mixture, as a mean or for each cell."""
+    """Returns the loss of a group with one mixture, after the reduction."""
     check_choice("reduction", reduction, REDUCTIONS)
     [mixture] = group.mixtures
     if reduction == "none":
         check_unreduced(mixture)
     pixels = pixel_batch_of_arguments(pred, target, maps=_maps(group, maps), **arguments)
     group.check_classes(pixels.prediction.shape[1], pixels.options.activation)
-    if reduction == "mean":
-        return evaluate(group, pixels)
-    unreduced = unreduced_losses(mixture, run(pixels, group.plan).confusion())
-    return unreduced.to(arithmetic_dtype(pred.dtype))
+    return reduced(group, pixels, reduction, pred.shape)
 
 
 def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:

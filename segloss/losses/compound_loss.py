@@ -18,18 +18,14 @@ from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
-from segloss.foundation.precision import Precise, arithmetic_dtype
-from segloss.sums.autograd import run
+from segloss.foundation.precision import Precise
 from segloss.terms import Mixture, RegionTerm, Term
-from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
+from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """The activation of each mode."""
-
-REDUCTIONS = ("mean", "none")
-"""The names of reductions over the losses of samples and classes."""
 
 _NAMES = BatchNames("prediction")
 """The names of the tensors in messages."""
@@ -61,8 +57,12 @@ class CompoundLoss(SelectsChannels, Precise):
             that have its channels; None: all.
         merge_unannotated: True to add, with softmax, the probability of classes that are not
             annotated in a sample to the background, class 0.
-        reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), with 0 for
-            classes that are left out, or (N, 1) if every term has one value per sample.
+        reduction: "mean": a scalar; "sum": the sum that the mean divides, over pixels, or over
+            samples and classes; "none": the loss of each pixel if all terms are means over pixels,
+            as cross-entropy is, (N, *spatial), or with sigmoid (N, C, *spatial). With a region term
+            among them, it is the loss of each sample and class, (N, C), in which other terms are
+            the means of the samples, or (N, 1) if every term has one value per sample. What is left
+            out is 0.
         sync_statistics: True to add up statistics over ranks; see `segloss.SegLoss`.
         sync_in_eval: True to add up without gradients, too.
         process_group: The process group of the ranks; None: all ranks.
@@ -169,7 +169,7 @@ class CompoundLoss(SelectsChannels, Precise):
         annotated: Tensor | None = None,
         shares: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
+        """Returns the loss: a scalar, or with reduction="none" the losses of pixels or cells.
 
         Args:
             prediction: (N, C, *spatial), with 1 to 3 spatial dimensions; with sigmoid also (N, P),
@@ -188,13 +188,9 @@ class CompoundLoss(SelectsChannels, Precise):
             BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
         )
         _check_shares(shares, pixels.prediction)
-        if self.reduction == "mean":
-            return evaluate(self._group, pixels, self._add, left_out, shares=shares)
-        confusion = run(pixels, self._group.plan).confusion()
-        unreduced = unreduced_losses(self.mixture, confusion, left_out)
-        if shares is not None:
-            unreduced = shares.to(unreduced).unsqueeze(1) * unreduced
-        return unreduced.to(arithmetic_dtype(prediction.dtype))
+        return reduced(
+            self._group, pixels, self.reduction, prediction.shape, self._add, left_out, shares
+        )
 
     def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""

@@ -36,10 +36,15 @@ _PROBABILITY_FLOOR = 1e-12
 """Below this probability, the logarithm has a constant slope, as in the same function."""
 
 
+_PIXELS = 2**16
+"""The number of pixels whose losses are computed together: their sums are float64."""
+
+
 class ReferenceKernel(Kernel):
     """Computes sums in operations that autograd can follow, to any order of derivative."""
 
     name = "reference"
+    has_pixel_losses = True
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns an empty string: it takes every batch and plan."""
@@ -57,6 +62,18 @@ class ReferenceKernel(Kernel):
             prediction = batch.prediction.detach().requires_grad_()
             sums = self.sums(batch.replace(prediction=prediction), plan)
         return torch.autograd.grad(sums, prediction, slopes)[0]
+
+    def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+        """Computes a loss of each pixel, (N, 1 or C, P)."""
+        spread = batch.pixels_as_samples()
+        dtype, total = arithmetic_dtype(batch.prediction.dtype), len(spread.prediction)
+        losses = []
+        for start in range(0, total, _PIXELS):
+            part = spread.of_samples(slice(start, start + _PIXELS))
+            cells = (self.sums(part, plan) * slopes.unsqueeze(1)).sum(0)
+            losses.append((cells.sum(1, keepdim=True) if batch.is_exclusive else cells).to(dtype))
+        samples, _, count = batch.prediction.shape
+        return torch.cat(losses).view(samples, count, -1).transpose(1, 2)
 
     def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns False: `torch.compile` compiles its operations."""

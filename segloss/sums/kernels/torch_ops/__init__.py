@@ -27,6 +27,7 @@ class TorchKernel(Kernel):
     """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
 
     name = "torch"
+    has_pixel_losses = True
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty if it does."""
@@ -42,15 +43,15 @@ class TorchKernel(Kernel):
             named = _chunks(batch, plan).sums()
             return torch.stack([_row(named[row.key], batch) for row in plan.rows])
 
+    def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+        """Returns a loss of each pixel, (N, 1 or C, P)."""
+        with without_autocast(batch.prediction.device):
+            return _chunks(batch, plan).pixel_losses(_by_key(slopes, batch, plan))
+
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
-        upstream = {
-            row.key: slope[:, 0] if batch.is_exclusive and row.is_per_sample else slope
-            for row, slope in zip(plan.rows, slopes.unbind(), strict=True)
-            if row.has_slope
-        }
         with without_autocast(batch.prediction.device):
-            return _chunks(batch, plan).gradient(upstream)
+            return _chunks(batch, plan).gradient(_by_key(slopes, batch, plan))
 
     def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns True on CPUs, where chunks are faster than a compiled reference."""
@@ -60,6 +61,15 @@ class TorchKernel(Kernel):
 def _chunks(batch: PixelBatch, plan: Plan) -> Chunks:
     check_all(batch.tensors(plan.map_keys))
     return (SoftmaxChunks if batch.is_exclusive else SigmoidChunks)(batch, plan)
+
+
+def _by_key(slopes: Tensor, batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
+    """Returns the slopes (..., C) by the keys of their rows; (...) where a sample has one."""
+    return {
+        row.key: slope[..., 0] if batch.is_exclusive and row.is_per_sample else slope
+        for row, slope in zip(plan.rows, slopes.unbind(), strict=True)
+        if row.has_slope
+    }
 
 
 def _row(values: Tensor, batch: PixelBatch) -> Tensor:
