@@ -94,8 +94,9 @@ struct Batch {
     std::atomic<bool> wrong_label{false};
 
     double *partial;       // (tasks, sums, channels of a task): the output of the forward pass
-    const double *slopes;  // (rows, samples, channels): the input of the backward pass
+    const double *slopes;  // (rows, samples, channels): the input of the backward pass, and of that for single pixels
     Tensor gradient;       // its output
+    Tensor losses;         // (samples, 1 or channels, pixels): the output of the pass for single pixels
 
     int64_t cells() const { return samples * channels; }
     double slope(int64_t sum, int64_t sample, int64_t channel) const {

@@ -158,6 +158,12 @@ INLINE void write_focal_parameters(const Batch &batch, int64_t focal_index, int 
     }
 }
 
+// Computes the focal loss of pixels, after `write_probabilities` and `write_focal_parameters`.
+INLINE Floats focal_of(const SoftmaxScratch &s, int i) {
+    const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
+    return focal(gamma, alpha, q, -log_of(q), load(s.nll + i));
+}
+
 INLINE void read_map(const Batch &batch, int64_t index, int64_t sample, int64_t c, int64_t first, int n,
                      SoftmaxScratch &s) {
     read(batch.maps[index], sample, c, first, n, s.map);
@@ -210,10 +216,7 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
         if (!plan.wants(plan.focal_sum(f))) continue;
         write_focal_parameters(batch, f, n, s);
         Doubles sum{};
-        add_up(n, sum, [&](int i) {
-            const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
-            return load(s.w + i) * focal(gamma, alpha, q, -log_of(q), load(s.nll + i));
-        });
+        add_up(n, sum, [&](int i) { return load(s.w + i) * focal_of(s, i); });
         sums[plan.focal_sum(f) * channels] += sum_of_lanes(sum);
     }
     for (int64_t m = 0; m < plan.map_count; m++) {
@@ -275,6 +278,15 @@ struct SoftmaxTotals {
     Doubles pixel_weight, entropy, weight;
 };
 
+// Computes the cross-entropy of pixels, which `exponentials` has prepared. `s.x[2]` has class weights.
+INLINE Floats entropy_of(const SoftmaxScratch &s, int i, Floats logit, Floats total, float smoothing,
+                         float total_factor) {
+    const Floats log = log_of(total), class_weight = load(s.x[2] + i);
+    const Floats nll = nll_of(load(s.others_total + i) / total, log - logit);
+    const Floats smoothed = total_factor * log - load(s.class_sum + i);
+    return class_weight * (1.f - smoothing) * nll + smoothed;
+}
+
 // Adds up the cross-entropy of a block. Writes the true positives and false negatives of its pixels to
 // `s.x[0]` and `s.x[1]`, and the scale of its probabilities to `s.others_total`.
 template <bool region, bool entropy>
@@ -283,12 +295,7 @@ INLINE void softmax_sums(int n, float smoothing, float total_factor, SoftmaxScra
         const Floats logit = load(s.label_logit + i), exp_label = exp_of_negative(logit);
         const Floats exp_others = load(s.others_total + i), total = exp_label + exp_others;
         const Floats w = load(s.w + i), scale = w / total;
-        if (entropy) {
-            const Floats log = log_of(total), class_weight = load(s.x[2] + i);
-            const Floats nll = nll_of(exp_others / total, log - logit);
-            const Floats smoothed = total_factor * log - load(s.class_sum + i);
-            add(totals.entropy, w * (class_weight * (1.f - smoothing) * nll + smoothed));
-        }
+        if (entropy) add(totals.entropy, w * entropy_of(s, i, logit, total, smoothing, total_factor));
         if (region) {
             store(s.x[0] + i, exp_label * scale);
             store(s.x[1] + i, exp_others * scale);
@@ -366,6 +373,47 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
     }
     out[ENTROPY * channels] = sum_of_lanes(totals.entropy);
     out[WEIGHT * channels] = sum_of_lanes(totals.weight);
+}
+
+// ---- the losses of single pixels ----
+
+// Writes the cross-entropies and focal losses of a sample's pixels, times the slopes of their sums and
+// the pixels' weights.
+void softmax_pixel_losses(Batch &batch, int64_t task, char *memory) {
+    auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
+    const Plan &plan = batch.plan;
+    const int64_t channels = batch.channels, sample = task / batch.parts;
+    const auto [begin, end] = pixels_of(batch, task);
+    const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
+    float *factors = factors_of(s, channels), *class_weights = s.x[2], *losses = s.x[0];
+    const float total_factor = write_smoothing_factors(batch, factors);
+    for (int i = 0; i < BLOCK; i++) class_weights[i] = 1.f;
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        if (!read_labels(batch, sample, first, n, s)) batch.wrong_label = true;
+        if (!batch.class_weights.empty())
+            for (int i = 0; i < padded(n); i++) class_weights[i] = batch.class_weights[s.label[i]];
+        const Rows rows = read_rows(batch, sample, first, n, s);
+        if (batch.smoothing > 0)
+            exponentials<ClassSum::of_logits, false>(rows, channels, n, factors, s);
+        else
+            exponentials<ClassSum::none, false>(rows, channels, n, factors, s);
+        for (int i = 0; i < n; i += LANES) {
+            const Floats logit = load(s.label_logit + i), total = exp_of_negative(logit) + load(s.others_total + i);
+            store(losses + i, plan.entropy ? by_entropy * entropy_of(s, i, logit, total, batch.smoothing, total_factor)
+                                           : Floats{});
+        }
+        if (plan.focal) write_probabilities(n, s);
+        for (int64_t f = 0; f < plan.focal_count; f++) {
+            if (!plan.wants(plan.focal_sum(f))) continue;
+            write_focal_parameters(batch, f, n, s);
+            const float upstream = static_cast<float>(batch.slope(plan.focal_sum(f), sample, 0));
+            for (int i = 0; i < n; i += LANES)
+                store(losses + i, load(losses + i) + upstream * focal_of(s, i));
+        }
+        for (int i = 0; i < n; i += LANES) store(losses + i, load(losses + i) * load(s.w + i));
+        write(losses, batch.losses, sample, 0, first, n);
+    }
 }
 
 // ---- the gradient ----
