@@ -477,7 +477,7 @@ TERM_LOSS_ROWS: dict[str, tuple[Callable[[Any], Call], type[Exception], Words]] 
         TypeError,
         ("ignore_index", "0.5"),
     ),
-    "reduction": (lambda loss: lambda: loss(reduction="sum"), ValueError, ("reduction", "'sum'")),
+    "reduction": (lambda loss: lambda: loss(reduction="max"), ValueError, ("reduction", "'max'")),
     "channels": (
         lambda loss: lambda: loss("binary")(logits(), labels()),
         ValueError,
@@ -887,7 +887,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "function: no tensor": Wrong(lambda: F.dice_loss([1.0], T), TypeError, ("pred", "list")),
     "function: reduction": Wrong(
-        lambda: F.jaccard_loss(P, T, reduction="sum"), ValueError, ("reduction", "'mean'", "'sum'")
+        lambda: F.jaccard_loss(P, T, reduction="max"), ValueError, ("reduction", "'mean'", "'max'")
     ),
     "function: unknown option": Wrong(lambda: F.tversky_loss(P, T, alfa=0.3), TypeError, ("alfa",)),
     "function: from_logits": Wrong(

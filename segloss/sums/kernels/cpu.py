@@ -149,7 +149,7 @@ class CpuKernel(Kernel):
         return out
 
     def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
-        """Computes a loss of each pixel, (N, 1 or C, P): in C++ for cross-entropy and focal sums."""
+        """Computes a loss of each pixel, (N, 1 or C, P): cross-entropy and focal sums in C++."""
         if not plan.names <= _OF_PIXELS or plan.maps:
             return _WITH_PYTORCH.pixel_losses(batch, plan, slopes)
         samples, channels, count = batch.prediction.shape
