@@ -15,6 +15,12 @@ from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
+from segloss.losses.standalone.hard_pixels import (
+    HardPixelLoss,
+    OhemCrossEntropyLoss,
+    Threshold,
+    TopK,
+)
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
 from segloss.maps import SignedDistanceMap, SkeletonMap
@@ -52,15 +58,19 @@ __all__ = [
     "CompoundLoss",
     "CutMix",
     "DeepSupervision",
+    "HardPixelLoss",
     "Loss",
     "LossWrapper",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
+    "OhemCrossEntropyLoss",
     "SegLoss",
     "SignedDistanceMap",
     "SkeletonMap",
     "SoftConfusion",
+    "Threshold",
+    "TopK",
     "TopKCrossEntropyLoss",
     "UncertaintyWeighting",
     "assert_loss",

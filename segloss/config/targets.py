@@ -24,6 +24,7 @@ _MODULES = {
     "segloss.losses.multi_loss": ("MultiLoss",),
     "segloss.losses.seg_loss": ("SegLoss",),
     "segloss.losses.term_losses": tuple(loss.__name__ for loss in TERM_LOSSES.values()),
+    "segloss.losses.standalone.hard_pixels": ("HardPixelLoss", "OhemCrossEntropyLoss"),
     "segloss.losses.standalone.topk": ("TopKCrossEntropyLoss",),
     "segloss.frame_field.losses": (
         "CrossfieldAlign90Loss",

@@ -144,9 +144,8 @@ class CompoundLoss(SelectsChannels, Precise):
 
     @mixture.setter
     def mixture(self, mixture: Mixture) -> None:
+        self._check_mixture(Mixture.of(mixture))
         self._group = MixtureGroup([Mixture.of(mixture)])
-        if self.reduction == "none":
-            check_unreduced(self.mixture)
         self.term_parameters = self.mixture.parameters()
 
     @property
@@ -187,7 +186,7 @@ class CompoundLoss(SelectsChannels, Precise):
         pixels, left_out = self._read(
             BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
         )
-        _check_shares(shares, pixels.prediction)
+        check_shares(shares, pixels.prediction)
         return reduced(
             self._group, pixels, self.reduction, prediction.shape, self._add, left_out, shares
         )
@@ -215,6 +214,11 @@ class CompoundLoss(SelectsChannels, Precise):
             self._group.check_annotated(_NAMES.annotated)
         return pixels, left_out
 
+    def _check_mixture(self, mixture: Mixture) -> None:
+        """Raises ValueError if the loss can't have these terms."""
+        if self.reduction == "none":
+            check_unreduced(mixture)
+
     def extra_repr(self) -> str:
         """Returns the terms, the mode, and whether predictions are logits."""
         return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
@@ -236,7 +240,8 @@ class CompoundLoss(SelectsChannels, Precise):
         return {key: given[key] for key in self.map_keys}
 
 
-def _check_shares(shares: Any, prediction: Tensor) -> None:
+def check_shares(shares: Any, prediction: Tensor) -> None:
+    """Raises ValueError if factors of samples do not fit the prediction."""
     if shares is None:
         return
     if not isinstance(shares, Tensor) or shares.shape != prediction.shape[:1]:
