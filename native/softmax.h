@@ -14,6 +14,7 @@ struct SoftmaxScratch {
     // For the extra sums: values of the label's class, and 1 / the sum of all exponentials.
     float p[BLOCK], q[BLOCK], nll[BLOCK], inverse_total[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
     float q_likeliest[BLOCK];  // 1 - p of the likeliest class, if it is not the label's
+    int32_t index[BLOCK];      // the places in the block of the pixels that count, if few do
     // After it come logits, later exponentials, (channels, BLOCK); sums, (channels,); factors,
     // (3, channels); and the slopes of squared errors and maps, (channels, BLOCK).
 };
@@ -418,6 +419,48 @@ void softmax_pixel_losses(Batch &batch, int64_t task, char *memory) {
 
 // ---- the gradient ----
 
+// Moves the labels and weights of the pixels that count to the front of a block, and returns how many
+// they are. `s.index` has their places in the block.
+INLINE int pack(int n, SoftmaxScratch &s) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        const float w = s.w[i];
+        s.index[count] = i;
+        s.w[count] = w;
+        s.label[count] = s.label[i];
+        count += w != 0.f;
+    }
+    for (int i = count; i < padded(count); i++) {
+        s.w[i] = 0.f;
+        s.label[i] = 0;
+    }
+    return count;
+}
+
+// Reads the logits of the pixels that `pack` has moved to the front of a block of n pixels.
+INLINE Rows read_packed_rows(const Batch &batch, int64_t sample, int64_t first, int n, int count, SoftmaxScratch &s) {
+    for (int64_t c = 0; c < batch.channels; c++) {
+        float *row = classes_of(s) + c * BLOCK;
+        read(batch.prediction, sample, c, first, n, row);
+        for (int i = 0; i < count; i++) row[i] = row[s.index[i]];
+        for (int i = count; i < padded(count); i++) row[i] = 0.f;
+    }
+    return {classes_of(s), BLOCK};
+}
+
+// Moves the values of packed pixels back to their places in a block of n pixels, with 0 elsewhere.
+INLINE void unpack(const float *packed, int n, int count, const SoftmaxScratch &s, float *out) {
+    memset(out, 0, n * sizeof(float));
+    for (int i = 0; i < count; i++) out[s.index[i]] = packed[i];
+}
+
+// Returns how many pixels of a block count.
+INLINE int counted(int n, const SoftmaxScratch &s) {
+    int count = 0;
+    for (int i = 0; i < n; i++) count += s.w[i] != 0.f;
+    return count;
+}
+
 // Writes the slopes of a block's class c. The slope by p is the sum of `s.max_logit`, which all classes
 // share, `false_positive_by_p`, and `extra_by_p` for squared errors and maps.
 template <bool region, bool extra>
@@ -458,10 +501,14 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
         smoothing_slopes[c] *= by_entropy;
         total_smoothing_slope += smoothing_slopes[c];
     }
+    const bool may_be_sparse = (batch.weight.given || batch.ignores) && !class_extra;
     for (int64_t first = begin; first < end; first += BLOCK) {
-        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
-        read_labels(batch, sample, first, n, s);
-        const Rows rows = read_rows(batch, sample, first, n, s);
+        const int block = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        read_labels(batch, sample, first, block, s);
+        const bool is_sparse = may_be_sparse && 2 * counted(block, s) < block;
+        const int n = is_sparse ? pack(block, s) : block;  // of pixels to compute
+        const Rows rows = is_sparse ? read_packed_rows(batch, sample, first, block, n, s)
+                                    : read_rows(batch, sample, first, n, s);
         if (region)
             exponentials<ClassSum::of_exponentials, true>(rows, channels, n, by_false_positive, s);
         else
@@ -491,7 +538,7 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
             store(s.label_logit + i, w * slope);
             store(s.others_total + i, w * scale);
         }
-        const bool direct = is_direct(batch.gradient) && n % LANES == 0;
+        const bool direct = is_direct(batch.gradient) && n % LANES == 0 && !is_sparse;
         for (int64_t c = 0; c < channels; c++) {
             float *e = classes_of(s) + c * BLOCK;
             float *out = direct ? start<float>(batch.gradient, sample, c, first) : e;
@@ -499,7 +546,12 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
                 write_class_slopes<region(), extra()>(e, c, n, by_false_positive[c], extra_by_p + c * BLOCK,
                                                       smoothing_slopes[c], s, out);
             });
-            if (!direct) write(out, batch.gradient, sample, c, first, n);
+            if (is_sparse) {
+                unpack(e, block, n, s, s.map);
+                write(s.map, batch.gradient, sample, c, first, block);
+            } else if (!direct) {
+                write(out, batch.gradient, sample, c, first, n);
+            }
         }
     }
 }

@@ -857,7 +857,7 @@ WRONG: dict[str, Wrong] = {
         lambda: TopKCrossEntropyLoss()(None, labels()), TypeError, ("prediction", "NoneType")
     ),
     "top k: one class": Wrong(
-        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "at least 2", "binary")
+        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
     ),
     "top k: label": Wrong(
         lambda: TopKCrossEntropyLoss()(logits(), put(labels(), 3)),

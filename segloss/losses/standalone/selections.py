@@ -149,6 +149,10 @@ def share_of_largest(values: Tensor, count: Tensor | int, most: int) -> Tensor:
     if values.numel() == 0:
         return values
     least = _least_of_largest(values, count, most)
+    if _can_read(values):
+        largest = values >= least
+        if int(torch.count_nonzero(largest)) == count:  # no others equal the last
+            return largest.to(values.dtype)
     above = ~(values <= least)
     tied = values == least
     left = count - above.sum()
