@@ -44,6 +44,10 @@ class Sum:
     rows: tuple[Row, ...]
 
 
+_INTERPOLATED = ", interpolated"
+"""The end of the names of focal sums that interpolate soft targets."""
+
+
 @dataclass(frozen=True)
 class FocalSum(Sum):
     r"""The sum of :math:`w \alpha_y (1 - p_y)^{\gamma_y} (-\log p_y)` over pixels of class y.
@@ -52,15 +56,20 @@ class FocalSum(Sum):
         gamma: The exponents of the classes. The last one holds for all classes after it.
         alpha: The weights of the classes, likewise. A sigmoid channel has two classes, the
             background first; soft targets count in both.
+        is_interpolated: True if a soft target g has one loss, of the mean p_t of the classes'
+            probabilities, weighted by g: :math:`(1 - p_t)^\gamma` times the cross-entropy and the
+            mean of alpha. False: the mean of the classes' losses.
     """
 
     name: str = field(init=False)
     rows: tuple[Row, ...] = field(init=False, repr=False)
     gamma: tuple[float, ...]
     alpha: tuple[float, ...]
+    is_interpolated: bool = False
 
     def __post_init__(self) -> None:
         name = f"focal of gamma {self.gamma} and alpha {self.alpha}"
+        name += _INTERPOLATED if self.is_interpolated else ""
         _derive(self, name=name, rows=(Row(name, is_per_sample=True),))
 
 
@@ -162,7 +171,7 @@ class Plan:
             names of the region's rows.
 
     Attributes:
-        names: The names of the sums without parameters.
+        names: The names of the sums without parameters, and of the interpolation of focal sums.
         rows: Their rows.
         index: The index of each row, by its key, and by its second name if it has one.
         own_index: The index of each row, by its key alone: the rows that a kernel computes.
@@ -175,26 +184,35 @@ class Plan:
     """
 
     def __init__(self, sums: tuple[Sum, ...], is_hard: bool = False) -> None:
+        focals = tuple(each for each in sums if isinstance(each, FocalSum))
+        interpolates = any(each.is_interpolated for each in focals)
         rows = tuple(row for each in sums for row in each.rows)
         own_index = {row.key: i for i, row in enumerate(rows)}
         usual_keys = USUAL_KEYS if is_hard else {}
         second_names = {
             key: own_index[usual] for key, usual in usual_keys.items() if usual in own_index
         }
+        if is_hard:
+            second_names |= {each.name + _INTERPOLATED: own_index[each.name] for each in focals}
         _derive(
             self,
             sums=sums,
             is_hard=is_hard,
-            names=frozenset(each.name for each in sums if type(each) is Sum),
+            names=frozenset(
+                (
+                    *(each.name for each in sums if type(each) is Sum),
+                    *(["interpolated focal"] if interpolates else []),
+                )
+            ),
             rows=rows,
             index=own_index | second_names,
             own_index=own_index,
-            focals=tuple(each for each in sums if isinstance(each, FocalSum)),
+            focals=focals,
             maps=tuple(each for each in sums if isinstance(each, MapSum)),
             map_keys=tuple(each.map_key for each in sums if isinstance(each, MapSum)),
             needs_float64=FLOAT64 in sums,
             of_hard_targets=self
-            if OF_HARD_TARGETS.keys().isdisjoint(sums)
+            if OF_HARD_TARGETS.keys().isdisjoint(sums) and not interpolates
             else _for_hard_targets(sums),
             text=json.dumps([[_as_json(each) for each in sums], is_hard]),
             _hash=hash((sums, is_hard)),
@@ -239,7 +257,11 @@ class Plan:
 
 def _as_json(each: Sum) -> Any:
     if isinstance(each, FocalSum):
-        return {"gamma": each.gamma, "alpha": each.alpha}
+        return {
+            "gamma": each.gamma,
+            "alpha": each.alpha,
+            "is_interpolated": each.is_interpolated,
+        }
     return {"map_key": each.map_key} if isinstance(each, MapSum) else each.name
 
 
@@ -248,11 +270,19 @@ def _from_json(encoded: Any) -> Sum:
         return NAMED[encoded]
     if "map_key" in encoded:
         return MapSum(**encoded)
-    return FocalSum(**{name: tuple(values) for name, values in encoded.items()})
+    gamma, alpha = tuple(encoded["gamma"]), tuple(encoded["alpha"])
+    return FocalSum(gamma, alpha, encoded["is_interpolated"])
 
 
 def _for_hard_targets(sums: Iterable[Sum]) -> Plan:
-    return Plan(plan_of(OF_HARD_TARGETS.get(each, each) for each in sums).sums, is_hard=True)
+    return Plan(plan_of(map(_of_hard_targets, sums)).sums, is_hard=True)
+
+
+def _of_hard_targets(each: Sum) -> Sum:
+    """Returns the sum with the same number for targets of 0 and 1."""
+    if isinstance(each, FocalSum):
+        return FocalSum(each.gamma, each.alpha)
+    return OF_HARD_TARGETS.get(each, each)
 
 
 def plan_of(sums: Iterable[Sum]) -> Plan:

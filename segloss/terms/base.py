@@ -346,7 +346,7 @@ class RegionTerm(Term):
         check_choice("soft_labels", self.soft_labels, SOFT_LABELS)
         check_choice("region_reduction", self.region_reduction, POOLED_DIMS)
         check_flag("skip_absent_classes", self.skip_absent_classes)
-        classes = _check_classes(self.region_classes)
+        classes = check_region_classes(self.region_classes)
         weights = check_weights("region_class_weights", self.region_class_weights)
         _check_class_weights(weights, self.region_reduction)
         reduction = Reduction(
@@ -429,7 +429,8 @@ class RegionTerm(Term):
         return self.reduction.cell_weights(confusion)
 
 
-def _check_classes(classes: Any) -> tuple[int, ...] | None:
+def check_region_classes(classes: Any) -> tuple[int, ...] | None:
+    """Returns a choice of classes, after checking it; None: all."""
     classes = as_python(classes)
     if classes is None:
         return None

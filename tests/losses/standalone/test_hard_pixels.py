@@ -134,11 +134,11 @@ def test_selections_are_values_and_configs_can_say_them() -> None:
         ({"k": 30}, TopK(30)),
     ):
         block = {"_target_": "hard_pixels", "terms": {"focal": 1.0}, "select": config}
-        built = segloss.build_loss(block)
+        built = segloss.build_loss({"loss": block})
         made = LossWrapper(HardPixelLoss(Focal(), select))
         batches = {"seg": logits}, {"gt_polygons_image": labels}
         torch.testing.assert_close(built(*batches)[0], made(*batches)[0])
-    ohem = segloss.build_loss({"_target_": "ohem_cross_entropy", "min_kept": 10})
+    ohem = segloss.build_loss({"loss": {"_target_": "ohem_cross_entropy", "min_kept": 10}})
     expected = OhemCrossEntropyLoss(min_kept=10)(logits, labels)
     torch.testing.assert_close(ohem({"seg": logits}, {"gt_polygons_image": labels})[0], expected)
 
