@@ -54,10 +54,11 @@ def cross_entropy(
         ignore_index: The value in the target that marks pixels to leave out.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
-        reduction: "mean" over the pixels of the batch, or "none" for the mean of each sample.
+        reduction: "mean" over the pixels of the batch; "sum" over them, not divided; or "none" for
+            the loss of each pixel, times its weight: 0 where it is left out.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, 1).
+        A scalar; with `reduction="none"`, (N, *spatial).
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -111,10 +112,11 @@ def binary_cross_entropy(
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
-        reduction: "mean", or "none" for the mean of each sample and channel.
+        reduction: "mean"; "sum", not divided; or "none" for the loss of each pixel and channel,
+            times its weight: 0 where it is left out.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C).
+        A scalar; with `reduction="none"`, (N, C, *spatial).
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -192,7 +194,7 @@ def seg_loss(
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum" or "none"; see `segloss.CompoundLoss`.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
             all arguments below must keep their defaults; see `segloss.SegLoss`.
@@ -204,7 +206,7 @@ def seg_loss(
         soft_labels: "product" or "metric".
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C).
+        A scalar; with `reduction="none"`, (N, C), or the losses of pixels.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -271,12 +273,13 @@ def _term_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.{term}`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.

@@ -291,7 +291,11 @@ class PixelTerm(Term):
 
     @abstractmethod
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the sums of losses and of weights: (N,), or (N, C) if channels have their own."""
+        """Returns the sums of losses and of weights: (N,), or (N, C) if channels have their own.
+
+        Losses add up over pixels, so they are linear in the sums. A single pixel then has a loss,
+        which `reduction="none"` returns.
+        """
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the mean of each sample (and channel, for sigmoid) and its weight."""

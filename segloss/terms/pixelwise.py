@@ -211,7 +211,8 @@ class Focal(PixelTerm):
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
         """Raises ValueError if alpha or the classes do not fit the number of channels."""
-        Reduction("sample", self.region_classes, None, False).check_classes(channels)
+        classes = None if self.region_classes is None else tuple(self.region_classes)
+        Reduction(classes=classes).check_classes(channels)
         if self.pairs:
             if activation == "softmax" or len(self.pairs) != channels:
                 raise ValueError(

@@ -240,8 +240,8 @@ def _by_autograd(
             numerator, denominator = ratio
             if numerator.ndim > 0:
                 of_classes = (numerator.detach() / denominator.detach()).unbind()
-                is_of_regions = isinstance(entry.term, RegionTerm)
-                classes = entry.term.region_classes if is_of_regions else None
+                term = entry.term
+                classes = term.region_classes if isinstance(term, RegionTerm) else None
                 _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
     losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
