@@ -97,8 +97,9 @@ struct Batch {
     std::atomic<bool> wrong_label{false};
 
     double *partial;       // (tasks, sums, groups, channels of a task): the output of the forward pass
-    const double *slopes;  // (rows, samples, groups, channels): the input of the backward pass
+    const double *slopes;  // (rows, samples, groups, channels): the input of the backward pass, and of that for single pixels
     Tensor gradient;       // its output
+    Tensor losses;         // (samples, 1 or channels, pixels): the output of the pass for single pixels
 
     int64_t cells() const { return samples * channels; }
     // The numbers of a task, (sums, groups, channels of a task).

@@ -124,5 +124,5 @@ INLINE void read_weights(const Batch &batch, int64_t sample, int64_t channel, in
 
 // Sets values of weight 0 to 0. They may be NaN, which a product with 0 would keep.
 INLINE void clear_unweighted(float *values, const float *weights, int n) {
-    for (int i = 0; i < padded(n); i++) values[i] = weights[i] > 0.f ? values[i] : 0.f;
+    for (int i = 0; i < padded(n); i++) values[i] = weights[i] != 0.f ? values[i] : 0.f;
 }

@@ -224,6 +224,28 @@ static PyObject *gradient(PyObject *, PyObject *args) {
     }
 }
 
+static PyObject *pixel_losses(PyObject *, PyObject *args) {
+    PyObject *batch, *plan;
+    void *slopes;
+    Tensor losses;
+    if (!PyArg_ParseTuple(args, "OOO&O&", &batch, &plan, to_address, &slopes, to_tensor, &losses)) return nullptr;
+    try {
+        Pass pass;
+        if (!to_pass(batch, plan, pass)) return nullptr;
+        const int64_t cells = pass.batch.cells();
+        if (!check_doubles(slopes, pass.batch.plan.row_count * cells, "slopes") ||
+            !check_tensor(losses, cells * pass.batch.pixels, "losses") || !check_real(losses, "losses"))
+            return nullptr;
+        pass.allocate(false);
+        Py_BEGIN_ALLOW_THREADS;
+        pass.pixel_losses(static_cast<const double *>(slopes), losses);
+        Py_END_ALLOW_THREADS;
+        return PyBool_FromLong(!pass.batch.wrong_label);
+    } catch (const std::exception &) {
+        return PyErr_NoMemory();
+    }
+}
+
 // ---- the Lovasz loss ----
 
 #include "lovasz_module.h"
@@ -345,6 +367,8 @@ static PyObject *use(PyObject *, PyObject *args) {
 static PyMethodDef METHODS[] = {
     {"sums", sums, METH_VARARGS, "Writes the sums of a batch. Returns False if a label that counts is out of range."},
     {"gradient", gradient, METH_VARARGS, "Writes the gradient with respect to the predictions."},
+    {"pixel_losses", pixel_losses, METH_VARARGS,
+     "Writes the losses of single pixels. Returns False if a label that counts is out of range."},
     {"lovasz", lovasz, METH_VARARGS, "Writes the Lovasz losses of sets of pixels, and their slopes by the errors."},
     {"lovasz_gradient", lovasz_gradient, METH_VARARGS, "Writes the gradient of Lovasz losses with respect to the logits."},
     {"losses", losses, METH_VARARGS, "Writes losses of the sums, the values of terms, also per class, and slopes."},

@@ -45,12 +45,14 @@ using Kernel = void (*)(Batch &, int64_t, char *);
 
 struct InstructionSet {
     const char *name;
-    Kernel sigmoid_forward, sigmoid_backward, softmax_forward, softmax_backward;
+    Kernel sigmoid_forward, sigmoid_backward, sigmoid_pixel_losses;
+    Kernel softmax_forward, softmax_backward, softmax_pixel_losses;
     int64_t (*scratch_bytes)(const Batch &);
 };
 
 #define SET(isa) \
-    {#isa, isa::sigmoid_forward, isa::sigmoid_backward, isa::softmax_forward, isa::softmax_backward, isa::scratch_bytes}
+    {#isa, isa::sigmoid_forward, isa::sigmoid_backward, isa::sigmoid_pixel_losses, \
+     isa::softmax_forward, isa::softmax_backward, isa::softmax_pixel_losses, isa::scratch_bytes}
 
 // The instruction sets, from the best to the one that every machine has.
 static const InstructionSet SETS[] = {
@@ -183,6 +185,13 @@ struct Pass {
         batch.slopes = slopes;
         batch.gradient = gradient;
         run(batch.exclusive ? set->softmax_backward : set->sigmoid_backward);
+    }
+
+    // Writes the losses of single pixels, of sums of cross-entropy and focal losses, after `allocate(false)`.
+    void pixel_losses(const double *slopes, const Tensor &losses) {
+        batch.slopes = slopes;
+        batch.losses = losses;
+        run(batch.exclusive ? set->softmax_pixel_losses : set->sigmoid_pixel_losses);
     }
 
   private:

@@ -66,6 +66,16 @@ INLINE EntropyOptions entropy_options(const Batch &batch, const Cell &cell) {
     return {batch.smoothing, batch.pos_weight.empty() ? 1.f : batch.pos_weight[cell.channel]};
 }
 
+// Computes the cross-entropy of logits x, for targets g.
+template <bool plain>
+INLINE Floats entropy_of(Floats x, Floats g, const Sigmoid &of_x, const EntropyOptions &options) {
+    const Floats log = minus_log_1_minus(minimum(of_x.p, of_x.q));  // log(1 + exp(-|x|))
+    if (plain) return log + (x > 0.f ? times(1.f - g, x) : times(g, -x));
+    const Floats h = g * (1.f - options.smoothing) + options.smoothing / 2;
+    const Floats of_p = options.pos_weight * h, of_q = 1.f - h;
+    return (of_p + of_q) * log + (x > 0.f ? times(of_q, x) : times(of_p, -x));
+}
+
 // ---- the sums ----
 
 // If `stored`, it writes the counts of pixels to the scratch memory, in place of their sums.
@@ -78,17 +88,7 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         Floats positive = g, negative = 1.f - g, loss{};
         Sigmoid of_x{};
         if (region || entropy) of_x = sigmoid(load(block.x + i));
-        if (entropy) {
-            const Floats x = load(block.x + i);
-            const Floats log = minus_log_1_minus(minimum(of_x.p, of_x.q));  // log(1 + exp(-|x|))
-            if (plain) {
-                loss = log + (x > 0.f ? times(1.f - g, x) : times(g, -x));
-            } else {
-                const Floats h = g * (1.f - options.smoothing) + options.smoothing / 2;
-                const Floats of_p = options.pos_weight * h, of_q = 1.f - h;
-                loss = (of_p + of_q) * log + (x > 0.f ? times(of_q, x) : times(of_p, -x));
-            }
-        }
+        if (entropy) loss = entropy_of<plain>(load(block.x + i), g, of_x, options);
         if (weighted) {
             const Floats w = load(block.w + i);
             positive *= w;
@@ -217,6 +217,15 @@ INLINE Floats target_minus_p(Floats p, Floats q, Floats g) { return g > 0.5f ? q
 
 INLINE Floats weight_of(const SigmoidBlock &block, int i) { return block.w ? load(block.w + i) : broadcast(1.f); }
 
+// Computes a focal loss of pixels, after `write_probabilities`.
+INLINE Floats focal_of(const Plan &plan, int64_t index, const SigmoidBlock &block, const SigmoidScratch &s, int i) {
+    const float *gamma = &plan.gammas[2 * index], *alpha = &plan.alphas[2 * index];
+    const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
+    const Floats foreground = focal(gamma[1], alpha[1], load(s.q + i), nll_q, nll_p);
+    const Floats background = focal(gamma[0], alpha[0], load(s.p + i), nll_p, nll_q);
+    return times(g, foreground) + times(1.f - g, background);
+}
+
 INLINE const float *read_map(const Batch &batch, int64_t index, const Cell &cell, int64_t first, int n,
                              const SigmoidBlock &block, SigmoidScratch &s) {
     read(batch.maps[index], cell.sample, cell.channel, first, n, s.map);
@@ -249,13 +258,7 @@ INLINE void add_extra_sums(const Batch &batch, const Cell &cell, int64_t first, 
                [&](int i) { return weight_of(block, i) * minimum(load(s.q + i), 1.f - load(block.g + i)); });
     for (int64_t f = 0; f < plan.focal_count; f++) {
         if (!plan.wants(plan.focal_sum(f))) continue;
-        const float *gamma = &plan.gammas[2 * f], *alpha = &plan.alphas[2 * f];
-        add_up(n, sums[plan.focal_sum(f)], [&](int i) {
-            const Floats g = load(block.g + i), nll_p = load(s.nll_p + i), nll_q = load(s.nll_q + i);
-            const Floats foreground = focal(gamma[1], alpha[1], load(s.q + i), nll_q, nll_p);
-            const Floats background = focal(gamma[0], alpha[0], load(s.p + i), nll_p, nll_q);
-            return weight_of(block, i) * (times(g, foreground) + times(1.f - g, background));
-        });
+        add_up(n, sums[plan.focal_sum(f)], [&](int i) { return weight_of(block, i) * focal_of(plan, f, block, s, i); });
     }
     for (int64_t m = 0; m < plan.map_count; m++) {
         if (!plan.wants_any(plan.map_sum(m), 3)) continue;
@@ -293,6 +296,49 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
     if (grouped) return write_group_sums(batch, sums, out);
     for (int64_t k = 0; k < plan.sum_count(); k++) out[k] = sum_of_lanes(sums[k]);
     out[WEIGHT] = out[PIXEL_WEIGHT];
+}
+
+// ---- the losses of single pixels ----
+
+template <bool plain>
+INLINE void write_entropy(const SigmoidBlock &block, int n, const EntropyOptions &options, float slope, float *out) {
+    for (int i = 0; i < n; i += LANES) {
+        const Floats x = load(block.x + i);
+        store(out + i, slope * entropy_of<plain>(x, load(block.g + i), sigmoid(x), options));
+    }
+}
+
+// Writes the cross-entropies and focal losses of a channel's pixels, times the slopes of their sums and
+// the pixels' weights.
+void sigmoid_pixel_losses(Batch &batch, int64_t task, char *memory) {
+    auto &scratch = *reinterpret_cast<SigmoidScratch *>(memory);
+    const Plan &plan = batch.plan;
+    const Cell cell = cell_of(batch, task);
+    const EntropyOptions options = entropy_options(batch, cell);
+    const float class_weight = batch.class_weights.empty() ? 1.f : batch.class_weights[cell.channel];
+    const float by_entropy = static_cast<float>(batch.slope(ENTROPY, cell.sample, cell.channel)) * class_weight;
+    float *losses = scratch.slope;
+    for (int64_t done = 0; done < cell.count; done += BLOCK) {
+        const int64_t first = cell.first + done;
+        const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
+        const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
+        if (!plan.entropy)
+            for (int i = 0; i < n; i += LANES) store(losses + i, Floats{});
+        else if (options.is_plain())
+            write_entropy<true>(block, n, options, by_entropy, losses);
+        else
+            write_entropy<false>(block, n, options, by_entropy, losses);
+        if (plan.focal) write_probabilities(block, n, true, scratch);
+        for (int64_t f = 0; f < plan.focal_count; f++) {
+            if (!plan.wants(plan.focal_sum(f))) continue;
+            const float upstream = static_cast<float>(batch.slope(plan.focal_sum(f), cell.sample, cell.channel));
+            for (int i = 0; i < n; i += LANES)
+                store(losses + i, load(losses + i) + upstream * focal_of(plan, f, block, scratch, i));
+        }
+        if (block.w)
+            for (int i = 0; i < n; i += LANES) store(losses + i, load(losses + i) * load(block.w + i));
+        write(losses, batch.losses, cell.sample, cell.channel, first, n);
+    }
 }
 
 // ---- the gradient ----

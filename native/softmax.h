@@ -14,6 +14,7 @@ struct SoftmaxScratch {
     // For the extra sums: values of the label's class, and 1 / the sum of all exponentials.
     float p[BLOCK], q[BLOCK], nll[BLOCK], inverse_total[BLOCK], gamma[BLOCK], alpha[BLOCK], focal[BLOCK], map[BLOCK];
     float q_likeliest[BLOCK];  // 1 - p of the likeliest class, if it is not the label's
+    int32_t index[BLOCK];      // the places in the block of the pixels that count, if few do
     // After it come logits, later exponentials, (channels, BLOCK); sums, (channels,); factors,
     // (3, channels); and the slopes of squared errors, maps and groups, (channels, BLOCK). With groups
     // there are two sums for each group and channel.
@@ -162,6 +163,12 @@ INLINE void write_focal_parameters(const Batch &batch, int64_t focal_index, int 
     }
 }
 
+// Computes the focal loss of pixels, after `write_probabilities` and `write_focal_parameters`.
+INLINE Floats focal_of(const SoftmaxScratch &s, int i) {
+    const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
+    return focal(gamma, alpha, q, -log_of(q), load(s.nll + i));
+}
+
 INLINE void read_map(const Batch &batch, int64_t index, int64_t sample, int64_t c, int64_t first, int n,
                      SoftmaxScratch &s) {
     read(batch.maps[index], sample, c, first, n, s.map);
@@ -214,10 +221,7 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
         if (!plan.wants(plan.focal_sum(f))) continue;
         write_focal_parameters(batch, f, n, s);
         Doubles sum{};
-        add_up(n, sum, [&](int i) {
-            const Floats q = load(s.q + i), gamma = load(s.gamma + i), alpha = load(s.alpha + i);
-            return load(s.w + i) * focal(gamma, alpha, q, -log_of(q), load(s.nll + i));
-        });
+        add_up(n, sum, [&](int i) { return load(s.w + i) * focal_of(s, i); });
         sums[plan.focal_sum(f) * channels] += sum_of_lanes(sum);
     }
     for (int64_t m = 0; m < plan.map_count; m++) {
@@ -279,6 +283,15 @@ struct SoftmaxTotals {
     Doubles pixel_weight, entropy, weight;
 };
 
+// Computes the cross-entropy of pixels, which `exponentials` has prepared. `s.x[2]` has class weights.
+INLINE Floats entropy_of(const SoftmaxScratch &s, int i, Floats logit, Floats total, float smoothing,
+                         float total_factor) {
+    const Floats log = log_of(total), class_weight = load(s.x[2] + i);
+    const Floats nll = nll_of(load(s.others_total + i) / total, log - logit);
+    const Floats smoothed = total_factor * log - load(s.class_sum + i);
+    return class_weight * (1.f - smoothing) * nll + smoothed;
+}
+
 // Adds up the cross-entropy of a block. Writes the true positives and false negatives of its pixels to
 // `s.x[0]` and `s.x[1]`, and the scale of its probabilities to `s.others_total`.
 template <bool region, bool entropy>
@@ -287,12 +300,7 @@ INLINE void softmax_sums(int n, float smoothing, float total_factor, SoftmaxScra
         const Floats logit = load(s.label_logit + i), exp_label = exp_of_negative(logit);
         const Floats exp_others = load(s.others_total + i), total = exp_label + exp_others;
         const Floats w = load(s.w + i), scale = w / total;
-        if (entropy) {
-            const Floats log = log_of(total), class_weight = load(s.x[2] + i);
-            const Floats nll = nll_of(exp_others / total, log - logit);
-            const Floats smoothed = total_factor * log - load(s.class_sum + i);
-            add(totals.entropy, w * (class_weight * (1.f - smoothing) * nll + smoothed));
-        }
+        if (entropy) add(totals.entropy, w * entropy_of(s, i, logit, total, smoothing, total_factor));
         if (region) {
             store(s.x[0] + i, exp_label * scale);
             store(s.x[1] + i, exp_others * scale);
@@ -444,7 +452,90 @@ void softmax_forward(Batch &batch, int64_t task, char *memory) {
     out[WEIGHT * width] = sum_of_lanes(totals.weight);
 }
 
+// ---- the losses of single pixels ----
+
+// Writes the cross-entropies and focal losses of a sample's pixels, times the slopes of their sums and
+// the pixels' weights.
+void softmax_pixel_losses(Batch &batch, int64_t task, char *memory) {
+    auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
+    const Plan &plan = batch.plan;
+    const int64_t channels = batch.channels, sample = task / batch.parts;
+    const auto [begin, end] = pixels_of(batch, task);
+    const float by_entropy = static_cast<float>(batch.slope(ENTROPY, sample, 0));
+    float *factors = factors_of(batch, s), *class_weights = s.x[2], *losses = s.x[0];
+    const float total_factor = write_smoothing_factors(batch, factors);
+    for (int i = 0; i < BLOCK; i++) class_weights[i] = 1.f;
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        if (!read_labels(batch, sample, first, n, s)) batch.wrong_label = true;
+        if (!batch.class_weights.empty())
+            for (int i = 0; i < padded(n); i++) class_weights[i] = batch.class_weights[s.label[i]];
+        const Rows rows = read_rows(batch, sample, first, n, s);
+        if (batch.smoothing > 0)
+            exponentials<ClassSum::of_logits, false>(rows, channels, n, factors, s);
+        else
+            exponentials<ClassSum::none, false>(rows, channels, n, factors, s);
+        for (int i = 0; i < n; i += LANES) {
+            const Floats logit = load(s.label_logit + i), total = exp_of_negative(logit) + load(s.others_total + i);
+            store(losses + i, plan.entropy ? by_entropy * entropy_of(s, i, logit, total, batch.smoothing, total_factor)
+                                           : Floats{});
+        }
+        if (plan.focal) write_probabilities(n, s);
+        for (int64_t f = 0; f < plan.focal_count; f++) {
+            if (!plan.wants(plan.focal_sum(f))) continue;
+            write_focal_parameters(batch, f, n, s);
+            const float upstream = static_cast<float>(batch.slope(plan.focal_sum(f), sample, 0));
+            for (int i = 0; i < n; i += LANES)
+                store(losses + i, load(losses + i) + upstream * focal_of(s, i));
+        }
+        for (int i = 0; i < n; i += LANES) store(losses + i, load(losses + i) * load(s.w + i));
+        write(losses, batch.losses, sample, 0, first, n);
+    }
+}
+
 // ---- the gradient ----
+
+// Moves the labels and weights of the pixels that count to the front of a block, and returns how many
+// they are. `s.index` has their places in the block.
+INLINE int pack(int n, SoftmaxScratch &s) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        const float w = s.w[i];
+        s.index[count] = i;
+        s.w[count] = w;
+        s.label[count] = s.label[i];
+        count += w != 0.f;
+    }
+    for (int i = count; i < padded(count); i++) {
+        s.w[i] = 0.f;
+        s.label[i] = 0;
+    }
+    return count;
+}
+
+// Reads the logits of the pixels that `pack` has moved to the front of a block of n pixels.
+INLINE Rows read_packed_rows(const Batch &batch, int64_t sample, int64_t first, int n, int count, SoftmaxScratch &s) {
+    for (int64_t c = 0; c < batch.channels; c++) {
+        float *row = classes_of(s) + c * BLOCK;
+        read(batch.prediction, sample, c, first, n, row);
+        for (int i = 0; i < count; i++) row[i] = row[s.index[i]];
+        for (int i = count; i < padded(count); i++) row[i] = 0.f;
+    }
+    return {classes_of(s), BLOCK};
+}
+
+// Moves the values of packed pixels back to their places in a block of n pixels, with 0 elsewhere.
+INLINE void unpack(const float *packed, int n, int count, const SoftmaxScratch &s, float *out) {
+    memset(out, 0, n * sizeof(float));
+    for (int i = 0; i < count; i++) out[s.index[i]] = packed[i];
+}
+
+// Returns how many pixels of a block count.
+INLINE int counted(int n, const SoftmaxScratch &s) {
+    int count = 0;
+    for (int i = 0; i < n; i++) count += s.w[i] != 0.f;
+    return count;
+}
 
 // Writes the slopes of a block's class c. The slope by p is the sum of `s.max_logit`, which all classes
 // share, `false_positive_by_p`, and `extra_by_p` for squared errors and maps.
@@ -487,10 +578,14 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
         smoothing_slopes[c] *= by_entropy;
         total_smoothing_slope += smoothing_slopes[c];
     }
+    const bool may_be_sparse = (batch.weight.given || batch.ignores) && !class_extra;
     for (int64_t first = begin; first < end; first += BLOCK) {
-        const int n = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
-        read_labels(batch, sample, first, n, s);
-        const Rows rows = read_rows(batch, sample, first, n, s);
+        const int block = static_cast<int>(end - first < BLOCK ? end - first : BLOCK);
+        read_labels(batch, sample, first, block, s);
+        const bool is_sparse = may_be_sparse && 2 * counted(block, s) < block;
+        const int n = is_sparse ? pack(block, s) : block;  // of pixels to compute
+        const Rows rows = is_sparse ? read_packed_rows(batch, sample, first, block, n, s)
+                                    : read_rows(batch, sample, first, n, s);
         if (region)
             exponentials<ClassSum::of_exponentials, true>(rows, channels, n, by_false_positive, s);
         else
@@ -523,7 +618,7 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
             store(s.label_logit + i, w * slope);
             store(s.others_total + i, w * scale);
         }
-        const bool direct = is_direct(batch.gradient) && n % LANES == 0;
+        const bool direct = is_direct(batch.gradient) && n % LANES == 0 && !is_sparse;
         for (int64_t c = 0; c < channels; c++) {
             float *e = classes_of(s) + c * BLOCK;
             float *out = direct ? start<float>(batch.gradient, sample, c, first) : e;
@@ -531,7 +626,12 @@ void softmax_backward(Batch &batch, int64_t task, char *memory) {
                 write_class_slopes<region(), extra()>(e, c, n, by_false_positive[c], extra_by_p + c * BLOCK,
                                                       smoothing_slopes[c], s, out);
             });
-            if (!direct) write(out, batch.gradient, sample, c, first, n);
+            if (is_sparse) {
+                unpack(e, block, n, s, s.map);
+                write(s.map, batch.gradient, sample, c, first, block);
+            } else if (!direct) {
+                write(out, batch.gradient, sample, c, first, n);
+            }
         }
     }
 }

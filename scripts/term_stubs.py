@@ -80,7 +80,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from segloss.batch.selectors import Selector
-from segloss.losses.compound_loss import MODES as MODES
+from segloss.losses.modes import MODES as MODES
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.terms import Term
 """

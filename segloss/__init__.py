@@ -15,6 +15,12 @@ from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
+from segloss.losses.standalone.hard_pixels import (
+    HardPixelLoss,
+    OhemCrossEntropyLoss,
+    Threshold,
+    TopK,
+)
 from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
@@ -63,6 +69,7 @@ __all__ = [
     "CutMix",
     "DeepSupervision",
     "DistanceMap",
+    "HardPixelLoss",
     "HausdorffDistanceLoss",
     "Loss",
     "LossWrapper",
@@ -70,11 +77,14 @@ __all__ = [
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
+    "OhemCrossEntropyLoss",
     "SegLoss",
     "SignedDistanceMap",
     "SkeletonMap",
     "SoftClDiceLoss",
     "SoftConfusion",
+    "Threshold",
+    "TopK",
     "TopKCrossEntropyLoss",
     "UNetWeightMap",
     "UncertaintyWeighting",

@@ -18,13 +18,11 @@ from torch import Tensor
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
 from segloss.foundation.arguments import check_choice, nearest
-from segloss.foundation.precision import arithmetic_dtype
 from segloss.foundation.tracing import constant_of
-from segloss.losses.compound_loss import REDUCTIONS, check_unreduced
-from segloss.sums.autograd import run
+from segloss.losses.compound_loss import check_unreduced
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
 from segloss.terms.base import parameters_of
-from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
+from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
 
@@ -56,10 +54,11 @@ def cross_entropy(
         ignore_index: The value in the target that marks pixels to leave out.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
-        reduction: "mean" over the pixels of the batch, or "none" for the mean of each sample.
+        reduction: "mean" over the pixels of the batch; "sum" over them, not divided; or "none" for
+            the loss of each pixel, times its weight: 0 where it is left out.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, 1).
+        A scalar; with `reduction="none"`, (N, *spatial).
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -113,10 +112,11 @@ def binary_cross_entropy(
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
-        reduction: "mean", or "none" for the mean of each sample and channel.
+        reduction: "mean"; "sum", not divided; or "none" for the loss of each pixel and channel,
+            times its weight: 0 where it is left out.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C).
+        A scalar; with `reduction="none"`, (N, C, *spatial).
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -196,7 +196,7 @@ def seg_loss(
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum" or "none"; see `segloss.CompoundLoss`.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
             all arguments below must keep their defaults; see `segloss.SegLoss`.
@@ -210,7 +210,7 @@ def seg_loss(
         components_key: The name of the map of components in `maps`, (N, C, *spatial).
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C).
+        A scalar; with `reduction="none"`, (N, C), or the losses of pixels.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -279,12 +279,13 @@ def _term_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.{term}`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -360,7 +361,7 @@ def _loss(
     maps: Mapping[str, Tensor] | None = None,
     **arguments: Any,
 ) -> Tensor:
-    """Returns the loss of a group with one mixture, as a mean or for each cell."""
+    """Returns the loss of a group with one mixture, after the reduction."""
     check_choice("reduction", reduction, REDUCTIONS)
     [mixture] = group.mixtures
     if reduction == "none":
@@ -369,10 +370,7 @@ def _loss(
         pred, target, maps=_maps(group, maps), group_key=group.plan.group_key, **arguments
     )
     group.check_classes(pixels.prediction.shape[1], pixels.options.activation)
-    if reduction == "mean":
-        return evaluate(group, pixels)
-    unreduced = unreduced_losses(mixture, run(pixels, group.plan).confusion())
-    return unreduced.to(arithmetic_dtype(pred.dtype))
+    return reduced(group, pixels, reduction, pred.shape)
 
 
 def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:

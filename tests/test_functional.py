@@ -152,18 +152,20 @@ def test_region_losses_are_the_textbooks(ours, textbook, soft: bool, binary) -> 
     torch.testing.assert_close(cells, torch.tensor(expected, dtype=torch.float64), **EXACT)
 
 
-def test_reduction_none_gives_each_sample_and_class(binary, multiclass) -> None:
+def test_without_reduction_a_compound_loss_has_the_cells_of_its_region_terms(
+    binary, multiclass
+) -> None:
+    """In them, a mean over pixels is that of the sample (and channel, for sigmoid)."""
     logits, target = binary
     element = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    cells = S.binary_cross_entropy(logits, target, reduction="none")
-    torch.testing.assert_close(cells, element.mean((2, 3)), **EXACT)
+    compound = S.seg_loss(logits, target, reduction="none")
+    dice = S.dice_loss(logits, target, reduction="none")
+    torch.testing.assert_close(compound, 0.5 * element.mean((2, 3)) + 0.5 * dice, **EXACT)
     logits, labels = multiclass
-    element = F.cross_entropy(logits, labels, reduction="none")
-    cells = S.cross_entropy(logits, labels, reduction="none")
-    torch.testing.assert_close(cells, element.mean((1, 2)).unsqueeze(1), **EXACT)
+    element = F.cross_entropy(logits, labels, reduction="none").mean((1, 2)).unsqueeze(1)
     compound = S.seg_loss(logits, labels, n_classes=4, reduction="none")
     dice = S.dice_loss(logits, labels, n_classes=4, reduction="none")
-    torch.testing.assert_close(compound, 0.5 * cells + 0.5 * dice, **EXACT)
+    torch.testing.assert_close(compound, 0.5 * element + 0.5 * dice, **EXACT)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +226,10 @@ def test_values_have_the_predictions_precision(loss) -> None:
 
 def test_wrong_reductions_and_options_are_refused() -> None:
     logits, target = torch.randn(2, 1, 8), torch.randint(0, 2, (2, 1, 8))
-    with pytest.raises(ValueError, match="reduction must be one of 'mean', 'none', got 'sum'"):
-        S.dice_loss(logits, target, reduction="sum")
+    with pytest.raises(
+        ValueError, match="reduction must be one of 'mean', 'sum', 'none', got 'max'"
+    ):
+        S.dice_loss(logits, target, reduction="max")
     with pytest.raises(TypeError, match="region_clases"):
         S.dice_loss(logits, target, region_clases=[1])
     with pytest.raises(ValueError, match="One of bce_coef, dice_coef"):

@@ -28,6 +28,7 @@ from segloss import (
     DiceLoss,
     DistanceMap,
     FocalLoss,
+    HardPixelLoss,
     HausdorffDistanceLoss,
     Loss,
     LossWrapper,
@@ -35,6 +36,7 @@ from segloss import (
     MissingKeyError,
     MixUp,
     MultiLoss,
+    OhemCrossEntropyLoss,
     SegCrossfieldLoss,
     SegEdgeInteriorLoss,
     SegLoss,
@@ -43,6 +45,8 @@ from segloss import (
     SkeletonMap,
     SkeletonRecallLoss,
     SoftClDiceLoss,
+    Threshold,
+    TopK,
     TopKCrossEntropyLoss,
     UncertaintyWeighting,
     UNetWeightMap,
@@ -483,7 +487,7 @@ TERM_LOSS_ROWS: dict[str, tuple[Callable[[Any], Call], type[Exception], Words]] 
         TypeError,
         ("ignore_index", "0.5"),
     ),
-    "reduction": (lambda loss: lambda: loss(reduction="sum"), ValueError, ("reduction", "'sum'")),
+    "reduction": (lambda loss: lambda: loss(reduction="max"), ValueError, ("reduction", "'max'")),
     "channels": (
         lambda loss: lambda: loss("binary")(logits(), labels()),
         ValueError,
@@ -863,8 +867,21 @@ WRONG: dict[str, Wrong] = {
         lambda: TopKCrossEntropyLoss()(None, labels()), TypeError, ("prediction", "NoneType")
     ),
     "top k: one class": Wrong(
-        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "at least 2", "binary")
+        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
     ),
+    "hard pixels: selection": Wrong(
+        lambda: HardPixelLoss(select=0.7), TypeError, ("select", "Threshold(0.7)", "0.7")
+    ),
+    "hard pixels: region term": Wrong(
+        lambda: HardPixelLoss({"dice": 1.0}), ValueError, ("terms", "Dice()", "MultiLoss")
+    ),
+    "hard pixels: one class": Wrong(
+        lambda: OhemCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
+    ),
+    "Threshold: 70 percent": Wrong(
+        lambda: Threshold(70), ValueError, ("threshold", "(0, 1]", "70")
+    ),
+    "TopK: all and more": Wrong(lambda: TopK(101), ValueError, ("k", "(0, 100]", "101")),
     "top k: label": Wrong(
         lambda: TopKCrossEntropyLoss()(logits(), put(labels(), 3)),
         ValueError,
@@ -936,7 +953,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "function: no tensor": Wrong(lambda: F.dice_loss([1.0], T), TypeError, ("pred", "list")),
     "function: reduction": Wrong(
-        lambda: F.jaccard_loss(P, T, reduction="sum"), ValueError, ("reduction", "'mean'", "'sum'")
+        lambda: F.jaccard_loss(P, T, reduction="max"), ValueError, ("reduction", "'mean'", "'max'")
     ),
     "function: unknown option": Wrong(lambda: F.tversky_loss(P, T, alfa=0.3), TypeError, ("alfa",)),
     "function: from_logits": Wrong(
@@ -1832,4 +1849,4 @@ def test_every_function_of_a_term_refuses_what_is_wrong(name: str) -> None:
     with pytest.raises(TypeError, match="pred must be a tensor"):
         function([0.0], mask, maps=maps)
     with pytest.raises(ValueError, match="reduction must be one of"):
-        function(logits, mask, maps=maps, reduction="sum")
+        function(logits, mask, maps=maps, reduction="max")

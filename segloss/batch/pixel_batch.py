@@ -71,6 +71,30 @@ class PixelBatch:
         named = dict(zip(map_keys, maps, strict=True))
         return cls(prediction, target, options, weight, class_weights, pos_weight, named)
 
+    def pixels_as_samples(self) -> PixelBatch:
+        """Returns the batch with each pixel as a sample of its own: N P samples of one pixel."""
+        samples, _, count = self.prediction.shape
+
+        def spread(values: Tensor) -> Tensor:
+            return values.transpose(1, 2).reshape(samples * count, values.shape[1], 1)
+
+        target = self.target.unsqueeze(1) if self.is_label_map else self.target
+        return self.replace(
+            prediction=spread(self.prediction),
+            target=spread(target).squeeze(1) if self.is_label_map else spread(target),
+            weight=None if self.weight is None else spread(self.weight),
+            maps={key: spread(values) for key, values in self.maps.items()},
+        )
+
+    def of_samples(self, samples: slice) -> PixelBatch:
+        """Returns the batch of some samples."""
+        return self.replace(
+            prediction=self.prediction[samples],
+            target=self.target[samples],
+            weight=None if self.weight is None else self.weight[samples],
+            maps={key: values[samples] for key, values in self.maps.items()},
+        )
+
     @property
     def ignored_value(self) -> int | None:
         """The value of ignored pixels in the target; None if the target's dtype can't hold one."""

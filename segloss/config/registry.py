@@ -26,11 +26,13 @@ _BUILT_IN: dict[str, str] = {
     "crossfield_smooth": "segloss.CrossfieldSmoothLoss",
     "dice": "segloss.compat.tutorial.DiceLoss",  # the meaning from before DiceLoss had modes
     "dice_bce": "segloss.compat.tutorial.DiceBCELoss",
+    "hard_pixels": "segloss.HardPixelLoss",
     "hausdorff_distance": "segloss.HausdorffDistanceLoss",
     "l1": "torch.nn.L1Loss",
     "lovasz": "segloss.LovaszLoss",
     "mse": "torch.nn.MSELoss",
     "nll": "torch.nn.NLLLoss",
+    "ohem_cross_entropy": "segloss.OhemCrossEntropyLoss",
     "seg": "segloss.SegLoss",
     "seg_crossfield": "segloss.SegCrossfieldLoss",
     "seg_edge_interior": "segloss.SegEdgeInteriorLoss",

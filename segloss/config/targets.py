@@ -26,6 +26,7 @@ _MODULES = {
     "segloss.losses.term_losses": tuple(loss.__name__ for loss in TERM_LOSSES.values()),
     "segloss.losses.standalone.cldice": ("SoftClDiceLoss",),
     "segloss.losses.standalone.hausdorff": ("HausdorffDistanceLoss",),
+    "segloss.losses.standalone.hard_pixels": ("HardPixelLoss", "OhemCrossEntropyLoss"),
     "segloss.losses.standalone.lovasz": ("LovaszLoss",),
     "segloss.losses.standalone.topk": ("TopKCrossEntropyLoss",),
     "segloss.frame_field.losses": (

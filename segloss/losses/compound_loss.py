@@ -18,18 +18,12 @@ from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
-from segloss.foundation.precision import Precise, arithmetic_dtype
-from segloss.sums.autograd import run
+from segloss.foundation.precision import Precise
+from segloss.losses.modes import MODES
 from segloss.terms import Mixture, RegionTerm, Term
-from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
+from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
-
-MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
-"""The activation of each mode."""
-
-REDUCTIONS = ("mean", "none")
-"""The names of reductions over the losses of samples and classes."""
 
 _NAMES = BatchNames("prediction")
 """The names of the tensors in messages."""
@@ -61,8 +55,12 @@ class CompoundLoss(SelectsChannels, Precise):
             that have its channels; None: all.
         merge_unannotated: True to add, with softmax, the probability of classes that are not
             annotated in a sample to the background, class 0.
-        reduction: "mean": a scalar; "none": the loss of each sample and class, (N, C), with 0 for
-            classes that are left out, or (N, 1) if every term has one value per sample.
+        reduction: "mean": a scalar; "sum": the sum that the mean divides, over pixels, or over
+            samples and classes; "none": the loss of each pixel if all terms are means over pixels,
+            as cross-entropy is, (N, *spatial), or with sigmoid (N, C, *spatial). With a region term
+            among them, it is the loss of each sample and class, (N, C), in which other terms are
+            the means of the samples, or (N, 1) if every term has one value per sample. What is left
+            out is 0.
         sync_statistics: True to add up statistics over ranks; see `segloss.SegLoss`.
         sync_in_eval: True to add up without gradients, too.
         process_group: The process group of the ranks; None: all ranks.
@@ -144,9 +142,8 @@ class CompoundLoss(SelectsChannels, Precise):
 
     @mixture.setter
     def mixture(self, mixture: Mixture) -> None:
+        self._check_mixture(Mixture.of(mixture))
         self._group = MixtureGroup([Mixture.of(mixture)])
-        if self.reduction == "none":
-            check_unreduced(self.mixture)
         self.term_parameters = self.mixture.parameters()
 
     @property
@@ -174,7 +171,7 @@ class CompoundLoss(SelectsChannels, Precise):
         annotated: Tensor | None = None,
         shares: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
+        """Returns the loss: a scalar, or with reduction="none" the losses of pixels or cells.
 
         Args:
             prediction: (N, C, *spatial), with 1 to 3 spatial dimensions; with sigmoid also (N, P),
@@ -192,14 +189,10 @@ class CompoundLoss(SelectsChannels, Precise):
         pixels, left_out = self._read(
             BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
         )
-        _check_shares(shares, pixels.prediction)
-        if self.reduction == "mean":
-            return evaluate(self._group, pixels, self._add, left_out, shares=shares)
-        confusion = run(pixels, self._group.plan).confusion()
-        unreduced = unreduced_losses(self.mixture, confusion, left_out)
-        if shares is not None:
-            unreduced = shares.to(unreduced).unsqueeze(1) * unreduced
-        return unreduced.to(arithmetic_dtype(prediction.dtype))
+        check_shares(shares, pixels.prediction)
+        return reduced(
+            self._group, pixels, self.reduction, prediction.shape, self._add, left_out, shares
+        )
 
     def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
@@ -227,6 +220,11 @@ class CompoundLoss(SelectsChannels, Precise):
             self._group.check_annotated(_NAMES.annotated)
         return pixels, left_out
 
+    def _check_mixture(self, mixture: Mixture) -> None:
+        """Raises ValueError if the loss can't have these terms."""
+        if self.reduction == "none":
+            check_unreduced(mixture)
+
     def extra_repr(self) -> str:
         """Returns the terms, the mode, and whether predictions are logits."""
         return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
@@ -248,7 +246,8 @@ class CompoundLoss(SelectsChannels, Precise):
         return {key: given[key] for key in self.map_keys}
 
 
-def _check_shares(shares: Any, prediction: Tensor) -> None:
+def check_shares(shares: Any, prediction: Tensor) -> None:
+    """Raises ValueError if factors of samples do not fit the prediction."""
     if shares is None:
         return
     if not isinstance(shares, Tensor) or shares.shape != prediction.shape[:1]:

@@ -27,7 +27,6 @@ from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
 from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.shape_loss import ShapeLoss
-from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which do not have a channel axis."""
@@ -42,7 +41,7 @@ ELEMENTWISE_LOSSES = (
 )
 """PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
 
-_KNOW_WHAT_COUNTS = (CompoundLoss, LovaszLoss, ShapeLoss, TopKCrossEntropyLoss)
+_KNOW_WHAT_COUNTS = (CompoundLoss, LovaszLoss, ShapeLoss)
 """The losses that leave pixels out themselves, and are 0 over none."""
 
 
@@ -154,7 +153,7 @@ class LossWrapper(Loss):
         try:
             with without_autocast(prediction.device):
                 value: Tensor
-                if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
+                if isinstance(self.loss_func, CompoundLoss):
                     value = self.loss_func(prediction, target, **options)
                 else:
                     known = self._ignored_values()
@@ -172,7 +171,7 @@ class LossWrapper(Loss):
     def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
         """Returns the share of a batch's pixels that count, as far as it is known."""
         prediction, target = self._selected(pred_batch, gt_batch)
-        if isinstance(self.loss_func, _KNOW_WHAT_COUNTS):
+        if isinstance(self.loss_func, CompoundLoss):
             options = self._options(gt_batch, prediction)
             return self.loss_func.pixels(prediction, target, **options).counted_share()
         if target.numel() == 0:

@@ -46,6 +46,10 @@ class Sum:
     rows: tuple[Row, ...]
 
 
+_INTERPOLATED = ", interpolated"
+"""The end of the names of focal sums that interpolate soft targets."""
+
+
 @dataclass(frozen=True)
 class FocalSum(Sum):
     r"""The sum of :math:`w \alpha_y (1 - p_y)^{\gamma_y} (-\log p_y)` over pixels of class y.
@@ -54,15 +58,20 @@ class FocalSum(Sum):
         gamma: The exponents of the classes. The last one holds for all classes after it.
         alpha: The weights of the classes, likewise. A sigmoid channel has two classes, the
             background first; soft targets count in both.
+        is_interpolated: True if a soft target g has one loss, of the mean p_t of the classes'
+            probabilities, weighted by g: :math:`(1 - p_t)^\gamma` times the cross-entropy and the
+            mean of alpha. False: the mean of the classes' losses.
     """
 
     name: str = field(init=False)
     rows: tuple[Row, ...] = field(init=False, repr=False)
     gamma: tuple[float, ...]
     alpha: tuple[float, ...]
+    is_interpolated: bool = False
 
     def __post_init__(self) -> None:
         name = f"focal of gamma {self.gamma} and alpha {self.alpha}"
+        name += _INTERPOLATED if self.is_interpolated else ""
         _derive(self, name=name, rows=(Row(name, is_per_sample=True),))
 
 
@@ -223,8 +232,8 @@ class Plan:
             row for each group.
 
     Attributes:
-        names: The names of the sums without parameters, and the kinds of the other sums, except
-            for focal sums and sums of maps.
+        names: The names of the sums without parameters, the kinds of the other sums, except for
+            focal sums and sums of maps, and the name of the interpolation of focal sums.
         rows: Their rows.
         index: The index of each row, by its key, and by its second name if it has one.
         own_index: The index of each row, by its key alone: the rows that a kernel computes.
@@ -239,12 +248,16 @@ class Plan:
     def __init__(
         self, sums: tuple[Sum, ...], is_hard: bool = False, group_key: str | None = None
     ) -> None:
+        focals = tuple(each for each in sums if isinstance(each, FocalSum))
+        interpolates = any(each.is_interpolated for each in focals)
         rows = tuple(row for each in sums for row in each.rows)
         own_index = {row.key: i for i, row in enumerate(rows)}
         usual_keys = USUAL_KEYS if is_hard else {}
         second_names = {
             key: own_index[usual] for key, usual in usual_keys.items() if usual in own_index
         }
+        if is_hard:
+            second_names |= {each.name + _INTERPOLATED: own_index[each.name] for each in focals}
         maps = tuple(each for each in sums if isinstance(each, MapSum))
         map_keys = [each.map_key for each in maps]
         if group_key is not None and group_key not in map_keys:
@@ -258,16 +271,17 @@ class Plan:
                 each.name if type(each) is Sum else type(each).__name__
                 for each in sums
                 if not isinstance(each, (FocalSum, MapSum))
-            ),
+            )
+            | ({"interpolated focal"} if interpolates else set()),
             rows=rows,
             index=own_index | second_names,
             own_index=own_index,
-            focals=tuple(each for each in sums if isinstance(each, FocalSum)),
+            focals=focals,
             maps=maps,
             map_keys=tuple(map_keys),
             needs_float64=FLOAT64 in sums,
             of_hard_targets=self
-            if OF_HARD_TARGETS.keys().isdisjoint(sums)
+            if OF_HARD_TARGETS.keys().isdisjoint(sums) and not interpolates
             else _for_hard_targets(sums, group_key),
             text=json.dumps([[_as_json(each) for each in sums], is_hard, group_key]),
             _hash=hash((sums, is_hard, group_key)),
@@ -336,8 +350,14 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _for_hard_targets(sums: Iterable[Sum], group_key: str | None) -> Plan:
-    replaced = plan_of(OF_HARD_TARGETS.get(each, each) for each in sums)
-    return Plan(replaced.sums, is_hard=True, group_key=group_key)
+    return Plan(plan_of(map(_of_hard_targets, sums)).sums, is_hard=True, group_key=group_key)
+
+
+def _of_hard_targets(each: Sum) -> Sum:
+    """Returns the sum with the same number for targets of 0 and 1."""
+    if isinstance(each, FocalSum):
+        return FocalSum(each.gamma, each.alpha)
+    return OF_HARD_TARGETS.get(each, each)
 
 
 def plan_of(sums: Iterable[Sum], group_key: str | None = None) -> Plan:

@@ -299,7 +299,11 @@ class PixelTerm(Term):
 
     @abstractmethod
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
-        """Returns the sums of losses and of weights: (N,), or (N, C) if channels have their own."""
+        """Returns the sums of losses and of weights: (N,), or (N, C) if channels have their own.
+
+        Losses add up over pixels, so they are linear in the sums. A single pixel then has a loss,
+        which `reduction="none"` returns.
+        """
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the mean of each sample (and channel, for sigmoid) and its weight."""
@@ -369,7 +373,7 @@ class RegionTerm(Term):
         check_choice("soft_labels", self.soft_labels, SOFT_LABELS)
         check_choice("region_reduction", self.region_reduction, POOLED_DIMS)
         check_flag("skip_absent_classes", self.skip_absent_classes)
-        classes = _check_classes(self.region_classes)
+        classes = check_region_classes(self.region_classes)
         weights = check_weights("region_class_weights", self.region_class_weights)
         reduction = Reduction(
             self.region_reduction,
@@ -501,7 +505,8 @@ def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Ten
     return mean((weights * losses).sum(1), weights.sum(1)), weights.amax(1)
 
 
-def _check_classes(classes: Any) -> tuple[int, ...] | None:
+def check_region_classes(classes: Any) -> tuple[int, ...] | None:
+    """Returns a choice of classes, after checking it; None: all."""
     classes = as_python(classes)
     if classes is None:
         return None

@@ -578,6 +578,7 @@ VALUES = {
 NEEDED = {
     "LossWrapper": {"loss_func": nn.L1Loss()},
     "CompoundLoss": {"terms": {"dice": 1.0}},
+    "HardPixelLoss": {"terms": {"focal": 1.0}},
     "MultiLoss": {"loss_funcs": [nn.L1Loss()], "weights": [1.0]},
     "DeepSupervision": {"loss": nn.L1Loss()},
     "UncertaintyWeighting": {"num_losses": 2},
@@ -608,8 +609,7 @@ VALID = {
         "epoch_thresholds errors extra_terms from_logits gt_channel_selector ignore_index layers "
         "name normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
-        "region_groups "
-        "spacing target_dtype terms weights"
+        "region_groups select spacing target_dtype terms weights"
     ),
     "True": words(
         "check_finite from_logits log merge_unannotated normalize_losses per_image per_sample "
@@ -672,7 +672,15 @@ def test_every_argument_of_a_class_takes_what_is_valid_or_names_itself(name: str
                 assert len(message) < 2000, case
 
 
-CONFIGURED = ["SegLoss", "DiceLoss", "CrossfieldSmoothLoss", "LovaszLoss", "TopKCrossEntropyLoss"]
+CONFIGURED = [
+    "SegLoss",
+    "DiceLoss",
+    "CrossfieldSmoothLoss",
+    "HardPixelLoss",
+    "LovaszLoss",
+    "OhemCrossEntropyLoss",
+    "TopKCrossEntropyLoss",
+]
 
 
 @pytest.mark.parametrize("name", CONFIGURED)

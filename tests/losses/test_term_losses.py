@@ -8,7 +8,7 @@ import torch
 import segloss
 from segloss import LossWrapper, MultiLoss
 from segloss.losses import term_losses
-from segloss.losses.compound_loss import MODES
+from segloss.losses.modes import MODES
 from segloss.losses.term_losses import TERM_LOSSES as LOSSES
 from segloss.terms import TERMS, Boundary
 from tests.terms.test_every_term import Case, alone, value_of
@@ -32,7 +32,7 @@ def test_a_loss_is_its_term(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", MODES)
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"focal", "poly1"}))
 def test_cells_average_to_the_loss(name: str, kind: str) -> None:
     case = Case(kind)
     maps = {key: case.maps[key] for key in LOSSES[name](kind).map_keys}

@@ -124,6 +124,9 @@ def noting() -> Iterator[list[str]]:
 def _answer(configuration: Configuration, tensors: Tensors) -> Answer:
     prediction = tensors.prediction.detach().requires_grad_()
     value = configuration.value(tensors, prediction)
+    spatial = prediction.shape[2:]
+    if value.shape[-len(spatial) :] == spatial and value.ndim > len(spatial):  # (N, ..., *spatial)
+        value = value.flatten(-len(spatial))
     [gradient] = torch.autograd.grad(value, prediction, _upstream(value.cpu()).to(value))
     assert gradient.shape == prediction.shape
     assert gradient.dtype == prediction.dtype

@@ -363,9 +363,9 @@ class _Draw:
         shape = self.shape(exclusive)
         channels = shape[1]
         door = self.one_of(*DOORS)
-        reduction = (
-            "none" if door in ("CompoundLoss", "functional") and self.chance(0.4) else "mean"
-        )
+        reduction = "mean"
+        if door in ("CompoundLoss", "functional") and self.chance(0.5):
+            reduction = self.one_of("none", "none", "none", "sum")
         terms = self.terms(door, reduction, exclusive, channels)
         dense = not exclusive or self.chance(0.25)
         content = self.one_of("random", "random", "random", "soft", "empty", "full", "absent")

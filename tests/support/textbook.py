@@ -267,9 +267,13 @@ def balanced_cross_entropy(batch: Batch, balance: str = "sample") -> tuple[Tenso
 
 
 def mean_over_pixels(batch: Batch, losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
-    """One mean; or without a reduction, that of each sample (and channel of sigmoid)."""
+    """One mean, or that of each cell: a sample (and channel of sigmoid); or the pixels."""
     if reduction == "mean":
         return ratio(losses.sum(), weights.sum())
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "pixels":
+        return losses.sum(1) if batch.exclusive else losses
     dims = (1, 2) if batch.exclusive else (2,)
     means = ratio(losses.sum(dims), weights.sum(dims))
     return means.unsqueeze(1) if batch.exclusive else means
@@ -505,12 +509,18 @@ def mean_over_cells(
 ) -> Tensor:
     rows = [*rows_of(batch, **region)]
     zero = batch.p.sum() * 0
-    if reduction == "none":
+    if reduction == "cells":
         return _stacked(
             [[loss(c) if w > 0 else zero for c, w in zip(*row, strict=True)] for row in rows],
             zero.expand(0, batch.g.shape[1]),
         )
     pairs = [(loss(c), w) for row in rows for c, w in zip(*row, strict=True) if w > 0]
+    return _reduced(pairs, zero, reduction)
+
+
+def _reduced(pairs: list[tuple[Tensor, float]], zero: Tensor, reduction: str) -> Tensor:
+    if reduction == "sum":
+        return sum((value * weight for value, weight in pairs), start=zero)
     return _weighted_mean(pairs, zero)
 
 
@@ -537,11 +547,11 @@ def mean_over_rows_given(
 ) -> Tensor:
     """Of the values of rows, by the rows' identities."""
     zero = batch.p.sum() * 0
-    if reduction == "none":
+    if reduction == "cells":
         return _stacked(
             [[values[id(row)] if any(row.weights) else zero] for row in rows], zero.expand(0, 1)
         )
-    return _weighted_mean([(values[id(row)], 1.0) for row in rows if any(row.weights)], zero)
+    return _reduced([(values[id(row)], 1.0) for row in rows if any(row.weights)], zero, reduction)
 
 
 def generalized_dice(
@@ -589,7 +599,7 @@ def region_of(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 Loss = Callable[..., Tensor]
-"""Of a batch and a reduction, with the parameters of the term: a scalar, or (N, C) or (N, 1)."""
+"""Of a batch and a reduction ("mean", "sum", "cells" or "pixels"), with the term's parameters."""
 
 
 def over_pixels(pixels: Callable[..., tuple[Tensor, Tensor]]) -> Loss:
@@ -743,13 +753,21 @@ BOOK: dict[str, Entry] = {
 
 
 def term(name: str, batch: Batch, reduction: str = "mean", **parameters: Any) -> Tensor:
-    """A term's value: a scalar, or without a reduction (N, C) or (N, 1)."""
+    """A term's value: a scalar, or that of cells (N, C), (N, 1), or pixels (N, P), (N, C, P)."""
     return BOOK[name].loss(batch, reduction, **parameters)
 
 
+def has_pixels(name: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a term is a mean over pixels alone."""
+    is_half = name == "unified_focal" and parameters.get("weight", 0.5) == 1
+    return is_half or name in ("cross_entropy", "focal", "poly1")
+
+
 def loss(batch: Batch, terms: Mapping[str, Mapping[str, Any]], reduction: str = "mean") -> Tensor:
-    """The sum of terms, each with its parameters and "coef"."""
+    """The sum of terms, each with its parameters and "coef". "none": as fine as all of them are."""
     values = []
+    if reduction == "none":
+        reduction = "pixels" if all(has_pixels(*each) for each in terms.items()) else "cells"
     for name, parameters in terms.items():
         own = {key: value for key, value in parameters.items() if key != "coef"}
         values.append(parameters["coef"] * term(name, batch, reduction, **own))

@@ -69,7 +69,8 @@ class SoftClDiceLoss(ShapeLoss):
             "micro": those of samples and classes, as in the authors' code.
         region_class_weights: Weights of the classes in the mean, one for each that counts.
         skip_absent_classes: True to leave out samples and classes without a pixel in the target.
-        reduction: "mean": a scalar; "none": the loss of each sample and class, 0 if left out.
+        reduction: "mean": a scalar; "sum": the sum over samples and classes; "none": the loss of
+            each of them, 0 if left out.
         from_logits: True if predictions are logits, False if they are probabilities.
         ignore_index: The target's value for ignored pixels. Prediction and target are 0 there, so
             an ignored area has no skeleton, and ends structures as background does.

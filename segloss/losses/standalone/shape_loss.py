@@ -26,15 +26,15 @@ from segloss.foundation.precision import (
     arithmetic_dtype,
     without_autocast,
 )
-from segloss.losses.compound_loss import MODES, REDUCTIONS
-from segloss.losses.standalone.topk import channels_of_classes
+from segloss.losses.modes import MODES, channels_of_classes
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.probabilities import (
     Probabilities,
     sigmoid_probabilities,
     softmax_probabilities,
 )
-from segloss.terms.base import RegionTerm, total_mean
+from segloss.terms.base import RegionTerm, mean
+from segloss.terms.mixture.evaluate import REDUCTIONS
 
 
 class Regions(NamedTuple):
@@ -62,7 +62,7 @@ class ShapeLoss(Precise):
         term: The term that turns the sums of `sums` into a loss, with the reduction over cells.
         mode: "binary" or "multilabel": sigmoid of each channel; "multiclass": softmax.
         classes: The classes that count; None: all, but with softmax not the background (0).
-        reduction: "mean": the mean over cells; "none": the loss of each cell.
+        reduction: "mean": the mean over cells; "sum": their sum; "none": the loss of each cell.
         from_logits: True if predictions are logits, False if they are probabilities.
         ignore_index: The target's value for ignored pixels.
         map_keys: The names of the maps that the loss needs beside the target.
@@ -118,7 +118,8 @@ class ShapeLoss(Precise):
             if self.reduction == "none":
                 loss = self.term.unreduced(confusion)
             else:
-                loss = total_mean(*self.term(confusion))
+                numerator, denominator = (each.sum() for each in self.term(confusion))
+                loss = mean(numerator, denominator) if self.reduction == "mean" else numerator
             if wrong is not None:  # a label that no check has read
                 loss = loss * torch.where(wrong.any(), torch.nan, 1.0)
             return loss.to(regions.p.dtype)

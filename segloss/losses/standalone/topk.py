@@ -1,63 +1,15 @@
-"""Cross-entropy of the worst pixels alone.
-
-It needs the value of each pixel, which the pass over the pixels does not keep. So it is not a term,
-but a module of (prediction, target) with a pass of its own. A `LossWrapper` gives it batches.
-"""
+"""Cross-entropy of the worst pixels alone, in the form of nnU-Net."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from segloss.batch.assemble import as_pixel_batch
-from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames, PixelBatch
-from segloss.batch.value_checks import ValueChecks
-from segloss.foundation.arguments import check_choice, check_integer, check_number, check_weights
-from segloss.foundation.precision import (
-    Precise,
-    accumulation_dtype,
-    arithmetic_dtype,
-    without_autocast,
-)
-from segloss.foundation.tracing import is_exporting
-from segloss.losses.compound_loss import MODES
-from segloss.sums.probabilities import (
-    binary_cross_entropy,
-    cross_entropy,
-    sigmoid_probabilities,
-    softmax_probabilities,
-    times_log,
-)
+from segloss.losses.standalone.hard_pixels import HardPixelLoss
+from segloss.losses.standalone.selections import TopK
+from segloss.terms import CrossEntropy
 
 
-class _Indices(NamedTuple):
-    """Indices (K,) into the values of all pixels, (N, R, P): R = 1 for softmax, C for sigmoid."""
-
-    sample: Tensor
-    channel: Tensor
-    pixel: Tensor
-
-
-class _Inputs(NamedTuple):
-    """The tensors that cross-entropy is computed from.
-
-    Attributes:
-        logits: (N, C, P).
-        target: Labels (N, 1, P), or values of the logits' dtype (N, C, P).
-        weights: Weights of the classes, of a shape that broadcasts to (N, C, P).
-        activation: "sigmoid" or "softmax".
-    """
-
-    logits: Tensor
-    target: Tensor
-    weights: Tensor
-    activation: str
-
-
-class TopKCrossEntropyLoss(Precise):
+class TopKCrossEntropyLoss(HardPixelLoss):
     r"""Mean of the k percent largest cross-entropies of a batch's pixels.
 
     .. math:: \frac{1}{K} \sum_{i \in \mathrm{top}_K} \mathrm{ce}_i,
@@ -82,9 +34,8 @@ class TopKCrossEntropyLoss(Precise):
     target is a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial). For the
     other modes, it is a mask of the prediction's shape, or for one channel (N, *spatial).
 
-    The loss has a pass of its own, with a few temporary tensors of the size of the logits, because
-    the sums that serve the terms of `SegLoss` do not hold the value of each pixel. With several
-    ranks, each rank takes k percent of its own pixels, not of the whole batch.
+    With several ranks, each rank takes k percent of its own pixels, not of the whole batch. Pixels
+    of equal loss share what is left of K, so the mean is that of exactly K pixels.
 
     Raises:
         TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong when
@@ -100,7 +51,7 @@ class TopKCrossEntropyLoss(Precise):
         tensor(0.6931)
     """
 
-    class_weights: Tensor | None
+    select: TopK
 
     def __init__(
         self,
@@ -111,152 +62,27 @@ class TopKCrossEntropyLoss(Precise):
         label_smoothing: float = 0.0,
         ignore_index: int | None = None,
     ) -> None:
-        super().__init__()
-        self.mode = check_choice("mode", mode, MODES)
-        self.k = check_number("k", k, 0, 100, open_low=True)
-        self.register_setting("class_weights", check_weights("class_weights", class_weights))
-        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
-        self.ignore_index = (
-            None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        )
-        self._checks = ValueChecks()
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Returns the loss of logits and a label map or mask.
-
-        All pixels are ranked without a gradient. Then the largest values are computed again with a
-        gradient, so only their pixels take part in the backward pass.
-        """
-        pixels = self.pixels(prediction, target)
-        valid, wrong = pixels.valid(), None
-        if pixels.is_label_map:
-            labels, wrong = pixels.labels(valid)
-            pixels = pixels.replace(target=labels)
-        with without_autocast(prediction.device):
-            indices, is_top, count = self._largest(pixels, valid)
-            entropy = _entropy(*_inputs_at(pixels, indices, is_top), self.label_smoothing).flatten()
-            dtype = accumulation_dtype(entropy.device)
-            total = torch.where(is_top, entropy, torch.zeros_like(entropy)).sum(dtype=dtype)
-            if wrong is not None:  # a label that no check has read
-                total = total * torch.where(wrong.any(), torch.nan, 1.0)
-            return (total / count).to(entropy.dtype)
-
-    def pixels(self, prediction: Tensor, target: Tensor) -> PixelBatch:
-        """Returns the checked batch for the arguments of `forward`."""
-        activation = MODES[self.mode]
-        n_classes = channels_of_classes(prediction) if activation == "softmax" else 2
-        return as_pixel_batch(
-            prediction,
-            target,
-            PixelOptions(
-                n_classes,
-                activation,
-                ignore_index=self.ignore_index,
-                label_smoothing=self.label_smoothing,
-            ),
-            class_weights=self.class_weights,
-            names=BatchNames("prediction"),
-            checks=self._checks,
+        super().__init__(
+            CrossEntropy(),
+            TopK(k),
+            mode,
+            ignore_index=ignore_index,
+            class_weights=class_weights,
+            label_smoothing=label_smoothing,
         )
 
-    @torch.no_grad()
-    def _largest(
-        self, pixels: PixelBatch, valid: Tensor | None
-    ) -> tuple[_Indices, Tensor, Tensor | int]:
-        """Returns the indices of the largest values, a mask of the top K, and max(K, 1).
+    @property
+    def k(self) -> float:
+        """The percentage of pixels that the mean is taken over."""
+        return self.select.k
 
-        No shape depends on the number of valid pixels: as many values are taken, in order, as if
-        all pixels were valid, and only the first K of them count.
-        """
-        entropy = _entropy(*_inputs(pixels), self.label_smoothing)
-        total = entropy.numel()
-        if is_exporting():  # a share of a number that is not known yet can't be a size
-            valid = torch.ones_like(entropy, dtype=torch.bool) if valid is None else valid
-            bound = total
-        else:
-            bound = min(max(1, int(total * self.k / 100)), total)
-        if valid is None:
-            index = entropy.flatten().topk(bound, sorted=False).indices
-            return _indices(index, entropy), torch.ones_like(index, dtype=torch.bool), max(bound, 1)
-        index = torch.where(valid, entropy, -torch.inf).flatten().topk(bound).indices
-        n = valid.sum().to(accumulation_dtype(entropy.device))
-        count = torch.minimum((n * self.k / 100).floor().clamp(min=1), n)
-        is_top = torch.arange(bound, device=entropy.device) < count
-        return _indices(index, entropy), is_top, count.clamp(min=1)
+    @property
+    def label_smoothing(self) -> float:
+        """The smoothing of the targets, in [0, 1]."""
+        return self.options.label_smoothing
 
-
-def channels_of_classes(prediction: Any) -> int:
-    """Returns the number of classes of a prediction for softmax."""
-    if not isinstance(prediction, Tensor) or prediction.ndim < 2:
-        return 2  # as_pixel_batch refuses the prediction, whatever the number
-    if prediction.shape[1] < 2:
-        raise ValueError(
-            f"prediction must have one channel per class for mode='multiclass', at least 2, got "
-            f"the shape {tuple(prediction.shape)}. For one foreground class, use mode='binary'."
-        )
-    return prediction.shape[1]
-
-
-def _indices(index: Tensor, like: Tensor) -> _Indices:
-    """Returns the indices into (N, R, P) from indices into the flattened tensor."""
-    _, rows, width = like.shape
-    row = index.div(width, rounding_mode="floor")
-    return _Indices(row.div(rows, rounding_mode="floor"), row % rows, index % width)
-
-
-def _inputs(pixels: PixelBatch) -> _Inputs:
-    """Returns the inputs of all pixels. Pixels that do not count affect only their own values."""
-    logits = pixels.prediction.to(arithmetic_dtype(pixels.prediction.dtype))
-    is_label_map = pixels.is_label_map
-    target = pixels.target.unsqueeze(1) if is_label_map else pixels.target.to(logits.dtype)
-    return _Inputs(logits, target, _class_weights(pixels, logits), pixels.options.activation)
-
-
-def _inputs_at(pixels: PixelBatch, indices: _Indices, is_top: Tensor) -> _Inputs:
-    """Returns the inputs of some pixels as K samples of one pixel, 0 where `is_top` is False.
-
-    For sigmoid, each channel of a pixel is a sample.
-    """
-    sample, channel, pixel = indices
-    channels = slice(None) if pixels.is_exclusive else channel
-    kept = is_top.reshape(-1, 1, 1)
-    logits = _column(pixels.prediction[sample, channels, pixel])
-    logits = _selected(logits, kept).to(arithmetic_dtype(pixels.prediction.dtype))
-    weights = _class_weights(pixels, logits)
-    if not pixels.is_exclusive:
-        weights = weights.expand(1, pixels.prediction.shape[1], 1)[0, channel].unsqueeze(1)
-    if pixels.is_label_map:
-        target = _column(pixels.target[sample, pixel])
-    else:
-        target = _selected(_column(pixels.target[sample, channels, pixel]), kept).to(logits.dtype)
-    return _Inputs(logits, target, weights, pixels.options.activation)
-
-
-def _column(values: Tensor) -> Tensor:
-    """Reshapes (K,) or (K, C) to (K, 1 or C, 1)."""
-    return values.unsqueeze(-1) if values.ndim == 2 else values.reshape(-1, 1, 1)
-
-
-def _selected(tensor: Tensor, valid: Tensor | None) -> Tensor:
-    """Returns the tensor, 0 where it is not valid."""
-    return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
-
-
-def _entropy(
-    logits: Tensor, target: Tensor, weights: Tensor, activation: str, smoothing: float
-) -> Tensor:
-    """Returns each pixel's cross-entropy: (N, 1, P) for softmax, (N, C, P) for sigmoid."""
-    if activation == "sigmoid":
-        _, _, log_p, log_q = sigmoid_probabilities(logits)
-        entropy = binary_cross_entropy(log_p, log_q, target, 1.0, smoothing)
-        return times_log(weights.expand_as(entropy), entropy)
-    labels = target if target.is_floating_point() else target.squeeze(1)
-    log_p = softmax_probabilities(logits).log_p
-    return cross_entropy(log_p, labels, weights, smoothing).unsqueeze(1)
-
-
-def _class_weights(pixels: PixelBatch, like: Tensor) -> Tensor:
-    """Returns the weights of the classes, of a shape that broadcasts to (N, C, P); None gives 1."""
-    if pixels.class_weights is None:
-        return like.new_ones((1, 1, 1))
-    return pixels.class_weights.to(like.dtype).reshape(1, -1, 1)
+    def _check_channels(self, prediction: Any, target: Any) -> int:
+        """Returns the number of channels: "binary" takes several, as "multilabel" does."""
+        if self.mode == "multiclass":
+            return super()._check_channels(prediction, target)
+        return 2

@@ -93,9 +93,11 @@ class Kernel(ABC):
 
     Attributes:
         name: Its name in `use_backend` and `backends`.
+        has_pixel_losses: True if it has `pixel_losses`.
     """
 
     name: ClassVar[str]
+    has_pixel_losses: ClassVar[bool] = False
 
     def why_not_here(self) -> str:
         """Returns the reason why it can't run on this machine at all; empty if it can."""
@@ -133,6 +135,23 @@ class Kernel(ABC):
             slopes: The derivatives of a loss with respect to the sums, (S, N, C), or (S, N, K, C)
                 with groups. Kernels do not read rows without a slope.
         """
+
+    def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+        """Computes a loss of each pixel: its addends of the sums, times the slopes.
+
+        So the derivative of a sum over pixels is `gradient` with the same slopes.
+
+        Args:
+            batch: The batch, with at least one pixel.
+            plan: The plan of the sums.
+            slopes: The slopes of the rows, (S, C), the same for all samples. They are read as those
+                of `gradient`.
+
+        Returns:
+            The losses in the dtype of the pixels' arithmetic: (N, 1, P) if classes exclude each
+            other, else (N, C, P). They are 0 for pixels that do not count.
+        """
+        raise NotImplementedError(f"{self.name} has no losses of pixels.")
 
     def takes_analytic_terms(self, batch: PixelBatch) -> bool:
         """Returns whether it can compute `losses` from the sums of such a batch."""

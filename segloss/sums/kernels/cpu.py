@@ -77,8 +77,11 @@ _WIDEST = 80.0
 _STEEPEST = 1e30
 """The greatest slope whose products with probabilities fit float32."""
 
-_IN_FLOAT64 = TorchKernel()
-"""The kernel that computes sums in float64 where float32 does not have the probabilities."""
+_OF_PIXELS = frozenset((COUNTS.name, CROSS_ENTROPY.name))
+"""The sums without parameters whose pixels have losses in C++."""
+
+_WITH_PYTORCH = TorchKernel()
+"""The kernel that computes what C++ does not, and sums in float64 where float32 is not enough."""
 
 
 def is_built() -> bool:
@@ -104,6 +107,7 @@ class CpuKernel(Kernel):
     """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
 
     name = "cpu"
+    has_pixel_losses = True
 
     def why_not_here(self) -> str:
         """Returns the reason why it can't run: it was not compiled. Empty if it was."""
@@ -145,17 +149,30 @@ class CpuKernel(Kernel):
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:
         """Computes the sums, (S, N, C)."""
         if plan.needs_float64 and _is_wide(batch):
-            return _IN_FLOAT64.sums(batch, plan)
+            return _WITH_PYTORCH.sums(batch, plan)
         samples, channels, _ = batch.prediction.shape
         key = plan.group_key
         groups = () if key is None else (group_count(batch.maps[key]),)
         out = torch.empty((len(plan.rows), samples, *groups, channels), dtype=torch.float64)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
         if not _cpu.sums(_batch(batch, plan, *groups), layout, out.data_ptr()):
-            raise IndexError(
-                f"The target holds labels that are not classes: expected 0 to {channels - 1}, or "
-                f"ignore_index={batch.options.ignore_index}."
-            )
+            raise _wrong_label(batch)
+        return out
+
+    def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+        """Computes a loss of each pixel, (N, 1 or C, P): cross-entropy and focal sums in C++."""
+        if not plan.names <= _OF_PIXELS or plan.maps:
+            return _WITH_PYTORCH.pixel_losses(batch, plan, slopes)
+        samples, channels, count = batch.prediction.shape
+        rows = 1 if batch.is_exclusive else channels
+        out = torch.empty((samples, rows, count), dtype=torch.float32)
+        of_samples = slopes.to("cpu", torch.float64).unsqueeze(1).expand(-1, samples, -1)
+        of_samples = of_samples.contiguous()
+        _check_shape("slopes", of_samples, (len(plan.rows), samples, channels))
+        layout = _layout(plan, channels if batch.is_exclusive else 2)
+        arguments = _batch(batch, plan), layout, of_samples.data_ptr(), _described(out)
+        if not _cpu.pixel_losses(*arguments):
+            raise _wrong_label(batch)
         return out
 
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
@@ -165,7 +182,7 @@ class CpuKernel(Kernel):
         groups = () if plan.group_key is None else (slopes.shape[2],)
         _check_shape("slopes", slopes, (len(plan.rows), samples, *groups, channels))
         if plan.needs_float64 and (slopes.abs().amax() > _STEEPEST or _is_wide(batch)):
-            return _IN_FLOAT64.gradient(batch, plan, slopes)
+            return _WITH_PYTORCH.gradient(batch, plan, slopes)
         gradient = torch.empty_like(batch.prediction)
         layout = _layout(plan, channels if batch.is_exclusive else 2)
         _cpu.gradient(_batch(batch, plan, *groups), layout, slopes.data_ptr(), _described(gradient))
@@ -205,6 +222,14 @@ class CpuKernel(Kernel):
         losses, values, per_class = out.split_with_sizes((analytic.count, terms, terms * channels))
         losses = (losses[0] if analytic.count == 1 else losses).to(dtype, copy=True)
         return AnalyticLosses(losses, slopes, values, per_class.view(terms, channels))
+
+
+def _wrong_label(batch: PixelBatch) -> IndexError:
+    """Returns the error for a label that is not a class, which no check has read."""
+    return IndexError(
+        "The target holds labels that are not classes: expected 0 to "
+        f"{batch.prediction.shape[1] - 1}, or ignore_index={batch.options.ignore_index}."
+    )
 
 
 def _is_wide(batch: PixelBatch) -> bool:

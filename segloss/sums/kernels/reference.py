@@ -38,10 +38,15 @@ _PROBABILITY_FLOOR = 1e-12
 """Below this probability, the logarithm has a constant slope, as in the same function."""
 
 
+_PIXELS = 2**16
+"""The number of pixels whose losses are computed together: their sums are float64."""
+
+
 class ReferenceKernel(Kernel):
     """Computes sums in operations that autograd can follow, to any order of derivative."""
 
     name = "reference"
+    has_pixel_losses = True
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns an empty string: it takes every batch and plan."""
@@ -69,6 +74,18 @@ class ReferenceKernel(Kernel):
             prediction = batch.prediction.detach().requires_grad_()
             sums = self._rows(batch.replace(prediction=prediction), plan, groups)
         return torch.autograd.grad(sums, prediction, slopes)[0]
+
+    def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+        """Computes a loss of each pixel, (N, 1 or C, P)."""
+        spread = batch.pixels_as_samples()
+        dtype, total = arithmetic_dtype(batch.prediction.dtype), len(spread.prediction)
+        losses = []
+        for start in range(0, total, _PIXELS):
+            part = spread.of_samples(slice(start, start + _PIXELS))
+            cells = (self.sums(part, plan) * slopes.unsqueeze(1)).sum(0)
+            losses.append((cells.sum(1, keepdim=True) if batch.is_exclusive else cells).to(dtype))
+        samples, _, count = batch.prediction.shape
+        return torch.cat(losses).view(samples, count, -1).transpose(1, 2)
 
     def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns False: `torch.compile` compiles its operations."""
@@ -282,6 +299,8 @@ def _focal(
     batch: PixelBatch,
 ) -> Tensor:
     """Computes a focal sum, (N, C) with sigmoid, (N,) with softmax; q^gamma is exp(gamma log q)."""
+    if focal.is_interpolated:
+        return _interpolated_focal(focal, probabilities, target, weight, batch)
     if batch.is_label_map:
         index = target.unsqueeze(1)
         gamma, alpha = focal_of_labels(focal, index, probabilities.p)
@@ -297,6 +316,37 @@ def _focal(
     positive = foreground.alpha * target * _power(log_q, foreground.gamma)
     negative = background.alpha * (1 - target) * _power(log_p, background.gamma)
     return _total(weight * -(times_log(positive, log_p) + times_log(negative, log_q)))
+
+
+def _interpolated_focal(
+    focal: FocalSum,
+    probabilities: _AnyProbabilities,
+    target: Tensor,
+    weight: Tensor,
+    batch: PixelBatch,
+) -> Tensor:
+    """Computes a focal sum of dense targets, with the mean of the classes' probabilities."""
+    p, q, log_p, log_q = (getattr(probabilities, name) for name in ("p", "q", "log_p", "log_q"))
+    if batch.is_exclusive:
+        classes = torch.arange(target.shape[1], device=target.device).reshape(1, -1, 1)
+        gamma, alpha = focal_of_labels(focal, classes, p)
+        if isinstance(gamma, Tensor):  # the mean of the classes' exponents
+            gamma = (gamma * target).sum(1)
+        error, entropy = (target * q).sum(1), -times_log(target, log_p).sum(1)
+        return _total(
+            weight.squeeze(1) * (alpha * target).sum(1) * _error_to(error, gamma) * entropy
+        )
+    background, foreground = focal_of_class(focal, 0), focal_of_class(focal, 1)
+    error = p * (1 - target) + q * target
+    gamma = foreground.gamma * target + background.gamma * (1 - target)
+    alpha = foreground.alpha * target + background.alpha * (1 - target)
+    entropy = binary_cross_entropy(log_p, log_q, target, 1.0, 0.0)
+    return _total(weight * alpha * _error_to(error, gamma) * entropy)
+
+
+def _error_to(error: Tensor, gamma: Tensor | float) -> Tensor:
+    """Computes an error to a power, with a slope of 0 where the error is 0."""
+    return error.clamp(min=torch.finfo(error.dtype).tiny).pow(gamma)
 
 
 def _power(log: Tensor, exponent: Tensor | float) -> Tensor:

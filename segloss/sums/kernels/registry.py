@@ -41,11 +41,24 @@ def kernel_for(batch: PixelBatch, plan: Plan) -> Kernel:
     The reference serves tracers, which see operations instead of values, forward-mode
     differentiation, and batches without pixels.
     """
-    prediction = batch.prediction
-    if is_traced() or is_dual() or prediction.is_meta or prediction.numel() == 0:
+    if needs_reference(batch):
         return REFERENCE
     for kernel in _candidates:
         if not kernel.supports(batch, plan):
+            return kernel
+    return REFERENCE
+
+
+def needs_reference(batch: PixelBatch) -> bool:
+    """Returns whether only the operations of the reference will do, whatever the plan is."""
+    prediction = batch.prediction
+    return is_traced() or is_dual() or prediction.is_meta or prediction.numel() == 0
+
+
+def pixel_kernel_for(batch: PixelBatch, plan: Plan) -> Kernel:
+    """Returns the kernel that computes the losses of single pixels."""
+    for kernel in _candidates:
+        if kernel.has_pixel_losses and not kernel.supports(batch, plan):
             return kernel
     return REFERENCE
 

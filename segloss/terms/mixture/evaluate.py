@@ -15,8 +15,12 @@ from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
 from segloss.sums.confusion import SoftConfusion
 from segloss.terms.base import AdditiveStatistics, RegionTerm, Term
-from segloss.terms.mixture.group import MixtureGroup, means_of
+from segloss.terms.mixture.group import MixtureGroup, means_of, sums_of
 from segloss.terms.mixture.mixture import Entry, Mixture
+from segloss.terms.mixture.pixels import has_pixels, losses_of_pixels
+
+REDUCTIONS = ("mean", "sum", "none")
+"""The names of reductions over pixels, or over samples and classes."""
 
 Info = dict[str, Tensor]
 """The means () of a loss's terms by name, and of their classes by name and class: "dice/2"."""
@@ -31,6 +35,8 @@ def evaluate(
     unweighted: Sequence[Condition] = (),
     class_names: Sequence[str] | None = None,
     shares: Tensor | None = None,
+    *,
+    is_sum: bool = False,
 ) -> Tensor:
     """Returns the losses of a group, (K,), or () if there is one, in the arithmetic dtype.
 
@@ -46,16 +52,25 @@ def evaluate(
             value; () if all have weights.
         class_names: The names of the classes in `infos`; None: their indices.
         shares: The factors (N,) of the samples' parts of the losses, or None for 1.
+        is_sum: True for the sums of the terms, the numerators of their means.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    is_plain = is_local and left_out is None and shares is None
+    is_plain = is_local and left_out is None and shares is None and not is_sum
     result = run(batch, group.plan, group.analytic if is_plain else None)
     dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
         confusions = _confusions(group, result, unweighted)
         add = None if is_local else add
         losses = _by_autograd(
-            group, group.components, confusions, add, infos, left_out, class_names, shares
+            group,
+            group.components,
+            confusions,
+            add,
+            infos,
+            left_out,
+            class_names,
+            shares,
+            is_sum=is_sum,
         )
         return losses.to(dtype)
     if infos is not None:
@@ -96,14 +111,56 @@ def per_class(info: Mapping[str, Tensor], term: str) -> Tensor:
     return torch.stack(values or [info[term]])
 
 
-def unreduced_losses(
+def reduced(
+    group: MixtureGroup,
+    batch: PixelBatch,
+    reduction: str,
+    shape: Sequence[int],
+    add: RankSum | None = None,
+    left_out: Tensor | None = None,
+    shares: Tensor | None = None,
+) -> Tensor:
+    """Returns the loss of one mixture after a reduction, in the arithmetic dtype.
+
+    Args:
+        group: The mixture.
+        batch: The batch, checked by `as_pixel_batch`.
+        reduction: "mean" or "sum": a scalar. "none": the loss of each pixel if all terms are means
+            over pixels, in the shape of a label map or, for sigmoid, of the prediction; else the
+            loss of each cell, (N, C) or (N, 1).
+        shape: The shape of the prediction.
+        add: See `evaluate`.
+        left_out: See `evaluate`.
+        shares: See `evaluate`.
+    """
+    if reduction != "none":
+        return evaluate(group, batch, add, left_out, shares=shares, is_sum=reduction == "sum")
+    [mixture] = group.mixtures
+    if has_pixels(mixture):
+        losses = _in_space(losses_of_pixels(group, batch), shape, batch.is_exclusive)
+    else:
+        losses = _losses_of_cells(mixture, run(batch, group.plan).confusion(), left_out)
+    if shares is not None:
+        losses = shares.to(losses).reshape(-1, *[1] * (losses.ndim - 1)) * losses
+    return losses.to(arithmetic_dtype(batch.prediction.dtype))
+
+
+def _in_space(losses: Tensor, shape: Sequence[int], exclusive: bool) -> Tensor:
+    """Returns the losses of pixels (N, 1 or C, P) in the shape that users know."""
+    if len(shape) == 2:  # masks of pixels, without an axis of channels
+        return losses.squeeze(1)
+    samples, rows, _ = losses.shape
+    return losses.reshape(samples, *[] if exclusive else [rows], *shape[2:])
+
+
+def _losses_of_cells(
     mixture: Mixture, confusion: SoftConfusion, left_out: Tensor | None = None
 ) -> Tensor:
     """Returns the loss of each cell, (N, C): the sum of coefficients times unreduced terms.
 
-    A cell is one (sample, class) pair; cells that are left out count 0. A term with one value per
-    sample, such as softmax cross-entropy, counts in each of the sample's cells. If all terms have
-    one value per sample, the result is (N, 1).
+    A cell is one (sample, class) pair; cells that are left out count 0. A mean over pixels is that
+    of the cell, and with softmax that of the sample, which counts in each of the sample's cells. If
+    all terms have one value per sample, the result is (N, 1).
     """
     first, *others = (
         entry.coefficient * entry.term.unreduced(_without(left_out, confusion, entry.term))
@@ -163,6 +220,8 @@ def _by_autograd(
     left_out: Tensor | None = None,
     class_names: Sequence[str] | None = None,
     shares: Tensor | None = None,
+    *,
+    is_sum: bool = False,
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
@@ -173,7 +232,7 @@ def _by_autograd(
     if add is not None:
         tensors = list(add({str(i): each for i, each in enumerate(tensors)}).values())
     ratios = [each.finish(summed) for each, summed in zip(statistics, tensors, strict=True)]
-    means = means_of(ratios)
+    means = sums_of(ratios) if is_sum else means_of(ratios)
     if infos is not None:
         values = means.detach().unbind()
         for (loss, entry), ratio, value in zip(components, ratios, values, strict=True):
@@ -181,7 +240,8 @@ def _by_autograd(
             numerator, denominator = ratio
             if numerator.ndim > 0:
                 of_classes = (numerator.detach() / denominator.detach()).unbind()
-                classes = getattr(entry.term, "region_classes", None)
+                term = entry.term
+                classes = term.region_classes if isinstance(term, RegionTerm) else None
                 _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
     losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses

@@ -31,6 +31,7 @@ class MixtureGroup:
         autograd_components: The other terms, as (index of the loss, entry).
         components: All terms, as (index of the loss, entry).
         class_dependent: The terms that do not fit every number of classes.
+        pixel_slopes: The slopes of a pixel's loss, as `segloss.terms.mixture.pixels` caches them.
     """
 
     def __init__(self, mixtures: Sequence[Mixture]) -> None:
@@ -61,6 +62,8 @@ class MixtureGroup:
         self.class_dependent = tuple(
             entry.term for _, entry in self.components if not entry.term.fits_any_classes
         )
+
+        self.pixel_slopes: dict[tuple[Plan, int, bool], tuple[float, ...]] = {}
 
     def __repr__(self) -> str:
         return f"MixtureGroup({list(self.mixtures)})"
@@ -118,6 +121,11 @@ def means_of(ratios: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         torch.stack([*map(_over_classes, numerators)]),
         torch.stack([*map(_over_classes, denominators)]),
     )
+
+
+def sums_of(ratios: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Returns the sums of terms, (T,): the numerators of their means."""
+    return torch.stack([_over_classes(numerator) for numerator, _ in ratios])
 
 
 def _over_classes(tensor: Tensor) -> Tensor:

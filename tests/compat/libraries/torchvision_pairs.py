@@ -23,16 +23,15 @@ from tests.compat.libraries.pairs import (
 
 def of_masks(form: Form) -> Pairs:
     for alpha in (-1, 0.25):
-        focal = segloss.FocalLoss(MODES[form], alpha=None if alpha < 0 else alpha)
+        options = {"alpha": None if alpha < 0 else alpha, "soft_targets": "interpolated"}
+        focal = segloss.FocalLoss(MODES[form], alpha=options["alpha"])
         theirs = partial(torchvision.ops.sigmoid_focal_loss, alpha=alpha)
         mean = with_float_target(partial(theirs, reduction="mean"))
         total = with_float_target(partial(theirs, reduction="sum"))
         yield "focal", Pair(form, mean, focal, SOFT)
-
-        def summed(x: Tensor, y: Tensor, focal: segloss.Loss = focal) -> Tensor:
-            return focal(x, y) * y.numel()
-
-        yield "focal sum", Pair(form, total, summed, SOFT)
+        yield "focal soft", Pair(form, mean, segloss.FocalLoss(MODES[form], **options))
+        summed = segloss.FocalLoss(MODES[form], reduction="sum", **options)
+        yield "focal sum", Pair(form, total, summed)
 
 
 def auxiliary(x: Tensor) -> Tensor:

@@ -299,7 +299,7 @@ def test_wrong_arguments_are_refused_when_the_loss_is_made(options, kind, words:
 @pytest.mark.parametrize(
     ("options", "prediction", "target", "kind", "words"),
     [
-        ({}, torch.rand(2, 1, 4), torch.zeros(2, 4).long(), ValueError, "use mode='binary'"),
+        ({}, torch.rand(2, 1, 4), torch.zeros(2, 4).long(), ValueError, "set mode='binary'"),
         ({}, "logits", torch.zeros(2, 4).long(), TypeError, "prediction must be a tensor"),
         ({}, torch.rand(4), torch.zeros(4).long(), ValueError, r"\(N, C, \*spatial\)"),
         ({}, torch.zeros(2, 3, 4).long(), torch.zeros(2, 4), TypeError, "must be floating-point"),

@@ -25,7 +25,7 @@ from segloss.foundation.arguments import (
 from segloss.foundation.device_constants import buffer_on_device, on_device
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.precision import Precise, arithmetic_dtype, without_autocast
-from segloss.losses.compound_loss import MODES
+from segloss.losses.modes import MODES, channels_of_classes
 from segloss.losses.standalone.lovasz.operations import SetLosses
 from segloss.losses.standalone.lovasz.sets import set_losses
 
@@ -170,7 +170,7 @@ class LovaszLoss(Precise):
     ) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
         activation = MODES[self.mode]
-        n_classes = _channels(prediction) if activation == "softmax" else 2
+        n_classes = channels_of_classes(prediction) if activation == "softmax" else 2
         pixels = as_pixel_batch(
             prediction,
             target,
@@ -256,15 +256,3 @@ def _check_classes(classes: Any) -> str | tuple[int, ...]:
             f"classes must name at least one class, and none twice, got {list(checked)}."
         )
     return checked
-
-
-def _channels(prediction: Any) -> int:
-    """Returns the number of classes of a prediction for softmax."""
-    if not isinstance(prediction, Tensor) or prediction.ndim < 2:
-        return 2  # as_pixel_batch refuses the prediction, whatever the number
-    if prediction.shape[1] < 2:
-        raise ValueError(
-            f"prediction must have one channel per class for mode='multiclass', at least 2, got "
-            f"the shape {tuple(prediction.shape)}. For one foreground class, use mode='binary'."
-        )
-    return prediction.shape[1]

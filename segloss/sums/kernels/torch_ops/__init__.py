@@ -43,6 +43,7 @@ class TorchKernel(Kernel):
     """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
 
     name = "torch"
+    has_pixel_losses = True
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty if it does."""
@@ -60,16 +61,16 @@ class TorchKernel(Kernel):
             named = _chunks(batch, plan, groups).sums()
             return torch.stack([_row(named[row.key], batch, groups) for row in plan.rows])
 
+    def pixel_losses(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
+        """Returns a loss of each pixel, (N, 1 or C, P)."""
+        with without_autocast(batch.prediction.device):
+            return _chunks(batch, plan, None).pixel_losses(_by_key(slopes, batch, plan))
+
     def gradient(self, batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
         """Returns the gradient with respect to the logits."""
-        upstream = {
-            row.key: _upstream(slope, batch, row)
-            for row, slope in zip(plan.rows, slopes.unbind(), strict=True)
-            if row.has_slope
-        }
         groups = None if plan.group_key is None else slopes.shape[2]
         with without_autocast(batch.prediction.device):
-            return _chunks(batch, plan, groups).gradient(upstream)
+            return _chunks(batch, plan, groups).gradient(_by_key(slopes, batch, plan))
 
     def is_opaque(self, batch: PixelBatch) -> bool:
         """Returns True on CPUs, where chunks are faster than a compiled reference."""
@@ -81,11 +82,20 @@ def _chunks(batch: PixelBatch, plan: Plan, groups: int | None) -> Chunks:
     return (SoftmaxChunks if batch.is_exclusive else SigmoidChunks)(batch, plan, groups)
 
 
+def _by_key(slopes: Tensor, batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
+    """Returns the slopes (..., C) by the keys of their rows; (...) where a sample has one."""
+    return {
+        row.key: _upstream(slope, batch, row)
+        for row, slope in zip(plan.rows, slopes.unbind(), strict=True)
+        if row.has_slope
+    }
+
+
 def _upstream(slope: Tensor, batch: PixelBatch, row: Row) -> Tensor:
-    """Returns the slopes of a row, (N, C), (N, K, C) with groups, or (N,) for one per sample."""
+    """Returns the slopes of a row: (N, K, C) with groups, and (...) where a sample has one."""
     if row.is_per_sample and slope.ndim == 3:
         slope = slope[:, 0]
-    return slope[:, 0] if batch.is_exclusive and row.is_per_sample else slope
+    return slope[..., 0] if batch.is_exclusive and row.is_per_sample else slope
 
 
 def _row(values: Tensor, batch: PixelBatch, groups: int | None) -> Tensor:

@@ -63,7 +63,7 @@ class Chunk(NamedTuple):
 class Chunks:
     """Reads a batch in chunks, which share scratch buffers.
 
-    A subclass implements `measure` and `write_slope` for one chunk.
+    A subclass implements `measure`, `losses` and `write_slope` for one chunk.
 
     Args:
         batch: The batch, with at least one pixel.
@@ -96,6 +96,10 @@ class Chunks:
         """Computes the sums over the pixels of each sample in a chunk."""
 
     @abstractmethod
+    def losses(self, chunk: Chunk, slopes: Mapping[str, Tensor]) -> Tensor:
+        """Computes the losses of a chunk's pixels without their weights, (n, 1 or C, l)."""
+
+    @abstractmethod
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk. Touches the new memory `out` once, at the end."""
 
@@ -119,6 +123,17 @@ class Chunks:
             }
             self.write_slope(_cut(gradient, chunk.samples, chunk.pixels), of_samples, chunk)
         return gradient
+
+    def pixel_losses(self, slopes: Mapping[str, Tensor]) -> Tensor:
+        """Computes the loss of each pixel, (N, 1 or C, P), from the slopes (C,) or () of sums."""
+        slopes = {key: slope.to(self.dtype) for key, slope in slopes.items()}
+        samples, classes, count = self.batch.prediction.shape
+        rows = 1 if self.batch.is_exclusive else classes
+        losses = self.batch.prediction.new_empty((samples, rows, count), dtype=self.dtype)
+        for chunk in self.chunks():
+            values = chunk.weighted(self.losses(chunk, slopes))
+            _cut(losses, chunk.samples, chunk.pixels).copy_(values)
+        return losses.to(arithmetic_dtype(self.batch.prediction.dtype))
 
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """Prepares the slopes with respect to the sums once, for all chunks.

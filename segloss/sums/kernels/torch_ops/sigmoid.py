@@ -59,6 +59,29 @@ class SigmoidChunks(Chunks):
             sums |= self._mean_entropy(chunk)
         return sums
 
+    def losses(self, chunk: Chunk, slopes: Mapping[str, Tensor]) -> Tensor:
+        """Computes the losses of a chunk's pixels without their weights, (n, C, l)."""
+        slopes = {key: slope.unsqueeze(-1) for key, slope in slopes.items()}
+        losses = torch.zeros((), dtype=self.dtype, device=chunk.prediction.device)
+        if CROSS_ENTROPY in self.plan.sums:
+            slope = slopes["cross_entropy"]
+            if self.class_weights is not None:
+                slope = slope * self.class_weights.unsqueeze(-1)
+            losses = self._entropy(chunk) * slope
+        if REGION not in self.plan.sums and not self.extra_sums and not self.plan.focals:
+            return losses
+        p, q = self._probabilities(chunk.prediction)
+        for focal in self.plan.focals:
+            losses = self._focal(focal, p, q, chunk).mul_(slopes[focal.name]).add_(losses)
+        for pixel_sum in self.extra_sums:
+            values = pixel_sum.values(PixelValues(p, q, chunk.target, chunk.maps))
+            losses = sum((slopes[key] * value for key, value in values.items()), start=losses)
+        if REGION in self.plan.sums:
+            positive, negative = p * slopes["true_positive"], p * slopes["false_positive"]
+            positive.addcmul_(q, slopes["false_negative"])
+            losses = torch.lerp(negative, positive, chunk.target).add_(losses)
+        return losses
+
     def write_slope(self, out: Tensor, upstream: Mapping[str, Tensor], chunk: Chunk) -> None:
         """Writes the gradient of a chunk."""
         p, q = self._probabilities(chunk.prediction)

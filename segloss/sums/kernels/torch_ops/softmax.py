@@ -99,6 +99,31 @@ class SoftmaxChunks(Chunks):
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
 
+    def losses(self, chunk: Chunk, slopes: Mapping[str, Tensor]) -> Tensor:
+        """Computes the losses of a chunk's pixels without their weights, (n, 1, l)."""
+        exponentials, addends = self._exponentials(chunk), []
+        if CROSS_ENTROPY in self.plan.sums or self.plan.focals:
+            nll = self._nll(chunk, exponentials)
+            for focal in self.plan.focals:
+                values = self._focal_values(focal, nll, chunk, exponentials)
+                addends.append(values.mul_(slopes[focal.name]))
+            if CROSS_ENTROPY in self.plan.sums:
+                addends.append(self._entropy(chunk, nll, exponentials) * slopes["cross_entropy"])
+        labels = chunk.target
+        if self.extra_sums:
+            at_others, at_label = self._pixel_values(chunk, exponentials)
+            for pixel_sum in self.extra_sums:
+                of_label = pixel_sum.values(at_label)
+                for key, values in pixel_sum.values(at_others).items():
+                    addends.append(torch.matmul(slopes[key], values))
+                    addends.append(of_label[key] * slopes[key][labels])
+        if REGION in self.plan.sums:
+            by_p, by_q = slopes["true_positive"][labels], slopes["false_negative"][labels]
+            exp_others, exp_label, others_total, all_total, _ = exponentials
+            of_others = torch.matmul(slopes["false_positive"], exp_others)
+            addends.append((exp_label * by_p + others_total * by_q + of_others) / all_total)
+        return functools.reduce(torch.add, addends).unsqueeze(1)
+
     def _counts(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the weight of each class's pixels, and of all pixels, (n, C), if wanted."""
         if COUNTS not in self.plan.sums:
@@ -119,9 +144,15 @@ class SoftmaxChunks(Chunks):
     def _focal(
         self, focal: FocalSum, nll: Tensor, chunk: Chunk, exponentials: _Exponentials
     ) -> Tensor:
-        error = exponentials.others_total / exponentials.all_total
-        losses = focal_of_labels(focal, chunk.target, error).value(error, nll)
+        losses = self._focal_values(focal, nll, chunk, exponentials)
         return total(losses if chunk.weight is None else losses * chunk.weight.squeeze(1))
+
+    def _focal_values(
+        self, focal: FocalSum, nll: Tensor, chunk: Chunk, exponentials: _Exponentials
+    ) -> Tensor:
+        """Computes the focal loss of each pixel, (n, l)."""
+        error = exponentials.others_total / exponentials.all_total
+        return focal_of_labels(focal, chunk.target, error).value(error, nll)
 
     def _extra(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
         """Computes the sums of other functions of the probability."""
@@ -226,14 +257,10 @@ class SoftmaxChunks(Chunks):
     def _mean_entropy(
         self, chunk: Chunk, nll: Tensor, exponentials: _Exponentials
     ) -> dict[str, Tensor]:
-        entropy, weight = nll, chunk.weight
+        entropy, weight = self._entropy(chunk, nll, exponentials), chunk.weight
         if self.class_weights is not None:
             label_weight = self.class_weights[chunk.target]
-            entropy = entropy * label_weight
             weight = label_weight if weight is None else label_weight * weight.squeeze(1)
-        if self.batch.options.label_smoothing > 0:
-            mean = self._mean_nll(chunk.prediction, exponentials)
-            entropy = torch.lerp(entropy, mean, self.batch.options.label_smoothing)
         if chunk.weight is not None:
             entropy = entropy * chunk.weight.squeeze(1)
         samples, pixels = chunk.target.shape
@@ -242,6 +269,16 @@ class SoftmaxChunks(Chunks):
         else:
             normaliser = total(weight.reshape(samples, pixels))
         return {"cross_entropy": total(entropy), "weight": normaliser.expand(samples)}
+
+    def _entropy(self, chunk: Chunk, nll: Tensor, exponentials: _Exponentials) -> Tensor:
+        """Computes the cross-entropy of each pixel, with class weights and smoothing, (n, l)."""
+        entropy = nll
+        if self.class_weights is not None:
+            entropy = entropy * self.class_weights[chunk.target]
+        if self.batch.options.label_smoothing > 0:
+            mean = self._mean_nll(chunk.prediction, exponentials)
+            entropy = torch.lerp(entropy, mean, self.batch.options.label_smoothing)
+        return entropy
 
     def _nll(self, chunk: Chunk, exponentials: _Exponentials) -> Tensor:
         """Computes -log p of the label, (n, l): log(1 + odds), unless that over- or underflows."""
