@@ -7,7 +7,7 @@ Every mistake in a batch is found here, before anything is computed. The checks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from segloss.batch.shape_checks import (
     check_annotated,
     check_channel_weights,
     check_companion,
-    check_ignored_value,
+    check_ignored_values,
     check_prediction_shape,
     flat_map,
     flat_target,
@@ -30,6 +30,7 @@ from segloss.batch.shape_checks import (
 from segloss.batch.value_checks import ValueChecks, check_values, shared_checks
 from segloss.foundation.arguments import check_weights
 from segloss.foundation.device_constants import buffer_on_device
+from segloss.foundation.ignore_index import with_one_value
 from segloss.foundation.tracing import is_traced
 
 
@@ -86,6 +87,10 @@ def as_pixel_batch(
         weight = plain_tensor(weight)
     if maps:
         maps = {key: plain_tensor(flat_map(m, key, pred, names.pred)) for key, m in maps.items()}
+    ignored = options.ignore_index
+    if isinstance(ignored, tuple):
+        target, value = with_one_value(target, ignored)
+        options = options._replace(ignore_index=value)
     pixels = PixelBatch(
         plain_tensor(pred).flatten(2), target, options, weight, class_weights, pos_weight, maps
     )
@@ -93,9 +98,9 @@ def as_pixel_batch(
         check_annotated(annotated, names.annotated, pred, names.pred)
         if activation == "sigmoid":
             pixels = pixels.replace(weight=_annotated_weight(plain_tensor(annotated), pixels))
-    if options.ignore_index is not None:
-        check_ignored_value(pixels, names.target)
-    check_values(pixels, names, ValueChecks() if checks is None else checks)
+    if ignored is not None:
+        check_ignored_values(pixels, names.target, ignored)
+    check_values(pixels, names, ValueChecks() if checks is None else checks, ignored)
     return pixels
 
 
@@ -107,7 +112,7 @@ def pixel_batch_of_arguments(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,

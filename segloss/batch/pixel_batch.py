@@ -75,6 +75,7 @@ class PixelBatch:
     def ignored_value(self) -> int | None:
         """The value of ignored pixels in the target; None if the target's dtype can't hold one."""
         ignored = self.options.ignore_index
+        assert not isinstance(ignored, tuple)  # as_pixel_batch gives ignored pixels one value
         return ignored if ignored is not None and can_hold(self.target.dtype, ignored) else None
 
     def kept(self) -> Tensor | None:

@@ -17,6 +17,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.batch.stacked_heads import MOST_DIMENSIONS
 from segloss.foundation.arguments import check_mapping
+from segloss.foundation.ignore_index import IgnoreIndex, values_of, written
 
 PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes that predictions may have."""
@@ -156,12 +157,13 @@ def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> 
         )
 
 
-def check_ignored_value(pixels: PixelBatch, name: str) -> None:
+def check_ignored_values(pixels: PixelBatch, name: str, ignore_index: IgnoreIndex) -> None:
     """Raises ValueError if `ignore_index` would leave out every pixel of a dense target."""
-    ignored = pixels.options.ignore_index
-    if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
+    if not pixels.is_exclusive or pixels.is_label_map:
+        return
+    if not {0, 1}.isdisjoint(values_of(ignore_index)):
         raise ValueError(
-            f"ignore_index={ignored} would leave out every pixel of {name}, which is "
+            f"ignore_index={written(ignore_index)} would leave out every pixel of {name}, which is "
             "dense: pass a label map to ignore a class, target.argmax(1), or leave the class out "
             "with region_classes and class_weights."
         )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
+from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.sums.autograd import run
 from segloss.terms import Mixture, RegionTerm, Term
@@ -50,7 +51,7 @@ class CompoundLoss(SelectsChannels, Precise):
         mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
             "multiclass": softmax over the channels.
         from_logits: True if predictions are logits, False if they are probabilities.
-        ignore_index: The target's value for ignored pixels.
+        ignore_index: The target's value for ignored pixels, or a list of several.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
@@ -92,7 +93,7 @@ class CompoundLoss(SelectsChannels, Precise):
         mode: str = "binary",
         *,
         from_logits: bool = True,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         class_weights: Any = None,
         pos_weight: Any = None,
         label_smoothing: float = 0.0,
@@ -150,8 +151,8 @@ class CompoundLoss(SelectsChannels, Precise):
         self.term_parameters = self.mixture.parameters()
 
     @property
-    def ignore_index(self) -> int | None:
-        """The target's value for ignored pixels, or None."""
+    def ignore_index(self) -> IgnoreIndex:
+        """The target's value for ignored pixels, a tuple of several, or None."""
         return self.options.ignore_index
 
     @property

@@ -18,9 +18,10 @@ from segloss.batch.value_checks import (
     check_unit_range,
     check_whole_labels,
 )
-from segloss.foundation.arguments import check_integer, check_text, shown
+from segloss.foundation.arguments import check_text, shown
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition
+from segloss.foundation.ignore_index import check_ignore_index, values_of
 from segloss.foundation.precision import without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
@@ -62,7 +63,8 @@ class LossWrapper(Loss):
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
             `segloss.CompoundLoss` gets the weights, the maps that its terms need, and the
             annotations. Other losses take a prediction and a target.
-        ignore_index: The value of a target that `loss_func` ignores; None: its attribute
+        ignore_index: The value of a target that `loss_func` ignores, or a list of several; None:
+            its attribute
             `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
             many losses are NaN, the loss and its gradient are 0. Other batches are passed on
             unchanged, so it is `loss_func` that leaves pixels out.
@@ -98,7 +100,7 @@ class LossWrapper(Loss):
         target_dtype: torch.dtype | str | None = None,
         use_mixup: bool = False,
         weight_key: str = "seg_loss_weights",
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         annotated_key: str = "annotated",
     ) -> None:
         if isinstance(loss_func, Loss):
@@ -122,9 +124,7 @@ class LossWrapper(Loss):
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
-        self.ignore_index = (
-            None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        )
+        self.ignore_index = check_ignore_index(ignore_index)
         self._checks = ValueChecks()
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
@@ -180,8 +180,8 @@ class LossWrapper(Loss):
 
     def _ignored_values(self) -> tuple[float, ...]:
         """Returns the values of a target that the loss ignores, as far as they are known."""
-        given = self.ignore_index
-        return ignored_values(self.loss_func) if given is None else (given,)
+        given = values_of(self.ignore_index)
+        return given or ignored_values(self.loss_func)
 
     def _selected(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the selected prediction and target, checked where the loss is one of PyTorch."""

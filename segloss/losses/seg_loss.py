@@ -32,6 +32,7 @@ from segloss.foundation.arguments import (
 from segloss.foundation.device_constants import comparable
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition
+from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.losses.loss import Loss, is_watched
 from segloss.losses.norm import NormSums
 from segloss.terms import Mixture, Term
@@ -71,7 +72,7 @@ class SegLoss(SelectsChannels, Loss):
             for `n_classes` > 2, else `use_mixed_precision`.
         activation: "sigmoid" or "softmax"; None: the one that `n_classes` implies.
         pred_channel_selector: The channels of the prediction to look at; None: all.
-        ignore_index: The target's value for ignored pixels.
+        ignore_index: The target's value for ignored pixels, or a list of several.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         region_reduction: "sample", "batch" or "micro"; see `segloss.terms.RegionTerm`.
@@ -159,7 +160,7 @@ class SegLoss(SelectsChannels, Loss):
         from_logits: bool | None = None,
         activation: str | None = None,
         pred_channel_selector: Selector | None = None,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         class_weights: Any = None,
         pos_weight: Any = None,
         region_reduction: str = "sample",
@@ -272,8 +273,8 @@ class SegLoss(SelectsChannels, Loss):
         return self.options.from_logits
 
     @property
-    def ignore_index(self) -> int | None:
-        """The target's value for ignored pixels, or None."""
+    def ignore_index(self) -> IgnoreIndex:
+        """The target's value for ignored pixels, a tuple of several, or None."""
         return self.options.ignore_index
 
     @property

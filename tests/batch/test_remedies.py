@@ -106,6 +106,7 @@ class Batch(NamedTuple):
 N3, SOFTMAX = {"n_classes": 3}, {"activation": "softmax"}
 ONE_HOT = F.one_hot(L3, 3).movedim(-1, 1)
 GREY = MASK * 255
+TWO_MARKERS = marked(L3, 255).index_fill(1, torch.tensor([0]), -1)
 IGNORE, SELECT = "ignore_index", "selector"
 LEVELS = torch.tensor([0, 127, 255])
 
@@ -295,16 +296,51 @@ BATCHES: dict[str, Batch] = {
         softmax_loss(X3, L3.masked_fill(SOME, -100)),
     ),
     "labels with a second marker": Batch(
-        Case(X3, marked(L3, 255).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
+        Case(X3, TWO_MARKERS, {**N3, IGNORE: -1}),
         "give them the value -1, whose pixels are left out already",
         Case(X3, marked(L3, -1).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
         softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
     ),
     "labels with two markers": Batch(
-        Case(X3, marked(L3, 255).index_fill(1, torch.tensor([0]), -1), N3),
-        "-1 and 255 mark pixels to leave out, give them all one value, and set ignore_index to it",
-        Case(X3, marked(L3, -1).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
+        Case(X3, TWO_MARKERS, N3),
+        "If -1 and 255 mark pixels to leave out, set ignore_index=[-1, 255]",
+        Case(X3, TWO_MARKERS, {**N3, IGNORE: [-1, 255]}),
         softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
+    ),
+    "labels with two markers beside an ignored value": Batch(
+        Case(
+            X3,
+            marked(L3, 255)
+            .index_fill(1, torch.tensor([0]), -1)
+            .index_fill(2, torch.tensor([0]), 7),
+            {**N3, IGNORE: [7, 8]},
+        ),
+        "If -1 and 255 mark pixels to leave out, set ignore_index=[-1, 7, 255]",
+        Case(
+            X3,
+            marked(L3, 255)
+            .index_fill(1, torch.tensor([0]), -1)
+            .index_fill(2, torch.tensor([0]), 7),
+            {**N3, IGNORE: [-1, 7, 255]},
+        ),
+        softmax_loss(
+            X3,
+            marked(L3, -100)
+            .index_fill(1, torch.tensor([0]), -100)
+            .index_fill(2, torch.tensor([0]), -100),
+        ),
+    ),
+    "labels with a marker beside two that do not occur": Batch(
+        Case(X3, marked(L3, 255), {**N3, IGNORE: [-100, -1]}),
+        "set ignore_index=255, since no pixel has the values -100 and -1",
+        Case(X3, marked(L3, 255), {**N3, IGNORE: 255}),
+        softmax_loss(X3, L3.masked_fill(SOME, -100)),
+    ),
+    "mask with two markers": Batch(
+        Case(X1, marked(MASK, 255).index_fill(2, torch.tensor([0]), -1)),
+        "If -1 and 255 mark pixels to leave out, set ignore_index=[-1, 255]",
+        Case(X1, marked(MASK, 255).index_fill(2, torch.tensor([0]), -1), {IGNORE: [-1, 255]}),
+        sigmoid_loss(X1, MASK, SOME.index_fill(1, torch.tensor([0]), True)),
     ),
     "one class more": Batch(
         Case(X3, marked(L3, 3), N3),
@@ -1126,6 +1162,16 @@ ROWS: dict[str, Row] = {
         "set ignore_index=255, since no pixel has the value -100",
         wrapped(nn.CrossEntropyLoss(ignore_index=255), X3, marked(L3, 255)),
         softmax_loss(X3, L3.masked_fill(SOME, -100)),
+    ),
+    "cross-entropy: two markers": Row(
+        wrapped(nn.CrossEntropyLoss(), X3, TWO_MARKERS),
+        "-1 and 255 mark pixels to leave out, give them all one value, and set ignore_index to it",
+        wrapped(
+            nn.CrossEntropyLoss(ignore_index=-1),
+            X3,
+            marked(L3, -1).index_fill(1, torch.tensor([0]), -1),
+        ),
+        softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
     ),
     "cross-entropy: larger labels": Row(
         wrapped(nn.CrossEntropyLoss(), X3, LARGE),

@@ -6,6 +6,7 @@ but a module of (prediction, target) with a pass of its own. A `LossWrapper` giv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,8 @@ from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.value_checks import ValueChecks
-from segloss.foundation.arguments import check_choice, check_integer, check_number, check_weights
+from segloss.foundation.arguments import check_choice, check_number, check_weights
+from segloss.foundation.ignore_index import check_ignore_index
 from segloss.foundation.precision import (
     Precise,
     accumulation_dtype,
@@ -75,8 +77,8 @@ class TopKCrossEntropyLoss(Precise):
             applied before pixels are ranked. The denominator of the mean stays K, as in nnU-Net.
         label_smoothing: Smoothing s of the targets, in [0, 1], as in `nn.CrossEntropyLoss`. The
             target g of a sigmoid channel becomes g (1 - s) + s / 2.
-        ignore_index: The target's value for ignored pixels. They do not count in n, and may hold
-            NaN. If all pixels are ignored, the loss and its gradient are 0.
+        ignore_index: The target's value for ignored pixels, or a list of several. They do not count
+            in n, and may hold NaN. If all pixels are ignored, the loss and its gradient are 0.
 
     The prediction is logits (N, C, *spatial), with 1 to 3 spatial dimensions. For "multiclass", the
     target is a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial). For the
@@ -109,16 +111,14 @@ class TopKCrossEntropyLoss(Precise):
         *,
         class_weights: Any = None,
         label_smoothing: float = 0.0,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.mode = check_choice("mode", mode, MODES)
         self.k = check_number("k", k, 0, 100, open_low=True)
         self.register_setting("class_weights", check_weights("class_weights", class_weights))
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
-        self.ignore_index = (
-            None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        )
+        self.ignore_index = check_ignore_index(ignore_index)
         self._checks = ValueChecks()
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
