@@ -18,10 +18,8 @@ from torch import Tensor
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
 from segloss.foundation.arguments import check_choice, nearest
-from segloss.foundation.precision import arithmetic_dtype
 from segloss.foundation.tracing import constant_of
 from segloss.losses.compound_loss import REDUCTIONS, check_unreduced
-from segloss.sums.autograd import run
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
 from segloss.terms.base import parameters_of
 from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
@@ -38,6 +36,7 @@ def cross_entropy(
     n_classes: int | None = None,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     label_smoothing: float = 0.0,
@@ -53,6 +52,7 @@ def cross_entropy(
         n_classes: The number of classes; None: the number of channels.
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
         ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
@@ -78,6 +78,7 @@ def cross_entropy(
         from_logits=from_logits,
         activation="softmax",
         pixel_weights=pixel_weights,
+        sample_weights=sample_weights,
         ignore_index=ignore_index,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
@@ -90,6 +91,7 @@ def binary_cross_entropy(
     *,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
@@ -109,6 +111,7 @@ def binary_cross_entropy(
         target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
         ignore_index: The value in the target that marks elements to leave out, or a list of
             several.
         class_weights: Weights of the channels, (C,).
@@ -135,6 +138,7 @@ def binary_cross_entropy(
         from_logits=from_logits,
         activation="sigmoid",
         pixel_weights=pixel_weights,
+        sample_weights=sample_weights,
         ignore_index=ignore_index,
         class_weights=class_weights,
         pos_weight=pos_weight,
@@ -161,6 +165,7 @@ def seg_loss(
     label_smoothing: float = 0.0,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     ignore_index: int | Sequence[int] | None = None,
     reduction: str = "mean",
     maps: Mapping[str, Tensor] | None = None,
@@ -194,6 +199,7 @@ def seg_loss(
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
         ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         reduction: "mean", or "none" for the loss of each sample and class.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
@@ -243,6 +249,7 @@ def seg_loss(
         from_logits=from_logits,
         activation=activation,
         pixel_weights=pixel_weights,
+        sample_weights=sample_weights,
         ignore_index=ignore_index,
         class_weights=class_weights,
         pos_weight=pos_weight,
@@ -259,6 +266,7 @@ def _term_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = "mean",
@@ -272,6 +280,7 @@ def _term_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
         ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
@@ -364,8 +373,7 @@ def _loss(
     group.check_classes(pixels.prediction.shape[1], pixels.options.activation)
     if reduction == "mean":
         return evaluate(group, pixels)
-    unreduced = unreduced_losses(mixture, run(pixels, group.plan).confusion())
-    return unreduced.to(arithmetic_dtype(pred.dtype))
+    return unreduced_losses(group, pixels)
 
 
 def _maps(group: MixtureGroup, maps: Any) -> dict[str, Tensor]:

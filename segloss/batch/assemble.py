@@ -22,6 +22,7 @@ from segloss.batch.shape_checks import (
     check_companion,
     check_ignored_values,
     check_prediction_shape,
+    check_sample_weights,
     flat_map,
     flat_target,
     flat_weight,
@@ -44,6 +45,7 @@ def as_pixel_batch(
     pos_weight: Tensor | None = None,
     maps: Mapping[str, Tensor] | None = None,
     annotated: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     names: BatchNames | None = None,
     checks: ValueChecks | None = None,
 ) -> PixelBatch:
@@ -60,6 +62,8 @@ def as_pixel_batch(
         maps: Maps by name, each (N, C, *spatial).
         annotated: Booleans (N, C): True where a channel is annotated in a sample. With sigmoid,
             the other channels get weight 0.
+        sample_weights: Weights of the samples in the means of terms, (N,). The pixels of a sample
+            of weight 0 get weight 0.
         names: The names of the tensors in messages; None: the names of the arguments.
         checks: Decides when values are read; None: in every call.
 
@@ -98,6 +102,12 @@ def as_pixel_batch(
         check_annotated(annotated, names.annotated, pred, names.pred)
         if activation == "sigmoid":
             pixels = pixels.replace(weight=_annotated_weight(plain_tensor(annotated), pixels))
+    if sample_weights is not None:
+        check_sample_weights(sample_weights, names.sample_weights, pred, names.pred)
+        sample_weights = plain_tensor(sample_weights)
+        pixels = pixels.replace(
+            sample_weights=sample_weights, weight=_sample_weight(sample_weights, pixels)
+        )
     if ignored is not None:
         check_ignored_values(pixels, names.target, ignored)
     check_values(pixels, names, ValueChecks() if checks is None else checks, ignored)
@@ -117,6 +127,7 @@ def pixel_batch_of_arguments(
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
+    sample_weights: Tensor | None = None,
 ) -> PixelBatch:
     """Checks the arguments of a function, and returns the batch that they describe.
 
@@ -138,6 +149,7 @@ def pixel_batch_of_arguments(
         class_weights=check_weights("class_weights", class_weights),
         pos_weight=check_weights("pos_weight", pos_weight),
         maps=maps,
+        sample_weights=sample_weights,
         checks=None if is_traced() else shared_checks(options),
     )
 
@@ -155,7 +167,17 @@ def plain_tensor(tensor: Tensor) -> Tensor:
 
 def _annotated_weight(annotated: Tensor, pixels: PixelBatch) -> Tensor:
     """Returns the pixel weights (N, C, P), 0 in channels that are not annotated."""
-    channels = annotated.unsqueeze(-1)
+    return _weight_where(annotated.unsqueeze(-1), pixels, pixels.prediction)
+
+
+def _sample_weight(sample_weights: Tensor, pixels: PixelBatch) -> Tensor:
+    """Returns the pixel weights (N, 1 or C, P), 0 in samples of weight 0, whatever they hold."""
+    counts = (sample_weights != 0).reshape(-1, 1, 1)
+    return _weight_where(counts, pixels, pixels.prediction[:, :1])
+
+
+def _weight_where(counts: Tensor, pixels: PixelBatch, like: Tensor) -> Tensor:
+    """Returns the pixel weights, or 1 of the shape of `like`; 0 where a mask is False."""
     if pixels.weight is None:
-        return channels.expand(pixels.prediction.shape)
-    return torch.where(channels, pixels.weight, torch.zeros_like(pixels.weight))
+        return counts.expand(like.shape)
+    return torch.where(counts, pixels.weight, torch.zeros_like(pixels.weight))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.foundation.dtypes import can_hold
+from segloss.foundation.precision import accumulation_dtype
 
 
 class PixelBatch:
@@ -27,6 +28,8 @@ class PixelBatch:
         class_weights: Weights of the classes in the cross-entropy, (C,), or None.
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,), or None.
         maps: Maps (N, C, P) by name, such as signed distances, of the user's dtype.
+        sample_weights: Weights (N,) of the samples in the means of terms, or None for 1. The pass
+            over the pixels does not read them; `weight` is 0 where they are.
 
     Attributes:
         is_exclusive: True if the classes exclude each other.
@@ -43,17 +46,27 @@ class PixelBatch:
         class_weights: Tensor | None = None,
         pos_weight: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        sample_weights: Tensor | None = None,
     ) -> None:
         self.prediction, self.target, self.options = prediction, target, options
         self.weight, self.class_weights, self.pos_weight = weight, class_weights, pos_weight
         self.maps = {} if maps is None else maps
+        self.sample_weights = sample_weights
         self.is_exclusive = options.activation == "softmax"
         self.is_label_map = target.ndim < prediction.ndim
         self.is_soft = not self.is_label_map and target.is_floating_point()
 
     def replace(self, **tensors: Any) -> PixelBatch:
         """Returns a batch with some tensors replaced."""
-        names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
+        names = (
+            "prediction",
+            "target",
+            "weight",
+            "class_weights",
+            "pos_weight",
+            "maps",
+            "sample_weights",
+        )
         given = {**{name: getattr(self, name) for name in names}, **tensors}
         return PixelBatch(options=self.options, **given)
 
@@ -118,10 +131,16 @@ class PixelBatch:
         return classes, wrong if valid is None else wrong & valid.squeeze(1)
 
     def counted_share(self) -> float:
-        """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels."""
+        """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels.
+
+        With weights of samples, each pixel counts as often as the weight of its sample says.
+        """
         valid = self.valid()
         if self.prediction.numel() == 0:
             return 0.0
+        if self.sample_weights is not None and valid is not None:
+            weights = self.sample_weights.to(accumulation_dtype(valid.device))
+            return float((valid.flatten(1).to(weights).mean(1) * weights).mean())
         return 1.0 if valid is None else float(valid.sum(dtype=torch.int64) / valid.numel())
 
 
@@ -132,9 +151,9 @@ class BatchNames(NamedTuple):
     target: str = "target"
     pixel_weights: str = "pixel_weights"
     annotated: str = "annotated"
+    sample_weights: str = "sample_weights"
 
     @classmethod
-    def of_keys(cls, pred: str, target: str, pixel_weights: str, annotated: str) -> BatchNames:
+    def of_keys(cls, pred: str, *others: str) -> BatchNames:
         """Returns the names of entries of `pred_batch` and `gt_batch`, from their keys."""
-        in_gt_batch = (f"gt_batch[{key!r}]" for key in (target, pixel_weights, annotated))
-        return cls(f"pred_batch[{pred!r}]", *in_gt_batch)
+        return cls(f"pred_batch[{pred!r}]", *(f"gt_batch[{key!r}]" for key in others))

@@ -182,6 +182,8 @@ def for_type(value: Any) -> str:
         return f": pass one of its entries ({keys})"
     if isinstance(value, Sequence) and any(isinstance(entry, Tensor) for entry in value):
         return ": pass one of its tensors, or all of them to segloss.DeepSupervision"
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return ": convert it with torch.tensor(...)"
     return ""
 
 
@@ -269,6 +271,20 @@ def for_weight_shape(weight: Tensor, pred: Tensor) -> str:
         " Softmax takes one weight per pixel: use class_weights for weights of classes, or take "
         "the weight of each pixel's class, weights.gather(1, labels.unsqueeze(1))."
     )
+
+
+def for_sample_weights(weights: Tensor, pred: Tensor) -> str:
+    """Returns remedies for weights of samples that are not (N,)."""
+    samples = pred.shape[0]
+    if weights.ndim > 1 and weights.numel() == samples == weights.shape[0]:
+        return " Weights of samples have one axis: pass sample_weights.flatten()."
+    if weights.ndim == 0:
+        return " One weight for all samples changes nothing: leave sample_weights out."
+    if weights.ndim == 1 and weights.shape[0] == pred.shape[1]:
+        return " Weights of classes are class_weights and region_class_weights."
+    if weights.ndim > 2 and weights.shape[2:] == pred.shape[2:]:
+        return " Weights of pixels are pixel_weights (in a batch, under weight_key)."
+    return ""
 
 
 def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:

@@ -157,6 +157,17 @@ def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> 
         )
 
 
+def check_sample_weights(weights: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Raises TypeError or ValueError for anything but one real number for each sample, (N,)."""
+    check_companion(weights, name, pred, pred_name)
+    if not _has_shape(weights, pred.shape[:1]):
+        raise ValueError(
+            f"{name} must have one weight for each sample of {pred_name}: expected "
+            f"{tuple(pred.shape[:1])}, got {tuple(weights.shape)}."
+            f"{remedies.for_sample_weights(weights, pred)}"
+        )
+
+
 def check_ignored_values(pixels: PixelBatch, name: str, ignore_index: IgnoreIndex) -> None:
     """Raises ValueError if `ignore_index` would leave out every pixel of a dense target."""
     if not pixels.is_exclusive or pixels.is_label_map:

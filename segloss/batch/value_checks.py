@@ -81,7 +81,7 @@ def check_values(
         checks: Decides when values are read.
         ignore_index: The loss's option, of which the batch has one value.
     """
-    pred_name, target_name, weight_name, _ = names
+    pred_name, target_name, weight_name, *_ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
         _check_weight_values(weight, pixels.kept(), weight_name)
@@ -95,6 +95,8 @@ def check_values(
     if not pixels.options.from_logits and checks.due("prediction", prediction):
         _check_probabilities(prediction, pixels.valid(), pred_name)
         checks.passed("prediction", prediction)
+    if pixels.sample_weights is not None:
+        check_weight_range(pixels.sample_weights, names.sample_weights, checks)
     for key, values in pixels.maps.items():
         check_finite_values(values, key, checks, kept=pixels.valid)
 

@@ -19,8 +19,7 @@ from segloss.batch.shape_checks import check_channel_weights, check_maps, check_
 from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.ignore_index import IgnoreIndex
-from segloss.foundation.precision import Precise, arithmetic_dtype
-from segloss.sums.autograd import run
+from segloss.foundation.precision import Precise
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import evaluate, unreduced_losses
 from segloss.terms.mixture.group import MixtureGroup
@@ -168,6 +167,7 @@ class CompoundLoss(SelectsChannels, Precise):
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
         annotated: Tensor | None = None,
+        sample_weights: Tensor | None = None,
         shares: Tensor | None = None,
     ) -> Tensor:
         """Returns the loss: a scalar, or with reduction="none" (N, C) or (N, 1).
@@ -182,20 +182,26 @@ class CompoundLoss(SelectsChannels, Precise):
                 sigmoid.
             maps: The maps that the terms need, by name, each (N, C, *spatial).
             annotated: Booleans (N, C): True where a class is annotated in a sample.
+            sample_weights: Weights of at least 0, (N,), of the samples in every term: a sample of
+                weight 2 counts as two, and one of weight 0 is left out. With reduction="none", its
+                losses are times its weight.
             shares: Factors (N,) of the samples' parts of the means, such as lambdas of mixup; None:
                 1. Terms that pool samples do not have such parts.
         """
         pixels, left_out = self._read(
-            BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
+            BatchTensors(
+                prediction,
+                target,
+                pixel_weights,
+                annotated=annotated,
+                sample_weights=sample_weights,
+            ),
+            maps,
         )
         _check_shares(shares, pixels.prediction)
         if self.reduction == "mean":
             return evaluate(self._group, pixels, self._add, left_out, shares=shares)
-        confusion = run(pixels, self._group.plan).confusion()
-        unreduced = unreduced_losses(self.mixture, confusion, left_out)
-        if shares is not None:
-            unreduced = shares.to(unreduced).unsqueeze(1) * unreduced
-        return unreduced.to(arithmetic_dtype(prediction.dtype))
+        return unreduced_losses(self._group, pixels, left_out, shares)
 
     def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
@@ -210,7 +216,7 @@ class CompoundLoss(SelectsChannels, Precise):
         channels = self._check_channels(selected.prediction, selected.target)
         needed = self._needed_maps(maps)
         needed = self.reader.select_maps(needed, tensors.target, selected.prediction)
-        selected = BatchTensors(*selected[:3], needed, *selected[4:])
+        selected = selected._replace(maps=needed)
         options = self.options
         if options.activation == "softmax":
             options = PixelOptions(channels, *options[1:])

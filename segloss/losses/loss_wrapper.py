@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,22 +11,29 @@ from torch import Tensor, nn
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.remedies import for_label_map_shape, for_mask_shape
 from segloss.batch.selectors import Selector, optional_selector, select_companion
-from segloss.batch.shape_checks import check_device, check_prediction, check_real
+from segloss.batch.shape_checks import (
+    check_device,
+    check_prediction,
+    check_real,
+    check_sample_weights,
+)
 from segloss.batch.value_checks import (
     ValueChecks,
     check_label_range,
     check_unit_range,
+    check_weight_range,
     check_whole_labels,
 )
 from segloss.foundation.arguments import check_text, shown
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition
 from segloss.foundation.ignore_index import check_ignore_index, values_of
-from segloss.foundation.precision import without_autocast
+from segloss.foundation.precision import accumulation_dtype, without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
+from segloss.terms.base import mean
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which do not have a channel axis."""
@@ -70,6 +77,9 @@ class LossWrapper(Loss):
             unchanged, so it is `loss_func` that leaves pixels out.
         annotated_key: The key of the annotations in `gt_batch`, which may be absent; see
             `segloss.SegLoss`.
+        sample_weight_key: The key of the weights of the samples in `gt_batch`, (N,), which may be
+            absent. A `segloss.CompoundLoss` gets them. Any other loss is computed for each sample
+            alone, and the weighted mean is taken.
 
     Predictions in half precision are converted to float32, and computed outside of autocast. If
     `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
@@ -102,6 +112,7 @@ class LossWrapper(Loss):
         weight_key: str = "seg_loss_weights",
         ignore_index: int | Sequence[int] | None = None,
         annotated_key: str = "annotated",
+        sample_weight_key: str = "sample_weights",
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
@@ -121,6 +132,7 @@ class LossWrapper(Loss):
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
+        self.sample_weight_key = check_text("sample_weight_key", sample_weight_key)
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
@@ -139,11 +151,29 @@ class LossWrapper(Loss):
         unweighted: Sequence[Condition] = (),
         shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """Returns the raw loss of a batch; terms share the samples' parts out in one pass."""
-        is_of_terms = isinstance(self.loss_func, CompoundLoss)
-        if shares is None or not is_of_terms or type(self).compute is not LossWrapper.compute:
-            return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
-        return self._value(pred_batch, gt_batch, shares=shares), [{}]
+        """Returns the raw loss of a batch; terms give the samples their parts in one pass."""
+        if isinstance(self.loss_func, CompoundLoss) and type(self).compute is LossWrapper.compute:
+            if shares is not None:
+                return self._value(pred_batch, gt_batch, shares=shares), [{}]
+            return super().compute_together(losses, pred_batch, gt_batch, unweighted)
+        weights = self._sample_weights(pred_batch, gt_batch)
+        if weights is not None:  # as shares of a mean of samples
+            assert isinstance(gt_batch, Mapping)
+            gt_batch = {k: v for k, v in gt_batch.items() if k != self.sample_weight_key}
+            weights = mean(weights * len(weights), weights.sum())
+            shares = weights if shares is None else shares.to(weights) * weights
+        return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
+
+    def _sample_weights(self, pred_batch: Batch, gt_batch: Batch) -> Tensor | None:
+        """Returns the checked weights of the samples, or None."""
+        weights = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
+        if weights is None:
+            return None
+        name, pred_name = f"gt_batch[{self.sample_weight_key!r}]", f"pred_batch[{self.pred_key!r}]"
+        prediction = take(pred_batch, self.pred_key, "pred_batch")
+        check_sample_weights(weights, name, prediction, pred_name)
+        check_weight_range(weights, name, self._checks)
+        return weights.to(accumulation_dtype(weights.device))
 
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
         """Returns the wrapped loss; `more` are further options of a `CompoundLoss`."""
@@ -176,7 +206,9 @@ class LossWrapper(Loss):
         if target.numel() == 0:
             return 0.0
         ignored = equals_any(target, self._ignored_values())
-        return 1 - float(ignored.sum(dtype=torch.int64) / ignored.numel())
+        share = 1 - float(ignored.sum(dtype=torch.int64) / ignored.numel())
+        weights = self._sample_weights(pred_batch, gt_batch)
+        return share if weights is None else share * float(weights.mean())
 
     def _ignored_values(self) -> tuple[float, ...]:
         """Returns the values of a target that the loss ignores, as far as they are known."""
@@ -213,8 +245,10 @@ class LossWrapper(Loss):
         keys = self.loss_func.map_keys
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
+        samples = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
+        options = {"maps": maps, "annotated": annotated, "sample_weights": samples}
         if self.gt_channels is None:
-            return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
+            return {"pixel_weights": weights, **options}
         if weights is not None and weights.ndim > 2 and weights.shape[1] > 1:
             weights = self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
         selected = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
@@ -223,7 +257,7 @@ class LossWrapper(Loss):
             annotated = select_companion(
                 self.gt_channels, annotated, target, self.gt_key, prediction
             )
-        return {"pixel_weights": weights, "maps": selected, "annotated": annotated}
+        return {**options, "pixel_weights": weights, "maps": selected, "annotated": annotated}
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         """Returns the selected channels of the target, in the shape and dtype of the loss."""

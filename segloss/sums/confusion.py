@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
 from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan
+
+
+class SampleFactors(NamedTuple):
+    """Factors (N,) of the samples' parts in the mean of a term; None stands for 1.
+
+    Attributes:
+        weights: The factors of their parts of the numerator and of the denominator: the weights of
+            samples.
+        shares: The factors of their parts of the numerator alone: the lambdas of mixup.
+    """
+
+    weights: Tensor | None = None
+    shares: Tensor | None = None
+
+    def of_denominator(self, parts: Tensor) -> Tensor:
+        """Multiplies the samples' parts (N, ...) of a denominator, or of sums to be pooled."""
+        return _times(parts, self.weights)
+
+    def of_numerator(self, parts: Tensor) -> Tensor:
+        """Multiplies the samples' parts (N, ...) of a numerator."""
+        return _times(_times(parts, self.weights), self.shares)
+
+
+def _times(parts: Tensor, factors: Tensor | None) -> Tensor:
+    if factors is None:
+        return parts
+    return parts * factors.to(parts).reshape(-1, *[1] * (parts.ndim - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +64,13 @@ class SoftConfusion:
     Attributes:
         sums: The sums by name.
         exclusive: True if classes exclude each other (softmax).
+        factors: The factors of the samples in means, or None for 1. Sums per sample do not contain
+            them; pooled sums contain the weights.
     """
 
     sums: Mapping[str, Tensor]
     exclusive: bool = False
+    factors: SampleFactors | None = None
 
     @classmethod
     def of_rows(cls, rows: Tensor, plan: Plan, *, exclusive: bool) -> SoftConfusion:
@@ -117,7 +148,7 @@ class SoftConfusion:
         replaced = list(USUAL_KEYS.values())
         others = {key: values for key, values in self.sums.items() if key not in replaced}
         counts = {usual: self.sums[key] for key, usual in USUAL_KEYS.items() if key in self.sums}
-        return SoftConfusion({**others, **counts}, self.exclusive)
+        return replace(self, sums={**others, **counts})
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:
         """Returns the sums (N, C) of some classes, without the sums per sample."""
@@ -125,18 +156,27 @@ class SoftConfusion:
         return self._change_cells(lambda values: values.index_select(1, index))
 
     def pool(self, dims: tuple[int, ...]) -> SoftConfusion:
-        """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
-        return self._change_cells(lambda values: values.sum(dims, keepdim=True))
+        """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both.
+
+        Sums of a sample count as often as its weight says.
+        """
+        factors = self.factors
+        if factors is None or 0 not in dims:
+            return self._change_cells(lambda values: values.sum(dims, keepdim=True))
+        pooled = self._change_cells(
+            lambda values: factors.of_denominator(values).sum(dims, keepdim=True)
+        )
+        return replace(pooled, factors=None)
 
     def only(self, keys: Collection[str]) -> SoftConfusion:
         """Returns some of the sums."""
-        return SoftConfusion({key: self[key] for key in keys}, self.exclusive)
+        return replace(self, sums={key: self[key] for key in keys})
 
     def leave_out(self, cells: Tensor) -> SoftConfusion:
         """Returns the sums with 0 in some cells (N, C), which region terms then leave out."""
         masked = self._change_cells(lambda values: values.masked_fill(cells, 0))
-        return SoftConfusion({**self.sums, **masked.sums}, self.exclusive)
+        return replace(self, sums={**self.sums, **masked.sums})
 
     def _change_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
         changed = {key: change(values) for key, values in self.sums.items() if values.ndim == 2}
-        return SoftConfusion(changed, self.exclusive)
+        return replace(self, sums=changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,10 +14,10 @@ from segloss.foundation.gradients import Condition, no_gradient_if
 from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
-from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import AdditiveStatistics, RegionTerm, Term
+from segloss.sums.confusion import SampleFactors, SoftConfusion
+from segloss.terms.base import RegionTerm, Term
 from segloss.terms.mixture.group import MixtureGroup, means_of
-from segloss.terms.mixture.mixture import Entry, Mixture
+from segloss.terms.mixture.mixture import Entry
 
 Info = dict[str, Tensor]
 """The means () of a loss's terms by name, and of their classes by name and class: "dice/2"."""
@@ -48,14 +49,15 @@ def evaluate(
         shares: The factors (N,) of the samples' parts of the losses, or None for 1.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    is_plain = is_local and left_out is None and shares is None
+    factors = _factors(batch, shares)
+    is_plain = is_local and left_out is None and factors is None
     result = run(batch, group.plan, group.analytic if is_plain else None)
     dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
-        confusions = _confusions(group, result, unweighted)
+        confusions = _confusions(group, result, unweighted, factors)
         add = None if is_local else add
         losses = _by_autograd(
-            group, group.components, confusions, add, infos, left_out, class_names, shares
+            group, group.components, confusions, add, infos, left_out, class_names
         )
         return losses.to(dtype)
     if infos is not None:
@@ -97,19 +99,27 @@ def per_class(info: Mapping[str, Tensor], term: str) -> Tensor:
 
 
 def unreduced_losses(
-    mixture: Mixture, confusion: SoftConfusion, left_out: Tensor | None = None
+    group: MixtureGroup,
+    batch: PixelBatch,
+    left_out: Tensor | None = None,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """Returns the loss of each cell, (N, C): the sum of coefficients times unreduced terms.
 
     A cell is one (sample, class) pair; cells that are left out count 0. A term with one value per
     sample, such as softmax cross-entropy, counts in each of the sample's cells. If all terms have
-    one value per sample, the result is (N, 1).
+    one value per sample, the result is (N, 1). The losses of a sample are times its weight and its
+    share.
     """
+    confusion = run(batch, group.plan).confusion()
     first, *others = (
         entry.coefficient * entry.term.unreduced(_without(left_out, confusion, entry.term))
-        for entry in mixture.components
+        for _, entry in group.components
     )
-    return sum(others, start=first)
+    losses: Tensor = sum(others, start=first)
+    factors = _factors(batch, shares)
+    losses = losses if factors is None else factors.of_numerator(losses)
+    return losses.to(arithmetic_dtype(batch.prediction.dtype))
 
 
 def term_ratios(
@@ -120,7 +130,7 @@ def term_ratios(
     They add up over batches. A term with pooled sums has those of its mean over this batch.
     """
     with torch.no_grad():
-        confusion = run(batch, group.plan).confusion()
+        confusion = replace(run(batch, group.plan).confusion(), factors=_factors(batch))
         terms = [entry.term for _, entry in group.components]
         ratios = [term(_without(left_out, confusion, term)) for term in terms]
         return [(numerator.sum(), denominator.sum()) for numerator, denominator in ratios]
@@ -130,11 +140,15 @@ def _confusions(
     group: MixtureGroup,
     result: PassResult,
     unweighted: Sequence[Condition],
+    factors: SampleFactors | None = None,
 ) -> list[SoftConfusion]:
     """Returns the sums for each loss, which have no gradient if the loss has no weight."""
     confusions = [
-        SoftConfusion.of_rows(
-            no_gradient_if(condition, result.rows), result.plan, exclusive=result.exclusive
+        replace(
+            SoftConfusion.of_rows(
+                no_gradient_if(condition, result.rows), result.plan, exclusive=result.exclusive
+            ),
+            factors=factors,
         )
         for condition in (unweighted or [False])
     ]
@@ -148,10 +162,10 @@ def _without(cells: Tensor | None, confusion: SoftConfusion, term: Term) -> Soft
     return confusion.leave_out(cells)
 
 
-def _statistics(term: Term, confusion: SoftConfusion, shares: Tensor | None) -> AdditiveStatistics:
-    if shares is None:
-        return term.statistics(confusion)
-    return term.shared_statistics(confusion, shares)
+def _factors(batch: PixelBatch, shares: Tensor | None = None) -> SampleFactors | None:
+    """Returns the factors of the samples in means, or None if all are 1."""
+    weights = batch.sample_weights
+    return None if weights is None and shares is None else SampleFactors(weights, shares)
 
 
 def _by_autograd(
@@ -162,11 +176,10 @@ def _by_autograd(
     infos: Sequence[Info] | None,
     left_out: Tensor | None = None,
     class_names: Sequence[str] | None = None,
-    shares: Tensor | None = None,
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
-        _statistics(entry.term, _without(left_out, confusions[loss], entry.term), shares)
+        entry.term.statistics(_without(left_out, confusions[loss], entry.term))
         for loss, entry in components
     ]
     tensors = [each.tensors for each in statistics]
