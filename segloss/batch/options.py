@@ -24,6 +24,9 @@ class PixelOptions(NamedTuple):
         ignore_index: The target's value for ignored pixels, a tuple of several, or None. In the
             options of a `PixelBatch` it is one value or None.
         label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
+        one_against_rest: True if sigmoid channels may have a label map: the target of channel c is
+            1 where the label is c. It is True if the activation "sigmoid" was asked for: with
+            n_classes=2 alone, a label map of several channels is more likely one for softmax.
     """
 
     n_classes: int
@@ -31,6 +34,7 @@ class PixelOptions(NamedTuple):
     from_logits: bool = True
     ignore_index: IgnoreIndex = None
     label_smoothing: float = 0.0
+    one_against_rest: bool = False
 
     @classmethod
     def checked(
@@ -53,6 +57,7 @@ class PixelOptions(NamedTuple):
             check_flag("from_logits", from_logits),
             check_ignore_index(ignore_index),
             check_number("label_smoothing", label_smoothing, 0, 1),
+            activation == "sigmoid",
         )
 
 

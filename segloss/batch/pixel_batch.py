@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.foundation.dtypes import can_hold
-from segloss.foundation.precision import accumulation_dtype
+from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 
 
 class PixelBatch:
@@ -22,7 +22,8 @@ class PixelBatch:
 
     Args:
         prediction: Logits or probabilities (N, C, P), of the user's floating-point dtype.
-        target: A label map (N, P), or dense (N, C, P), of the user's dtype.
+        target: A label map (N, P), or dense (N, C, P), of the user's dtype. With sigmoid, a label
+            map says for each channel c where its target is 1: where the label is c.
         options: The options that fix how both are read.
         weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
         class_weights: Weights of the classes in the cross-entropy, (C,), or None.
@@ -124,11 +125,38 @@ class PixelBatch:
         Args:
             valid: The result of `valid`.
         """
+        valid = in_any_channel(valid)
         labels = self.target if self.target.is_floating_point() else self.target.long()
         wrong = ~((labels >= 0) & (labels < self.prediction.shape[1]))
-        unused = wrong if valid is None else wrong | ~valid.squeeze(1)
+        unused = wrong if valid is None else wrong | ~valid
         classes = labels.masked_fill(unused, 0).long()
-        return classes, wrong if valid is None else wrong & valid.squeeze(1)
+        return classes, wrong if valid is None else wrong & valid
+
+    def with_masks(self) -> PixelBatch:
+        """Returns the batch with a mask for each channel in place of a label map, for sigmoid.
+
+        The weight is 0 where a pixel is ignored, and NaN where its label is not a class.
+        """
+        valid = self.valid()
+        labels, wrong = self.labels(valid)
+        channels = torch.arange(self.prediction.shape[1], device=labels.device)
+        masks = labels.unsqueeze(1) == channels.unsqueeze(-1)
+        dtype = arithmetic_dtype(self.prediction.dtype)
+        weight = torch.ones_like(wrong, dtype=dtype).unsqueeze(1)
+        weight = weight if self.weight is None else self.weight.to(dtype)
+        if valid is not None:
+            weight = weight.masked_fill(~valid, 0)
+        weight = weight.masked_fill(wrong.unsqueeze(1), torch.nan)
+        return PixelBatch(
+            self.prediction,
+            masks,
+            self.options._replace(ignore_index=None),
+            weight,
+            self.class_weights,
+            self.pos_weight,
+            self.maps,
+            self.sample_weights,
+        )
 
     def counted_share(self) -> float:
         """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels.
@@ -142,6 +170,13 @@ class PixelBatch:
             weights = self.sample_weights.to(accumulation_dtype(valid.device))
             return float((valid.flatten(1).to(weights).mean(1) * weights).mean())
         return 1.0 if valid is None else float(valid.sum(dtype=torch.int64) / valid.numel())
+
+
+def in_any_channel(valid: Tensor | None) -> Tensor | None:
+    """Returns the mask (N, P) of the pixels that count in any channel; None: all."""
+    if valid is None:
+        return None
+    return valid.squeeze(1) if valid.shape[1] == 1 else valid.any(1)
 
 
 class BatchNames(NamedTuple):

@@ -488,7 +488,8 @@ def _for_label_map(channels: int, n_classes: int) -> str:
     exclusive = "activation='softmax'" if n_classes == channels else f"n_classes={channels}"
     return " Channels are independent with sigmoid." + _if(
         f"classes exclude each other, set {exclusive} (mode='multiclass')",
-        "not, pass one mask per channel",
+        "each channel is one class against the rest, set activation='sigmoid' (mode='multilabel')",
+        "neither, pass one mask per channel",
     )
 
 

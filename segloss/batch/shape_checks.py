@@ -212,12 +212,12 @@ def flat_target(
     if _has_shape(target, pred.shape):
         return target.flatten(2)
     if _is_of_pixels(target, pred):
-        if activation == "softmax":
-            return target.flatten(1)
-        if pred.shape[1] == 1:
+        if pred.shape[1] == 1 and activation == "sigmoid":
             return target.flatten(1).unsqueeze(1)
+        if activation == "softmax" or options.one_against_rest:
+            return target.flatten(1)
     label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
-    has_labels = activation == "softmax" or pred.shape[1] == 1
+    has_labels = activation == "softmax" or pred.shape[1] == 1 or options.one_against_rest
     raise ValueError(
         f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
         f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}."

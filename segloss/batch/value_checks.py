@@ -21,7 +21,7 @@ from torch import Tensor
 
 from segloss.batch import remedies
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.batch.pixel_batch import BatchNames, PixelBatch, in_any_channel
 from segloss.foundation.arguments import shown_number
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.ignore_index import IgnoreIndex
@@ -212,8 +212,7 @@ def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None
 
 
 def _check_labels(pixels: PixelBatch, name: str, ignore_index: IgnoreIndex) -> None:
-    target, valid = pixels.target, pixels.valid()
-    valid = None if valid is None else valid.squeeze(1)
+    target, valid = pixels.target, in_any_channel(pixels.valid())
     classes = pixels.prediction.shape[1]
     _check_label_range(target, valid, name, classes, ignore_index)
     if target.is_floating_point():

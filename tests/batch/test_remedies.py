@@ -499,13 +499,6 @@ BATCHES: dict[str, Batch] = {
         softmax_loss(X3, L3),
         (SELECT,),
     ),
-    "three sigmoid channels and a label map": Batch(
-        Case(X3, L3, {**N3, "activation": "sigmoid"}),
-        "if not, pass one mask per channel",
-        Case(X3, ONE_HOT, {**N3, "activation": "sigmoid"}),
-        sigmoid_loss(X3, ONE_HOT),
-        (SELECT,),
-    ),
     "one-hot masks for one channel": Batch(
         Case(X1, torch.cat([1 - MASK, MASK], 1), {}),
         "Select the target's channels to compare with, by their index",
@@ -1127,6 +1120,29 @@ ROWS: dict[str, Row] = {
         lambda: MixUp(gt_key="mask")(X1, {"mask": MASK})[1]["mask"],
         MASK,
         ("pred_key",),
+    ),
+    # sigmoid channels with a label map
+    "sigmoid: a label map for channels that exclude each other": Row(
+        seg(X3, L3),
+        "If classes exclude each other, set n_classes=3 (mode='multiclass')",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        (SELECT,),
+    ),
+    "sigmoid: a label map for each class against the rest": Row(
+        seg(X3, L3),
+        "if each channel is one class against the rest, set activation='sigmoid' "
+        "(mode='multilabel')",
+        seg(X3, L3, activation="sigmoid"),
+        sigmoid_loss(X3, ONE_HOT),
+        (SELECT,),
+    ),
+    "sigmoid: a label map for other channels": Row(
+        seg(X3, L3),
+        "if neither, pass one mask per channel",
+        seg(X3, ONE_HOT),
+        sigmoid_loss(X3, ONE_HOT),
+        (SELECT,),
     ),
     # PyTorch's losses
     "BCE: mask with 255": Row(

@@ -86,13 +86,11 @@ def terms() -> list[Term]:
 @pytest.mark.parametrize("mode", KINDS)
 @pytest.mark.parametrize("term", terms(), ids=repr)
 def test_a_weight_says_how_often_a_sample_counts(term: Term, mode: str) -> None:
+    if term.name.startswith("region_size") and term.region_reduction == "micro":
+        mode = "binary"  # all classes of a softmax together have the size of the image
     case = Case(mode)
-    try:
-        loss = CompoundLoss(term, mode)
-        value, gradient = case.loss_and_gradient(loss, torch.arange(3), WEIGHTS)
-    except ValueError as error:
-        assert "always 0" in str(error)  # the size of all classes together
-        return
+    loss = CompoundLoss(term, mode)
+    value, gradient = case.loss_and_gradient(loss, torch.arange(3), WEIGHTS)
     expected = case.loss_and_gradient(loss, TWICE)
     torch.testing.assert_close((value, gradient), expected)
     case.logits[1] = torch.nan

@@ -96,7 +96,10 @@ def use_instruction_set(name: str) -> None:
 
 
 class CpuKernel(Kernel):
-    """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
+    """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps.
+
+    With sigmoid, it compares a label map with the index of each channel while it reads the map.
+    """
 
     name = "cpu"
 
@@ -260,6 +263,7 @@ def _batch(batch: PixelBatch, plan: Plan) -> tuple[Any, ...]:
     class_weights, pos_weight = batch.class_weights, batch.pos_weight
     return (
         batch.is_exclusive,
+        batch.is_label_map,
         shape,
         _described(prediction),
         _described(target),

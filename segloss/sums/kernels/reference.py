@@ -76,6 +76,8 @@ def _sums(batch: PixelBatch, plan: Plan) -> dict[str, Tensor]:
         batch = batch.replace(
             prediction=batch.prediction.to(accumulation_dtype(batch.prediction.device))
         )
+    if batch.is_label_map and not batch.is_exclusive:
+        batch = batch.with_masks()
     valid = batch.valid()
     target, wrong = _target(batch, valid)
     weight = _weight(batch, valid, wrong)
