@@ -137,9 +137,7 @@ def test_labels_have_any_dtype(backend: str, dtype: torch.dtype) -> None:
 def test_boolean_labels_are_two_channels() -> None:
     case = Case(channels=2, ignored=False)
     loss = CompoundLoss(CrossEntropy() + Dice(), "multilabel")
-    torch.testing.assert_close(
-        case.result(loss, case.labels.bool()), case.result(loss, case.masks)
-    )
+    torch.testing.assert_close(case.result(loss, case.labels.bool()), case.result(loss, case.masks))
 
 
 @pytest.mark.parametrize("size", [(9,), (5, 4), (3, 4, 5)])

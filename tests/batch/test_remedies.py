@@ -44,7 +44,7 @@ from segloss import functional as functions
 from segloss.compat import tutorial
 from segloss.losses.loss import Criterion
 from segloss.losses.term_losses import TermLoss
-from segloss.terms import CrossEntropy
+from segloss.terms import CrossEntropy, Term
 from segloss.training.huggingface import as_compute_loss_func, use_mask_losses
 
 GT, W = "gt_polygons_image", "seg_loss_weights"
@@ -485,20 +485,6 @@ BATCHES: dict[str, Batch] = {
             "bytes": torch.stack([L3 * 100] * 3, -1).byte(),
         }.items()
     },
-    "two channels and a label map": Batch(
-        Case(X2, MASK[:, 0], {}),
-        "set activation='softmax' (mode='multiclass')",
-        Case(X2, MASK[:, 0], SOFTMAX),
-        softmax_loss(X2, MASK[:, 0]),
-        (SELECT,),
-    ),
-    "three channels and a label map": Batch(
-        Case(X3, L3, {}),
-        "mode='multiclass'",
-        Case(X3, L3, N3),
-        softmax_loss(X3, L3),
-        (SELECT,),
-    ),
     "one-hot masks for one channel": Batch(
         Case(X1, torch.cat([1 - MASK, MASK], 1), {}),
         "Select the target's channels to compare with, by their index",
@@ -590,8 +576,25 @@ class Row(NamedTuple):
 
 
 def seg(pred: Any, gt: Any, **options: Any) -> Callable[[], Any]:
-    options = {"bce_coef": 1, "dice_coef": 0, "from_logits": True, **options}
-    return lambda: SegLoss(**options)(pred, gt)[0]
+    if "terms" not in options:
+        options = {"bce_coef": 1, "dice_coef": 0, **options}
+    return lambda: SegLoss(**{"from_logits": True, **options})(pred, gt)[0]
+
+
+SAMPLES = "sample_weights"
+WEIGHTED = (2 * softmax_loss(X3[:1], L3[:1]) + softmax_loss(X3[1:], L3[1:])) / 3
+"""The loss of two samples, the first of weight 2."""
+
+
+class WholeBatch(Term):
+    """Cross-entropy without a loss for each sample."""
+
+    name = "whole_batch"
+    sums = ("cross_entropy",)
+
+    def losses_and_weights(self, confusion: Any) -> tuple[Tensor, Tensor]:
+        losses, weights = confusion.cross_entropy.sum(), confusion.weight.sum()
+        return (losses / weights).reshape(1), torch.ones_like(losses).reshape(1)
 
 
 def wrapped(loss: nn.Module, pred: Any, gt: Any, **options: Any) -> Callable[[], Any]:
@@ -1121,7 +1124,39 @@ ROWS: dict[str, Row] = {
         MASK,
         ("pred_key",),
     ),
+    # weights of samples
+    "sample weights: a list": Row(
+        seg(X3, {GT: L3, SAMPLES: [2.0, 1.0]}, n_classes=3),
+        "convert it with torch.tensor(...)",
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([2.0, 1.0])}, n_classes=3),
+        WEIGHTED,
+    ),
+    "sample weights: (N, 1)": Row(
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([[2.0], [1.0]])}, n_classes=3),
+        "pass sample_weights.flatten()",
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([[2.0], [1.0]]).flatten()}, n_classes=3),
+        WEIGHTED,
+    ),
+    "sample weights: a number": Row(
+        seg(X3, {GT: L3, SAMPLES: torch.tensor(2.0)}, n_classes=3),
+        "leave sample_weights out",
+        seg(X3, {GT: L3}, n_classes=3),
+        softmax_loss(X3, L3),
+    ),
+    "sample weights: a term of the whole batch": Row(
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([2.0, 1.0])}, n_classes=3, terms=WholeBatch()),
+        "leave sample_weights out",
+        seg(X3, {GT: L3}, n_classes=3, terms=WholeBatch()),
+        softmax_loss(X3, L3),
+    ),
     # sigmoid channels with a label map
+    "sigmoid: a label map for two classes": Row(
+        seg(X2, MASK[:, 0]),
+        "set activation='softmax' (mode='multiclass')",
+        seg(X2, MASK[:, 0], **SOFTMAX),
+        softmax_loss(X2, MASK[:, 0]),
+        (SELECT,),
+    ),
     "sigmoid: a label map for channels that exclude each other": Row(
         seg(X3, L3),
         "If classes exclude each other, set n_classes=3 (mode='multiclass')",
