@@ -73,14 +73,16 @@ class SoftConfusion:
     factors: SampleFactors | None = None
 
     @classmethod
-    def of_rows(cls, rows: Tensor, plan: Plan, *, exclusive: bool) -> SoftConfusion:
+    def of_rows(
+        cls, rows: Tensor, plan: Plan, *, exclusive: bool, factors: SampleFactors | None = None
+    ) -> SoftConfusion:
         """Returns the rows (S, N, C) that a kernel computed for a plan, by name."""
         values = rows.unbind()
         named = {
             key: values[i][:, 0] if exclusive and plan.rows[i].is_per_sample else values[i]
             for key, i in plan.index.items()
         }
-        return cls(named, exclusive)
+        return cls(named, exclusive, factors)
 
     def __getitem__(self, key: str | FocalSum) -> Tensor:
         """Returns the sum of that name. Raises KeyError if the pass did not compute it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -130,7 +129,7 @@ def term_ratios(
     They add up over batches. A term with pooled sums has those of its mean over this batch.
     """
     with torch.no_grad():
-        confusion = replace(run(batch, group.plan).confusion(), factors=_factors(batch))
+        confusion = run(batch, group.plan).confusion(_factors(batch))
         terms = [entry.term for _, entry in group.components]
         ratios = [term(_without(left_out, confusion, term)) for term in terms]
         return [(numerator.sum(), denominator.sum()) for numerator, denominator in ratios]
@@ -144,10 +143,10 @@ def _confusions(
 ) -> list[SoftConfusion]:
     """Returns the sums for each loss, which have no gradient if the loss has no weight."""
     confusions = [
-        replace(
-            SoftConfusion.of_rows(
-                no_gradient_if(condition, result.rows), result.plan, exclusive=result.exclusive
-            ),
+        SoftConfusion.of_rows(
+            no_gradient_if(condition, result.rows),
+            result.plan,
+            exclusive=result.exclusive,
             factors=factors,
         )
         for condition in (unweighted or [False])
