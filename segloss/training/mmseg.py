@@ -148,7 +148,7 @@ class CompoundLoss(Precise):
                 "terms have no value for a pixel."
             )
         if isinstance(target, Tensor) and isinstance(pred, Tensor):
-            target = self._marked(pred, target, ignore_index)
+            target = self._marked(target, ignore_index)
         value: Tensor
         if weight is None and avg_factor is None and self.avg_non_ignore:
             value = self.loss(pred, target)
@@ -164,19 +164,12 @@ class CompoundLoss(Precise):
             f"avg_non_ignore={self.avg_non_ignore}"
         )
 
-    def _marked(self, pred: Tensor, target: Tensor, ignore_index: Any) -> Tensor:
-        """Returns the target with one label for ignored pixels, one mask a channel for sigmoid."""
+    def _marked(self, target: Tensor, ignore_index: Any) -> Tensor:
+        """Returns the target with one label for ignored pixels, of a dtype that can hold it."""
         if target.dtype in (torch.bool, torch.uint8):
             target = target.long()
         values = values_of(check_ignore_index(ignore_index))
-        ignored = equals_any(target, values) if values else None
-        is_label_map = target.ndim < pred.ndim
-        if self.use_sigmoid and is_label_map and pred.ndim > 2 and pred.shape[1] > 1:
-            channels = torch.arange(pred.shape[1], device=target.device, dtype=target.dtype)
-            masks = target.unsqueeze(1) == channels.view(1, -1, *[1] * (pred.ndim - 2))
-            target = masks.to(torch.int8)
-            ignored = None if ignored is None else ignored.unsqueeze(1)
-        return target if ignored is None else target.masked_fill(ignored, _IGNORED)
+        return target.masked_fill(equals_any(target, values), _IGNORED) if values else target
 
     def _with_divisor(self, pixels: PixelBatch, avg_factor: Any) -> Tensor:
         """Returns the terms with another divisor than the weights of what they average.
@@ -211,7 +204,7 @@ class CompoundLoss(Precise):
         kept = pixels.kept()
         if kept is None or not self.avg_non_ignore:
             kept = torch.ones_like(rows, dtype=torch.bool)
-        if pixels.class_weights is None or not pixels.is_label_map:
+        if pixels.class_weights is None or not (pixels.is_label_map and pixels.is_exclusive):
             return kept.expand_as(rows).sum()
         labels, _ = pixels.labels(kept)
         return (pixels.class_weights[labels] * kept.squeeze(1)).sum()
