@@ -94,7 +94,7 @@ def as_pixel_batch(
     ignored = options.ignore_index
     if isinstance(ignored, tuple):
         target, value = with_one_value(target, ignored)
-        options = options._replace(ignore_index=value)
+        options = options.with_ignored(value)
     pixels = PixelBatch(
         plain_tensor(pred).flatten(2), target, options, weight, class_weights, pos_weight, maps
     )

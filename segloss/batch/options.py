@@ -36,6 +36,10 @@ class PixelOptions(NamedTuple):
     label_smoothing: float = 0.0
     one_against_rest: bool = False
 
+    def with_ignored(self, value: int | None) -> PixelOptions:
+        """Returns the options with one ignored value, or None."""
+        return PixelOptions(*self[:3], value, *self[4:])  # compilers do not all know _replace
+
     @classmethod
     def checked(
         cls,

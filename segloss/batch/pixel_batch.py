@@ -150,7 +150,7 @@ class PixelBatch:
         return PixelBatch(
             self.prediction,
             masks,
-            self.options._replace(ignore_index=None),
+            self.options.with_ignored(None),
             weight,
             self.class_weights,
             self.pos_weight,

@@ -94,9 +94,8 @@ class PixelReader:
         names, selector = self.names, self.gt_channels
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names.pred)
-            tensors = tensors._replace(prediction=prediction)
         if selector is None:
-            return tensors
+            return BatchTensors(prediction, *tensors[1:])
         if weights is not None:
             weights = select_weights(
                 selector, weights, names.pixel_weights, target, names.target, prediction

@@ -216,7 +216,7 @@ class CompoundLoss(SelectsChannels, Precise):
         channels = self._check_channels(selected.prediction, selected.target)
         needed = self._needed_maps(maps)
         needed = self.reader.select_maps(needed, tensors.target, selected.prediction)
-        selected = selected._replace(maps=needed)
+        selected = BatchTensors(*selected[:3], needed, *selected[4:])
         options = self.options
         if options.activation == "softmax":
             options = PixelOptions(channels, *options[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -150,7 +150,7 @@ class SoftConfusion:
         replaced = list(USUAL_KEYS.values())
         others = {key: values for key, values in self.sums.items() if key not in replaced}
         counts = {usual: self.sums[key] for key, usual in USUAL_KEYS.items() if key in self.sums}
-        return replace(self, sums={**others, **counts})
+        return SoftConfusion({**others, **counts}, self.exclusive, self.factors)
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:
         """Returns the sums (N, C) of some classes, without the sums per sample."""
@@ -168,17 +168,17 @@ class SoftConfusion:
         pooled = self._change_cells(
             lambda values: factors.of_denominator(values).sum(dims, keepdim=True)
         )
-        return replace(pooled, factors=None)
+        return SoftConfusion(pooled.sums, self.exclusive)
 
     def only(self, keys: Collection[str]) -> SoftConfusion:
         """Returns some of the sums."""
-        return replace(self, sums={key: self[key] for key in keys})
+        return SoftConfusion({key: self[key] for key in keys}, self.exclusive, self.factors)
 
     def leave_out(self, cells: Tensor) -> SoftConfusion:
         """Returns the sums with 0 in some cells (N, C), which region terms then leave out."""
         masked = self._change_cells(lambda values: values.masked_fill(cells, 0))
-        return replace(self, sums={**self.sums, **masked.sums})
+        return SoftConfusion({**self.sums, **masked.sums}, self.exclusive, self.factors)
 
     def _change_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
         changed = {key: change(values) for key, values in self.sums.items() if values.ndim == 2}
-        return replace(self, sums=changed)
+        return SoftConfusion(changed, self.exclusive, self.factors)

@@ -25,7 +25,6 @@ from segloss import (
     use_backend,
 )
 from segloss.terms import TERMS, CrossEntropy
-from segloss.training.huggingface import IgnoreIndexCollator, as_compute_loss_func
 
 SEVERAL = [0, 255]
 """The ignored values: a class, and a marker."""
@@ -62,9 +61,6 @@ DOORS: dict[str, Callable[[Any, Tensor, Tensor], Any]] = {
         soft_confusion(x, y, n_classes=4, ignore_index=i).true_positive
     ),
     "config": lambda i, x, y: yaml_loss(i)(x, y)[0],
-    "Hugging Face": lambda i, x, y: as_compute_loss_func(SegLoss(n_classes=4, ignore_index=i))(
-        {"logits": x}, y
-    ),
     **{
         loss.__name__: lambda i, x, y, loss=loss: loss("multiclass", ignore_index=i)(x, y)
         for loss in segloss.term_losses.TERM_LOSSES.values()
@@ -188,12 +184,6 @@ def test_a_wrapped_loss_is_0_where_all_pixels_have_ignored_values() -> None:
     assert loss(logits, torch.where(labels > 1, 255, 0))[0] == 0
 
 
-def test_the_collator_marks_all_of_them_for_the_trainer() -> None:
-    sample = {"labels": torch.tensor([0, 1, 255], dtype=torch.uint8)}
-    collator = IgnoreIndexCollator(SEVERAL, collate=lambda samples: samples[0])
-    assert collator([sample])["labels"].tolist() == [-100, 1, -100]
-
-
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [
@@ -217,12 +207,11 @@ def test_the_collator_marks_all_of_them_for_the_trainer() -> None:
         lambda value: CompoundLoss(ignore_index=value),
         lambda value: TopKCrossEntropyLoss(ignore_index=value),
         lambda value: LossWrapper(nn.L1Loss(), ignore_index=value),
-        lambda value: IgnoreIndexCollator(value),
         lambda value: functional.dice_loss(
             torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), ignore_index=value
         ),
     ],
-    ids=["SegLoss", "CompoundLoss", "TopK", "LossWrapper", "collator", "functional"],
+    ids=["SegLoss", "CompoundLoss", "TopK", "LossWrapper", "functional"],
 )
 def test_wrong_values_are_refused(
     value: Any, error: type[Exception], words: tuple[str, ...], make: Callable[[Any], Any]
