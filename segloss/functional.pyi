@@ -38,7 +38,8 @@ def binary_cross_entropy(
     *,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
@@ -57,7 +58,9 @@ def binary_cross_entropy(
         target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
-        ignore_index: The value in the target that marks elements to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks elements to leave out, or a list of
+            several.
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
@@ -83,7 +86,8 @@ def cross_entropy(
     n_classes: int | None = None,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     label_smoothing: float = 0.0,
     reduction: str = 'mean',
@@ -98,7 +102,8 @@ def cross_entropy(
         n_classes: The number of classes; None: the number of channels.
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
         reduction: "mean" over the pixels of the batch, or "none" for the mean of each sample.
@@ -135,7 +140,8 @@ def seg_loss(
     label_smoothing: float = 0.0,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     reduction: str = 'mean',
     maps: Mapping[str, Tensor] | None = None,
     terms: Mixture | Term | Mapping[Any, Any] | None = None,
@@ -168,7 +174,8 @@ def seg_loss(
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         reduction: "mean", or "none" for the loss of each sample and class.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
@@ -201,7 +208,8 @@ def focal_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 2.0,
@@ -216,7 +224,8 @@ def focal_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.Focal`.
@@ -238,7 +247,8 @@ def poly1_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     epsilon: float = 1.0,
@@ -252,7 +262,8 @@ def poly1_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.Poly1`.
@@ -274,7 +285,8 @@ def dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     smooth: float = 1.0,
@@ -293,7 +305,8 @@ def dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.Dice`.
@@ -315,7 +328,8 @@ def f_beta_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     beta: float = 1.0,
@@ -335,7 +349,8 @@ def f_beta_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.FBeta`.
@@ -357,7 +372,8 @@ def focal_tversky_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 0.75,
@@ -379,7 +395,8 @@ def focal_tversky_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.FocalTversky`.
@@ -401,7 +418,8 @@ def jaccard_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     smooth: float = 0.0,
@@ -420,7 +438,8 @@ def jaccard_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.Jaccard`.
@@ -442,7 +461,8 @@ def log_cosh_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     smooth: float = 1.0,
@@ -461,7 +481,8 @@ def log_cosh_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.LogCoshDice`.
@@ -483,7 +504,8 @@ def log_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 1.0,
@@ -503,7 +525,8 @@ def log_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.LogDice`.
@@ -525,7 +548,8 @@ def squared_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     smooth: float = 1.0,
@@ -544,7 +568,8 @@ def squared_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.SquaredDice`.
@@ -566,7 +591,8 @@ def tversky_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     alpha: float = 0.3,
@@ -587,7 +613,8 @@ def tversky_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.Tversky`.
@@ -609,7 +636,8 @@ def generalized_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     weight_type: str = 'square',
@@ -629,7 +657,8 @@ def generalized_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.GeneralizedDice`.
@@ -651,7 +680,8 @@ def mcc_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     eps: float = 0.0,
@@ -670,7 +700,8 @@ def mcc_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.MCC`.
@@ -692,7 +723,8 @@ def region_size_kl_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     region_reduction: str = 'sample',
@@ -710,7 +742,8 @@ def region_size_kl_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.RegionSizeKL`.
@@ -732,7 +765,8 @@ def region_size_l1_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     region_reduction: str = 'sample',
@@ -750,7 +784,8 @@ def region_size_l1_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.RegionSizeL1`.
@@ -772,7 +807,8 @@ def unified_focal_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     weight: float = 0.5,
@@ -793,7 +829,8 @@ def unified_focal_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.UnifiedFocal`.
@@ -815,7 +852,8 @@ def boundary_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     map_key: str = 'gt_distance_map',
@@ -834,7 +872,8 @@ def boundary_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.Boundary`.
@@ -856,7 +895,8 @@ def skeleton_recall_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     map_key: str = 'gt_skeleton',
@@ -876,7 +916,8 @@ def skeleton_recall_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.SkeletonRecall`.
