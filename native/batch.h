@@ -76,6 +76,7 @@ struct Plan {
 
 struct Batch {
     bool exclusive;  // true for softmax and a label map, false for sigmoid and independent channels
+    bool label_map;  // true if the target holds labels: with sigmoid, the target of channel c is label == c
     int64_t samples, channels, pixels;
     Tensor prediction, target, weight;
     bool ignores;

@@ -98,18 +98,18 @@ static bool check_shape(int64_t first, int64_t second, int64_t third) {
 }
 
 static bool to_batch(PyObject *object, Batch &batch, int &threads) {
-    int exclusive;
+    int exclusive, label_map;
     long long samples, channels, pixels;
     Numbers<float> class_weights, pos_weight;
     PyObject *maps;
     long long group_count;
     if (!is_tuple(object, "batch") ||
-        !PyArg_ParseTuple(object, "p(LLL)O&O&O&O&z#z#fiOO&L", &exclusive, &samples, &channels, &pixels, to_tensor,
-                          &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored, &batch,
+        !PyArg_ParseTuple(object, "pp(LLL)O&O&O&O&z#z#fiOO&L", &exclusive, &label_map, &samples, &channels, &pixels,
+                          to_tensor, &batch.prediction, to_tensor, &batch.target, to_tensor, &batch.weight, to_ignored, &batch,
                           &class_weights.bytes, &class_weights.size, &pos_weight.bytes, &pos_weight.size,
                           &batch.smoothing, &threads, &maps, to_tensor, &batch.groups, &group_count))
         return false;
-    batch.exclusive = exclusive != 0;
+    batch.exclusive = exclusive != 0, batch.label_map = label_map != 0;
     batch.samples = samples, batch.channels = channels, batch.pixels = pixels;
     if (!check_shape(samples, channels, pixels)) return false;
     if (channels < 1 || channels > INT32_MAX) return refuse("Expected 1 channel or more, got %lld.", channels);

@@ -15,6 +15,7 @@ INLINE Cell cell_of(const Batch &batch, int64_t task) {
 
 struct SigmoidBlock {
     const float *x, *g, *w;  // w is null if all weights are 1
+    bool valid = true;       // false if a label that counts is out of range
 };
 
 struct SigmoidScratch {
@@ -26,6 +27,20 @@ struct SigmoidScratch {
     // The sums come after it.
 };
 
+// Turns a block's labels into the target of a channel, 1 where the label is the channel. Returns false if a
+// label that counts is out of range.
+INLINE bool labels_to_target(const Batch &batch, int64_t channel, int n, const float *weights, float *labels) {
+    const float low = static_cast<float>(channel), high = low + 1.f, end = static_cast<float>(batch.channels);
+    uint32_t wrong = 0;
+    for (int i = 0; i < n; i++) {
+        const float label = labels[i];
+        const uint32_t counts = weights ? mask(weights[i] != 0.f) : mask(true);
+        wrong |= counts & ~(mask(label >= 0.f) & mask(label < end));
+        labels[i] = float_of_bits(bits_of_float(1.f) & mask(label >= low) & mask(label < high));
+    }
+    return !wrong;
+}
+
 INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t first, int n, SigmoidScratch &scratch) {
     const int64_t sample = cell.sample, channel = cell.channel;
     const bool weighted = batch.weight.given || batch.ignores || n % LANES;
@@ -34,7 +49,7 @@ INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t fir
         block.x = start<const float>(batch.prediction, sample, channel, first);
     else
         read(batch.prediction, sample, channel, first, n, scratch.x);
-    if (!weighted && is_direct(batch.target))
+    if (!weighted && !batch.label_map && is_direct(batch.target))
         block.g = start<const float>(batch.target, sample, channel, first);
     else
         read(batch.target, sample, channel, first, n, scratch.g);
@@ -43,6 +58,9 @@ INLINE SigmoidBlock read_block(const Batch &batch, const Cell &cell, int64_t fir
         if (batch.ignores)
             for (int i = 0; i < n; i++)
                 if (scratch.g[i] == static_cast<float>(batch.ignored)) scratch.w[i] = 0.f;
+    }
+    if (batch.label_map) block.valid = labels_to_target(batch, channel, n, block.w, scratch.g);
+    if (weighted) {
         clear_unweighted(scratch.x, scratch.w, n);
         clear_unweighted(scratch.g, scratch.w, n);
     }
@@ -283,6 +301,7 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
+        if (!block.valid) batch.wrong_label = true;
         if (grouped) {
             add_group_sums(batch, cell, first, n, block, options, scratch, sums);
             continue;
@@ -322,6 +341,7 @@ void sigmoid_pixel_losses(Batch &batch, int64_t task, char *memory) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
+        if (!block.valid) batch.wrong_label = true;
         if (!plan.entropy)
             for (int i = 0; i < n; i += LANES) store(losses + i, Floats{});
         else if (options.is_plain())

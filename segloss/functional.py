@@ -36,7 +36,8 @@ def cross_entropy(
     n_classes: int | None = None,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
@@ -51,7 +52,8 @@ def cross_entropy(
         n_classes: The number of classes; None: the number of channels.
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
         reduction: "mean" over the pixels of the batch; "sum" over them, not divided; or "none" for
@@ -77,6 +79,7 @@ def cross_entropy(
         from_logits=from_logits,
         activation="softmax",
         pixel_weights=pixel_weights,
+        sample_weights=sample_weights,
         ignore_index=ignore_index,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
@@ -89,7 +92,8 @@ def binary_cross_entropy(
     *,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
@@ -108,7 +112,9 @@ def binary_cross_entropy(
         target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
-        ignore_index: The value in the target that marks elements to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks elements to leave out, or a list of
+            several.
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
@@ -134,6 +140,7 @@ def binary_cross_entropy(
         from_logits=from_logits,
         activation="sigmoid",
         pixel_weights=pixel_weights,
+        sample_weights=sample_weights,
         ignore_index=ignore_index,
         class_weights=class_weights,
         pos_weight=pos_weight,
@@ -160,7 +167,8 @@ def seg_loss(
     label_smoothing: float = 0.0,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     reduction: str = "mean",
     maps: Mapping[str, Tensor] | None = None,
     terms: Mixture | Term | Mapping[Any, Any] | None = None,
@@ -195,7 +203,8 @@ def seg_loss(
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         reduction: "mean", "sum" or "none"; see `segloss.CompoundLoss`.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
@@ -248,6 +257,7 @@ def seg_loss(
         from_logits=from_logits,
         activation=activation,
         pixel_weights=pixel_weights,
+        sample_weights=sample_weights,
         ignore_index=ignore_index,
         class_weights=class_weights,
         pos_weight=pos_weight,
@@ -264,7 +274,8 @@ def _term_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -277,7 +288,8 @@ def _term_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.{term}`.

@@ -13,6 +13,9 @@ __all__ = [
     "seg_loss",
     "focal_loss",
     "poly1_loss",
+    "balanced_cross_entropy_loss",
+    "generalized_cross_entropy_loss",
+    "symmetric_cross_entropy_loss",
     "dice_loss",
     "f_beta_loss",
     "focal_tversky_loss",
@@ -22,6 +25,7 @@ __all__ = [
     "squared_dice_loss",
     "tversky_loss",
     "generalized_dice_loss",
+    "generalized_wasserstein_dice_loss",
     "mcc_loss",
     "region_size_kl_loss",
     "region_size_l1_loss",
@@ -38,7 +42,8 @@ def binary_cross_entropy(
     *,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
@@ -57,7 +62,9 @@ def binary_cross_entropy(
         target: Dense (N, C, *spatial); for one channel also a mask (N, *spatial).
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1 or C, *spatial).
-        ignore_index: The value in the target that marks elements to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks elements to leave out, or a list of
+            several.
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
@@ -84,7 +91,8 @@ def cross_entropy(
     n_classes: int | None = None,
     from_logits: bool = True,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     label_smoothing: float = 0.0,
     reduction: str = 'mean',
@@ -99,7 +107,8 @@ def cross_entropy(
         n_classes: The number of classes; None: the number of channels.
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         pixel_weights: Weights of at least 0, (N, 1, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
         reduction: "mean" over the pixels of the batch; "sum" over them, not divided; or "none" for
@@ -127,7 +136,7 @@ def seg_loss(
     bce_coef: float = 0.5,
     dice_coef: float = 0.5,
     tversky_focal_coef: float = 0.0,
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
     tversky_alpha: float = 0.3,
     tversky_beta: float = 0.7,
     tversky_gamma: float = 0.75,
@@ -137,7 +146,8 @@ def seg_loss(
     label_smoothing: float = 0.0,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     reduction: str = 'mean',
     maps: Mapping[str, Tensor] | None = None,
     terms: Mixture | Term | Mapping[Any, Any] | None = None,
@@ -146,6 +156,8 @@ def seg_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
@@ -160,7 +172,7 @@ def seg_loss(
         bce_coef: Coefficient of the (binary) cross-entropy.
         dice_coef: Coefficient of the Dice loss.
         tversky_focal_coef: Coefficient of the focal Tversky loss.
-        smooth: Smoothing of the Dice loss.
+        smooth: Smoothing of the Dice loss; or two numbers, of its numerator and denominator.
         tversky_alpha: Weight of false positives.
         tversky_beta: Weight of false negatives.
         tversky_gamma: Exponent of the focal Tversky loss.
@@ -170,17 +182,20 @@ def seg_loss(
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         reduction: "mean", "sum" or "none"; see `segloss.CompoundLoss`.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
             all arguments below must keep their defaults; see `segloss.SegLoss`.
-        region_reduction: "sample", "batch" or "micro". `segloss.terms.RegionTerm` explains this
-            argument and those below.
+        region_reduction: "sample", "batch", "micro" or "sample_micro".
+            `segloss.terms.RegionTerm` explains this argument and those below.
         region_classes: The classes that count in the region terms; None: all.
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
+        region_groups: "components" for a cell of each connected component; None: of each class.
+        components_key: The name of the map of components in `maps`, (N, C, *spatial).
 
     Returns:
         A scalar; with `reduction="none"`, (N, C), or the losses of pixels.
@@ -203,7 +218,8 @@ def focal_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 2.0,
@@ -221,7 +237,8 @@ def focal_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Focal`.
@@ -244,7 +261,8 @@ def poly1_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     epsilon: float = 1.0,
@@ -258,10 +276,130 @@ def poly1_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Poly1`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def balanced_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    balance: str = 'sample',
+) -> Tensor:
+    r"""Cross-entropy in which the foreground and the background weigh the same.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
+        **parameters: The parameters of `segloss.terms.BalancedCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def generalized_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    exponent: float = 0.7,
+) -> Tensor:
+    r"""Generalised cross-entropy, in which wrong labels weigh less than in cross-entropy.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
+        **parameters: The parameters of `segloss.terms.GeneralizedCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def symmetric_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    alpha: float = 0.1,
+    beta: float = 1.0,
+    log_zero: float = -4.0,
+) -> Tensor:
+    r"""Symmetric cross-entropy: it adds the cross-entropy with prediction and target exchanged.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
+        **parameters: The parameters of `segloss.terms.SymmetricCrossEntropy`.
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
@@ -281,15 +419,20 @@ def dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Dice loss.
 
@@ -300,7 +443,8 @@ def dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Dice`.
@@ -323,16 +467,21 @@ def f_beta_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     beta: float = 1.0,
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""F-beta loss.
 
@@ -343,7 +492,8 @@ def f_beta_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.FBeta`.
@@ -366,18 +516,23 @@ def focal_tversky_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 0.75,
     alpha: float = 0.3,
     beta: float = 0.7,
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Focal Tversky loss.
 
@@ -388,7 +543,8 @@ def focal_tversky_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.FocalTversky`.
@@ -411,15 +567,20 @@ def jaccard_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Jaccard (intersection over union) loss.
 
@@ -430,7 +591,8 @@ def jaccard_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Jaccard`.
@@ -453,15 +615,19 @@ def log_cosh_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Log-cosh Dice loss: smooth where the Dice loss is 0.
 
@@ -472,7 +638,8 @@ def log_cosh_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.LogCoshDice`.
@@ -495,16 +662,20 @@ def log_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 1.0,
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Negative logarithm of the Dice score, to a power.
 
@@ -515,7 +686,8 @@ def log_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.LogDice`.
@@ -538,15 +710,20 @@ def squared_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Dice loss with squares in the denominator.
 
@@ -557,7 +734,8 @@ def squared_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.SquaredDice`.
@@ -580,17 +758,22 @@ def tversky_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     alpha: float = 0.3,
     beta: float = 0.7,
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Tversky loss.
 
@@ -601,7 +784,8 @@ def tversky_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Tversky`.
@@ -624,16 +808,21 @@ def generalized_dice_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     weight_type: str = 'square',
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Generalised Dice loss.
 
@@ -644,10 +833,61 @@ def generalized_dice_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.GeneralizedDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def generalized_wasserstein_dice_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    distances: Any = None,
+    weight_type: str = 'foreground',
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+    region_reduction: str = 'sample',
+    region_classes: Sequence[int] | None = None,
+    region_class_weights: Any = None,
+    skip_absent_classes: bool = False,
+    soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
+) -> Tensor:
+    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
+        **parameters: The parameters of `segloss.terms.GeneralizedWassersteinDice`.
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
@@ -667,7 +907,8 @@ def mcc_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     eps: float = 0.0,
@@ -676,6 +917,8 @@ def mcc_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Matthews' correlation coefficient as a loss.
 
@@ -686,7 +929,8 @@ def mcc_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.MCC`.
@@ -709,7 +953,8 @@ def region_size_kl_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     region_reduction: str = 'sample',
@@ -717,6 +962,8 @@ def region_size_kl_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
 
@@ -727,7 +974,8 @@ def region_size_kl_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.RegionSizeKL`.
@@ -750,7 +998,8 @@ def region_size_l1_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     region_reduction: str = 'sample',
@@ -758,6 +1007,8 @@ def region_size_l1_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Absolute difference of predicted and true size, as shares of the image.
 
@@ -768,7 +1019,8 @@ def region_size_l1_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.RegionSizeL1`.
@@ -791,19 +1043,23 @@ def unified_focal_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     weight: float = 0.5,
     delta: float = 0.6,
     gamma: float = 0.5,
+    symmetric: bool = False,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
-    r"""Unified focal loss, in its asymmetric form.
+    r"""Unified focal loss, in its asymmetric or its symmetric form.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
@@ -812,7 +1068,8 @@ def unified_focal_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.UnifiedFocal`.
@@ -835,7 +1092,8 @@ def boundary_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     map_key: str = 'gt_distance_map',
@@ -844,6 +1102,8 @@ def boundary_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Boundary loss: the mean of the probability times a signed distance to the boundary.
 
@@ -854,7 +1114,8 @@ def boundary_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Boundary`.
@@ -877,7 +1138,8 @@ def skeleton_recall_loss(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    sample_weights: Tensor | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     map_key: str = 'gt_skeleton',
@@ -887,6 +1149,8 @@ def skeleton_recall_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Skeleton recall loss: the part of the true region's skeleton that is not predicted.
 
@@ -897,7 +1161,8 @@ def skeleton_recall_loss(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The value in the target that marks pixels to leave out.
+        sample_weights: Weights of the samples, at least 0, (N,); see `segloss.CompoundLoss`.
+        ignore_index: The value in the target that marks pixels to leave out, or a list of several.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.SkeletonRecall`.

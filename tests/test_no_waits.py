@@ -133,6 +133,32 @@ def test_a_term_in_a_loss_that_was_not_moved(name: str, kind: str) -> None:
     assert not waits_of(lambda: SegLoss(extra_terms=terms, **classes), as_loss, kind)
 
 
+READINGS: dict[str, tuple[str, dict[str, Any], Callable[[Batch], dict[str, Tensor]]]] = {
+    "several ignored values": ("multiclass", {"ignore_index": [0, 255]}, lambda _: {}),
+    "weights of samples": (
+        "multiclass",
+        {},
+        lambda _: {"sample_weights": torch.empty(2, device="cuda")},
+    ),
+    "one class against the rest": (
+        "multilabel",
+        {"ignore_index": 255},
+        lambda batch: {"gt_polygons_image": torch.empty(2, 8, 8, dtype=torch.int64, device="cuda")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_a_batch_read_in_another_way(name: str) -> None:
+    kind, options, others = READINGS[name]
+    mixed = {"n_classes": 4} if kind == "multiclass" else {"n_classes": 3, "activation": "sigmoid"}
+
+    def call(loss: Any, batch: Batch) -> Tensor:
+        return as_loss(loss, batch, **others(batch))
+
+    assert not waits_of(lambda: SegLoss(**mixed, **options), call, kind)
+
+
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
 @pytest.mark.parametrize("name", TERM_LOSSES)
 def test_a_term_as_a_loss(name: str, kind: str) -> None:

@@ -7,7 +7,7 @@ Every mistake in a batch is found here, before anything is computed. The checks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +21,9 @@ from segloss.batch.shape_checks import (
     check_channel_weights,
     check_companion,
     check_components,
-    check_ignored_value,
+    check_ignored_values,
     check_prediction_shape,
+    check_sample_weights,
     flat_map,
     flat_target,
     flat_weight,
@@ -31,6 +32,7 @@ from segloss.batch.shape_checks import (
 from segloss.batch.value_checks import ValueChecks, check_values, shared_checks
 from segloss.foundation.arguments import check_weights
 from segloss.foundation.device_constants import buffer_on_device
+from segloss.foundation.ignore_index import with_one_value
 from segloss.foundation.tracing import is_traced
 
 
@@ -45,6 +47,7 @@ def as_pixel_batch(
     maps: Mapping[str, Tensor] | None = None,
     group_key: str | None = None,
     annotated: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     names: BatchNames | None = None,
     checks: ValueChecks | None = None,
 ) -> PixelBatch:
@@ -62,6 +65,8 @@ def as_pixel_batch(
         group_key: The name of the map that holds the ids of components, or None.
         annotated: Booleans (N, C): True where a channel is annotated in a sample. With sigmoid,
             the other channels get weight 0.
+        sample_weights: Weights of the samples in the means of terms, (N,). The pixels of a sample
+            of weight 0 get weight 0.
         names: The names of the tensors in messages; None: the names of the arguments.
         checks: Decides when values are read; None: in every call.
 
@@ -91,6 +96,10 @@ def as_pixel_batch(
         check_components(maps[group_key] if maps else None, group_key)
     if maps:
         maps = {key: plain_tensor(flat_map(m, key, pred, names.pred)) for key, m in maps.items()}
+    ignored = options.ignore_index
+    if isinstance(ignored, tuple):
+        target, value = with_one_value(target, ignored)
+        options = options.with_ignored(value)
     pixels = PixelBatch(
         plain_tensor(pred).flatten(2), target, options, weight, class_weights, pos_weight, maps
     )
@@ -98,9 +107,15 @@ def as_pixel_batch(
         check_annotated(annotated, names.annotated, pred, names.pred)
         if activation == "sigmoid":
             pixels = pixels.replace(weight=_annotated_weight(plain_tensor(annotated), pixels))
-    if options.ignore_index is not None:
-        check_ignored_value(pixels, names.target)
-    check_values(pixels, names, ValueChecks() if checks is None else checks, group_key)
+    if sample_weights is not None:
+        check_sample_weights(sample_weights, names.sample_weights, pred, names.pred)
+        sample_weights = plain_tensor(sample_weights)
+        pixels = pixels.replace(
+            sample_weights=sample_weights, weight=_sample_weight(sample_weights, pixels)
+        )
+    if ignored is not None:
+        check_ignored_values(pixels, names.target, ignored)
+    check_values(pixels, names, ValueChecks() if checks is None else checks, ignored, group_key)
     return pixels
 
 
@@ -112,12 +127,13 @@ def pixel_batch_of_arguments(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
     group_key: str | None = None,
+    sample_weights: Tensor | None = None,
 ) -> PixelBatch:
     """Checks the arguments of a function, and returns the batch that they describe.
 
@@ -140,6 +156,7 @@ def pixel_batch_of_arguments(
         pos_weight=check_weights("pos_weight", pos_weight),
         maps=maps,
         group_key=group_key,
+        sample_weights=sample_weights,
         checks=None if is_traced() else shared_checks(options),
     )
 
@@ -157,7 +174,17 @@ def plain_tensor(tensor: Tensor) -> Tensor:
 
 def _annotated_weight(annotated: Tensor, pixels: PixelBatch) -> Tensor:
     """Returns the pixel weights (N, C, P), 0 in channels that are not annotated."""
-    channels = annotated.unsqueeze(-1)
+    return _weight_where(annotated.unsqueeze(-1), pixels, pixels.prediction)
+
+
+def _sample_weight(sample_weights: Tensor, pixels: PixelBatch) -> Tensor:
+    """Returns the pixel weights (N, 1 or C, P), 0 in samples of weight 0, whatever they hold."""
+    counts = (sample_weights != 0).reshape(-1, 1, 1)
+    return _weight_where(counts, pixels, pixels.prediction[:, :1])
+
+
+def _weight_where(counts: Tensor, pixels: PixelBatch, like: Tensor) -> Tensor:
+    """Returns the pixel weights, or 1 of the shape of `like`; 0 where a mask is False."""
     if pixels.weight is None:
-        return channels.expand(pixels.prediction.shape)
-    return torch.where(channels, pixels.weight, torch.zeros_like(pixels.weight))
+        return counts.expand(like.shape)
+    return torch.where(counts, pixels.weight, torch.zeros_like(pixels.weight))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from segloss.foundation.arguments import check_choice, check_flag, check_integer, check_number
+from segloss.foundation.ignore_index import IgnoreIndex, check_ignore_index
 
 ACTIVATIONS = ("sigmoid", "softmax")
 """The functions from logits to probabilities."""
@@ -20,15 +21,24 @@ class PixelOptions(NamedTuple):
         n_classes: The number of classes. With n_classes=2, any number of sigmoid channels fits.
         activation: "sigmoid" (independent channels) or "softmax" (channels are classes).
         from_logits: True if predictions are logits, False if they are probabilities.
-        ignore_index: The target's value for ignored pixels, or None.
+        ignore_index: The target's value for ignored pixels, a tuple of several, or None. In the
+            options of a `PixelBatch` it is one value or None.
         label_smoothing: The smoothing of the cross-entropy's targets, in [0, 1].
+        one_against_rest: True if sigmoid channels may have a label map: the target of channel c is
+            1 where the label is c. It is True if the activation "sigmoid" was asked for: with
+            n_classes=2 alone, a label map of several channels is more likely one for softmax.
     """
 
     n_classes: int
     activation: str
     from_logits: bool = True
-    ignore_index: int | None = None
+    ignore_index: IgnoreIndex = None
     label_smoothing: float = 0.0
+    one_against_rest: bool = False
+
+    def with_ignored(self, value: int | None) -> PixelOptions:
+        """Returns the options with one ignored value, or None."""
+        return PixelOptions(*self[:3], value, *self[4:])  # compilers do not all know _replace
 
     @classmethod
     def checked(
@@ -49,8 +59,9 @@ class PixelOptions(NamedTuple):
             n_classes,
             resolve_activation(n_classes, activation),
             check_flag("from_logits", from_logits),
-            None if ignore_index is None else check_integer("ignore_index", ignore_index),
+            check_ignore_index(ignore_index),
             check_number("label_smoothing", label_smoothing, 0, 1),
+            activation == "sigmoid",
         )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from segloss.batch.options import PixelOptions
 from segloss.foundation.dtypes import can_hold
+from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 
 
 class PixelBatch:
@@ -21,12 +22,15 @@ class PixelBatch:
 
     Args:
         prediction: Logits or probabilities (N, C, P), of the user's floating-point dtype.
-        target: A label map (N, P), or dense (N, C, P), of the user's dtype.
+        target: A label map (N, P), or dense (N, C, P), of the user's dtype. With sigmoid, a label
+            map says for each channel c where its target is 1: where the label is c.
         options: The options that fix how both are read.
         weight: Pixel weights (N, 1 or C, P), or None for 1 everywhere.
         class_weights: Weights of the classes in the cross-entropy, (C,), or None.
         pos_weight: Weights of the positive class in binary cross-entropy, (1 or C,), or None.
         maps: Maps (N, C, P) by name, such as signed distances, of the user's dtype.
+        sample_weights: Weights (N,) of the samples in the means of terms, or None for 1. The pass
+            over the pixels does not read them; `weight` is 0 where they are.
 
     Attributes:
         is_exclusive: True if the classes exclude each other.
@@ -43,17 +47,27 @@ class PixelBatch:
         class_weights: Tensor | None = None,
         pos_weight: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        sample_weights: Tensor | None = None,
     ) -> None:
         self.prediction, self.target, self.options = prediction, target, options
         self.weight, self.class_weights, self.pos_weight = weight, class_weights, pos_weight
         self.maps = {} if maps is None else maps
+        self.sample_weights = sample_weights
         self.is_exclusive = options.activation == "softmax"
         self.is_label_map = target.ndim < prediction.ndim
         self.is_soft = not self.is_label_map and target.is_floating_point()
 
     def replace(self, **tensors: Any) -> PixelBatch:
         """Returns a batch with some tensors replaced."""
-        names = ("prediction", "target", "weight", "class_weights", "pos_weight", "maps")
+        names = (
+            "prediction",
+            "target",
+            "weight",
+            "class_weights",
+            "pos_weight",
+            "maps",
+            "sample_weights",
+        )
         given = {**{name: getattr(self, name) for name in names}, **tensors}
         return PixelBatch(options=self.options, **given)
 
@@ -99,6 +113,7 @@ class PixelBatch:
     def ignored_value(self) -> int | None:
         """The value of ignored pixels in the target; None if the target's dtype can't hold one."""
         ignored = self.options.ignore_index
+        assert not isinstance(ignored, tuple)  # as_pixel_batch gives ignored pixels one value
         return ignored if ignored is not None and can_hold(self.target.dtype, ignored) else None
 
     def kept(self) -> Tensor | None:
@@ -134,18 +149,58 @@ class PixelBatch:
         Args:
             valid: The result of `valid`.
         """
+        valid = in_any_channel(valid)
         labels = self.target if self.target.is_floating_point() else self.target.long()
         wrong = ~((labels >= 0) & (labels < self.prediction.shape[1]))
-        unused = wrong if valid is None else wrong | ~valid.squeeze(1)
+        unused = wrong if valid is None else wrong | ~valid
         classes = labels.masked_fill(unused, 0).long()
-        return classes, wrong if valid is None else wrong & valid.squeeze(1)
+        return classes, wrong if valid is None else wrong & valid
+
+    def with_masks(self) -> PixelBatch:
+        """Returns the batch with a mask for each channel in place of a label map, for sigmoid.
+
+        The weight is 0 where a pixel is ignored, and NaN where its label is not a class.
+        """
+        valid = self.valid()
+        labels, wrong = self.labels(valid)
+        channels = torch.arange(self.prediction.shape[1], device=labels.device)
+        masks = labels.unsqueeze(1) == channels.unsqueeze(-1)
+        dtype = arithmetic_dtype(self.prediction.dtype)
+        weight = torch.ones_like(wrong, dtype=dtype).unsqueeze(1)
+        weight = weight if self.weight is None else self.weight.to(dtype)
+        if valid is not None:
+            weight = weight.masked_fill(~valid, 0)
+        weight = weight.masked_fill(wrong.unsqueeze(1), torch.nan)
+        return PixelBatch(
+            self.prediction,
+            masks,
+            self.options.with_ignored(None),
+            weight,
+            self.class_weights,
+            self.pos_weight,
+            self.maps,
+            self.sample_weights,
+        )
 
     def counted_share(self) -> float:
-        """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels."""
+        """Returns the share of the pixels that count, in [0, 1]; 0 if there are no pixels.
+
+        With weights of samples, each pixel counts as often as the weight of its sample says.
+        """
         valid = self.valid()
         if self.prediction.numel() == 0:
             return 0.0
+        if self.sample_weights is not None and valid is not None:
+            weights = self.sample_weights.to(accumulation_dtype(valid.device))
+            return float((valid.flatten(1).to(weights).mean(1) * weights).mean())
         return 1.0 if valid is None else float(valid.sum(dtype=torch.int64) / valid.numel())
+
+
+def in_any_channel(valid: Tensor | None) -> Tensor | None:
+    """Returns the mask (N, P) of the pixels that count in any channel; None: all."""
+    if valid is None:
+        return None
+    return valid.squeeze(1) if valid.shape[1] == 1 else valid.any(1)
 
 
 class BatchNames(NamedTuple):
@@ -155,9 +210,9 @@ class BatchNames(NamedTuple):
     target: str = "target"
     pixel_weights: str = "pixel_weights"
     annotated: str = "annotated"
+    sample_weights: str = "sample_weights"
 
     @classmethod
-    def of_keys(cls, pred: str, target: str, pixel_weights: str, annotated: str) -> BatchNames:
+    def of_keys(cls, pred: str, *others: str) -> BatchNames:
         """Returns the names of entries of `pred_batch` and `gt_batch`, from their keys."""
-        in_gt_batch = (f"gt_batch[{key!r}]" for key in (target, pixel_weights, annotated))
-        return cls(f"pred_batch[{pred!r}]", *in_gt_batch)
+        return cls(f"pred_batch[{pred!r}]", *(f"gt_batch[{key!r}]" for key in others))

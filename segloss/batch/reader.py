@@ -35,6 +35,7 @@ class BatchTensors(NamedTuple):
         pixel_weights: Pixel weights (N, 1 or C, *spatial), or None.
         maps: The maps that terms need, each (N, C, *spatial).
         annotated: Booleans (N, C), True where a class is annotated in a sample, or None.
+        sample_weights: Weights of the samples, (N,), or None.
     """
 
     prediction: Tensor
@@ -42,6 +43,7 @@ class BatchTensors(NamedTuple):
     pixel_weights: Tensor | None = None
     maps: Mapping[str, Tensor] = {}
     annotated: Tensor | None = None
+    sample_weights: Tensor | None = None
 
 
 class PixelReader:
@@ -88,12 +90,12 @@ class PixelReader:
 
     def select(self, tensors: BatchTensors) -> BatchTensors:
         """Returns the tensors with the selected channels only."""
-        prediction, target, weights, maps, annotated = tensors
+        prediction, target, weights, maps, annotated, sample_weights = tensors
         names, selector = self.names, self.gt_channels
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names.pred)
         if selector is None:
-            return BatchTensors(prediction, target, weights, maps, annotated)
+            return BatchTensors(prediction, *tensors[1:])
         if weights is not None:
             weights = select_weights(
                 selector, weights, names.pixel_weights, target, names.target, prediction
@@ -102,7 +104,7 @@ class PixelReader:
         if annotated is not None:
             annotated = select_companion(selector, annotated, target, names.target, prediction)
         target = selector(target, names.target, prediction.ndim)
-        return BatchTensors(prediction, target, weights, maps, annotated)
+        return BatchTensors(prediction, target, weights, maps, annotated, sample_weights)
 
     def select_maps(
         self, maps: Mapping[str, Tensor], target: Tensor, prediction: Tensor
@@ -152,6 +154,7 @@ class PixelReader:
             maps=selected.maps,
             group_key=group_key,
             annotated=annotated,
+            sample_weights=selected.sample_weights,
             names=self.names,
             checks=self._checks,
         )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from segloss.batch.stacked_heads import MOST_DIMENSIONS, may_be_heads
 from segloss.foundation.dtypes import equals_any
+from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
@@ -43,14 +44,21 @@ COMPONENTS = " Make them in the data loader with segloss.ComponentMap."
 _COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
 
 
-def for_labels(kept: Tensor, target: Tensor, classes: int, ignore_index: int | None) -> str:
+def for_labels(
+    kept: Tensor,
+    target: Tensor,
+    classes: int,
+    ignore_index: IgnoreIndex,
+    can_ignore_several: bool = True,
+) -> str:
     """Returns remedies for a label map with labels that are not classes.
 
     Args:
         kept: The labels of the pixels that count.
         target: The whole label map.
         classes: The number of classes.
-        ignore_index: The loss's value for pixels to leave out, or None.
+        ignore_index: The loss's values for pixels to leave out, or None.
+        can_ignore_several: True if the loss takes several of them.
     """
     levels = _levels(kept)
     wrong = [level for level in levels if not 0 <= level < classes]
@@ -65,11 +73,12 @@ def for_labels(kept: Tensor, target: Tensor, classes: int, ignore_index: int | N
     markers = [level for level in wrong if _is_marker(level, classes)]
     if len(wrong) == 1:
         return _for_one_label(wrong[0], levels, classes, _ignoring(wrong[0], ignore_index, target))
+    if len(wrong) == len(markers) and can_ignore_several:
+        return _if(_several_markers(markers, ignore_index, target))
     if len(wrong) == len(markers):
-        listed = " and ".join(f"{level:g}" for level in markers)
         return _if(
-            f"{listed} mark pixels to leave out, give them all one value, and set ignore_index to "
-            "it"
+            f"{_listed(markers)} mark pixels to leave out, give them all one value, and set "
+            "ignore_index to it"
         )
     return _if(
         f"all labels are classes, {_more_classes(wrong[-1])}",
@@ -93,13 +102,13 @@ def for_fractions(labels: Tensor) -> str:
     )
 
 
-def for_masks(kept: Tensor, target: Tensor, ignore_index: int | None, can_ignore: bool) -> str:
+def for_masks(kept: Tensor, target: Tensor, ignore_index: IgnoreIndex, can_ignore: bool) -> str:
     """Returns remedies for dense targets that are not in [0, 1].
 
     Args:
         kept: The values that count.
         target: The whole target.
-        ignore_index: The loss's value for pixels to leave out, or None.
+        ignore_index: The loss's values for pixels to leave out, or None.
         can_ignore: True if the loss has the argument `ignore_index`.
     """
     levels = _levels(kept)
@@ -120,6 +129,9 @@ def for_masks(kept: Tensor, target: Tensor, ignore_index: int | None, can_ignore
     ignoring = f"{wrong[-1]:g} marks pixels to leave out, {ignoring}"
     if len(wrong) == 1 and _is_marker(wrong[0], 2) and not _are_grey_levels(levels, 2):
         return _if(ignoring)
+    are_markers = all(_is_marker(level, 2) for level in wrong) and not _are_grey_levels(levels, 2)
+    if are_markers and can_ignore:
+        return _if(_several_markers(wrong, ignore_index, target))
     if not _are_whole(levels):
         return _for_soft_masks(levels[0], levels[-1])
     if levels[0] < 0:
@@ -189,6 +201,8 @@ def for_type(value: Any) -> str:
         return f": pass one of its entries ({keys})"
     if isinstance(value, Sequence) and any(isinstance(entry, Tensor) for entry in value):
         return ": pass one of its tensors, or all of them to segloss.DeepSupervision"
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return ": convert it with torch.tensor(...)"
     return ""
 
 
@@ -278,6 +292,20 @@ def for_weight_shape(weight: Tensor, pred: Tensor) -> str:
     )
 
 
+def for_sample_weights(weights: Tensor, pred: Tensor) -> str:
+    """Returns remedies for weights of samples that are not (N,)."""
+    samples = pred.shape[0]
+    if weights.ndim > 1 and weights.numel() == samples == weights.shape[0]:
+        return " Weights of samples have one axis: pass sample_weights.flatten()."
+    if weights.ndim == 0:
+        return " One weight for all samples changes nothing: leave sample_weights out."
+    if weights.ndim == 1 and weights.shape[0] == pred.shape[1]:
+        return " Weights of classes are class_weights and region_class_weights."
+    if weights.ndim > 2 and weights.shape[2:] == pred.shape[2:]:
+        return " Weights of pixels are pixel_weights (in a batch, under weight_key)."
+    return ""
+
+
 def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:
     """Returns remedies for maps or masks that must have the shape of the predictions."""
     channels = pred.shape[1]
@@ -341,13 +369,32 @@ def _if(*causes: str) -> str:
     return f" I{'; i'.join(f'f {cause}' for cause in causes)}."
 
 
-def _ignoring(marker: float, ignore_index: int | None, target: Tensor) -> str:
-    """Returns the remedy for a marker, which depends on the marker that the loss has already."""
+def _ignoring(marker: float, ignore_index: IgnoreIndex, target: Tensor) -> str:
+    """Returns the remedy for a marker, which depends on the markers that the loss has already."""
     if ignore_index is None:
         return f"set ignore_index={marker:g}"
-    if bool(equals_any(target, (ignore_index,)).any()):
-        return f"give them the value {ignore_index}, whose pixels are left out already"
-    return f"set ignore_index={marker:g}, since no pixel has the value {ignore_index}"
+    known = values_of(ignore_index)
+    present = _present(known, target)
+    if present:
+        return f"give them the value {present[0]}, whose pixels are left out already"
+    values = "the value" if len(known) == 1 else "the values"
+    return f"set ignore_index={marker:g}, since no pixel has {values} {_listed(known)}"
+
+
+def _several_markers(markers: Sequence[float], ignore_index: IgnoreIndex, target: Tensor) -> str:
+    """Returns the cause and the remedy for several markers of pixels to leave out."""
+    present = _present(values_of(ignore_index), target)
+    every = ", ".join(f"{level:g}" for level in sorted({*markers, *present}))
+    return f"{_listed(markers)} mark pixels to leave out, set ignore_index=[{every}]"
+
+
+def _present(values: Sequence[int], target: Tensor) -> list[int]:
+    """Returns the values that a target holds."""
+    return [value for value in values if bool(equals_any(target, (value,)).any())]
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " and ".join(f"{value:g}" for value in values)
 
 
 def _more_classes(label: float) -> str:
@@ -460,7 +507,8 @@ def _for_label_map(channels: int, n_classes: int) -> str:
     exclusive = "activation='softmax'" if n_classes == channels else f"n_classes={channels}"
     return " Channels are independent with sigmoid." + _if(
         f"classes exclude each other, set {exclusive} (mode='multiclass')",
-        "not, pass one mask per channel",
+        "each channel is one class against the rest, set activation='sigmoid' (mode='multilabel')",
+        "neither, pass one mask per channel",
     )
 
 

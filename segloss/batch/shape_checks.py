@@ -17,6 +17,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.batch.stacked_heads import MOST_DIMENSIONS
 from segloss.foundation.arguments import check_mapping
+from segloss.foundation.ignore_index import IgnoreIndex, values_of, written
 
 PREDICTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes that predictions may have."""
@@ -160,12 +161,24 @@ def check_annotated(annotated: Any, name: str, pred: Tensor, pred_name: str) -> 
         )
 
 
-def check_ignored_value(pixels: PixelBatch, name: str) -> None:
-    """Raises ValueError if `ignore_index` would leave out every pixel of a dense target."""
-    ignored = pixels.options.ignore_index
-    if pixels.is_exclusive and not pixels.is_label_map and ignored in (0, 1):
+def check_sample_weights(weights: Any, name: str, pred: Tensor, pred_name: str) -> None:
+    """Raises TypeError or ValueError for anything but one real number for each sample, (N,)."""
+    check_companion(weights, name, pred, pred_name)
+    if not _has_shape(weights, pred.shape[:1]):
         raise ValueError(
-            f"ignore_index={ignored} would leave out every pixel of {name}, which is "
+            f"{name} must have one weight for each sample of {pred_name}: expected "
+            f"{tuple(pred.shape[:1])}, got {tuple(weights.shape)}."
+            f"{remedies.for_sample_weights(weights, pred)}"
+        )
+
+
+def check_ignored_values(pixels: PixelBatch, name: str, ignore_index: IgnoreIndex) -> None:
+    """Raises ValueError if `ignore_index` would leave out every pixel of a dense target."""
+    if not pixels.is_exclusive or pixels.is_label_map:
+        return
+    if not {0, 1}.isdisjoint(values_of(ignore_index)):
+        raise ValueError(
+            f"ignore_index={written(ignore_index)} would leave out every pixel of {name}, which is "
             "dense: pass a label map to ignore a class, target.argmax(1), or leave the class out "
             "with region_classes and class_weights."
         )
@@ -203,12 +216,12 @@ def flat_target(
     if _has_shape(target, pred.shape):
         return target.flatten(2)
     if _is_of_pixels(target, pred):
-        if activation == "softmax":
-            return target.flatten(1)
-        if pred.shape[1] == 1:
+        if pred.shape[1] == 1 and activation == "sigmoid":
             return target.flatten(1).unsqueeze(1)
+        if activation == "softmax" or options.one_against_rest:
+            return target.flatten(1)
     label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
-    has_labels = activation == "softmax" or pred.shape[1] == 1
+    has_labels = activation == "softmax" or pred.shape[1] == 1 or options.one_against_rest
     raise ValueError(
         f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
         f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}."

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from segloss.batch import remedies
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.batch.pixel_batch import BatchNames, PixelBatch, in_any_channel
 from segloss.foundation.arguments import shown_number
 from segloss.foundation.dtypes import equals_any
+from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.precision import rounding_slack
 from segloss.foundation.tracing import is_traced
 
@@ -70,7 +71,11 @@ def shared_checks(options: PixelOptions) -> ValueChecks:
 
 
 def check_values(
-    pixels: PixelBatch, names: BatchNames, checks: ValueChecks, group_key: str | None = None
+    pixels: PixelBatch,
+    names: BatchNames,
+    checks: ValueChecks,
+    ignore_index: IgnoreIndex,
+    group_key: str | None = None,
 ) -> None:
     """Checks the values of a batch's tensors; raises ValueError if one is out of range.
 
@@ -78,23 +83,25 @@ def check_values(
         pixels: The batch.
         names: The names of its tensors in messages.
         checks: Decides when values are read.
+        ignore_index: The loss's option, of which the batch has one value.
         group_key: The key of the map that holds the ids of components, or None.
     """
-    pred_name, target_name, weight_name, _ = names
+    pred_name, target_name, weight_name, *_ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
         _check_weight_values(weight, pixels.kept(), weight_name)
         checks.passed("weight", weight)
     if pixels.is_label_map and checks.due("labels", target, on_every_batch=True):
-        _check_labels(pixels, target_name)
+        _check_labels(pixels, target_name, ignore_index)
         checks.passed("labels", target)
     if not pixels.is_label_map and checks.due("target", target):
-        ignored = pixels.options.ignore_index
-        _check_masks(target, pixels.valid(), target_name, ignore_index=ignored)
+        _check_masks(target, pixels.valid(), target_name, ignore_index=ignore_index)
         checks.passed("target", target)
     if not pixels.options.from_logits and checks.due("prediction", prediction):
         _check_probabilities(prediction, pixels.valid(), pred_name)
         checks.passed("prediction", prediction)
+    if pixels.sample_weights is not None:
+        check_weight_range(pixels.sample_weights, names.sample_weights, checks)
     for key, values in pixels.maps.items():
         if key == group_key:
             _check_components(values, key, checks)
@@ -141,11 +148,14 @@ def check_finite_values(
 def check_label_range(
     labels: Tensor, name: str, classes: int, ignore_index: int | None, checks: ValueChecks
 ) -> None:
-    """Raises ValueError if the check is due and a label is neither a class nor ignored."""
+    """Raises ValueError if the check is due and a label is neither a class nor ignored.
+
+    It is for losses that ignore one value at most.
+    """
     if not checks.due("label range", labels):
         return
     kept = None if ignore_index is None else ~equals_any(labels, (ignore_index,))
-    _check_label_range(labels, kept, name, classes, ignore_index)
+    _check_label_range(labels, kept, name, classes, ignore_index, can_ignore_several=False)
     checks.passed("label range", labels)
 
 
@@ -222,22 +232,29 @@ def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None
         )
 
 
-def _check_labels(pixels: PixelBatch, name: str) -> None:
-    target, valid = pixels.target, pixels.valid()
-    valid = None if valid is None else valid.squeeze(1)
+def _check_labels(pixels: PixelBatch, name: str, ignore_index: IgnoreIndex) -> None:
+    target, valid = pixels.target, in_any_channel(pixels.valid())
     classes = pixels.prediction.shape[1]
-    _check_label_range(target, valid, name, classes, pixels.options.ignore_index)
+    _check_label_range(target, valid, name, classes, ignore_index)
     if target.is_floating_point():
         check_whole_labels(target, name, valid)
 
 
 def _check_label_range(
-    labels: Tensor, kept: Tensor | None, name: str, classes: int, ignore_index: int | None
+    labels: Tensor,
+    kept: Tensor | None,
+    name: str,
+    classes: int,
+    ignore_index: IgnoreIndex,
+    *,
+    can_ignore_several: bool = True,
 ) -> None:
     low, high = _extremes(labels, kept)
     if not (low >= 0 and high < classes):
         wrong = shown_number(low if not low >= 0 else high, 0, classes - 1)
-        remedy = remedies.for_labels(_kept_values(labels, kept), labels, classes, ignore_index)
+        remedy = remedies.for_labels(
+            _kept_values(labels, kept), labels, classes, ignore_index, can_ignore_several
+        )
         raise ValueError(
             f"{name} holds the label {wrong}, expected 0 to {classes - 1} for {classes} classes."
             f"{remedy}"
@@ -250,7 +267,7 @@ def _check_masks(
     name: str,
     dtype: torch.dtype | None = None,
     *,
-    ignore_index: int | None,
+    ignore_index: IgnoreIndex,
     can_ignore: bool = True,
 ) -> None:
     low, high = _extremes(target, kept)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
+from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.precision import Precise
 from segloss.losses.modes import MODES
 from segloss.terms import Mixture, RegionTerm, Term
@@ -44,7 +45,7 @@ class CompoundLoss(SelectsChannels, Precise):
         mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
             "multiclass": softmax over the channels.
         from_logits: True if predictions are logits, False if they are probabilities.
-        ignore_index: The target's value for ignored pixels.
+        ignore_index: The target's value for ignored pixels, or a list of several.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing e of the cross-entropy's targets, in [0, 1]: g (1 - e) + e/2 for
@@ -90,7 +91,7 @@ class CompoundLoss(SelectsChannels, Precise):
         mode: str = "binary",
         *,
         from_logits: bool = True,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         class_weights: Any = None,
         pos_weight: Any = None,
         label_smoothing: float = 0.0,
@@ -147,8 +148,8 @@ class CompoundLoss(SelectsChannels, Precise):
         self.term_parameters = self.mixture.parameters()
 
     @property
-    def ignore_index(self) -> int | None:
-        """The target's value for ignored pixels, or None."""
+    def ignore_index(self) -> IgnoreIndex:
+        """The target's value for ignored pixels, a tuple of several, or None."""
         return self.options.ignore_index
 
     @property
@@ -169,6 +170,7 @@ class CompoundLoss(SelectsChannels, Precise):
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
         annotated: Tensor | None = None,
+        sample_weights: Tensor | None = None,
         shares: Tensor | None = None,
     ) -> Tensor:
         """Returns the loss: a scalar, or with reduction="none" the losses of pixels or cells.
@@ -183,11 +185,21 @@ class CompoundLoss(SelectsChannels, Precise):
                 sigmoid.
             maps: The maps that the terms need, by name, each (N, C, *spatial).
             annotated: Booleans (N, C): True where a class is annotated in a sample.
+            sample_weights: Weights of at least 0, (N,), of the samples in every term: a sample of
+                weight 2 counts as two, and one of weight 0 is left out. With reduction="none", its
+                losses are times its weight.
             shares: Factors (N,) of the samples' parts of the means, such as lambdas of mixup; None:
                 1. Terms that pool samples do not have such parts.
         """
         pixels, left_out = self._read(
-            BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
+            BatchTensors(
+                prediction,
+                target,
+                pixel_weights,
+                annotated=annotated,
+                sample_weights=sample_weights,
+            ),
+            maps,
         )
         check_shares(shares, pixels.prediction)
         return reduced(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segloss.foundation.arguments import is_list
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition, no_gradient_if, zero_in_place_of
 from segloss.foundation.tracing import is_traced
@@ -27,7 +28,8 @@ def ignored_values(loss: Any) -> tuple[float, ...]:
         found = [getattr(module, "ignore_index", None) for module in loss.modules()]
     elif isinstance(loss, functools.partial):
         found = [loss.keywords.get("ignore_index"), *ignored_values(loss.func)]
-    return tuple({value: None for value in found if type(value) in (int, float)})
+    values = [value for each in found for value in (each if is_list(each) else [each])]
+    return tuple({value: None for value in values if type(value) in (int, float)})
 
 
 def over_counted_pixels(

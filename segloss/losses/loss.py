@@ -22,7 +22,7 @@ from segloss.batch.mixing.mixup import KEYS, sample_of, split_mixup
 from segloss.foundation.arguments import check_flag, check_integer, check_number, check_text, shown
 from segloss.foundation.device_constants import cached_value
 from segloss.foundation.distributed import local_statistics, world_size
-from segloss.foundation.gradients import Condition
+from segloss.foundation.gradients import Condition, zero_in_place_of
 from segloss.foundation.number_like import as_number, attribute
 from segloss.foundation.precision import Precise
 from segloss.foundation.threads import ThreadInfo
@@ -169,6 +169,10 @@ class Loss(Precise):
         count = len(shares)
         if count == 0:
             return self.compute_together(losses, pred_batch, gt_batch, unweighted)
+        if _is_all_0(shares):
+            values, infos = self.compute_together(losses, pred_batch, gt_batch, unweighted)
+            zero = zero_in_place_of(values, [pred_batch, self])
+            return torch.zeros_like(values) + zero, [_times(info, zero) for info in infos]
         parts = []
         for n, share in enumerate(shares / count):
             if _is_all_0(share):  # of a weight of 0, not even NaN is left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,22 +11,30 @@ from torch import Tensor, nn
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.remedies import for_label_map_shape, for_mask_shape
 from segloss.batch.selectors import Selector, optional_selector, select_companion
-from segloss.batch.shape_checks import check_device, check_prediction, check_real
+from segloss.batch.shape_checks import (
+    check_device,
+    check_prediction,
+    check_real,
+    check_sample_weights,
+)
 from segloss.batch.value_checks import (
     ValueChecks,
     check_label_range,
     check_unit_range,
+    check_weight_range,
     check_whole_labels,
 )
-from segloss.foundation.arguments import check_integer, check_text, shown
+from segloss.foundation.arguments import check_text, shown
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition
-from segloss.foundation.precision import without_autocast
+from segloss.foundation.ignore_index import check_ignore_index, values_of
+from segloss.foundation.precision import accumulation_dtype, without_autocast
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
 from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.shape_loss import ShapeLoss
+from segloss.terms.base import mean
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 """PyTorch's losses of label maps, which do not have a channel axis."""
@@ -63,12 +71,16 @@ class LossWrapper(Loss):
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
             `segloss.CompoundLoss` gets the weights, the maps that its terms need, and the
             annotations, and a loss of shapes its maps. Other losses take a prediction and a target.
-        ignore_index: The value of a target that `loss_func` ignores; None: its attribute
+        ignore_index: The value of a target that `loss_func` ignores, or a list of several; None:
+            its attribute
             `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
             many losses are NaN, the loss and its gradient are 0. Other batches are passed on
             unchanged, so it is `loss_func` that leaves pixels out.
         annotated_key: The key of the annotations in `gt_batch`, which may be absent; see
             `segloss.SegLoss`.
+        sample_weight_key: The key of the weights of the samples in `gt_batch`, (N,), which may be
+            absent. A `segloss.CompoundLoss` gets them. Any other loss is computed for each sample
+            alone, and the weighted mean is taken.
 
     Predictions in half precision are converted to float32, and computed outside of autocast. If
     `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
@@ -99,8 +111,9 @@ class LossWrapper(Loss):
         target_dtype: torch.dtype | str | None = None,
         use_mixup: bool = False,
         weight_key: str = "seg_loss_weights",
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         annotated_key: str = "annotated",
+        sample_weight_key: str = "sample_weights",
     ) -> None:
         if isinstance(loss_func, Loss):
             raise TypeError(
@@ -120,12 +133,11 @@ class LossWrapper(Loss):
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
+        self.sample_weight_key = check_text("sample_weight_key", sample_weight_key)
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
-        self.ignore_index = (
-            None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        )
+        self.ignore_index = check_ignore_index(ignore_index)
         self._checks = ValueChecks()
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
@@ -140,11 +152,29 @@ class LossWrapper(Loss):
         unweighted: Sequence[Condition] = (),
         shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
-        """Returns the raw loss of a batch; terms share the samples' parts out in one pass."""
-        is_of_terms = isinstance(self.loss_func, CompoundLoss)
-        if shares is None or not is_of_terms or type(self).compute is not LossWrapper.compute:
-            return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
-        return self._value(pred_batch, gt_batch, shares=shares), [{}]
+        """Returns the raw loss of a batch; terms give the samples their parts in one pass."""
+        if isinstance(self.loss_func, CompoundLoss) and type(self).compute is LossWrapper.compute:
+            if shares is not None:
+                return self._value(pred_batch, gt_batch, shares=shares), [{}]
+            return super().compute_together(losses, pred_batch, gt_batch, unweighted)
+        weights = self._sample_weights(pred_batch, gt_batch)
+        if weights is not None:  # as shares of a mean of samples
+            assert isinstance(gt_batch, Mapping)
+            gt_batch = {k: v for k, v in gt_batch.items() if k != self.sample_weight_key}
+            weights = mean(weights * len(weights), weights.sum())
+            shares = weights if shares is None else shares.to(weights) * weights
+        return super().compute_together(losses, pred_batch, gt_batch, unweighted, shares)
+
+    def _sample_weights(self, pred_batch: Batch, gt_batch: Batch) -> Tensor | None:
+        """Returns the checked weights of the samples, or None."""
+        weights = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
+        if weights is None:
+            return None
+        name, pred_name = f"gt_batch[{self.sample_weight_key!r}]", f"pred_batch[{self.pred_key!r}]"
+        prediction = take(pred_batch, self.pred_key, "pred_batch")
+        check_sample_weights(weights, name, prediction, pred_name)
+        check_weight_range(weights, name, self._checks)
+        return weights.to(accumulation_dtype(weights.device))
 
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
         """Returns the wrapped loss; `more` are further options of a `CompoundLoss`."""
@@ -177,12 +207,14 @@ class LossWrapper(Loss):
         if target.numel() == 0:
             return 0.0
         ignored = equals_any(target, self._ignored_values())
-        return 1 - float(ignored.sum(dtype=torch.int64) / ignored.numel())
+        share = 1 - float(ignored.sum(dtype=torch.int64) / ignored.numel())
+        weights = self._sample_weights(pred_batch, gt_batch)
+        return share if weights is None else share * float(weights.mean())
 
     def _ignored_values(self) -> tuple[float, ...]:
         """Returns the values of a target that the loss ignores, as far as they are known."""
-        given = self.ignore_index
-        return ignored_values(self.loss_func) if given is None else (given,)
+        given = values_of(self.ignore_index)
+        return given or ignored_values(self.loss_func)
 
     def _selected(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the selected prediction and target, checked where the loss is one of PyTorch."""
@@ -220,14 +252,16 @@ class LossWrapper(Loss):
         if isinstance(self.loss_func, ShapeLoss):
             return {"maps": maps}
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
+        samples = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
+        options = {"maps": maps, "annotated": annotated, "sample_weights": samples}
         if self.gt_channels is None:
-            return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
+            return {"pixel_weights": weights, **options}
         if annotated is not None:
             target = take(gt_batch, self.gt_key, "gt_batch")
             annotated = select_companion(
                 self.gt_channels, annotated, target, self.gt_key, prediction
             )
-        return {"pixel_weights": weights, "maps": maps, "annotated": annotated}
+        return {**options, "pixel_weights": weights, "annotated": annotated}
 
     def _weights(self, gt_batch: Batch) -> Tensor | None:
         """Returns the pixel weights of the selected channels, or None."""

@@ -32,6 +32,7 @@ from segloss.foundation.arguments import (
 from segloss.foundation.device_constants import comparable
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition
+from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.losses.loss import Loss, is_watched
 from segloss.losses.norm import NormSums
 from segloss.terms import Mixture, RegionTerm, Term
@@ -71,7 +72,7 @@ class SegLoss(SelectsChannels, Loss):
             for `n_classes` > 2, else `use_mixed_precision`.
         activation: "sigmoid" or "softmax"; None: the one that `n_classes` implies.
         pred_channel_selector: The channels of the prediction to look at; None: all.
-        ignore_index: The target's value for ignored pixels.
+        ignore_index: The target's value for ignored pixels, or a list of several.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         region_reduction: "sample", "batch", "micro" or "sample_micro"; see
@@ -114,6 +115,9 @@ class SegLoss(SelectsChannels, Loss):
             is annotated in a sample. It may be absent. With sigmoid, a channel that is not
             annotated has weight 0 in its sample. With softmax, the region terms leave it out; see
             also `merge_unannotated`.
+        sample_weight_key: The key of the weights of the samples in `gt_batch`, (N,), which count in
+            every term: a sample of weight 2 counts as two, and one of weight 0 is left out. It may
+            be absent.
         class_names: The names of the classes in `extra_info`, one for each selected channel of the
             prediction; None: their indices.
 
@@ -163,7 +167,7 @@ class SegLoss(SelectsChannels, Loss):
         from_logits: bool | None = None,
         activation: str | None = None,
         pred_channel_selector: Selector | None = None,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         class_weights: Any = None,
         pos_weight: Any = None,
         region_reduction: str = "sample",
@@ -187,6 +191,7 @@ class SegLoss(SelectsChannels, Loss):
         gt_key: str = "gt_polygons_image",
         weight_key: str = "seg_loss_weights",
         annotated_key: str = "annotated",
+        sample_weight_key: str = "sample_weights",
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(name, use_mixup=use_mixup)
@@ -208,8 +213,9 @@ class SegLoss(SelectsChannels, Loss):
         self.gt_key = check_text("gt_key", gt_key)
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
+        self.sample_weight_key = check_text("sample_weight_key", sample_weight_key)
         self.reader = PixelReader(
-            BatchNames.of_keys(pred_key, gt_key, weight_key, annotated_key),
+            BatchNames.of_keys(pred_key, gt_key, weight_key, annotated_key, sample_weight_key),
             pred_channel_selector,
             gt_channel_selector,
             merge_unannotated,
@@ -285,8 +291,8 @@ class SegLoss(SelectsChannels, Loss):
         return self.options.from_logits
 
     @property
-    def ignore_index(self) -> int | None:
-        """The target's value for ignored pixels, or None."""
+    def ignore_index(self) -> IgnoreIndex:
+        """The target's value for ignored pixels, a tuple of several, or None."""
         return self.options.ignore_index
 
     @property
@@ -422,11 +428,12 @@ class SegLoss(SelectsChannels, Loss):
                     f"gt_batch must be a mapping with the maps {', '.join(map_keys)} beside the "
                     f"target {self.gt_key!r}, got a tensor."
                 )
-            return BatchTensors(prediction, target, None, {}, None)
+            return BatchTensors(prediction, target)
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in map_keys}
-        return BatchTensors(prediction, target, weights, maps, annotated)
+        samples = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
+        return BatchTensors(prediction, target, weights, maps, annotated, samples)
 
 
 def _check_class_names(names: Any) -> tuple[str, ...] | None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ def soft_confusion(
     from_logits: bool = True,
     activation: str | None = None,
     pixel_weights: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     class_weights: Any = None,
     pos_weight: Any = None,
     label_smoothing: float = 0.0,
@@ -56,7 +56,7 @@ def soft_confusion(
         from_logits: True if `pred` holds logits, False if it holds probabilities.
         activation: "sigmoid", "softmax", or None for what `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
-        ignore_index: The target value of pixels to leave out.
+        ignore_index: The target value of pixels to leave out, or a list of several.
         class_weights: Weights of the classes in the cross-entropy, (C,).
         pos_weight: Weights of the positive class in binary cross-entropy, a number or (C,).
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].

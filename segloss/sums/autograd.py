@@ -16,7 +16,7 @@ from segloss.foundation.precision import arithmetic_dtype
 from segloss.foundation.tracing import is_batched, is_exporting
 from segloss.sums import compiled
 from segloss.sums.analytic import AnalyticTerms
-from segloss.sums.confusion import SoftConfusion
+from segloss.sums.confusion import SampleFactors, SoftConfusion
 from segloss.sums.kernels.base import Kernel, upstream_of
 from segloss.sums.kernels.registry import REFERENCE, kernel_for, operator_for
 from segloss.sums.plan import Plan
@@ -42,9 +42,11 @@ class PassResult(NamedTuple):
     values: Tensor | None = None
     per_class: Tensor | None = None
 
-    def confusion(self) -> SoftConfusion:
-        """Returns the sums by their names."""
-        return SoftConfusion.of_rows(self.rows, self.plan, exclusive=self.exclusive)
+    def confusion(self, factors: SampleFactors | None = None) -> SoftConfusion:
+        """Returns the sums by their names, with the factors of the samples in means."""
+        return SoftConfusion.of_rows(
+            self.rows, self.plan, exclusive=self.exclusive, factors=factors
+        )
 
 
 def run(batch: PixelBatch, plan: Plan, analytic: AnalyticTerms | None = None) -> PassResult:

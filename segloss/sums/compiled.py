@@ -27,7 +27,7 @@ from segloss.sums.plan import COUNTS, Plan, plan_of
 _BATCH = (
     "Tensor prediction, Tensor target, Tensor? weight, Tensor? class_weights, Tensor? pos_weight, "
     "Tensor[] maps, int n_classes, str activation, bool from_logits, int? ignore_index, "
-    "float label_smoothing, str plan"
+    "float label_smoothing, bool one_against_rest, str plan"
 )
 _TENSORS = 5
 """The number of tensors of a batch, without maps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,33 @@ from torch import Tensor
 from segloss.foundation.device_constants import on_device
 from segloss.sums.groups import cells_of_groups
 from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan, PowerSum
+
+
+class SampleFactors(NamedTuple):
+    """Factors (N,) of the samples' parts in the mean of a term; None stands for 1.
+
+    Attributes:
+        weights: The factors of their parts of the numerator and of the denominator: the weights of
+            samples.
+        shares: The factors of their parts of the numerator alone: the lambdas of mixup.
+    """
+
+    weights: Tensor | None = None
+    shares: Tensor | None = None
+
+    def of_denominator(self, parts: Tensor) -> Tensor:
+        """Multiplies the samples' parts (N, ...) of a denominator, or of sums to be pooled."""
+        return _times(parts, self.weights)
+
+    def of_numerator(self, parts: Tensor) -> Tensor:
+        """Multiplies the samples' parts (N, ...) of a numerator."""
+        return _times(_times(parts, self.weights), self.shares)
+
+
+def _times(parts: Tensor, factors: Tensor | None) -> Tensor:
+    if factors is None:
+        return parts
+    return parts * factors.to(parts).reshape(-1, *[1] * (parts.ndim - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +65,27 @@ class SoftConfusion:
     Attributes:
         sums: The sums by name.
         exclusive: True if classes exclude each other (softmax).
+        factors: The factors of the samples in means, or None for 1. Sums per sample do not contain
+            them; pooled sums contain the weights.
         groups: The rows (S, N, K, C) of the groups of pixels, and their plan, or None.
     """
 
     sums: Mapping[str, Tensor]
     exclusive: bool = False
+    factors: SampleFactors | None = None
     groups: tuple[Tensor, Plan] | None = None
 
     @classmethod
-    def of_rows(cls, rows: Tensor, plan: Plan, *, exclusive: bool) -> SoftConfusion:
+    def of_rows(
+        cls, rows: Tensor, plan: Plan, *, exclusive: bool, factors: SampleFactors | None = None
+    ) -> SoftConfusion:
         """Returns the rows that a kernel computed for a plan, by name, added up over groups.
 
         Args:
             rows: (S, N, C), or (S, N, K, C) for a plan with groups.
             plan: The plan.
             exclusive: True if classes exclude each other.
+            factors: The factors of the samples in means, or None for 1.
         """
         groups = None
         if plan.group_key is not None:
@@ -61,7 +95,7 @@ class SoftConfusion:
             key: values[i][:, 0] if exclusive and plan.rows[i].is_per_sample else values[i]
             for key, i in plan.index.items()
         }
-        return cls(named, exclusive, groups)
+        return cls(named, exclusive, factors, groups)
 
     def __getitem__(self, key: str | FocalSum | PowerSum) -> Tensor:
         """Returns the sum of that name. Raises KeyError if the pass did not compute it."""
@@ -129,7 +163,7 @@ class SoftConfusion:
         replaced = list(USUAL_KEYS.values())
         others = {key: values for key, values in self.sums.items() if key not in replaced}
         counts = {usual: self.sums[key] for key, usual in USUAL_KEYS.items() if key in self.sums}
-        return SoftConfusion({**others, **counts}, self.exclusive)
+        return SoftConfusion({**others, **counts}, self.exclusive, self.factors)
 
     def select(self, classes: Sequence[int]) -> SoftConfusion:
         """Returns the sums (N, C) of some classes, without the sums per sample."""
@@ -137,8 +171,17 @@ class SoftConfusion:
         return self._change_cells(lambda values: values.index_select(1, index))
 
     def pool(self, dims: tuple[int, ...]) -> SoftConfusion:
-        """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both."""
-        return self._change_cells(lambda values: values.sum(dims, keepdim=True))
+        """Returns the sums (N, C) added up over samples (dim 0), classes (dim 1) or both.
+
+        Sums of a sample count as often as its weight says.
+        """
+        factors = self.factors
+        if factors is None or 0 not in dims:
+            return self._change_cells(lambda values: values.sum(dims, keepdim=True))
+        pooled = self._change_cells(
+            lambda values: factors.of_denominator(values).sum(dims, keepdim=True)
+        )
+        return SoftConfusion(pooled.sums, self.exclusive)
 
     def components(self) -> SoftConfusion:
         """Returns the sums of the components of each sample and class, (N K, C).
@@ -156,7 +199,7 @@ class SoftConfusion:
 
     def only(self, keys: Collection[str]) -> SoftConfusion:
         """Returns some of the sums."""
-        return SoftConfusion({key: self[key] for key in keys}, self.exclusive)
+        return SoftConfusion({key: self[key] for key in keys}, self.exclusive, self.factors)
 
     def leave_out(self, cells: Tensor) -> SoftConfusion:
         """Returns the sums with 0 in some cells (N, C), which region terms then leave out."""
@@ -164,8 +207,9 @@ class SoftConfusion:
         groups = self.groups
         if groups is not None:
             groups = (groups[0].masked_fill(cells.unsqueeze(1), 0), groups[1])
-        return SoftConfusion({**self.sums, **masked.sums}, self.exclusive, groups)
+        sums = {**self.sums, **masked.sums}
+        return SoftConfusion(sums, self.exclusive, self.factors, groups)
 
     def _change_cells(self, change: Callable[[Tensor], Tensor]) -> SoftConfusion:
         changed = {key: change(values) for key, values in self.sums.items() if values.ndim == 2}
-        return SoftConfusion(changed, self.exclusive)
+        return SoftConfusion(changed, self.exclusive, self.factors)

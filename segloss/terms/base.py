@@ -171,22 +171,34 @@ class Term:
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """Returns the statistics of this rank's samples, which add up over samples and ranks."""
         losses, weights = self.losses_and_weights(confusion)
-        return AdditiveStatistics([(weights * losses).sum(0), weights.sum(0)])
+        return AdditiveStatistics(list(self.over_samples(confusion, weights * losses, weights)))
 
-    def shared_statistics(self, confusion: SoftConfusion, shares: Tensor) -> AdditiveStatistics:
-        """Returns the statistics with the samples' parts of the numerator times `shares` (N,).
+    def over_samples(
+        self, confusion: SoftConfusion, numerator: Tensor, denominator: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the sums of the samples' parts (N, ...), times the factors of the samples.
 
         Raises:
-            ValueError: The samples do not have parts: the term pools them.
+            ValueError: The samples do not have parts: the term pools them itself.
         """
-        losses, weights = self.losses_and_weights(confusion)
-        if losses.shape[0] != shares.shape[0]:
+        factors = confusion.factors
+        if factors is None:
+            return numerator.sum(0), denominator.sum(0)
+        if factors.shares is not None and len(numerator) != len(factors.shares):
+            raise ValueError(self._has_no_parts())
+        if factors.weights is not None and len(numerator) != len(factors.weights):
             raise ValueError(
-                f"{self!r} pools its sums over the batch, so samples can't have a mixup_lam each: "
-                "set region_reduction='sample', or give one mixup_lam for the batch."
+                f"{self!r} has no loss for each sample, so samples can't have weights: leave "
+                "sample_weights out, or return losses of each sample, (N, ...)."
             )
-        shares = shares.to(losses).reshape(-1, *[1] * (losses.ndim - 1))
-        return AdditiveStatistics([(shares * weights * losses).sum(0), weights.sum(0)])
+        return factors.of_numerator(numerator).sum(0), factors.of_denominator(denominator).sum(0)
+
+    def _has_no_parts(self) -> str:
+        """Returns the message for factors of samples in a term that pools their sums."""
+        return (
+            f"{self!r} pools its sums over the batch, so samples can't have a mixup_lam each: "
+            "set region_reduction='sample', or give one mixup_lam for the batch."
+        )
 
     def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the numerator and denominator of each class; the term is the ratio of their sums.
@@ -312,8 +324,7 @@ class PixelTerm(Term):
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """Returns the sums over samples: (C,) for sigmoid, scalars for softmax."""
-        losses, weights = self.pixels(confusion)
-        return AdditiveStatistics([losses.sum(0), weights.sum(0)])
+        return AdditiveStatistics(list(self.over_samples(confusion, *self.pixels(confusion))))
 
 
 def pixel_count(confusion: SoftConfusion) -> Tensor:
@@ -446,12 +457,14 @@ class RegionTerm(Term):
         return losses, self.cell_weights(pooled)
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """Returns numerators and denominators, or the sums if samples are pooled."""
+        """Returns numerators and denominators, or this rank's sums if samples are pooled."""
         if self.region_groups is not None:
             return super().statistics(confusion)
-        pooled = self.pooled(confusion)
         if not self.reduction.pools_samples:
-            return AdditiveStatistics(list(self._ratio(pooled)))
+            return AdditiveStatistics(list(self._ratio(self.pooled(confusion))))
+        if confusion.factors is not None and confusion.factors.shares is not None:
+            raise ValueError(self._has_no_parts())
+        pooled = self.pooled(confusion)
 
         def finish(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
             sums = dict(zip(pooled.sums, tensors, strict=True))
@@ -462,7 +475,7 @@ class RegionTerm(Term):
     def _ratio(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns numerators and denominators: (C,), or scalars if there is one value for all."""
         losses, weights = self.pooled_losses_and_weights(pooled)
-        numerator, denominator = (weights * losses).sum(0), weights.sum(0)
+        numerator, denominator = self.over_samples(pooled, weights * losses, weights)
         if self.reduction.pools_classes or len(numerator) < pooled.actual.shape[1]:
             return numerator.sum(), denominator.sum()
         return numerator, denominator

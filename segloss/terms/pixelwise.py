@@ -173,23 +173,13 @@ class Focal(PixelTerm):
         """Returns the sums over samples; of all channels if positives are the denominator."""
         if self.normalize == "pixels":
             return super().statistics(confusion)
-        return self._over_positives(*self.pixels(confusion))
+        sums = self.over_samples(confusion, *self.pixels(confusion))
 
-    def shared_statistics(self, confusion: SoftConfusion, shares: Tensor) -> AdditiveStatistics:
-        """Returns the statistics with the samples' parts of the numerator times `shares` (N,)."""
-        if self.normalize == "pixels":
-            return super().shared_statistics(confusion, shares)
-        losses, weights = self.pixels(confusion)
-        return self._over_positives(
-            losses * shares.to(losses).reshape(-1, *[1] * (losses.ndim - 1)), weights
-        )
-
-    def _over_positives(self, losses: Tensor, weights: Tensor) -> AdditiveStatistics:
         def finish(sums: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
             total, positives = sums
             return total, positives.clamp(min=1)
 
-        return AdditiveStatistics([losses.sum(), weights.sum()], finish)
+        return AdditiveStatistics([each.sum() for each in sums], finish)
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the mean of each sample (and channel, for sigmoid) and its weight."""

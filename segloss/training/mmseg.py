@@ -11,7 +11,7 @@ the means of mmsegmentation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.arguments import check_flag, check_number, check_text
+from segloss.foundation.dtypes import equals_any
+from segloss.foundation.ignore_index import check_ignore_index, values_of
 from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.losses import compound_loss
 from segloss.sums.autograd import run
@@ -118,7 +120,7 @@ class CompoundLoss(Precise):
         pred: Tensor,
         target: Tensor,
         weight: Tensor | None = None,
-        ignore_index: int | None = 255,
+        ignore_index: int | Sequence[int] | None = 255,
         avg_factor: Any = None,
         reduction_override: str | None = None,
         **_: Any,
@@ -131,7 +133,7 @@ class CompoundLoss(Precise):
             weight: Weights of pixels, (N, *spatial), as a sampler of the head gives them. As in
                 mmsegmentation, they do not change the number by which a mean over pixels divides,
                 and each process has its own mean.
-            ignore_index: The label of pixels to leave out; None: no label.
+            ignore_index: The label of pixels to leave out, or a list of several; None: no label.
             avg_factor: The divisor of the mean over pixels, or over the masks of a region term, if
                 it is another than their number.
             reduction_override: None or "mean".
@@ -146,7 +148,7 @@ class CompoundLoss(Precise):
                 "terms have no value for a pixel."
             )
         if isinstance(target, Tensor) and isinstance(pred, Tensor):
-            target = self._marked(pred, target, ignore_index)
+            target = self._marked(target, ignore_index)
         value: Tensor
         if weight is None and avg_factor is None and self.avg_non_ignore:
             value = self.loss(pred, target)
@@ -162,18 +164,12 @@ class CompoundLoss(Precise):
             f"avg_non_ignore={self.avg_non_ignore}"
         )
 
-    def _marked(self, pred: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
-        """Returns the target with one label for ignored pixels, one mask a channel for sigmoid."""
+    def _marked(self, target: Tensor, ignore_index: Any) -> Tensor:
+        """Returns the target with one label for ignored pixels, of a dtype that can hold it."""
         if target.dtype in (torch.bool, torch.uint8):
             target = target.long()
-        ignored = None if ignore_index is None else target == ignore_index
-        is_label_map = target.ndim < pred.ndim
-        if self.use_sigmoid and is_label_map and pred.ndim > 2 and pred.shape[1] > 1:
-            channels = torch.arange(pred.shape[1], device=target.device, dtype=target.dtype)
-            masks = target.unsqueeze(1) == channels.view(1, -1, *[1] * (pred.ndim - 2))
-            target = masks.to(torch.int8)
-            ignored = None if ignored is None else ignored.unsqueeze(1)
-        return target if ignored is None else target.masked_fill(ignored, _IGNORED)
+        values = values_of(check_ignore_index(ignore_index))
+        return target.masked_fill(equals_any(target, values), _IGNORED) if values else target
 
     def _with_divisor(self, pixels: PixelBatch, avg_factor: Any) -> Tensor:
         """Returns the terms with another divisor than the weights of what they average.
@@ -208,7 +204,7 @@ class CompoundLoss(Precise):
         kept = pixels.kept()
         if kept is None or not self.avg_non_ignore:
             kept = torch.ones_like(rows, dtype=torch.bool)
-        if pixels.class_weights is None or not pixels.is_label_map:
+        if pixels.class_weights is None or not (pixels.is_label_map and pixels.is_exclusive):
             return kept.expand_as(rows).sum()
         labels, _ = pixels.labels(kept)
         return (pixels.class_weights[labels] * kept.squeeze(1)).sum()

@@ -45,7 +45,7 @@ from segloss import functional as functions
 from segloss.compat import tutorial
 from segloss.losses.loss import Criterion
 from segloss.losses.term_losses import TermLoss
-from segloss.terms import CrossEntropy
+from segloss.terms import CrossEntropy, Term
 from segloss.training.huggingface import as_compute_loss_func, use_mask_losses
 
 GT, W = "gt_polygons_image", "seg_loss_weights"
@@ -107,6 +107,7 @@ class Batch(NamedTuple):
 N3, SOFTMAX = {"n_classes": 3}, {"activation": "softmax"}
 ONE_HOT = F.one_hot(L3, 3).movedim(-1, 1)
 GREY = MASK * 255
+TWO_MARKERS = marked(L3, 255).index_fill(1, torch.tensor([0]), -1)
 IGNORE, SELECT = "ignore_index", "selector"
 LEVELS = torch.tensor([0, 127, 255])
 
@@ -296,16 +297,51 @@ BATCHES: dict[str, Batch] = {
         softmax_loss(X3, L3.masked_fill(SOME, -100)),
     ),
     "labels with a second marker": Batch(
-        Case(X3, marked(L3, 255).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
+        Case(X3, TWO_MARKERS, {**N3, IGNORE: -1}),
         "give them the value -1, whose pixels are left out already",
         Case(X3, marked(L3, -1).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
         softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
     ),
     "labels with two markers": Batch(
-        Case(X3, marked(L3, 255).index_fill(1, torch.tensor([0]), -1), N3),
-        "-1 and 255 mark pixels to leave out, give them all one value, and set ignore_index to it",
-        Case(X3, marked(L3, -1).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
+        Case(X3, TWO_MARKERS, N3),
+        "If -1 and 255 mark pixels to leave out, set ignore_index=[-1, 255]",
+        Case(X3, TWO_MARKERS, {**N3, IGNORE: [-1, 255]}),
         softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
+    ),
+    "labels with two markers beside an ignored value": Batch(
+        Case(
+            X3,
+            marked(L3, 255)
+            .index_fill(1, torch.tensor([0]), -1)
+            .index_fill(2, torch.tensor([0]), 7),
+            {**N3, IGNORE: [7, 8]},
+        ),
+        "If -1 and 255 mark pixels to leave out, set ignore_index=[-1, 7, 255]",
+        Case(
+            X3,
+            marked(L3, 255)
+            .index_fill(1, torch.tensor([0]), -1)
+            .index_fill(2, torch.tensor([0]), 7),
+            {**N3, IGNORE: [-1, 7, 255]},
+        ),
+        softmax_loss(
+            X3,
+            marked(L3, -100)
+            .index_fill(1, torch.tensor([0]), -100)
+            .index_fill(2, torch.tensor([0]), -100),
+        ),
+    ),
+    "labels with a marker beside two that do not occur": Batch(
+        Case(X3, marked(L3, 255), {**N3, IGNORE: [-100, -1]}),
+        "set ignore_index=255, since no pixel has the values -100 and -1",
+        Case(X3, marked(L3, 255), {**N3, IGNORE: 255}),
+        softmax_loss(X3, L3.masked_fill(SOME, -100)),
+    ),
+    "mask with two markers": Batch(
+        Case(X1, marked(MASK, 255).index_fill(2, torch.tensor([0]), -1)),
+        "If -1 and 255 mark pixels to leave out, set ignore_index=[-1, 255]",
+        Case(X1, marked(MASK, 255).index_fill(2, torch.tensor([0]), -1), {IGNORE: [-1, 255]}),
+        sigmoid_loss(X1, MASK, SOME.index_fill(1, torch.tensor([0]), True)),
     ),
     "one class more": Batch(
         Case(X3, marked(L3, 3), N3),
@@ -450,27 +486,6 @@ BATCHES: dict[str, Batch] = {
             "bytes": torch.stack([L3 * 100] * 3, -1).byte(),
         }.items()
     },
-    "two channels and a label map": Batch(
-        Case(X2, MASK[:, 0], {}),
-        "set activation='softmax' (mode='multiclass')",
-        Case(X2, MASK[:, 0], SOFTMAX),
-        softmax_loss(X2, MASK[:, 0]),
-        (SELECT,),
-    ),
-    "three channels and a label map": Batch(
-        Case(X3, L3, {}),
-        "mode='multiclass'",
-        Case(X3, L3, N3),
-        softmax_loss(X3, L3),
-        (SELECT,),
-    ),
-    "three sigmoid channels and a label map": Batch(
-        Case(X3, L3, {**N3, "activation": "sigmoid"}),
-        "if not, pass one mask per channel",
-        Case(X3, ONE_HOT, {**N3, "activation": "sigmoid"}),
-        sigmoid_loss(X3, ONE_HOT),
-        (SELECT,),
-    ),
     "one-hot masks for one channel": Batch(
         Case(X1, torch.cat([1 - MASK, MASK], 1), {}),
         "Select the target's channels to compare with, by their index",
@@ -566,8 +581,25 @@ class Row(NamedTuple):
 
 
 def seg(pred: Any, gt: Any, **options: Any) -> Callable[[], Any]:
-    options = {"bce_coef": 1, "dice_coef": 0, "from_logits": True, **options}
-    return lambda: SegLoss(**options)(pred, gt)[0]
+    if "terms" not in options:
+        options = {"bce_coef": 1, "dice_coef": 0, **options}
+    return lambda: SegLoss(**{"from_logits": True, **options})(pred, gt)[0]
+
+
+SAMPLES = "sample_weights"
+WEIGHTED = (2 * softmax_loss(X3[:1], L3[:1]) + softmax_loss(X3[1:], L3[1:])) / 3
+"""The loss of two samples, the first of weight 2."""
+
+
+class WholeBatch(Term):
+    """Cross-entropy without a loss for each sample."""
+
+    name = "whole_batch"
+    sums = ("cross_entropy",)
+
+    def losses_and_weights(self, confusion: Any) -> tuple[Tensor, Tensor]:
+        losses, weights = confusion.cross_entropy.sum(), confusion.weight.sum()
+        return (losses / weights).reshape(1), torch.ones_like(losses).reshape(1)
 
 
 def wrapped(loss: nn.Module, pred: Any, gt: Any, **options: Any) -> Callable[[], Any]:
@@ -1097,6 +1129,61 @@ ROWS: dict[str, Row] = {
         MASK,
         ("pred_key",),
     ),
+    # weights of samples
+    "sample weights: a list": Row(
+        seg(X3, {GT: L3, SAMPLES: [2.0, 1.0]}, n_classes=3),
+        "convert it with torch.tensor(...)",
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([2.0, 1.0])}, n_classes=3),
+        WEIGHTED,
+    ),
+    "sample weights: (N, 1)": Row(
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([[2.0], [1.0]])}, n_classes=3),
+        "pass sample_weights.flatten()",
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([[2.0], [1.0]]).flatten()}, n_classes=3),
+        WEIGHTED,
+    ),
+    "sample weights: a number": Row(
+        seg(X3, {GT: L3, SAMPLES: torch.tensor(2.0)}, n_classes=3),
+        "leave sample_weights out",
+        seg(X3, {GT: L3}, n_classes=3),
+        softmax_loss(X3, L3),
+    ),
+    "sample weights: a term of the whole batch": Row(
+        seg(X3, {GT: L3, SAMPLES: torch.tensor([2.0, 1.0])}, n_classes=3, terms=WholeBatch()),
+        "leave sample_weights out",
+        seg(X3, {GT: L3}, n_classes=3, terms=WholeBatch()),
+        softmax_loss(X3, L3),
+    ),
+    # sigmoid channels with a label map
+    "sigmoid: a label map for two classes": Row(
+        seg(X2, MASK[:, 0]),
+        "set activation='softmax' (mode='multiclass')",
+        seg(X2, MASK[:, 0], **SOFTMAX),
+        softmax_loss(X2, MASK[:, 0]),
+        (SELECT,),
+    ),
+    "sigmoid: a label map for channels that exclude each other": Row(
+        seg(X3, L3),
+        "If classes exclude each other, set n_classes=3 (mode='multiclass')",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        (SELECT,),
+    ),
+    "sigmoid: a label map for each class against the rest": Row(
+        seg(X3, L3),
+        "if each channel is one class against the rest, set activation='sigmoid' "
+        "(mode='multilabel')",
+        seg(X3, L3, activation="sigmoid"),
+        sigmoid_loss(X3, ONE_HOT),
+        (SELECT,),
+    ),
+    "sigmoid: a label map for other channels": Row(
+        seg(X3, L3),
+        "if neither, pass one mask per channel",
+        seg(X3, ONE_HOT),
+        sigmoid_loss(X3, ONE_HOT),
+        (SELECT,),
+    ),
     # PyTorch's losses
     "BCE: mask with 255": Row(
         wrapped(nn.BCEWithLogitsLoss(), X1, marked(MASK, 255)),
@@ -1131,6 +1218,16 @@ ROWS: dict[str, Row] = {
         "set ignore_index=255, since no pixel has the value -100",
         wrapped(nn.CrossEntropyLoss(ignore_index=255), X3, marked(L3, 255)),
         softmax_loss(X3, L3.masked_fill(SOME, -100)),
+    ),
+    "cross-entropy: two markers": Row(
+        wrapped(nn.CrossEntropyLoss(), X3, TWO_MARKERS),
+        "-1 and 255 mark pixels to leave out, give them all one value, and set ignore_index to it",
+        wrapped(
+            nn.CrossEntropyLoss(ignore_index=-1),
+            X3,
+            marked(L3, -1).index_fill(1, torch.tensor([0]), -1),
+        ),
+        softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
     ),
     "cross-entropy: larger labels": Row(
         wrapped(nn.CrossEntropyLoss(), X3, LARGE),

@@ -602,7 +602,7 @@ def words(text: str) -> set[str]:
 VALID = {
     "text": words(
         "angle_key annotated_key components_key crossfield_key field_key gt_key map_key mask_key "
-        "name out_key pred_key seg_key weight_key"
+        "name out_key pred_key sample_weight_key seg_key weight_key"
     ),
     "None": words(
         "activation alpha class_names class_weights classes combiner connectivity distances "

@@ -459,10 +459,15 @@ def test_volumes_of_masks_can_only_be_stacked_heads() -> None:
 
 
 @pytest.mark.parametrize("inner", [SegLoss(from_logits=True), CompoundLoss(Dice(), "multilabel")])
-def test_a_label_map_for_sigmoid_channels_is_a_mistake_and_not_heads(inner) -> None:
+def test_a_label_map_for_sigmoid_channels_is_not_heads(inner) -> None:
     loss, logits = DeepSupervision(inner), torch.randn(2, 2, 8, 6)
-    with pytest.raises(ValueError, match="Channels are independent with sigmoid"):
-        loss(logits, torch.randint(0, 2, (2, 8, 6)))
+    labels = torch.randint(0, 2, (2, 8, 6))
+    if isinstance(inner, SegLoss):
+        with pytest.raises(ValueError, match="Channels are independent with sigmoid"):
+            loss(logits, labels)
+    else:
+        one_hot = F.one_hot(labels).movedim(-1, 1)
+        torch.testing.assert_close(loss(logits, labels)[0], inner(logits, one_hot))
     with pytest.raises(ValueError, match="fits both"):
         loss(logits, torch.randint(0, 2, (2, 8, 6)).float())
 

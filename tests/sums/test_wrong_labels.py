@@ -32,6 +32,10 @@ LOSSES: dict[str, Callable[[], Any]] = {
         class_weights=[1.0, 2.0, 3.0, 4.0, 5.0],
         label_smoothing=0.1,
     ),
+    "one class against the rest": lambda: segloss.SegLoss(
+        n_classes=5, activation="sigmoid", ignore_index=254, tversky_focal_coef=0.3
+    ),
+    "weights of channels": lambda: _WeightedChannels(),
     "top-k": lambda: segloss.TopKCrossEntropyLoss(k=50, ignore_index=254),
     "Lovasz": lambda: segloss.LovaszLoss(ignore_index=254),
     "partly annotated": lambda: _PartlyAnnotated(),
@@ -47,6 +51,18 @@ class _PartlyAnnotated:
     def __call__(self, prediction: Tensor, labels: Tensor) -> Any:
         annotated = torch.tensor([[True, True, True, True, False]]).expand(len(prediction), 5)
         return self.loss(prediction, {"gt_polygons_image": labels, "annotated": annotated})
+
+
+class _WeightedChannels:
+    """A loss of sigmoid channels, of which the last has no weight anywhere."""
+
+    def __init__(self) -> None:
+        self.loss = segloss.CompoundLoss(mode="multilabel", ignore_index=254)
+
+    def __call__(self, prediction: Tensor, labels: Tensor) -> Any:
+        weights = torch.ones_like(prediction)
+        weights[:, 4] = 0
+        return self.loss(prediction, labels, pixel_weights=weights)
 
 
 def value_of(result: Any) -> Tensor:

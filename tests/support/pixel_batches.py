@@ -40,7 +40,8 @@ def batches(draw) -> tuple[PixelBatch, Tensor]:
     layout = draw(st.sampled_from(["contiguous", "channels last", "strided", "expanded"]))
     logits = (scale * torch.randn(samples, classes, *spatial)).to(dtype)
 
-    if activation == "softmax":
+    one_against_rest = activation == "sigmoid" and classes > 1 and draw(st.booleans())
+    if activation == "softmax" or one_against_rest:
         target = torch.randint(0, classes, (samples, *spatial))
         target = target.to(draw(st.sampled_from([torch.int64, torch.uint8, torch.float32])))
     else:
@@ -49,7 +50,8 @@ def batches(draw) -> tuple[PixelBatch, Tensor]:
         margin = draw(st.sampled_from([0.0, 0.0, 12.0, -12.0]))  # confidently right, or wrong
         logits = logits + (margin * (2 * target - 1)).to(dtype)
     ignore_index = draw(st.sampled_from([None, None, 255]))
-    if ignore_index is None and activation == "sigmoid" and draw(st.booleans()):
+    is_dense = activation == "sigmoid" and not one_against_rest
+    if ignore_index is None and is_dense and draw(st.booleans()):
         target = target > 0.5
     if ignore_index is not None:
         target = target.masked_fill(torch.rand(target.shape) < 0.3, ignore_index)
@@ -67,6 +69,7 @@ def batches(draw) -> tuple[PixelBatch, Tensor]:
             activation,
             ignore_index=ignore_index,
             label_smoothing=draw(st.sampled_from([0.0, 0.2])),
+            one_against_rest=one_against_rest,
         ),
         pixel_weights=weights,
         class_weights=torch.rand(classes).double() + 0.1 if draw(st.booleans()) else None,

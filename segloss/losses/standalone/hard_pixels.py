@@ -6,7 +6,7 @@ is the plain one, with weights of 0 for the pixels that are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from segloss.batch.selectors import Selector
 from segloss.foundation.precision import accumulation_dtype, without_autocast
 from segloss.losses.compound_loss import CompoundLoss, check_shares
 from segloss.losses.standalone.selections import Selection, Threshold, TopK, selection_of
+from segloss.sums.confusion import SampleFactors
 from segloss.terms import CrossEntropy, Mixture, Term, mean
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.pixels import has_pixels, losses_of_pixels
@@ -81,7 +82,7 @@ class HardPixelLoss(CompoundLoss):
         mode: str = "multiclass",
         *,
         from_logits: bool = True,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         class_weights: Any = None,
         pos_weight: Any = None,
         label_smoothing: float = 0.0,
@@ -115,11 +116,19 @@ class HardPixelLoss(CompoundLoss):
         pixel_weights: Tensor | None = None,
         maps: Mapping[str, Tensor] | None = None,
         annotated: Tensor | None = None,
+        sample_weights: Tensor | None = None,
         shares: Tensor | None = None,
     ) -> Tensor:
         """Returns the loss, a scalar. For the arguments see `segloss.CompoundLoss`."""
         pixels, _ = self._read(
-            BatchTensors(prediction, target, pixel_weights, annotated=annotated), maps
+            BatchTensors(
+                prediction,
+                target,
+                pixel_weights,
+                annotated=annotated,
+                sample_weights=sample_weights,
+            ),
+            maps,
         )
         check_shares(shares, pixels.prediction)
         with without_autocast(pixels.prediction.device):
@@ -127,8 +136,8 @@ class HardPixelLoss(CompoundLoss):
             kept = self._kept(pixels, losses.detach())
             dtype = accumulation_dtype(losses.device)
             weights = kept if pixels.weight is None else kept * _weight(pixels).to(kept)
-            if shares is not None:
-                losses = losses * shares.to(losses).reshape(-1, 1, 1)
+            factors = SampleFactors(pixels.sample_weights, shares)
+            losses, weights = factors.of_numerator(losses), factors.of_denominator(weights)
             sums = [(losses * kept).sum(dtype=dtype), weights.sum(dtype=dtype)]
             [numerator, denominator] = self._add({"hard": sums})["hard"]
             return mean(numerator, denominator).to(losses.dtype)
@@ -212,7 +221,7 @@ class OhemCrossEntropyLoss(HardPixelLoss):
         class_weights: Any = None,
         pos_weight: Any = None,
         label_smoothing: float = 0.0,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         sync_statistics: bool = False,
         sync_in_eval: bool = False,
         process_group: Any = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from segloss.losses.standalone.hard_pixels import HardPixelLoss
@@ -27,8 +28,8 @@ class TopKCrossEntropyLoss(HardPixelLoss):
             applied before pixels are ranked. The denominator of the mean stays K, as in nnU-Net.
         label_smoothing: Smoothing s of the targets, in [0, 1], as in `nn.CrossEntropyLoss`. The
             target g of a sigmoid channel becomes g (1 - s) + s / 2.
-        ignore_index: The target's value for ignored pixels. They do not count in n, and may hold
-            NaN. If all pixels are ignored, the loss and its gradient are 0.
+        ignore_index: The target's value for ignored pixels, or a list of several. They do not count
+            in n, and may hold NaN. If all pixels are ignored, the loss and its gradient are 0.
 
     The prediction is logits (N, C, *spatial), with 1 to 3 spatial dimensions. For "multiclass", the
     target is a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial). For the
@@ -60,7 +61,7 @@ class TopKCrossEntropyLoss(HardPixelLoss):
         *,
         class_weights: Any = None,
         label_smoothing: float = 0.0,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             CrossEntropy(),

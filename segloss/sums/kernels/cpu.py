@@ -104,7 +104,10 @@ def use_instruction_set(name: str) -> None:
 
 
 class CpuKernel(Kernel):
-    """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps."""
+    """Computes sums and gradients of logits: sigmoid channels, or softmax with label maps.
+
+    With sigmoid, it compares a label map with the index of each channel while it reads the map.
+    """
 
     name = "cpu"
     has_pixel_losses = True
@@ -303,6 +306,7 @@ def _batch(batch: PixelBatch, plan: Plan, groups_count: int = 1) -> tuple[Any, .
     class_weights, pos_weight = batch.class_weights, batch.pos_weight
     return (
         batch.is_exclusive,
+        batch.is_label_map,
         shape,
         _described(prediction),
         _described(target),

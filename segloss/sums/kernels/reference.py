@@ -108,6 +108,8 @@ def _sums(batch: PixelBatch, plan: Plan, groups: Groups | None) -> dict[str, Ten
         batch = batch.replace(
             prediction=batch.prediction.to(accumulation_dtype(batch.prediction.device))
         )
+    if batch.is_label_map and not batch.is_exclusive:
+        batch = batch.with_masks()
     valid = batch.valid()
     target, wrong = _target(batch, valid)
     weight = _weight(batch, valid, wrong)

@@ -13,8 +13,8 @@ from segloss.foundation.gradients import Condition, no_gradient_if
 from segloss.foundation.precision import arithmetic_dtype
 from segloss.sums.analytic import OverlapRatio
 from segloss.sums.autograd import PassResult, run
-from segloss.sums.confusion import SoftConfusion
-from segloss.terms.base import AdditiveStatistics, RegionTerm, Term
+from segloss.sums.confusion import SampleFactors, SoftConfusion
+from segloss.terms.base import RegionTerm, Term
 from segloss.terms.mixture.group import MixtureGroup, means_of, sums_of
 from segloss.terms.mixture.mixture import Entry, Mixture
 from segloss.terms.mixture.pixels import has_pixels, losses_of_pixels
@@ -55,11 +55,12 @@ def evaluate(
         is_sum: True for the sums of the terms, the numerators of their means.
     """
     is_local = add is None or not (add.enabled and add.is_active)
-    is_plain = is_local and left_out is None and shares is None and not is_sum
+    factors = _factors(batch, shares)
+    is_plain = is_local and left_out is None and factors is None and not is_sum
     result = run(batch, group.plan, group.analytic if is_plain else None)
     dtype = arithmetic_dtype(batch.prediction.dtype)
     if result.losses is None:
-        confusions = _confusions(group, result, unweighted)
+        confusions = _confusions(group, result, unweighted, factors)
         add = None if is_local else add
         losses = _by_autograd(
             group,
@@ -69,7 +70,6 @@ def evaluate(
             infos,
             left_out,
             class_names,
-            shares,
             is_sum=is_sum,
         )
         return losses.to(dtype)
@@ -140,8 +140,8 @@ def reduced(
         losses = _in_space(losses_of_pixels(group, batch), shape, batch.is_exclusive)
     else:
         losses = _losses_of_cells(mixture, run(batch, group.plan).confusion(), left_out)
-    if shares is not None:
-        losses = shares.to(losses).reshape(-1, *[1] * (losses.ndim - 1)) * losses
+    factors = _factors(batch, shares)
+    losses = losses if factors is None else factors.of_numerator(losses)
     return losses.to(arithmetic_dtype(batch.prediction.dtype))
 
 
@@ -177,7 +177,7 @@ def term_ratios(
     They add up over batches. A term with pooled sums has those of its mean over this batch.
     """
     with torch.no_grad():
-        confusion = run(batch, group.plan).confusion()
+        confusion = run(batch, group.plan).confusion(_factors(batch))
         terms = [entry.term for _, entry in group.components]
         ratios = [term(_without(left_out, confusion, term)) for term in terms]
         return [(numerator.sum(), denominator.sum()) for numerator, denominator in ratios]
@@ -187,11 +187,15 @@ def _confusions(
     group: MixtureGroup,
     result: PassResult,
     unweighted: Sequence[Condition],
+    factors: SampleFactors | None = None,
 ) -> list[SoftConfusion]:
     """Returns the sums for each loss, which have no gradient if the loss has no weight."""
     confusions = [
         SoftConfusion.of_rows(
-            no_gradient_if(condition, result.rows), result.plan, exclusive=result.exclusive
+            no_gradient_if(condition, result.rows),
+            result.plan,
+            exclusive=result.exclusive,
+            factors=factors,
         )
         for condition in (unweighted or [False])
     ]
@@ -205,10 +209,10 @@ def _without(cells: Tensor | None, confusion: SoftConfusion, term: Term) -> Soft
     return confusion.leave_out(cells)
 
 
-def _statistics(term: Term, confusion: SoftConfusion, shares: Tensor | None) -> AdditiveStatistics:
-    if shares is None:
-        return term.statistics(confusion)
-    return term.shared_statistics(confusion, shares)
+def _factors(batch: PixelBatch, shares: Tensor | None = None) -> SampleFactors | None:
+    """Returns the factors of the samples in means, or None if all are 1."""
+    weights = batch.sample_weights
+    return None if weights is None and shares is None else SampleFactors(weights, shares)
 
 
 def _by_autograd(
@@ -219,13 +223,12 @@ def _by_autograd(
     infos: Sequence[Info] | None,
     left_out: Tensor | None = None,
     class_names: Sequence[str] | None = None,
-    shares: Tensor | None = None,
     *,
     is_sum: bool = False,
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
-        _statistics(entry.term, _without(left_out, confusions[loss], entry.term), shares)
+        entry.term.statistics(_without(left_out, confusions[loss], entry.term))
         for loss, entry in components
     ]
     tensors = [each.tensors for each in statistics]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from segloss.tools.check.inspections import (
     require_same,
     value_error,
 )
-from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignore_index_of, parts_of
+from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignored_values_of, parts_of
 from segloss.tools.check.numerics import SAME_LIMITS
 
 SHARD_LIMIT = 1e-5
@@ -61,7 +63,7 @@ def data_parallel(tested: LossUnderTest) -> str:
     error = _shard_error(tested, example)
     if error > SHARD_LIMIT:
         raise FoundWrongError(f"no: the mean over shards is {error:.0e} off the loss of the batch")
-    ignored = _some_ignored(example, ignore_index_of(tested.loss))
+    ignored = _some_ignored(example, ignored_values_of(tested.loss))
     if ignored is not None:
         error = _shard_error(tested, ignored)
         if error > SHARD_LIMIT:
@@ -97,11 +99,12 @@ def _value(tested: LossUnderTest, example: Example, part: Tensor) -> Tensor:
     return tested.value(example.of_samples(part)).detach().double().cpu()
 
 
-def _some_ignored(example: Example, ignore_index: int | None) -> Example | None:
+def _some_ignored(example: Example, values: Sequence[int]) -> Example | None:
     """Returns the batch with most of the first sample ignored; None if that is impossible."""
     target = example.target
-    if ignore_index is None or target is None or not can_hold(target.dtype, ignore_index):
+    held = [] if target is None else [each for each in values if can_hold(target.dtype, each)]
+    if target is None or not held:
         return None
     changed = target.clone()
-    changed[0, ..., 1:] = ignore_index
+    changed[0, ..., 1:] = held[-1]
     return example.with_target(changed)

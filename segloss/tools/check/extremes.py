@@ -12,7 +12,7 @@ from torch import Tensor
 from segloss.foundation.dtypes import can_hold
 from segloss.tools.check.example import Example, is_probability
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError, value_error
-from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignore_index_of
+from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignored_values_of
 from segloss.tools.check.nested_batches import tensors_in
 
 LOGITS = (1e4, 1e30)
@@ -57,16 +57,21 @@ def full_target(tested: LossUnderTest) -> str:
 
 def all_ignored(tested: LossUnderTest) -> str:
     """Checks that the loss is finite if all pixels are ignored."""
-    value = ignore_index_of(tested.loss)
-    if value is None:
+    values = ignored_values_of(tested.loss)
+    if not values:
         raise DoesNotApplyError("the loss has no ignore_index")
     target = tested.example.target
     if target is None:
         raise DoesNotApplyError("no target could be identified as a mask or a label map")
-    if not can_hold(target.dtype, value):
-        raise DoesNotApplyError(f"targets of {target.dtype} can't hold ignore_index={value}")
-    ignored = tested.example.with_target(torch.full_like(target, value))
-    return _finite_at(tested, iter([(f"all pixels {value}", ignored)]))
+    held = [value for value in values if can_hold(target.dtype, value)]
+    if not held:
+        listed = ", ".join(map(str, values))
+        raise DoesNotApplyError(f"targets of {target.dtype} can't hold ignore_index={listed}")
+    points = [
+        (f"all pixels {value}", tested.example.with_target(torch.full_like(target, value)))
+        for value in held
+    ]
+    return _finite_at(tested, iter(points))
 
 
 def _finite(tested: LossUnderTest, dtype: torch.dtype) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segloss.foundation.distributed import local_statistics
+from segloss.foundation.ignore_index import check_ignore_index, values_of
 from segloss.tools.check.example import Example
 from segloss.tools.check.nested_batches import copied, map_tensors
 
@@ -176,14 +177,18 @@ def parts_of(loss: Any) -> list[Any]:
     return parts
 
 
-def ignore_index_of(loss: Any) -> int | None:
-    """Returns the value of ignored pixels; None if there is none, or the parts disagree."""
+def ignored_values_of(loss: Any) -> tuple[int, ...]:
+    """Returns the values of ignored pixels; none if there are none, or the parts disagree."""
     names = ("ignore_index", "ignore_label")
-    found = {
+    found = [
         getattr(part, name) for part in parts_of(loss) for name in names if hasattr(part, name)
-    }
-    value = found.pop() if len(found) == 1 else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    ]
+    if not found or any(each != found[0] for each in found):
+        return ()
+    try:
+        return values_of(check_ignore_index(found[0]))
+    except (TypeError, ValueError):
+        return ()
 
 
 def first_line(error: BaseException) -> str:

@@ -27,8 +27,8 @@ def suggest(
         Path, typer.Option(help="The file for the picture of the dataset: PNG, PDF or SVG.")
     ] = Path("dataset.png"),
     ignore_index: Annotated[
-        int | None,
-        typer.Option(help="The number that marks ignored pixels; 255 is detected."),
+        list[int] | None,
+        typer.Option(help="The number that marks ignored pixels, once for each; 255 is detected."),
     ] = None,
     layout: Annotated[
         str,
@@ -44,7 +44,7 @@ def suggest(
     suggestion = suggest_loss(
         masks,
         layout=layout,
-        ignore_index=ignore_index,
+        ignore_index=ignore_index or None,
         workers=workers,
         progress=True,
     )

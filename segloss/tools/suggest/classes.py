@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
@@ -33,7 +34,7 @@ class Classes:
         n_classes: The loss's `n_classes`: 2 for sigmoid, with any number of channels.
         channels: The number of channels that the network must predict.
         sigmoid: True if channels are independent: two classes, or one file per class.
-        ignore_index: The value of pixels to be left out; None: there is none.
+        ignore_index: The values of pixels to be left out; None: there are none.
         foreground: In masks of 0 and one other number, that number; the loss must get 1 instead.
             None for other masks.
         statistics: The counts of each class, in the order of labels or channels; None for a label
@@ -45,7 +46,7 @@ class Classes:
     n_classes: int
     channels: int
     sigmoid: bool
-    ignore_index: int | None
+    ignore_index: IgnoreIndex
     foreground: int | None
     statistics: Sequence[ClassStatistics | None]
     names: Sequence[str]
@@ -61,17 +62,20 @@ class Classes:
         """The labels that never occur."""
         return [i for i, counted in enumerate(self.statistics) if counted is None]
 
+    def ignored(self, mask: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns the pixels of a mask that are left out."""
+        return np.isin(mask, values_of(self.ignore_index))
+
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Returns a mask for the loss; the number of the foreground becomes 1."""
         if self.foreground in (None, 1):
             return mask
-        left_out = self.ignore_index if self.ignore_index is not None else 0
-        return np.where(mask == left_out, left_out, mask == self.foreground)
+        return np.where(self.ignored(mask), mask, mask == self.foreground)
 
 
 def find_classes(
     statistics: DatasetStatistics,
-    ignore_index: int | None,
+    ignore_index: IgnoreIndex,
     *,
     by_class: bool,
     names: Sequence[str] | None,
@@ -80,7 +84,7 @@ def find_classes(
 
     Args:
         statistics: The counts in all masks.
-        ignore_index: The value to leave out; None: unknown.
+        ignore_index: The values to leave out; None: unknown.
         by_class: True if there is one file, or channel, per class.
         names: The names of the classes; None: unknown.
 
@@ -98,20 +102,27 @@ def find_classes(
             f"; {VOID}, far above them, marks {share:.1%} of the pixels to be left out ({edges:.0%}"
             " of these touch a class)"
         )
-    elif ignore_index in values:
-        share = statistics.classes[ignore_index].pixels / statistics.pixels
-        void = f"; {ignore_index}, as you set, marks {share:.1%} of the pixels to be left out"
     else:
-        void = ""
-    labels = [value for value in values if value != ignore_index]
+        void = _void_text(statistics, [each for each in values_of(ignore_index) if each in values])
+    labels = [value for value in values if value not in values_of(ignore_index)]
     _check_labels(labels, ignore_index)
     if labels[0] == 0 and len(labels) == 2:
         return _two_classes(statistics, labels[1], ignore_index, void)
     return _many_classes(statistics, labels, ignore_index, void)
 
 
+def _void_text(statistics: DatasetStatistics, ignored: list[int]) -> str:
+    """Returns the text about the given ignored values that occur."""
+    if not ignored:
+        return ""
+    share = sum(statistics.classes[value].pixels for value in ignored) / statistics.pixels
+    marks = "marks" if len(ignored) == 1 else "mark"
+    values = " and ".join(map(str, ignored))
+    return f"; {values}, as you set, {marks} {share:.1%} of the pixels to be left out"
+
+
 def _two_classes(
-    statistics: DatasetStatistics, foreground: int, ignore_index: int | None, void: str
+    statistics: DatasetStatistics, foreground: int, ignore_index: IgnoreIndex, void: str
 ) -> Classes:
     conversion = "" if foreground == 1 else f": {foreground} is the foreground, and must become 1"
     counted = statistics.classes
@@ -128,7 +139,7 @@ def _two_classes(
 
 
 def _many_classes(
-    statistics: DatasetStatistics, labels: list[int], ignore_index: int | None, void: str
+    statistics: DatasetStatistics, labels: list[int], ignore_index: IgnoreIndex, void: str
 ) -> Classes:
     count = labels[-1] + 1
     missing = [label for label in range(count) if label not in labels]
@@ -147,7 +158,7 @@ def _many_classes(
 
 
 def _channels(
-    statistics: DatasetStatistics, ignore_index: int | None, names: Sequence[str] | None
+    statistics: DatasetStatistics, ignore_index: IgnoreIndex, names: Sequence[str] | None
 ) -> Classes:
     count = len(names) if names else max(statistics.classes, default=0) + 1
     names = names or [f"channel {i}" for i in range(count)]
@@ -169,10 +180,11 @@ def _channels(
     )
 
 
-def _check_labels(labels: list[int], ignore_index: int | None) -> None:
+def _check_labels(labels: list[int], ignore_index: IgnoreIndex) -> None:
     if len(labels) < 2:
         found = f"only {labels[0]}" if labels else "no label"
-        besides = f" besides the ignore value {ignore_index}" if ignore_index is not None else ""
+        values = " and ".join(map(str, values_of(ignore_index)))
+        besides = f" besides the ignore value {values}" if values else ""
         raise ValueError(
             f"Masks must hold at least two classes, but all of these hold {found}{besides}: check "
             "that this is the right folder, and that the export did not lose the labels."

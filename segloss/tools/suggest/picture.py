@@ -168,8 +168,4 @@ def _as_labels(example: Thumbnail, classes: Classes) -> np.ndarray:
             labels[mask[channel] == 1] = channel
         return labels
     labels = classes.labels(mask)
-    return (
-        labels
-        if classes.ignore_index is None
-        else np.where(mask == classes.ignore_index, -2, labels)
-    )
+    return np.where(classes.ignored(mask), -2, labels)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segloss.tools.suggest.tiles import TILE, largest_change, longest_first, tiles, values_of
+from segloss.tools.suggest.tiles import TILE, largest_change, longest_first, numbers_of, tiles
 
 Mask = NDArray[np.integer[Any]]
 """Whole numbers within 32 bits, (*spatial), or (channels, *spatial) with one file per class."""
@@ -121,7 +121,7 @@ def _check_whole(array: NDArray[Any]) -> None:
 
 def _check_not_image(mask: Mask) -> None:
     mask = longest_first(mask)
-    values, _ = values_of(mask)
+    values, _ = numbers_of(mask)
     if len(values) <= _SUSPICIOUS_LABELS:
         return
     change = largest_change(mask)

@@ -92,8 +92,10 @@ def from_logits(facts: Facts) -> Advice:
 
 
 def ignore_index(facts: Facts) -> Advice:
-    """Returns the value of ignored pixels, if there is one."""
+    """Returns the value of ignored pixels, or a list of several, if there is one."""
     value = facts.classes.ignore_index
+    if isinstance(value, tuple):
+        return Advice("ignore_index", list(value), "their pixels count nowhere")
     why = "no pixel is marked to be left out" if value is None else "its pixels count nowhere"
     return Advice("ignore_index", value, why)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from segloss.foundation.arguments import shown
+from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.reading import (
     READERS,
@@ -23,7 +24,7 @@ from segloss.tools.suggest.reading import (
     stem_of,
     suffix_of,
 )
-from segloss.tools.suggest.tiles import longest_first, tiles, values_of
+from segloss.tools.suggest.tiles import longest_first, numbers_of, tiles
 
 LAYOUTS = ("auto", "labels", "classes")
 
@@ -36,13 +37,13 @@ class Source:
         name: The name for messages.
         parts: A file or array; with one file per class, one for each class.
         by_class: True if there is one file, or channel, per class.
-        ignore_index: The ignored value, which may be below 0, and may occur in a mask of one class.
+        ignore_index: The ignored values. They may be below 0, and occur in a mask of one class.
     """
 
     name: str
     parts: Sequence[Any]
     by_class: bool
-    ignore_index: int | None
+    ignore_index: IgnoreIndex
 
     def read(self) -> Mask:
         """Reads the mask, (*spatial), or (classes, *spatial) of 0 and 1 with one file per class.
@@ -50,7 +51,7 @@ class Source:
         Raises:
             OSError, ValueError: A part can't be read, or is not a mask.
         """
-        least = min(0, self.ignore_index or 0)
+        least = min([0, *values_of(self.ignore_index)])
         masks = (as_mask(_array_of(part), least=least) for part in self.parts)
         if not self.by_class:
             return next(masks)
@@ -78,7 +79,7 @@ class Collection:
     by_class: bool
 
 
-def find_masks(masks: Any, layout: str, ignore_index: int | None) -> Collection:
+def find_masks(masks: Any, layout: str, ignore_index: IgnoreIndex) -> Collection:
     """Returns the masks in a folder, a list of files, or arrays.
 
     Raises:
@@ -106,7 +107,7 @@ def mask_files(folder: Path) -> list[Path]:
     return sorted(path for path in files if _is_mask(path) and not path.name.startswith("."))
 
 
-def _find_in_folder(folder: Path, layout: str, ignore_index: int | None) -> Collection:
+def _find_in_folder(folder: Path, layout: str, ignore_index: IgnoreIndex) -> Collection:
     files = _files_of(folder)
     by_folder: dict[Path, dict[str, Path]] = {}
     for path in files:
@@ -178,7 +179,9 @@ def _same_names(by_folder: dict[Path, dict[str, Path]]) -> list[str]:
     return stems_of_all
 
 
-def _sources_of(masks: Iterable[Any], by_class: bool, ignore_index: int | None) -> Iterator[Source]:
+def _sources_of(
+    masks: Iterable[Any], by_class: bool, ignore_index: IgnoreIndex
+) -> Iterator[Source]:
     for number, mask in enumerate(masks):
         is_path = isinstance(mask, (str, Path))
         if by_class and is_path:
@@ -198,20 +201,21 @@ def _is_mask(path: Path) -> bool:
     return suffix_of(path) is not None and path.is_file()
 
 
-def _one_class(mask: Mask, ignore_index: int | None) -> Mask:
-    """Returns the mask of a class as 0 and 1; the ignored value stays."""
-    values = {int(value) for value in values_of(longest_first(mask))[0]} - {ignore_index}
+def _one_class(mask: Mask, ignore_index: IgnoreIndex) -> Mask:
+    """Returns the mask of a class as 0 and 1; ignored values stay."""
+    ignored = values_of(ignore_index)
+    values = {int(value) for value in numbers_of(longest_first(mask))[0]}.difference(ignored)
     if len(values - {0}) > 1:
         raise ValueError(
             "with one file per class, a file must hold 0 and one other number, but one holds "
             f"{', '.join(map(str, sorted(values)[:8]))}"
         )
-    if ignore_index is None:
+    if not ignored:
         ones: Mask = (mask != 0).view(np.uint8)
         return ones
-    dtype = np.result_type(np.min_scalar_type(ignore_index), np.uint8)
+    dtype = np.result_type(*map(np.min_scalar_type, ignored), np.uint8)
     foreground: Mask = np.empty(mask.shape, dtype)
     for lines in tiles(mask):
         part = mask[lines]
-        foreground[lines] = np.where(part == ignore_index, ignore_index, part != 0)
+        foreground[lines] = np.where(np.isin(part, ignored), part, part != 0)
     return foreground

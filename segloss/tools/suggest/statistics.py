@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.tools.suggest.reading import Mask
-from segloss.tools.suggest.tiles import edge_counts, longest_first, region_sizes, tiles, values_of
+from segloss.tools.suggest.tiles import edge_counts, longest_first, numbers_of, region_sizes, tiles
 
 THUMBNAIL = 192
 """The longest side of the example of a class, in pixels."""
@@ -138,17 +140,17 @@ class DatasetStatistics:
 
 
 def count_mask(
-    mask: Mask, name: str, ignore_index: int | None, *, by_class: bool
+    mask: Mask, name: str, ignore_index: IgnoreIndex, *, by_class: bool
 ) -> DatasetStatistics:
     """Returns the statistics of one mask.
 
     Args:
         mask: Labels, (*spatial), or with `by_class` 0 and 1, (classes, *spatial).
         name: The name of the mask.
-        ignore_index: The value to leave out; None: `VOID`, until the labels are known.
+        ignore_index: The values to leave out; None: `VOID`, until the labels are known.
         by_class: True if there is one file per class, so that channels are counted.
     """
-    void = VOID if ignore_index is None and not by_class else ignore_index
+    void = (VOID,) if ignore_index is None and not by_class else values_of(ignore_index)
     spatial = mask.shape[1:] if by_class else mask.shape
     example = _thumbnail(mask, name, by_class)
     counted = DatasetStatistics(
@@ -167,19 +169,19 @@ def count_mask(
     return counted
 
 
-def _pixels_of(mask: Mask, value: int | None) -> int:
-    """Returns how many pixels have a value; None: no pixel has it."""
-    if value is None:
-        return 0
-    return sum(int(np.count_nonzero(mask[lines] == value)) for lines in tiles(mask))
+def _pixels_of(mask: Mask, values: Sequence[int]) -> int:
+    """Returns how many pixels have one of the values."""
+    return sum(
+        int(np.count_nonzero(mask[lines] == value)) for value in values for lines in tiles(mask)
+    )
 
 
-def _count_labels(labels: Mask, void: int | None) -> dict[int, ClassStatistics]:
+def _count_labels(labels: Mask, void: Sequence[int]) -> dict[int, ClassStatistics]:
     labels = longest_first(labels)
-    values, pixels = values_of(labels)
+    values, pixels = numbers_of(labels)
     edge = edge_counts(labels, values)
     sizes = region_sizes(labels, values)
-    left_out = int(pixels[values == void].sum())
+    left_out = int(pixels[np.isin(values, void)].sum())
     return {
         int(value): ClassStatistics(
             pixels=int(pixels[i]),

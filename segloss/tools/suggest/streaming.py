@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.sources import Collection, Source
 from segloss.tools.suggest.statistics import DatasetStatistics, count_mask
@@ -22,7 +23,7 @@ _LONGEST = 300
 
 
 def count_masks(
-    masks: Collection, ignore_index: int | None, *, workers: int, progress: bool
+    masks: Collection, ignore_index: IgnoreIndex, *, workers: int, progress: bool
 ) -> DatasetStatistics:
     """Returns the statistics of all masks; one error lists all unusable masks.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from segloss.config.build import build_loss
 from segloss.foundation.arguments import check_choice, check_flag, check_integer
+from segloss.foundation.ignore_index import check_ignore_index
 from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.suggest.advice import Advice, Note
@@ -94,7 +95,7 @@ def suggest(
     masks: Any,
     *,
     layout: str = "auto",
-    ignore_index: int | None = None,
+    ignore_index: int | Sequence[int] | None = None,
     workers: int = 2,
     progress: bool = False,
 ) -> Suggestion:
@@ -110,8 +111,8 @@ def suggest(
         layout: "labels": each file is a mask; "classes": a folder has a subfolder for each class,
             with the same names in all of them, or an array is (classes, *spatial); "auto":
             "classes" if the folder looks like it.
-        ignore_index: The number that marks ignored pixels. None: 255, if it is far above at least
-            two labels.
+        ignore_index: The number that marks ignored pixels, or a list of several. None: 255, if it
+            is far above at least two labels.
         workers: The number of masks read at the same time.
         progress: True shows a progress bar.
 
@@ -133,19 +134,16 @@ def suggest(
     check_choice("layout", layout, LAYOUTS)
     check_integer("workers", workers, 1)
     check_flag("progress", progress)
-    if ignore_index is not None:
-        check_integer("ignore_index", ignore_index)
-    found = find_masks(masks, layout, ignore_index)
+    ignored = check_ignore_index(ignore_index)
+    found = find_masks(masks, layout, ignored)
     try:
-        statistics = count_masks(found, ignore_index, workers=workers, progress=progress)
+        statistics = count_masks(found, ignored, workers=workers, progress=progress)
     except ModuleNotFoundError as error:
         raise ImportError(
             f"suggest needs {error.name}, which is not installed: pip install "
             "'pytorch-segloss[suggest]'"
         ) from error
-    classes = find_classes(
-        statistics, ignore_index, by_class=found.by_class, names=found.class_names
-    )
+    classes = find_classes(statistics, ignored, by_class=found.by_class, names=found.class_names)
     if classes.ignore_index is None:
         statistics.take_void_back()
     facts = Facts(statistics, classes)

@@ -30,7 +30,7 @@ def tiles(array: NDArray[Any]) -> Iterator[slice]:
         yield slice(start, min(start + lines, len(array)))
 
 
-def values_of(mask: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def numbers_of(mask: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Returns the different numbers of a mask, and how many pixels have each."""
     low, high = int(mask.min()), int(mask.max())
     if high - low < 2**16:  # counting is ten times faster than sorting

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import check_integer, shown
+from segloss.foundation.arguments import shown
 from segloss.foundation.dtypes import equals_any
+from segloss.foundation.ignore_index import check_ignore_index, values_of
 
 UNCOUNTED = -100
 """The label that the Trainer leaves out of its count."""
@@ -24,12 +25,13 @@ class IgnoreIndexCollator:
     `ignore_index`.
 
     Args:
-        ignore_index: The label of ignored pixels; None: only the dtype changes.
+        ignore_index: The label of ignored pixels, or a list of several; None: only the dtype
+            changes.
         collate: The function that makes a batch of samples; None: the `default_data_collator` of
             transformers.
 
     Raises:
-        TypeError: `ignore_index` is not an int, or `collate` can't be called.
+        TypeError: `ignore_index` is not an int or a list of ints, or `collate` can't be called.
 
     Example:
         >>> collator = IgnoreIndexCollator(255)  # for Trainer(data_collator=collator)
@@ -39,13 +41,13 @@ class IgnoreIndexCollator:
     """
 
     def __init__(
-        self, ignore_index: int | None = 255, collate: Callable[[Any], Any] | None = None
+        self,
+        ignore_index: int | Sequence[int] | None = 255,
+        collate: Callable[[Any], Any] | None = None,
     ) -> None:
         if collate is not None and (isinstance(collate, type) or not callable(collate)):
             raise TypeError(f"collate must be a function of samples, got {shown(collate)}.")
-        self.ignore_index = (
-            None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        )
+        self.ignore_index = check_ignore_index(ignore_index)
         self.collate = collate
 
     def __call__(self, samples: Any) -> Any:
@@ -58,7 +60,6 @@ class IgnoreIndexCollator:
             batch = self.collate(samples)
         labels = batch.get("labels")
         if isinstance(labels, Tensor) and not labels.is_floating_point():
-            values = () if self.ignore_index is None else (self.ignore_index,)
-            ignored = equals_any(labels, values)
+            ignored = equals_any(labels, values_of(self.ignore_index))
             batch["labels"] = labels.to(torch.int64).masked_fill(ignored, UNCOUNTED)
         return batch

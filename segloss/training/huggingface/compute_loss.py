@@ -111,7 +111,8 @@ class _ComputeLoss:
             self.loss.to(logits.device)
         ignored = ignored_values(self.loss)
         if ignored and UNCOUNTED not in ignored:
-            labels = labels.masked_fill(equals_any(labels, (UNCOUNTED,)), ignored[0])
+            held = next((each for each in ignored if can_hold(labels.dtype, each)), ignored[0])
+            labels = labels.masked_fill(equals_any(labels, (UNCOUNTED,)), held)
         if isinstance(self.loss, Precise):
             result = self.loss(logits, labels)
         else:
@@ -185,16 +186,18 @@ def _logits(outputs: Any) -> Tensor:
 
 def _why_not_exact(labels: Tensor, ignored: tuple[float, ...]) -> str:
     """Returns the message for labels of which the Trainer counts others than the loss does."""
-    value = next((v for v in ignored if equals_any(labels, (v,)).any()), None)
+    values = [value for value in ignored if equals_any(labels, (value,)).any()]
+    marked = next(iter(values), None) if len(values) < 2 else values
     cause = (
-        f"labels hold {value}, which the loss ignores (ignore_index) and the Trainer counts"
-        if value is not None
+        f"labels hold {' and '.join(map(str, values))}, which the loss ignores (ignore_index) and "
+        "the Trainer counts"
+        if values
         else f"labels of {labels.dtype} can't hold -100, which the Trainer takes for "
         f"{torch.tensor(UNCOUNTED).to(labels.dtype).item()}"
     )
     return (
         f"{cause}: it leaves out -100 alone, and would weigh the micro-batches of a step wrongly. "
-        f"Pass data_collator=IgnoreIndexCollator({value}) of "
+        f"Pass data_collator=IgnoreIndexCollator({marked}) of "
         "segloss.training.huggingface to the Trainer, which marks ignored labels as -100, or train "
         "without gradient accumulation on one process."
     )

@@ -56,16 +56,6 @@ def as_masks(labels: Tensor, classes: int) -> Tensor:
     return one_hot(labels, classes).movedim(-1, 1)
 
 
-def one_against_the_rest(loss: Loss) -> Loss:
-    """A loss of masks, for a label map: its classes as masks, ignored pixels in all of them."""
-
-    def call(x: Tensor, y: Tensor) -> Tensor:
-        masks = as_masks(y.where(y != IGNORED, 0), x.shape[1])
-        return loss(x, masks.where((y != IGNORED).unsqueeze(1), IGNORED))
-
-    return call
-
-
 def kept_share(y: Tensor) -> float:
     return int((y != IGNORED).sum()) / max(y.numel(), 1)
 

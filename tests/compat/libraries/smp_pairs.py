@@ -25,7 +25,6 @@ from tests.compat.libraries.pairs import (
     class_weights,
     compound,
     kept_share,
-    one_against_the_rest,
     soft_masks,
     with_float_target,
 )
@@ -131,7 +130,7 @@ def of_pixels_of_one_mask() -> Pairs:
 
 
 def of_pixels_of_classes() -> Pairs:
-    focal = one_against_the_rest(segloss.FocalLoss("multilabel", **IGNORING))
+    focal = segloss.FocalLoss("multilabel", **IGNORING)
     theirs = smp.FocalLoss("multiclass", **IGNORING)
     yield "focal of classes", Pair("labels", theirs, focal, IGNORES)
     theirs = smp.FocalLoss("multiclass", reduction="sum")

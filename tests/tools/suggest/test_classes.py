@@ -81,3 +81,28 @@ def test_a_channel_that_is_never_there_is_refused() -> None:
     masks[1, 0] = 1
     with pytest.raises(ValueError, match=r"the masks of .* are all 0"):
         suggest([masks], layout="classes")
+
+
+def test_several_values_are_left_out() -> None:
+    suggestion = suggest([mask_of(v0=40, v1=30, v2=20, v254=4, v255=6)], ignore_index=[254, 255])
+    loss = suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]
+    assert loss["ignore_index"] == [254, 255]
+    assert (suggestion.classes.n_classes, suggestion.statistics.void) == (3, 10)
+    assert "254 and 255, as you set, mark 10.0%" in str(suggestion)
+    built = suggestion.build()
+    assert built.loss_funcs[0].ignore_index == (254, 255)
+
+
+def test_several_values_are_left_out_of_files_of_a_class_each() -> None:
+    channels = np.zeros((2, 10, 10), int)
+    channels[0, :5], channels[1, 5:], channels[:, 0, 0], channels[:, 0, 1] = 1, 1, 255, -1
+    found = suggest([channels], layout="classes", ignore_index=[-1, 255])
+    assert [each.pixels for each in found.classes.present] == [48, 50]
+    assert found.classes.ignore_index == (-1, 255)
+
+
+def test_the_picture_shows_all_ignored_pixels_alike() -> None:
+    mask = np.array([[0, 7, 255, 254]])
+    found = suggest([np.repeat(mask, 8, 0)], ignore_index=[254, 255]).classes
+    assert found.ignored(mask).tolist() == [[False, False, True, True]]
+    assert found.labels(mask).tolist() == [[0, 1, 255, 254]]

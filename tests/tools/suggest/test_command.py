@@ -44,6 +44,17 @@ def test_it_writes_a_config_and_a_picture_and_says_why(masks: Path, tmp_path: Pa
     assert "Salehi" in words
 
 
+def test_several_ignored_values_go_into_the_config(masks: Path, tmp_path: Path) -> None:
+    marked = np.zeros((40, 40), np.uint8)
+    marked[:9], marked[9:12], marked[12:15] = 255, 254, 253
+    Image.fromarray(marked).save(masks / "marked.png")
+    config = tmp_path / "loss.yaml"
+    written = ("--output", config, "--picture", tmp_path / "dataset.png")
+    result = run(masks, *written, "--ignore-index", 254, "--ignore-index", 253)
+    assert result.exit_code == 0, result.output
+    assert build_loss(config).loss_funcs[0].ignore_index == (253, 254)
+
+
 def test_what_is_there_is_kept_before_any_mask_is_read(masks: Path, tmp_path: Path) -> None:
     config = tmp_path / "loss.yaml"
     config.write_text("mine")

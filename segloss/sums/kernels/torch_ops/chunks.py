@@ -189,6 +189,8 @@ class Chunks:
     def _chunk(self, samples: slice, pixels: slice) -> Chunk:
         key = self.plan.group_key
         part = self._part(samples, pixels)
+        if part.is_label_map and not part.is_exclusive:
+            part = part.with_masks()
         valid = part.valid()
         target, weight = self._target_and_weight(part, valid)
         return Chunk(

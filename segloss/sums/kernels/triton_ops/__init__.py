@@ -96,6 +96,8 @@ class TritonKernel(Kernel):
             return "it takes logits, and these are probabilities"
         if batch.is_exclusive and not batch.is_label_map:
             return "it takes label maps with softmax, and the target is dense"
+        if batch.is_label_map and not batch.is_exclusive:
+            return "it takes dense targets with sigmoid, and the target is a label map"
         if prediction.dtype not in LOGITS:
             return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
         if (
