@@ -13,6 +13,9 @@ __all__ = [
     "seg_loss",
     "focal_loss",
     "poly1_loss",
+    "balanced_cross_entropy_loss",
+    "generalized_cross_entropy_loss",
+    "symmetric_cross_entropy_loss",
     "dice_loss",
     "f_beta_loss",
     "focal_tversky_loss",
@@ -22,6 +25,7 @@ __all__ = [
     "squared_dice_loss",
     "tversky_loss",
     "generalized_dice_loss",
+    "generalized_wasserstein_dice_loss",
     "mcc_loss",
     "region_size_kl_loss",
     "region_size_l1_loss",
@@ -125,7 +129,7 @@ def seg_loss(
     bce_coef: float = 0.5,
     dice_coef: float = 0.5,
     tversky_focal_coef: float = 0.0,
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
     tversky_alpha: float = 0.3,
     tversky_beta: float = 0.7,
     tversky_gamma: float = 0.75,
@@ -158,7 +162,7 @@ def seg_loss(
         bce_coef: Coefficient of the (binary) cross-entropy.
         dice_coef: Coefficient of the Dice loss.
         tversky_focal_coef: Coefficient of the focal Tversky loss.
-        smooth: Smoothing of the Dice loss.
+        smooth: Smoothing of the Dice loss; or two numbers, of its numerator and denominator.
         tversky_alpha: Weight of false positives.
         tversky_beta: Weight of false negatives.
         tversky_gamma: Exponent of the focal Tversky loss.
@@ -173,8 +177,8 @@ def seg_loss(
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
             all arguments below must keep their defaults; see `segloss.SegLoss`.
-        region_reduction: "sample", "batch" or "micro". `segloss.terms.RegionTerm` explains this
-            argument and those below.
+        region_reduction: "sample", "batch", "micro" or "sample_micro".
+            `segloss.terms.RegionTerm` explains this argument and those below.
         region_classes: The classes that count in the region terms; None: all.
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.
@@ -266,6 +270,116 @@ def poly1_loss(
     """
     ...
 
+def balanced_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    balance: str = 'sample',
+) -> Tensor:
+    r"""Cross-entropy in which the foreground and the background weigh the same.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.BalancedCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def generalized_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    exponent: float = 0.7,
+) -> Tensor:
+    r"""Generalised cross-entropy, in which wrong labels weigh less than in cross-entropy.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.GeneralizedCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def symmetric_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    alpha: float = 0.1,
+    beta: float = 1.0,
+    log_zero: float = -4.0,
+) -> Tensor:
+    r"""Symmetric cross-entropy: it adds the cross-entropy with prediction and target exchanged.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.SymmetricCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
 def dice_loss(
     pred: Tensor,
     target: Tensor,
@@ -277,7 +391,9 @@ def dice_loss(
     ignore_index: int | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -319,7 +435,9 @@ def f_beta_loss(
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     beta: float = 1.0,
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -363,7 +481,9 @@ def focal_tversky_loss(
     gamma: float = 0.75,
     alpha: float = 0.3,
     beta: float = 0.7,
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -404,7 +524,9 @@ def jaccard_loss(
     ignore_index: int | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -445,7 +567,8 @@ def log_cosh_dice_loss(
     ignore_index: int | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -487,7 +610,8 @@ def log_dice_loss(
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 1.0,
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -528,7 +652,9 @@ def squared_dice_loss(
     ignore_index: int | None = None,
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
-    smooth: float = 1.0,
+    smooth: float | Sequence[float] = 1.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -571,7 +697,9 @@ def tversky_loss(
     reduction: str = 'mean',
     alpha: float = 0.3,
     beta: float = 0.7,
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -613,7 +741,9 @@ def generalized_dice_loss(
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     weight_type: str = 'square',
-    smooth: float = 0.0,
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
@@ -633,6 +763,51 @@ def generalized_dice_loss(
         maps: The maps that the term needs, by name, each (N, C, *spatial).
         reduction: "mean", or "none" for the loss of each sample and class.
         **parameters: The parameters of `segloss.terms.GeneralizedDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def generalized_wasserstein_dice_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    distances: Any = None,
+    weight_type: str = 'foreground',
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+    region_reduction: str = 'sample',
+    region_classes: Sequence[int] | None = None,
+    region_class_weights: Any = None,
+    skip_absent_classes: bool = False,
+    soft_labels: str = 'product',
+) -> Tensor:
+    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.GeneralizedWassersteinDice`.
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
@@ -778,13 +953,14 @@ def unified_focal_loss(
     weight: float = 0.5,
     delta: float = 0.6,
     gamma: float = 0.5,
+    symmetric: bool = False,
     region_reduction: str = 'sample',
     region_classes: Sequence[int] | None = None,
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
 ) -> Tensor:
-    r"""Unified focal loss, in its asymmetric form.
+    r"""Unified focal loss, in its asymmetric or its symmetric form.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).

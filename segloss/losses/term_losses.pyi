@@ -12,6 +12,9 @@ from segloss.terms import Term
 __all__ = [
     "FocalLoss",
     "Poly1Loss",
+    "BalancedCrossEntropyLoss",
+    "GeneralizedCrossEntropyLoss",
+    "SymmetricCrossEntropyLoss",
     "DiceLoss",
     "FBetaLoss",
     "FocalTverskyLoss",
@@ -21,6 +24,7 @@ __all__ = [
     "SquaredDiceLoss",
     "TverskyLoss",
     "GeneralizedDiceLoss",
+    "GeneralizedWassersteinDiceLoss",
     "MCCLoss",
     "RegionSizeKLLoss",
     "RegionSizeL1Loss",
@@ -147,6 +151,138 @@ class Poly1Loss(TermLoss):
         process_group: Any = None,
     ) -> None: ...
 
+class BalancedCrossEntropyLoss(TermLoss):
+    r"""Cross-entropy in which the foreground and the background weigh the same.
+
+    .. math:: \frac{1}{\sum w} \left( b \sum_{y > 0} w (-\log p_y)
+        + (1 - b) \sum_{y = 0} w (-\log p_y) \right)
+
+    in [0, inf): 0 for a perfect prediction. b is the background's share of the pixels, so that rare
+    foreground, such as edges, weighs as much as the background; pixels of the background alone, or
+    of the foreground alone, cost 0. For softmax, class 0 is the background, and all other classes
+    are foreground; for sigmoid, each channel has a background. A soft target counts in both.
+
+    Args:
+        balance: The pixels that b is a share of. "sample": those of each sample and channel;
+            "batch": those of each channel, over the batch; "micro": all.
+
+    Source: Xie, Tu, "Holistically-nested edge detection" (2015), with a mean over pixels.
+
+    Example:
+        >>> import torch
+        >>> from segloss import BalancedCrossEntropyLoss
+        >>> BalancedCrossEntropyLoss()(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 0, 0]]))
+        tensor(0.2599)
+    """
+
+    def __init__(
+        self,
+        mode: str = 'binary',
+        *,
+        balance: str = 'sample',
+        from_logits: bool = True,
+        ignore_index: int | None = None,
+        class_weights: Any = None,
+        pos_weight: Any = None,
+        label_smoothing: float = 0.0,
+        pred_channel_selector: Selector | None = None,
+        gt_channel_selector: Selector | None = None,
+        merge_unannotated: bool = False,
+        reduction: str = 'mean',
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
+    ) -> None: ...
+
+class GeneralizedCrossEntropyLoss(TermLoss):
+    r"""Generalised cross-entropy, in which wrong labels weigh less than in cross-entropy.
+
+    .. math:: \frac{1}{\sum w} \sum w\,\frac{1 - p_y^k}{k}
+
+    in [0, 1 / k]: 0 for a perfect prediction. It tends to cross-entropy for k near 0, and is the
+    mean of :math:`1 - p_y` for k = 1, which tolerates wrong labels and learns slowly. y is the
+    class of a pixel: its label for softmax, foreground or background of each channel for sigmoid.
+    For a soft target, the loss is the mean over the classes, weighted by the target.
+
+    Args:
+        exponent: The exponent k, above 0 and at most 1.
+
+    Source: Zhang, Sabuncu, "Generalized cross entropy loss for training deep neural networks with
+    noisy labels" (2018), which calls the exponent q.
+
+    Example:
+        >>> import torch
+        >>> from segloss import GeneralizedCrossEntropyLoss
+        >>> GeneralizedCrossEntropyLoss(exponent=0.5)(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
+        tensor(0.5858)
+    """
+
+    def __init__(
+        self,
+        mode: str = 'binary',
+        *,
+        exponent: float = 0.7,
+        from_logits: bool = True,
+        ignore_index: int | None = None,
+        class_weights: Any = None,
+        pos_weight: Any = None,
+        label_smoothing: float = 0.0,
+        pred_channel_selector: Selector | None = None,
+        gt_channel_selector: Selector | None = None,
+        merge_unannotated: bool = False,
+        reduction: str = 'mean',
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
+    ) -> None: ...
+
+class SymmetricCrossEntropyLoss(TermLoss):
+    r"""Symmetric cross-entropy: it adds the cross-entropy with prediction and target exchanged.
+
+    .. math:: \alpha\,\overline{\mathrm{CE}} - \beta A\,\overline{1 - p_y}
+
+    in [0, inf): 0 for a perfect prediction. The second part is :math:`-\sum_c p_c \log g_c`, in
+    which the number A stands for the logarithm of 0. It tolerates wrong labels. The term is the sum
+    of two terms, "symmetric_cross_entropy_forward" and "symmetric_cross_entropy_reverse". For a
+    soft target, the second part is the mean over the classes, weighted by the target.
+
+    Args:
+        alpha: The weight of the cross-entropy, at least 0. The smaller it is, the less wrong labels
+            are learnt.
+        beta: The weight of the other part, at least 0.
+        log_zero: A, below 0.
+
+    Source: Wang, Ma, Chen, Luo, Yi, Bailey, "Symmetric cross entropy for robust learning with noisy
+    labels" (2019).
+
+    Example:
+        >>> import torch
+        >>> from segloss import SymmetricCrossEntropyLoss
+        >>> SymmetricCrossEntropyLoss(alpha=1.0)(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
+        tensor(2.6931)
+    """
+
+    def __init__(
+        self,
+        mode: str = 'binary',
+        *,
+        alpha: float = 0.1,
+        beta: float = 1.0,
+        log_zero: float = -4.0,
+        from_logits: bool = True,
+        ignore_index: int | None = None,
+        class_weights: Any = None,
+        pos_weight: Any = None,
+        label_smoothing: float = 0.0,
+        pred_channel_selector: Selector | None = None,
+        gt_channel_selector: Selector | None = None,
+        merge_unannotated: bool = False,
+        reduction: str = 'mean',
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
+    ) -> None: ...
+
 class DiceLoss(TermLoss):
     r"""Dice loss.
 
@@ -155,8 +291,10 @@ class DiceLoss(TermLoss):
     in [0, 1): 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
-        smooth: The smoothing s, at least 0. A cell with neither prediction nor target has a loss of
-            0, even without smoothing.
+        smooth: The smoothing s, at least 0, or a pair, as in `Overlap`. A cell with neither
+            prediction nor target has a loss of 0, even without smoothing.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
@@ -174,7 +312,9 @@ class DiceLoss(TermLoss):
         self,
         mode: str = 'binary',
         *,
-        smooth: float = 1.0,
+        smooth: float | Sequence[float] = 1.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -205,7 +345,9 @@ class FBetaLoss(TermLoss):
 
     Args:
         beta: The importance of recall relative to precision, above 0.
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).
@@ -222,7 +364,9 @@ class FBetaLoss(TermLoss):
         mode: str = 'binary',
         *,
         beta: float = 1.0,
-        smooth: float = 0.0,
+        smooth: float | Sequence[float] = 0.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -249,13 +393,15 @@ class FocalTverskyLoss(TermLoss):
     .. math:: \left(1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s}\right)^\gamma
 
     in [0, 1]: 1 if nothing is hit and s is 0. Value and gradient are 0 where the Tversky loss is
-    exactly 0.
+    exactly 0. With `log`, it is minus the logarithm of the Tversky score, to the power of gamma.
 
     Args:
         gamma: The exponent, above 0. Below 1 it steepens the loss near a perfect prediction.
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0.
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
@@ -275,7 +421,9 @@ class FocalTverskyLoss(TermLoss):
         gamma: float = 0.75,
         alpha: float = 0.3,
         beta: float = 0.7,
-        smooth: float = 0.0,
+        smooth: float | Sequence[float] = 0.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -304,7 +452,9 @@ class JaccardLoss(TermLoss):
     in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0.
 
     Args:
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
@@ -322,7 +472,9 @@ class JaccardLoss(TermLoss):
         self,
         mode: str = 'binary',
         *,
-        smooth: float = 0.0,
+        smooth: float | Sequence[float] = 0.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -351,7 +503,8 @@ class LogCoshDiceLoss(TermLoss):
     in [0, 0.434): 0 for a perfect prediction.
 
     Args:
-        smooth: The smoothing of the Dice loss, at least 0.
+        smooth: The smoothing of the Dice loss, at least 0; or a pair, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
@@ -367,7 +520,8 @@ class LogCoshDiceLoss(TermLoss):
         self,
         mode: str = 'binary',
         *,
-        smooth: float = 1.0,
+        smooth: float | Sequence[float] = 1.0,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -394,11 +548,13 @@ class LogDiceLoss(TermLoss):
     .. math:: \left(-\log \frac{2\,TP + s}{\sum p + \sum g + s}\right)^\gamma
 
     in [0, inf): 0 for a perfect prediction. Missed small structures cost more than with `Dice`. If
-    nothing is hit, the logarithm is :math:`-\log(1 + (FP + FN) / s)`, infinite without smoothing.
+    nothing is hit, the logarithm is :math:`\log(1 + (FP + FN) / s)`, and 17.12 without smoothing.
+    With gamma = 1 it is `Dice(log=True)`.
 
     Args:
-        smooth: The smoothing s, above 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         gamma: The exponent, above 0; 0.3 in the source.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
@@ -416,7 +572,8 @@ class LogDiceLoss(TermLoss):
         mode: str = 'binary',
         *,
         gamma: float = 1.0,
-        smooth: float = 1.0,
+        smooth: float | Sequence[float] = 1.0,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -446,7 +603,9 @@ class SquaredDiceLoss(TermLoss):
     in [0, 1): 0 for a perfect prediction, also for soft targets, with either `soft_labels`.
 
     Args:
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
@@ -462,7 +621,9 @@ class SquaredDiceLoss(TermLoss):
         self,
         mode: str = 'binary',
         *,
-        smooth: float = 1.0,
+        smooth: float | Sequence[float] = 1.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -494,7 +655,9 @@ class TverskyLoss(TermLoss):
     Args:
         alpha: The weight of false positives, at least 0.
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
-        smooth: The smoothing s, at least 0.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
@@ -513,7 +676,9 @@ class TverskyLoss(TermLoss):
         *,
         alpha: float = 0.3,
         beta: float = 0.7,
-        smooth: float = 0.0,
+        smooth: float | Sequence[float] = 0.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -548,7 +713,10 @@ class GeneralizedDiceLoss(TermLoss):
     Args:
         weight_type: "square" for the weights above, "simple" for their square roots, or "uniform"
             for 1.
-        smooth: The smoothing s, at least 0, on the scale of the weighted sums.
+        smooth: The smoothing s, at least 0, on the scale of the weighted sums; or a pair, as in
+            `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
             multiply the weights v.
 
@@ -567,7 +735,79 @@ class GeneralizedDiceLoss(TermLoss):
         mode: str = 'binary',
         *,
         weight_type: str = 'square',
-        smooth: float = 0.0,
+        smooth: float | Sequence[float] = 0.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
+        region_reduction: str = 'sample',
+        region_classes: Sequence[int] | None = None,
+        region_class_weights: Any = None,
+        skip_absent_classes: bool = False,
+        soft_labels: str = 'product',
+        classes: Sequence[int] | None = None,
+        from_logits: bool = True,
+        ignore_index: int | None = None,
+        class_weights: Any = None,
+        pos_weight: Any = None,
+        label_smoothing: float = 0.0,
+        pred_channel_selector: Selector | None = None,
+        gt_channel_selector: Selector | None = None,
+        merge_unannotated: bool = False,
+        reduction: str = 'mean',
+        sync_statistics: bool = False,
+        sync_in_eval: bool = False,
+        process_group: Any = None,
+    ) -> None: ...
+
+class GeneralizedWassersteinDiceLoss(TermLoss):
+    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+
+    .. math:: 1 - \frac{2\,T + s}{2\,T + \sum_i w_i \delta_i + s},
+        \quad T = \sum_i w_i v_{y_i} (1 - \delta_i),
+        \quad \delta_i = \sum_c M_{y_i c}\,p_{ic}
+
+    in [0, 1]: 0 for a perfect prediction; 1 if nothing is hit and s is 0. M has the distances
+    between the classes, divided by the largest; :math:`\delta_i` is the Wasserstein distance of a
+    pixel's probabilities from its class y. The weights v are 1 for the foreground and 0 for the
+    background, class 0. There is one value for each sample, or one for the batch if it is pooled.
+    With sigmoid, each channel has a background and a foreground, and a value of its own: by
+    default, that of the Dice loss.
+
+    Args:
+        distances: M, (C, C), a row for each true class, with 0 on the diagonal. None: 1 between any
+            two classes.
+        weight_type: "foreground" for the weights above; "inverse_size" for
+            :math:`v_c = 1 / (\sum w g_c + 1)`, by which the errors are weighted, too.
+        smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
+        log: True for minus the logarithm of the score, as in `Overlap`.
+        clip_tp: The least T of a value, at least 0.
+        **region: The arguments of `RegionTerm`. `region_classes` are the true classes whose pixels
+            count, and `region_class_weights` weight these pixels. "micro" and "sample_micro" are
+            errors, because they would mix background and foreground. `soft_labels` changes nothing.
+
+    Source: Fidon, Li, Garcia-Peraza-Herrera, Ekanayake, Kitchen, Ourselin, Vercauteren,
+    "Generalised Wasserstein Dice score for imbalanced multi-class segmentation using holistic
+    convolutional networks" (2017); for "inverse_size", Tilborghs et al., "Comparative study of deep
+    learning methods for the automatic segmentation of lung, lesion and lesion type in CT scans of
+    COVID-19 patients" (2020).
+
+    Example:
+        >>> import torch
+        >>> from segloss import GeneralizedWassersteinDiceLoss
+        >>> distances = [[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]]  # classes 1 and 2 are similar
+        >>> loss = GeneralizedWassersteinDiceLoss("multiclass", distances=distances)
+        >>> loss(torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2, 0]]))
+        tensor(0.5385)
+    """
+
+    def __init__(
+        self,
+        mode: str = 'binary',
+        *,
+        distances: Any = None,
+        weight_type: str = 'foreground',
+        smooth: float | Sequence[float] = 0.0,
+        log: bool = False,
+        clip_tp: float = 0.0,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
@@ -735,7 +975,7 @@ class RegionSizeL1Loss(TermLoss):
     ) -> None: ...
 
 class UnifiedFocalLoss(TermLoss):
-    r"""Unified focal loss, in its asymmetric form.
+    r"""Unified focal loss, in its asymmetric or its symmetric form.
 
     .. math:: \lambda\,\mathrm{AsymmetricFocal} + (1 - \lambda)\,\mathrm{AsymmetricFocalTversky}
 
@@ -748,6 +988,8 @@ class UnifiedFocalLoss(TermLoss):
         gamma: The exponent of the first term, and the number that the second subtracts from its
             exponent of 1, in [0, 1). Larger values suppress background pixels more, and enhance
             the foreground's regions more.
+        symmetric: True for `SymmetricFocal` and `SymmetricFocalTversky`, which treat background and
+            foreground alike, except for their weights.
         **region: The arguments of `RegionTerm`, for the mean over the cells of the second term.
 
     Source: Yeung, Sala, Schonlieb, Rundo, "Unified focal loss: generalising Dice and
@@ -767,6 +1009,7 @@ class UnifiedFocalLoss(TermLoss):
         weight: float = 0.5,
         delta: float = 0.6,
         gamma: float = 0.5,
+        symmetric: bool = False,
         region_reduction: str = 'sample',
         region_classes: Sequence[int] | None = None,
         region_class_weights: Any = None,
