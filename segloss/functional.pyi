@@ -411,6 +411,116 @@ def symmetric_cross_entropy_loss(
     """
     ...
 
+def balanced_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    balance: str = 'sample',
+) -> Tensor:
+    r"""Cross-entropy in which the foreground and the background weigh the same.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.BalancedCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def generalized_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    exponent: float = 0.7,
+) -> Tensor:
+    r"""Generalised cross-entropy, in which wrong labels weigh less than in cross-entropy.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.GeneralizedCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def symmetric_cross_entropy_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    alpha: float = 0.1,
+    beta: float = 1.0,
+    log_zero: float = -4.0,
+) -> Tensor:
+    r"""Symmetric cross-entropy: it adds the cross-entropy with prediction and target exchanged.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.SymmetricCrossEntropy`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
 def dice_loss(
     pred: Tensor,
     target: Tensor,
@@ -893,6 +1003,51 @@ def generalized_wasserstein_dice_loss(
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
         or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
         pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
+    """
+    ...
+
+def generalized_wasserstein_dice_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    n_classes: int = 2,
+    from_logits: bool = True,
+    activation: str | None = None,
+    pixel_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    maps: Mapping[str, Tensor] | None = None,
+    reduction: str = 'mean',
+    distances: Any = None,
+    weight_type: str = 'foreground',
+    smooth: float | Sequence[float] = 0.0,
+    log: bool = False,
+    clip_tp: float = 0.0,
+    region_reduction: str = 'sample',
+    region_classes: Sequence[int] | None = None,
+    region_class_weights: Any = None,
+    skip_absent_classes: bool = False,
+    soft_labels: str = 'product',
+) -> Tensor:
+    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+
+    Args:
+        pred: Logits or probabilities, (N, C, *spatial).
+        target: Dense (N, C, *spatial), or a label map (N, *spatial) or (N, 1, *spatial).
+        n_classes: The number of classes; 2 means sigmoid channels unless `activation` is given.
+        from_logits: True if `pred` holds logits, False if it holds probabilities.
+        activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
+        pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
+        ignore_index: The value in the target that marks pixels to leave out.
+        maps: The maps that the term needs, by name, each (N, C, *spatial).
+        reduction: "mean", or "none" for the loss of each sample and class.
+        **parameters: The parameters of `segloss.terms.GeneralizedWassersteinDice`.
+
+    Returns:
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
+        for cells that are left out. (N, 1) if the term does not tell classes apart.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.

@@ -52,7 +52,7 @@ def whole_batch(activation: str, kind: str) -> dict[str, Tensor]:
 def make_loss(activation: str, reduction: str, kind: str, sync: bool) -> SegLoss:
     terms = {name: 0.1 for name in TERMS if name not in ("cross_entropy", "dice", "focal_tversky")}
     if reduction in ("micro", "sample_micro"):
-        del terms["unified_focal"]  # which refuses it
+        del terms["unified_focal"], terms["generalized_wasserstein_dice"]  # which refuse it
         if activation == "softmax":
             del terms["region_size_l1"], terms["region_size_kl"]  # likewise
     return SegLoss(
