@@ -17,7 +17,7 @@ from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
-from segloss.maps import DistanceMap, SignedDistanceMap, SkeletonMap, UNetWeightMap
+from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
 from segloss.terms.mixture.evaluate import per_class
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
     )
     from segloss.losses.standalone.cldice import SoftClDiceLoss
     from segloss.losses.standalone.hausdorff import HausdorffDistanceLoss
+    from segloss.maps import DistanceMap, UNetWeightMap
     from segloss.tools.check import assert_loss, check_loss
     from segloss.tools.suggest import suggest
     from segloss.training.norms import compute_norms
@@ -54,8 +55,6 @@ __all__ = [
     "CompoundLoss",
     "CutMix",
     "DeepSupervision",
-    "DistanceMap",
-    "HausdorffDistanceLoss",
     "Loss",
     "LossWrapper",
     "MissingKeyError",
@@ -64,10 +63,8 @@ __all__ = [
     "SegLoss",
     "SignedDistanceMap",
     "SkeletonMap",
-    "SoftClDiceLoss",
     "SoftConfusion",
     "TopKCrossEntropyLoss",
-    "UNetWeightMap",
     "UncertaintyWeighting",
     "assert_loss",
     "backends",
@@ -106,6 +103,7 @@ _LAZY_NAMES = {
     ),
     "segloss.losses.standalone.cldice": ("SoftClDiceLoss",),
     "segloss.losses.standalone.hausdorff": ("HausdorffDistanceLoss",),
+    "segloss.maps": ("DistanceMap", "UNetWeightMap"),
     "segloss.tools.check": ("assert_loss", "check_loss"),
     "segloss.tools.suggest": ("suggest",),
     "segloss.training.norms": ("compute_norms",),
