@@ -15,22 +15,9 @@ from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
-from segloss.losses.standalone.hard_pixels import (
-    HardPixelLoss,
-    OhemCrossEntropyLoss,
-    Threshold,
-    TopK,
-)
-from segloss.losses.standalone.lovasz import LovaszLoss
 from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
-from segloss.maps import (
-    ComponentMap,
-    DistanceMap,
-    SignedDistanceMap,
-    SkeletonMap,
-    UNetWeightMap,
-)
+from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
 from segloss.terms.mixture.evaluate import per_class
@@ -56,6 +43,7 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
     )
     from segloss.losses.standalone.cldice import SoftClDiceLoss
     from segloss.losses.standalone.hausdorff import HausdorffDistanceLoss
+    from segloss.maps import DistanceMap, UNetWeightMap
     from segloss.tools.check import assert_loss, check_loss
     from segloss.tools.suggest import suggest
     from segloss.training.norms import compute_norms
@@ -64,29 +52,19 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
 __version__ = "0.1.0"
 
 __all__ = [
-    "ComponentMap",
     "CompoundLoss",
     "CutMix",
     "DeepSupervision",
-    "DistanceMap",
-    "HardPixelLoss",
-    "HausdorffDistanceLoss",
     "Loss",
     "LossWrapper",
-    "LovaszLoss",
     "MissingKeyError",
     "MixUp",
     "MultiLoss",
-    "OhemCrossEntropyLoss",
     "SegLoss",
     "SignedDistanceMap",
     "SkeletonMap",
-    "SoftClDiceLoss",
     "SoftConfusion",
-    "Threshold",
-    "TopK",
     "TopKCrossEntropyLoss",
-    "UNetWeightMap",
     "UncertaintyWeighting",
     "assert_loss",
     "backends",
@@ -124,7 +102,15 @@ _LAZY_NAMES = {
         "compute_gt_field",
     ),
     "segloss.losses.standalone.cldice": ("SoftClDiceLoss",),
+    "segloss.losses.standalone.hard_pixels": (
+        "HardPixelLoss",
+        "OhemCrossEntropyLoss",
+        "Threshold",
+        "TopK",
+    ),
     "segloss.losses.standalone.hausdorff": ("HausdorffDistanceLoss",),
+    "segloss.losses.standalone.lovasz": ("LovaszLoss",),
+    "segloss.maps": ("ComponentMap", "DistanceMap", "UNetWeightMap"),
     "segloss.tools.check": ("assert_loss", "check_loss"),
     "segloss.tools.suggest": ("suggest",),
     "segloss.training.norms": ("compute_norms",),

@@ -209,6 +209,12 @@ ROWS: dict[str, Row] = {
         kind="multilabel",
     ),
     "LossWrapper": Row(lambda: LossWrapper(nn.CrossEntropyLoss(ignore_index=255))),
+    "SoftClDiceLoss": Row(
+        lambda: segloss.SoftClDiceLoss("multiclass", ignore_index=255), of_tensors
+    ),
+    "HausdorffDistanceLoss": Row(
+        lambda: segloss.HausdorffDistanceLoss("multiclass", ignore_index=255), of_tensors
+    ),
     "TopKCrossEntropyLoss": Row(
         lambda: segloss.TopKCrossEntropyLoss(ignore_index=255, class_weights=[1, 2, 3, 4]),
         of_tensors,

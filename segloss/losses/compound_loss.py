@@ -20,6 +20,7 @@ from segloss.foundation.arguments import check_choice, check_weights, shown
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.precision import Precise
+from segloss.losses.companions import TakesCompanions
 from segloss.losses.modes import MODES
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
@@ -30,7 +31,7 @@ _NAMES = BatchNames("prediction")
 """The names of the tensors in messages."""
 
 
-class CompoundLoss(SelectsChannels, Precise):
+class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
     r"""Terms with coefficients as a loss of (prediction, target) that returns a tensor.
 
     .. math:: L = \sum_t c_t\,\mathrm{term}_t
@@ -82,6 +83,7 @@ class CompoundLoss(SelectsChannels, Precise):
         tensor(0.7854)
     """
 
+    companions = ("pixel_weights", "maps", "annotated", "sample_weights")
     class_weights: Tensor | None
     pos_weight: Tensor | None
 
@@ -153,7 +155,7 @@ class CompoundLoss(SelectsChannels, Precise):
         return self.options.ignore_index
 
     @property
-    def map_keys(self) -> tuple[str, ...]:
+    def map_keys(self) -> tuple[str, ...]:  # type: ignore[override]
         """The keys in `maps` that the terms need."""
         return self._group.plan.map_keys
 

@@ -29,11 +29,10 @@ from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition
 from segloss.foundation.ignore_index import check_ignore_index, values_of
 from segloss.foundation.precision import accumulation_dtype, without_autocast
+from segloss.losses.companions import TakesCompanions
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
-from segloss.losses.standalone.lovasz import LovaszLoss
-from segloss.losses.standalone.shape_loss import ShapeLoss
 from segloss.terms.base import mean
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -48,9 +47,6 @@ ELEMENTWISE_LOSSES = (
     nn.SmoothL1Loss,
 )
 """PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
-
-_KNOW_WHAT_COUNTS = (CompoundLoss, LovaszLoss, ShapeLoss)
-"""The losses that leave pixels out themselves, and are 0 over none."""
 
 
 class LossWrapper(Loss):
@@ -179,12 +175,12 @@ class LossWrapper(Loss):
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
         """Returns the wrapped loss; `more` are further options of a `CompoundLoss`."""
         prediction, target = self._selected(pred_batch, gt_batch)
-        options = {**self._options(gt_batch, prediction), **more}
+        companions = {**self._companions(gt_batch, prediction), **more}
         try:
             with without_autocast(prediction.device):
                 value: Tensor
-                if isinstance(self.loss_func, CompoundLoss):
-                    value = self.loss_func(prediction, target, **options)
+                if isinstance(self.loss_func, TakesCompanions):
+                    value = self.loss_func(prediction, target, **companions)
                 else:
                     known = self._ignored_values()
                     value = over_counted_pixels(self.loss_func, prediction, target, known)
@@ -202,8 +198,8 @@ class LossWrapper(Loss):
         """Returns the share of a batch's pixels that count, as far as it is known."""
         prediction, target = self._selected(pred_batch, gt_batch)
         if isinstance(self.loss_func, CompoundLoss):
-            options = self._options(gt_batch, prediction)
-            return self.loss_func.pixels(prediction, target, **options).counted_share()
+            companions = self._companions(gt_batch, prediction)
+            return self.loss_func.pixels(prediction, target, **companions).counted_share()
         if target.numel() == 0:
             return 0.0
         ignored = equals_any(target, self._ignored_values())
@@ -238,40 +234,40 @@ class LossWrapper(Loss):
         half = prediction.dtype in (torch.float16, torch.bfloat16)
         return prediction.float() if half else prediction
 
-    def _options(self, gt_batch: Batch, prediction: Tensor) -> dict[str, Any]:
-        """Returns the arguments that only some losses take, with the selected channels."""
-        if not isinstance(self.loss_func, (CompoundLoss, LovaszLoss, ShapeLoss)):
+    def _companions(self, gt_batch: Batch, prediction: Tensor) -> dict[str, Any]:
+        """Returns the arguments beside the target that the loss takes, of selected channels."""
+        loss = self.loss_func
+        if not isinstance(loss, TakesCompanions):
             return {}
-        weights = self._weights(gt_batch)
-        if isinstance(self.loss_func, LovaszLoss):
-            return {"pixel_weights": weights}
-        keys = self.loss_func.map_keys
-        maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
-        if self.gt_channels is not None:
-            maps = {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
-        if isinstance(self.loss_func, ShapeLoss):
-            return {"maps": maps}
-        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
-        samples = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
-        options = {"maps": maps, "annotated": annotated, "sample_weights": samples}
-        if self.gt_channels is None:
-            return {"pixel_weights": weights, **options}
-        if annotated is not None:
-            target = take(gt_batch, self.gt_key, "gt_batch")
-            annotated = select_companion(
-                self.gt_channels, annotated, target, self.gt_key, prediction
-            )
-        return {**options, "pixel_weights": weights, "annotated": annotated}
+        read: dict[str, Callable[[], Any]] = {
+            "pixel_weights": lambda: self._weights(gt_batch),
+            "maps": lambda: self._maps(gt_batch, loss.map_keys),
+            "annotated": lambda: self._annotated(gt_batch, prediction),
+            "sample_weights": lambda: take_optional(gt_batch, self.sample_weight_key, "gt_batch"),
+        }
+        return {name: read[name]() for name in loss.companions}
 
     def _weights(self, gt_batch: Batch) -> Tensor | None:
         """Returns the pixel weights of the selected channels, or None."""
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
-        if self.gt_channels is None or weights is None:
+        if self.gt_channels is None or weights is None or weights.ndim < 3 or weights.shape[1] == 1:
             return weights
-        has_channels = weights.ndim > 2 and weights.shape[1] > 1
-        return (
-            self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]") if has_channels else weights
-        )
+        return self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
+
+    def _maps(self, gt_batch: Batch, keys: Sequence[str]) -> dict[str, Tensor]:
+        """Returns the selected channels of maps."""
+        maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in keys}
+        if self.gt_channels is None:
+            return maps
+        return {key: self.gt_channels(m, f"gt_batch[{key!r}]") for key, m in maps.items()}
+
+    def _annotated(self, gt_batch: Batch, prediction: Tensor) -> Tensor | None:
+        """Returns the annotations of the selected channels, or None."""
+        annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
+        if self.gt_channels is None or annotated is None:
+            return annotated
+        target = take(gt_batch, self.gt_key, "gt_batch")
+        return select_companion(self.gt_channels, annotated, target, self.gt_key, prediction)
 
     def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
         """Returns the selected channels of the target, in the shape and dtype of the loss."""

@@ -26,6 +26,7 @@ from segloss.foundation.precision import (
     arithmetic_dtype,
     without_autocast,
 )
+from segloss.losses.companions import TakesCompanions
 from segloss.losses.modes import MODES, channels_of_classes
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.probabilities import (
@@ -55,7 +56,7 @@ class Regions(NamedTuple):
     maps: Mapping[str, Tensor]
 
 
-class ShapeLoss(Precise):
+class ShapeLoss(TakesCompanions, Precise):
     """A loss of (prediction, target) that sees whole images: a subclass defines `sums`.
 
     Args:
@@ -70,6 +71,8 @@ class ShapeLoss(Precise):
     Raises:
         TypeError, ValueError: An argument is wrong.
     """
+
+    companions = ("maps",)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
-from segloss.batch.shape_checks import check_channel_weights, check_companion
+from segloss.batch.shape_checks import check_channel_weights
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import (
     as_python,
@@ -24,7 +24,9 @@ from segloss.foundation.arguments import (
 )
 from segloss.foundation.device_constants import buffer_on_device, on_device
 from segloss.foundation.distributed import RankSum
+from segloss.foundation.ignore_index import check_ignore_index
 from segloss.foundation.precision import Precise, arithmetic_dtype, without_autocast
+from segloss.losses.companions import TakesCompanions
 from segloss.losses.modes import MODES, channels_of_classes
 from segloss.losses.standalone.lovasz.operations import SetLosses
 from segloss.losses.standalone.lovasz.sets import set_losses
@@ -33,7 +35,7 @@ ERRORS = ("hinge", "probability")
 """The errors of sigmoid channels; softmax has those of probabilities."""
 
 
-class LovaszLoss(Precise):
+class LovaszLoss(TakesCompanions, Precise):
     r"""The Lovasz extension of the Jaccard loss: the surrogate of 1 - IoU that is convex in errors.
 
     .. math:: \frac{1}{|C|} \sum_c \sum_i m_{(i)}\,[\Delta_c(i) - \Delta_c(i - 1)],
@@ -101,7 +103,7 @@ class LovaszLoss(Precise):
         per_image: bool = False,
         classes: str | Sequence[int] | None = None,
         class_weights: Any = None,
-        ignore_index: int | None = None,
+        ignore_index: int | Sequence[int] | None = None,
         sync_statistics: bool = False,
         sync_in_eval: bool = False,
         process_group: Any = None,
@@ -121,9 +123,7 @@ class LovaszLoss(Precise):
             classes = "present" if is_softmax else "all"
         self.classes = _check_classes(classes)
         self.register_setting("class_weights", check_weights("class_weights", class_weights))
-        self.ignore_index = (
-            None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        )
+        self.ignore_index = check_ignore_index(ignore_index)
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and not per_image:
             raise ValueError(
@@ -174,11 +174,14 @@ class LovaszLoss(Precise):
         pixels = as_pixel_batch(
             prediction,
             target,
-            PixelOptions(n_classes, activation, ignore_index=self.ignore_index),
+            PixelOptions.checked(n_classes, activation, ignore_index=self.ignore_index),
             pixel_weights=pixel_weights,
+            sample_weights=sample_weights,
             names=BatchNames("prediction"),
             checks=self._checks,
         )
+        if pixels.is_label_map and not pixels.is_exclusive:
+            pixels = pixels.with_masks()
         channels = pixels.prediction.shape[1]
         check_channel_weights(self.class_weights, None, channels, activation)
         if isinstance(self.classes, tuple) and max(self.classes) >= channels:
@@ -188,24 +191,10 @@ class LovaszLoss(Precise):
             )
         if sample_weights is None:
             return pixels
-        self._check_sample_weights(sample_weights, prediction)
         factor = sample_weights.reshape(-1, 1, 1)
         weight = factor if pixels.weight is None else factor * pixels.weight
         count = pixels.prediction.shape[2]
         return pixels.replace(weight=weight.expand(-1, -1, count))
-
-    def _check_sample_weights(self, weights: Tensor, prediction: Tensor) -> None:
-        """Raises TypeError or ValueError for anything but weights (N,) of at least 0."""
-        check_companion(weights, "sample_weights", prediction, "prediction")
-        if weights.shape != prediction.shape[:1]:
-            raise ValueError(
-                f"sample_weights must have one weight per sample: expected "
-                f"{tuple(prediction.shape[:1])}, got {tuple(weights.shape)}."
-            )
-        if self._checks.due("sample_weights", weights):
-            if not bool(((weights >= 0) & weights.isfinite()).all()):
-                raise ValueError("sample_weights must be finite and at least 0.")
-            self._checks.passed("sample_weights", weights)
 
     def _mean(self, sets: SetLosses, sample_weights: Tensor | None) -> Tensor:
         """Returns the mean over images of the means over their classes."""
