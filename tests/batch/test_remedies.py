@@ -32,7 +32,6 @@ from segloss import (
     DeepSupervision,
     DiceLoss,
     LossWrapper,
-    LovaszLoss,
     MixUp,
     MultiLoss,
     SegCrossfieldLoss,
@@ -537,10 +536,6 @@ DOORS: dict[str, Callable[[Case], Tensor]] = {
     "LossWrapper": lambda case: LossWrapper(compound_loss(case))(*case[:2])[0],
     "MultiLoss": lambda case: MultiLoss([seg_loss(case)], [1.0])(*case[:2])[0],
     "DeepSupervision": lambda case: DeepSupervision(seg_loss(case))(*case[:2])[0],
-    "LovaszLoss": lambda case: LovaszLoss(
-        "multiclass" if mode_of(case) == "multiclass" else "binary",
-        ignore_index=case.options.get(IGNORE),
-    )(*case[:2]),
     "TopKCrossEntropyLoss": lambda case: TopKCrossEntropyLoss(
         "multiclass" if mode_of(case) == "multiclass" else "binary",
         k=100,

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from segloss import DiceLoss, LossWrapper, LovaszLoss, check_loss, get_loss, use_backend
 from segloss.config import build_loss
+from segloss.losses.standalone.lovasz.operations import in_fixed_point
 from segloss.sums.kernels import cpu
 from tests.support.ranks import on_ranks
+from tests.support.versions import needs_a_newer_compiler
 
 BACKENDS = ["cpu", "torch"] if cpu.is_built() else ["torch"]
 MODES = ["binary", "multilabel", "multiclass"]
@@ -345,6 +347,15 @@ def test_every_instruction_set_and_number_of_threads_agree(name: str) -> None:
     torch.testing.assert_close(alone[1].double(), reference[1], rtol=1e-4, atol=1e-11)
 
 
+def test_running_sums_of_integers_are_those_of_numbers() -> None:
+    counts = torch.randint(0, 2, (3, 500)).double()
+    assert torch.equal(in_fixed_point(counts), counts.cumsum(1))
+    for scale in (1e-4, 1.0, 300.0):
+        weights = scale * torch.rand(3, 500, dtype=torch.float64)
+        torch.testing.assert_close(in_fixed_point(weights), weights.cumsum(1), rtol=1e-6, atol=0)
+    assert in_fixed_point(torch.zeros(2, 0, dtype=torch.float64)).shape == (2, 0)
+
+
 # ---- what is left out ----
 
 
@@ -424,6 +435,7 @@ def test_it_compiles_whole(mode: str, errors: str) -> None:
         torch.testing.assert_close(ours, expected)
 
 
+@needs_a_newer_compiler
 def test_it_exports() -> None:
     logits, labels = example("multiclass", 9, 8, dtype=torch.float32)
     program = torch.export.export(LovaszLoss(), (logits, labels))

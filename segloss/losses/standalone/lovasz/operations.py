@@ -187,7 +187,25 @@ def _slopes_of_rows(errors: Tensor, foreground: Tensor, background: Tensor) -> T
 
 def _sums_around_ties(values: Tensor, is_first: Tensor, is_last: Tensor) -> tuple[Tensor, Tensor]:
     """Returns running sums (R, E) of values of at least 0, before and up to each element's tie."""
-    up_to = values.cumsum(1)
+    up_to = _running_sum(values)
     before = torch.where(is_first, up_to - values, 0.0).cummax(1).values
     end = torch.where(is_last, up_to, torch.inf).flip(1).cummin(1).values.flip(1)
     return before, end
+
+
+def _running_sum(values: Tensor) -> Tensor:
+    """Returns running sums (R, E), the same to the last bit in every run."""
+    if values.device.type != "cuda":
+        return values.cumsum(1)
+    return in_fixed_point(values)
+
+
+def in_fixed_point(values: Tensor) -> Tensor:
+    """Returns running sums of integers, which no order of additions changes.
+
+    CUDA adds floating-point numbers up in an order that varies. Values of 0 and 1 stay exact;
+    others are rounded to 2^-30 of the largest one.
+    """
+    largest = values.amax() if values.numel() > 0 else values.new_ones(())
+    scale = torch.exp2(30 - largest.clamp(min=1e-30).log2().ceil())
+    return (values * scale).round().long().cumsum(1).to(values.dtype) / scale
