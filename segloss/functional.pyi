@@ -144,6 +144,8 @@ def seg_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
 
@@ -179,6 +181,8 @@ def seg_loss(
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
+        region_groups: "components" for a cell of each connected component; None: of each class.
+        components_key: The name of the map of components in `maps`, (N, C, *spatial).
 
     Returns:
         A scalar; with `reduction="none"`, (N, C).
@@ -283,6 +287,8 @@ def dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Dice loss.
 
@@ -325,6 +331,8 @@ def f_beta_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""F-beta loss.
 
@@ -369,6 +377,8 @@ def focal_tversky_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Focal Tversky loss.
 
@@ -410,6 +420,8 @@ def jaccard_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Jaccard (intersection over union) loss.
 
@@ -451,6 +463,8 @@ def log_cosh_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Log-cosh Dice loss: smooth where the Dice loss is 0.
 
@@ -493,6 +507,8 @@ def log_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Negative logarithm of the Dice score, to a power.
 
@@ -534,6 +550,8 @@ def squared_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Dice loss with squares in the denominator.
 
@@ -577,6 +595,8 @@ def tversky_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Tversky loss.
 
@@ -619,6 +639,8 @@ def generalized_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Generalised Dice loss.
 
@@ -660,6 +682,8 @@ def mcc_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Matthews' correlation coefficient as a loss.
 
@@ -700,6 +724,8 @@ def region_size_kl_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
 
@@ -740,6 +766,8 @@ def region_size_l1_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Absolute difference of predicted and true size, as shares of the image.
 
@@ -783,6 +811,8 @@ def unified_focal_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Unified focal loss, in its asymmetric form.
 
@@ -824,6 +854,8 @@ def boundary_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Boundary loss: the mean of the probability times a signed distance to the boundary.
 
@@ -866,6 +898,8 @@ def skeleton_recall_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
+    region_groups: str | None = None,
+    components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Skeleton recall loss: the part of the true region's skeleton that is not predicted.
 
