@@ -39,7 +39,7 @@ KEY = "gt_components"
 def components(shape: tuple[int, ...], count: int) -> Tensor:
     """Returns the ids (N, 1, *spatial) of discs or balls at random places, in int16."""
     generator = torch.Generator().manual_seed(count)
-    _samples, _, *spatial = shape
+    spatial = shape[2:]
     ball = {2: math.pi, 3: 4 / 3 * math.pi}[len(spatial)]
     radius = (SHARE * math.prod(spatial) / count / ball) ** (1 / len(spatial))
     axes = [torch.arange(size, dtype=torch.float32) for size in spatial]
