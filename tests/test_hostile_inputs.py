@@ -26,11 +26,13 @@ from segloss import (
     DeepSupervision,
     DiceLoss,
     FocalLoss,
+    HardPixelLoss,
     Loss,
     LossWrapper,
     MissingKeyError,
     MixUp,
     MultiLoss,
+    OhemCrossEntropyLoss,
     SegCrossfieldLoss,
     SegEdgeInteriorLoss,
     SegLoss,
@@ -38,6 +40,8 @@ from segloss import (
     SignedDistanceMap,
     SkeletonMap,
     SkeletonRecallLoss,
+    Threshold,
+    TopK,
     TopKCrossEntropyLoss,
     UncertaintyWeighting,
     assert_loss,
@@ -859,6 +863,19 @@ WRONG: dict[str, Wrong] = {
     "top k: one class": Wrong(
         lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
     ),
+    "hard pixels: selection": Wrong(
+        lambda: HardPixelLoss(select=0.7), TypeError, ("select", "Threshold(0.7)", "0.7")
+    ),
+    "hard pixels: region term": Wrong(
+        lambda: HardPixelLoss({"dice": 1.0}), ValueError, ("terms", "Dice()", "MultiLoss")
+    ),
+    "hard pixels: one class": Wrong(
+        lambda: OhemCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
+    ),
+    "Threshold: 70 percent": Wrong(
+        lambda: Threshold(70), ValueError, ("threshold", "(0, 1]", "70")
+    ),
+    "TopK: all and more": Wrong(lambda: TopK(101), ValueError, ("k", "(0, 100]", "101")),
     "top k: label": Wrong(
         lambda: TopKCrossEntropyLoss()(logits(), put(labels(), 3)),
         ValueError,
@@ -1730,4 +1747,4 @@ def test_every_function_of_a_term_refuses_what_is_wrong(name: str) -> None:
     with pytest.raises(TypeError, match="pred must be a tensor"):
         function([0.0], mask, maps=maps)
     with pytest.raises(ValueError, match="reduction must be one of"):
-        function(logits, mask, maps=maps, reduction="sum")
+        function(logits, mask, maps=maps, reduction="max")

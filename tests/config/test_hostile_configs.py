@@ -578,6 +578,7 @@ VALUES = {
 NEEDED = {
     "LossWrapper": {"loss_func": nn.L1Loss()},
     "CompoundLoss": {"terms": {"dice": 1.0}},
+    "HardPixelLoss": {"terms": {"focal": 1.0}},
     "MultiLoss": {"loss_funcs": [nn.L1Loss()], "weights": [1.0]},
     "DeepSupervision": {"loss": nn.L1Loss()},
     "UncertaintyWeighting": {"num_losses": 2},
@@ -607,7 +608,7 @@ VALID = {
         "activation alpha class_names class_weights classes combiner epoch_thresholds extra_terms "
         "from_logits gt_channel_selector ignore_index layers name normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
-        "spacing target_dtype terms weights"
+        "select spacing target_dtype terms weights"
     ),
     "True": words(
         "check_finite from_logits merge_unannotated normalize_losses per_sample "
@@ -670,7 +671,14 @@ def test_every_argument_of_a_class_takes_what_is_valid_or_names_itself(name: str
                 assert len(message) < 2000, case
 
 
-CONFIGURED = ["SegLoss", "DiceLoss", "CrossfieldSmoothLoss", "TopKCrossEntropyLoss"]
+CONFIGURED = [
+    "SegLoss",
+    "DiceLoss",
+    "CrossfieldSmoothLoss",
+    "HardPixelLoss",
+    "OhemCrossEntropyLoss",
+    "TopKCrossEntropyLoss",
+]
 
 
 @pytest.mark.parametrize("name", CONFIGURED)

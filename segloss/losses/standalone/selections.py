@@ -124,7 +124,7 @@ def selection_of(select: Any) -> Selection:
     """
     if isinstance(select, Selection):
         return select
-    if not isinstance(select, Mapping):
+    if not isinstance(select, Mapping) or not select:
         raise TypeError(
             f"select must be a selection of pixels, TopK(k=10) or Threshold(0.7), or a mapping of "
             f"its arguments, {{'k': 10}} or {{'threshold': 0.7}}, got {shown(select)}."
