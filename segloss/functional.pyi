@@ -61,10 +61,11 @@ def binary_cross_entropy(
         class_weights: Weights of the channels, (C,).
         pos_weight: Weights of the positive class, a number or (C,).
         label_smoothing: Smoothing e of the targets, in [0, 1].
-        reduction: "mean", or "none" for the mean of each sample and channel.
+        reduction: "mean"; "sum", not divided; or "none" for the loss of each pixel and channel,
+            times its weight: 0 where it is left out.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C).
+        A scalar; with `reduction="none"`, (N, C, *spatial).
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -101,10 +102,11 @@ def cross_entropy(
         ignore_index: The value in the target that marks pixels to leave out.
         class_weights: Weights of the classes, (C,).
         label_smoothing: Smoothing of the targets, in [0, 1].
-        reduction: "mean" over the pixels of the batch, or "none" for the mean of each sample.
+        reduction: "mean" over the pixels of the batch; "sum" over them, not divided; or "none" for
+            the loss of each pixel, times its weight: 0 where it is left out.
 
     Returns:
-        A scalar; with `reduction="none"`, (N, 1).
+        A scalar; with `reduction="none"`, (N, *spatial).
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -169,7 +171,7 @@ def seg_loss(
         activation: "sigmoid" or "softmax"; None: the choice that `n_classes` implies.
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum" or "none"; see `segloss.CompoundLoss`.
         maps: The maps that the terms need, by name, each (N, C, *spatial).
         terms: The whole mixture. With it, the coefficients, parameters of terms, `extra_terms` and
             all arguments below must keep their defaults; see `segloss.SegLoss`.
@@ -181,7 +183,7 @@ def seg_loss(
         soft_labels: "product" or "metric".
 
     Returns:
-        A scalar; with `reduction="none"`, (N, C).
+        A scalar; with `reduction="none"`, (N, C), or the losses of pixels.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `soft_confusion`.
@@ -205,7 +207,10 @@ def focal_loss(
     maps: Mapping[str, Tensor] | None = None,
     reduction: str = 'mean',
     gamma: float = 2.0,
-    alpha: float | Sequence[float] | None = None,
+    alpha: float | Sequence[float] | Sequence[Sequence[float]] | None = None,
+    region_classes: Sequence[int] | None = None,
+    normalize: str = 'pixels',
+    soft_targets: str = 'expectation',
 ) -> Tensor:
     r"""Focal loss: cross-entropy in which well-predicted pixels count less.
 
@@ -218,12 +223,13 @@ def focal_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Focal`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -254,12 +260,13 @@ def poly1_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Poly1`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -295,12 +302,13 @@ def dice_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Dice`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -337,12 +345,13 @@ def f_beta_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.FBeta`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -381,12 +390,13 @@ def focal_tversky_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.FocalTversky`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -422,12 +432,13 @@ def jaccard_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Jaccard`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -463,12 +474,13 @@ def log_cosh_dice_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.LogCoshDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -505,12 +517,13 @@ def log_dice_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.LogDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -546,12 +559,13 @@ def squared_dice_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.SquaredDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -589,12 +603,13 @@ def tversky_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Tversky`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -631,12 +646,13 @@ def generalized_dice_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.GeneralizedDice`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -672,12 +688,13 @@ def mcc_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.MCC`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -712,12 +729,13 @@ def region_size_kl_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.RegionSizeKL`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -752,12 +770,13 @@ def region_size_l1_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.RegionSizeL1`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -795,12 +814,13 @@ def unified_focal_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.UnifiedFocal`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -836,12 +856,13 @@ def boundary_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.Boundary`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -878,12 +899,13 @@ def skeleton_recall_loss(
         pixel_weights: Weights of at least 0, (N, 1, *spatial); for sigmoid also (N, C, *spatial).
         ignore_index: The value in the target that marks pixels to leave out.
         maps: The maps that the term needs, by name, each (N, C, *spatial).
-        reduction: "mean", or "none" for the loss of each sample and class.
+        reduction: "mean", "sum", or "none" for the loss of each pixel or cell.
         **parameters: The parameters of `segloss.terms.SkeletonRecall`.
 
     Returns:
-        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C): 0
-        for cells that are left out. (N, 1) if the term does not tell classes apart.
+        A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
+        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.

@@ -68,20 +68,30 @@ class FocalLoss(TermLoss):
     .. math:: \frac{\sum w\,\alpha_y (1 - p_y)^\gamma (-\log p_y)}{\sum w}
 
     in [0, inf): 0 for a perfect prediction; equal to cross-entropy for gamma = 0. y is the class of
-    a pixel: its label for softmax, foreground or background of each channel for sigmoid. For a soft
-    target, the loss is the mean over the classes, weighted by the target. Class weights and label
-    smoothing apply only to the cross-entropy.
+    a pixel: its label for softmax, foreground or background of each channel for sigmoid. Class
+    weights and label smoothing apply only to the cross-entropy.
 
     Args:
         gamma: The exponent, at least 0.
         alpha: The weights. For sigmoid, the foreground's weight in [0, 1] (the background gets
-            1 - alpha), or both as [background, foreground]; for softmax, one weight per class.
-            None: 1 for all.
+            1 - alpha), both as [background, foreground], or a pair [background, foreground] for
+            each channel, [[0.75, 0.25], [0.4, 0.6]]; for softmax, one weight per class. None: 1
+            for all.
+        region_classes: The classes that count, such as `[1, 2]` for all but the background; None:
+            all. With softmax, pixels of other classes are left out (after the softmax over all
+            classes); with sigmoid, other channels.
+        normalize: The denominator. "pixels": the sum of the weights of all pixels that count;
+            "positives": of those that are foreground, at least 1, as detectors have it. With
+            softmax, class 0 is the background, unless `region_classes` names it.
+        soft_targets: The loss of a target g between 0 and 1. "expectation": the mean of the
+            classes' losses, weighted by the target. "interpolated": the loss of the mean
+            probability :math:`p_t = \sum_c g_c p_c`, :math:`\alpha_t (1 - p_t)^\gamma` times the
+            cross-entropy with g, as torchvision, DETR and SAM 2 have it; for sigmoid,
+            :math:`p_t = p g + (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
 
     Example:
-        >>> import torch
         >>> from segloss import FocalLoss
         >>> FocalLoss("multiclass", gamma=2.0)(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.1733)
@@ -92,7 +102,11 @@ class FocalLoss(TermLoss):
         mode: str = 'binary',
         *,
         gamma: float = 2.0,
-        alpha: float | Sequence[float] | None = None,
+        alpha: float | Sequence[float] | Sequence[Sequence[float]] | None = None,
+        region_classes: Sequence[int] | None = None,
+        normalize: str = 'pixels',
+        soft_targets: str = 'expectation',
+        classes: Sequence[int] | None = None,
         from_logits: bool = True,
         ignore_index: int | None = None,
         class_weights: Any = None,
