@@ -29,7 +29,10 @@ from segloss import (
     DistanceMap,
     FocalLoss,
     HardPixelLoss,
+<<<<<<< HEAD
     HausdorffDistanceLoss,
+=======
+>>>>>>> w-pixels
     Loss,
     LossWrapper,
     LovaszLoss,
@@ -44,7 +47,10 @@ from segloss import (
     SignedDistanceMap,
     SkeletonMap,
     SkeletonRecallLoss,
+<<<<<<< HEAD
     SoftClDiceLoss,
+=======
+>>>>>>> w-pixels
     Threshold,
     TopK,
     TopKCrossEntropyLoss,

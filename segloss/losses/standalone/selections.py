@@ -186,8 +186,9 @@ def _kth_largest(values: Tensor, k: int) -> Tensor:
         rank, margin = k * size / values.numel(), 4 * math.sqrt(size)
         high = sample[max(0, int(rank - margin))]
         low = sample[min(size - 1, int(rank + margin))]
-        near = values[(values >= low) & (values <= high)]
-        missing = k - int((values > high).sum())
+        top = values.masked_select(values >= low)
+        near = top.masked_select(top <= high)
+        missing = k - int(torch.count_nonzero(top > high))
         if 0 < missing <= near.numel():
             return near.kthvalue(near.numel() - missing + 1).values
     return values.kthvalue(values.numel() - k + 1).values
