@@ -29,10 +29,7 @@ from segloss import (
     DistanceMap,
     FocalLoss,
     HardPixelLoss,
-<<<<<<< HEAD
     HausdorffDistanceLoss,
-=======
->>>>>>> w-pixels
     Loss,
     LossWrapper,
     LovaszLoss,
@@ -47,10 +44,7 @@ from segloss import (
     SignedDistanceMap,
     SkeletonMap,
     SkeletonRecallLoss,
-<<<<<<< HEAD
     SoftClDiceLoss,
-=======
->>>>>>> w-pixels
     Threshold,
     TopK,
     TopKCrossEntropyLoss,

@@ -609,11 +609,7 @@ VALID = {
         "epoch_thresholds errors extra_terms from_logits gt_channel_selector ignore_index layers "
         "name normalization_params pos_weight "
         "pre_processes pred_channel_selector process_group region_class_weights region_classes "
-<<<<<<< HEAD
         "region_groups select spacing target_dtype terms weights"
-=======
-        "select spacing target_dtype terms weights"
->>>>>>> w-pixels
     ),
     "True": words(
         "check_finite from_logits log merge_unannotated normalize_losses per_image per_sample "
@@ -681,10 +677,7 @@ CONFIGURED = [
     "DiceLoss",
     "CrossfieldSmoothLoss",
     "HardPixelLoss",
-<<<<<<< HEAD
     "LovaszLoss",
-=======
->>>>>>> w-pixels
     "OhemCrossEntropyLoss",
     "TopKCrossEntropyLoss",
 ]

@@ -70,20 +70,6 @@ def of_masks(form: Form) -> Pairs:
         return value * weights.mean()
 
     yield "binary weight", pair(with_weight, our_pixel_weights)
-<<<<<<< HEAD
-=======
-    for alpha in (-1, 0.25):
-        ours_alpha = None if alpha < 0 else alpha
-        focal = segloss.FocalLoss(MODES[form], alpha=ours_alpha)
-        theirs = partial(torchvision.ops.sigmoid_focal_loss, alpha=alpha)
-        mean = with_float_target(partial(theirs, reduction="mean"))
-        total = with_float_target(partial(theirs, reduction="sum"))
-        yield "focal", pair(mean, focal)
-        options = {"alpha": ours_alpha, "soft_targets": "interpolated"}
-        yield "focal soft", pair(mean, segloss.FocalLoss(MODES[form], **options))
-        summed = segloss.FocalLoss(MODES[form], reduction="sum", **options)
-        yield "focal sum", pair(total, summed)
->>>>>>> w-pixels
 
 
 def pairs() -> Pairs:
