@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Case(NamedTuple):
-    """A case of a peer's suite: its name, and the check through segloss, None if it can't be said."""
+    """A case of a peer's suite: its name, and its check through segloss, or None."""
 
     name: str
     check: Callable[[], None] | None

@@ -41,7 +41,6 @@ FOREGROUND: dict[str, Any] = {"include_background": False, **LABELS}
 
 def rows_of(name: str, loss: str, rows: list[Row], rtol: float = 1e-5) -> Cases:
     for number, (options, batch, expected) in enumerate(rows):
-        options.get("smooth_nr", 0) != options.get("smooth_dr", 0)
         yield values(
             f"{name} {number}: {said(options)}",
             partial(region, loss, *batch, **options),
