@@ -101,15 +101,18 @@ struct SigmoidCounts {
     Floats true_positive, false_positive, false_negative, actual, weight;
 };
 
-// Adds counts to sums. Without weights the caller counts the pixels.
-template <bool weighted, bool region> INLINE void add(Doubles *sums, const SigmoidCounts &counts) {
+// Adds the counts of some pixels to sums.
+template <bool weighted, bool region> INLINE void add(Doubles *sums, const SigmoidCounts &counts, int pixels) {
     if (region) {
         add(sums[TRUE_POSITIVE], zero_if_smallest(counts.true_positive));
         add(sums[FALSE_POSITIVE], zero_if_smallest(counts.false_positive));
         add(sums[FALSE_NEGATIVE], zero_if_smallest(counts.false_negative));
     }
     add(sums[ACTUAL], counts.actual);
-    if (weighted) add(sums[PIXEL_WEIGHT], counts.weight);
+    if (weighted)
+        add(sums[PIXEL_WEIGHT], counts.weight);
+    else
+        sums[PIXEL_WEIGHT][0] += pixels;
 }
 
 // Returns the counts of some pixels, and 0 for the others.
@@ -151,13 +154,11 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         if (grouped) {
             each_other_group(groups, i, [&](int32_t group, Ints has_id) {
                 Doubles *of_group = sums + group * GROUP_SUMS;
-                add<weighted, region>(of_group, select(has_id, counts));
-                if (weighted) return;
                 const int pixels = __builtin_popcount(lanes_of(has_id));
-                of_group[PIXEL_WEIGHT][0] += pixels;
+                add<weighted, region>(of_group, select(has_id, counts), pixels);
+                counts = select(~has_id, counts);
                 pixels_of_main -= pixels;
             });
-            counts = select(load(groups.ids + i) == groups.main, counts);
         }
         if (region) {
             totals.true_positive += counts.true_positive;
@@ -169,8 +170,7 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
         if (entropy) total_loss += loss;
     }
     if (entropy) add(of_main[ENTROPY], total_loss);
-    add<weighted, region>(of_main, totals);
-    if (!weighted) of_main[PIXEL_WEIGHT][0] += pixels_of_main;
+    add<weighted, region>(of_main, totals, pixels_of_main);
 }
 
 template <bool grouped>

@@ -43,10 +43,19 @@ INLINE uint32_t lanes_of(Ints is_true) {
 #endif
 }
 
+// Converts numbers in one step, unlike __builtin_convertvector of some compilers.
+#if BYTES == 64
+INLINE Doubles to_doubles(HalfOfFloats values) { return (Doubles)_mm512_cvtps_pd((__m256)values); }
+#elif BYTES == 32
+INLINE Doubles to_doubles(HalfOfFloats values) { return (Doubles)_mm256_cvtps_pd((__m128)values); }
+#else
+INLINE Doubles to_doubles(HalfOfFloats values) { return __builtin_convertvector(values, Doubles); }
+#endif
+
 INLINE void add(Doubles &sum, Floats values) {
     HalfOfFloats halves[2];
     memcpy(halves, &values, BYTES);
-    sum += __builtin_convertvector(halves[0], Doubles) + __builtin_convertvector(halves[1], Doubles);
+    sum += to_doubles(halves[0]) + to_doubles(halves[1]);
 }
 
 INLINE double sum_of_lanes(Doubles values) {
