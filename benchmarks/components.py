@@ -129,14 +129,14 @@ def row(shape: tuple[int, ...], count: int, seconds: float) -> list[str]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Seconds of turns for each row.")] = 5,
+    seconds: Annotated[float, typer.Option(help="Seconds of turns for each row.")] = 2,
 ) -> None:
     """Prints a table for each shape."""
     torch.set_num_threads(1)
     for title, shape in SHAPES.items():
-        times = ("plain, ms", "components", "with CE", "loop")
-        peaks = ("peak: plain", "components", "loop")
-        table = Table("components", *times, *peaks, title=title)
+        times = ("plain ms", "ratio", "with CE", "loop")
+        peaks = ("peak", "ratio", "loop")
+        table = Table("discs", *times, *peaks, title=title)
         for count in track(COUNTS, description=title):
             table.add_row(*row(shape, count, seconds))
         Console().print(table)
