@@ -29,10 +29,21 @@ from segloss.foundation.precision import accumulation_dtype
 from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
 from segloss.sums.kernels.torch_ops.pixel_sums import (
     PixelValues,
+    are_members,
     class_distances,
+    class_group_sum,
     focal_of_labels,
+    members_of,
 )
-from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, DistanceSum, FocalSum, Plan
+from segloss.sums.plan import (
+    COUNTS,
+    CROSS_ENTROPY,
+    REGION,
+    ClassGroupSum,
+    DistanceSum,
+    FocalSum,
+    Plan,
+)
 
 _LEAST, _GREATEST = 1e-19, 1e18
 """The range of exponentials whose ratios fit float32: there the maximum need not be subtracted."""
@@ -66,11 +77,14 @@ class _ExtraSlopes(NamedTuple):
         by_p_others: By the probabilities of the other classes, (n, C, l), or None.
         by_p_label: By the label's probability, (n, l), or None.
         focal: Of focal sums by the logit of 1 - p_y, (n, l), or None.
+        of_groups: Of sums of groups of classes by the logit, divided by the probability,
+            (n, C, l), or None.
     """
 
     by_p_others: Tensor | None
     by_p_label: Tensor | None
     focal: Tensor | None
+    of_groups: Tensor | None
 
 
 class SoftmaxChunks(Chunks):
@@ -95,6 +109,8 @@ class SoftmaxChunks(Chunks):
         sums |= self._extra(chunk, exponentials)
         for distances in self.distances:
             sums |= self._distance_sums(distances, chunk, exponentials)
+        for group in self.plan.class_groups:
+            sums |= self._class_group_sums(group, chunk, exponentials)
         if REGION in self.plan.sums:
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
@@ -202,6 +218,50 @@ class SoftmaxChunks(Chunks):
         )
         by_p_others = to_others * far.unsqueeze(1) + (1 - to_others) * near.unsqueeze(1)
         return by_p_others, near
+
+    def _class_group_sums(
+        self, group: ClassGroupSum, chunk: Chunk, exponentials: _Exponentials
+    ) -> dict[str, Tensor]:
+        """Computes a sum of a group of classes, (n,) for each row."""
+        values = class_group_sum(group).values(self._group_values(group, chunk, exponentials))
+        if chunk.weight is not None:
+            weight = chunk.weight.squeeze(1)
+            values = {key: value * weight for key, value in values.items()}
+        return {group.key(key): total(value) for key, value in values.items()}
+
+    def _group_values(
+        self, group: ClassGroupSum, chunk: Chunk, exponentials: _Exponentials
+    ) -> PixelValues:
+        """Returns the probabilities and target of a group of classes, (n, l)."""
+        exp_others, exp_label, _, all_total, _ = exponentials
+        members, others = members_of(group, exp_others.shape[1], exp_others.device)
+        g = are_members(group, chunk.target, exp_others)
+        label_inside = g * exp_label
+        p = exp_others.index_select(1, members).sum(1).add_(label_inside)
+        q = exp_others.index_select(1, others).sum(1).add_(exp_label - label_inside)
+        return PixelValues(p / all_total, q / all_total, g, {})
+
+    def _class_group_slopes(
+        self, upstream: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
+    ) -> Tensor | None:
+        """Computes the slopes by the logit over the probability, (n, C, l).
+
+        With the slope s by p_G, they are s (1 - p_G) for the classes of the group, and -s p_G for
+        the others.
+        """
+        if not self.plan.class_groups:
+            return None
+        slopes = torch.zeros_like(chunk.prediction)
+        classes = slopes.shape[1]
+        for group in self.plan.class_groups:
+            pixel = self._group_values(group, chunk, exponentials)
+            pixel_sum = class_group_sum(group)
+            of_group = {key: upstream[group.key(key)].unsqueeze(1) for key in pixel_sum.names}
+            by_p = pixel_sum.slope(of_group, pixel)
+            members, others = members_of(group, classes, slopes.device)
+            slopes.index_add_(1, members, _repeated(by_p * pixel.q, len(members)))
+            slopes.index_add_(1, others, _repeated(by_p * pixel.p, len(others)), alpha=-1)
+        return slopes
 
     def _pixel_values(
         self, chunk: Chunk, exponentials: _Exponentials
@@ -330,6 +390,10 @@ class SoftmaxChunks(Chunks):
         slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
         shift, label_slope = self._slopes(upstream, labels, p_others, p_label, q_label, extra)
         by_p_others = extra.by_p_others
+        if extra.of_groups is not None:
+            of_groups, of_label = extra.of_groups, _of_label(extra.of_groups, labels)
+            by_p_others = of_groups if by_p_others is None else by_p_others + of_groups
+            shift, label_slope = shift.expand_as(p_label), label_slope + p_label * of_label
         if "true_positive" in upstream:
             f = _of_classes(upstream["false_positive"])
             by_p_others = f if by_p_others is None else by_p_others.add_(f)
@@ -373,7 +437,8 @@ class SoftmaxChunks(Chunks):
             slope = parameters.slope(p_label, error, self._nll(chunk, exponentials))
             slope = slope * upstream[focal.name].unsqueeze(1)
             focal_slope = slope if focal_slope is None else focal_slope + slope
-        return _ExtraSlopes(by_p_others, by_p_label, focal_slope)
+        of_groups = self._class_group_slopes(upstream, chunk, exponentials)
+        return _ExtraSlopes(by_p_others, by_p_label, focal_slope, of_groups)
 
     def _slopes(
         self,
@@ -445,6 +510,11 @@ class SoftmaxChunks(Chunks):
 def _of_classes(slopes: Tensor) -> Tensor:
     """Returns slopes (n, C) as (n, C, 1); slopes of each pixel, (n, C, l), unchanged."""
     return slopes.unsqueeze(-1) if slopes.ndim == 2 else slopes
+
+
+def _repeated(values: Tensor, classes: int) -> Tensor:
+    """Returns values (n, l) for some classes, (n, C, l)."""
+    return values.unsqueeze(1).expand(-1, classes, -1)
 
 
 def _of_label(slopes: Tensor, labels: Tensor) -> Tensor:
