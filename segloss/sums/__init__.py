@@ -72,8 +72,8 @@ def soft_confusion(
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         sums: The sums to compute: "counts", "region", "true_negative", "cross_entropy",
             "squared_error", "semimetric", "semimetric_true_negative", a `FocalSum`, a `PowerSum`,
-            a `DistanceSum`, a `ClassGroupSum` or a `MapSum`; with "float64", probabilities that float32 does not have
-            count too.
+            a `DistanceSum`, a `ClassGroupSum` or a `MapSum`; with "float64", probabilities that
+            float32 does not have count too.
         maps: The map of each `MapSum`, by its name, (N, C, *spatial).
 
     Returns:

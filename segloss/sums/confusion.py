@@ -216,7 +216,7 @@ class SoftConfusion:
         counted = (pixel_weight != 0).to(actual)  # a product saves no mask, which hooks may convert
         sums = {"actual": counted * actual, "pixel_weight": pixel_weight}
         for key, keys in groups.keys_of_rows.items():
-            if keys[0] in self.sums:
+            if all(of_group in self.sums for of_group in keys):
                 sums[key] = counted * torch.stack([self.sums[of_group] for of_group in keys], 1)
         return SoftConfusion(sums, factors=self.factors)
 

@@ -275,9 +275,7 @@ def class_group_sum(each: ClassGroupSum) -> PixelSum:
     return RegionCounts() if each.base is REGION else PIXEL_SUMS[each.of]()
 
 
-def members_of(
-    each: ClassGroupSum, classes: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def members_of(each: ClassGroupSum, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the indices of a group's classes, and those of the other classes."""
     others = tuple(c for c in range(classes) if c not in each.classes)
     return (
