@@ -321,7 +321,7 @@ def _class_group(
     else:
         q = added(probabilities.p, others)
     is_dense = target.ndim == probabilities.p.ndim
-    g = added(target, members) if is_dense else are_members(each, target, probabilities.p)
+    g = added(target, members) if is_dense else are_members(each.classes, target, probabilities.p)
     values = class_group_sum(each).values(PixelValues(p, q, g, {}))
     return {each.key(key): _total(weight.squeeze(1) * value) for key, value in values.items()}
 

@@ -284,9 +284,9 @@ def members_of(each: ClassGroupSum, classes: int, device: torch.device) -> tuple
     )
 
 
-def are_members(each: ClassGroupSum, labels: Tensor, like: Tensor) -> Tensor:
+def are_members(group: tuple[int, ...], labels: Tensor, like: Tensor) -> Tensor:
     """Returns 1 where a label is in a group of the classes of `like` (N, C, P), else 0."""
-    flags = tuple(float(c in each.classes) for c in range(like.shape[1]))
+    flags = tuple(float(c in group) for c in range(like.shape[1]))
     return on_device(flags, like.device, like.dtype)[labels]
 
 

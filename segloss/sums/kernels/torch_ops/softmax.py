@@ -27,19 +27,16 @@ from torch import Tensor
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype
 from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
+from segloss.sums.kernels.torch_ops.class_groups import ClassGroupSums
 from segloss.sums.kernels.torch_ops.pixel_sums import (
     PixelValues,
-    are_members,
     class_distances,
-    class_group_sum,
     focal_of_labels,
-    members_of,
 )
 from segloss.sums.plan import (
     COUNTS,
     CROSS_ENTROPY,
     REGION,
-    ClassGroupSum,
     DistanceSum,
     FocalSum,
     Plan,
@@ -95,6 +92,7 @@ class SoftmaxChunks(Chunks):
     def __init__(self, batch: PixelBatch, plan: Plan, groups: int | None = None) -> None:
         super().__init__(batch, plan, groups)
         self.distances = [each for each in plan.sums if isinstance(each, DistanceSum)]
+        self.class_groups = ClassGroupSums(plan.class_groups, batch.prediction.shape[1])
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the sums over a chunk: (n, C), or (n,) for cross-entropy and focal sums."""
@@ -109,8 +107,8 @@ class SoftmaxChunks(Chunks):
         sums |= self._extra(chunk, exponentials)
         for distances in self.distances:
             sums |= self._distance_sums(distances, chunk, exponentials)
-        for group in self.plan.class_groups:
-            sums |= self._class_group_sums(group, chunk, exponentials)
+        if self.plan.class_groups:
+            sums |= self._class_group_sums(chunk, exponentials)
         if REGION in self.plan.sums:
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
@@ -219,49 +217,12 @@ class SoftmaxChunks(Chunks):
         by_p_others = to_others * far.unsqueeze(1) + (1 - to_others) * near.unsqueeze(1)
         return by_p_others, near
 
-    def _class_group_sums(
-        self, group: ClassGroupSum, chunk: Chunk, exponentials: _Exponentials
-    ) -> dict[str, Tensor]:
-        """Computes a sum of a group of classes, (n,) for each row."""
-        values = class_group_sum(group).values(self._group_values(group, chunk, exponentials))
-        if chunk.weight is not None:
-            weight = chunk.weight.squeeze(1)
-            values = {key: value * weight for key, value in values.items()}
-        return {group.key(key): total(value) for key, value in values.items()}
-
-    def _group_values(
-        self, group: ClassGroupSum, chunk: Chunk, exponentials: _Exponentials
-    ) -> PixelValues:
-        """Returns the probabilities and target of a group of classes, (n, l)."""
+    def _class_group_sums(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
+        """Computes the sums of groups of classes, (n,) for each row."""
+        weight = None if chunk.weight is None else chunk.weight.squeeze(1)
         exp_others, exp_label, _, all_total, _ = exponentials
-        members, others = members_of(group, exp_others.shape[1], exp_others.device)
-        g = are_members(group, chunk.target, exp_others)
-        label_inside = g * exp_label
-        p = exp_others.index_select(1, members).sum(1).add_(label_inside)
-        q = exp_others.index_select(1, others).sum(1).add_(exp_label - label_inside)
-        return PixelValues(p / all_total, q / all_total, g, {})
-
-    def _class_group_slopes(
-        self, upstream: Mapping[str, Tensor], chunk: Chunk, exponentials: _Exponentials
-    ) -> Tensor | None:
-        """Computes the slopes by the logit over the probability, (n, C, l).
-
-        With the slope s by p_G, they are s (1 - p_G) for the classes of the group, and -s p_G for
-        the others.
-        """
-        if not self.plan.class_groups:
-            return None
-        slopes = torch.zeros_like(chunk.prediction)
-        classes = slopes.shape[1]
-        for group in self.plan.class_groups:
-            pixel = self._group_values(group, chunk, exponentials)
-            pixel_sum = class_group_sum(group)
-            of_group = {key: upstream[group.key(key)].unsqueeze(1) for key in pixel_sum.names}
-            by_p = pixel_sum.slope(of_group, pixel)
-            members, others = members_of(group, classes, slopes.device)
-            slopes.index_add_(1, members, _repeated(by_p * pixel.q, len(members)))
-            slopes.index_add_(1, others, _repeated(by_p * pixel.p, len(others)), alpha=-1)
-        return slopes
+        values = self.class_groups.values(exp_others, exp_label, all_total, chunk.target)
+        return {key: total(each if weight is None else each * weight) for key, each in values}
 
     def _pixel_values(
         self, chunk: Chunk, exponentials: _Exponentials
@@ -437,7 +398,10 @@ class SoftmaxChunks(Chunks):
             slope = parameters.slope(p_label, error, self._nll(chunk, exponentials))
             slope = slope * upstream[focal.name].unsqueeze(1)
             focal_slope = slope if focal_slope is None else focal_slope + slope
-        of_groups = self._class_group_slopes(upstream, chunk, exponentials)
+        of_groups = None
+        if self.plan.class_groups:
+            exp_others, exp_label, _, all_total, _ = exponentials
+            of_groups = self.class_groups.slopes(upstream, exp_others, exp_label, all_total, labels)
         return _ExtraSlopes(by_p_others, by_p_label, focal_slope, of_groups)
 
     def _slopes(
@@ -510,11 +474,6 @@ class SoftmaxChunks(Chunks):
 def _of_classes(slopes: Tensor) -> Tensor:
     """Returns slopes (n, C) as (n, C, 1); slopes of each pixel, (n, C, l), unchanged."""
     return slopes.unsqueeze(-1) if slopes.ndim == 2 else slopes
-
-
-def _repeated(values: Tensor, classes: int) -> Tensor:
-    """Returns values (n, l) for some classes, (n, C, l)."""
-    return values.unsqueeze(1).expand(-1, classes, -1)
 
 
 def _of_label(slopes: Tensor, labels: Tensor) -> Tensor:
