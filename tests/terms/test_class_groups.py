@@ -402,6 +402,7 @@ def test_a_group_with_a_class_that_is_not_annotated_is_left_out(merge: bool) -> 
     cells = CompoundLoss(terms, "multiclass", reduction="none")(
         pred["seg"], gt["gt_polygons_image"]
     )
+    torch.testing.assert_close(info["dice/whole"], cells[1:, 0].mean())
     torch.testing.assert_close(info["dice/core"], cells[1:, 1].mean())
     torch.testing.assert_close(info["dice/enhancing"], cells[:, 2].mean())
 
@@ -458,6 +459,11 @@ def test_the_sums_of_a_group_can_be_asked_for() -> None:
         soft_confusion(case.logits[:, :2], case.one_hot[:, :2], sums=[group])
     with pytest.raises(ValueError, match="cross_entropy"):
         ClassGroupSum("cross_entropy", (1,))
+
+
+def test_kernels_have_no_formula_of_groups() -> None:
+    assert Dice().analytic_form() is not None
+    assert Dice(region_groups=VEHICLES).analytic_form() is None
 
 
 def test_label_maps_need_no_dense_target() -> None:
