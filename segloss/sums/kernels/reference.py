@@ -126,10 +126,10 @@ def _sums(batch: PixelBatch, plan: Plan, groups: Groups | None) -> dict[str, Ten
     prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
     probabilities = _probabilities(prediction, batch)
     result = _counts(probabilities, target, weight, groups)
-    if REGION in plan.sums:
+    if REGION.name in plan.names:
         region = _label_region if batch.is_label_map else _dense_region
         result.update(region(probabilities, target, weight, groups))
-    if CROSS_ENTROPY in plan.sums:
+    if CROSS_ENTROPY.name in plan.names:
         entropy = _binary_entropy if not batch.is_exclusive else _softmax_entropy
         result.update(entropy(probabilities, target, weight, batch))
     result.update(_pixel_sums(probabilities, target, weight, batch, plan, groups))

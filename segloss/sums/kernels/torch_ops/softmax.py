@@ -92,7 +92,9 @@ class SoftmaxChunks(Chunks):
     def __init__(self, batch: PixelBatch, plan: Plan, groups: int | None = None) -> None:
         super().__init__(batch, plan, groups)
         self.distances = [each for each in plan.sums if isinstance(each, DistanceSum)]
-        self.class_groups = ClassGroupSums(plan.class_groups, batch.prediction.shape[1])
+        self.class_groups: ClassGroupSums | None = None
+        if plan.class_groups:
+            self.class_groups = ClassGroupSums(plan.class_groups, batch.prediction.shape[1])
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the sums over a chunk: (n, C), or (n,) for cross-entropy and focal sums."""
@@ -107,8 +109,8 @@ class SoftmaxChunks(Chunks):
         sums |= self._extra(chunk, exponentials)
         for distances in self.distances:
             sums |= self._distance_sums(distances, chunk, exponentials)
-        if self.plan.class_groups:
-            sums |= self._class_group_sums(chunk, exponentials)
+        if self.class_groups is not None:
+            sums |= self._class_group_sums(self.class_groups, chunk, exponentials)
         if REGION in self.plan.sums:
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
@@ -217,11 +219,13 @@ class SoftmaxChunks(Chunks):
         by_p_others = to_others * far.unsqueeze(1) + (1 - to_others) * near.unsqueeze(1)
         return by_p_others, near
 
-    def _class_group_sums(self, chunk: Chunk, exponentials: _Exponentials) -> dict[str, Tensor]:
+    def _class_group_sums(
+        self, groups: ClassGroupSums, chunk: Chunk, exponentials: _Exponentials
+    ) -> dict[str, Tensor]:
         """Computes the sums of groups of classes, (n,) for each row."""
         weight = None if chunk.weight is None else chunk.weight.squeeze(1)
         exp_others, exp_label, _, all_total, _ = exponentials
-        values = self.class_groups.values(exp_others, exp_label, all_total, chunk.target)
+        values = groups.values(exp_others, exp_label, all_total, chunk.target)
         return {key: total(each if weight is None else each * weight) for key, each in values}
 
     def _pixel_values(
@@ -399,7 +403,7 @@ class SoftmaxChunks(Chunks):
             slope = slope * upstream[focal.name].unsqueeze(1)
             focal_slope = slope if focal_slope is None else focal_slope + slope
         of_groups = None
-        if self.plan.class_groups:
+        if self.class_groups is not None:
             exp_others, exp_label, _, all_total, _ = exponentials
             of_groups = self.class_groups.slopes(upstream, exp_others, exp_label, all_total, labels)
         return _ExtraSlopes(by_p_others, by_p_label, focal_slope, of_groups)
