@@ -15,14 +15,20 @@ from segloss import (
     CompoundLoss,
     DeepSupervision,
     DiceLoss,
+    HardPixelLoss,
+    HausdorffDistanceLoss,
     LossWrapper,
+    LovaszLoss,
     MixUp,
     MultiLoss,
+    OhemCrossEntropyLoss,
     SegLoss,
+    SoftClDiceLoss,
     TopKCrossEntropyLoss,
     functional,
     use_backend,
 )
+from segloss.losses.standalone.selections import TopK
 from segloss.terms import TERMS, CrossEntropy, Dice, RegionTerm, Term, mean
 from tests.support.kernels import BACKENDS
 from tests.support.ranks import on_ranks
@@ -97,6 +103,53 @@ def test_a_weight_says_how_often_a_sample_counts(term: Term, mode: str) -> None:
     again = case.loss_and_gradient(loss, torch.arange(3), WEIGHTS)
     assert torch.equal(again[0], value)
     assert torch.equal(again[1], gradient)
+
+
+STANDALONE: dict[str, Callable[..., Any]] = {
+    "LovaszLoss": LovaszLoss,
+    "LovaszLoss per image": lambda *args, **kwargs: LovaszLoss(*args, per_image=True, **kwargs),
+    "SoftClDiceLoss": SoftClDiceLoss,
+    "SoftClDiceLoss of the batch": lambda *args, **kwargs: SoftClDiceLoss(
+        *args, region_reduction="batch", smooth=0.0, **kwargs
+    ),
+    "SoftClDiceLoss of present classes": lambda *args, **kwargs: SoftClDiceLoss(
+        *args, skip_absent_classes=True, **kwargs
+    ),
+    "HausdorffDistanceLoss": HausdorffDistanceLoss,
+    "HardPixelLoss": lambda mode, **kwargs: HardPixelLoss(None, TopK(100), mode, **kwargs),
+    "OhemCrossEntropyLoss": lambda mode, **kwargs: OhemCrossEntropyLoss(mode, min_kept=0, **kwargs),
+}
+"""Losses with a pass of their own. All of their pixels, or a threshold's, count."""
+
+
+@pytest.mark.parametrize("mode", KINDS)
+@pytest.mark.parametrize("name", STANDALONE)
+def test_a_weight_says_how_often_a_sample_counts_in_losses_with_a_pass_of_their_own(
+    name: str, mode: str
+) -> None:
+    case = Case(mode)
+    loss = STANDALONE[name](mode)
+
+    def of_target(prediction: Tensor, target: Tensor, maps: Any, sample_weights: Any) -> Tensor:
+        given = {} if sample_weights is None else {"sample_weights": sample_weights}
+        return loss(prediction, target, **given)  # type: ignore[no-any-return]
+
+    expected = case.loss_and_gradient(of_target, TWICE)
+    case.logits[1] = torch.nan
+    result = case.loss_and_gradient(of_target, torch.arange(3), WEIGHTS)
+    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", STANDALONE)
+def test_a_wrapped_loss_with_a_pass_of_its_own_gets_them(name: str) -> None:
+    case = Case("multiclass")
+    case.target[2] = 255  # an ignored sample, which a mean over samples would count as 0
+    loss = STANDALONE[name]("multiclass", ignore_index=255)
+    weights = torch.tensor([1.0, 3.0, 2.0])
+    expected = loss(case.logits, case.target, sample_weights=weights)
+    batch = {GT: case.target, KEY: weights}
+    torch.testing.assert_close(LossWrapper(loss)(case.logits, batch)[0], expected)
+    assert expected != loss(case.logits, case.target)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

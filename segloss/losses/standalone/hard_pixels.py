@@ -135,7 +135,7 @@ class HardPixelLoss(CompoundLoss):
             losses = losses_of_pixels(self._group, pixels)
             kept = self._kept(pixels, losses.detach())
             dtype = accumulation_dtype(losses.device)
-            weights = kept if pixels.weight is None else kept * _weight(pixels).to(kept)
+            weights = kept if pixels.weight is None else _times(pixels.weight, kept)
             factors = SampleFactors(pixels.sample_weights, shares)
             losses, weights = factors.of_numerator(losses), factors.of_denominator(weights)
             sums = [(losses * kept).sum(dtype=dtype), weights.sum(dtype=dtype)]
@@ -240,10 +240,9 @@ class OhemCrossEntropyLoss(HardPixelLoss):
         )
 
 
-def _weight(pixels: PixelBatch) -> Tensor:
-    """Returns the pixel weights. What is left out may hold anything, and is not kept."""
-    assert pixels.weight is not None
-    return pixels.weight
+def _times(weight: Tensor, kept: Tensor) -> Tensor:
+    """Returns pixel weights times the shares that are kept; what is left out may hold anything."""
+    return torch.where(kept > 0, weight.to(kept) * kept, torch.zeros_like(kept))
 
 
 def _unweighted(pixels: PixelBatch) -> PixelBatch:

@@ -28,7 +28,7 @@ from segloss.foundation.precision import (
 )
 from segloss.losses.companions import TakesCompanions
 from segloss.losses.modes import MODES, channels_of_classes
-from segloss.sums.confusion import SoftConfusion
+from segloss.sums.confusion import SampleFactors, SoftConfusion
 from segloss.sums.probabilities import (
     Probabilities,
     sigmoid_probabilities,
@@ -72,7 +72,7 @@ class ShapeLoss(TakesCompanions, Precise):
         TypeError, ValueError: An argument is wrong.
     """
 
-    companions = ("maps",)
+    companions = ("maps", "sample_weights")
 
     def __init__(
         self,
@@ -105,10 +105,23 @@ class ShapeLoss(TakesCompanions, Precise):
         """Returns the sums that the term needs, each (N, K)."""
 
     def forward(
-        self, prediction: Tensor, target: Tensor, maps: Mapping[str, Tensor] | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        maps: Mapping[str, Tensor] | None = None,
+        *,
+        sample_weights: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss of predictions and a label map or mask: a scalar, or (N, K)."""
-        pixels = self.pixels(prediction, target, maps=maps)
+        """Returns the loss of predictions and a label map or mask: a scalar, or (N, K).
+
+        Args:
+            prediction: (N, C, *spatial).
+            target: A label map or a mask.
+            maps: The maps that the loss needs, by name, each (N, C, *spatial).
+            sample_weights: Weights (N,) of at least 0; see `segloss.CompoundLoss`.
+        """
+        pixels = self.pixels(prediction, target, maps=maps, sample_weights=sample_weights)
+        factors = SampleFactors(pixels.sample_weights)
         with without_autocast(prediction.device):
             regions, wrong = self._regions(pixels, prediction.shape[2:])
             confusion = SoftConfusion(
@@ -116,10 +129,11 @@ class ShapeLoss(TakesCompanions, Precise):
                     "pixel_weight": total(regions.kept),
                     "actual": total(regions.target),
                     **self.sums(regions),
-                }
+                },
+                factors=factors,
             )
             if self.reduction == "none":
-                loss = self.term.unreduced(confusion)
+                loss = factors.of_numerator(self.term.unreduced(confusion))
             else:
                 numerator, denominator = (each.sum() for each in self.term(confusion))
                 loss = mean(numerator, denominator) if self.reduction == "mean" else numerator
@@ -128,7 +142,12 @@ class ShapeLoss(TakesCompanions, Precise):
             return loss.to(regions.p.dtype)
 
     def pixels(
-        self, prediction: Tensor, target: Tensor, *, maps: Mapping[str, Tensor] | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        maps: Mapping[str, Tensor] | None = None,
+        sample_weights: Tensor | None = None,
     ) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
@@ -145,6 +164,7 @@ class ShapeLoss(TakesCompanions, Precise):
             target,
             options,
             maps={key: given[key] for key in self.map_keys},
+            sample_weights=sample_weights,
             names=BatchNames("prediction"),
             checks=self._checks,
         )

@@ -93,6 +93,7 @@ class LovaszLoss(TakesCompanions, Precise):
         tensor(1.1500)
     """
 
+    companions = ("pixel_weights", "sample_weights")
     class_weights: Tensor | None
 
     def __init__(
