@@ -1,4 +1,4 @@
-"""Cases of the peers' own test suites, and what decides whether one runs.
+"""Cases of the peers' own test suites.
 
 A case is an input, arguments in the peer's words, and an expected number or property. An adapter
 translates the arguments into public calls of segloss. A case without an adapter stands in
@@ -16,17 +16,13 @@ from torch import Tensor
 
 
 class Case(NamedTuple):
-    """A case of a peer's suite: its name, the check through segloss, the feature it needs."""
+    """A case of a peer's suite: its name, and its check through segloss, or None."""
 
     name: str
     check: Callable[[], None] | None
-    needs: str = ""
 
 
 Cases = Iterator[Case]
-
-WAITING: dict[str, str] = {}
-"""Features that are not built yet. Their cases are skipped; remove a line to run them."""
 
 
 def values(
@@ -36,7 +32,6 @@ def values(
     *,
     rtol: float = 1e-5,
     atol: float = 1e-6,
-    needs: str = "",
 ) -> Case:
     """A case whose result has the peer's numbers and shape, within the peer's tolerance."""
 
@@ -47,26 +42,26 @@ def values(
         assert result.shape == target.shape
         torch.testing.assert_close(result.double(), target, rtol=rtol, atol=atol)
 
-    return Case(name, check, needs)
+    return Case(name, check)
 
 
-def holds(name: str, ours: Callable[[], bool], *, needs: str = "") -> Case:
+def holds(name: str, ours: Callable[[], bool]) -> Case:
     """A case whose expectation is a property, not a number."""
 
     def check() -> None:
         assert ours()
 
-    return Case(name, check, needs)
+    return Case(name, check)
 
 
-def raises(name: str, ours: Callable[[], object], *, needs: str = "") -> Case:
+def raises(name: str, ours: Callable[[], object]) -> Case:
     """A case in which the arguments or the batch are wrong."""
 
     def check() -> None:
         with pytest.raises((ValueError, TypeError)):
             ours()
 
-    return Case(name, check, needs)
+    return Case(name, check)
 
 
 def cannot(name: str) -> Case:

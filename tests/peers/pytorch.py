@@ -20,7 +20,6 @@ from segloss import functional
 from tests.peers.case import Case, Cases, drawn, drawn_labels, holds, raises, tensor, values
 
 REDUCTIONS = ("mean", "sum", "none")
-PIXELS = "pixel reductions"
 
 
 def images(x: Tensor) -> Tensor:
@@ -151,21 +150,9 @@ OURS = {
 }
 
 
-def needed(x: Tensor, target: Tensor, options: dict[str, Any]) -> str:
-    """Only a plain mean does without reductions of pixels."""
-    weight = options.get("weight")
-    outside = target.is_floating_point() and bool(((target < 0) | (target > 1)).any())
-    negative = weight is not None and bool((weight < 0).any())
-    plain = options.get("reduction", "mean") == "mean" and not outside and not negative
-    return "" if plain else PIXELS
-
-
 def case(name: str, theirs: Any, x: Tensor, target: Tensor, **options: Any) -> Case:
     expected = theirs(x, target, **options)
     ours = partial(OURS[theirs], x, target, **options)
-    needs = needed(x, target, options)
-    if theirs is not F.cross_entropy and expected.ndim == 0 and not expected.isfinite():
-        needs = PIXELS
     described = ", ".join(
         f"{key} {tuple(value.shape) if isinstance(value, Tensor) else value}"
         for key, value in options.items()
@@ -177,7 +164,7 @@ def case(name: str, theirs: Any, x: Tensor, target: Tensor, **options: Any) -> C
         assert result.shape == expected.shape
         torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
 
-    return Case(place, check, needs)
+    return Case(place, check)
 
 
 def probabilities(seed: int, *shape: int) -> Tensor:
@@ -369,8 +356,7 @@ def even_weights(name: str, x: Tensor, target: Tensor, reduction: str) -> Case:
     ours = partial(cross_entropy, x, target, reduction=reduction)
     weighted = partial(ours, weight=torch.ones(x.shape[1], dtype=x.dtype))
     place = f"{name} {tuple(x.shape)} {reduction}"
-    needs = "" if reduction == "mean" else PIXELS
-    return values(place, weighted, ours, rtol=1e-12, needs=needs)
+    return values(place, weighted, ours, rtol=1e-12)
 
 
 def ignored_and_smoothed(
@@ -394,7 +380,7 @@ def ignored_and_smoothed(
 
     weighted = "" if weight is None else ", weighted"
     name = f"test: ignored {ignored}{weighted}, smoothing {smoothing}, {reduction}"
-    return holds(name, same, needs="" if reduction == "mean" else PIXELS)
+    return holds(name, same)
 
 
 def tests_of_nll() -> Cases:
@@ -448,7 +434,7 @@ def tests_of_binary() -> Cases:
     for weights in (None, torch.ones(3, dtype=torch.float64)):
         with_ = "with" if weights is not None else "without"
         slope = partial(slope_at_0, weights)
-        yield holds(f"test: the slope at 0 is -1/2, {with_} pos_weight", slope, needs=PIXELS)
+        yield holds(f"test: the slope at 0 is -1/2, {with_} pos_weight", slope)
     for value, right, expected in [(50.0, 1.0, 0.0), (-50.0, 0.0, 0.0), (-100.0, 1.0, 100.0)]:
         far = torch.full((1, 1), value, dtype=torch.float64)
         stable = partial(binary, far, torch.full_like(far, right))

@@ -70,7 +70,7 @@ def balanced() -> Cases:
     )
     expected = [[[0.8 * math.log(2), *[0.2 * math.log(2)] * 4]]]
     name = "balanced_binary_cross_entropy_with_logits"
-    yield values(name, ours, expected, needs="pixel reductions")
+    yield values(name, ours, expected)
 
 
 def cases() -> Cases:

@@ -151,7 +151,7 @@ class TestMmsegmentation:
     def test_lovasz_of_classes_is_of_those_that_are_there(
         self, logits: Tensor, labels: Tensor
     ) -> None:
-        lovasz = named("LovaszLoss")("multiclass", ignore_index=IGNORED)
+        lovasz = segloss.LovaszLoss("multiclass", ignore_index=IGNORED)
         labels[:, 1] = IGNORED
         labels[labels == 2] = 1
         kept = labels != IGNORED
@@ -166,7 +166,7 @@ class TestMmsegmentation:
         torch.testing.assert_close(ours, theirs)
 
     def test_lovasz_of_a_mask_is_the_hinge(self, logits: Tensor, labels: Tensor) -> None:
-        lovasz = named("LovaszLoss")("binary")
+        lovasz = segloss.LovaszLoss("binary")
         scores, mask = logits[:, :1].detach().requires_grad_(), (labels == 1).long()
         errors = (1 - scores.flatten() * (2 * mask.flatten() - 1)).relu()
         ours = value_and_slope(lovasz(scores, mask), scores)
@@ -176,7 +176,7 @@ class TestMmsegmentation:
     def test_ohem_keeps_improbable_pixels_and_at_least_some(
         self, logits: Tensor, labels: Tensor, min_kept: int
     ) -> None:
-        ours = named("OhemCrossEntropyLoss")(threshold=0.2, min_kept=min_kept, ignore_index=IGNORED)
+        ours = segloss.OhemCrossEntropyLoss(threshold=0.2, min_kept=min_kept, ignore_index=IGNORED)
         labels[0, 2] = IGNORED
         losses = torch.nn.functional.cross_entropy(
             logits.requires_grad_(), labels, ignore_index=IGNORED, reduction="none"
@@ -186,10 +186,3 @@ class TestMmsegmentation:
         assert (int(kept.sum()) == min_kept) is (min_kept == 60)
         theirs = value_and_slope(losses[kept].mean(), logits)
         torch.testing.assert_close(value_and_slope(ours(logits, labels), logits), theirs)
-
-
-def named(loss: str) -> type[torch.nn.Module]:
-    """Returns a loss of segloss by name."""
-    if not hasattr(segloss, loss):
-        pytest.skip(f"waits for {loss}")
-    return getattr(segloss, loss)

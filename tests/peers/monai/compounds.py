@@ -29,7 +29,7 @@ from tests.peers.case import (
 )
 from tests.peers.monai.adapters import RIGHT, region
 from tests.peers.monai.overlaps import saved_and_loaded
-from tests.peers.monai.pixels import PIXELS, focal
+from tests.peers.monai.pixels import focal
 
 SURE = (tensor([[[100, 100, 0], [0, 0, 1]], [[1, 0, 1], [0, 1, 0]]]), RIGHT[1])
 ONE_HOT = as_masks(RIGHT[1][:, 0], 2)
@@ -154,7 +154,6 @@ def region_and_focal(name: str, part: str, cells: Callable[[Tensor, Tensor], Ten
             ours,
             expected,
             rtol=1e-7,
-            needs=needed(reduction, weight),
         )
         if part == "dice" and coefficient == 0.5:
             with_alpha = options | {"alpha": 0.25}
@@ -165,12 +164,7 @@ def region_and_focal(name: str, part: str, cells: Callable[[Tensor, Tensor], Ten
                 ours,
                 expected,
                 rtol=1e-7,
-                needs=needed(reduction, weight),
             )
-
-
-def needed(reduction: str, weight: object) -> str:
-    return "" if reduction == "mean" and weight is None else PIXELS
 
 
 def without_background(name: str, part: str, cells: Callable[[Tensor, Tensor], Tensor]) -> Cases:
@@ -235,7 +229,7 @@ def one_foreground(
     expected = partial(
         textbook, cells(p[:, 1:], y[:, 1:]), x[:, 1:], y[:, 1:], coefficient, **options
     )
-    return values(name, ours, expected, rtol=1e-7, needs=PIXELS)
+    return values(name, ours, expected, rtol=1e-7)
 
 
 def dice_and_focal() -> Cases:

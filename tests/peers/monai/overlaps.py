@@ -41,14 +41,12 @@ FOREGROUND: dict[str, Any] = {"include_background": False, **LABELS}
 
 def rows_of(name: str, loss: str, rows: list[Row], rtol: float = 1e-5) -> Cases:
     for number, (options, batch, expected) in enumerate(rows):
-        apart = options.get("smooth_nr", 0) != options.get("smooth_dr", 0)
         yield values(
             f"{name} {number}: {said(options)}",
             partial(region, loss, *batch, **options),
             expected,
             rtol=rtol,
             atol=1e-6,
-            needs="smoothing apart" if apart else "",
         )
 
 
@@ -280,12 +278,12 @@ def distance(x: Tensor, y: Tensor, weighting: str = "default", **options: Any) -
 
 
 def wasserstein() -> Cases:
-    name, needs = "GeneralizedWassersteinDiceLoss", "wasserstein"
+    name = "GeneralizedWassersteinDiceLoss"
     square, empty = SQUARE[None], torch.zeros_like(SQUARE)[None]
     cube = SQUARE.expand(1, 3, 4, 4)
     for weighting in WEIGHTINGS:
         ours = partial(distance, weighting=weighting)
-        near = {"atol": 1e-3, "needs": needs}
+        near = {"atol": 1e-3}
         for place, labels in {"2D": square, "empty class": empty, "3D": cube}.items():
             good, poor = (
                 partial(ours, sure(labels), labels),
@@ -298,23 +296,23 @@ def wasserstein() -> Cases:
         for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
             typed = partial(ours, sure(square), square.to(dtype))
             yield values(f"{name}, {dtype}, {weighting}", typed, 0.0, **near)
-        yield holds(f"{name} trains, {weighting}", partial(trains, ours), needs=needs)
+        yield holds(f"{name} trains, {weighting}", partial(trains, ours))
         both = square.repeat(2, 1, 1)
         for place, x in {"right": sure(both), "wrong": sure(1 - both)}.items():
             repeated, alone = partial(ours, x, both), partial(ours, x[:1], square)
             same = f"{name}, a sample twice, {place}, {weighting}"
-            yield values(same, repeated, alone, atol=1e-5, needs=needs)
+            yield values(same, repeated, alone, atol=1e-5)
         labels = torch.stack([SQUARE, CORNER])
         x = torch.cat([sure(SQUARE[None]), sure(1 - CORNER[None])])
         each = partial(ours, x, labels)
-        yield values(f"{name}, two samples, {weighting}", each, 0.5, atol=1e-5, needs=needs)
+        yield values(f"{name}, two samples, {weighting}", each, 0.5, atol=1e-5)
 
     def saved() -> bool:
         batch = sure(square), square
         program = torch.export.export(Wrapped(), batch)
         return torch.allclose(program.module()(*batch), distance(*batch))
 
-    yield holds(f"{name} is saved and loaded", saved, needs=needs)
+    yield holds(f"{name} is saved and loaded", saved)
 
 
 class Wrapped(torch.nn.Module):

@@ -28,8 +28,6 @@ from tests.peers.case import (
 )
 from tests.peers.monai.adapters import ONE_MASK, SIGMOID, SOFTMAX, TWO_SAMPLES, region
 
-CLDICE, HAUSDORFF = "cldice", "hausdorff"
-
 
 def mode_of(x: Tensor, options: dict[str, Any]) -> str:
     if options.get("softmax"):
@@ -75,9 +73,7 @@ def skeletons() -> Cases:
     name, small = "SoftclDiceLoss", {"smooth": 1e-5}
     everything = {"2D": ones(2, 3, 8, 8), "3D": ones(2, 3, 8, 8, 8)}
     for place, batch in everything.items():
-        yield values(
-            f"{name} of ones, {place}", partial(cldice, *batch), 0.0, atol=1e-4, needs=CLDICE
-        )
+        yield values(f"{name} of ones, {place}", partial(cldice, *batch), 0.0, atol=1e-4)
     scores = tensor([[[[1, -1], [-1, 1]], [[0.5, 0.5], [0.5, 0.5]]]])
     logits = tensor([[[[2, 0], [0, 2]], [[-2, 0], [0, -2]]]])
     rows: list[tuple[dict[str, Any], Tensor, Tensor, float]] = [
@@ -87,21 +83,19 @@ def skeletons() -> Cases:
     ]
     for options, x, y, expected in rows:
         ours = partial(cldice, x, y, **options, **small)
-        yield values(f"{name}, {options}", ours, expected, rtol=1e-4, atol=1e-4, needs=CLDICE)
+        yield values(f"{name}, {options}", ours, expected, rtol=1e-4, atol=1e-4)
     for reduction, size in {"mean": (), "sum": (), "none": (4,)}.items():
         ours = partial(cldice, *ones(4, 2, 8, 8), reduction=reduction)
         shaped = partial(lambda f, s: f().shape == s, ours, size)
-        yield holds(f"{name}, shape of {reduction}", shaped, needs=CLDICE)
+        yield holds(f"{name}, shape of {reduction}", shaped)
     yield raises(
         f"{name}, shapes",
         partial(cldice, torch.ones(1, 3, 8, 8), torch.ones(1, 4, 8, 8)),
-        needs=CLDICE,
     )
     for wrong in ("sigmoid and softmax", 3):
         yield raises(
             f"{name}, mode {wrong}",
             lambda w=wrong: segloss.SoftClDiceLoss(w),
-            needs=CLDICE,
         )
     both = "SoftDiceclDiceLoss"
     for alpha, batch, expected, options in [
@@ -112,10 +106,10 @@ def skeletons() -> Cases:
     ]:
         ours = partial(dice_and_cldice, *batch, alpha, **options)
         said = f"{both}, alpha {alpha} of {tuple(batch[0].shape)}"
-        yield values(said, ours, expected, rtol=1e-4, atol=1e-4, needs=CLDICE)
+        yield values(said, ours, expected, rtol=1e-4, atol=1e-4)
     for target in ((2, 3, 8), (2, 2, 8, 8)):
         wrong_shape = partial(dice_and_cldice, torch.ones(2, 3, 8, 8), torch.ones(target))
-        yield raises(f"{both}, a target {target}", wrong_shape, needs=CLDICE)
+        yield raises(f"{both}, a target {target}", wrong_shape)
 
 
 def hausdorff(
@@ -169,7 +163,7 @@ def distances() -> Cases:
         for number, (options, batch, value) in enumerate(rows):
             expected = tensor(value).log1p() if log else value
             ours = partial(hausdorff, *batch, log=log, **options)
-            yield values(f"{name} {number}: {options}", ours, expected, needs=HAUSDORFF)
+            yield values(f"{name} {number}: {options}", ours, expected)
         for activation in (
             "tanh",
             "log_softmax",
@@ -183,19 +177,17 @@ def distances() -> Cases:
 
 def wrong_arguments(name: str) -> Cases:
     x = torch.ones(1, 1, 2, 3)
-    yield raises(f"{name}, shapes", partial(hausdorff, x, torch.ones(1, 4, 5, 6)), needs=HAUSDORFF)
+    yield raises(f"{name}, shapes", partial(hausdorff, x, torch.ones(1, 4, 5, 6)))
     modes = ("sigmoid, softmax", "sigmoid, tanh", "softmax, tanh", "sigmoid, softmax, tanh")
     for wrong in modes:
         yield raises(
             f"{name}, mode {wrong}",
             lambda w=wrong: segloss.HausdorffDistanceLoss(w),
-            needs=HAUSDORFF,
         )
     for wrong in ("unknown", None):
         yield raises(
             f"{name}, reduction {wrong}",
             lambda w=wrong: segloss.HausdorffDistanceLoss("binary", reduction=w),
-            needs=HAUSDORFF,
         )
     one = torch.ones(1, 1, 1, 3)
     rows: dict[str, Callable[[], object]] = {
@@ -206,7 +198,7 @@ def wrong_arguments(name: str) -> Cases:
         "to_onehot_y": lambda: segloss.HausdorffDistanceLoss("multiclass")(one, one.long()),
     }
     for option, loss in rows.items():
-        yield raises(f"{name} of one channel, {option}", loss, needs=HAUSDORFF)
+        yield raises(f"{name} of one channel, {option}", loss)
 
 
 def distance_maps(masks: Tensor) -> Tensor:
@@ -346,7 +338,7 @@ def properties_of_borders(name: str) -> Cases:
     def differ() -> bool:
         return bool((boundary(*pair, sigmoid=True) - hausdorff(*pair, sigmoid=True)).abs() > 1e-3)
 
-    yield holds(f"{name} is not Hausdorff's", differ, needs=HAUSDORFF)
+    yield holds(f"{name} is not Hausdorff's", differ)
 
 
 def cases() -> Cases:
