@@ -168,9 +168,9 @@ def for_given_probabilities(low: float, high: float) -> str:
     return " Logits go through a sigmoid first."
 
 
-def for_weights(low: float) -> str:
-    """Returns the remedy for pixel weights below 0."""
-    return " To leave pixels out, give them the weight 0." if -math.inf < low < 0 else ""
+def for_weights(low: float, of: str) -> str:
+    """Returns the remedy for weights below 0, of "pixels" or "samples"."""
+    return f" To leave {of} out, give them the weight 0." if -math.inf < low < 0 else ""
 
 
 def for_components(values: Tensor) -> str:

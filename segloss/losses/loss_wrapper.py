@@ -171,7 +171,7 @@ class LossWrapper(Loss):
         name, pred_name = f"gt_batch[{self.sample_weight_key!r}]", f"pred_batch[{self.pred_key!r}]"
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         check_sample_weights(weights, name, prediction, pred_name)
-        check_weight_range(weights, name, self._checks)
+        check_weight_range(weights, name, self._checks, of="samples")
         return weights.to(accumulation_dtype(weights.device))
 
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
