@@ -29,7 +29,16 @@ from segloss import (
     use_backend,
 )
 from segloss.losses.standalone.selections import TopK
-from segloss.terms import TERMS, CrossEntropy, Dice, RegionTerm, Term, mean
+from segloss.terms import (
+    TERMS,
+    BalancedCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    RegionTerm,
+    Term,
+    mean,
+)
 from tests.support.kernels import BACKENDS
 from tests.support.ranks import on_ranks
 
@@ -56,6 +65,7 @@ class Case:
         self.maps = {
             "gt_distance_map": torch.randn(shape, generator=random, dtype=dtype),
             "gt_skeleton": torch.rand(shape, generator=random, dtype=dtype).round(),
+            "gt_components": torch.randint(0, 4, shape, generator=random),
         }
 
     def loss_and_gradient(
@@ -83,16 +93,27 @@ def terms() -> list[Term]:
         if not issubclass(term, RegionTerm):
             made.append(term())
             continue
-        for reduction in ("sample", "batch", "micro"):
+        for reduction in ("sample", "batch", "micro", "sample_micro"):
             with suppress(ValueError):  # a term that can't pool classes
                 made.append(term(region_reduction=reduction))
-    return made
+    return [
+        *made,
+        BalancedCrossEntropy(balance="batch"),
+        BalancedCrossEntropy(balance="micro"),
+        Focal(normalize="positives"),
+        Focal(region_classes=[0]),
+        Dice(log=True, region_reduction="batch"),
+        Dice(smooth=(0.5, 1.0), clip_tp=20.0, region_reduction="micro"),
+        Dice(region_groups="components"),
+        Dice(region_groups="components", skip_absent_classes=True, log=True),
+    ]
 
 
 @pytest.mark.parametrize("mode", KINDS)
 @pytest.mark.parametrize("term", terms(), ids=repr)
 def test_a_weight_says_how_often_a_sample_counts(term: Term, mode: str) -> None:
-    if term.name.startswith("region_size") and term.region_reduction == "micro":
+    pools_classes = isinstance(term, RegionTerm) and "micro" in term.region_reduction
+    if term.name.startswith("region_size") and pools_classes:
         mode = "binary"  # all classes of a softmax together have the size of the image
     case = Case(mode)
     loss = CompoundLoss(term, mode)
@@ -270,6 +291,23 @@ def test_with_mixup_weights_follow_their_targets(per_sample: bool) -> None:
 
     expected = part(torch.arange(3), lam) + part(index, 1 - lam)
     torch.testing.assert_close(loss(case.logits, mixed)[0], expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("term", "remedy"),
+    [
+        (Dice(region_reduction="batch"), "set region_reduction='sample'"),
+        (BalancedCrossEntropy(balance="batch"), "set balance='sample'"),
+        (BalancedCrossEntropy(balance="micro"), "set balance='sample'"),
+    ],
+)
+def test_a_term_of_pooled_samples_refuses_a_lambda_for_each(term: Term, remedy: str) -> None:
+    case = Case("multiclass")
+    images = torch.rand(3, 1, 6, 5)
+    _, batch = MixUp(per_sample=True)(images, {GT: case.target})
+    loss = SegLoss(n_classes=4, terms=term, use_mixup=True)
+    with pytest.raises(ValueError, match=f"{remedy}, or give one mixup_lam for the batch"):
+        loss(case.logits, batch)
 
 
 def test_norms_count_samples_as_often() -> None:
