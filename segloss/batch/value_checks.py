@@ -110,7 +110,7 @@ def check_values(
 
 
 def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
-    """Raises ValueError if the check is due and an id is negative."""
+    """Raises ValueError if the check is due and an id is negative, or can't be a number."""
     if not checks.due(name, ids):
         return
     low, high = _extremes(ids, None)
@@ -118,6 +118,11 @@ def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
         raise ValueError(
             f"{name} must hold the ids of components, 1 to {max(1, int(high))}, and 0 where there "
             f"is none, got {int(low)}.{remedies.COMPONENTS}"
+        )
+    if high > ids.shape[-1]:
+        raise ValueError(
+            f"{name} must number the components of each sample, at most {ids.shape[-1]} for as "
+            f"many pixels, got the id {int(high)}.{remedies.LARGE_IDS}"
         )
     checks.passed(name, ids)
 

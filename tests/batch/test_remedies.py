@@ -956,7 +956,7 @@ ROWS: dict[str, Row] = {
     ),
     "top-k: one channel": Row(
         lambda: TopKCrossEntropyLoss(k=100)(X1, MASK),
-        "For one foreground class, use mode='binary'",
+        "for one foreground class in one sigmoid channel, set mode='binary'",
         lambda: TopKCrossEntropyLoss("binary", k=100)(X1, MASK),
         sigmoid_loss(X1, MASK),
     ),
@@ -1050,7 +1050,7 @@ ROWS: dict[str, Row] = {
     ),
     "no map in the batch": Row(
         wrapped(BoundaryLoss(), X1, {GT: MASK}),
-        "name yours in the term (map_key)",
+        "name yours in the term (map_key, components_key)",
         wrapped(BoundaryLoss(map_key="phi"), X1, {GT: MASK, "phi": X1}),
         (P1 * X1).mean(),
         ("pred_key",),

@@ -27,7 +27,7 @@ from segloss.foundation.precision import (
     without_autocast,
 )
 from segloss.losses.companions import TakesCompanions
-from segloss.losses.modes import MODES, channels_of_classes
+from segloss.losses.modes import MODES, checked_channels
 from segloss.sums.confusion import SampleFactors, SoftConfusion
 from segloss.sums.probabilities import (
     Probabilities,
@@ -61,7 +61,7 @@ class ShapeLoss(TakesCompanions, Precise):
 
     Args:
         term: The term that turns the sums of `sums` into a loss, with the reduction over cells.
-        mode: "binary" or "multilabel": sigmoid of each channel; "multiclass": softmax.
+        mode: "binary": one sigmoid channel; "multilabel": sigmoid of each; "multiclass": softmax.
         classes: The classes that count; None: all, but with softmax not the background (0).
         reduction: "mean": the mean over cells; "sum": their sum; "none": the loss of each cell.
         from_logits: True if predictions are logits, False if they are probabilities.
@@ -152,8 +152,9 @@ class ShapeLoss(TakesCompanions, Precise):
         """Returns the checked batch for the arguments of `forward`."""
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         options = self.options
+        channels = checked_channels(self.mode, prediction, target)
         if options.activation == "softmax":
-            options = PixelOptions(channels_of_classes(prediction), *options[1:])
+            options = PixelOptions(channels, *options[1:])
         if isinstance(prediction, Tensor) and prediction.ndim == 2:
             raise ValueError(
                 f"prediction must have spatial dimensions, (N, C, *spatial), got the shape "
@@ -168,7 +169,6 @@ class ShapeLoss(TakesCompanions, Precise):
             names=BatchNames("prediction"),
             checks=self._checks,
         )
-        channels = prediction.shape[1]
         if self.classes is not None and max(self.classes) >= channels:
             raise ValueError(
                 f"classes={list(self.classes)} is out of range: there are {channels} classes (0 to "

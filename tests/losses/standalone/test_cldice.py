@@ -352,7 +352,7 @@ def test_wrong_arguments_are_refused_when_the_loss_is_made(options, kind, words:
     ("options", "prediction", "target", "words"),
     [
         ({}, torch.rand(2, 4), torch.zeros(2, 4), r"spatial dimensions.*got the shape \(2, 4\)"),
-        ({"mode": "multiclass"}, torch.rand(2, 1, 4), torch.zeros(2, 4), "use mode='binary'"),
+        ({"mode": "multiclass"}, torch.rand(2, 1, 4), torch.zeros(2, 4), "set mode='binary'"),
         (
             {"classes": [3]},
             torch.rand(2, 1, 4),
