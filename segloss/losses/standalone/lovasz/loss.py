@@ -117,7 +117,7 @@ class LovaszLoss(TakesCompanions, Precise):
         if is_softmax and self.errors == "hinge":
             raise ValueError(
                 "errors='hinge' is for independent channels, and mode='multiclass' has a softmax: "
-                "use errors='probability', or mode='multilabel' with a dense target."
+                "use errors='probability', or mode='multilabel'."
             )
         self.per_image = check_flag("per_image", per_image)
         if classes is None:
