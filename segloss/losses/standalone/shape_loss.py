@@ -27,6 +27,7 @@ from segloss.foundation.precision import (
     without_autocast,
 )
 from segloss.losses.companions import TakesCompanions
+from segloss.losses.compound_loss import check_unreduced
 from segloss.losses.modes import MODES, checked_channels
 from segloss.sums.confusion import SampleFactors, SoftConfusion
 from segloss.sums.probabilities import (
@@ -34,6 +35,7 @@ from segloss.sums.probabilities import (
     sigmoid_probabilities,
     softmax_probabilities,
 )
+from segloss.terms import Mixture
 from segloss.terms.base import RegionTerm, mean
 from segloss.terms.mixture.evaluate import REDUCTIONS
 
@@ -88,6 +90,8 @@ class ShapeLoss(TakesCompanions, Precise):
         super().__init__()
         self.mode = check_choice("mode", mode, MODES)
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
+        if reduction == "none":
+            check_unreduced(Mixture.of(term))
         self.classes = None if classes is None else _checked_classes(classes)
         self.term, self.map_keys = term, map_keys
         self.options = PixelOptions.checked(
