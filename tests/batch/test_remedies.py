@@ -1171,6 +1171,20 @@ ROWS: dict[str, Row] = {
         seg(X3, {GT: L3}, n_classes=3, terms=WholeBatch()),
         softmax_loss(X3, L3),
     ),
+    # options of cross-entropy
+    "a term without cross-entropy: weights of classes": Row(
+        lambda: DiceLoss("multiclass", class_weights=[1.0, 2.0, 3.0]),
+        "leave class_weights out. Weights of classes are region_class_weights here",
+        lambda: DiceLoss("multiclass", region_class_weights=[1.0, 1.0, 1.0])(X3, L3),
+        dice_of(X3, L3),
+    ),
+    "a term without cross-entropy: smoothing": Row(
+        lambda: DiceLoss("multiclass", label_smoothing=0.1),
+        "leave label_smoothing out",
+        lambda: DiceLoss("multiclass")(X3, L3),
+        dice_of(X3, L3),
+        ("Weights of classes",),
+    ),
     # components
     "components: ids that a transform has converted": Row(
         components(X3, L3, torch.ones_like(X3)),
