@@ -42,8 +42,15 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
         compute_gt_field,
     )
     from segloss.losses.standalone.cldice import SoftClDiceLoss
+    from segloss.losses.standalone.hard_pixels import (
+        HardPixelLoss,
+        OhemCrossEntropyLoss,
+        Threshold,
+        TopK,
+    )
     from segloss.losses.standalone.hausdorff import HausdorffDistanceLoss
-    from segloss.maps import DistanceMap, UNetWeightMap
+    from segloss.losses.standalone.lovasz import LovaszLoss
+    from segloss.maps import ComponentMap, DistanceMap, UNetWeightMap
     from segloss.tools.check import assert_loss, check_loss
     from segloss.tools.suggest import suggest
     from segloss.training.norms import compute_norms

@@ -95,7 +95,12 @@ def as_pixel_batch(
     if group_key is not None:
         check_components(maps[group_key] if maps else None, group_key)
     if maps:
-        maps = {key: plain_tensor(flat_map(m, key, pred, names.pred)) for key, m in maps.items()}
+        maps = {
+            key: plain_tensor(
+                flat_map(values, key, pred, names.pred, are_components=key == group_key)
+            )
+            for key, values in maps.items()
+        }
     ignored = options.ignore_index
     if isinstance(ignored, tuple):
         target, value = with_one_value(target, ignored)

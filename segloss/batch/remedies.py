@@ -39,6 +39,11 @@ _HEADS = (
 )
 
 COMPONENTS = " Make them in the data loader with segloss.ComponentMap."
+
+LARGE_IDS = (
+    " Number the ids anew in the data loader, for each sample: torch.unique(ids, "
+    "return_inverse=True)[1], where 0 stays 0 if it is among them."
+)
 """The remedy for wrong ids of components."""
 
 _COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
@@ -168,9 +173,9 @@ def for_given_probabilities(low: float, high: float) -> str:
     return " Logits go through a sigmoid first."
 
 
-def for_weights(low: float) -> str:
-    """Returns the remedy for pixel weights below 0."""
-    return " To leave pixels out, give them the weight 0." if -math.inf < low < 0 else ""
+def for_weights(low: float, of: str) -> str:
+    """Returns the remedy for weights below 0, of "pixels" or "samples"."""
+    return f" To leave {of} out, give them the weight 0." if -math.inf < low < 0 else ""
 
 
 def for_components(values: Tensor) -> str:
@@ -180,6 +185,20 @@ def for_components(values: Tensor) -> str:
     if values.is_floating_point() and _are_whole_numbers(values):
         return " If these are ids that a transform has converted, pass them with .int()."
     return COMPONENTS
+
+
+def for_component_shape(what: str, ids: Tensor, pred: Tensor) -> str:
+    """Returns remedies for ids of components that do not have the shape of the predictions."""
+    samples, channels, *spatial = pred.shape
+    if channels > 1 and ids.shape == (samples, *spatial):
+        per_class = f"torch.stack([{what} * (target == c) for c in range({channels})], 1)"
+        return f" Each class has a map of its own, which is 0 outside of the class: {per_class}."
+    if channels == 2 and ids.shape == (samples, 1, *spatial):
+        both = f"torch.cat([torch.zeros_like({what}), {what}], 1)"
+        return f" If it is the foreground's, the background has no component: {both}."
+    if channels > 2 and ids.shape == (samples, 1, *spatial):
+        return f" segloss.ComponentMap(n_classes={channels}) makes a map for each class."
+    return for_mask_shape(what, ids, pred)
 
 
 def _are_whole_numbers(values: Tensor) -> bool:

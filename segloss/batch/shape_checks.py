@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch import remedies
+from segloss.batch.keys import MAP_REMEDY
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.batch.stacked_heads import MOST_DIMENSIONS
@@ -201,7 +202,7 @@ def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, 
         if key not in given:
             raise ValueError(
                 f"maps must have {key!r}{whose}: pass maps={{{key!r}: ...}}. Its keys are: "
-                f"{', '.join(map(str, given)) or 'none'}."
+                f"{', '.join(map(str, given)) or 'none'}. {MAP_REMEDY}"
             )
     return given
 
@@ -259,11 +260,16 @@ def check_components(values: Any, name: str) -> None:
         )
 
 
-def flat_map(values: Tensor, name: str, pred: Tensor, pred_name: str) -> Tensor:
+def flat_map(
+    values: Tensor, name: str, pred: Tensor, pred_name: str, *, are_components: bool = False
+) -> Tensor:
     """Returns a map as (N, C, P)."""
     check_companion(values, name, pred, pred_name)
     if not _has_shape(values, pred.shape):
-        remedy = remedies.for_mask_shape("map", values, pred)
+        if are_components:
+            remedy = remedies.for_component_shape("ids", values, pred)
+        else:
+            remedy = remedies.for_mask_shape("map", values, pred)
         raise ValueError(
             f"{name} must have the shape of {pred_name}, one map for each channel: expected "
             f"{tuple(pred.shape)}, got {tuple(values.shape)}.{remedy}"

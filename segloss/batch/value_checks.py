@@ -89,7 +89,7 @@ def check_values(
     pred_name, target_name, weight_name, *_ = names
     weight, target, prediction = pixels.weight, pixels.target, pixels.prediction
     if weight is not None and checks.due("weight", weight):
-        _check_weight_values(weight, pixels.kept(), weight_name)
+        _check_weight_values(weight, pixels.kept(), weight_name, "pixels")
         checks.passed("weight", weight)
     if pixels.is_label_map and checks.due("labels", target, on_every_batch=True):
         _check_labels(pixels, target_name, ignore_index)
@@ -101,7 +101,7 @@ def check_values(
         _check_probabilities(prediction, pixels.valid(), pred_name)
         checks.passed("prediction", prediction)
     if pixels.sample_weights is not None:
-        check_weight_range(pixels.sample_weights, names.sample_weights, checks)
+        check_weight_range(pixels.sample_weights, names.sample_weights, checks, of="samples")
     for key, values in pixels.maps.items():
         if key == group_key:
             _check_components(values, key, checks)
@@ -110,7 +110,7 @@ def check_values(
 
 
 def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
-    """Raises ValueError if the check is due and an id is negative."""
+    """Raises ValueError if the check is due and an id is negative, or can't be a number."""
     if not checks.due(name, ids):
         return
     low, high = _extremes(ids, None)
@@ -118,6 +118,11 @@ def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
         raise ValueError(
             f"{name} must hold the ids of components, 1 to {max(1, int(high))}, and 0 where there "
             f"is none, got {int(low)}.{remedies.COMPONENTS}"
+        )
+    if high > ids.shape[-1]:
+        raise ValueError(
+            f"{name} must number the components of each sample, at most {ids.shape[-1]} for as "
+            f"many pixels, got the id {int(high)}.{remedies.LARGE_IDS}"
         )
     checks.passed(name, ids)
 
@@ -200,10 +205,17 @@ def check_unit_range(
     checks.passed(name, tensor)
 
 
-def check_weight_range(weight: Tensor, name: str, checks: ValueChecks) -> None:
-    """Raises ValueError if the check is due and a weight is negative or not finite."""
+def check_weight_range(weight: Tensor, name: str, checks: ValueChecks, *, of: str) -> None:
+    """Raises ValueError if the check is due and a weight is negative or not finite.
+
+    Args:
+        weight: The weights.
+        name: Their name in messages, and the name of the check.
+        checks: Decides whether the check is due.
+        of: What they weight in messages, "pixels" or "samples".
+    """
     if checks.due(name, weight):
-        _check_weight_values(weight, None, name)
+        _check_weight_values(weight, None, name, of)
         checks.passed(name, weight)
 
 
@@ -222,13 +234,14 @@ def _check_key(role: str, tensor: Tensor) -> tuple[Any, ...]:
     return (role, *tensor.shape) if on_cpu else (role, tensor.device.type)
 
 
-def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str) -> None:
+def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str, of: str) -> None:
+    """Raises ValueError if a weight that counts is negative or not finite."""
     low, high = _extremes(weight, kept)
     slack = rounding_slack(weight.dtype) * max(1.0, high)
     if not (low >= -slack and high < math.inf):
         raise ValueError(
             f"{name} must hold finite numbers of at least 0, got {_interval(low, high)}."
-            f"{remedies.for_weights(low)}"
+            f"{remedies.for_weights(low, of)}"
         )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
+
+from segloss.batch.pixel_batch import PixelBatch
 
 
 class TakesCompanions:
@@ -12,7 +15,9 @@ class TakesCompanions:
         companions: The names of the arguments of `forward` for them: of "pixel_weights", "maps",
             "annotated" and "sample_weights".
         map_keys: The keys of the maps that it needs.
+        pixels: The method that returns the checked batch for the arguments of `forward`.
     """
 
     companions: ClassVar[tuple[str, ...]] = ()
     map_keys: tuple[str, ...] = ()
+    pixels: Callable[..., PixelBatch]

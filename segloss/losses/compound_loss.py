@@ -13,7 +13,6 @@ from torch import Tensor
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.reader import BatchTensors, PixelReader, SelectsChannels
-from segloss.batch.remedies import for_mode
 from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
 from segloss.foundation.arguments import check_choice, check_weights, shown
@@ -21,7 +20,7 @@ from segloss.foundation.distributed import RankSum
 from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.precision import Precise
 from segloss.losses.companions import TakesCompanions
-from segloss.losses.modes import MODES
+from segloss.losses.modes import MODES, checked_channels
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
@@ -245,14 +244,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
 
     def _check_channels(self, prediction: Any, target: Any) -> int:
         """Checks that the number of channels fits the mode, and returns it."""
-        channels = prediction.shape[1] if prediction.ndim > 1 else 0
-        fits = channels == 1 if self.mode == "binary" else channels > 1 or self.mode != "multiclass"
-        if prediction.ndim > 2 and not fits:
-            raise ValueError(
-                f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
-                f"does not fit mode={self.mode!r}{for_mode(prediction, target, self.mode)}"
-            )
-        return max(channels, 2) if prediction.ndim < 3 else channels  # as_pixel_batch decides then
+        return checked_channels(self.mode, prediction, target)
 
     def _needed_maps(self, maps: Any) -> Mapping[str, Tensor]:
         """Returns the maps that the terms need, and drops others."""

@@ -66,7 +66,8 @@ class LossWrapper(Loss):
         use_mixup: True if batches may have the keys of `MixUp`.
         weight_key: The key of pixel weights in `gt_batch`, which may be absent. Only a
             `segloss.CompoundLoss` gets the weights, the maps that its terms need, and the
-            annotations, and a loss of shapes its maps. Other losses take a prediction and a target.
+            annotations, a `LovaszLoss` the weights, and a loss of shapes its maps. Other losses
+            take a prediction and a target.
         ignore_index: The value of a target that `loss_func` ignores, or a list of several; None:
             its attribute
             `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
@@ -75,8 +76,8 @@ class LossWrapper(Loss):
         annotated_key: The key of the annotations in `gt_batch`, which may be absent; see
             `segloss.SegLoss`.
         sample_weight_key: The key of the weights of the samples in `gt_batch`, (N,), which may be
-            absent. A `segloss.CompoundLoss` gets them. Any other loss is computed for each sample
-            alone, and the weighted mean is taken.
+            absent. A `segloss.CompoundLoss`, a `LovaszLoss` and a loss of shapes get them. Any
+            other loss is computed for each sample alone, and the weighted mean is taken.
 
     Predictions in half precision are converted to float32, and computed outside of autocast. If
     `target_dtype` is None, a label map for `nn.CrossEntropyLoss` or `nn.NLLLoss` is converted to
@@ -149,10 +150,11 @@ class LossWrapper(Loss):
         shares: Tensor | None = None,
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         """Returns the raw loss of a batch; terms give the samples their parts in one pass."""
-        if isinstance(self.loss_func, CompoundLoss) and type(self).compute is LossWrapper.compute:
-            if shares is not None:
+        if type(self).compute is LossWrapper.compute:
+            if shares is not None and isinstance(self.loss_func, CompoundLoss):
                 return self._value(pred_batch, gt_batch, shares=shares), [{}]
-            return super().compute_together(losses, pred_batch, gt_batch, unweighted)
+            if shares is None and self._passes_sample_weights:
+                return super().compute_together(losses, pred_batch, gt_batch, unweighted)
         weights = self._sample_weights(pred_batch, gt_batch)
         if weights is not None:  # as shares of a mean of samples
             assert isinstance(gt_batch, Mapping)
@@ -169,7 +171,7 @@ class LossWrapper(Loss):
         name, pred_name = f"gt_batch[{self.sample_weight_key!r}]", f"pred_batch[{self.pred_key!r}]"
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         check_sample_weights(weights, name, prediction, pred_name)
-        check_weight_range(weights, name, self._checks)
+        check_weight_range(weights, name, self._checks, of="samples")
         return weights.to(accumulation_dtype(weights.device))
 
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
@@ -197,7 +199,7 @@ class LossWrapper(Loss):
     def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
         """Returns the share of a batch's pixels that count, as far as it is known."""
         prediction, target = self._selected(pred_batch, gt_batch)
-        if isinstance(self.loss_func, CompoundLoss):
+        if isinstance(self.loss_func, TakesCompanions):
             companions = self._companions(gt_batch, prediction)
             return self.loss_func.pixels(prediction, target, **companions).counted_share()
         if target.numel() == 0:
@@ -233,6 +235,12 @@ class LossWrapper(Loss):
             prediction = self.pred_channels(prediction, f"pred_batch[{self.pred_key!r}]")
         half = prediction.dtype in (torch.float16, torch.bfloat16)
         return prediction.float() if half else prediction
+
+    @property
+    def _passes_sample_weights(self) -> bool:
+        """True if the wrapped loss takes weights of samples itself."""
+        loss = self.loss_func
+        return isinstance(loss, TakesCompanions) and "sample_weights" in loss.companions
 
     def _companions(self, gt_batch: Batch, prediction: Tensor) -> dict[str, Any]:
         """Returns the arguments beside the target that the loss takes, of selected channels."""

@@ -6,17 +6,27 @@ from typing import Any
 
 from torch import Tensor
 
+from segloss.batch.remedies import for_mode
+
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """The activation of each mode."""
 
 
-def channels_of_classes(prediction: Any) -> int:
-    """Returns the number of classes of a prediction for softmax."""
+def checked_channels(mode: str, prediction: Any, target: Any) -> int:
+    """Returns the number of channels of a prediction, at least 2 for softmax.
+
+    Raises:
+        ValueError: They do not fit the mode.
+    """
     if not isinstance(prediction, Tensor) or prediction.ndim < 2:
         return 2  # as_pixel_batch refuses the prediction, whatever the number
-    if prediction.shape[1] < 2:
+    channels = prediction.shape[1]
+    if prediction.ndim == 2:  # as_pixel_batch refuses it, or reads masks of pixels
+        return max(channels, 2)
+    fits = channels == 1 if mode == "binary" else channels > 1 or mode != "multiclass"
+    if not fits:
         raise ValueError(
-            f"prediction must have one channel per class for mode='multiclass', at least 2, got "
-            f"the shape {tuple(prediction.shape)}. For one foreground class, use mode='binary'."
+            f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
+            f"does not fit mode={mode!r}{for_mode(prediction, target, mode)}"
         )
-    return prediction.shape[1]
+    return channels

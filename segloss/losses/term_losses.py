@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from segloss.foundation.arguments import check_keys, shown
 from segloss.losses.compound_loss import CompoundLoss
+from segloss.sums.plan import CROSS_ENTROPY
 from segloss.terms import TERMS, Term
 from segloss.terms.base import parameters_of
 
@@ -63,6 +64,28 @@ class TermLoss(CompoundLoss):
                 )
             parameters["region_classes"] = classes
         super().__init__(self.term_type(**parameters), mode, **options)
+        self._check_options_of_cross_entropy()
+
+    def _check_options_of_cross_entropy(self) -> None:
+        """Raises ValueError for an option of cross-entropy if the term has none.
+
+        A `SegLoss` takes them with any terms: losses of equal options share one pass.
+        """
+        given = {
+            "class_weights": self.class_weights is not None,
+            "pos_weight": self.pos_weight is not None,
+            "label_smoothing": self.options.label_smoothing > 0,
+        }
+        unused = [name for name, is_given in given.items() if is_given]
+        if not unused or CROSS_ENTROPY in self._group.plan.sums:
+            return
+        parameters = parameters_of(self.term_type)
+        others = [each for each in ("alpha", "region_class_weights") if each in parameters]
+        instead = f" Weights of classes are {others[-1]} here." if others else ""
+        raise ValueError(
+            f"{unused[0]} is an option of cross-entropy, and {type(self).__name__} has none: leave "
+            f"{unused[0]} out.{instead if unused[0] != 'label_smoothing' else ''}"
+        )
 
     def extra_repr(self) -> str:
         """Returns the mode, and whether predictions are logits."""

@@ -199,11 +199,11 @@ class Term:
             )
         return factors.of_numerator(numerator).sum(0), factors.of_denominator(denominator).sum(0)
 
-    def _has_no_parts(self) -> str:
+    def _has_no_parts(self, remedy: str = "region_reduction='sample'") -> str:
         """Returns the message for factors of samples in a term that pools their sums."""
         return (
             f"{self!r} pools its sums over the batch, so samples can't have a mixup_lam each: "
-            "set region_reduction='sample', or give one mixup_lam for the batch."
+            f"set {remedy}, or give one mixup_lam for the batch."
         )
 
     def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:

@@ -150,17 +150,26 @@ class BalancedCrossEntropy(PixelTerm):
     def pixels(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the sums of the balanced losses and of weights: (N, C), or (N,) for softmax."""
         *losses, foreground, total = self._parts(confusion)
-        dims = _POOLED_DIMS[self.balance][: total.ndim]
-        pooled = [size.sum(dims, keepdim=True) if dims else size for size in (foreground, total)]
+        pooled = [self._pooled(size, confusion, keepdim=True) for size in (foreground, total)]
         return _balanced(*losses, *pooled), total
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """Returns the sums over samples, or the parts, whose balance follows over all samples."""
         if self.balance == "sample":
             return super().statistics(confusion)
-        dims = _POOLED_DIMS[self.balance][: confusion[self.foreground].ndim]
-        parts = [part.sum(dims) for part in self._parts(confusion)]
+        if confusion.factors is not None and confusion.factors.shares is not None:
+            raise ValueError(self._has_no_parts("balance='sample'"))
+        parts = [self._pooled(part, confusion) for part in self._parts(confusion)]
         return AdditiveStatistics(parts, lambda summed: (_balanced(*summed), summed[-1]))
+
+    def _pooled(self, parts: Tensor, confusion: SoftConfusion, *, keepdim: bool = False) -> Tensor:
+        """Returns the sums of samples, or of samples and channels, times the samples' weights."""
+        dims = _POOLED_DIMS[self.balance][: parts.ndim]
+        if not dims:
+            return parts
+        factors = confusion.factors
+        weighted = parts if factors is None else factors.of_denominator(parts)
+        return weighted.sum(dims, keepdim=keepdim)
 
     def _parts(self, confusion: SoftConfusion) -> list[Tensor]:
         """Returns losses of the foreground and the background, and weights of the first and both.

@@ -25,26 +25,30 @@ from transformers.models.maskformer.modeling_maskformer import MaskFormerLoss
 import segloss
 from segloss import (
     BoundaryLoss,
+    ComponentMap,
     CompoundLoss,
     ComputeSegGrads,
     CrossfieldAlignLoss,
     CutMix,
     DeepSupervision,
     DiceLoss,
+    HardPixelLoss,
     LossWrapper,
+    LovaszLoss,
     MixUp,
     MultiLoss,
     SegCrossfieldLoss,
     SegLoss,
     SegLossWeights,
     SignedDistanceMap,
+    TopK,
     TopKCrossEntropyLoss,
 )
 from segloss import functional as functions
 from segloss.compat import tutorial
 from segloss.losses.loss import Criterion
 from segloss.losses.term_losses import TermLoss
-from segloss.terms import CrossEntropy, Term
+from segloss.terms import CrossEntropy, Dice, Focal, Term
 from segloss.training.huggingface import as_compute_loss_func, use_mask_losses
 
 GT, W = "gt_polygons_image", "seg_loss_weights"
@@ -575,6 +579,24 @@ class Row(NamedTuple):
     absent: tuple[str, ...] = ()
 
 
+CLASSES = torch.arange(3).reshape(1, 3, 1, 1)
+DOTS = torch.zeros(20, 60, dtype=torch.long)
+DOTS[::2, ::2] = 1  # 300 components
+ONE_PIXEL, ONE_LABEL = torch.zeros(1, 2, 1), torch.zeros(1, 1, dtype=torch.long)
+
+
+def components(pred: Tensor, target: Tensor, ids: Tensor) -> Callable[[], Any]:
+    """The Dice loss of components, which is the plain one if each class is one component."""
+    loss = CompoundLoss(Dice(region_groups="components"), "multiclass")
+    return lambda: loss(pred, target, maps={"gt_components": ids})
+
+
+def dice_of(pred: Tensor, labels: Tensor) -> Tensor:
+    p = pred.softmax(1).flatten(2)
+    g = F.one_hot(labels.long(), pred.shape[1]).movedim(-1, 1).flatten(2)
+    return (1 - (2 * (p * g).sum(2) + 1) / (p.sum(2) + g.sum(2) + 1)).mean()
+
+
 def seg(pred: Any, gt: Any, **options: Any) -> Callable[[], Any]:
     if "terms" not in options:
         options = {"bce_coef": 1, "dice_coef": 0, **options}
@@ -959,7 +981,7 @@ ROWS: dict[str, Row] = {
     ),
     "top-k: one channel": Row(
         lambda: TopKCrossEntropyLoss(k=100)(X1, MASK),
-        "For one foreground class, use mode='binary'",
+        "for one foreground class in one sigmoid channel, set mode='binary'",
         lambda: TopKCrossEntropyLoss("binary", k=100)(X1, MASK),
         sigmoid_loss(X1, MASK),
     ),
@@ -1053,7 +1075,7 @@ ROWS: dict[str, Row] = {
     ),
     "no map in the batch": Row(
         wrapped(BoundaryLoss(), X1, {GT: MASK}),
-        "name yours in the term (map_key)",
+        "name yours in the term (map_key, components_key)",
         wrapped(BoundaryLoss(map_key="phi"), X1, {GT: MASK, "phi": X1}),
         (P1 * X1).mean(),
         ("pred_key",),
@@ -1151,6 +1173,89 @@ ROWS: dict[str, Row] = {
         "leave sample_weights out",
         seg(X3, {GT: L3}, n_classes=3, terms=WholeBatch()),
         softmax_loss(X3, L3),
+    ),
+    # options of cross-entropy
+    "a term without cross-entropy: weights of classes": Row(
+        lambda: DiceLoss("multiclass", class_weights=[1.0, 2.0, 3.0]),
+        "leave class_weights out. Weights of classes are region_class_weights here",
+        lambda: DiceLoss("multiclass", region_class_weights=[1.0, 1.0, 1.0])(X3, L3),
+        dice_of(X3, L3),
+    ),
+    "a term without cross-entropy: smoothing": Row(
+        lambda: DiceLoss("multiclass", label_smoothing=0.1),
+        "leave label_smoothing out",
+        lambda: DiceLoss("multiclass")(X3, L3),
+        dice_of(X3, L3),
+        ("Weights of classes",),
+    ),
+    # components
+    "components: ids that a transform has converted": Row(
+        components(X3, L3, torch.ones_like(X3)),
+        "pass them with .int()",
+        components(X3, L3, torch.ones_like(X3).int()),
+        dice_of(X3, L3),
+    ),
+    "components: ids of all classes": Row(
+        components(X3, L3, torch.ones_like(L3)),
+        "torch.stack([ids * (target == c) for c in range(3)], 1)",
+        components(X3, L3, torch.stack([torch.ones_like(L3) * (c == L3) for c in range(3)], 1)),
+        dice_of(X3, L3),
+        ("one_hot",),
+    ),
+    "components: the foreground's": Row(
+        components(X2, MASK[:, 0], MASK.long()),
+        "torch.cat([torch.zeros_like(ids), ids], 1)",
+        components(X2, MASK[:, 0], torch.cat([torch.zeros_like(MASK), MASK], 1).long()),
+        dice_of(X2, MASK[:, 0].long()),
+    ),
+    "components: large ids": Row(
+        components(X3, L3, (L3.unsqueeze(1) == CLASSES) * 26001),
+        "torch.unique(ids, return_inverse=True)[1]",
+        components(X3, L3, torch.unique((L3.unsqueeze(1) == CLASSES) * 26001, False, True)[1]),
+        dice_of(X3, L3),
+    ),
+    "components: more than the dtype can number": Row(
+        lambda: ComponentMap(dtype="uint8")(mask=DOTS)["gt_components"].amax(),
+        "set dtype='int32', or remove the smallest components, which are often noise",
+        lambda: ComponentMap(dtype="int32")(mask=DOTS)["gt_components"].amax(),
+        torch.tensor(300, dtype=torch.int32),
+    ),
+    # hard pixels, and the Lovasz loss
+    "hard pixels: a denominator of the term": Row(
+        lambda: HardPixelLoss(Focal(gamma=0, normalize="positives"), TopK(100))(X3, L3),
+        "leave normalize='pixels' and region_classes=None",
+        lambda: HardPixelLoss(Focal(gamma=0), TopK(100))(X3, L3),
+        softmax_loss(X3, L3),
+    ),
+    "hard pixels: classes of the term": Row(
+        lambda: HardPixelLoss(Focal(gamma=0, region_classes=[1, 2]), TopK(100))(X3, L3),
+        "To leave classes out with softmax, ignore them, as in ignore_index=[0, 255]",
+        lambda: HardPixelLoss(Focal(gamma=0), TopK(100), ignore_index=[0, 255])(X3, L3),
+        F.cross_entropy(X3, L3, ignore_index=0),
+    ),
+    "hard pixels: a region term": Row(
+        lambda: HardPixelLoss(CrossEntropy() + Dice(), TopK(100))(X3, L3),
+        "Add it in a loss of its own, beside this one in a MultiLoss",
+        lambda: MultiLoss(
+            [
+                LossWrapper(HardPixelLoss(CrossEntropy(), TopK(100)), "hard"),
+                LossWrapper(CompoundLoss(Dice(), "multiclass"), "dice"),
+            ],
+            [1.0, 1.0],
+        )(X3, {GT: L3})[0],
+        softmax_loss(X3, L3) + dice_of(X3, L3),
+    ),
+    "Lovasz: hinge with a softmax": Row(
+        lambda: LovaszLoss("multiclass", errors="hinge")(ONE_PIXEL, ONE_LABEL),
+        "use errors='probability', or mode='multilabel'",
+        lambda: LovaszLoss("multiclass", errors="probability")(ONE_PIXEL, ONE_LABEL),
+        torch.tensor(0.5),
+    ),
+    "Lovasz: ranks": Row(
+        lambda: LovaszLoss(sync_statistics=True)(ONE_PIXEL, ONE_LABEL),
+        "set per_image=True",
+        lambda: LovaszLoss(sync_statistics=True, per_image=True)(ONE_PIXEL, ONE_LABEL),
+        torch.tensor(0.5),
     ),
     # sigmoid channels with a label map
     "sigmoid: a label map for two classes": Row(

@@ -15,15 +15,30 @@ from segloss import (
     CompoundLoss,
     DeepSupervision,
     DiceLoss,
+    HardPixelLoss,
+    HausdorffDistanceLoss,
     LossWrapper,
+    LovaszLoss,
     MixUp,
     MultiLoss,
+    OhemCrossEntropyLoss,
     SegLoss,
+    SoftClDiceLoss,
     TopKCrossEntropyLoss,
     functional,
     use_backend,
 )
-from segloss.terms import TERMS, CrossEntropy, Dice, RegionTerm, Term, mean
+from segloss.losses.standalone.selections import TopK
+from segloss.terms import (
+    TERMS,
+    BalancedCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    RegionTerm,
+    Term,
+    mean,
+)
 from tests.support.kernels import BACKENDS
 from tests.support.ranks import on_ranks
 
@@ -50,6 +65,7 @@ class Case:
         self.maps = {
             "gt_distance_map": torch.randn(shape, generator=random, dtype=dtype),
             "gt_skeleton": torch.rand(shape, generator=random, dtype=dtype).round(),
+            "gt_components": torch.randint(0, 4, shape, generator=random),
         }
 
     def loss_and_gradient(
@@ -77,16 +93,27 @@ def terms() -> list[Term]:
         if not issubclass(term, RegionTerm):
             made.append(term())
             continue
-        for reduction in ("sample", "batch", "micro"):
+        for reduction in ("sample", "batch", "micro", "sample_micro"):
             with suppress(ValueError):  # a term that can't pool classes
                 made.append(term(region_reduction=reduction))
-    return made
+    return [
+        *made,
+        BalancedCrossEntropy(balance="batch"),
+        BalancedCrossEntropy(balance="micro"),
+        Focal(normalize="positives"),
+        Focal(region_classes=[0]),
+        Dice(log=True, region_reduction="batch"),
+        Dice(smooth=(0.5, 1.0), clip_tp=20.0, region_reduction="micro"),
+        Dice(region_groups="components"),
+        Dice(region_groups="components", skip_absent_classes=True, log=True),
+    ]
 
 
 @pytest.mark.parametrize("mode", KINDS)
 @pytest.mark.parametrize("term", terms(), ids=repr)
 def test_a_weight_says_how_often_a_sample_counts(term: Term, mode: str) -> None:
-    if term.name.startswith("region_size") and term.region_reduction == "micro":
+    pools_classes = isinstance(term, RegionTerm) and "micro" in term.region_reduction
+    if term.name.startswith("region_size") and pools_classes:
         mode = "binary"  # all classes of a softmax together have the size of the image
     case = Case(mode)
     loss = CompoundLoss(term, mode)
@@ -97,6 +124,53 @@ def test_a_weight_says_how_often_a_sample_counts(term: Term, mode: str) -> None:
     again = case.loss_and_gradient(loss, torch.arange(3), WEIGHTS)
     assert torch.equal(again[0], value)
     assert torch.equal(again[1], gradient)
+
+
+STANDALONE: dict[str, Callable[..., Any]] = {
+    "LovaszLoss": LovaszLoss,
+    "LovaszLoss per image": lambda *args, **kwargs: LovaszLoss(*args, per_image=True, **kwargs),
+    "SoftClDiceLoss": SoftClDiceLoss,
+    "SoftClDiceLoss of the batch": lambda *args, **kwargs: SoftClDiceLoss(
+        *args, region_reduction="batch", smooth=0.0, **kwargs
+    ),
+    "SoftClDiceLoss of present classes": lambda *args, **kwargs: SoftClDiceLoss(
+        *args, skip_absent_classes=True, **kwargs
+    ),
+    "HausdorffDistanceLoss": HausdorffDistanceLoss,
+    "HardPixelLoss": lambda mode, **kwargs: HardPixelLoss(None, TopK(100), mode, **kwargs),
+    "OhemCrossEntropyLoss": lambda mode, **kwargs: OhemCrossEntropyLoss(mode, min_kept=0, **kwargs),
+}
+"""Losses with a pass of their own. All of their pixels, or a threshold's, count."""
+
+
+@pytest.mark.parametrize("mode", KINDS)
+@pytest.mark.parametrize("name", STANDALONE)
+def test_a_weight_says_how_often_a_sample_counts_in_losses_with_a_pass_of_their_own(
+    name: str, mode: str
+) -> None:
+    case = Case(mode)
+    loss = STANDALONE[name](mode)
+
+    def of_target(prediction: Tensor, target: Tensor, maps: Any, sample_weights: Any) -> Tensor:
+        given = {} if sample_weights is None else {"sample_weights": sample_weights}
+        return loss(prediction, target, **given)  # type: ignore[no-any-return]
+
+    expected = case.loss_and_gradient(of_target, TWICE)
+    case.logits[1] = torch.nan
+    result = case.loss_and_gradient(of_target, torch.arange(3), WEIGHTS)
+    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", STANDALONE)
+def test_a_wrapped_loss_with_a_pass_of_its_own_gets_them(name: str) -> None:
+    case = Case("multiclass")
+    case.target[2] = 255  # an ignored sample, which a mean over samples would count as 0
+    loss = STANDALONE[name]("multiclass", ignore_index=255)
+    weights = torch.tensor([1.0, 3.0, 2.0])
+    expected = loss(case.logits, case.target, sample_weights=weights)
+    batch = {GT: case.target, KEY: weights}
+    torch.testing.assert_close(LossWrapper(loss)(case.logits, batch)[0], expected)
+    assert expected != loss(case.logits, case.target)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -217,6 +291,23 @@ def test_with_mixup_weights_follow_their_targets(per_sample: bool) -> None:
 
     expected = part(torch.arange(3), lam) + part(index, 1 - lam)
     torch.testing.assert_close(loss(case.logits, mixed)[0], expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("term", "remedy"),
+    [
+        (Dice(region_reduction="batch"), "set region_reduction='sample'"),
+        (BalancedCrossEntropy(balance="batch"), "set balance='sample'"),
+        (BalancedCrossEntropy(balance="micro"), "set balance='sample'"),
+    ],
+)
+def test_a_term_of_pooled_samples_refuses_a_lambda_for_each(term: Term, remedy: str) -> None:
+    case = Case("multiclass")
+    images = torch.rand(3, 1, 6, 5)
+    _, batch = MixUp(per_sample=True)(images, {GT: case.target})
+    loss = SegLoss(n_classes=4, terms=term, use_mixup=True)
+    with pytest.raises(ValueError, match=f"{remedy}, or give one mixup_lam for the batch"):
+        loss(case.logits, batch)
 
 
 def test_norms_count_samples_as_often() -> None:

@@ -160,3 +160,17 @@ def test_losses_have_names_in_the_registry() -> None:
     assert segloss.get_loss("jaccard") is segloss.JaccardLoss
     assert segloss.get_loss("soft_dice") is segloss.DiceLoss
     assert {"focal", "topk_cross_entropy", "unified_focal"} <= set(segloss.list_losses())
+
+
+@pytest.mark.parametrize(
+    "options", [{"class_weights": [1.0, 2.0, 3.0]}, {"pos_weight": 2.0}, {"label_smoothing": 0.1}]
+)
+@pytest.mark.parametrize("name", LOSSES)
+def test_options_of_cross_entropy_count_or_are_refused(name: str, options) -> None:
+    x, y = torch.randn(2, 3, 8), torch.randint(0, 2, (2, 3, 8)).float()
+    if name in ("poly1", "symmetric_cross_entropy"):
+        plain = LOSSES[name]("multilabel")(x, y)
+        assert LOSSES[name]("multilabel", **options)(x, y) != plain
+        return
+    with pytest.raises(ValueError, match=f"leave {next(iter(options))} out"):
+        LOSSES[name]("multilabel", **options)

@@ -82,7 +82,7 @@ class WeightedMSELoss(nn.Module):
         difference = predictions - targets
         if weights is not None:
             _check_broadcast(weights, difference)
-            check_weight_range(weights, "weights", self._checks)
+            check_weight_range(weights, "weights", self._checks, of="pixels")
             difference = difference.masked_fill(weights == 0, 0)  # even where it is NaN
         error = difference**2 if weights is None else difference**2 * weights
         return error if self.reduction == "none" else getattr(error, self.reduction)()

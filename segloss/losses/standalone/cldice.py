@@ -58,7 +58,8 @@ class SoftClDiceLoss(ShapeLoss):
     hard prediction. Use it beside Dice or cross-entropy: it does not see how thick a structure is.
 
     Args:
-        mode: "multiclass": softmax over the channels; "binary" or "multilabel": sigmoid of each.
+        mode: "multiclass": softmax over the channels; "binary": one sigmoid channel; "multilabel":
+            sigmoid of each.
         iterations: The number of erosions: about the radius of the thickest structure in pixels.
             More cost time, and hardly any memory.
         smooth: The smoothing s.

@@ -19,7 +19,7 @@ from segloss.foundation.precision import accumulation_dtype, without_autocast
 from segloss.losses.compound_loss import CompoundLoss, check_shares
 from segloss.losses.standalone.selections import Selection, Threshold, TopK, selection_of
 from segloss.sums.confusion import SampleFactors
-from segloss.terms import CrossEntropy, Mixture, Term, mean
+from segloss.terms import CrossEntropy, Focal, Mixture, Term, mean
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.pixels import has_pixels, losses_of_pixels
 
@@ -135,7 +135,7 @@ class HardPixelLoss(CompoundLoss):
             losses = losses_of_pixels(self._group, pixels)
             kept = self._kept(pixels, losses.detach())
             dtype = accumulation_dtype(losses.device)
-            weights = kept if pixels.weight is None else kept * _weight(pixels).to(kept)
+            weights = kept if pixels.weight is None else _times(pixels.weight, kept)
             factors = SampleFactors(pixels.sample_weights, shares)
             losses, weights = factors.of_numerator(losses), factors.of_denominator(weights)
             sums = [(losses * kept).sum(dtype=dtype), weights.sum(dtype=dtype)]
@@ -167,6 +167,8 @@ class HardPixelLoss(CompoundLoss):
                 "a region term has no loss of single pixels. Add it in a loss of its own, beside "
                 "this one in a MultiLoss."
             )
+        for entry in mixture.components:
+            _check_denominator(entry.term)
 
     def extra_repr(self) -> str:
         """Returns the terms, the mode, and the selection."""
@@ -240,10 +242,20 @@ class OhemCrossEntropyLoss(HardPixelLoss):
         )
 
 
-def _weight(pixels: PixelBatch) -> Tensor:
-    """Returns the pixel weights. What is left out may hold anything, and is not kept."""
-    assert pixels.weight is not None
-    return pixels.weight
+def _check_denominator(term: Term) -> None:
+    """Raises ValueError if a term has a denominator of its own, which would not be used."""
+    if isinstance(term, Focal) and (term.normalize != "pixels" or term.region_classes is not None):
+        raise ValueError(
+            f"A mean over hard pixels divides by the weights of these pixels, and {term!r} has a "
+            "denominator of its own: leave normalize='pixels' and region_classes=None. To leave "
+            "classes out with softmax, ignore them, as in ignore_index=[0, 255]; with sigmoid, "
+            "select channels."
+        )
+
+
+def _times(weight: Tensor, kept: Tensor) -> Tensor:
+    """Returns pixel weights times the shares that are kept; what is left out may hold anything."""
+    return torch.where(kept > 0, weight.to(kept) * kept, torch.zeros_like(kept))
 
 
 def _unweighted(pixels: PixelBatch) -> PixelBatch:

@@ -45,7 +45,8 @@ class HausdorffDistanceLoss(ShapeLoss):
     depends on the size of the image.
 
     Args:
-        mode: "multiclass": softmax over the channels; "binary" or "multilabel": sigmoid of each.
+        mode: "multiclass": softmax over the channels; "binary": one sigmoid channel; "multilabel":
+            sigmoid of each.
         alpha: The power of the distances, above 0. The paper finds 1 to 3 good, and uses 2.
         predicted_distance: False to leave out :math:`d_p`, which the paper calls one-sided. Then
             a false alarm costs its distance, but a miss only that to the true border.

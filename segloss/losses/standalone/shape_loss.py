@@ -27,13 +27,15 @@ from segloss.foundation.precision import (
     without_autocast,
 )
 from segloss.losses.companions import TakesCompanions
-from segloss.losses.modes import MODES, channels_of_classes
-from segloss.sums.confusion import SoftConfusion
+from segloss.losses.compound_loss import check_unreduced
+from segloss.losses.modes import MODES, checked_channels
+from segloss.sums.confusion import SampleFactors, SoftConfusion
 from segloss.sums.probabilities import (
     Probabilities,
     sigmoid_probabilities,
     softmax_probabilities,
 )
+from segloss.terms import Mixture
 from segloss.terms.base import RegionTerm, mean
 from segloss.terms.mixture.evaluate import REDUCTIONS
 
@@ -61,7 +63,7 @@ class ShapeLoss(TakesCompanions, Precise):
 
     Args:
         term: The term that turns the sums of `sums` into a loss, with the reduction over cells.
-        mode: "binary" or "multilabel": sigmoid of each channel; "multiclass": softmax.
+        mode: "binary": one sigmoid channel; "multilabel": sigmoid of each; "multiclass": softmax.
         classes: The classes that count; None: all, but with softmax not the background (0).
         reduction: "mean": the mean over cells; "sum": their sum; "none": the loss of each cell.
         from_logits: True if predictions are logits, False if they are probabilities.
@@ -72,7 +74,7 @@ class ShapeLoss(TakesCompanions, Precise):
         TypeError, ValueError: An argument is wrong.
     """
 
-    companions = ("maps",)
+    companions = ("maps", "sample_weights")
 
     def __init__(
         self,
@@ -88,6 +90,8 @@ class ShapeLoss(TakesCompanions, Precise):
         super().__init__()
         self.mode = check_choice("mode", mode, MODES)
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
+        if reduction == "none":
+            check_unreduced(Mixture.of(term))
         self.classes = None if classes is None else _checked_classes(classes)
         self.term, self.map_keys = term, map_keys
         self.options = PixelOptions.checked(
@@ -105,10 +109,23 @@ class ShapeLoss(TakesCompanions, Precise):
         """Returns the sums that the term needs, each (N, K)."""
 
     def forward(
-        self, prediction: Tensor, target: Tensor, maps: Mapping[str, Tensor] | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        maps: Mapping[str, Tensor] | None = None,
+        *,
+        sample_weights: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss of predictions and a label map or mask: a scalar, or (N, K)."""
-        pixels = self.pixels(prediction, target, maps=maps)
+        """Returns the loss of predictions and a label map or mask: a scalar, or (N, K).
+
+        Args:
+            prediction: (N, C, *spatial).
+            target: A label map or a mask.
+            maps: The maps that the loss needs, by name, each (N, C, *spatial).
+            sample_weights: Weights (N,) of at least 0; see `segloss.CompoundLoss`.
+        """
+        pixels = self.pixels(prediction, target, maps=maps, sample_weights=sample_weights)
+        factors = SampleFactors(pixels.sample_weights)
         with without_autocast(prediction.device):
             regions, wrong = self._regions(pixels, prediction.shape[2:])
             confusion = SoftConfusion(
@@ -116,10 +133,11 @@ class ShapeLoss(TakesCompanions, Precise):
                     "pixel_weight": total(regions.kept),
                     "actual": total(regions.target),
                     **self.sums(regions),
-                }
+                },
+                factors=factors,
             )
             if self.reduction == "none":
-                loss = self.term.unreduced(confusion)
+                loss = factors.of_numerator(self.term.unreduced(confusion))
             else:
                 numerator, denominator = (each.sum() for each in self.term(confusion))
                 loss = mean(numerator, denominator) if self.reduction == "mean" else numerator
@@ -128,13 +146,19 @@ class ShapeLoss(TakesCompanions, Precise):
             return loss.to(regions.p.dtype)
 
     def pixels(
-        self, prediction: Tensor, target: Tensor, *, maps: Mapping[str, Tensor] | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        maps: Mapping[str, Tensor] | None = None,
+        sample_weights: Tensor | None = None,
     ) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
         given = check_maps(maps, self.map_keys, f" for {type(self).__name__}")
         options = self.options
+        channels = checked_channels(self.mode, prediction, target)
         if options.activation == "softmax":
-            options = PixelOptions(channels_of_classes(prediction), *options[1:])
+            options = PixelOptions(channels, *options[1:])
         if isinstance(prediction, Tensor) and prediction.ndim == 2:
             raise ValueError(
                 f"prediction must have spatial dimensions, (N, C, *spatial), got the shape "
@@ -145,10 +169,10 @@ class ShapeLoss(TakesCompanions, Precise):
             target,
             options,
             maps={key: given[key] for key in self.map_keys},
+            sample_weights=sample_weights,
             names=BatchNames("prediction"),
             checks=self._checks,
         )
-        channels = prediction.shape[1]
         if self.classes is not None and max(self.classes) >= channels:
             raise ValueError(
                 f"classes={list(self.classes)} is out of range: there are {channels} classes (0 to "

@@ -136,11 +136,11 @@ def reduced(
     if reduction != "none":
         return evaluate(group, batch, add, left_out, shares=shares, is_sum=reduction == "sum")
     [mixture] = group.mixtures
+    factors = _factors(batch, shares)
     if has_pixels(mixture):
         losses = _in_space(losses_of_pixels(group, batch), shape, batch.is_exclusive)
     else:
-        losses = _losses_of_cells(mixture, run(batch, group.plan).confusion(), left_out)
-    factors = _factors(batch, shares)
+        losses = _losses_of_cells(mixture, run(batch, group.plan).confusion(factors), left_out)
     losses = losses if factors is None else factors.of_numerator(losses)
     return losses.to(arithmetic_dtype(batch.prediction.dtype))
 

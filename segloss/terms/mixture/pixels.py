@@ -83,7 +83,8 @@ def _slopes(mixture: Mixture, plan: Plan, channels: int, exclusive: bool) -> tup
     total = (slopes * rows).sum().detach()
     if not (torch.allclose(slopes[:, 0], slopes[:, 1]) and torch.allclose(total, losses.sum())):
         raise ValueError(
-            f"reduction='none' gives the loss of each pixel, and {mixture} has none: the losses "
-            "that its pixels() returns do not add up over pixels. Use reduction='mean' or 'sum'."
+            f"A single pixel has no loss by {mixture}: the losses that its pixels() returns do not "
+            "add up over pixels. Use its mean or sum, CompoundLoss(reduction='mean'), or another "
+            "term for losses of pixels."
         )
     return tuple(slopes[:, 0].flatten().tolist())

@@ -11,7 +11,16 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
-from segloss import LossWrapper, MultiLoss, SegLoss, SoftClDiceLoss, assert_loss, build_loss
+from segloss import (
+    HausdorffDistanceLoss,
+    LossWrapper,
+    LovaszLoss,
+    MultiLoss,
+    SegLoss,
+    SoftClDiceLoss,
+    assert_loss,
+    build_loss,
+)
 from segloss.losses.standalone.soft_skeleton import soft_skeleton
 
 SPATIAL = [(23,), (9, 12), (5, 7, 6)]
@@ -315,6 +324,22 @@ losses:
     torch.testing.assert_close(losses["cldice"], cldice(logits, mask))
 
 
+@pytest.mark.parametrize("make", [SoftClDiceLoss, HausdorffDistanceLoss, LovaszLoss])
+def test_binary_is_one_channel_so_a_forgotten_mode_is_told(make) -> None:
+    labels = torch.randint(0, 3, (2, 6, 5))
+    with pytest.raises(ValueError, match=r"3 channels .* set mode='multiclass'"):
+        make("binary")(torch.randn(2, 3, 6, 5), labels)
+
+
+@pytest.mark.parametrize(
+    "options", [{"region_class_weights": [1.0, 5.0]}, {"region_reduction": "batch"}]
+)
+@pytest.mark.parametrize("make", [SoftClDiceLoss, HausdorffDistanceLoss])
+def test_without_a_reduction_its_options_are_refused(make, options) -> None:
+    with pytest.raises(ValueError, match="reduction='none' gives the loss of each sample and"):
+        make("multiclass", reduction="none", **options)
+
+
 def test_the_losses_check_finds_nothing() -> None:
     assert_loss(SoftClDiceLoss())
     assert_loss(SoftClDiceLoss("multiclass", ignore_index=255))
@@ -352,7 +377,7 @@ def test_wrong_arguments_are_refused_when_the_loss_is_made(options, kind, words:
     ("options", "prediction", "target", "words"),
     [
         ({}, torch.rand(2, 4), torch.zeros(2, 4), r"spatial dimensions.*got the shape \(2, 4\)"),
-        ({"mode": "multiclass"}, torch.rand(2, 1, 4), torch.zeros(2, 4), "use mode='binary'"),
+        ({"mode": "multiclass"}, torch.rand(2, 1, 4), torch.zeros(2, 4), "set mode='binary'"),
         (
             {"classes": [3]},
             torch.rand(2, 1, 4),

@@ -98,6 +98,8 @@ def test_pixel_weights_weigh_the_mean_and_leave_pixels_out() -> None:
     same(loss(logits, labels, pixel_weights=weights), expected, logits)
     batches = {"seg": logits}, {"gt_polygons_image": labels, "seg_loss_weights": weights}
     torch.testing.assert_close(LossWrapper(loss)(*batches)[0], expected)
+    with_nan = weights.masked_fill(labels.unsqueeze(1) == 255, torch.nan)
+    torch.testing.assert_close(loss(logits, labels, pixel_weights=with_nan), expected)
 
 
 @pytest.mark.parametrize("size", [50, 200_000])

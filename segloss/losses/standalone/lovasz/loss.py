@@ -27,7 +27,7 @@ from segloss.foundation.distributed import RankSum
 from segloss.foundation.ignore_index import check_ignore_index
 from segloss.foundation.precision import Precise, arithmetic_dtype, without_autocast
 from segloss.losses.companions import TakesCompanions
-from segloss.losses.modes import MODES, channels_of_classes
+from segloss.losses.modes import MODES, checked_channels
 from segloss.losses.standalone.lovasz.operations import SetLosses
 from segloss.losses.standalone.lovasz.sets import set_losses
 
@@ -49,8 +49,8 @@ class LovaszLoss(TakesCompanions, Precise):
     the loss is at least 0.
 
     Args:
-        mode: "multiclass": softmax over the channels (Lovasz-softmax); "binary" or "multilabel":
-            independent sigmoid channels, each with a loss of its own.
+        mode: "multiclass": softmax over the channels (Lovasz-softmax); "binary": one sigmoid
+            channel; "multilabel": independent sigmoid channels, each with a loss of its own.
         errors: "hinge" (Lovasz hinge), the default of sigmoid channels, or "probability", the only
             errors of "multiclass".
         per_image: True for a loss of each image, and their mean; False to rank the pixels of the
@@ -93,6 +93,7 @@ class LovaszLoss(TakesCompanions, Precise):
         tensor(1.1500)
     """
 
+    companions = ("pixel_weights", "sample_weights")
     class_weights: Tensor | None
 
     def __init__(
@@ -116,7 +117,7 @@ class LovaszLoss(TakesCompanions, Precise):
         if is_softmax and self.errors == "hinge":
             raise ValueError(
                 "errors='hinge' is for independent channels, and mode='multiclass' has a softmax: "
-                "use errors='probability', or mode='multilabel' with a dense target."
+                "use errors='probability', or mode='multilabel'."
             )
         self.per_image = check_flag("per_image", per_image)
         if classes is None:
@@ -170,7 +171,8 @@ class LovaszLoss(TakesCompanions, Precise):
     ) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
         activation = MODES[self.mode]
-        n_classes = channels_of_classes(prediction) if activation == "softmax" else 2
+        channels = checked_channels(self.mode, prediction, target)
+        n_classes = channels if activation == "softmax" else 2
         pixels = as_pixel_batch(
             prediction,
             target,
