@@ -219,6 +219,12 @@ ROWS: dict[str, Row] = {
         lambda: segloss.TopKCrossEntropyLoss(ignore_index=255, class_weights=[1, 2, 3, 4]),
         of_tensors,
     ),
+    "OhemCrossEntropyLoss": Row(
+        lambda: segloss.OhemCrossEntropyLoss(min_kept=3, ignore_index=255), of_tensors
+    ),
+    "HardPixelLoss": Row(
+        lambda: segloss.HardPixelLoss(Focal(), segloss.TopK(20), ignore_index=255), of_tensors
+    ),
     "LovaszLoss": Row(
         lambda: segloss.LovaszLoss(ignore_index=255, class_weights=[1, 2, 3, 4]), of_tensors
     ),

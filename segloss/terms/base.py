@@ -375,6 +375,7 @@ class RegionTerm(Term):
     Attributes:
         counts_true_negatives: True if the class needs true negatives beside the other counts.
         mixes_classes: True if the loss of a cell depends on the sums of several classes.
+        mixes_softmax: The same for classes of a softmax alone.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.
@@ -382,6 +383,7 @@ class RegionTerm(Term):
 
     counts_true_negatives: ClassVar[bool] = False
     mixes_classes: ClassVar[bool] = False
+    mixes_softmax: ClassVar[bool] = False
     region_reduction: str = "sample"
     region_classes: Sequence[int] | None = None
     region_class_weights: Any = None
@@ -532,7 +534,7 @@ class RegionTerm(Term):
     @property
     def fits_any_classes(self) -> bool:
         """True if `check_classes` has nothing to check."""
-        if self.class_groups is not None:
+        if self.class_groups is not None or (self.group_key is not None and self.mixes_softmax):
             return False
         is_inherited = type(self).check_classes is RegionTerm.check_classes
         return is_inherited and self.reduction.fits_any_classes
@@ -543,6 +545,12 @@ class RegionTerm(Term):
             self.class_groups.check_channels(channels, activation)
         else:
             self.reduction.check_classes(channels)
+        if self.group_key is not None and self.mixes_softmax and activation == "softmax":
+            raise ValueError(
+                "region_groups='components' has cells of one class each, and with softmax "
+                f"{type(self).__name__} compares the classes with each other: use another term, "
+                "such as Dice(region_groups='components')."
+            )
 
     def pooled(self, confusion: SoftConfusion) -> SoftConfusion:
         """Returns the sums of the selected classes, pooled according to `region_reduction`."""

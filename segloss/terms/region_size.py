@@ -89,20 +89,12 @@ class RegionSizeKL(RegionSize):
     """
 
     name = "region_size_kl"
+    mixes_softmax = True
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
         """The counts, which make the same sizes with either `soft_labels`."""
         return (REGION, TRUE_NEGATIVE, FLOAT64)
-
-    def check_classes(self, channels: int, activation: str = "softmax") -> None:
-        """Raises ValueError for components of a softmax, whose classes are compared at once."""
-        super().check_classes(channels, activation)
-        if self.group_key is not None and activation == "softmax":
-            raise ValueError(
-                "region_groups='components' has cells of one class each, and with softmax "
-                "RegionSizeKL compares the classes with each other: use RegionSizeL1."
-            )
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the divergences and weights: (N, 1) for softmax, (N, C) for sigmoid."""
