@@ -24,7 +24,7 @@ from segloss.compat import mmf, nn4n, perceptrain, tutorial
 from segloss.foundation.distributed import RankSum, local_statistics
 from segloss.losses.term_losses import TERM_LOSSES
 from segloss.sums.kernels.registry import current_backend
-from segloss.terms import MCC, CrossEntropy, Dice
+from segloss.terms import MCC, CrossEntropy, Dice, Focal
 from segloss.training import huggingface
 
 THREADS, ROUNDS = 4, 12
