@@ -1,79 +1,63 @@
-// Groups of pixels, such as connected components: the runs of a block's pixels in the same group.
+// Groups of pixels, such as connected components: the groups of a block's pixels.
+//
+// Most blocks have one group. In the others, most vectors have the block's main group only.
 
-// Run r is the pixels from first[r] to first[r + 1] - 1 of a block, in the group group[r].
-struct Runs {
-    int count;
-    int first[BLOCK + 1];
-    int32_t group[BLOCK];
-    bool is_one() const { return count == 1; }
+struct alignas(64) BlockGroups {
+    int64_t count;       // of the groups in the batch
+    bool is_one;         // true if all pixels have the main id; then `ids` are not written
+    int32_t main;        // the id of most pixels, as a rule
+    int32_t ids[BLOCK];  // of the pixels, with the main id as padding; they need not be groups
+
+    // Returns the group of an id: 0 if it is no group, so that it can't reach other memory.
+    int32_t group(int32_t id) const { return static_cast<uint32_t>(id) < count ? id : 0; }
+    int32_t main_group() const { return group(main); }
 };
 
-// A group that is no group becomes 0, so that it can't reach other memory.
-INLINE void start_run(Runs &runs, int first, int64_t group, int64_t group_count) {
-    runs.first[runs.count] = first;
-    runs.group[runs.count++] = group >= 0 && group < group_count ? static_cast<int32_t>(group) : 0;
-}
+INLINE int32_t narrowed(int32_t id) { return id; }
+INLINE int32_t narrowed(int64_t id) { return id == static_cast<int32_t>(id) ? static_cast<int32_t>(id) : -1; }
 
-// Calls `visit` with the place of each byte that is not 0, in order.
-template <class Function> INLINE void each_set_byte(const uint8_t *bytes, int n, Function visit) {
-    for (int i = 0; i < n; i += 8) {
-        uint64_t word;
-        memcpy(&word, bytes + i, 8);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        word = __builtin_bswap64(word);
-#endif
-        for (; word; word &= word - 1) visit(i + __builtin_ctzll(word) / 8);
-    }
-}
-
-// Finds the runs of n pixels; `at(i)` is the id of pixel i.
-template <class Function> INLINE void find_runs(int n, int64_t group_count, Runs &runs, Function at) {
+// Writes the groups of n pixels; `at(i)` is the id of pixel i.
+template <class Function> INLINE void find_groups(int n, BlockGroups &groups, Function at) {
     const auto first = at(0);
     auto differences = first;
     differences = 0;
     for (int i = 0; i < n; i++) differences = static_cast<decltype(differences)>(differences | (at(i) ^ first));
-    start_run(runs, 0, static_cast<int64_t>(first), group_count);
-    if (differences) {
-        alignas(64) uint8_t starts[BLOCK];  // 1 where a run starts
-        starts[0] = 0;
-        for (int i = 1; i < n; i++) starts[i] = at(i) != at(i - 1);
-        for (int i = n; i < BLOCK; i++) starts[i] = 0;
-        each_set_byte(starts, n, [&](int i) { start_run(runs, i, static_cast<int64_t>(at(i)), group_count); });
-    }
-    runs.first[runs.count] = n;
+    groups.is_one = !differences;
+    groups.main = narrowed(first == at(n - 1) ? first : at(n / 2));
+    if (groups.is_one) return;
+    for (int i = 0; i < n; i++) groups.ids[i] = narrowed(at(i));
+    for (int i = n; i < padded(n); i++) groups.ids[i] = groups.main;
 }
 
-template <class T> INLINE void find_runs(const T *from, int64_t stride, int n, int64_t group_count, Runs &runs) {
+template <class T> INLINE void find_groups(const T *from, int64_t stride, int n, BlockGroups &groups) {
     if (stride == 1 && n == BLOCK)
-        find_runs(BLOCK, group_count, runs, [&](int i) { return element(from + i); });
+        find_groups(BLOCK, groups, [&](int i) { return element(from + i); });
     else
-        find_runs(n, group_count, runs, [&](int i) { return element(from + i * stride); });
+        find_groups(n, groups, [&](int i) { return element(from + i * stride); });
 }
 
-// Finds the runs of the n pixels from `first` on, at most a block. It is called, not inlined, because its code is long.
-static __attribute__((noinline)) void read_runs(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n, Runs &runs) {
-    runs.count = 0;
-#define RUNS(name, T) \
+// Reads the groups of the n pixels from `first` on, at most a block. It is called, not inlined, because its code is long.
+static __attribute__((noinline)) void read_groups(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n,
+                                                  BlockGroups &groups) {
+    groups.count = batch.group_count;
+#define GROUPS(name, T) \
     case Type::name: \
-        find_runs(start<const T>(batch.groups, sample, channel, first), batch.groups.pixel_stride, n, batch.group_count, runs); \
+        find_groups(start<const T>(batch.groups, sample, channel, first), batch.groups.pixel_stride, n, groups); \
         break;
     switch (batch.groups.type) {
-        EACH_INTEGER(RUNS)
+        EACH_INTEGER(GROUPS)
         default: break;  // groups are integers
     }
-#undef RUNS
+#undef GROUPS
 }
 
-// Writes a value of each run to its pixels. It writes up to a vector beyond the last one.
-template <class Function> INLINE void spread(const Runs &runs, float *to, Function value_of_group) {
-    for (int r = 0; r < runs.count; r++) {
-        const Floats value = broadcast(value_of_group(runs.group[r]));
-        for (int i = runs.first[r]; i < runs.first[r + 1]; i += LANES) store(to + i, value);
+// Calls `visit` with each group of a vector's pixels but the main group, and a mask of its pixels.
+template <class Function> INLINE void each_other_group(const BlockGroups &groups, int i, Function visit) {
+    const Ints ids = load(groups.ids + i);
+    for (uint32_t rest = lanes_of(ids != groups.main); rest;) {
+        const int32_t id = groups.ids[i + __builtin_ctz(rest)];
+        const Ints has_id = ids == id;
+        rest &= ~lanes_of(has_id);
+        visit(groups.group(id), has_id);
     }
-}
-
-// Returns a vector whose first `count` lanes are 1, and the others 0.
-INLINE Floats first_lanes(int count) {
-    alignas(64) static const float ones_and_zeros[2 * 16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    return load(ones_and_zeros + 16 - count);
 }

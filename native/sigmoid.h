@@ -19,11 +19,9 @@ struct SigmoidBlock {
 };
 
 struct SigmoidScratch {
-    float x[BLOCK], g[BLOCK], w[BLOCK + LANES], slope[BLOCK];
-    // With groups, whose last pixels need not fill a vector: the counts of pixels, or their slopes.
-    float hit[BLOCK + LANES], wrong[BLOCK + LANES], missed[BLOCK + LANES], positive[BLOCK + LANES];
-    float foreground[BLOCK + LANES], background[BLOCK + LANES];
+    float x[BLOCK], g[BLOCK], w[BLOCK], slope[BLOCK];
     float p[BLOCK], q[BLOCK], nll_p[BLOCK], nll_q[BLOCK], map[BLOCK];  // for the extra sums
+    BlockGroups groups;
     // The sums come after it.
 };
 
@@ -96,15 +94,48 @@ INLINE Floats entropy_of(Floats x, Floats g, const Sigmoid &of_x, const EntropyO
 
 // ---- the sums ----
 
-// If `stored`, it writes the counts of pixels to the scratch memory, in place of their sums.
-template <bool weighted, bool plain, bool region, bool entropy, bool stored>
-INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, SigmoidScratch &s,
+constexpr int GROUP_SUMS = ENTROPY + 1;  // the sums of a group
+
+// Counts of pixels: vectors of w g p, w (1 - g) p, w g (1 - p), w g and w.
+struct SigmoidCounts {
+    Floats true_positive, false_positive, false_negative, actual, weight;
+};
+
+// Adds the counts of some pixels to sums.
+template <bool weighted, bool region> INLINE void add(Doubles *sums, const SigmoidCounts &counts, int pixels) {
+    if (region) {
+        add(sums[TRUE_POSITIVE], zero_if_smallest(counts.true_positive));
+        add(sums[FALSE_POSITIVE], zero_if_smallest(counts.false_positive));
+        add(sums[FALSE_NEGATIVE], zero_if_smallest(counts.false_negative));
+    }
+    add(sums[ACTUAL], counts.actual);
+    if (weighted)
+        add(sums[PIXEL_WEIGHT], counts.weight);
+    else
+        sums[PIXEL_WEIGHT][0] += pixels;
+}
+
+// Returns the counts of some pixels, and 0 for the others.
+INLINE SigmoidCounts select(Ints is_selected, const SigmoidCounts &of) {
+    const auto selected = [&](Floats values) { return is_selected ? values : Floats{}; };
+    return {selected(of.true_positive), selected(of.false_positive), selected(of.false_negative), selected(of.actual),
+            selected(of.weight)};
+}
+
+// Adds the sums of a block. If `grouped`, they are the sums of each group, (groups, GROUP_SUMS), and the
+// cross-entropy of all pixels is with the main group.
+template <bool weighted, bool plain, bool region, bool entropy, bool grouped>
+INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions &options, const BlockGroups &groups,
                          Doubles *sums) {
-    Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{}, total_loss{};
+    SigmoidCounts totals{};
+    Floats total_loss{};
+    int pixels_of_main = n;
+    Doubles *of_main = grouped ? sums + groups.main_group() * GROUP_SUMS : sums;
     for (int i = 0; i < n; i += LANES) {
         const Floats g = load(block.g + i);
         Floats positive = g, negative = 1.f - g, loss{};
         Sigmoid of_x{};
+        SigmoidCounts counts{};
         if (region || entropy) of_x = sigmoid(load(block.x + i));
         if (entropy) loss = entropy_of<plain>(load(block.x + i), g, of_x, options);
         if (weighted) {
@@ -112,94 +143,54 @@ INLINE void sigmoid_sums(const SigmoidBlock &block, int n, const EntropyOptions 
             positive *= w;
             negative *= w;
             loss *= w;
-            weight += w;
+            counts.weight = w;
         }
-        if (stored) {
-            store(s.positive + i, positive);
-            if (region) {
-                store(s.hit + i, positive * of_x.p);
-                store(s.missed + i, positive * of_x.q);
-                store(s.wrong + i, negative * of_x.p);
-            }
-        } else if (region) {
-            true_positive += positive * of_x.p;
-            false_negative += positive * of_x.q;
-            false_positive += negative * of_x.p;
+        if (region) {
+            counts.true_positive = positive * of_x.p;
+            counts.false_negative = positive * of_x.q;
+            counts.false_positive = negative * of_x.p;
         }
-        actual += positive;
+        counts.actual = positive;
+        if (grouped) {
+            each_other_group(groups, i, [&](int32_t group, Ints has_id) {
+                Doubles *of_group = sums + group * GROUP_SUMS;
+                const int pixels = __builtin_popcount(lanes_of(has_id));
+                add<weighted, region>(of_group, select(has_id, counts), pixels);
+                counts = select(~has_id, counts);
+                pixels_of_main -= pixels;
+            });
+        }
+        if (region) {
+            totals.true_positive += counts.true_positive;
+            totals.false_negative += counts.false_negative;
+            totals.false_positive += counts.false_positive;
+        }
+        totals.actual += counts.actual;
+        if (weighted) totals.weight += counts.weight;
         if (entropy) total_loss += loss;
     }
-    if (entropy) add(sums[ENTROPY], total_loss);
-    if (stored) return;
-    if (region) {
-        add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
-        add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
-        add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
-    }
-    add(sums[ACTUAL], actual);
-    if (weighted)
-        add(sums[PIXEL_WEIGHT], weight);
-    else
-        sums[PIXEL_WEIGHT][0] += n;
+    if (entropy) add(of_main[ENTROPY], total_loss);
+    add<weighted, region>(of_main, totals, pixels_of_main);
 }
 
-template <bool stored>
+template <bool grouped>
 INLINE void add_block_sums(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                           SigmoidScratch &s, Doubles *sums) {
+                           const BlockGroups &groups, Doubles *sums) {
     with_constants(block.w != nullptr, options.is_plain(), [&](auto weighted, auto plain) __attribute__((always_inline)) {
         with_constants(plan.region, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
-            sigmoid_sums<weighted(), plain(), region(), entropy(), stored>(block, n, options, s, sums);
+            sigmoid_sums<weighted(), plain(), region(), entropy(), grouped>(block, n, options, groups, sums);
         });
     });
 }
 
-// ---- groups of pixels ----
-
-constexpr int GROUP_SUMS = ENTROPY + 1;  // the sums of a group
-
-// Adds the sums of a run of pixels, whose values are in the scratch memory.
-template <bool weighted, bool region>
-INLINE void add_run_sums(const SigmoidScratch &s, int begin, int end, Doubles *sums) {
-    Floats true_positive{}, false_positive{}, false_negative{}, actual{}, weight{};
-    const auto add_vector = [&](int i, auto select) {
-        if (region) {
-            true_positive += select(load(s.hit + i));
-            false_positive += select(load(s.wrong + i));
-            false_negative += select(load(s.missed + i));
-        }
-        actual += select(load(s.positive + i));
-        if (weighted) weight += select(load(s.w + i));
-    };
-    int i = begin;
-    for (; i + LANES <= end; i += LANES) add_vector(i, [](Floats values) { return values; });
-    if (i < end) {
-        const Floats counts = first_lanes(end - i);
-        add_vector(i, [&](Floats values) { return counts > 0.f ? values : Floats{}; });
-    }
-    if (region) {
-        add(sums[TRUE_POSITIVE], zero_if_smallest(true_positive));
-        add(sums[FALSE_POSITIVE], zero_if_smallest(false_positive));
-        add(sums[FALSE_NEGATIVE], zero_if_smallest(false_negative));
-    }
-    add(sums[ACTUAL], actual);
-    if (weighted)
-        add(sums[PIXEL_WEIGHT], weight);
-    else
-        sums[PIXEL_WEIGHT][0] += end - begin;
-}
-
 // Adds the sums of a block to those of its groups, (groups, GROUP_SUMS).
 INLINE void add_group_sums(const Batch &batch, const Cell &cell, int64_t first, int n, const SigmoidBlock &block,
-                           const EntropyOptions &options, SigmoidScratch &s, Doubles *sums) {
-    Runs runs;
-    read_runs(batch, cell.sample, cell.channel, first, n, runs);
-    if (runs.is_one())
-        return add_block_sums<false>(batch.plan, block, n, options, s, sums + runs.group[0] * GROUP_SUMS);
-    add_block_sums<true>(batch.plan, block, n, options, s, sums);
-    with_constants(block.w != nullptr, batch.plan.region, [&](auto weighted, auto region) __attribute__((always_inline)) {
-        for (int r = 0; r < runs.count; r++)
-            add_run_sums<weighted(), region()>(s, runs.first[r], runs.first[r + 1], sums + runs.group[r] * GROUP_SUMS);
-    });
+                           const EntropyOptions &options, BlockGroups &groups, Doubles *sums) {
+    read_groups(batch, cell.sample, cell.channel, first, n, groups);
+    if (groups.is_one)
+        add_block_sums<false>(batch.plan, block, n, options, groups, sums + groups.main_group() * GROUP_SUMS);
+    else
+        add_block_sums<true>(batch.plan, block, n, options, groups, sums);
 }
 
 // Writes the sums of a task's groups, (sums, groups). The cross-entropy is that of all pixels.
@@ -303,10 +294,10 @@ void sigmoid_forward(Batch &batch, int64_t task, char *memory) {
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         if (!block.valid) batch.wrong_label = true;
         if (grouped) {
-            add_group_sums(batch, cell, first, n, block, options, scratch, sums);
+            add_group_sums(batch, cell, first, n, block, options, scratch.groups, sums);
             continue;
         }
-        add_block_sums<false>(plan, block, n, options, scratch, sums);
+        add_block_sums<false>(plan, block, n, options, scratch.groups, sums);
         if (!extra) continue;
         write_probabilities(block, n, plan.focal, scratch);
         add_extra_sums(batch, cell, first, n, block, scratch, sums);
@@ -377,17 +368,21 @@ INLINE SigmoidSlopes slopes_of(const Batch &batch, const Cell &cell, int64_t gro
 }
 
 template <bool plain, bool region, bool entropy, bool grouped>
-INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes &slopes,
-                           const SigmoidScratch &s, float *out) {
+INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOptions &options, const SigmoidSlopes *of_groups,
+                           const BlockGroups &groups, float *out) {
+    const SigmoidSlopes slopes = of_groups[groups.main_group()];
     for (int i = 0; i < n; i += LANES) {
         Floats slope{};
         if (region || entropy) {
             const Floats g = load(block.g + i);
             const auto [p, q] = sigmoid(load(block.x + i));
+            Floats foreground = broadcast(slopes.foreground), background = broadcast(slopes.background);
             if (region && grouped)
-                slope = p * q * (load(s.foreground + i) * g + load(s.background + i) * (1.f - g));
-            else if (region)
-                slope = p * q * (slopes.foreground * g + slopes.background * (1.f - g));
+                each_other_group(groups, i, [&](int32_t group, Ints has_id) {
+                    foreground = has_id ? broadcast(of_groups[group].foreground) : foreground;
+                    background = has_id ? broadcast(of_groups[group].background) : background;
+                });
+            if (region) slope = p * q * (foreground * g + background * (1.f - g));
             if (entropy) {
                 const Floats h = plain ? g : g * (1.f - options.smoothing) + options.smoothing / 2;
                 slope += slopes.entropy * (p * (1.f - h) - (plain ? q * h : options.pos_weight * q * h));
@@ -401,13 +396,13 @@ INLINE void sigmoid_slopes(const SigmoidBlock &block, int n, const EntropyOption
 
 template <bool grouped>
 INLINE void write_block_slopes(const Plan &plan, const SigmoidBlock &block, int n, const EntropyOptions &options,
-                               const SigmoidSlopes &slopes, const SigmoidScratch &s, float *out) {
+                               const SigmoidSlopes *of_groups, const BlockGroups &groups, float *out) {
     const bool by_p = plan.region || plan.true_negative;
     with_constants(by_p, plan.entropy, [&](auto region, auto entropy) __attribute__((always_inline)) {
         if (options.is_plain())
-            sigmoid_slopes<true, region(), entropy(), grouped>(block, n, options, slopes, s, out);
+            sigmoid_slopes<true, region(), entropy(), grouped>(block, n, options, of_groups, groups, out);
         else
-            sigmoid_slopes<false, region(), entropy(), grouped>(block, n, options, slopes, s, out);
+            sigmoid_slopes<false, region(), entropy(), grouped>(block, n, options, of_groups, groups, out);
     });
 }
 
@@ -471,23 +466,21 @@ void sigmoid_backward(Batch &batch, int64_t task, char *memory) {
     const bool extra = plan.extra(), grouped = batch.groups.given;
     auto *of_groups = reinterpret_cast<SigmoidSlopes *>(&scratch + 1);
     for (int64_t group = 0; group < batch.group_count; group++) of_groups[group] = slopes_of(batch, cell, group);
-    Runs runs;
-    runs.count = 1;
-    runs.group[0] = 0;
+    BlockGroups &groups = scratch.groups;
+    groups.count = 1;
+    groups.is_one = true;
+    groups.main = 0;
     for (int64_t done = 0; done < cell.count; done += BLOCK) {
         const int64_t first = cell.first + done;
         const int n = static_cast<int>(cell.count - done < BLOCK ? cell.count - done : BLOCK);
         const SigmoidBlock block = read_block(batch, cell, first, n, scratch);
         const bool direct = is_direct(batch.gradient) && n % LANES == 0;
         float *out = direct ? start<float>(batch.gradient, cell.sample, cell.channel, first) : scratch.slope;
-        if (grouped) read_runs(batch, cell.sample, cell.channel, first, n, runs);
-        if (runs.is_one()) {
-            write_block_slopes<false>(plan, block, n, options, of_groups[runs.group[0]], scratch, out);
-        } else {
-            spread(runs, scratch.foreground, [&](int64_t group) { return of_groups[group].foreground; });
-            spread(runs, scratch.background, [&](int64_t group) { return of_groups[group].background; });
-            write_block_slopes<true>(plan, block, n, options, of_groups[0], scratch, out);
-        }
+        if (grouped) read_groups(batch, cell.sample, cell.channel, first, n, groups);
+        if (groups.is_one)
+            write_block_slopes<false>(plan, block, n, options, of_groups, groups, out);
+        else
+            write_block_slopes<true>(plan, block, n, options, of_groups, groups, out);
         if (extra) {
             write_probabilities(block, n, plan.focal, scratch);
             add_extra_slopes(batch, cell, first, n, block, scratch, out);

@@ -18,7 +18,7 @@ struct SoftmaxScratch {
     // After it come logits, later exponentials, (channels, BLOCK); sums, (channels,); factors,
     // (3, channels); and the slopes of squared errors, maps and groups, (channels, BLOCK). With groups
     // there are two sums for each group and channel.
-    float group_slopes[BLOCK + LANES];
+    BlockGroups groups;
     int32_t group[BLOCK];  // the group of the label's class
 };
 
@@ -311,17 +311,18 @@ INLINE void softmax_sums(int n, float smoothing, float total_factor, SoftmaxScra
 
 // ---- groups of pixels ----
 
-// Adds up `of(i)` over each run of a block, to the sums of the runs' groups.
+// Adds up `of(i)` over the vectors of a block, to the sums of the pixels' groups.
 template <class Function>
-INLINE void add_up_runs(const Runs &runs, int n, Doubles *sums, int64_t stride, Function of) {
-    if (runs.is_one()) return add_up(n, sums[runs.group[0] * stride], of);
-    for (int r = 0; r < runs.count; r++) {
-        const int begin = runs.first[r], end = runs.first[r + 1];
-        Floats total{};
-        for (int i = begin; i < end; i += LANES)
-            total += i + LANES <= end ? of(i) : first_lanes(end - i) > 0.f ? of(i) : Floats{};
-        add(sums[runs.group[r] * stride], total);
-    }
+INLINE void add_up_by_group(const BlockGroups &groups, int n, Doubles *sums, int64_t stride, Function of) {
+    Doubles &of_main = sums[groups.main_group() * stride];
+    if (groups.is_one) return add_up(n, of_main, of);
+    add_up(n, of_main, [&](int i) {
+        const Floats values = of(i);
+        each_other_group(groups, i, [&](int32_t group, Ints has_id) {
+            add(sums[group * stride], has_id ? values : Floats{});
+        });
+        return load(groups.ids + i) == groups.main ? values : Floats{};
+    });
 }
 
 // Adds up the false positives and weights of a block by group, (groups, channels) of each, and writes
@@ -329,17 +330,18 @@ INLINE void add_up_runs(const Runs &runs, int n, Doubles *sums, int64_t stride, 
 // `s.others_total`, if there are any.
 INLINE void add_group_sums(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s, Doubles *sums) {
     const int64_t channels = batch.channels;
-    Runs runs;
+    BlockGroups &groups = s.groups;
     for (int64_t c = 0; c < channels; c++) {
-        read_runs(batch, sample, c, first, n, runs);
+        read_groups(batch, sample, c, first, n, groups);
         const float *e = classes_of(s) + c * BLOCK;
         if (batch.plan.region)
-            add_up_runs(runs, n, sums + c, channels, [&](int i) { return load(e + i) * load(s.others_total + i); });
+            add_up_by_group(groups, n, sums + c, channels, [&](int i) { return load(e + i) * load(s.others_total + i); });
         Doubles *weights = sums + batch.group_count * channels;
-        add_up_runs(runs, n, weights + c, channels, [&](int i) { return load(s.w + i); });
-        for (int r = 0; r < runs.count; r++)
-            for (int i = runs.first[r]; i < runs.first[r + 1]; i++)
-                s.group[i] = s.label[i] == c ? runs.group[r] : s.group[i];
+        add_up_by_group(groups, n, weights + c, channels, [&](int i) { return load(s.w + i); });
+        for (int i = 0; i < n; i++) {
+            const int32_t group = groups.group(groups.is_one ? groups.main : groups.ids[i]);
+            s.group[i] = s.label[i] == c ? group : s.group[i];
+        }
     }
     for (int i = n; i < padded(n); i++) s.group[i] = 0;
 }
@@ -348,22 +350,29 @@ INLINE void add_group_sums(const Batch &batch, int64_t sample, int64_t first, in
 // products with the exponentials to `s.class_sum`.
 INLINE void write_group_slopes(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s,
                                float *slopes_by_p) {
-    Runs runs;
+    BlockGroups &groups = s.groups;
     for (int64_t c = 0; c < batch.channels; c++) {
         float *slopes = slopes_by_p + c * BLOCK;
         const float *e = classes_of(s) + c * BLOCK;
-        read_runs(batch, sample, c, first, n, runs);
-        const auto write = [&](auto slope_of_group) {
-            spread(runs, s.group_slopes, [&](int64_t group) { return static_cast<float>(slope_of_group(group)); });
+        read_groups(batch, sample, c, first, n, groups);
+        const auto foreground_of = [&](int32_t group) {
+            return broadcast(static_cast<float>(batch.foreground_slope(sample, c, group)));
         };
-        write([&](int64_t group) { return batch.background_slope(sample, c, group); });
+        const auto background_of = [&](int32_t group) {
+            return broadcast(static_cast<float>(batch.background_slope(sample, c, group)));
+        };
+        const Floats foreground_of_main = foreground_of(groups.main_group());
+        const Floats background_of_main = background_of(groups.main_group());
         for (int i = 0; i < n; i += LANES) {
-            store(slopes + i, load(s.group_slopes + i));
-            store(s.class_sum + i, load(s.class_sum + i) + load(e + i) * load(slopes + i));
+            Floats foreground = foreground_of_main, background = background_of_main;
+            if (!groups.is_one)
+                each_other_group(groups, i, [&](int32_t group, Ints has_id) {
+                    foreground = has_id ? foreground_of(group) : foreground;
+                    background = has_id ? background_of(group) : background;
+                });
+            store(s.class_sum + i, load(s.class_sum + i) + load(e + i) * background);
+            store(slopes + i, where_label(s, c, i, foreground, background));
         }
-        write([&](int64_t group) { return batch.foreground_slope(sample, c, group); });
-        for (int i = 0; i < n; i += LANES)
-            store(slopes + i, where_label(s, c, i, load(s.group_slopes + i), load(slopes + i)));
     }
 }
 

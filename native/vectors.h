@@ -30,10 +30,32 @@ INLINE Floats maximum(Floats x, Floats y) { return x > y ? x : y; }
 INLINE Floats minimum(Floats x, Floats y) { return x < y ? x : y; }
 #endif
 
+// Returns a bit for each lane of a comparison, the lowest for the first one.
+INLINE uint32_t lanes_of(Ints is_true) {
+#if BYTES == 64
+    return static_cast<uint32_t>(_mm512_movepi32_mask((__m512i)is_true));
+#elif BYTES == 32
+    return static_cast<uint32_t>(_mm256_movemask_ps((__m256)is_true));
+#else
+    uint32_t lanes = 0;
+    for (int i = 0; i < LANES; i++) lanes |= (static_cast<uint32_t>(is_true[i]) & 1u) << i;
+    return lanes;
+#endif
+}
+
+// Converts numbers in one step, unlike __builtin_convertvector of some compilers.
+#if BYTES == 64
+INLINE Doubles to_doubles(HalfOfFloats values) { return (Doubles)_mm512_cvtps_pd((__m256)values); }
+#elif BYTES == 32
+INLINE Doubles to_doubles(HalfOfFloats values) { return (Doubles)_mm256_cvtps_pd((__m128)values); }
+#else
+INLINE Doubles to_doubles(HalfOfFloats values) { return __builtin_convertvector(values, Doubles); }
+#endif
+
 INLINE void add(Doubles &sum, Floats values) {
     HalfOfFloats halves[2];
     memcpy(halves, &values, BYTES);
-    sum += __builtin_convertvector(halves[0], Doubles) + __builtin_convertvector(halves[1], Doubles);
+    sum += to_doubles(halves[0]) + to_doubles(halves[1]);
 }
 
 INLINE double sum_of_lanes(Doubles values) {

@@ -76,7 +76,7 @@ def functions_stub() -> str:
 
 LOSSES_HEAD = """\
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from segloss.batch.selectors import Selector

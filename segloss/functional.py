@@ -177,7 +177,7 @@ def seg_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = "product",
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = "gt_components",
 ) -> Tensor:
     """Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
@@ -215,7 +215,8 @@ def seg_loss(
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
-        region_groups: "components" for a cell of each connected component; None: of each class.
+        region_groups: "components" for a cell of each connected component; a mapping of names to
+            lists of classes for a cell of each of these groups; None: of each class.
         components_key: The name of the map of components in `maps`, (N, C, *spatial).
 
     Returns:

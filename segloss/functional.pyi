@@ -156,7 +156,7 @@ def seg_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Computes the compound loss: cross-entropy, Dice and focal Tversky with coefficients.
@@ -194,7 +194,8 @@ def seg_loss(
         region_class_weights: Their weights in the mean over classes.
         skip_absent_classes: True to leave out classes that are absent from the target.
         soft_labels: "product" or "metric".
-        region_groups: "components" for a cell of each connected component; None: of each class.
+        region_groups: "components" for a cell of each connected component; a mapping of names to
+            lists of classes for a cell of each of these groups; None: of each class.
         components_key: The name of the map of components in `maps`, (N, C, *spatial).
 
     Returns:
@@ -431,7 +432,7 @@ def dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Dice loss.
@@ -480,7 +481,7 @@ def f_beta_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""F-beta loss.
@@ -531,7 +532,7 @@ def focal_tversky_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Focal Tversky loss.
@@ -579,7 +580,7 @@ def jaccard_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Jaccard (intersection over union) loss.
@@ -626,7 +627,7 @@ def log_cosh_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Log-cosh Dice loss: smooth where the Dice loss is 0.
@@ -674,7 +675,7 @@ def log_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Negative logarithm of the Dice score, to a power.
@@ -722,7 +723,7 @@ def squared_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Dice loss with squares in the denominator.
@@ -772,7 +773,7 @@ def tversky_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Tversky loss.
@@ -821,7 +822,7 @@ def generalized_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Generalised Dice loss.
@@ -871,7 +872,7 @@ def generalized_wasserstein_dice_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
@@ -917,7 +918,7 @@ def mcc_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Matthews' correlation coefficient as a loss.
@@ -962,7 +963,7 @@ def region_size_kl_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Kullback-Leibler divergence between the true and the predicted shares of the classes.
@@ -1007,7 +1008,7 @@ def region_size_l1_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Absolute difference of predicted and true size, as shares of the image.
@@ -1056,7 +1057,7 @@ def unified_focal_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Unified focal loss, in its asymmetric or its symmetric form.
@@ -1102,7 +1103,7 @@ def boundary_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Boundary loss: the mean of the probability times a signed distance to the boundary.
@@ -1149,7 +1150,7 @@ def skeleton_recall_loss(
     region_class_weights: Any = None,
     skip_absent_classes: bool = False,
     soft_labels: str = 'product',
-    region_groups: str | None = None,
+    region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
     r"""Skeleton recall loss: the part of the true region's skeleton that is not predicted.

@@ -1273,6 +1273,59 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("spacing", "expected 2", "got 3"),
     ),
+    "groups of classes: unknown word": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups="classes"),
+        ValueError,
+        ("region_groups", "'components'", "mapping", "'classes'"),
+    ),
+    "groups of classes: list": Wrong(
+        lambda: DiceLoss("multiclass", region_groups=[[1, 2]]),
+        ValueError,
+        ("region_groups", "{'vehicle': [1, 2, 3]}", "[[1, 2]]"),
+    ),
+    "groups of classes: none": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups={}),
+        ValueError,
+        ("region_groups", "at least one group", "Leave it out"),
+    ),
+    "groups of classes: empty group": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups={"a": []}),
+        ValueError,
+        ("region_groups['a']", "at least one class", "[]"),
+    ),
+    "groups of classes: out of range": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups={"a": [1, 3]}),
+        ValueError,
+        ("region_groups['a']=[1, 3]", "3 classes (0 to 2)"),
+    ),
+    "groups of classes: name": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups={"a/b": [1]}),
+        ValueError,
+        ("region_groups", "'/'", "'a/b'"),
+    ),
+    "groups of classes: sigmoid": Wrong(
+        lambda: F.dice_loss(logits(), masks(3), region_groups={"a": [1, 2]}),
+        ValueError,
+        ("region_groups['a']", "'sigmoid'", "a channel and a mask of its own"),
+    ),
+    "groups of classes: classes": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups={"a": [1]}, region_classes=[1]),
+        ValueError,
+        ("region_groups", "region_classes=None", "groups of one"),
+    ),
+    "groups of classes: weights": Wrong(
+        lambda: SegLoss(n_classes=3, region_groups={"a": [1]}, region_class_weights=[1, 2, 3]),
+        ValueError,
+        ("region_class_weights", "expected 1 (a)", "got 3"),
+    ),
+    "groups of classes: maps": Wrong(
+        lambda: BoundaryLoss("multiclass", region_groups={"a": [1]}),
+        ValueError,
+        ("Boundary", "map 'gt_distance_map'", "region_groups=None", "Dice(region_groups=...)"),
+    ),
+    "groups of classes: sum": Wrong(
+        lambda: segloss.sums.ClassGroupSum("regions", (1,)), ValueError, ("'regions'", "'region'")
+    ),
     "map: partition": Wrong(
         lambda: ComponentMap(partition="regions"), ValueError, ("partition", "nearest", "regions")
     ),

@@ -24,7 +24,7 @@ from segloss.compat import mmf, nn4n, perceptrain, tutorial
 from segloss.foundation.distributed import RankSum, local_statistics
 from segloss.losses.term_losses import TERM_LOSSES
 from segloss.sums.kernels.registry import current_backend
-from segloss.terms import MCC, CrossEntropy, Dice
+from segloss.terms import MCC, CrossEntropy, Dice, Focal
 from segloss.training import huggingface
 
 THREADS, ROUNDS = 4, 12
@@ -218,6 +218,12 @@ ROWS: dict[str, Row] = {
     "TopKCrossEntropyLoss": Row(
         lambda: segloss.TopKCrossEntropyLoss(ignore_index=255, class_weights=[1, 2, 3, 4]),
         of_tensors,
+    ),
+    "OhemCrossEntropyLoss": Row(
+        lambda: segloss.OhemCrossEntropyLoss(min_kept=3, ignore_index=255), of_tensors
+    ),
+    "HardPixelLoss": Row(
+        lambda: segloss.HardPixelLoss(Focal(), segloss.TopK(20), ignore_index=255), of_tensors
     ),
     "LovaszLoss": Row(
         lambda: segloss.LovaszLoss(ignore_index=255, class_weights=[1, 2, 3, 4]), of_tensors

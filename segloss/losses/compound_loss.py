@@ -274,6 +274,11 @@ def check_unreduced(mixture: Mixture) -> None:
                 "reduction='none' gives the loss of each sample and class, before any mean: leave "
                 "region_reduction='sample' and region_class_weights=None."
             )
+        if term.class_groups is not None and len(mixture.components) > 1:
+            raise ValueError(
+                "reduction='none' adds up terms of the same classes, and region_groups has cells "
+                "of groups of classes: make a loss of this term alone, with reduction='none'."
+            )
         if term.region_classes is not None and len(mixture.components) > 1:
             raise ValueError(
                 "reduction='none' adds up terms of the same classes: leave region_classes=None, "

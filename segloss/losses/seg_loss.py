@@ -87,7 +87,8 @@ class SegLoss(SelectsChannels, Loss):
         tversky_gamma: Exponent of the focal Tversky loss.
         soft_labels: The form of true positives where targets lie between 0 and 1: "product" or
             "metric"; see `segloss.terms.RegionTerm`.
-        region_groups: "components" for a cell of each connected component in the region terms;
+        region_groups: "components" for a cell of each connected component in the region terms; a
+            mapping such as `{"vehicle": [1, 2, 3]}` for a cell of each of these groups of classes;
             None: of each class. See `segloss.terms.RegionTerm`.
         components_key: The key of the map of components in `gt_batch`, (N, C, *spatial).
         extra_terms: More terms: names of `segloss.terms.TERMS`, or term objects, with
@@ -179,7 +180,7 @@ class SegLoss(SelectsChannels, Loss):
         tversky_beta: float = 0.7,
         tversky_gamma: float = 0.75,
         soft_labels: str = "product",
-        region_groups: str | None = None,
+        region_groups: str | Mapping[str, Sequence[int]] | None = None,
         components_key: str = "gt_components",
         extra_terms: Mapping[Any, Any] | None = None,
         terms: Mixture | Term | Mapping[Any, Any] | None = None,

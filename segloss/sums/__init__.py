@@ -16,10 +16,20 @@ from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
 from segloss.foundation.tracing import constant_of
 from segloss.sums.autograd import run
+from segloss.sums.class_groups import check_classes_of_group
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import DistanceSum, FocalSum, MapSum, PowerSum, Sum, check_sums
+from segloss.sums.plan import (
+    ClassGroupSum,
+    DistanceSum,
+    FocalSum,
+    MapSum,
+    PowerSum,
+    Sum,
+    check_sums,
+)
 
 __all__ = [
+    "ClassGroupSum",
     "DistanceSum",
     "FocalSum",
     "MapSum",
@@ -62,8 +72,8 @@ def soft_confusion(
         label_smoothing: Smoothing of the cross-entropy's targets, in [0, 1].
         sums: The sums to compute: "counts", "region", "true_negative", "cross_entropy",
             "squared_error", "semimetric", "semimetric_true_negative", a `FocalSum`, a `PowerSum`,
-            a `DistanceSum` or a `MapSum`; with "float64", probabilities that float32 does not have
-            count too.
+            a `DistanceSum`, a `ClassGroupSum` or a `MapSum`; with "float64", probabilities that
+            float32 does not have count too.
         maps: The map of each `MapSum`, by its name, (N, C, *spatial).
 
     Returns:
@@ -96,4 +106,7 @@ def soft_confusion(
         label_smoothing=label_smoothing,
         maps=maps,
     )
+    for each in plan.class_groups:
+        activation = "softmax" if batch.is_exclusive else "sigmoid"
+        check_classes_of_group("classes", each.classes, batch.prediction.shape[1], activation)
     return run(batch, plan).confusion()

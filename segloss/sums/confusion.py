@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
+from segloss.sums.class_groups import ClassGroups
 from segloss.sums.groups import cells_of_groups
 from segloss.sums.plan import USUAL_KEYS, FocalSum, Plan, PowerSum
 
@@ -33,6 +34,14 @@ class SampleFactors(NamedTuple):
     def of_numerator(self, parts: Tensor) -> Tensor:
         """Multiplies the samples' parts (N, ...) of a numerator."""
         return _times(_times(parts, self.weights), self.shares)
+
+
+def _of_groups(
+    values: Tensor, groups: ClassGroups, pool: Callable[[Tensor, int], Tensor]
+) -> Tensor:
+    """Returns the values of groups, (N, G), each a sum or minimum of those of its classes."""
+    indices = (on_device(each, values.device, torch.int64) for each in groups.classes)
+    return torch.stack([pool(values.index_select(1, each), 1) for each in indices], 1)
 
 
 def _times(parts: Tensor, factors: Tensor | None) -> Tensor:
@@ -196,6 +205,20 @@ class SoftConfusion:
         values = cells_of_groups(rows, plan).flatten(1, 2).unbind()
         named = {key: values[i] for key, i in plan.index.items() if not plan.rows[i].is_per_sample}
         return SoftConfusion(named, self.exclusive)
+
+    def of_class_groups(self, groups: ClassGroups) -> SoftConfusion:
+        """Returns the sums of groups of classes, (N, G), each a region against all else.
+
+        A group is left out, with sums of 0, where one of its classes is.
+        """
+        pixel_weight = _of_groups(self.pixel_weight, groups, torch.amin)
+        actual = _of_groups(self.actual, groups, torch.sum)
+        counted = (pixel_weight != 0).to(actual)  # a product saves no mask, which hooks may convert
+        sums = {"actual": counted * actual, "pixel_weight": pixel_weight}
+        for key, keys in groups.keys_of_rows.items():
+            if all(of_group in self.sums for of_group in keys):
+                sums[key] = counted * torch.stack([self.sums[of_group] for of_group in keys], 1)
+        return SoftConfusion(sums, factors=self.factors)
 
     def only(self, keys: Collection[str]) -> SoftConfusion:
         """Returns some of the sums."""

@@ -152,12 +152,6 @@ class DistanceSum(Sum):
         _derive(self, name=name, rows=tuple(map(Row, keys.values())), **keys)
 
 
-PARAMETRIC: dict[str, type[Sum]] = {
-    each.__name__: each for each in (FocalSum, MapSum, PowerSum, DistanceSum)
-}
-"""The kinds of sums with parameters."""
-
-
 def _derive(value: Any, **attributes: Any) -> None:
     """Sets attributes that follow from a frozen value's fields."""
     for name, attribute in attributes.items():
@@ -190,6 +184,56 @@ TRUE_NEGATIVE = Sum("true_negative", (Row("true_negative"),))
 
 SEMIMETRIC_TRUE_NEGATIVE = Sum("semimetric_true_negative", (Row("semimetric_true_negative"),))
 """The sum of w min(1 - p, 1 - g), likewise beside `SEMIMETRIC`."""
+
+_OF_GROUPS = {
+    each.name: each
+    for each in (REGION, TRUE_NEGATIVE, SQUARED_ERROR, SEMIMETRIC, SEMIMETRIC_TRUE_NEGATIVE)
+}
+"""The sums that groups of classes can have, by name."""
+
+
+@dataclass(frozen=True)
+class ClassGroupSum(Sum):
+    r"""A sum of a group of classes G in place of a class, with softmax.
+
+    The probability is :math:`p_G = \sum_{c \in G} p_c`, the target
+    :math:`g_G = \sum_{c \in G} g_c`, and :math:`1 - p_G` the sum of the other classes'
+    probabilities. Each row has one number per sample.
+
+    Attributes:
+        of: The name of the sum: "region", "true_negative", "squared_error", "semimetric" or
+            "semimetric_true_negative".
+        classes: The indices of the classes.
+    """
+
+    name: str = field(init=False)
+    rows: tuple[Row, ...] = field(init=False, repr=False)
+    of: str
+    classes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.of not in _OF_GROUPS:
+            raise ValueError(
+                f"of must be a sum that groups of classes have ({', '.join(_OF_GROUPS)}), got "
+                f"{shown(self.of)}{nearest(self.of, _OF_GROUPS)}."
+            )
+        rows = tuple(Row(self.key(row.key), is_per_sample=True) for row in self.base.rows)
+        _derive(self, name=self.key(self.of), rows=rows)
+
+    @property
+    def base(self) -> Sum:
+        """The sum of a class that the group has."""
+        return _OF_GROUPS[self.of]
+
+    def key(self, key: str) -> str:
+        """Returns the key of the group's row, from that of a class."""
+        return f"{key} of classes {self.classes}"
+
+
+PARAMETRIC: dict[str, type[Sum]] = {
+    each.__name__: each for each in (FocalSum, MapSum, PowerSum, DistanceSum, ClassGroupSum)
+}
+"""The kinds of sums with parameters."""
 
 FLOAT64 = Sum("float64", ())
 """No sum, but the demand that the others count probabilities that float32 does not have."""
@@ -238,6 +282,7 @@ class Plan:
         index: The index of each row, by its key, and by its second name if it has one.
         own_index: The index of each row, by its key alone: the rows that a kernel computes.
         focals: The focal sums.
+        class_groups: The sums of groups of classes.
         maps: The sums of maps.
         map_keys: The names of the maps that `maps` and the groups need.
         needs_float64: True if its sums need float64 where logits are far apart.
@@ -258,6 +303,9 @@ class Plan:
         }
         if is_hard:
             second_names |= {each.name + _INTERPOLATED: own_index[each.name] for each in focals}
+        class_groups = tuple(each for each in sums if isinstance(each, ClassGroupSum))
+        if is_hard:
+            second_names |= _second_names_of_groups(class_groups, own_index)
         maps = tuple(each for each in sums if isinstance(each, MapSum))
         map_keys = [each.map_key for each in maps]
         if group_key is not None and group_key not in map_keys:
@@ -277,11 +325,12 @@ class Plan:
             index=own_index | second_names,
             own_index=own_index,
             focals=focals,
+            class_groups=class_groups,
             maps=maps,
             map_keys=tuple(map_keys),
             needs_float64=FLOAT64 in sums,
             of_hard_targets=self
-            if OF_HARD_TARGETS.keys().isdisjoint(sums) and not interpolates
+            if all(_of_hard_targets(each) is each for each in sums)
             else _for_hard_targets(sums, group_key),
             text=json.dumps([[_as_json(each) for each in sums], is_hard, group_key]),
             _hash=hash((sums, is_hard, group_key)),
@@ -295,6 +344,7 @@ class Plan:
     index: Mapping[str, int]
     own_index: Mapping[str, int]
     focals: tuple[FocalSum, ...]
+    class_groups: tuple[ClassGroupSum, ...]
     maps: tuple[MapSum, ...]
     map_keys: tuple[str, ...]
     needs_float64: bool
@@ -356,8 +406,27 @@ def _for_hard_targets(sums: Iterable[Sum], group_key: str | None) -> Plan:
 def _of_hard_targets(each: Sum) -> Sum:
     """Returns the sum with the same number for targets of 0 and 1."""
     if isinstance(each, FocalSum):
-        return FocalSum(each.gamma, each.alpha)
+        return FocalSum(each.gamma, each.alpha) if each.is_interpolated else each
+    if isinstance(each, ClassGroupSum) and each.base in OF_HARD_TARGETS:
+        return ClassGroupSum(OF_HARD_TARGETS[each.base].name, each.classes)
     return OF_HARD_TARGETS.get(each, each)
+
+
+def _second_names_of_groups(
+    groups: Iterable[ClassGroupSum], own_index: Mapping[str, int]
+) -> dict[str, int]:
+    """Returns the second names, for targets of 0 and 1, of the rows of groups of classes."""
+    return {
+        each.key(key): own_index[each.key(usual)]
+        for each in groups
+        for key, usual in USUAL_KEYS.items()
+        if each.key(usual) in own_index
+    }
+
+
+def has_groups(each: Sum) -> bool:
+    """Returns whether a group of classes can have a sum, as a `ClassGroupSum`."""
+    return each.name in _OF_GROUPS
 
 
 def plan_of(sums: Iterable[Sum], group_key: str | None = None) -> Plan:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ from segloss.foundation.arguments import (
     shown,
 )
 from segloss.sums.analytic import AnalyticForm
+from segloss.sums.class_groups import ClassGroups
 from segloss.sums.confusion import SoftConfusion
 from segloss.sums.plan import (
     COUNTS,
@@ -155,6 +156,11 @@ class Term:
 
     def __post_init__(self) -> None:
         """Checks the parameters. A subclass calls `super().__post_init__()` first."""
+
+    @property
+    def pass_sums(self) -> tuple[Sum, ...]:
+        """The sums that the pass computes for the term: `sums`, or those of groups of classes."""
+        return check_sums(self.sums).sums
 
     def _set(self, **parameters: Any) -> None:
         """Sets parameters to their checked values, in `__post_init__` only."""
@@ -348,8 +354,9 @@ class RegionTerm(Term):
             at g = 1/2 is 1; "metric": sums of min(p, g), for which the best p is g (Wang et al.
             2023), as soft targets need. For targets of 0 and 1 they are the same.
         region_groups: "components": one cell for each connected component of a class, instead of
-            one for each class, so that a small object counts as much as a large one; None: one
-            cell for each class.
+            one for each class, so that a small object counts as much as a large one. A mapping of
+            names to lists of classes, such as `{"vehicle": [1, 2, 3]}`: one cell for each of these
+            groups, with softmax. None: one cell for each class.
         components_key: The key of the map of components in `gt_batch`, (N, C, *spatial), as
             `segloss.maps.ComponentMap` computes it.
 
@@ -360,9 +367,15 @@ class RegionTerm(Term):
     components. If there are none, it has one cell of all its pixels, in which false positives cost
     as usual.
 
+    With groups of classes, the probability of a group is the sum of its classes' probabilities, and
+    its target the sum of theirs. Groups may overlap, and leave classes out. Each is a region
+    against all else, as a channel of a sigmoid is, and takes the place of a class in the means:
+    `region_class_weights` has a weight for each group.
+
     Attributes:
         counts_true_negatives: True if the class needs true negatives beside the other counts.
         mixes_classes: True if the loss of a cell depends on the sums of several classes.
+        mixes_softmax: The same for classes of a softmax alone.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.
@@ -370,12 +383,13 @@ class RegionTerm(Term):
 
     counts_true_negatives: ClassVar[bool] = False
     mixes_classes: ClassVar[bool] = False
+    mixes_softmax: ClassVar[bool] = False
     region_reduction: str = "sample"
     region_classes: Sequence[int] | None = None
     region_class_weights: Any = None
     skip_absent_classes: bool = False
     soft_labels: str = "product"
-    region_groups: str | None = None
+    region_groups: str | Mapping[str, Sequence[int]] | None = None
     components_key: str = "gt_components"
     reduction: Reduction = dataclasses.field(init=False, compare=False)
 
@@ -399,12 +413,37 @@ class RegionTerm(Term):
         if classes is not None:
             reduction.check_classes(max(classes) + 1)
         check_text("components_key", self.components_key)
-        if self.region_groups is not None:
-            self._check_groups()
+        if isinstance(self.region_groups, Mapping):
+            self._set(region_groups=ClassGroups.checked(self.region_groups))
+            self._check_class_groups()
+        elif self.region_groups is not None:
+            self._check_components()
 
-    def _check_groups(self) -> None:
+    def _check_class_groups(self) -> None:
+        """Raises ValueError if the other arguments do not fit the groups of classes."""
+        groups = self.class_groups
+        assert groups is not None
+        if self.region_classes is not None:
+            raise ValueError(
+                "region_groups takes the place of region_classes, got both: leave region_classes="
+                "None, and give the classes that count as groups of one, as in "
+                "region_groups={'road': [1], 'vehicle': [2, 3]}."
+            )
+        weights = self.region_class_weights
+        if weights is not None and len(weights) != len(groups):
+            raise ValueError(
+                "region_class_weights must have one weight per group of region_groups: expected "
+                f"{len(groups)} ({', '.join(groups)}), got {len(weights)}."
+            )
+
+    def _check_components(self) -> None:
         """Raises ValueError if `region_groups` is unknown, or does not fit the other arguments."""
-        check_choice("region_groups", self.region_groups, GROUPS)
+        if not isinstance(self.region_groups, str) or self.region_groups not in GROUPS:
+            raise ValueError(
+                "region_groups must be 'components' or a mapping of names to lists of classes, "
+                f"such as {{'vehicle': [1, 2, 3]}}, got {shown(self.region_groups)}"
+                f"{nearest(self.region_groups, GROUPS)}."
+            )
         if self.region_reduction != "sample":
             raise ValueError(
                 f"region_groups='components' has cells within a sample, and region_reduction="
@@ -421,7 +460,12 @@ class RegionTerm(Term):
     @property
     def group_key(self) -> str | None:  # type: ignore[override]
         """The key of the map of components, or None."""
-        return None if self.region_groups is None else self.components_key
+        return self.components_key if isinstance(self.region_groups, str) else None
+
+    @property
+    def class_groups(self) -> ClassGroups | None:
+        """The groups of classes that have cells in place of the classes, or None."""
+        return self.region_groups if isinstance(self.region_groups, ClassGroups) else None
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
@@ -429,13 +473,20 @@ class RegionTerm(Term):
         counts = SOFT_LABELS[self.soft_labels]
         return counts if self.counts_true_negatives else counts[:1]
 
+    @property
+    def pass_sums(self) -> tuple[Sum, ...]:
+        """The sums of classes, or of groups of classes."""
+        sums = super().pass_sums
+        groups = self.class_groups
+        return sums if groups is None else groups.sums(sums, type(self).__name__)
+
     def cell_loss(self, confusion: SoftConfusion) -> Tensor:
         """Returns the loss of each cell, (N, C), from sums of the same shape."""
         raise NotImplementedError(f"{type(self).__name__} must define cell_loss().")
 
     def losses_and_weights(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the loss of each cell after pooling, and its weight in the mean."""
-        if self.region_groups is None:
+        if self.group_key is None:
             return self.pooled_losses_and_weights(self.pooled(confusion))
         cells = self.pooled(confusion.components())
         losses, weights = self.pooled_losses_and_weights(cells)
@@ -458,7 +509,7 @@ class RegionTerm(Term):
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
         """Returns numerators and denominators, or this rank's sums if samples are pooled."""
-        if self.region_groups is not None:
+        if self.group_key is not None:
             return super().statistics(confusion)
         if not self.reduction.pools_samples:
             return AdditiveStatistics(list(self._ratio(self.pooled(confusion))))
@@ -483,15 +534,28 @@ class RegionTerm(Term):
     @property
     def fits_any_classes(self) -> bool:
         """True if `check_classes` has nothing to check."""
+        if self.class_groups is not None or (self.group_key is not None and self.mixes_softmax):
+            return False
         is_inherited = type(self).check_classes is RegionTerm.check_classes
         return is_inherited and self.reduction.fits_any_classes
 
     def check_classes(self, channels: int, activation: str = "softmax") -> None:
         """Raises ValueError if the classes and their weights do not fit the number of channels."""
-        self.reduction.check_classes(channels)
+        if self.class_groups is not None:
+            self.class_groups.check_channels(channels, activation)
+        else:
+            self.reduction.check_classes(channels)
+        if self.group_key is not None and self.mixes_softmax and activation == "softmax":
+            raise ValueError(
+                "region_groups='components' has cells of one class each, and with softmax "
+                f"{type(self).__name__} compares the classes with each other: use another term, "
+                "such as Dice(region_groups='components')."
+            )
 
     def pooled(self, confusion: SoftConfusion) -> SoftConfusion:
         """Returns the sums of the selected classes, pooled according to `region_reduction`."""
+        if self.class_groups is not None:
+            confusion = confusion.of_class_groups(self.class_groups)
         if not (self.reduction.pooled == "sample" and self.region_classes is None):
             rows = [row for each in (COUNTS, *self.sums) for row in each.rows]
             confusion = confusion.only([row.key for row in rows])

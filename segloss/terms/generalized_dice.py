@@ -124,6 +124,7 @@ class GeneralizedWassersteinDice(Overlap):
     """
 
     name = "generalized_wasserstein_dice"
+    mixes_softmax = True
     distances: Any = None
     weight_type: str = "foreground"
     sum: DistanceSum = field(init=False, compare=False)

@@ -136,6 +136,7 @@ class Overlap(RegionTerm):
         numerator, denominator = Smoothing.of(self.smooth)
         has_option = self.log or self.clip_tp > 0 or numerator != denominator
         is_pooled_otherwise = self.region_reduction not in ANALYTIC_POOLINGS
+        has_option = has_option or self.class_groups is not None
         if has_option or is_pooled_otherwise or overrides(self, Overlap, _FORMULA):
             return None
         tp, fp, fn = (row.key for row in self.sums[0].rows)

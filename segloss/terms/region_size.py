@@ -25,7 +25,9 @@ class RegionSize(RegionTerm):
         """Raises ValueError for one cell of all classes of a softmax, or if classes do not fit."""
         super().check_classes(channels, activation)
         counted = channels if self.region_classes is None else len(self.region_classes)
-        if self.reduction.pools_classes and activation == "softmax" and counted == channels:
+        groups = self.class_groups
+        counts_all = counted == channels if groups is None else groups.are_even(channels)
+        if self.reduction.pools_classes and activation == "softmax" and counts_all:
             raise ValueError(
                 f"region_reduction={self.region_reduction!r} adds up the sizes of all classes, "
                 "which is the size of the image with softmax, so the loss is always 0: use "
@@ -87,20 +89,12 @@ class RegionSizeKL(RegionSize):
     """
 
     name = "region_size_kl"
+    mixes_softmax = True
 
     @property
     def sums(self) -> tuple[Sum, ...]:  # type: ignore[override]
         """The counts, which make the same sizes with either `soft_labels`."""
         return (REGION, TRUE_NEGATIVE, FLOAT64)
-
-    def check_classes(self, channels: int, activation: str = "softmax") -> None:
-        """Raises ValueError for components of a softmax, whose classes are compared at once."""
-        super().check_classes(channels, activation)
-        if self.region_groups is not None and activation == "softmax":
-            raise ValueError(
-                "region_groups='components' has cells of one class each, and with softmax "
-                "RegionSizeKL compares the classes with each other: use RegionSizeL1."
-            )
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the divergences and weights: (N, 1) for softmax, (N, C) for sigmoid."""

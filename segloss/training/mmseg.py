@@ -24,7 +24,7 @@ from segloss.foundation.ignore_index import check_ignore_index, values_of
 from segloss.foundation.precision import Precise, arithmetic_dtype
 from segloss.losses import compound_loss
 from segloss.sums.autograd import run
-from segloss.sums.plan import check_sums, plan_of
+from segloss.sums.plan import plan_of
 from segloss.terms import Mixture, PixelTerm, Term
 from segloss.terms.base import mean
 
@@ -185,7 +185,7 @@ class CompoundLoss(Precise):
                 f"{self.loss.mixture}: write two entries in loss_decode, with the terms of a kind "
                 "each."
             )
-        plan = plan_of(each for entry in entries for each in check_sums(entry.term.sums).sums)
+        plan = plan_of(each for entry in entries for each in entry.term.pass_sums)
         confusion = run(pixels, plan).confusion()
         values = []
         for entry, is_over_pixels in zip(entries, over_pixels, strict=True):

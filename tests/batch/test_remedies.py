@@ -682,6 +682,9 @@ def after_update(loss: LossWrapper, pred: Tensor, gt: Tensor) -> LossWrapper:
     return loss
 
 
+ALONE = {"a": [0], "b": [1], "c": [2]}
+
+
 def region(**options: Any) -> Callable[[], Any]:
     return lambda: DiceLoss(**options)(X1, MASK)
 
@@ -1453,6 +1456,19 @@ ROWS: dict[str, Row] = {
         "leave region_classes=None, and select from the result",
         lambda: region(reduction="none")().mean(),
         DiceLoss()(X1, MASK),
+    ),
+    "losses of cells of groups of classes": Row(
+        lambda: CompoundLoss(
+            {
+                "a": {"term": "dice", "coef": 1, "region_groups": {"all": [0, 1, 2]}},
+                "b": {"term": "dice", "coef": 1},
+            },
+            "multiclass",
+            reduction="none",
+        ),
+        "make a loss of this term alone, with reduction='none'",
+        lambda: DiceLoss("multiclass", region_groups=ALONE, reduction="none")(X3, L3).mean(),
+        DiceLoss("multiclass")(X3, L3),
     ),
     "a loss without a term": Row(
         lambda: TermLoss(),

@@ -21,7 +21,9 @@ as that difference. Each sum adds up one of these values:
 - the semimetric's counts, with :math:`\min(p, g)` in place of :math:`p g`, and its true negatives,
   :math:`w \min(q, 1 - g)`;
 - the focal sum :math:`-w \alpha_y q_y^{\gamma_y} \log p_y`;
-- :math:`w p m`, :math:`w q m` and :math:`w m` for a map m.
+- :math:`w p m`, :math:`w q m` and :math:`w m` for a map m;
+- with softmax, the counts of a group of classes, with the sums of the classes' p, q and g: q is the
+  sum of the other classes' p.
 
 Let t, f, n be the slopes of true positives, false positives and false negatives, and a the slope
 of the cross-entropy. The gradient of a sigmoid channel is

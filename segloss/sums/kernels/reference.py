@@ -16,12 +16,22 @@ from segloss.sums.groups import Groups, at_group_0, group_count
 from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.torch_ops.pixel_sums import (
     PixelValues,
+    are_members,
     class_distances,
+    class_group_sum,
     focal_of_class,
     focal_of_labels,
+    members_of,
     pixel_sums,
 )
-from segloss.sums.plan import CROSS_ENTROPY, REGION, DistanceSum, FocalSum, Plan
+from segloss.sums.plan import (
+    CROSS_ENTROPY,
+    REGION,
+    ClassGroupSum,
+    DistanceSum,
+    FocalSum,
+    Plan,
+)
 from segloss.sums.probabilities import (
     Probabilities,
     binary_cross_entropy,
@@ -116,13 +126,15 @@ def _sums(batch: PixelBatch, plan: Plan, groups: Groups | None) -> dict[str, Ten
     prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
     probabilities = _probabilities(prediction, batch)
     result = _counts(probabilities, target, weight, groups)
-    if REGION in plan.sums:
+    if REGION.name in plan.names:
         region = _label_region if batch.is_label_map else _dense_region
         result.update(region(probabilities, target, weight, groups))
-    if CROSS_ENTROPY in plan.sums:
+    if CROSS_ENTROPY.name in plan.names:
         entropy = _binary_entropy if not batch.is_exclusive else _softmax_entropy
         result.update(entropy(probabilities, target, weight, batch))
     result.update(_pixel_sums(probabilities, target, weight, batch, plan, groups))
+    for each in plan.class_groups:
+        result.update(_class_group(each, probabilities, target, weight))
     for focal in plan.focals:
         result[focal.name] = _focal(focal, probabilities, target, weight, batch)
     return result
@@ -291,6 +303,27 @@ def _distances(
     )
     none = torch.zeros_like(far)
     return dict(zip((row.key for row in each.rows), (far, near, none, none), strict=True))
+
+
+def _class_group(
+    each: ClassGroupSum, probabilities: _AnyProbabilities, target: Tensor, weight: Tensor
+) -> dict[str, Tensor]:
+    """Computes a sum of a group of classes, (N,) for each row."""
+    members, others = members_of(each, probabilities.p.shape[1], target.device)
+
+    def added(values: Tensor, classes: Tensor) -> Tensor:
+        return values.index_select(1, classes).sum(1)
+
+    p = added(probabilities.p, members)
+    if isinstance(probabilities, _GivenProbabilities):  # they may not add up to 1
+        given = _GivenProbabilities(p)
+        p, q = given.p, given.q
+    else:
+        q = added(probabilities.p, others)
+    is_dense = target.ndim == probabilities.p.ndim
+    g = added(target, members) if is_dense else are_members(each.classes, target, probabilities.p)
+    values = class_group_sum(each).values(PixelValues(p, q, g, {}))
+    return {each.key(key): _total(weight.squeeze(1) * value) for key, value in values.items()}
 
 
 def _focal(

@@ -245,7 +245,11 @@ def _by_autograd(
                 of_classes = (numerator.detach() / denominator.detach()).unbind()
                 term = entry.term
                 classes = term.region_classes if isinstance(term, RegionTerm) else None
-                _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
+                names = class_names
+                if isinstance(term, RegionTerm) and term.class_groups is not None:
+                    names = [*term.class_groups]
+                    classes = range(len(names))
+                _write_classes(infos[loss], entry.name, of_classes, classes, names)
     losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 

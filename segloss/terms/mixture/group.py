@@ -10,7 +10,7 @@ from torch import Tensor
 from segloss.foundation.device_constants import on_device
 from segloss.sums.analytic import Addend, AnalyticTerms
 from segloss.sums.confusion import SoftConfusion
-from segloss.sums.plan import Plan, check_sums, plan_of
+from segloss.sums.plan import Plan, plan_of
 from segloss.terms.base import PixelTerm, Term, mean
 from segloss.terms.mixture.mixture import Entry, Mixture
 
@@ -42,7 +42,7 @@ class MixtureGroup:
             for entry in mixture.components
         )
         self.plan: Plan = plan_of(
-            (each for _, entry in self.components for each in check_sums(entry.term.sums).sums),
+            (each for _, entry in self.components for each in entry.term.pass_sums),
             _group_key(entry.term for _, entry in self.components),
         )
         with_forms = [(loss, entry, entry.term.analytic_form()) for loss, entry in self.components]

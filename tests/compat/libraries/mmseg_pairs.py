@@ -25,7 +25,6 @@ from tests.compat.libraries.pairs import (
     class_weights,
     kept_share,
     mean_weight,
-    one_against_the_rest,
 )
 
 
@@ -98,17 +97,15 @@ def of_pixels() -> Pairs:
 
 
 def of_focal() -> Pairs:
-    loss = one_against_the_rest(segloss.FocalLoss("multilabel", alpha=0.5, **IGNORING))
+    loss = segloss.FocalLoss("multilabel", alpha=0.5, **IGNORING)
     same = lambda x, y: loss(x, y) * kept_share(y)  # noqa: E731
     yield "focal", Pair("labels", focal, same, IGNORES)
     one = segloss.FocalLoss("binary", alpha=0.5, **IGNORING)
 
-    def of_channels(x: Tensor, masks: Tensor) -> Tensor:
-        channels = [one(x[:, [c]], masks[:, [c]]) for c in range(x.shape[1])]
-        return torch.stack(channels) @ weights_of(x) / x.shape[1]
-
     def weighted(x: Tensor, y: Tensor) -> Tensor:
-        return one_against_the_rest(of_channels)(x, y) * kept_share(y)
+        masks = [(y == c).long().where(y != IGNORED, IGNORED) for c in range(x.shape[1])]
+        channels = [one(x[:, [c]], mask) for c, mask in enumerate(masks)]
+        return torch.stack(channels) @ weights_of(x) / x.shape[1] * kept_share(y)
 
     yield "focal weight", Pair("labels", partial(focal, weighted=True), weighted, IGNORES)
 

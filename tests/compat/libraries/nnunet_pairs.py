@@ -129,6 +129,27 @@ def of_regions(form: Form) -> Pairs:
     yield "regions use_ignore_label", Pair(form, their_regions_ignoring, weighted, IGNORES)
 
 
+def of_regions_of_classes() -> Pairs:
+    def groups(x: Tensor) -> dict[str, list[int]]:
+        return {"whole": foreground(x), "core": foreground(x)[-1:]}
+
+    def their_dice_of_sums(x: Tensor, y: Tensor, batch_dice: bool = False) -> Tensor:
+        def probabilities(x: Tensor) -> Tensor:
+            return torch.stack([x.softmax(1)[:, of].sum(1) for of in groups(x).values()], 1)
+
+        masks = [sum((y == c).to(x) for c in of) for of in groups(x).values()]
+        options = their_dice(do_bg=True, batch_dice=batch_dice)
+        return 1 + SoftDiceLoss(probabilities, **options)(x, torch.stack(masks, 1))
+
+    def ours_of_groups(x: Tensor, y: Tensor, **options: str) -> Tensor:
+        options |= {"region_groups": groups(x), "smooth": 1e-5}
+        return segloss.DiceLoss("multiclass", **options)(x, y)
+
+    yield "regions of classes", Pair("labels", their_dice_of_sums, ours_of_groups)
+    pooled = partial(their_dice_of_sums, batch_dice=True)
+    yield "regions of classes", Pair("labels", pooled, partial(ours_of_groups, **BATCH))
+
+
 def of_the_worst_pixels() -> Pairs:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nnU-Net's use of an argument that PyTorch deprecates
@@ -160,6 +181,7 @@ def of_scales() -> Pairs:
 
 
 def pairs() -> Pairs:
+    yield from of_regions_of_classes()
     yield from chain(of_classes(), ignoring(), of_the_worst_pixels(), of_scales())
     for form in ("masks", "mask"):
         yield from of_regions(form)

@@ -23,6 +23,7 @@ from segloss.sums.plan import (
     CROSS_ENTROPY,
     FLOAT64,
     REGION,
+    ClassGroupSum,
     DistanceSum,
     Plan,
     PowerSum,
@@ -33,7 +34,7 @@ _NAMES = frozenset(
     (
         *PIXEL_SUMS,
         *(each.name for each in (COUNTS, REGION, CROSS_ENTROPY, FLOAT64)),
-        *(kind.__name__ for kind in (PowerSum, DistanceSum)),
+        *(kind.__name__ for kind in (PowerSum, DistanceSum, ClassGroupSum)),
     )
 )
 """The names in plans, `Plan.names`, that the kernel computes."""

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from segloss.foundation.device_constants import on_device
 from segloss.sums.plan import (
+    REGION,
     SEMIMETRIC,
     SEMIMETRIC_TRUE_NEGATIVE,
     SQUARED_ERROR,
     TRUE_NEGATIVE,
+    ClassGroupSum,
     DistanceSum,
     FocalSum,
     MapSum,
@@ -65,6 +67,22 @@ class PixelSum:
     @abstractmethod
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
         """Computes the derivative with respect to p of the sum of `upstream` times `values`."""
+
+
+class RegionCounts(PixelSum):
+    """The sums of p g, p (1 - g) and q g, for groups of classes: kernels have those of classes."""
+
+    names = tuple(row.key for row in REGION.rows)
+
+    def values(self, pixel: PixelValues) -> dict[str, Tensor]:
+        """Computes the true positives, false positives and false negatives of a pixel."""
+        p, q, g = pixel.p, pixel.q, pixel.g
+        return dict(zip(self.names, (p * g, p * (1 - g), q * g), strict=True))
+
+    def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
+        """Computes (t - n) g + f (1 - g), from the slopes t, f, n of the three sums."""
+        t, f, n = (upstream[name] for name in self.names)
+        return (t - n) * pixel.g + f * (1 - pixel.g)
 
 
 class SquaredError(PixelSum):
@@ -250,6 +268,26 @@ PIXEL_SUMS: dict[str, type[PixelSum]] = {
     TRUE_NEGATIVE.name: TrueNegative,
 }
 """The sums without parameters that are functions of the probability, by name."""
+
+
+def class_group_sum(each: ClassGroupSum) -> PixelSum:
+    """Returns a group's sum as a function of the group's probability and target."""
+    return RegionCounts() if each.base is REGION else PIXEL_SUMS[each.of]()
+
+
+def members_of(each: ClassGroupSum, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the indices of a group's classes, and those of the other classes."""
+    others = tuple(c for c in range(classes) if c not in each.classes)
+    return (
+        on_device(each.classes, device, torch.int64),
+        on_device(others, device, torch.int64),
+    )
+
+
+def are_members(group: tuple[int, ...], labels: Tensor, like: Tensor) -> Tensor:
+    """Returns 1 where a label is in a group of the classes of `like` (N, C, P), else 0."""
+    flags = tuple(float(c in group) for c in range(like.shape[1]))
+    return on_device(flags, like.device, like.dtype)[labels]
 
 
 class FocalParameters(NamedTuple):

@@ -27,12 +27,20 @@ from torch import Tensor
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.precision import accumulation_dtype
 from segloss.sums.kernels.torch_ops.chunks import LOG2E, Chunk, Chunks, total
+from segloss.sums.kernels.torch_ops.class_groups import ClassGroupSums
 from segloss.sums.kernels.torch_ops.pixel_sums import (
     PixelValues,
     class_distances,
     focal_of_labels,
 )
-from segloss.sums.plan import COUNTS, CROSS_ENTROPY, REGION, DistanceSum, FocalSum, Plan
+from segloss.sums.plan import (
+    COUNTS,
+    CROSS_ENTROPY,
+    REGION,
+    DistanceSum,
+    FocalSum,
+    Plan,
+)
 
 _LEAST, _GREATEST = 1e-19, 1e18
 """The range of exponentials whose ratios fit float32: there the maximum need not be subtracted."""
@@ -66,11 +74,14 @@ class _ExtraSlopes(NamedTuple):
         by_p_others: By the probabilities of the other classes, (n, C, l), or None.
         by_p_label: By the label's probability, (n, l), or None.
         focal: Of focal sums by the logit of 1 - p_y, (n, l), or None.
+        of_groups: Of sums of groups of classes by the logit, divided by the probability,
+            (n, C, l), or None.
     """
 
     by_p_others: Tensor | None
     by_p_label: Tensor | None
     focal: Tensor | None
+    of_groups: Tensor | None
 
 
 class SoftmaxChunks(Chunks):
@@ -81,6 +92,9 @@ class SoftmaxChunks(Chunks):
     def __init__(self, batch: PixelBatch, plan: Plan, groups: int | None = None) -> None:
         super().__init__(batch, plan, groups)
         self.distances = [each for each in plan.sums if isinstance(each, DistanceSum)]
+        self.class_groups: ClassGroupSums | None = None
+        if plan.class_groups:
+            self.class_groups = ClassGroupSums(plan.class_groups, batch.prediction.shape[1])
 
     def measure(self, chunk: Chunk) -> dict[str, Tensor]:
         """Computes the sums over a chunk: (n, C), or (n,) for cross-entropy and focal sums."""
@@ -95,6 +109,8 @@ class SoftmaxChunks(Chunks):
         sums |= self._extra(chunk, exponentials)
         for distances in self.distances:
             sums |= self._distance_sums(distances, chunk, exponentials)
+        if self.class_groups is not None:
+            sums |= self._class_group_sums(self.class_groups, chunk, exponentials)
         if REGION in self.plan.sums:
             sums |= self._region(chunk, exponentials, sums["actual"])
         return sums
@@ -202,6 +218,15 @@ class SoftmaxChunks(Chunks):
         )
         by_p_others = to_others * far.unsqueeze(1) + (1 - to_others) * near.unsqueeze(1)
         return by_p_others, near
+
+    def _class_group_sums(
+        self, groups: ClassGroupSums, chunk: Chunk, exponentials: _Exponentials
+    ) -> dict[str, Tensor]:
+        """Computes the sums of groups of classes, (n,) for each row."""
+        weight = None if chunk.weight is None else chunk.weight.squeeze(1)
+        exp_others, exp_label, _, all_total, _ = exponentials
+        values = groups.values(exp_others, exp_label, all_total, chunk.target)
+        return {key: total(each if weight is None else each * weight) for key, each in values}
 
     def _pixel_values(
         self, chunk: Chunk, exponentials: _Exponentials
@@ -330,6 +355,10 @@ class SoftmaxChunks(Chunks):
         slope = out if out.dtype == self.dtype else self.buffer("slope", chunk.prediction)
         shift, label_slope = self._slopes(upstream, labels, p_others, p_label, q_label, extra)
         by_p_others = extra.by_p_others
+        if extra.of_groups is not None:
+            of_groups, of_label = extra.of_groups, _of_label(extra.of_groups, labels)
+            by_p_others = of_groups if by_p_others is None else by_p_others + of_groups
+            shift, label_slope = shift.expand_as(p_label), label_slope + p_label * of_label
         if "true_positive" in upstream:
             f = _of_classes(upstream["false_positive"])
             by_p_others = f if by_p_others is None else by_p_others.add_(f)
@@ -373,7 +402,11 @@ class SoftmaxChunks(Chunks):
             slope = parameters.slope(p_label, error, self._nll(chunk, exponentials))
             slope = slope * upstream[focal.name].unsqueeze(1)
             focal_slope = slope if focal_slope is None else focal_slope + slope
-        return _ExtraSlopes(by_p_others, by_p_label, focal_slope)
+        of_groups = None
+        if self.class_groups is not None:
+            exp_others, exp_label, _, all_total, _ = exponentials
+            of_groups = self.class_groups.slopes(upstream, exp_others, exp_label, all_total, labels)
+        return _ExtraSlopes(by_p_others, by_p_label, focal_slope, of_groups)
 
     def _slopes(
         self,

@@ -1,0 +1,146 @@
+"""Groups of classes, such as the parts of a tumour, each of which counts as a region of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from segloss.foundation.arguments import as_python, check_integer, check_text, is_list, shown
+from segloss.sums.plan import COUNTS, FLOAT64, NAMED, ClassGroupSum, Sum, has_groups
+
+_EXAMPLE = "region_groups={'vehicle': [1, 2, 3], 'person': [4, 5]}"
+
+
+class ClassGroups(Mapping[str, tuple[int, ...]]):
+    """Lists of classes by the name of their group: a mapping that can't be changed, in order.
+
+    Attributes:
+        classes: The classes of each group.
+        keys_of_rows: The keys of the groups' rows, by the key of a class's row.
+    """
+
+    def __init__(self, classes: Mapping[str, tuple[int, ...]]) -> None:
+        self._by_name = dict(classes)
+        self.classes = tuple(classes.values())
+        sums = [[ClassGroupSum(each.name, group) for group in self.classes] for each in _GROUPED]
+        self.keys_of_rows = {
+            row.key: tuple(of_group.rows[i].key for of_group in of_groups)
+            for each, of_groups in zip(_GROUPED, sums, strict=True)
+            for i, row in enumerate(each.rows)
+        }
+
+    @classmethod
+    def checked(cls, given: Mapping[Any, Any]) -> ClassGroups:
+        """Returns the groups for an argument `region_groups`, after checking them.
+
+        Raises:
+            TypeError, ValueError: A name or a list of classes is wrong.
+        """
+        if not given:
+            raise ValueError(
+                f"region_groups must have at least one group of classes, as in {_EXAMPLE}; got "
+                "none. Leave it out for a cell of each class."
+            )
+        return cls({_check_name(name): _check_classes(name, given[name]) for name in given})
+
+    def __getitem__(self, name: str) -> tuple[int, ...]:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClassGroups) and tuple(self.items()) == tuple(other.items())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.items()))
+
+    def __repr__(self) -> str:
+        return repr({name: list(classes) for name, classes in self.items()})
+
+    def sums(self, of_classes: Iterable[Sum], owner: str) -> tuple[Sum, ...]:
+        """Returns the sums of all groups, in place of those of classes.
+
+        Args:
+            of_classes: The sums that a term needs of each class.
+            owner: The name of the term, for messages.
+
+        Raises:
+            ValueError: Groups of classes do not have one of these sums.
+        """
+        needed = [each for each in of_classes if each != COUNTS]
+        lacking = [each.name for each in needed if each not in (*_GROUPED, FLOAT64)]
+        if lacking:
+            raise ValueError(
+                f"{owner} needs {' and '.join(lacking)}, which a group of classes does not have: "
+                f"leave its region_groups=None, and add a term of groups beside it, such as "
+                "Dice(region_groups=...)."
+            )
+        others = tuple(each for each in needed if each == FLOAT64)
+        of_groups = (
+            ClassGroupSum(each.name, group)
+            for each in needed
+            if each != FLOAT64
+            for group in self.classes
+        )
+        return (*others, *of_groups)
+
+    def check_channels(self, channels: int, activation: str) -> None:
+        """Raises ValueError if the groups do not fit the channels of the prediction."""
+        for name, classes in self.items():
+            check_classes_of_group(f"region_groups[{name!r}]", classes, channels, activation)
+
+    def are_even(self, channels: int) -> bool:
+        """Returns whether each class is in equally many groups, so that their sizes are known."""
+        members = [each for classes in self.classes for each in classes]
+        return len({members.count(c) for c in range(channels)}) == 1
+
+
+_GROUPED = tuple(each for each in NAMED.values() if has_groups(each))
+"""The sums that groups of classes have."""
+
+
+def check_classes_of_group(
+    name: str, classes: tuple[int, ...], channels: int, activation: str
+) -> None:
+    """Raises ValueError if a group of classes does not fit the channels of the prediction."""
+    if activation != "softmax":
+        raise ValueError(
+            f"{name} adds up probabilities of classes that exclude each other, and with "
+            f"activation={activation!r} channels are independent: give each group a channel and a "
+            "mask of its own, or set activation='softmax' (mode='multiclass')."
+        )
+    if max(classes) >= channels:
+        raise ValueError(
+            f"{name}={list(classes)} is out of range: there are {channels} classes (0 to "
+            f"{channels - 1})."
+        )
+
+
+def _check_name(name: Any) -> str:
+    check_text("A name in region_groups", name)
+    if "/" in name:
+        raise ValueError(
+            f"A name in region_groups must not hold '/', got {name!r}: 'dice/vehicle' is the value "
+            "of dice for the group vehicle in the extra information."
+        )
+    return str(name)
+
+
+def _check_classes(name: str, given: Any) -> tuple[int, ...]:
+    classes = as_python(given)
+    if not is_list(classes):
+        raise TypeError(
+            f"region_groups[{name!r}] must be a list of class indices, as in {_EXAMPLE}; got "
+            f"{shown(given)}."
+        )
+    checked = tuple(check_integer(f"region_groups[{name!r}]", each, 0) for each in classes)
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(
+            f"region_groups[{name!r}] must hold at least one class, and none twice, got "
+            f"{list(checked)}."
+        )
+    return tuple(sorted(checked))
