@@ -89,8 +89,12 @@ def test_balanced_cross_entropy_weighs_each_side_by_the_share_of_the_other(balan
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, mask, weight)
     loss = segloss.BalancedCrossEntropyLoss("multilabel", balance=balance)
     torch.testing.assert_close(loss(logits, mask), expected)
-    cells = segloss.BalancedCrossEntropyLoss("multilabel", balance=balance, reduction="none")
-    torch.testing.assert_close(cells(logits, mask).mean(), expected)
+    for pixels in (
+        segloss.BalancedCrossEntropyLoss("multilabel", balance=balance, reduction="none"),
+        segloss.HardPixelLoss(BalancedCrossEntropy(balance=balance), mode="multilabel"),
+    ):
+        with pytest.raises(ValueError, match="A single pixel has no loss by BalancedCrossEntropy"):
+            pixels(logits, mask)
 
 
 @pytest.mark.parametrize("balance", ["sample", "batch", "micro"])

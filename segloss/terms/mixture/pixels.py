@@ -74,14 +74,22 @@ def _slopes(mixture: Mixture, plan: Plan, channels: int, exclusive: bool) -> tup
         ValueError: The losses are not sums over pixels, so a single pixel has none.
     """
     with torch.enable_grad():
-        # Two samples of different sums: those of losses that add up over pixels have equal slopes
+        # Two samples of different sums, and two others: losses that add up over pixels have equal
+        # slopes everywhere, and losses that pool the samples may have equal ones in one place
         shape = (len(plan.rows), 2, channels)
         rows = torch.linspace(1, 2, shape[0] * shape[1] * shape[2], dtype=torch.float64)
         rows = rows.view(shape).requires_grad_()
         losses = _losses(mixture, SoftConfusion.of_rows(rows, plan, exclusive=exclusive))
         [slopes] = torch.autograd.grad(losses.sum(), rows)
+        others = (rows.detach().flip(0, 2) ** 2).requires_grad_()
+        of_others = _losses(mixture, SoftConfusion.of_rows(others, plan, exclusive=exclusive))
+        [elsewhere] = torch.autograd.grad(of_others.sum(), others)
     total = (slopes * rows).sum().detach()
-    if not (torch.allclose(slopes[:, 0], slopes[:, 1]) and torch.allclose(total, losses.sum())):
+    if not (
+        torch.allclose(slopes, elsewhere)
+        and torch.allclose(slopes[:, 0], slopes[:, 1])
+        and torch.allclose(total, losses.sum())
+    ):
         raise ValueError(
             f"A single pixel has no loss by {mixture}: the losses that its pixels() returns do not "
             "add up over pixels. Use its mean or sum, CompoundLoss(reduction='mean'), or another "

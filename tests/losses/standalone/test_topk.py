@@ -308,7 +308,6 @@ def test_wrong_arguments_are_refused_when_the_loss_is_made(options, kind, words:
         ({}, torch.rand(2, 3, 4), torch.full((2, 4), 255), ValueError, "set ignore_index=255"),
         ({"class_weights": [1, 2]}, torch.rand(2, 3, 4), torch.zeros(2, 4), ValueError, "got 2"),
         ({"mode": "binary"}, torch.rand(2, 1, 4), torch.full((2, 4), 2), ValueError, "in .0, 1."),
-        ({"mode": "multilabel"}, torch.rand(2, 3, 4), torch.zeros(2, 4), ValueError, "one mask"),
     ],
 )
 def test_wrong_batches_are_refused(options, prediction, target, kind, words: str) -> None:

@@ -90,7 +90,7 @@ class LovaszLoss(TakesCompanions, Precise):
         tensor(0.6667)
         >>> logits, mask = torch.tensor([[[3.0, -0.5, 0.2, -2.0]]]), torch.tensor([[[1, 1, 0, 0]]])
         >>> LovaszLoss("binary")(logits, mask)
-        tensor(1.1500)
+        tensor(0.9500)
     """
 
     companions = ("pixel_weights", "sample_weights")
