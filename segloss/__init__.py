@@ -15,9 +15,7 @@ from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
-from segloss.losses.standalone.topk import TopKCrossEntropyLoss
 from segloss.losses.term_losses import *
-from segloss.maps import SignedDistanceMap, SkeletonMap
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
 from segloss.terms.mixture.evaluate import per_class
@@ -50,7 +48,14 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
     )
     from segloss.losses.standalone.hausdorff import HausdorffDistanceLoss
     from segloss.losses.standalone.lovasz import LovaszLoss
-    from segloss.maps import ComponentMap, DistanceMap, UNetWeightMap
+    from segloss.losses.standalone.topk import TopKCrossEntropyLoss
+    from segloss.maps import (
+        ComponentMap,
+        DistanceMap,
+        SignedDistanceMap,
+        SkeletonMap,
+        UNetWeightMap,
+    )
     from segloss.tools.check import assert_loss, check_loss
     from segloss.tools.suggest import suggest
     from segloss.training.norms import compute_norms
@@ -117,7 +122,14 @@ _LAZY_NAMES = {
     ),
     "segloss.losses.standalone.hausdorff": ("HausdorffDistanceLoss",),
     "segloss.losses.standalone.lovasz": ("LovaszLoss",),
-    "segloss.maps": ("ComponentMap", "DistanceMap", "UNetWeightMap"),
+    "segloss.losses.standalone.topk": ("TopKCrossEntropyLoss",),
+    "segloss.maps": (
+        "ComponentMap",
+        "DistanceMap",
+        "SignedDistanceMap",
+        "SkeletonMap",
+        "UNetWeightMap",
+    ),
     "segloss.tools.check": ("assert_loss", "check_loss"),
     "segloss.tools.suggest": ("suggest",),
     "segloss.training.norms": ("compute_norms",),
