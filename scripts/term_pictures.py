@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,8 @@ def overview_figure() -> Figure:
         for error, values in zip(ERROR_RANGES, increases(name), strict=True):
             shares = np.linspace(0, 1, len(values))
             axes.plot(shares, values, color=error.colour, linewidth=1.8, label=error.label)
-        axes.set_title(NAMES[name], fontsize=9, fontweight="bold")
+        title = textwrap.fill(NAMES[name], 21)
+        axes.set_title(title, fontsize=9 if "\n" not in title else 7, fontweight="bold")
         name_errors(axes)
         axes.set(yticks=[0, 0.5, 1], ylim=(-0.12, 1.08))
     handles, labels = panels[0, 0].get_legend_handles_labels()
