@@ -914,7 +914,7 @@ WRONG: dict[str, Wrong] = {
         ("d", "tensor", "list"),
     ),
     "Lovasz: one class": Wrong(
-        lambda: LovaszLoss()(P, T), ValueError, ("prediction", "at least 2", "binary")
+        lambda: LovaszLoss()(P, T), ValueError, ("prediction", "1 channels", "set mode='binary'")
     ),
     "Lovasz: label": Wrong(
         lambda: LovaszLoss()(logits(), put(labels(), 3)), ValueError, ("target", "label 3")

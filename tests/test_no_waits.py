@@ -384,6 +384,18 @@ WRAPPED: dict[str, tuple[str, Make]] = {
         "binary",
         lambda: segloss.LovaszLoss("binary", per_image=True, class_weights=[2.0]),
     ),
+    "ohem": ("multiclass", lambda: segloss.OhemCrossEntropyLoss(min_kept=3, ignore_index=255)),
+    "hard pixels": (
+        "multiclass",
+        lambda: segloss.HardPixelLoss({"focal": 1.0}, segloss.TopK(20), ignore_index=255),
+    ),
+    "cldice": ("multiclass", lambda: segloss.SoftClDiceLoss("multiclass", ignore_index=255)),
+    "hausdorff, one side": (
+        "multiclass",
+        lambda: segloss.HausdorffDistanceLoss(
+            "multiclass", predicted_distance=False, map_key="gt_distance_map", ignore_index=255
+        ),
+    ),
     "dice": ("binary", tutorial.DiceLoss),
     "dice and cross-entropy": ("binary", tutorial.DiceBCELoss),
 }
@@ -511,8 +523,9 @@ def test_a_loss_of_activity(name: str) -> None:
 
 
 def test_every_loss_is_here() -> None:
-    of_standalone = {"LovaszLoss", "TopKCrossEntropyLoss"}
-    of_others = {"Loss", "SegLoss", "CompoundLoss", "MultiLoss", *of_standalone}
+    of_pixels = {"HardPixelLoss", "LovaszLoss", "OhemCrossEntropyLoss", "TopKCrossEntropyLoss"}
+    of_shapes = {"HausdorffDistanceLoss", "SoftClDiceLoss"}
+    of_others = {"Loss", "SegLoss", "CompoundLoss", "MultiLoss", *of_pixels, *of_shapes}
     of_terms = {loss.__name__ for loss in TERM_LOSSES.values()}
     of_fields = {make.__name__ for make in FIELD_LOSSES.values()}
     named = {name for name in dir(segloss) if name.endswith("Loss")}
