@@ -17,9 +17,10 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from segloss.tools.suggest.reading import READERS, read_array, suffix_of, values_of
+from segloss.tools.suggest.reading import READERS, read_array, suffix_of
 from segloss.tools.suggest.sources import Source, find_masks
 from segloss.tools.suggest.streaming import in_order
+from segloss.tools.suggest.tiles import numbers_of
 
 PHOTOGRAPHS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Files that Pillow reads; for other files, the readers of masks are used."""
@@ -168,7 +169,7 @@ def _read_pair(name: str, image: Path, mask: Source) -> Pair | str:
     if size != pixels.shape[:2]:
         return f"{name}: the image is {pixels.shape[:2]}, but its mask {size}"
     flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
-    values = frozenset(map(int, values_of(labels)[0]))
+    values = frozenset(map(int, numbers_of(labels)[0]))
     sums = (flat.sum(0), (flat**2).sum(0), len(flat))
     height, width, channels = pixels.shape
     return Pair(name, image, mask, (height, width), channels, values, sums)

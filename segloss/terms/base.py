@@ -190,9 +190,9 @@ class Term:
         factors = confusion.factors
         if factors is None:
             return numerator.sum(0), denominator.sum(0)
-        if factors.shares is not None and len(numerator) != len(factors.shares):
+        if factors.shares is not None and numerator.shape[0] != factors.shares.shape[0]:
             raise ValueError(self._has_no_parts())
-        if factors.weights is not None and len(numerator) != len(factors.weights):
+        if factors.weights is not None and numerator.shape[0] != factors.weights.shape[0]:
             raise ValueError(
                 f"{self!r} has no loss for each sample, so samples can't have weights: leave "
                 "sample_weights out, or return losses of each sample, (N, ...)."
@@ -495,7 +495,7 @@ class RegionTerm(Term):
                 f"{type(self).__name__} has one loss for several classes, and region_groups="
                 "'components' needs one for each: leave region_groups=None."
             )
-        return _over_components(losses, weights, len(confusion.actual))
+        return _over_components(losses, weights, confusion.actual.shape[0])
 
     def pooled_losses_and_weights(self, pooled: SoftConfusion) -> tuple[Tensor, Tensor]:
         """Returns the loss of each cell and its weight from sums that are pooled already."""
@@ -576,7 +576,7 @@ def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Ten
         weights: Their weights, likewise; 0 if a component is left out.
         samples: The number of samples N.
     """
-    components = len(losses) // samples if samples else 1
+    components = losses.shape[0] // samples if samples else 1
     shape = (samples, components, losses.shape[1])
     losses, weights = losses.reshape(shape), weights.reshape(shape)
     return mean((weights * losses).sum(1), weights.sum(1)), weights.amax(1)

@@ -757,10 +757,20 @@ def term(name: str, batch: Batch, reduction: str = "mean", **parameters: Any) ->
     return BOOK[name].loss(batch, reduction, **parameters)
 
 
+PIXEL_MEANS = (
+    "cross_entropy",
+    "focal",
+    "poly1",
+    "generalized_cross_entropy",
+    "symmetric_cross_entropy",
+)
+"""The terms whose pixels have losses of their own."""
+
+
 def has_pixels(name: str, parameters: Mapping[str, Any]) -> bool:
     """Whether a term is a mean over pixels alone."""
     is_half = name == "unified_focal" and parameters.get("weight", 0.5) == 1
-    return is_half or name in ("cross_entropy", "focal", "poly1")
+    return is_half or name in PIXEL_MEANS
 
 
 def loss(batch: Batch, terms: Mapping[str, Mapping[str, Any]], reduction: str = "mean") -> Tensor:

@@ -20,7 +20,7 @@ from segloss import SegLoss
 from segloss.compat import tutorial
 from segloss.sums.kernels.registry import KERNELS
 from segloss.sums.plan import Plan, Sum, check_sums
-from segloss.terms import TERMS, Dice, Focal, RegionTerm, total_mean
+from segloss.terms import TERMS, Dice, Focal, PixelTerm, RegionTerm, total_mean
 from segloss.terms.base import parameters_of
 from tests.support import textbook
 from tests.support.kernels import BACKENDS
@@ -282,7 +282,12 @@ def test_memory_layout_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in TERMS if "region_classes" in parameters_of(TERMS[name])]
+    "name",
+    [
+        name
+        for name in TERMS
+        if "region_classes" in parameters_of(TERMS[name]) and not issubclass(TERMS[name], PixelTerm)
+    ],
 )
 def test_class_selection(name: str) -> None:
     case, chosen = Case("multilabel"), [1, 3]

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from segloss import (
     CompoundLoss,
     DeepSupervision,
-    JaccardLoss,
     LossWrapper,
     LovaszLoss,
     MultiLoss,
+    Poly1Loss,
     SegLoss,
     TopKCrossEntropyLoss,
     build_loss,
@@ -32,7 +32,7 @@ WEIGHTED: dict[str, Make] = {
     "CompoundLoss": lambda **given: CompoundLoss(CrossEntropy(), "multilabel", **given),
     "LovaszLoss": lambda **given: LovaszLoss("multilabel", **given),
     "TopKCrossEntropyLoss": lambda **given: TopKCrossEntropyLoss("multilabel", **given),
-    "JaccardLoss": lambda **given: JaccardLoss("multilabel", **given),
+    "Poly1Loss": lambda **given: Poly1Loss("multilabel", **given),
     "LossWrapper": lambda **given: LossWrapper(CompoundLoss(CrossEntropy(), "multilabel", **given)),
     "DeepSupervision": lambda **given: DeepSupervision(SegLoss(from_logits=True, **given)),
     "MultiLoss": lambda **given: MultiLoss([SegLoss(n_classes=3, **given), nn.L1Loss()], [1, 0]),
@@ -48,7 +48,7 @@ NAMES = ("class_weights", "pos_weight")
 def names_of(name: str) -> tuple[str, ...]:
     """The weights that a loss can have."""
     sigmoid = name in ("SegLoss of masks", "CompoundLoss", "LossWrapper", "DeepSupervision")
-    return NAMES if sigmoid or name == "JaccardLoss" else NAMES[:1]
+    return NAMES if sigmoid or name == "Poly1Loss" else NAMES[:1]
 
 
 def settings(loss: nn.Module) -> dict[str, list[float] | None]:

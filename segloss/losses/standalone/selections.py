@@ -64,14 +64,19 @@ class TopK(Selection):
     def kept(self, difficulties: Tensor, counted: Tensor | None) -> Tensor:
         """Returns the share of each pixel that is kept."""
         total = difficulties.numel()
-        most = min(max(1, int(total * self.k / 100)), total)
+        if is_exporting():  # a share of a number that is not known yet can't be a size
+            most = total
+            counted = (
+                torch.ones_like(difficulties, dtype=torch.bool) if counted is None else counted
+            )
+        else:
+            most = min(max(1, int(total * self.k / 100)), total)
         if counted is None:
             return share_of_largest(difficulties, most, most)
         n = counted.sum().to(accumulation_dtype(difficulties.device))
         count = torch.minimum((n * self.k / 100).floor().clamp(min=1), n)
         values = torch.where(counted, difficulties, -torch.inf)
-        # A share of a number that an exporter does not know yet can't be a size
-        return share_of_largest(values, count, total if is_exporting() else most)
+        return share_of_largest(values, count, most)
 
 
 @dataclass(frozen=True)
