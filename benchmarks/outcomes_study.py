@@ -1,6 +1,6 @@
 """Trains the same small network with several losses, and compares the masks.
 
-    pip install -e ".[bench]" && python benchmarks/outcomes_study.py nuclei.npz --seeds 3
+    pip install -e ".[bench,maps]" && python benchmarks/outcomes_study.py nuclei.npz --seeds 3
 
 The file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels
 that do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a
