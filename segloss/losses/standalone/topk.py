@@ -46,6 +46,7 @@ class TopKCrossEntropyLoss(HardPixelLoss):
     segmentation" (2016), in the form of `TopKLoss` of nnU-Net.
 
     Example:
+        >>> import torch
         >>> logits = torch.tensor([[[0.0, 100.0, 100.0, 100.0]]])
         >>> mask = torch.ones(1, 1, 4)
         >>> TopKCrossEntropyLoss("binary", k=25)(logits, mask)
