@@ -96,6 +96,7 @@ class FocalLoss(TermLoss):
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
 
     Example:
+        >>> import torch
         >>> from segloss import FocalLoss
         >>> FocalLoss("multiclass", gamma=2.0)(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 0]]))
         tensor(0.1733)
