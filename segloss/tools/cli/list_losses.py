@@ -25,7 +25,7 @@ def list_losses() -> None:
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("class", no_wrap=True)
+    table.add_column("class", max_width=16, overflow="fold")
     table.add_column("description", ratio=1)
     for title, losses in grouped().items():
         table.add_section()
