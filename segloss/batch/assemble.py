@@ -104,7 +104,7 @@ def as_pixel_batch(
     ignored = options.ignore_index
     if isinstance(ignored, tuple):
         target, value = with_one_value(target, ignored)
-        options = options.with_ignored(value)
+        options = options.replace(ignore_index=value)
     pixels = PixelBatch(
         plain_tensor(pred).flatten(2), target, options, weight, class_weights, pos_weight, maps
     )

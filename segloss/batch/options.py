@@ -36,9 +36,10 @@ class PixelOptions(NamedTuple):
     label_smoothing: float = 0.0
     one_against_rest: bool = False
 
-    def with_ignored(self, value: int | None) -> PixelOptions:
-        """Returns the options with one ignored value, or None."""
-        return PixelOptions(*self[:3], value, *self[4:])  # compilers do not all know _replace
+    def replace(self, **options: Any) -> PixelOptions:
+        """Returns the options with some replaced. Not every compiler knows `_replace`."""
+        current = zip(PixelOptions._fields, self, strict=True)
+        return PixelOptions(*[options.get(name, value) for name, value in current])
 
     @classmethod
     def checked(

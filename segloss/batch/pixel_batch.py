@@ -174,7 +174,7 @@ class PixelBatch:
         return PixelBatch(
             self.prediction,
             masks,
-            self.options.with_ignored(None),
+            self.options.replace(ignore_index=None),
             weight,
             self.class_weights,
             self.pos_weight,

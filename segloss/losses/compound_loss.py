@@ -223,7 +223,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
         selected = BatchTensors(*selected[:3], needed, *selected[4:])
         options = self.options
         if options.activation == "softmax":
-            options = PixelOptions(channels, *options[1:])
+            options = options.replace(n_classes=channels)
         group_key = self._group.plan.group_key
         pixels, left_out = self.reader.read(
             selected, options, self.class_weights, self.pos_weight, group_key

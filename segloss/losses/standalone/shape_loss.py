@@ -158,7 +158,7 @@ class ShapeLoss(TakesCompanions, Precise):
         options = self.options
         channels = checked_channels(self.mode, prediction, target)
         if options.activation == "softmax":
-            options = PixelOptions(channels, *options[1:])
+            options = options.replace(n_classes=channels)
         if isinstance(prediction, Tensor) and prediction.ndim == 2:
             raise ValueError(
                 f"prediction must have spatial dimensions, (N, C, *spatial), got the shape "
