@@ -39,7 +39,8 @@ class PixelOptions(NamedTuple):
     def replace(self, **options: Any) -> PixelOptions:
         """Returns the options with some replaced. Not every compiler knows `_replace`."""
         current = zip(PixelOptions._fields, self, strict=True)
-        return PixelOptions(*[options.get(name, value) for name, value in current])
+        values: list[Any] = [options.get(name, value) for name, value in current]
+        return PixelOptions(*values)
 
     @classmethod
     def checked(

@@ -178,6 +178,28 @@ def _without_rounding(weights: Sequence[Any]) -> list[Any]:
     ]
 
 
+def check_classes(name: str, value: Any) -> tuple[int, ...]:
+    """Returns the class indices of a list, after checking that it has some, and none twice."""
+    classes = as_python(value)
+    if not is_list(classes):
+        raise TypeError(f"{name} must be a list of class indices, got {shown(value)}.")
+    checked = tuple(check_integer(name, each, 0) for each in classes)
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(
+            f"{name} must name at least one class, and none twice, got {list(checked)}."
+        )
+    return checked
+
+
+def check_class_range(name: str, classes: Collection[int], channels: int) -> None:
+    """Raises ValueError if a class index is not that of a channel."""
+    if max(classes) >= channels:
+        raise ValueError(
+            f"{name}={list(classes)} is out of range: there are {channels} classes (0 to "
+            f"{channels - 1})."
+        )
+
+
 def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
     """Returns `value` if it is a mapping; otherwise raises TypeError, which names `path`."""
     if not isinstance(value, Mapping):

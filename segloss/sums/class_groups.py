@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from segloss.foundation.arguments import as_python, check_integer, check_text, is_list, shown
+from segloss.foundation.arguments import check_class_range, check_classes, check_text
 from segloss.sums.plan import COUNTS, FLOAT64, NAMED, ClassGroupSum, Sum, has_groups
 
 _EXAMPLE = "region_groups={'vehicle': [1, 2, 3], 'person': [4, 5]}"
@@ -41,7 +41,12 @@ class ClassGroups(Mapping[str, tuple[int, ...]]):
                 f"region_groups must have at least one group of classes, as in {_EXAMPLE}; got "
                 "none. Leave it out for a cell of each class."
             )
-        return cls({_check_name(name): _check_classes(name, given[name]) for name in given})
+        return cls(
+            {
+                _check_name(name): tuple(sorted(check_classes(f"region_groups[{name!r}]", classes)))
+                for name, classes in given.items()
+            }
+        )
 
     def __getitem__(self, name: str) -> tuple[int, ...]:
         return self._by_name[name]
@@ -113,11 +118,7 @@ def check_classes_of_group(
             f"activation={activation!r} channels are independent: give each group a channel and a "
             "mask of its own, or set activation='softmax' (mode='multiclass')."
         )
-    if max(classes) >= channels:
-        raise ValueError(
-            f"{name}={list(classes)} is out of range: there are {channels} classes (0 to "
-            f"{channels - 1})."
-        )
+    check_class_range(name, classes, channels)
 
 
 def _check_name(name: Any) -> str:
@@ -128,19 +129,3 @@ def _check_name(name: Any) -> str:
             "of dice for the group vehicle in the extra information."
         )
     return str(name)
-
-
-def _check_classes(name: str, given: Any) -> tuple[int, ...]:
-    classes = as_python(given)
-    if not is_list(classes):
-        raise TypeError(
-            f"region_groups[{name!r}] must be a list of class indices, as in {_EXAMPLE}; got "
-            f"{shown(given)}."
-        )
-    checked = tuple(check_integer(f"region_groups[{name!r}]", each, 0) for each in classes)
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(
-            f"region_groups[{name!r}] must hold at least one class, and none twice, got "
-            f"{list(checked)}."
-        )
-    return tuple(sorted(checked))

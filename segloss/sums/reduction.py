@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from segloss.foundation.arguments import check_class_range
 from segloss.foundation.device_constants import on_device
 from segloss.sums.confusion import SoftConfusion
 
@@ -57,11 +58,8 @@ class Reduction:
 
     def check_classes(self, channels: int) -> None:
         """Raises ValueError if the classes and their weights do not fit the channels."""
-        if self.classes is not None and max(self.classes) >= channels:
-            raise ValueError(
-                f"region_classes={list(self.classes)} is out of range: there are {channels} "
-                f"classes (0 to {channels - 1})."
-            )
+        if self.classes is not None:
+            check_class_range("region_classes", self.classes, channels)
         expected = channels if self.classes is None else len(self.classes)
         if self.weights is not None and len(self.weights) != expected:
             raise ValueError(

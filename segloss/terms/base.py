@@ -18,10 +18,9 @@ from torch import Tensor
 from typing_extensions import Self, dataclass_transform
 
 from segloss.foundation.arguments import (
-    as_python,
     check_choice,
+    check_classes,
     check_flag,
-    check_integer,
     check_text,
     check_weights,
     is_list,
@@ -398,7 +397,9 @@ class RegionTerm(Term):
         check_choice("soft_labels", self.soft_labels, SOFT_LABELS)
         check_choice("region_reduction", self.region_reduction, POOLED_DIMS)
         check_flag("skip_absent_classes", self.skip_absent_classes)
-        classes = check_region_classes(self.region_classes)
+        classes = None
+        if self.region_classes is not None:
+            classes = check_classes("region_classes", self.region_classes)
         weights = check_weights("region_class_weights", self.region_class_weights)
         reduction = Reduction(
             self.region_reduction,
@@ -580,21 +581,6 @@ def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Ten
     shape = (samples, components, losses.shape[1])
     losses, weights = losses.reshape(shape), weights.reshape(shape)
     return mean((weights * losses).sum(1), weights.sum(1)), weights.amax(1)
-
-
-def check_region_classes(classes: Any) -> tuple[int, ...] | None:
-    """Returns a choice of classes, after checking it; None: all."""
-    classes = as_python(classes)
-    if classes is None:
-        return None
-    if not is_list(classes):
-        raise TypeError(f"region_classes must be a list of class indices, got {shown(classes)}.")
-    checked = tuple(check_integer("region_classes", entry, 0) for entry in classes)
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(
-            f"region_classes must name at least one class, and none twice, got {list(checked)}."
-        )
-    return checked
 
 
 def _check_class_weights(weights: Tensor | None, reduction: Reduction) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import as_python, check_choice, check_number, is_list, shown
+from segloss.foundation.arguments import (
+    as_python,
+    check_choice,
+    check_classes,
+    check_number,
+    is_list,
+    shown,
+)
 from segloss.foundation.device_constants import on_device
 from segloss.sums.analytic import PixelMean
 from segloss.sums.confusion import SoftConfusion
@@ -19,7 +26,6 @@ from segloss.terms.base import (
     AdditiveStatistics,
     PixelTerm,
     Term,
-    check_region_classes,
     mean,
     overrides,
     pixel_count,
@@ -106,11 +112,12 @@ class Focal(PixelTerm):
         check_choice("soft_targets", self.soft_targets, ("expectation", "interpolated"))
         pairs = _check_pairs(alpha)
         weights = (1.0,) if pairs else _check_alpha(alpha)
+        classes = self.region_classes
         self._set(
             gamma=gamma,
             alpha=pairs or (tuple(alpha) if is_list(alpha) else alpha),
             pairs=pairs,
-            region_classes=check_region_classes(self.region_classes),
+            region_classes=None if classes is None else check_classes("region_classes", classes),
             sum=self._sum_of(gamma, weights),
         )
 

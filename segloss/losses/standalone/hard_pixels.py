@@ -260,6 +260,4 @@ def _times(weight: Tensor, kept: Tensor) -> Tensor:
 
 def _unweighted(pixels: PixelBatch) -> PixelBatch:
     """Returns the batch for plain cross-entropy: without any weights, and without smoothing."""
-    return PixelBatch(
-        pixels.prediction, pixels.target, pixels.options.replace(label_smoothing=0.0)
-    )
+    return PixelBatch(pixels.prediction, pixels.target, pixels.options.replace(label_smoothing=0.0))

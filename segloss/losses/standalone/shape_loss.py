@@ -18,7 +18,7 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.shape_checks import check_maps
 from segloss.batch.value_checks import ValueChecks
-from segloss.foundation.arguments import check_choice
+from segloss.foundation.arguments import check_choice, check_class_range, check_classes
 from segloss.foundation.device_constants import on_device
 from segloss.foundation.precision import (
     Precise,
@@ -92,7 +92,7 @@ class ShapeLoss(TakesCompanions, Precise):
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
         if reduction == "none":
             check_unreduced(Mixture.of(term))
-        self.classes = None if classes is None else _checked_classes(classes)
+        self.classes = None if classes is None else check_classes("classes", classes)
         self.term, self.map_keys = term, map_keys
         self.options = PixelOptions.checked(
             2, MODES[mode], from_logits=from_logits, ignore_index=ignore_index
@@ -173,11 +173,8 @@ class ShapeLoss(TakesCompanions, Precise):
             names=BatchNames("prediction"),
             checks=self._checks,
         )
-        if self.classes is not None and max(self.classes) >= channels:
-            raise ValueError(
-                f"classes={list(self.classes)} is out of range: there are {channels} classes (0 to "
-                f"{channels - 1})."
-            )
+        if self.classes is not None:
+            check_class_range("classes", self.classes, channels)
         return pixels
 
     def _regions(self, pixels: PixelBatch, spatial: Sequence[int]) -> tuple[Regions, Tensor | None]:
@@ -216,13 +213,6 @@ class ShapeLoss(TakesCompanions, Precise):
 def total(images: Tensor) -> Tensor:
     """Returns the sums over the pixels of each image, (N, K), in float64 if the device has it."""
     return images.flatten(2).sum(2, dtype=accumulation_dtype(images.device))
-
-
-def _checked_classes(classes: Any) -> tuple[int, ...]:
-    """Returns the classes after checking them as a region term does."""
-    checked = RegionTerm(region_classes=classes).region_classes
-    assert checked is not None
-    return tuple(checked)
 
 
 def _probabilities(prediction: Tensor, pixels: PixelBatch) -> Probabilities | tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import (
     as_python,
     check_choice,
+    check_classes,
     check_flag,
-    check_integer,
     check_weights,
     is_list,
     shown,
@@ -241,9 +241,4 @@ def _check_classes(classes: Any) -> str | tuple[int, ...]:
         raise TypeError(
             f"classes must be 'present', 'all' or a list of class indices, got {shown(classes)}."
         )
-    checked = tuple(check_integer("classes", entry, 0) for entry in classes)
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(
-            f"classes must name at least one class, and none twice, got {list(checked)}."
-        )
-    return checked
+    return check_classes("classes", classes)
