@@ -202,10 +202,18 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
             ),
             maps,
         )
-        check_shares(shares, pixels.prediction)
-        return reduced(
-            self._group, pixels, self.reduction, prediction.shape, self._add, left_out, shares
-        )
+        _check_shares(shares, pixels.prediction)
+        return self._value(pixels, left_out, shares, prediction.shape)
+
+    def _value(
+        self,
+        pixels: PixelBatch,
+        left_out: Tensor | None,
+        shares: Tensor | None,
+        shape: Sequence[int],
+    ) -> Tensor:
+        """Returns the loss of a checked batch, whose prediction has this shape."""
+        return reduced(self._group, pixels, self.reduction, shape, self._add, left_out, shares)
 
     def pixels(self, prediction: Tensor, target: Tensor, **tensors: Any) -> PixelBatch:
         """Returns the checked batch for the arguments of `forward`."""
@@ -252,7 +260,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
         return {key: given[key] for key in self.map_keys}
 
 
-def check_shares(shares: Any, prediction: Tensor) -> None:
+def _check_shares(shares: Any, prediction: Tensor) -> None:
     """Raises ValueError if factors of samples do not fit the prediction."""
     if shares is None:
         return

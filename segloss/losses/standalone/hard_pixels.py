@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
-from segloss.batch.reader import BatchTensors
 from segloss.batch.selectors import Selector
 from segloss.foundation.precision import accumulation_dtype, without_autocast
-from segloss.losses.compound_loss import CompoundLoss, check_shares
+from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.standalone.selections import Selection, Threshold, TopK, selection_of
 from segloss.sums.confusion import SampleFactors
 from segloss.terms import CrossEntropy, Focal, Mixture, Term, mean
@@ -108,29 +107,14 @@ class HardPixelLoss(CompoundLoss):
         )
         self.select = TopK() if select is None else selection_of(select)
 
-    def forward(
+    def _value(
         self,
-        prediction: Tensor,
-        target: Tensor,
-        *,
-        pixel_weights: Tensor | None = None,
-        maps: Mapping[str, Tensor] | None = None,
-        annotated: Tensor | None = None,
-        sample_weights: Tensor | None = None,
-        shares: Tensor | None = None,
+        pixels: PixelBatch,
+        left_out: Tensor | None,
+        shares: Tensor | None,
+        shape: Sequence[int],
     ) -> Tensor:
-        """Returns the loss, a scalar. For the arguments see `segloss.CompoundLoss`."""
-        pixels, _ = self._read(
-            BatchTensors(
-                prediction,
-                target,
-                pixel_weights,
-                annotated=annotated,
-                sample_weights=sample_weights,
-            ),
-            maps,
-        )
-        check_shares(shares, pixels.prediction)
+        """Returns the mean over the hard pixels of a checked batch, a scalar."""
         with without_autocast(pixels.prediction.device):
             losses = losses_of_pixels(self._group, pixels)
             kept = self._kept(pixels, losses.detach())
