@@ -421,10 +421,7 @@ def lovasz(
     described = _batch(batch, _NO_SUMS)
     addresses = slopes.data_ptr(), results.data_ptr()
     if not _cpu.lovasz(described, pooled, hinge, with_slopes, *addresses):
-        raise IndexError(
-            f"The target holds labels that are not classes: expected 0 to {channels - 1}, or "
-            f"ignore_index={batch.options.ignore_index}."
-        )
+        raise _wrong_label(batch)
     return results, slopes
 
 

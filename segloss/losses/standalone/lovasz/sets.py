@@ -14,9 +14,8 @@ from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
 from segloss.foundation.tracing import is_batched, is_dual, is_exporting, is_traced
-from segloss.losses.standalone.lovasz import operations
+from segloss.losses.standalone.lovasz import compiled, operations
 from segloss.losses.standalone.lovasz.operations import SetLosses
-from segloss.sums import compiled
 from segloss.sums.kernels import cpu
 from segloss.sums.kernels.registry import current_backend
 
