@@ -203,6 +203,16 @@ def in_any_channel(valid: Tensor | None) -> Tensor | None:
     return valid.squeeze(1) if valid.shape[1] == 1 else valid.any(1)
 
 
+def where_valid(tensor: Tensor, valid: Tensor | None) -> Tensor:
+    """Returns a tensor, 0 where pixels do not count: by selection, since they may hold NaN.
+
+    Args:
+        tensor: Values of the pixels, of a shape that broadcasts with `valid`.
+        valid: The result of `PixelBatch.valid`.
+    """
+    return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
+
+
 class BatchNames(NamedTuple):
     """The names that error messages give to the tensors of a batch."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.batch.pixel_batch import PixelBatch
+from segloss.batch.pixel_batch import PixelBatch, where_valid
 from segloss.foundation.tracing import is_batched
 from segloss.sums.kernels.base import Kernel
 from segloss.sums.kernels.registry import REFERENCE, kernel_for, pixel_kernel_for
@@ -60,9 +60,7 @@ class _PixelLosses(torch.autograd.Function):
 
 def _weighted(upstream: Tensor, batch: PixelBatch) -> Tensor:
     """Returns the upstream gradients times the pixel weights, 0 for pixels that do not count."""
-    valid = batch.valid()
-    if valid is not None:
-        upstream = torch.where(valid, upstream, torch.zeros_like(upstream))
+    upstream = where_valid(upstream, batch.valid())
     return upstream if batch.weight is None else upstream * batch.weight
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segloss.batch.assemble import as_pixel_batch
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.batch.pixel_batch import BatchNames, PixelBatch, where_valid
 from segloss.batch.shape_checks import check_maps
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_choice, check_class_range, check_classes
@@ -187,13 +187,13 @@ class ShapeLoss(TakesCompanions, Precise):
             target = labels.unsqueeze(1) == classes.reshape(1, -1, 1)
         else:
             target = pixels.target.index_select(1, classes)
-        prediction = pixels.prediction if valid is None else _selected(pixels.prediction, valid)
+        prediction = where_valid(pixels.prediction, valid)
         p, q = (each.index_select(1, classes) for each in _probabilities(prediction, pixels)[:2])
         maps = {key: m.index_select(1, classes).to(p.dtype) for key, m in pixels.maps.items()}
         target, kept = target.to(p.dtype), torch.ones_like(p)
         if valid is not None:
             valid = valid if valid.shape[1] == 1 else valid.index_select(1, classes)
-            p, q, target, kept = (_selected(each, valid) for each in (p, q, target, kept))
+            p, q, target, kept = (where_valid(each, valid) for each in (p, q, target, kept))
         shape = (*p.shape[:2], *spatial)
         p, q, target, kept = (each.reshape(shape) for each in (p, q, target, kept))
         maps = {key: values.reshape(shape) for key, values in maps.items()}
@@ -223,8 +223,3 @@ def _probabilities(prediction: Tensor, pixels: PixelBatch) -> Probabilities | tu
     if pixels.options.activation == "sigmoid":
         return sigmoid_probabilities(prediction)
     return softmax_probabilities(prediction)
-
-
-def _selected(tensor: Tensor, valid: Tensor) -> Tensor:
-    """Returns the tensor, 0 where it is not valid."""
-    return torch.where(valid, tensor, torch.zeros_like(tensor))

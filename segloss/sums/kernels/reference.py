@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segloss.batch.pixel_batch import PixelBatch
+from segloss.batch.pixel_batch import PixelBatch, where_valid
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.sums.groups import Groups, at_group_0, group_count
 from segloss.sums.kernels.base import Kernel
@@ -123,7 +123,7 @@ def _sums(batch: PixelBatch, plan: Plan, groups: Groups | None) -> dict[str, Ten
     valid = batch.valid()
     target, wrong = _target(batch, valid)
     weight = _weight(batch, valid, wrong)
-    prediction = _select(valid, batch.prediction).to(arithmetic_dtype(batch.prediction.dtype))
+    prediction = where_valid(batch.prediction, valid).to(arithmetic_dtype(batch.prediction.dtype))
     probabilities = _probabilities(prediction, batch)
     result = _counts(probabilities, target, weight, groups)
     if REGION.name in plan.names:
@@ -176,7 +176,7 @@ def _weight(batch: PixelBatch, valid: Tensor | None, wrong: Tensor | None) -> Te
     weight = batch.prediction.new_ones((), dtype=dtype).expand_as(batch.prediction[:, :1])
     if batch.weight is not None:
         weight = batch.weight.to(dtype)
-    weight = _select(valid, weight)
+    weight = where_valid(weight, valid)
     return weight if wrong is None else weight.masked_fill(wrong.unsqueeze(1), torch.nan)
 
 
@@ -184,11 +184,7 @@ def _target(batch: PixelBatch, valid: Tensor | None) -> tuple[Tensor, Tensor | N
     """Returns class indices (N, P) and a mask of wrong labels; or dense values (N, C, P)."""
     if batch.is_label_map:
         return batch.labels(valid)
-    return _select(valid, batch.target).to(arithmetic_dtype(batch.prediction.dtype)), None
-
-
-def _select(valid: Tensor | None, tensor: Tensor) -> Tensor:
-    return tensor if valid is None else torch.where(valid, tensor, torch.zeros_like(tensor))
+    return where_valid(batch.target, valid).to(arithmetic_dtype(batch.prediction.dtype)), None
 
 
 def _bounded_log(p: Tensor, q: Tensor) -> Tensor:
@@ -276,7 +272,7 @@ def _pixel_sums(
     if not (extra_sums or distances):
         return {}
     valid = batch.valid()
-    maps = {m.map_key: _select(valid, batch.maps[m.map_key]) for m in plan.maps}
+    maps = {m.map_key: where_valid(batch.maps[m.map_key], valid) for m in plan.maps}
     maps = {key: values.to(probabilities.p.dtype) for key, values in maps.items()}
     if batch.is_label_map:
         target = torch.zeros_like(probabilities.p).scatter(1, target.unsqueeze(1), 1.0)

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.batch.pixel_batch import PixelBatch
+from segloss.batch.pixel_batch import PixelBatch, where_valid
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 from segloss.foundation.tracing import is_traced
 from segloss.sums.probabilities import sigmoid_probabilities, softmax_probabilities
@@ -84,26 +84,21 @@ def _dense_target(pixels: PixelBatch, valid: Tensor | None) -> Tensor:
     if pixels.is_label_map:
         classes = torch.arange(pixels.prediction.shape[1], device=pixels.target.device)
         return (pixels.target.unsqueeze(1) == classes.reshape(1, -1, 1)).to(dtype)
-    target = pixels.target.to(dtype)
-    return target if valid is None else torch.where(valid, target, torch.zeros_like(target))
+    return where_valid(pixels.target.to(dtype), valid)
 
 
 def _weights(pixels: PixelBatch, valid: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Returns the weights of the pixels, 0 where they do not count, of a shape that broadcasts."""
-    if pixels.weight is None and valid is None:
-        return torch.ones((1, 1, 1), dtype=dtype, device=pixels.prediction.device)
-    if pixels.weight is None:
-        assert valid is not None
+    if pixels.weight is not None:
+        return where_valid(pixels.weight, valid).to(dtype)
+    if valid is not None:
         return valid.to(dtype)
-    assert valid is not None
-    return torch.where(valid, pixels.weight, torch.zeros_like(pixels.weight)).to(dtype)
+    return torch.ones((1, 1, 1), dtype=dtype, device=pixels.prediction.device)
 
 
 def _errors(pixels: PixelBatch, target: Tensor, valid: Tensor | None, hinge: bool) -> Tensor:
     """Returns the errors (N, C, P) of at least 0."""
-    logits = pixels.prediction.to(target.dtype)
-    if valid is not None:
-        logits = torch.where(valid, logits, torch.zeros_like(logits))
+    logits = where_valid(pixels.prediction.to(target.dtype), valid)
     if hinge:
         sign = 2 * target - 1
         margin = torch.where(sign != 0, sign * logits, torch.zeros_like(logits))
