@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segloss.foundation.map_libraries import Array, distance_to_border
-from segloss.maps.mask_map import MaskMap
-from segloss.maps.spacing import Spacing
+from segloss.maps.border_map import BorderMap
 
 
-class DistanceMap(MaskMap):
+class DistanceMap(BorderMap):
     r"""Adds the distance to the border of each class, for the Hausdorff distance loss.
 
     .. math:: d(x) = \begin{cases}
@@ -53,16 +52,8 @@ class DistanceMap(MaskMap):
         out_key: str = "gt_distance",
         spacing: float | Sequence[float] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key)
-        self.spacing = Spacing(spacing)
+        super().__init__(n_classes, mask_key, out_key, spacing)
 
-    def compute(self, labels: Array) -> Array:
-        """Returns the distances (C, *spatial) of a label map (*spatial)."""
-        spacing = self.spacing.along(labels.shape, self.mask_key)
-        maps = self.zeros(labels)
-        for class_map, label in zip(maps, self.class_labels(), strict=True):
-            class_map[:] = distance_to_border(labels == label, spacing)
-        return maps
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(n_classes={self.n_classes}, spacing={self.spacing})"
+    def distances(self, inside: Array, spacing: Sequence[float]) -> Array:
+        """Returns the distances to the border of a mask."""
+        return distance_to_border(inside, spacing)

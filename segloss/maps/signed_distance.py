@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segloss.foundation.map_libraries import Array, library
-from segloss.maps.mask_map import MaskMap
-from segloss.maps.spacing import Spacing
+from segloss.foundation.map_libraries import Array, distance_to_border, library
+from segloss.maps.border_map import BorderMap
 
 
-class SignedDistanceMap(MaskMap):
+class SignedDistanceMap(BorderMap):
     r"""Adds the signed distance to the border of each class, for the boundary loss.
 
     .. math:: \phi(x) = \begin{cases}
@@ -54,24 +53,9 @@ class SignedDistanceMap(MaskMap):
         out_key: str = "gt_distance_map",
         spacing: float | Sequence[float] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key)
-        self.spacing = Spacing(spacing)
+        super().__init__(n_classes, mask_key, out_key, spacing)
 
-    def compute(self, labels: Array) -> Array:
-        """Returns the signed distances (C, *spatial) of a label map (*spatial)."""
-        spacing = self.spacing.along(labels.shape, self.mask_key)
-        maps = self.zeros(labels)
-        for class_map, label in zip(maps, self.class_labels(), strict=True):
-            inside = labels == label
-            if inside.any() and not inside.all():
-                class_map[:] = _signed_distance(inside, spacing)
-        return maps
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(n_classes={self.n_classes}, spacing={self.spacing})"
-
-
-def _signed_distance(inside: Array, spacing: Sequence[float]) -> Array:
-    numpy, distance = library("numpy"), library("scipy.ndimage").distance_transform_edt
-    depth = numpy.maximum(distance(inside, sampling=spacing) - min(spacing), 0)
-    return distance(~inside, sampling=spacing) - depth  # one of the two is 0
+    def distances(self, inside: Array, spacing: Sequence[float]) -> Array:
+        """Returns the signed distances to the border of a mask."""
+        numpy, distance = library("numpy"), distance_to_border(inside, spacing)
+        return numpy.where(inside, numpy.minimum(min(spacing) - distance, 0), distance)
