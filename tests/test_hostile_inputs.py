@@ -905,6 +905,16 @@ WRONG: dict[str, Wrong] = {
         ValueError,
         ("classes=[3]", "3 classes"),
     ),
+    "clDice: a class twice": Wrong(
+        lambda: SoftClDiceLoss("multiclass", classes=[1, 1]),
+        ValueError,
+        ("classes must name at least one class, and none twice", "[1, 1]"),
+    ),
+    "Lovasz: a class twice": Wrong(
+        lambda: LovaszLoss(classes=[1, 1]),
+        ValueError,
+        ("classes must name at least one class, and none twice", "[1, 1]"),
+    ),
     "Hausdorff: no maps": Wrong(
         lambda: HausdorffDistanceLoss(map_key="d")(P, T), ValueError, ("maps", "'d'", "none")
     ),
