@@ -15,12 +15,14 @@ class ClassGroups(Mapping[str, tuple[int, ...]]):
     """Lists of classes by the name of their group: a mapping that can't be changed, in order.
 
     Attributes:
+        names: The names of the groups.
         classes: The classes of each group.
         keys_of_rows: The keys of the groups' rows, by the key of a class's row.
     """
 
     def __init__(self, classes: Mapping[str, tuple[int, ...]]) -> None:
         self._by_name = dict(classes)
+        self.names = tuple(classes)
         self.classes = tuple(classes.values())
         sums = [[ClassGroupSum(each.name, group) for group in self.classes] for each in _GROUPED]
         self.keys_of_rows = {

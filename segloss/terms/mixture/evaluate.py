@@ -247,7 +247,7 @@ def _by_autograd(
                 classes = term.region_classes if isinstance(term, RegionTerm) else None
                 names = class_names
                 if isinstance(term, RegionTerm) and term.class_groups is not None:
-                    names = [*term.class_groups]
+                    names = term.class_groups.names
                     classes = range(len(names))
                 _write_classes(infos[loss], entry.name, of_classes, classes, names)
     losses = group.total(components, means)
