@@ -1,76 +1,114 @@
 """Trains the same small network with several losses, and compares the masks.
 
-    pip install -e ".[bench,maps]" && python benchmarks/outcomes_study.py nuclei.npz --seeds 3
+    pip install -e ".[bench,maps,suggest]"
+    python benchmarks/outcomes_study.py nuclei.npz cracks.npz --seeds 5
 
-The file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels
-that do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a
-seed see the same batches and begin with the same weights. Each run adds a line to the results, and
-is not repeated.
+A file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels that
+do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a seed
+see the same batches and begin with the same weights. Each run adds a line to the results, and is
+not repeated.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict
+import multiprocessing
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-import yaml
 from outcomes.data import Dataset
-from outcomes.report import table_of
-from outcomes.training import Recipe, train_and_test
+from outcomes.losses import LOSSES, VARIANTS, of_name
+from outcomes.report import draw, tables
+from outcomes.training import Settings, train_and_test
 from rich.console import Console
 from tqdm import tqdm
 
 app = typer.Typer(add_completion=False)
 
-LOSSES = Path(__file__).parent / "outcomes" / "losses.yaml"
+Run = dict[str, Any]
 
 
 @app.command()
 def main(
-    data: Annotated[Path, typer.Argument(help="The data set, an .npz file.")],
-    losses: Annotated[str, typer.Option(help="Names of losses, separated by commas.")] = "all",
-    configs: Annotated[Path, typer.Option(help="The losses' configs, by name.")] = LOSSES,
-    seeds: Annotated[int, typer.Option(help="The number of seeds.")] = 3,
-    steps: Annotated[int, typer.Option(help="The steps of each training.")] = Recipe.steps,
+    data: Annotated[list[Path], typer.Argument(help="The data sets, .npz files.")],
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(help="The name of a loss, or a YAML file; may be repeated. None: all."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="The number of seeds.")] = 5,
+    steps: Annotated[int, typer.Option(help="The steps of each training.")] = Settings.steps,
     part: Annotated[str, typer.Option(help="The part to show: validation or test.")] = "validation",
     output: Annotated[Path, typer.Option(help="The results.")] = Path("runs/outcomes.jsonl"),
-    threads: Annotated[int, typer.Option(help="The number of threads.")] = 1,
+    picture: Annotated[Path | None, typer.Option(help="A picture of the differences.")] = None,
+    workers: Annotated[int, typer.Option(help="Runs at the same time, a thread each.")] = 1,
 ) -> None:
     """Trains all runs that are missing from the results, and prints a table."""
-    torch.set_num_threads(threads)
-    dataset, recipe = Dataset.load(data), Recipe(steps)
-    known = yaml.safe_load(configs.read_text())
-    names = [*known] if losses == "all" else losses.split(",")
-    if unknown := [name for name in names if name not in known]:
-        raise typer.BadParameter(f"{unknown[0]!r} is not in {configs}: {', '.join(known)}.")
+    names = loss or [*LOSSES]
+    for name in names:
+        if name not in LOSSES | VARIANTS and not Path(name).is_file():
+            known = ", ".join([*LOSSES, *VARIANTS])
+            raise typer.BadParameter(f"{name!r} is neither a YAML file nor one of: {known}.")
+    settings = replace(Settings(), steps=steps)
+    wanted = [
+        {"data": path.stem, "loss": name, "seed": seed, "settings": asdict(settings)}
+        for seed, path, name in itertools.product(range(seeds), data, names)
+    ]
     output.parent.mkdir(parents=True, exist_ok=True)
-    done = {_key(line): line for line in _lines(output)}
-    shown = []
-    for seed, name in tqdm([*itertools.product(range(seeds), names)], "runs"):
-        config = known[name]
-        run = {"data": dataset.name, "loss": name, "seed": seed, "config": config}
-        run["recipe"] = asdict(recipe)
-        if _key(run) not in done:
-            done[_key(run)] = {**run, "scores": train_and_test(dataset, config, seed, recipe)}
-            with output.open("a") as file:
-                print(json.dumps(done[_key(run)]), file=file)
-        shown.append(done[_key(run)])
-    Console().print(table_of(shown, names, part))
+    done = {_key(run): run for run in _lines(output)}
+    paths = {path.stem: path for path in data}
+    missing = [run for run in wanted if _key(run) not in done]
+    for run in tqdm(_finished(missing, paths, settings, workers), "runs", len(missing)):
+        done[_key(run)] = run
+        with output.open("a") as file:
+            print(json.dumps(run), file=file)
+    shown = [done[_key(run)] for run in wanted]
+    console = Console()
+    for table in tables(shown, names, part):
+        console.print(table)
+    if picture is not None:
+        draw(shown, names, part, picture)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Returns the complete runs in a file of results."""
+def _finished(
+    runs: list[Run], paths: dict[str, Path], settings: Settings, workers: int
+) -> Iterable[Run]:
+    """Yields runs with their scores, as they end."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        futures = [pool.submit(_finish, run, paths[run["data"]], settings) for run in runs]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _finish(run: Run, path: Path, settings: Settings) -> Run:
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    dataset = _load(path)
+    contender = of_name(run["loss"])(dataset)
+    results = train_and_test(dataset, contender, run["seed"], settings)
+    facts = {"rarest": dataset.rarest, "shares": dataset.shares}
+    return {**run, **facts, "scores": results, "seconds": round(time.monotonic() - start)}
+
+
+_load = cache(Dataset.load)
+
+
+def _lines(path: Path) -> list[Run]:
+    """Returns the runs in a file of results."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _key(run: dict[str, Any]) -> str:
+def _key(run: Run) -> str:
     """Returns everything that a run depends on, as text."""
-    return json.dumps({key: run[key] for key in ("data", "loss", "seed", "config", "recipe")})
+    return json.dumps({key: run[key] for key in ("data", "loss", "seed", "settings")})
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from torch import Tensor
 VOID = 255
 """The label of pixels that do not count."""
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-"""The parts of a split."""
+PARTS = ("training", "validation", "test")
+"""The parts of a split; the number of a part is its index."""
 
 Batch = dict[str, Tensor]
 
@@ -28,7 +28,7 @@ class Dataset:
         name: The name of the data set.
         images: (N, channels, H, W), in [-1, 1].
         labels: (N, H, W), classes or `VOID`.
-        split: (N,), the part of each image.
+        split: (N,), the index of each image's part in `PARTS`.
     """
 
     name: str
@@ -49,23 +49,39 @@ class Dataset:
         """The number of classes, with the background."""
         return int(self.labels[self.labels != VOID].max()) + 1
 
-    def part(self, part: int) -> tuple[Tensor, Tensor]:
+    @property
+    def shares(self) -> list[float]:
+        """The share of each class in the training pixels that count."""
+        labels = self.part("training")[1]
+        counts = torch.bincount(labels[labels != VOID].long(), minlength=self.n_classes)
+        shares: list[float] = (counts / counts.sum()).tolist()
+        return shares
+
+    @property
+    def rarest(self) -> int:
+        """The class with the smallest share of the training pixels."""
+        return int(np.argmin(self.shares))
+
+    def part(self, part: str) -> tuple[Tensor, Tensor]:
         """Returns the images and labels of a part."""
-        chosen = self.split == part
+        chosen = self.split == PARTS.index(part)
         return self.images[chosen], self.labels[chosen]
 
     def batches(
-        self, steps: int, batch_size: int, seed: int, transforms: Sequence[Any] = ()
+        self, steps: int, batch_size: int, crop: int, seed: int, transforms: Sequence[Any] = ()
     ) -> Iterator[Batch]:
-        """Yields training batches, flipped and turned by chance; they depend on the seed alone.
+        """Yields crops of training images, flipped and turned by chance.
+
+        They depend on the seed alone.
 
         Args:
             steps: The number of batches.
             batch_size: The number of images in a batch.
+            crop: The side of the crops in pixels, at most the shorter side of the images.
             seed: The seed.
             transforms: Transforms of `segloss.maps` with the mask under `gt_polygons_image`.
         """
-        images, labels = self.part(TRAIN)
+        images, labels = self.part("training")
         generator = torch.Generator().manual_seed(seed)
         order = torch.empty(0, dtype=torch.long)
         for _ in range(steps):
@@ -73,17 +89,24 @@ class Dataset:
                 order = torch.cat([order, torch.randperm(len(images), generator=generator)])
             chosen, order = order[:batch_size], order[batch_size:]
             samples = [
-                _sample(images[i], labels[i], generator, transforms) for i in chosen.tolist()
+                _sample(images[i], labels[i], crop, generator, transforms) for i in chosen.tolist()
             ]
             yield {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
 
 
 def _sample(
-    image: Tensor, labels: Tensor, generator: torch.Generator, transforms: Sequence[Any]
+    image: Tensor, labels: Tensor, crop: int, generator: torch.Generator, transforms: Sequence[Any]
 ) -> Batch:
-    turns, flip = torch.randint(0, 4, (), generator=generator), torch.rand((), generator=generator)
-    image, labels = (each.rot90(int(turns), (-2, -1)) for each in (image, labels))
-    if flip < 0.5:
+    def chance(options: int) -> int:
+        return int(torch.randint(0, options, (), generator=generator))
+
+    side = min(crop, *labels.shape)
+    for axis in (-2, -1):
+        start = chance(labels.shape[axis] - side + 1)
+        image, labels = (each.narrow(axis, start, side) for each in (image, labels))
+    turns, flip = chance(4), chance(2)
+    image, labels = (each.rot90(turns, (-2, -1)) for each in (image, labels))
+    if flip:
         image, labels = image.flip(-1), labels.flip(-1)
     sample = {"image": image, "gt_polygons_image": labels.contiguous()}
     for transform in transforms:

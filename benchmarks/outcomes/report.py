@@ -1,47 +1,103 @@
-"""The table of a study: means over seeds, and differences to the first loss, paired by seed."""
+"""The tables and the picture of a study: scores, and differences that are paired by seed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean
+from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from outcomes.losses import PEERS
+
+Run = dict[str, Any]
+
 SCORES = {
-    "foreground Dice": lambda scores: mean(scores["dice"][1:]),
-    "F1 of objects": lambda scores: scores["objects_f1"],
-    "objects found": lambda scores: scores["objects_found"],
-    "small objects found": lambda scores: scores["small_objects_found"],
+    "mean Dice": lambda run, scores: mean(scores["dice"][1:]),
+    "rarest class": lambda run, scores: scores["dice"][run["rarest"]],
+    "F1 of objects": lambda run, scores: scores["objects_f1"],
+    "small objects found": lambda run, scores: scores["small_objects_found"],
 }
-"""The columns, each a function of the scores of a part."""
+"""The columns, each a function of a run and of the scores of a part. The mean is that of all
+classes but the first, the background."""
 
 
-def table_of(runs: Sequence[dict[str, Any]], names: Sequence[str], part: str) -> Table:
-    """Returns a row for each loss: means of its scores, and paired differences to the first loss.
+def values_of(runs: Sequence[Run], name: str, part: str, score: str) -> list[float]:
+    """Returns a score of a loss for each seed, in the order of the seeds."""
+    chosen = sorted((run for run in runs if run["loss"] == name), key=lambda run: run["seed"])
+    return [SCORES[score](run, run["scores"][part]) for run in chosen]
+
+
+def best_peer(runs: Sequence[Run], names: Sequence[str], part: str, score: str) -> str:
+    """Returns the peer with the best mean of a score, or the first loss if there is no peer."""
+    peers = [name for name in names if name in PEERS] or [*names[:1]]
+    return max(peers, key=lambda name: mean(values_of(runs, name, part, score)))
+
+
+def differences(
+    runs: Sequence[Run], name: str, base: str, part: str, score: str = "mean Dice"
+) -> list[float]:
+    """Returns a loss's score minus that of another for each seed."""
+    pairs = (values_of(runs, each, part, score) for each in (name, base))
+    return [a - b for a, b in zip(*pairs, strict=True)]
+
+
+def tables(runs: Sequence[Run], names: Sequence[str], part: str) -> list[Table]:
+    """Returns a table for each data set: a loss in each row, and its scores.
 
     Args:
-        runs: The runs, with the same seeds for each loss.
+        runs: The runs, with the same seeds for each loss and data set.
         names: The names of the losses.
         part: "validation" or "test".
     """
-    table = Table("loss", *SCORES, title=f"{part}: mean (difference to {names[0]} for each seed)")
-    table.box = box.SIMPLE_HEAD
+    datasets = dict.fromkeys(run["data"] for run in runs)
+    return [_table([r for r in runs if r["data"] == data], data, names, part) for data in datasets]
+
+
+def _table(runs: Sequence[Run], data: str, names: Sequence[str], part: str) -> Table:
+    bases = {score: best_peer(runs, names, part, score) for score in SCORES}
+    seeds = len(values_of(runs, names[0], part, "mean Dice"))
+    title = f"{data}, {part}: mean of {seeds} seeds (difference to the best peer ± its spread)"
+    table = Table("loss", *SCORES, title=title, box=box.SIMPLE_HEAD)
     for name in names:
-        table.add_row(name, *(_cell(runs, names[0], name, part, score) for score in SCORES))
+        table.add_row(name, *(_cell(runs, name, bases[score], part, score) for score in SCORES))
     return table
 
 
-def _cell(runs: Sequence[dict[str, Any]], base: str, name: str, part: str, score: str) -> str:
-    own, of_base = (values_of(runs, each, part, score) for each in (name, base))
+def _cell(runs: Sequence[Run], name: str, base: str, part: str, score: str) -> str:
+    value = mean(values_of(runs, name, part, score))
     if name == base:
-        return f"{mean(own):.4f}"
-    differences = " ".join(f"{a - b:+.4f}" for a, b in zip(own, of_base, strict=True))
-    return f"{mean(own):.4f} ({differences})"
+        return f"{value:.4f}"
+    differing = differences(runs, name, base, part, score)
+    spread = f" ± {stdev(differing):.4f}" if len(differing) > 1 else ""
+    return f"{value:.4f} ({mean(differing):+.4f}{spread})"
 
 
-def values_of(runs: Sequence[dict[str, Any]], name: str, part: str, score: str) -> list[float]:
-    """Returns a score of a loss for each seed, in the order of the seeds."""
-    chosen = sorted((run for run in runs if run["loss"] == name), key=lambda run: run["seed"])
-    return [SCORES[score](run["scores"][part]) for run in chosen]
+def draw(runs: Sequence[Run], names: Sequence[str], part: str, path: Path) -> None:
+    """Draws the differences to the best peer in mean Dice: a panel for each data set.
+
+    A dot is a seed, and a bar the mean of the seeds.
+    """
+    from matplotlib.figure import Figure
+
+    datasets = [*dict.fromkeys(run["data"] for run in runs)]
+    figure = Figure((3 + 2.6 * len(datasets), 1 + 0.34 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    for axes, data in zip(panels, datasets, strict=True):
+        chosen = [run for run in runs if run["data"] == data]
+        base = best_peer(chosen, names, part, "mean Dice")
+        for row, name in enumerate(names):
+            points = differences(chosen, name, base, part)
+            colour = "tab:grey" if name in PEERS else "tab:blue"
+            axes.barh(row, mean(points), color=colour, alpha=0.35)
+            axes.plot(points, [row] * len(points), "o", color=colour, markersize=4)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(data)
+        axes.set_xlabel(f"Dice minus that of\n{base}")
+        axes.set_yticks(range(len(names)), names)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)

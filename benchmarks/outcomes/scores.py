@@ -30,7 +30,8 @@ def scores(predictions: Sequence[Labels], labels: Sequence[Labels], classes: int
     areas, found, predicted = [], [], 0
     for prediction, truth in zip(predictions, labels, strict=True):
         counts = truth != VOID
-        np.add.at(confusion, (truth[counts], prediction[counts]), 1)
+        pairs = classes * truth[counts].astype(np.int64) + prediction[counts]
+        confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         of_image, is_found, count = objects((prediction > 0) & counts, (truth > 0) & counts)
         areas += of_image
         found += is_found
@@ -56,9 +57,12 @@ def objects(prediction: Labels, truth: Labels) -> tuple[list[int], list[bool], i
     """
     true_ids, true_count = ndimage.label(truth)
     ids, count = ndimage.label(prediction)
-    both = np.zeros((true_count + 1, count + 1), dtype=np.int64)
-    np.add.at(both, (true_ids.ravel(), ids.ravel()), 1)
-    areas = both.sum(1)[1:]
-    union = areas[:, None] + both.sum(0)[None, 1:] - both[1:, 1:]
-    found = (2 * both[1:, 1:] > union).any(1)
-    return areas.tolist(), found.tolist(), count
+    areas, predicted = (
+        np.bincount(each.ravel(), minlength=n + 1)
+        for each, n in ((true_ids, true_count), (ids, count))
+    )
+    pairs, hits = np.unique((true_ids * (count + 1) + ids)[truth & prediction], return_counts=True)
+    of_true, of_predicted = np.divmod(pairs, count + 1)
+    union = areas[of_true] + predicted[of_predicted] - hits
+    found = np.isin(np.arange(1, true_count + 1), of_true[2 * hits > union])
+    return areas[1:].tolist(), found.tolist(), count

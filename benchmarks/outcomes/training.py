@@ -8,85 +8,105 @@ from typing import Any
 import torch
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
-from tqdm import tqdm
+from torch.nn.functional import pad
 
-from outcomes.data import TEST, VALIDATION, Dataset
+from outcomes.data import Dataset
+from outcomes.losses import Contender
 from outcomes.scores import scores
-from segloss import Loss, MultiLoss, build_loss, maps
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Settings:
     """The settings that all runs share.
 
     Attributes:
-        steps: The number of steps. They count as 100 epochs in the schedules of losses.
+        steps: The number of steps.
         batch_size: The number of images in a batch.
+        crop: The side of training crops, in pixels.
         learning_rate: The greatest learning rate; it falls to 0 along a cosine.
-        features: The channels of the U-Net's stages.
+        features: The channels of the U-Net's stages, and of its last one. Its first stage has half
+            the resolution of the images: a pixel of it is a square of four.
     """
 
-    steps: int = 600
+    steps: int = 1000
     batch_size: int = 8
-    learning_rate: float = 1e-3
-    features: tuple[int, ...] = (16, 16, 32, 64, 128, 16)
+    crop: int = 128
+    learning_rate: float = 5e-3
+    features: tuple[int, ...] = (16, 16, 32, 64, 64, 16)
 
 
 def train_and_test(
-    dataset: Dataset, config: dict[str, Any], seed: int, recipe: Recipe
+    dataset: Dataset, contender: Contender, seed: int, settings: Settings
 ) -> dict[str, Any]:
     """Trains a network, and returns its scores on the validation and the test images.
 
     Args:
         dataset: The data.
-        config: The config of the loss, for `build_loss`. Its key "maps" names transforms of
-            `segloss.maps`, with their arguments.
+        contender: The loss.
         seed: The seed of the network's weights and of the batches.
-        recipe: The settings of the training.
+        settings: The settings of the training.
     """
     torch.manual_seed(seed)
-    channels = 1 if dataset.n_classes == 2 else dataset.n_classes
-    network = BasicUNet(2, dataset.images.shape[1], channels, recipe.features, dropout=0.0)
-    transforms = [
-        getattr(maps, name)(n_classes=dataset.n_classes, mask_key="gt_polygons_image", **arguments)
-        for name, arguments in config.get("maps", {}).items()
-    ]
-    train(network, build_loss(config), dataset, transforms, seed, recipe)
-    parts = {"validation": VALIDATION, "test": TEST}
-    return {name: test(network, dataset, part) for name, part in parts.items()}
+    channels = max(contender.channels, 2)  # all losses of a seed draw the same weights
+    network: nn.Module = nn.Sequential(
+        nn.PixelUnshuffle(2),
+        BasicUNet(
+            2,
+            4 * dataset.images.shape[1],
+            4 * channels,
+            settings.features,
+            dropout=0.0,
+            norm="batch",
+        ),
+        nn.PixelShuffle(2),
+    )
+    if contender.channels == 1:
+        network = _Foreground(network)
+    train(network, contender, dataset, seed, settings)
+    return {part: test(network, dataset, part) for part in ("validation", "test")}
+
+
+class _Foreground(nn.Module):
+    """A network of one channel, with the weights of the second of two."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits[:, 1:]
 
 
 def train(
-    network: nn.Module,
-    loss: Loss | MultiLoss,
-    dataset: Dataset,
-    transforms: list[Any],
-    seed: int,
-    recipe: Recipe,
+    network: nn.Module, contender: Contender, dataset: Dataset, seed: int, settings: Settings
 ) -> None:
-    """Trains a network with the losses at their weights."""
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-    batches = dataset.batches(recipe.steps, recipe.batch_size, seed, transforms)
-    for step, batch in enumerate(tqdm(batches, "steps", recipe.steps, leave=False)):
-        logits = network(batch["image"])
-        if isinstance(loss, MultiLoss):
-            loss.set_epoch(100 * step / recipe.steps)
+    """Trains a network."""
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    batches = dataset.batches(
+        settings.steps, settings.batch_size, settings.crop, seed, contender.transforms
+    )
+    for step, batch in enumerate(batches):
+        loss = contender.loss(network(batch["image"]), batch, step / settings.steps)
         optimizer.zero_grad()
-        loss({"seg": logits}, batch, normalize=False).backward()
+        loss.backward()
         optimizer.step()
         decay.step()
 
 
 @torch.no_grad()
-def test(network: nn.Module, dataset: Dataset, part: int) -> dict[str, Any]:
+def test(network: nn.Module, dataset: Dataset, part: str) -> dict[str, Any]:
     """Returns the scores of a network on a part of the data."""
     images, labels = dataset.part(part)
     network.eval()
-    predicted = torch.cat([_classes(network, chunk) for chunk in images.split(16)])
+    predicted = torch.cat([_classes(network, chunk) for chunk in images.split(8)])
     return scores([*predicted.numpy()], [*labels.numpy()], dataset.n_classes)
 
 
 def _classes(network: nn.Module, images: Tensor) -> Tensor:
-    logits = network(images)
+    """Returns the likeliest class of each pixel; sides grow to multiples of 32 on the way."""
+    height, width = images.shape[-2:]
+    padded = pad(images, (0, -width % 32, 0, -height % 32), "replicate")
+    logits: Tensor = network(padded)[..., :height, :width]
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)

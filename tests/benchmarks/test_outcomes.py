@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import outcomes.report
 import pytest
 import torch
-from outcomes.data import Dataset
+from outcomes.data import VOID, Dataset
+from outcomes.losses import LOSSES, VARIANTS, of_name
 from outcomes.scores import objects, scores
 from typer.testing import CliRunner
 
@@ -54,14 +56,16 @@ def test_dice_is_over_all_pixels_that_count() -> None:
 def test_batches_depend_on_the_seed_alone(path: Path) -> None:
     dataset = Dataset.load(path)
     first, second, other = (
-        torch.cat([batch["image"] for batch in dataset.batches(3, 4, seed)]) for seed in (0, 0, 1)
+        torch.cat([batch["image"] for batch in dataset.batches(3, 4, 24, seed)])
+        for seed in (0, 0, 1)
     )
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert not torch.equal(first, other)
+    assert first.shape == (12, 3, 24, 24)
 
 
 def test_images_and_labels_turn_together(path: Path) -> None:
-    for batch in Dataset.load(path).batches(4, 4, 0):
+    for batch in Dataset.load(path).batches(4, 4, 128, 0):
         bright = batch["image"].mean(1) > 0.2
         counts = batch["gt_polygons_image"] != 255
         assert torch.equal(bright[counts], batch["gt_polygons_image"][counts] == 1)
@@ -70,20 +74,57 @@ def test_images_and_labels_turn_together(path: Path) -> None:
 def test_a_run_is_written_once_and_shown(path: Path, tmp_path: Path) -> None:
     from outcomes_study import app
 
-    command = [str(path), "--losses", "default", "--seeds", "1", "--steps", "3"]
-    command += ["--output", str(tmp_path / "runs.jsonl")]
+    results, picture = tmp_path / "runs.jsonl", tmp_path / "differences.png"
+    command = [str(path), "--seeds", "1", "--steps", "2", "--output", str(results)]
+    for name in ("MONAI DiceCE", "default"):
+        command += ["--loss", name]
     for _ in range(2):
-        shown = CliRunner().invoke(app, command, catch_exceptions=False)
+        shown = CliRunner().invoke(
+            app, [*command, "--picture", str(picture)], catch_exceptions=False
+        )
         assert "default" in shown.stdout
-    [line] = (tmp_path / "runs.jsonl").read_text().splitlines()
-    run = json.loads(line)
-    [value] = outcomes.report.values_of([run], "default", "test", "foreground Dice")
-    assert 0 <= value <= 1
+    runs = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [run["loss"] for run in runs] == ["MONAI DiceCE", "default"]
+    for name in ("MONAI DiceCE", "default"):
+        [value] = outcomes.report.values_of(runs, name, "test", "mean Dice")
+        assert 0 <= value <= 1
+    assert picture.stat().st_size > 0
 
 
 def test_an_unknown_loss_is_refused_with_the_names(path: Path) -> None:
     from outcomes_study import app
 
-    shown = CliRunner().invoke(app, [str(path), "--losses", "dise"])
+    shown = CliRunner().invoke(app, [str(path), "--loss", "dise"])
     assert shown.exit_code == 2
     assert "dise" in shown.output
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", [*LOSSES, *VARIANTS])
+def test_every_loss_is_less_for_better_logits(name: str, classes: int) -> None:
+    if name.startswith("nnU-Net"):
+        pytest.importorskip("nnunetv2")
+    labels = torch.zeros(12, 32, 32, dtype=torch.uint8)
+    labels[:, 8:20, 8:20] = 1
+    labels[:6, 24:30, 2:8] = classes - 1
+    labels[:, 0, 0] = VOID
+    dataset = Dataset("squares", torch.zeros(12, 3, 32, 32), labels, torch.zeros(12))
+    contender = of_name(name)(dataset)
+    [batch] = dataset.batches(1, 4, 32, 0)
+    right = torch.nn.functional.one_hot(batch["gt_polygons_image"].long() % VOID, classes)
+    logits = 8 * right.movedim(-1, 1).float()[:, -contender.channels :] - 4
+    better, worse = (contender.loss(sign * logits, batch, 0.5) for sign in (1, -1))
+    assert better < worse
+
+
+def test_the_best_peer_is_that_of_the_mean_and_differences_are_paired() -> None:
+    def run(loss: str, seed: int, dice: float) -> dict[str, Any]:
+        scores = {"dice": [1.0, dice], "objects_f1": 0.0, "small_objects_found": 0.0}
+        return {"loss": loss, "seed": seed, "rarest": 1, "scores": {"test": scores}}
+
+    runs = [run("MONAI DiceCE", 0, 0.5), run("smp Dice + CE", 0, 0.4), run("default", 1, 0.75)]
+    runs += [run("MONAI DiceCE", 1, 0.5), run("smp Dice + CE", 1, 0.8), run("default", 0, 0.5)]
+    names = ["default", "MONAI DiceCE", "smp Dice + CE"]
+    assert outcomes.report.best_peer(runs, names, "test", "mean Dice") == "smp Dice + CE"
+    differences = outcomes.report.differences(runs, "default", "smp Dice + CE", "test")
+    assert differences == pytest.approx([0.1, -0.05])

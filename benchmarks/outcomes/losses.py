@@ -1,0 +1,225 @@
+"""The losses of the study by name: mixtures of segloss, and those of its peers.
+
+A loss is a function of a data set. It returns the number of channels that the loss wants from the
+network, and the loss of a batch. Each peer imports its own library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import segloss
+from outcomes.data import VOID, Batch, Dataset
+from segloss import LossWrapper, MultiLoss, SegLoss, maps
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A loss of the study.
+
+    Attributes:
+        channels: The number of channels that the network predicts.
+        loss: A function from logits (N, channels, H, W), a batch with its labels (N, H, W) under
+            "gt_polygons_image", and the share of the training that is over, to the loss.
+        transforms: Transforms of the training samples, which make the maps that the loss needs.
+    """
+
+    channels: int
+    loss: Callable[[Tensor, Batch, float], Tensor]
+    transforms: Sequence[Any] = ()
+
+
+Recipe = Callable[[Dataset], Contender]
+
+
+def channels_of(dataset: Dataset) -> int:
+    """Returns a channel for each class, or one for the foreground of two classes."""
+    return 1 if dataset.n_classes == 2 else dataset.n_classes
+
+
+def mode_of(dataset: Dataset) -> str:
+    """Returns the mode of standalone losses."""
+    return "binary" if dataset.n_classes == 2 else "multiclass"
+
+
+def of_config(config: Any, dataset: Dataset, map_names: Sequence[str] = ()) -> Contender:
+    """Returns a loss of `segloss.build_loss`, or a built one. A training has 100 epochs."""
+    built = config if isinstance(config, nn.Module) else segloss.build_loss(config)
+
+    def loss(logits: Tensor, batch: Batch, progress: float) -> Tensor:
+        if isinstance(built, MultiLoss):
+            built.set_epoch(100 * progress)
+        return built({"seg": logits}, batch, normalize=False)[0]
+
+    transforms = [
+        getattr(maps, name)(n_classes=dataset.n_classes, mask_key="gt_polygons_image")
+        for name in map_names
+    ]
+    return Contender(channels_of(dataset), loss, transforms)
+
+
+def seg_loss(*map_names: str, **settings: Any) -> Recipe:
+    """Returns a `SegLoss` with the classes of the data set, and other settings as given."""
+
+    def recipe(dataset: Dataset) -> Contender:
+        classes = {"n_classes": dataset.n_classes, "from_logits": True, "ignore_index": VOID}
+        return of_config(SegLoss(**{**classes, **settings}), dataset, map_names)
+
+    return recipe
+
+
+def suggestion(dataset: Dataset) -> Contender:
+    """Returns the loss that `segloss.suggest` writes for the training labels."""
+    labels = dataset.part("training")[1].numpy()
+    ignored = VOID if (labels == VOID).any() else None
+    found = segloss.suggest(list(labels), ignore_index=ignored)
+    return of_config(found.build(), dataset)
+
+
+def finished_by_lovasz(dataset: Dataset) -> Contender:
+    """Returns half cross-entropy and half Dice, which Lovasz replaces after 80 % of the time."""
+    mode = mode_of(dataset)
+    pixels = SegLoss(
+        n_classes=dataset.n_classes,
+        from_logits=True,
+        ignore_index=VOID,
+        bce_coef=1.0,
+        dice_coef=0.0,
+    )
+    dice = LossWrapper(segloss.DiceLoss(mode, ignore_index=VOID), "dice")
+    lovasz = LossWrapper(segloss.LovaszLoss(mode, ignore_index=VOID), "lovasz")
+    weights = [0.5, [0.5, 0.5, 0.0], [0.0, 0.0, 0.5]]
+    loss = MultiLoss([pixels, dice, lovasz], weights, epoch_thresholds=[0, 80, 90])
+    return of_config(loss, dataset)
+
+
+def smp_loss(pixels: str) -> Recipe:
+    """Returns smp's Dice plus cross-entropy ("ce") or smp's focal loss ("focal")."""
+
+    def recipe(dataset: Dataset) -> Contender:
+        from segmentation_models_pytorch import losses
+
+        mode = mode_of(dataset)
+        dice = losses.DiceLoss(mode, ignore_index=VOID)
+        entropy = (
+            losses.SoftBCEWithLogitsLoss(ignore_index=VOID)
+            if mode == "binary"
+            else nn.CrossEntropyLoss(ignore_index=VOID)
+        )
+        pixel = entropy if pixels == "ce" else losses.FocalLoss(mode, ignore_index=VOID)
+
+        def loss(logits: Tensor, batch: Batch, _: float) -> Tensor:
+            labels = batch["gt_polygons_image"].long()
+            labels = labels.unsqueeze(1) if mode == "binary" else labels
+            target = labels.float() if mode == "binary" and pixels == "ce" else labels
+            return dice(logits, labels) + pixel(logits, target)
+
+        return Contender(channels_of(dataset), loss)
+
+    return recipe
+
+
+def monai_dice_ce(dataset: Dataset) -> Contender:
+    """Returns MONAI's DiceCELoss. It can't leave pixels out, so they count as the first class."""
+    from monai.losses import DiceCELoss
+
+    binary = dataset.n_classes == 2
+    built = DiceCELoss(sigmoid=True) if binary else DiceCELoss(softmax=True, to_onehot_y=True)
+
+    def loss(logits: Tensor, batch: Batch, _: float) -> Tensor:
+        labels = batch["gt_polygons_image"].long().unsqueeze(1)
+        labels = torch.where(labels == VOID, 0, labels)
+        value: Tensor = built(logits, labels.float() if binary else labels)
+        return value
+
+    return Contender(channels_of(dataset), loss)
+
+
+def nnunet_dc_ce(dataset: Dataset) -> Contender:
+    """Returns nnU-Net's loss with the settings of its trainer for 2D: a softmax, Dice by batch."""
+    from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+
+    settings = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    built = DC_and_CE_loss(
+        settings,
+        {},
+        weight_ce=1,
+        weight_dice=1,
+        ignore_label=VOID,
+        dice_class=MemoryEfficientSoftDiceLoss,
+    )
+
+    def loss(logits: Tensor, batch: Batch, _: float) -> Tensor:
+        value: Tensor = built(logits, batch["gt_polygons_image"].long().unsqueeze(1))
+        return value
+
+    return Contender(dataset.n_classes, loss)
+
+
+PEERS: dict[str, Recipe] = {
+    "smp Dice + CE": smp_loss("ce"),
+    "smp Dice + focal": smp_loss("focal"),
+    "MONAI DiceCE": monai_dice_ce,
+    "nnU-Net Dice + CE": nnunet_dc_ce,
+}
+"""The losses of peers."""
+
+LOSSES: dict[str, Recipe] = {
+    "cross-entropy": seg_loss(bce_coef=1.0, dice_coef=0.0),
+    **PEERS,
+    "default": seg_loss(),
+    "three terms": seg_loss(bce_coef=0.4, dice_coef=0.4, tversky_focal_coef=0.2),
+    "suggestion": suggestion,
+}
+"""The losses of the study."""
+
+
+_THREE = {"bce_coef": 0.4, "dice_coef": 0.4, "tversky_focal_coef": 0.2}
+_POOLED = {"region_reduction": "batch", "skip_absent_classes": True}
+
+VARIANTS: dict[str, Recipe] = {
+    "pooled": seg_loss(**_POOLED),
+    "pooled, smooth 0": seg_loss(**_POOLED, smooth=0.0),
+    "present": seg_loss(skip_absent_classes=True),
+    "three terms, pooled": seg_loss(**_THREE, **_POOLED),
+    "three terms, present": seg_loss(**_THREE, skip_absent_classes=True),
+    "three terms, present, smooth 0": seg_loss(**_THREE, skip_absent_classes=True, smooth=0.0),
+    "three terms, smooth 1e-5": seg_loss(**_THREE, smooth=1e-5),
+    "half focal Tversky": seg_loss(bce_coef=0.5, dice_coef=0.0, tversky_focal_coef=0.5),
+    "half focal Tversky, present": seg_loss(
+        bce_coef=0.5, dice_coef=0.0, tversky_focal_coef=0.5, skip_absent_classes=True
+    ),
+    "three terms, even": seg_loss(**_THREE, tversky_alpha=0.5, tversky_beta=0.5),
+    "three terms, plain": seg_loss(**_THREE, tversky_gamma=1.0),
+    "three terms, log": seg_loss(
+        terms={
+            "cross_entropy": 0.4,
+            "dice": {"coef": 0.4, "log": True},
+            "focal_tversky": {"coef": 0.2},
+        }
+    ),
+    "both poolings": seg_loss(
+        terms={
+            "cross_entropy": 0.4,
+            "dice": {"coef": 0.2, "skip_absent_classes": True},
+            "dice of the batch": {"term": "dice", "coef": 0.2, **_POOLED},
+            "focal_tversky": {"coef": 0.2, **_POOLED},
+        }
+    ),
+    "Lovasz to finish": finished_by_lovasz,
+}
+"""Mixtures that answer the study's questions, each beside one that differs in one thing."""
+
+
+def of_name(name: str) -> Recipe:
+    """Returns a loss by its name, or that of a YAML file."""
+    if name.endswith((".yaml", ".yml")):
+        return lambda dataset: of_config(Path(name), dataset)
+    return (LOSSES | VARIANTS)[name]
