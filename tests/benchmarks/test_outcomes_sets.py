@@ -123,6 +123,16 @@ def test_parts_with_other_classes_are_less_alike_and_an_empty_one_is_not_allowed
     assert mixed < apart < empty == float("inf")
 
 
+def test_parts_of_other_sizes_are_less_alike() -> None:
+    counts, sizes = np.ones((5, 2)), np.full(5, 4)
+    wanted, other = (
+        earth.unlikeness(np.array(parts), counts, sizes)
+        for parts in ([0, 0, 0, 1, 2], [0, 0, 1, 1, 2])
+    )
+    assert wanted == pytest.approx(0)
+    assert other == pytest.approx(3 * (0.2 + 0.2))
+
+
 def test_void_pixels_do_not_count_for_the_split() -> None:
     corners = np.array([(0, left) for left in range(0, 3840, 384)])
     labels = np.random.default_rng(0).integers(0, 2, (10, 4, 8)).astype(np.uint8)
@@ -314,24 +324,29 @@ def surface_file(surface: Surface, affine: NDArray[np.float64]) -> bytes:
 
 def test_cortex_reads_surfaces_in_millimetres_and_mirrors_the_right(tmp_path: Path) -> None:
     affine = np.array([[-1.0, 0, 0, 40], [0, 0, 1, -70], [0, -1, 0, 20], [0, 0, 0, 1]])
-    left, right = (57.0, 70.0, 20.0), (23.0, 70.0, 20.0)
-    surfaces = [sphere(centre, radius) for centre in (left, right) for radius in (9, 13)]
-    column = np.broadcast_to(np.arange(80, dtype=np.uint8)[:, None, None], (80, 140, 40))
+    left = {"wm_lh": sphere((57, 70, 20), 9), "pia_lh": sphere((57, 70, 20), 13)}
+    right = {"wm_rh": sphere((25, 70, 20), 8), "pia_rh": sphere((25, 70, 20), 11)}
     files = {
-        name: surface_file(surface, affine)
-        for name, surface in zip(cortex.SURFACE_FILES, surfaces, strict=True)
+        f"{cortex.SUBJECT}/surfaces/{name}.gii": surface_file(surface, affine)
+        for name, surface in (left | right).items()
     }
+    column = np.broadcast_to(np.arange(80, dtype=np.uint8)[:, None, None], (80, 140, 40))
     files[cortex.IMAGE_FILE] = nifti(column, affine)
     write_tar(tmp_path / cortex.PYCORTEX.archive, files)
     arrays = cortex.cortex(tmp_path)
     images, labels, parts = (arrays[key] for key in ("image", "label", "split"))
     assert images[parts == 0][0, 0, :40, 0].tolist() == [*range(40, 80)]
     assert images[parts == 1][0, 0, :41, 0].tolist() == [*range(40, -1, -1)]
-    slices = [*range(8, 33), *range(8, 20), *range(23, 33)]  # the left, and two slabs of the right
-    radius = distances((40, 128, 128), (20, 64, 17))[slices]
-    clear = (np.abs(radius - 9) > 0.1) & (np.abs(radius - 13) > 0.1)
-    np.testing.assert_array_equal(labels[clear], ((radius > 9) & (radius < 13))[clear])
-    assert parts.tolist() == [0] * 25 + [1] * 12 + [2] * 10
+    assert parts.tolist() == [0] * 25 + [1] * 10 + [2] * 8
+    slabs = [*range(10, 20), *range(23, 31)]
+    for is_left, slices, centre, (inner, outer) in (
+        (True, slice(8, 33), 57 - 40, (9, 13)),
+        (False, slabs, 40 - 25, (8, 11)),
+    ):
+        radius = distances((40, 128, 128), (20, 64, centre))[slices]
+        clear = (np.abs(radius - inner) > 0.1) & (np.abs(radius - outer) > 0.1)
+        expected = (radius > inner) & (radius < outer)
+        np.testing.assert_array_equal(labels[(parts == 0) == is_left][clear], expected[clear])
 
 
 # Packages
