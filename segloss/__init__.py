@@ -19,6 +19,7 @@ from segloss.losses.term_losses import *
 from segloss.sums import SoftConfusion, soft_confusion
 from segloss.sums.kernels.registry import backends, use_backend
 from segloss.terms.mixture.evaluate import per_class
+from segloss.terms.recommended import recommended
 
 if TYPE_CHECKING:  # __getattr__ imports these when they are used
     from segloss.config import (
@@ -87,6 +88,7 @@ __all__ = [
     "get_loss",
     "list_losses",
     "per_class",
+    "recommended",
     "register_loss",
     "soft_confusion",
     "use_backend",

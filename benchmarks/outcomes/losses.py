@@ -18,6 +18,9 @@ import segloss
 from outcomes.data import VOID, Batch, Dataset
 from segloss import LossWrapper, MultiLoss, SegLoss, maps
 
+_THREE = {"bce_coef": 0.4, "dice_coef": 0.4, "tversky_focal_coef": 0.2}
+_POOLED = {"region_reduction": "batch", "skip_absent_classes": True}
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -74,12 +77,46 @@ def seg_loss(*map_names: str, **settings: Any) -> Recipe:
     return recipe
 
 
-def suggestion(dataset: Dataset) -> Contender:
-    """Returns the loss that `segloss.suggest` writes for the training labels."""
+def suggestion(**changes: Any) -> Recipe:
+    """Returns the loss that `segloss.suggest` writes for the training labels, with changes."""
+
+    def recipe(dataset: Dataset) -> Contender:
+        settings = {**suggested(dataset), **changes}
+        return of_config({"loss": settings}, dataset)
+
+    return recipe
+
+
+def suggested(dataset: Dataset) -> dict[str, Any]:
+    """Returns the settings that `segloss.suggest` finds for the training labels."""
     labels = dataset.part("training")[1].numpy()
     ignored = VOID if (labels == VOID).any() else None
-    found = segloss.suggest(list(labels), ignore_index=ignored)
-    return of_config(found.build(), dataset)
+    config = segloss.suggest(list(labels), ignore_index=ignored).config
+    [settings] = config["loss_params"]["compound_loss"]["loss_list"]
+    return {key: value for key, value in settings.items() if key != "weight"}
+
+
+def two_poolings(pixels: float, dice: float, tversky: float, *, weighted: bool = False) -> Recipe:
+    """Returns cross-entropy, Dice of each sample, and focal Tversky of the batch.
+
+    Args:
+        pixels: The coefficient of the cross-entropy.
+        dice: The coefficient of Dice.
+        tversky: The coefficient of focal Tversky.
+        weighted: True for the weights of classes that `segloss.suggest` finds.
+    """
+    terms = {
+        "cross_entropy": pixels,
+        "dice": {"coef": dice, "skip_absent_classes": True},
+        "focal_tversky": {"coef": tversky, **_POOLED},
+    }
+
+    def recipe(dataset: Dataset) -> Contender:
+        weights = suggested(dataset) if weighted else {}
+        kept = {key: weights.get(key) for key in ("class_weights", "pos_weight")}
+        return seg_loss(terms=terms, **kept)(dataset)
+
+    return recipe
 
 
 def finished_by_lovasz(dataset: Dataset) -> Contender:
@@ -176,13 +213,10 @@ LOSSES: dict[str, Recipe] = {
     **PEERS,
     "default": seg_loss(),
     "three terms": seg_loss(bce_coef=0.4, dice_coef=0.4, tversky_focal_coef=0.2),
-    "suggestion": suggestion,
+    "suggestion": suggestion(),
 }
 """The losses of the study."""
 
-
-_THREE = {"bce_coef": 0.4, "dice_coef": 0.4, "tversky_focal_coef": 0.2}
-_POOLED = {"region_reduction": "batch", "skip_absent_classes": True}
 
 VARIANTS: dict[str, Recipe] = {
     "pooled": seg_loss(**_POOLED),
@@ -198,11 +232,22 @@ VARIANTS: dict[str, Recipe] = {
     ),
     "three terms, even": seg_loss(**_THREE, tversky_alpha=0.5, tversky_beta=0.5),
     "three terms, plain": seg_loss(**_THREE, tversky_gamma=1.0),
-    "three terms, log": seg_loss(
+    "log Dice, pooled": seg_loss(
+        terms={"cross_entropy": 0.5, "dice": {"coef": 0.5, "log": True, **_POOLED}}
+    ),
+    "three terms, log, pooled": seg_loss(
         terms={
             "cross_entropy": 0.4,
-            "dice": {"coef": 0.4, "log": True},
-            "focal_tversky": {"coef": 0.2},
+            "dice": {"coef": 0.4, "log": True, **_POOLED},
+            "focal_tversky": {"coef": 0.2, **_POOLED},
+        }
+    ),
+    "both poolings, log": seg_loss(
+        terms={
+            "cross_entropy": 0.4,
+            "dice": {"coef": 0.2, "skip_absent_classes": True},
+            "dice of the batch": {"term": "dice", "coef": 0.2, "log": True, **_POOLED},
+            "focal_tversky": {"coef": 0.2, "skip_absent_classes": True},
         }
     ),
     "both poolings": seg_loss(
@@ -212,6 +257,15 @@ VARIANTS: dict[str, Recipe] = {
             "dice of the batch": {"term": "dice", "coef": 0.2, **_POOLED},
             "focal_tversky": {"coef": 0.2, **_POOLED},
         }
+    ),
+    "two poolings": two_poolings(0.4, 0.3, 0.3),
+    "two poolings, more Tversky": two_poolings(0.3, 0.3, 0.4),
+    "two poolings, weights": two_poolings(0.4, 0.3, 0.3, weighted=True),
+    "suggestion, present": suggestion(region_reduction="sample", skip_absent_classes=True),
+    "suggestion, no weights": suggestion(class_weights=None, pos_weight=None),
+    "suggestion, three terms": suggestion(**_THREE, tversky_alpha=0.3, tversky_beta=0.7),
+    "more focal Tversky, present": seg_loss(
+        bce_coef=0.3, dice_coef=0.3, tversky_focal_coef=0.4, skip_absent_classes=True
     ),
     "Lovasz to finish": finished_by_lovasz,
 }

@@ -44,8 +44,11 @@ def differences(
     return [a - b for a, b in zip(*pairs, strict=True)]
 
 
-def tables(runs: Sequence[Run], names: Sequence[str], part: str) -> list[Table]:
-    """Returns a table for each data set: a loss in each row, and its scores.
+def rows_of(runs: Sequence[Run], names: Sequence[str], part: str) -> dict[str, list[list[str]]]:
+    """Returns a table for each data set: a row for each loss, with its name and its scores.
+
+    A score is the mean over the seeds, with the mean and the standard deviation of its differences
+    to the best peer, seed by seed.
 
     Args:
         runs: The runs, with the same seeds for each loss and data set.
@@ -53,17 +56,15 @@ def tables(runs: Sequence[Run], names: Sequence[str], part: str) -> list[Table]:
         part: "validation" or "test".
     """
     datasets = dict.fromkeys(run["data"] for run in runs)
-    return [_table([r for r in runs if r["data"] == data], data, names, part) for data in datasets]
+    return {data: _rows([r for r in runs if r["data"] == data], names, part) for data in datasets}
 
 
-def _table(runs: Sequence[Run], data: str, names: Sequence[str], part: str) -> Table:
+def _rows(runs: Sequence[Run], names: Sequence[str], part: str) -> list[list[str]]:
     bases = {score: best_peer(runs, names, part, score) for score in SCORES}
-    seeds = len(values_of(runs, names[0], part, "mean Dice"))
-    title = f"{data}, {part}: mean of {seeds} seeds (difference to the best peer ± its spread)"
-    table = Table("loss", *SCORES, title=title, box=box.SIMPLE_HEAD)
-    for name in names:
-        table.add_row(name, *(_cell(runs, name, bases[score], part, score) for score in SCORES))
-    return table
+    return [
+        [name, *(_cell(runs, name, bases[score], part, score) for score in SCORES)]
+        for name in names
+    ]
 
 
 def _cell(runs: Sequence[Run], name: str, base: str, part: str, score: str) -> str:
@@ -73,6 +74,28 @@ def _cell(runs: Sequence[Run], name: str, base: str, part: str, score: str) -> s
     differing = differences(runs, name, base, part, score)
     spread = f" ± {stdev(differing):.4f}" if len(differing) > 1 else ""
     return f"{value:.4f} ({mean(differing):+.4f}{spread})"
+
+
+def tables(rows: dict[str, list[list[str]]], part: str) -> list[Table]:
+    """Returns tables for a terminal."""
+    made = []
+    for data, lines in rows.items():
+        title = f"{data}, {part}: mean of the seeds (difference to the best peer ± its spread)"
+        table = Table("loss", *SCORES, title=title, box=box.SIMPLE_HEAD)
+        for line in lines:
+            table.add_row(*line)
+        made.append(table)
+    return made
+
+
+def markdown(rows: dict[str, list[list[str]]]) -> str:
+    """Returns tables for a page."""
+    head = ["loss", *SCORES]
+    pages = []
+    for data, lines in rows.items():
+        cells = [head, ["---"] * len(head), *lines]
+        pages.append(f"**{data}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells))
+    return "\n\n".join(pages)
 
 
 def draw(runs: Sequence[Run], names: Sequence[str], part: str, path: Path) -> None:

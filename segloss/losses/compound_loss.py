@@ -24,7 +24,7 @@ from segloss.losses.modes import MODES, checked_channels
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
-from segloss.terms.mixture.spellings import documented_mixture
+from segloss.terms.mixture.spellings import RECOMMENDED, mixture_of
 
 _NAMES = BatchNames("prediction")
 """The names of the tensors in messages."""
@@ -41,7 +41,8 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
 
     Args:
         terms: The mixture, such as `0.5 * CrossEntropy() + 0.5 * Dice()` of `segloss.terms`, a
-            single term, or a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`; None: this one.
+            single term, a mapping such as `{"cross_entropy": 0.5, "dice": 0.5}`, or "recommended",
+            as by default, for `segloss.recommended()`.
         mode: "binary": one sigmoid channel; "multilabel": independent sigmoid channels;
             "multiclass": softmax over the channels.
         from_logits: True if predictions are logits, False if they are probabilities.
@@ -88,7 +89,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
 
     def __init__(
         self,
-        terms: Mixture | Term | Mapping[Any, Any] | None = None,
+        terms: Mixture | Term | Mapping[Any, Any] | str | None = RECOMMENDED,
         mode: str = "binary",
         *,
         from_logits: bool = True,
@@ -135,7 +136,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
                 "sync_statistics=True adds up the statistics of a mean, and reduction='none' does "
                 "not compute one: use reduction='mean'."
             )
-        self.mixture = documented_mixture(terms=terms)
+        self.mixture = mixture_of(RECOMMENDED if terms is None else terms)
 
     @property
     def mixture(self) -> Mixture:

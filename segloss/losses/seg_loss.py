@@ -183,7 +183,7 @@ class SegLoss(SelectsChannels, Loss):
         region_groups: str | Mapping[str, Sequence[int]] | None = None,
         components_key: str = "gt_components",
         extra_terms: Mapping[Any, Any] | None = None,
-        terms: Mixture | Term | Mapping[Any, Any] | None = None,
+        terms: Mixture | Term | Mapping[Any, Any] | str | None = None,
         merge_unannotated: bool = False,
         sync_statistics: bool = False,
         sync_in_eval: bool = False,

@@ -285,7 +285,7 @@ def test_with_mixup_weights_follow_their_targets(per_sample: bool) -> None:
     def part(order: Tensor, shares: Tensor) -> Tensor:
         weights = WEIGHTS[order]
         shares = shares.expand(3) * weights * 3 / weights.sum()
-        compound = CompoundLoss(mode="multiclass")
+        compound = CompoundLoss(0.5 * CrossEntropy() + 0.5 * Dice(), mode="multiclass")
         parts = [compound(case.logits[n : n + 1], case.target[order][n : n + 1]) for n in range(3)]
         return (shares * torch.stack(parts)).mean()
 

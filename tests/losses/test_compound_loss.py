@@ -181,7 +181,7 @@ def test_it_selects_channels_as_seg_loss_does(mode: str, name: str) -> None:
     weights = torch.rand(2, 1 if mode == "multiclass" else channels, 6, 5)
     softmax = {"n_classes": 2 if name == "weights too" else 3, "activation": "softmax"}
     kind = softmax if mode == "multiclass" else {"n_classes": 2}
-    loss = SegLoss(from_logits=True, **kind, **options)
+    loss = SegLoss(from_logits=True, terms="recommended", **kind, **options)
     batch = {"gt_polygons_image": target, "seg_loss_weights": weights}
     value = CompoundLoss(mode=mode, **options)(logits, target, pixel_weights=weights)
     assert torch.equal(value, loss({"seg": logits}, batch)[0])
@@ -214,12 +214,21 @@ def test_it_leaves_out_classes_that_are_not_annotated(
     torch.testing.assert_close(value, expected)
 
 
-def test_without_terms_it_is_seg_loss_of_logits() -> None:
+def test_without_terms_it_has_the_recommended_ones() -> None:
     for mode, n_classes in {"binary": 2, "multilabel": 2, "multiclass": 3}.items():
         logits, target = batch_of(mode)
-        loss = SegLoss(n_classes=n_classes, from_logits=True, ignore_index=255)
-        value = CompoundLoss(mode=mode, ignore_index=255)(logits, target)
-        assert torch.equal(value, loss(logits, target)[0])
+        recommended = segloss.recommended()
+        settings = {"n_classes": n_classes, "from_logits": True, "ignore_index": 255}
+        expected = SegLoss(terms=recommended, **settings)(logits, target)[0]
+        assert torch.equal(SegLoss(terms="recommended", **settings)(logits, target)[0], expected)
+        for terms in ({}, {"terms": None}, {"terms": "recommended"}, {"terms": recommended}):
+            value = CompoundLoss(mode=mode, ignore_index=255, **terms)(logits, target)
+            assert torch.equal(value, expected)
+
+
+def test_a_name_that_is_no_mixture_is_refused() -> None:
+    with pytest.raises(TypeError, match="or 'recommended', got 'recomended'"):
+        CompoundLoss("recomended")
 
 
 def test_pixel_terms_refuse_classes_that_are_not_annotated() -> None:

@@ -1,4 +1,4 @@
-"""Data sets for the study of outcomes, made from files that packages carry."""
+"""Data sets for the study of outcomes, from files that packages carry and from the examples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from outcomes.sets import brain, cortex, earth
+from outcomes.sets import brain, cortex, earth, examples
 from outcomes.sets.arrays import Arrays
 from outcomes.sets.packages import Package
 
@@ -29,5 +29,7 @@ SETS = {
     "lakes": Source(earth.PACKAGES, earth.lakes),
     "brain": Source((brain.MRICRON,), brain.brain),
     "cortex": Source((cortex.PYCORTEX,), cortex.cortex),
+    "tissues": Source((), examples.tissues),
+    "buildings": Source((), examples.buildings),
 }
 """The data sets by name."""

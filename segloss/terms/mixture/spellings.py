@@ -10,13 +10,19 @@ from segloss.foundation.arguments import check_keys, check_module_name, check_nu
 from segloss.terms import TERMS, Mixture, RegionTerm, Term
 from segloss.terms.base import is_same, parameter_fields, parameters_of
 from segloss.terms.mixture import Entry
+from segloss.terms.recommended import recommended
+
+RECOMMENDED = "recommended"
+"""The argument `terms` that stands for `segloss.recommended`."""
 
 Make = Callable[..., Term]
 """A function from a term's name and parameters to the term."""
 
 
 def mixture_of(terms: Any) -> Mixture:
-    """Returns the mixture for an argument `terms`: a mixture, a term, or a mapping of a config.
+    """Returns the mixture for an argument `terms`.
+
+    It is a mixture, a term, a mapping of a config, or "recommended" for `segloss.recommended`.
 
     Raises:
         TypeError, ValueError: `terms` is something else, or names an unknown term or parameter.
@@ -27,11 +33,13 @@ def mixture_of(terms: Any) -> Mixture:
     """
     if isinstance(terms, (Mixture, Term)):
         return Mixture.of(terms).check_used()
+    if isinstance(terms, str) and terms == RECOMMENDED:
+        return recommended()
     if not isinstance(terms, Mapping):
         raise TypeError(
             "terms must be a mixture, such as 0.5 * CrossEntropy() + 0.5 * Dice() of "
-            f"segloss.terms, or a mapping such as {{'cross_entropy': 0.5, 'dice': 0.5}}, got "
-            f"{shown(terms)}."
+            f"segloss.terms, a mapping such as {{'cross_entropy': 0.5, 'dice': 0.5}}, or "
+            f"{RECOMMENDED!r}, got {shown(terms)}."
         )
     entries = _entries("terms", terms, lambda name, **parameters: TERMS[name](**parameters))
     return _mixture_of_entries(entries).check_used()

@@ -20,7 +20,8 @@ CUI = "effective number of samples: Cui et al. 2019"
 LIPTON = "the best threshold of an F-score: Lipton et al. 2014"
 SALEHI = "Tversky asymmetry: Salehi et al. 2017"
 ABRAHAM = "focal Tversky: Abraham and Khan 2019"
-ISENSEE = "cross-entropy and Dice, Dice over the batch: nnU-Net, Isensee et al. 2021"
+ISENSEE = "cross-entropy and Dice: nnU-Net, Isensee et al. 2021"
+STUDY = "the study in docs/suggest.md"
 
 MOST_WEIGHT = 1.5
 """The largest weight of a class. With 1.5, a pixel goes to the class from a probability of 0.4 on,
@@ -31,6 +32,9 @@ RARE, VERY_RARE = 0.05, 0.01
 """Shares of the pixels, in masks with the class, below which it is rare or very rare. Lesions had
 4.8 % of the pixels when focal Tversky helped Abraham and Khan, and far less when beta = 0.7 helped
 Salehi et al."""
+
+MOST_IMAGES = 0.67
+"""The share of the images from which on a class is in most of them."""
 
 NORM_MASKS = 200
 """The number of masks that is enough for the average of a loss."""
@@ -189,28 +193,28 @@ def tversky(facts: Facts) -> list[Advice]:
 
 
 def region_reduction(facts: Facts) -> Advice:
-    """Returns "batch", since an image, or a crop of one, may lack a class."""
-    everywhere = facts.least_presence == 1
+    """Returns "sample" if most images hold every class, and "batch" if many lack one.
+
+    In a single image, a class of a few pixels counts as much as a large one. That helps a small
+    foreground, but of many classes most are a few pixels in some image.
+    """
+    presence = facts.least_presence
     return Advice(
         "region_reduction",
-        "batch",
-        "every class is in every image, though not in every crop of one"
-        if everywhere
-        else f"the least common class is in {facts.least_presence:.0%} of the images; an image "
-        "without a class has no Dice score for it",
-        ISENSEE,
+        "sample" if presence >= MOST_IMAGES else "batch",
+        f"the least common class is in {presence:.0%} of the images; from {MOST_IMAGES:.0%} on, "
+        "each image counts the same, and below, classes are pooled over the batch",
+        STUDY,
     )
 
 
 def skip_absent_classes(facts: Facts) -> Advice:
-    """Returns True if batches of four often lack a class."""
-    often_absent = 1 - (1 - facts.least_presence) ** 4 < 0.5 or bool(facts.classes.unused)
+    """Returns True: a class that is absent has a cost that training can't lower."""
     return Advice(
         "skip_absent_classes",
-        often_absent,
-        "many batches lack a class, and only cross-entropy prevents false alarms there"
-        if often_absent
-        else "a batch of four has every class more often than not",
+        True,
+        "where a class is absent, only the cross-entropy speaks against it",
+        STUDY,
     )
 
 

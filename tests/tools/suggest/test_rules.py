@@ -73,8 +73,14 @@ def test_the_rarer_a_class_the_more_what_is_missed_counts(rarest, coefficients, 
 def test_rarity_is_that_in_the_masks_that_hold_a_class() -> None:
     masks = [*masks_of(0.5, 0.3, 0.2), *(10 * masks_of(0.6, 0.4))]
     assert settings(masks)["tversky_focal_coef"] == 0
-    assert settings(masks)["skip_absent_classes"] is True
-    assert settings(masks_of(0.5, 0.3, 0.2))["skip_absent_classes"] is False
+
+
+def test_classes_are_pooled_over_the_batch_if_many_images_lack_one() -> None:
+    with_all, without = masks_of(0.5, 0.3, 0.2), masks_of(0.6, 0.4)
+    assert settings([*with_all, *without])["region_reduction"] == "batch"
+    assert settings([*(3 * with_all), *without])["region_reduction"] == "sample"
+    assert settings([*with_all, *without])["skip_absent_classes"] is True
+    assert settings(with_all)["skip_absent_classes"] is True
 
 
 def test_of_two_classes_the_foreground_alone_is_judged() -> None:
