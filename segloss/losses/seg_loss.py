@@ -96,8 +96,9 @@ class SegLoss(SelectsChannels, Loss):
             coefficient, the term and its parameters, such as
             `{"foreground": {"term": "dice", "coef": 0.5, "region_classes": [1, 2]}}`.
         terms: The whole mixture, such as `0.5 * CrossEntropy() + 0.5 * Dice(region_classes=[1, 2])`
-            of `segloss.terms`, or a mapping in the form of `extra_terms`. The coefficients,
-            `extra_terms` and the arguments of the region terms must then keep their defaults.
+            of `segloss.terms`, a mapping in the form of `extra_terms`, or "recommended" for
+            `segloss.recommended()`. The coefficients, `extra_terms` and the arguments of the region
+            terms must then keep their defaults.
         merge_unannotated: True to add, with softmax, the probability of classes that are not
             annotated in a sample to the background, class 0 (the marginal loss; see
             `segloss.batch.partial_labels`). With False, such samples are refused, unless all terms

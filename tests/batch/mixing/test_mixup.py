@@ -278,7 +278,7 @@ def wrapped_terms(**options: Any) -> LossWrapper:
 def test_terms_in_a_wrapper_have_the_lambdas_of_samples_too() -> None:
     for lam in (LAMBDAS, torch.ones(3), torch.zeros(3)):
         logits, gt = mixup_batch(lam)
-        value = wrapped_terms()(logits, gt)[0]
+        value = wrapped_terms(terms=0.5 * CrossEntropy() + 0.5 * Dice())(logits, gt)[0]
         torch.testing.assert_close(value, LOSSES["seg"]()(logits, gt)[0])
     pooled = wrapped_terms(terms=Dice(region_reduction="batch"))
     with pytest.raises(ValueError, match="region_reduction='sample'"):
