@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
+from segloss.terms import FocalTversky
+from segloss.terms.recommended import recommended
 from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.classes import Classes, class_text
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
@@ -29,9 +31,10 @@ which is best for a Dice score of 0.8 (half the best score: Lipton et al. 2014).
 only worse scores, and the region terms already favour rare classes."""
 
 RARE, VERY_RARE = 0.05, 0.01
-"""Shares of the pixels, in masks with the class, below which it is rare or very rare. Lesions had
-4.8 % of the pixels when focal Tversky helped Abraham and Khan, and far less when beta = 0.7 helped
-Salehi et al."""
+"""Shares of the pixels, in masks with the class, below which it is rare or very rare."""
+
+_MORE_TVERSKY = {"cross_entropy": 0.3, "dice": 0.3, "focal_tversky": 0.4}
+"""The coefficients for very rare classes."""
 
 MOST_IMAGES = 0.67
 """The share of the images from which on a class is in most of them."""
@@ -131,25 +134,6 @@ def class_weights(facts: Facts) -> Advice:
     )
 
 
-def pos_weight(facts: Facts) -> Advice:
-    """Returns the weights for sigmoid: `MOST_WEIGHT` for channels with a rare foreground.
-
-    For any foreground below `RARE`, the root of median-frequency balancing would give more.
-    """
-    if facts.rarest[1].frequency >= RARE:
-        return Advice("pos_weight", None, _none_rare(facts))
-    shares = [counted.frequency for _, counted in facts.foreground]
-    weights = [MOST_WEIGHT if share < RARE else 1.0 for share in shares]
-    listed = ", ".join(f"{counted.frequency:.2%} ({name})" for name, counted in facts.foreground)
-    return Advice(
-        "pos_weight",
-        weights if len(weights) > 1 else weights[0],
-        f"the foreground's share, where present: {listed}; {MOST_WEIGHT:g} below {RARE:.0%}, where "
-        "balancing by frequency would give more",
-        f"{EIGEN}; {LIPTON}",
-    )
-
-
 def balance(share: float, middle: float) -> float:
     """Returns the weight of a class from its share of the pixels; 1 for the median."""
     effective = -math.expm1(-share / middle)
@@ -165,30 +149,28 @@ def _none_rare(facts: Facts) -> str:
 
 
 def coefficients(facts: Facts) -> list[Advice]:
-    """Returns equal parts of cross-entropy and Dice, and focal Tversky for rare classes."""
+    """Returns the coefficients of the recommended mixture, with more focal Tversky if it pays."""
+    usual = {part.term.name: part.coefficient for part in recommended().components}
     name, rarest = facts.rarest
-    focal = 0.0 if rarest.frequency >= RARE else 0.2 if rarest.frequency >= VERY_RARE else 0.4
-    half = round((1 - focal) / 2, 2)
-    share = f"the rarest class ({name}) has {rarest.frequency:.2%} of the pixels, where present"
+    very_rare = rarest.frequency < VERY_RARE
+    shares = _MORE_TVERSKY if very_rare else usual
+    why = (
+        f"the rarest class ({name}) has {rarest.frequency:.2%} of the pixels, where present; "
+        f"{_MORE_TVERSKY['focal_tversky']} below {VERY_RARE:.0%}, else {usual['focal_tversky']}"
+    )
     return [
-        Advice("bce_coef", half, "every wrong pixel has a gradient", ISENSEE),
-        Advice("dice_coef", half, "all classes count the same, whatever their size", ISENSEE),
-        Advice("tversky_focal_coef", focal, f"{share}; {_focal_rule()}", ABRAHAM),
+        Advice("bce_coef", shares["cross_entropy"], "every wrong pixel has a gradient", ISENSEE),
+        Advice("dice_coef", shares["dice"], "all classes count the same", ISENSEE),
+        Advice("tversky_focal_coef", shares["focal_tversky"], why, f"{ABRAHAM}; {STUDY}"),
     ]
 
 
-def _focal_rule() -> str:
-    return f"0 from {RARE:.0%} on, 0.2 from {VERY_RARE:.0%} on, else 0.4"
-
-
-def tversky(facts: Facts) -> list[Advice]:
-    """Returns a larger weight of false negatives for a rarer class."""
-    rare = facts.rarest[1].frequency
-    beta = 0.5 if rare >= RARE else 0.6 if rare >= VERY_RARE else 0.7
-    why = f"weight of missed pixels: 0.5 (Dice) from {RARE:.0%} on, 0.6 from {VERY_RARE:.0%} on"
+def tversky() -> list[Advice]:
+    """Returns weights with which a miss costs more than a false alarm, as recommended."""
+    alpha, beta = FocalTversky.alpha, FocalTversky.beta
     return [
-        Advice("tversky_alpha", round(1 - beta, 2), "weight of false alarms; 1 with beta", SALEHI),
-        Advice("tversky_beta", beta, f"{why}, else 0.7", SALEHI),
+        Advice("tversky_alpha", alpha, "weight of false alarms", SALEHI),
+        Advice("tversky_beta", beta, "weight of missed pixels", SALEHI),
     ]
 
 

@@ -127,8 +127,8 @@ def suggest(
         >>> mask = np.zeros((64, 64), dtype=int)
         >>> mask[:8, :8] = 1  # 1/64 of the pixels
         >>> suggestion = suggest([mask])
-        >>> suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]["tversky_beta"]
-        0.6
+        >>> suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]["region_reduction"]
+        'sample'
         >>> loss = suggestion.build()
     """
     check_choice("layout", layout, LAYOUTS)

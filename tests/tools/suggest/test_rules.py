@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from segloss import MultiLoss, build_loss, suggest
+import segloss
+from segloss import MultiLoss, SegLoss, build_loss, suggest
 from segloss.tools.suggest.rules import MOST_WEIGHT, balance
 
 
@@ -44,35 +45,34 @@ def test_no_class_is_weighted_to_nothing_or_without_end() -> None:
 def test_where_no_class_is_rare_there_are_no_weights() -> None:
     assert "class_weights" not in settings(masks_of(0.64, 0.3, 0.06))
     assert "class_weights" in settings(masks_of(0.66, 0.3, 0.04))
-    assert "pos_weight" not in settings(masks_of(0.94, 0.06))
+    assert "class_weights" not in settings(masks_of(0.97, 0.03))
 
 
-def test_pos_weight_is_for_rare_foregrounds_which_balancing_would_weight_more() -> None:
-    for share in (0.04, 0.001):
-        assert settings(masks_of(1 - share, share))["pos_weight"] == MOST_WEIGHT
-        assert math.sqrt(0.5 / share) > MOST_WEIGHT  # the median of two shares is a half
-    rare, frequent = masks_of(0.97, 0.03)[0], masks_of(0.7, 0.3)[0]
-    loss = settings([np.stack([rare, frequent])], layout="classes")
-    assert loss["pos_weight"] == [MOST_WEIGHT, 1.0]
+@pytest.mark.parametrize("share", [0.3, 0.04])
+def test_in_the_usual_case_it_is_the_recommended_mixture(share: float) -> None:
+    masks = masks_of(1 - share, share)
+    labels = torch.from_numpy(np.stack(masks))
+    logits = torch.randn(2, 1, *labels.shape[1:], generator=torch.Generator().manual_seed(0))
+    batch = {"seg": logits}, {"gt_polygons_image": labels}
+    value = suggest(masks).build()(*batch)[0]
+    expected = SegLoss(from_logits=True, terms=segloss.recommended())(*batch)[0]
+    torch.testing.assert_close(value, expected)
 
 
 @pytest.mark.parametrize(
-    ("rarest", "coefficients", "asymmetry"),
-    [
-        (0.07, (0.5, 0.5, 0.0), (0.5, 0.5)),
-        (0.04, (0.4, 0.4, 0.2), (0.4, 0.6)),
-        (0.005, (0.3, 0.3, 0.4), (0.3, 0.7)),
-    ],
+    ("rarest", "coefficients"), [(0.07, (0.4, 0.4, 0.2)), (0.005, (0.3, 0.3, 0.4))]
 )
-def test_the_rarer_a_class_the_more_what_is_missed_counts(rarest, coefficients, asymmetry) -> None:
+def test_a_very_rare_class_has_more_focal_tversky(
+    rarest: float, coefficients: tuple[float, ...]
+) -> None:
     loss = settings(masks_of(0.7 - rarest, 0.3, rarest))
     assert (loss["bce_coef"], loss["dice_coef"], loss["tversky_focal_coef"]) == coefficients
-    assert (loss["tversky_alpha"], loss["tversky_beta"]) == asymmetry
+    assert (loss["tversky_alpha"], loss["tversky_beta"]) == (0.3, 0.7)
 
 
 def test_rarity_is_that_in_the_masks_that_hold_a_class() -> None:
     masks = [*masks_of(0.5, 0.3, 0.2), *(10 * masks_of(0.6, 0.4))]
-    assert settings(masks)["tversky_focal_coef"] == 0
+    assert settings(masks)["tversky_focal_coef"] == 0.2
 
 
 def test_classes_are_pooled_over_the_batch_if_many_images_lack_one() -> None:
@@ -84,8 +84,8 @@ def test_classes_are_pooled_over_the_batch_if_many_images_lack_one() -> None:
 
 
 def test_of_two_classes_the_foreground_alone_is_judged() -> None:
-    assert settings(masks_of(0.97, 0.03))["tversky_beta"] == 0.6
-    assert settings(masks_of(0.03, 0.97))["tversky_beta"] == 0.5
+    assert settings(masks_of(0.995, 0.005))["tversky_focal_coef"] == 0.4
+    assert settings(masks_of(0.005, 0.995))["tversky_focal_coef"] == 0.2
 
 
 def test_notes_tell_of_noise_thin_classes_and_few_examples() -> None:
