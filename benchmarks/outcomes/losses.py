@@ -243,7 +243,6 @@ VARIANTS: dict[str, Recipe] = {
     "pooled, smooth 0": seg_loss(**_POOLED, smooth=0.0),
     "present": seg_loss(skip_absent_classes=True),
     "three terms, pooled": seg_loss(**_THREE, **_POOLED),
-    "three terms, present": seg_loss(**_THREE, skip_absent_classes=True),
     "three terms, present, smooth 0": seg_loss(**_THREE, skip_absent_classes=True, smooth=0.0),
     "three terms, smooth 1e-5": seg_loss(**_THREE, smooth=1e-5),
     "half focal Tversky": seg_loss(bce_coef=0.5, dice_coef=0.0, tversky_focal_coef=0.5),
@@ -286,6 +285,14 @@ VARIANTS: dict[str, Recipe] = {
     "suggestion, three terms": suggestion(**_THREE, tversky_alpha=0.3, tversky_beta=0.7),
     "more focal Tversky, present": seg_loss(
         bce_coef=0.3, dice_coef=0.3, tversky_focal_coef=0.4, skip_absent_classes=True
+    ),
+    "components": seg_loss(
+        "ComponentMap",
+        terms={
+            "cross_entropy": 0.5,
+            "dice": 0.25,
+            "blobs": {"term": "dice", "coef": 0.25, "region_groups": "components"},
+        },
     ),
     "Lovasz to finish": finished_by_lovasz,
 }

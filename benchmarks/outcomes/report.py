@@ -120,6 +120,7 @@ def draw(runs: Sequence[Run], names: Sequence[str], part: str, path: Path) -> No
         axes.set_title(data)
         axes.set_xlabel(f"Dice minus that of\n{base}")
         axes.set_yticks(range(len(names)), names)
+        axes.locator_params(axis="x", nbins=4)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
     path.parent.mkdir(parents=True, exist_ok=True)

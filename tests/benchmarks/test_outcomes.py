@@ -83,6 +83,8 @@ def test_a_run_is_written_once_and_shown(path: Path, tmp_path: Path) -> None:
             app, [*command, "--picture", str(picture)], catch_exceptions=False
         )
         assert "default" in shown.stdout
+    shown = CliRunner().invoke(app, [*command, "--page"], catch_exceptions=False)
+    assert [line.count("|") for line in shown.stdout.splitlines() if "|" in line] == [6] * 4
     runs = [json.loads(line) for line in results.read_text().splitlines()]
     assert [run["loss"] for run in runs] == ["MONAI DiceCE", "default"]
     for name in ("MONAI DiceCE", "default"):
