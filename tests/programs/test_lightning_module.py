@@ -94,22 +94,24 @@ def fitted(module: LightningModule) -> Tensor:
     ("loss", "step"),
     [
         (CompoundLoss(mode="multiclass"), log_and_return),
-        (SegLoss(n_classes=CLASSES), lambda module, result: result[0]),
-        (SegLoss(n_classes=CLASSES), lambda module, result: result.value),
-        (SegLoss(n_classes=CLASSES), lambda module, result: {"loss": result}),
-        (SegLoss(n_classes=CLASSES).as_criterion(), log_and_return),
-        (MultiLoss([SegLoss(n_classes=CLASSES)], weights=[1.0]), log_all),
+        (SegLoss(n_classes=CLASSES, terms="recommended"), lambda module, result: result[0]),
+        (SegLoss(n_classes=CLASSES, terms="recommended"), lambda module, result: result.value),
+        (SegLoss(n_classes=CLASSES, terms="recommended"), lambda module, result: {"loss": result}),
+        (SegLoss(n_classes=CLASSES, terms="recommended").as_criterion(), log_and_return),
+        (MultiLoss([SegLoss(n_classes=CLASSES, terms="recommended")], weights=[1.0]), log_all),
     ],
 )
 def test_each_loss_trains_the_module_in_the_same_way(
     loss: nn.Module, step: Callable[[LightningModule, Any], Any]
 ) -> None:
-    expected = fitted(Step(SegLoss(n_classes=CLASSES), lambda module, result: result.mean()))
+    expected = fitted(
+        Step(SegLoss(n_classes=CLASSES, terms="recommended"), lambda module, result: result.mean())
+    )
     torch.testing.assert_close(fitted(Step(loss, step)), expected, rtol=0, atol=1e-6)
 
 
 def test_a_step_that_returns_the_pair_is_told_to_return_a_tensor() -> None:
-    module = Step(SegLoss(n_classes=CLASSES), lambda module, result: result)
+    module = Step(SegLoss(n_classes=CLASSES, terms="recommended"), lambda module, result: result)
     with pytest.raises(MisconfigurationException, match="must return a Tensor"):
         fitted(module)
 
@@ -121,7 +123,7 @@ def test_a_module_that_is_optimised_by_hand_takes_the_pair() -> None:
         module.manual_backward(result)
         optimizer.step()
 
-    module = Step(SegLoss(n_classes=CLASSES), step)
+    module = Step(SegLoss(n_classes=CLASSES, terms="recommended"), step)
     module.automatic_optimization = False
     expected = fitted(Step(CompoundLoss(mode="multiclass"), log_and_return))
     torch.testing.assert_close(fitted(module), expected, rtol=0, atol=1e-6)

@@ -99,12 +99,15 @@ def test_a_compound_loss_has_the_numbers_of_two_losses_of_terratorch() -> None:
     assert_equal(ours, lambda *batch: theirs(*batch)["loss"], logits, labels)
 
 
+RECOMMENDED = SegLoss(n_classes=CLASSES, terms="recommended", ignore_index=255)
+
+
 @pytest.mark.parametrize(
     "loss",
     [
         CompoundLoss(mode="multiclass", ignore_index=255),
-        SegLoss(n_classes=CLASSES, ignore_index=255).as_criterion(),
-        MultiLoss([SegLoss(n_classes=CLASSES, ignore_index=255)], weights=[1.0]).as_criterion(),
+        RECOMMENDED.as_criterion(),
+        MultiLoss([RECOMMENDED], weights=[1.0]).as_criterion(),
     ],
 )
 def test_a_task_takes_each_loss_as_an_argument(loss: nn.Module) -> None:

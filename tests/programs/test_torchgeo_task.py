@@ -101,12 +101,15 @@ def test_jaccard_has_the_numbers_of_torchgeos(classes: int, ignored: int | None)
     assert_equal(CompoundLoss(jaccard, "multiclass"), task.criterion, logits, labels)
 
 
+RECOMMENDED = SegLoss(n_classes=CLASSES, terms="recommended", ignore_index=255)
+
+
 @pytest.mark.parametrize(
     "criterion",
     [
         CompoundLoss(mode="multiclass", ignore_index=255),
-        SegLoss(n_classes=CLASSES, ignore_index=255).as_criterion(),
-        MultiLoss([SegLoss(n_classes=CLASSES, ignore_index=255)], weights=[1.0]).as_criterion(),
+        RECOMMENDED.as_criterion(),
+        MultiLoss([RECOMMENDED], weights=[1.0]).as_criterion(),
     ],
 )
 def test_a_task_takes_each_loss_in_place_of_its_own(criterion: nn.Module) -> None:
