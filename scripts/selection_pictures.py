@@ -9,18 +9,22 @@ and `Threshold` keep. Needs Matplotlib and SciPy beside segloss.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from term_pictures import IMAGES, in_words, save
+from term_pictures import in_words, save
 from torch import Tensor
 
 from segloss import ComponentMap, CompoundLoss, HardPixelLoss, Threshold, TopK
 from segloss.terms import CrossEntropy, Dice, Term
 from segloss.tools.plots.style import COLOURS, WIDTH
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images" / "selections"
 
 SIDE = 96
 

@@ -1128,7 +1128,7 @@ ROWS: dict[str, Row] = {
         lambda: CompoundLoss("multiclass"),
         "pass mode='multiclass'",
         lambda: CompoundLoss(mode="multiclass")(X3, L3),
-        SegLoss(n_classes=3)(X3, L3)[0],
+        SegLoss(n_classes=3, terms="recommended")(X3, L3)[0],
     ),
     "mixup of mixed images": Row(
         lambda: CutMix()(*MixUp()(X1, {GT: MASK})),
