@@ -130,9 +130,8 @@ def two_poolings(pixels: float, dice: float, tversky: float, *, weighted: bool =
     }
 
     def recipe(dataset: Dataset) -> Contender:
-        weights = suggested(dataset) if weighted else {}
-        kept = {key: weights.get(key) for key in ("class_weights", "pos_weight")}
-        return seg_loss(terms=terms, **kept)(dataset)
+        weights = suggested(dataset).get("class_weights") if weighted else None
+        return seg_loss(terms=terms, class_weights=weights)(dataset)
 
     return recipe
 
@@ -281,7 +280,7 @@ VARIANTS: dict[str, Recipe] = {
     "two poolings, more Tversky": two_poolings(0.3, 0.3, 0.4),
     "two poolings, weights": two_poolings(0.4, 0.3, 0.3, weighted=True),
     "suggestion, present": suggestion(region_reduction="sample", skip_absent_classes=True),
-    "suggestion, no weights": suggestion(class_weights=None, pos_weight=None),
+    "suggestion, no weights": suggestion(class_weights=None),
     "suggestion, three terms": suggestion(**_THREE, tversky_alpha=0.3, tversky_beta=0.7),
     "more focal Tversky, present": seg_loss(
         bce_coef=0.3, dice_coef=0.3, tversky_focal_coef=0.4, skip_absent_classes=True
