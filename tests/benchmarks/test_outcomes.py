@@ -112,7 +112,7 @@ def test_every_loss_is_less_for_better_logits(name: str, classes: int) -> None:
     labels[:, 0, 0] = VOID
     dataset = Dataset("squares", torch.zeros(12, 3, 32, 32), labels, torch.zeros(12))
     contender = of_name(name)(dataset)
-    [batch] = dataset.batches(1, 4, 32, 0)
+    [batch] = dataset.batches(1, 4, 32, 0, contender.transforms)
     right = torch.nn.functional.one_hot(batch["gt_polygons_image"].long() % VOID, classes)
     logits = 8 * right.movedim(-1, 1).float()[:, -contender.channels :] - 4
     better, worse = (contender.loss(sign * logits, batch, 0.5) for sign in (1, -1))
