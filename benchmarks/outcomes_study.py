@@ -6,7 +6,7 @@
 A file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels that
 do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a seed
 see the same batches and begin with the same weights. Each run adds a line to the results, and is
-not repeated.
+not repeated, unless the settings of its loss have changed.
 """
 
 from __future__ import annotations
@@ -58,8 +58,15 @@ def main(
             known = ", ".join([*LOSSES, *VARIANTS])
             raise typer.BadParameter(f"{name!r} is neither a YAML file nor one of: {known}.")
     settings = replace(Settings(), steps=steps)
+    texts = {(path, name): of_name(name)(_load(path)).text for path in data for name in names}
     wanted = [
-        {"data": path.stem, "loss": name, "seed": seed, "settings": asdict(settings)}
+        {
+            "data": path.stem,
+            "loss": name,
+            "text": texts[path, name],
+            "seed": seed,
+            "settings": asdict(settings),
+        }
         for seed, path, name in itertools.product(range(seeds), data, names)
     ]
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +118,7 @@ def _lines(path: Path) -> list[Run]:
 
 def _key(run: Run) -> str:
     """Returns everything that a run depends on, as text."""
-    return json.dumps({key: run[key] for key in ("data", "loss", "seed", "settings")})
+    return json.dumps({key: run[key] for key in ("data", "loss", "text", "seed", "settings")})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import segloss
 from outcomes.data import VOID, Batch, Dataset
 from segloss import LossWrapper, MultiLoss, SegLoss, maps
+from segloss.terms.mixture.spellings import mixture_of
 
 _THREE = {"bce_coef": 0.4, "dice_coef": 0.4, "tversky_focal_coef": 0.2}
 _POOLED = {"region_reduction": "batch", "skip_absent_classes": True}
@@ -31,11 +32,14 @@ class Contender:
         loss: A function from logits (N, channels, H, W), a batch with its labels (N, H, W) under
             "gt_polygons_image", and the share of the training that is over, to the loss.
         transforms: Transforms of the training samples, which make the maps that the loss needs.
+        text: The settings of the loss on this data set, as text. Runs of other settings are others,
+            whatever the name. It is empty where the name tells all.
     """
 
     channels: int
     loss: Callable[[Tensor, Batch, float], Tensor]
     transforms: Sequence[Any] = ()
+    text: str = ""
 
 
 Recipe = Callable[[Dataset], Contender]
@@ -51,9 +55,10 @@ def mode_of(dataset: Dataset) -> str:
     return "binary" if dataset.n_classes == 2 else "multiclass"
 
 
-def of_config(config: Any, dataset: Dataset, map_names: Sequence[str] = ()) -> Contender:
-    """Returns a loss of `segloss.build_loss`, or a built one. A training has 100 epochs."""
-    built = config if isinstance(config, nn.Module) else segloss.build_loss(config)
+def of_loss(
+    built: nn.Module, dataset: Dataset, text: str = "", map_names: Sequence[str] = ()
+) -> Contender:
+    """Returns a loss of segloss. A training has 100 epochs."""
 
     def loss(logits: Tensor, batch: Batch, progress: float) -> Tensor:
         if isinstance(built, MultiLoss):
@@ -64,7 +69,7 @@ def of_config(config: Any, dataset: Dataset, map_names: Sequence[str] = ()) -> C
         getattr(maps, name)(n_classes=dataset.n_classes, mask_key="gt_polygons_image")
         for name in map_names
     ]
-    return Contender(channels_of(dataset), loss, transforms)
+    return Contender(channels_of(dataset), loss, transforms, text)
 
 
 def seg_loss(*map_names: str, **settings: Any) -> Recipe:
@@ -72,9 +77,16 @@ def seg_loss(*map_names: str, **settings: Any) -> Recipe:
 
     def recipe(dataset: Dataset) -> Contender:
         classes = {"n_classes": dataset.n_classes, "from_logits": True, "ignore_index": VOID}
-        return of_config(SegLoss(**{**classes, **settings}), dataset, map_names)
+        loss = SegLoss(**{**classes, **settings})
+        return of_loss(loss, dataset, _text(settings), map_names)
 
     return recipe
+
+
+def _text(settings: dict[str, Any]) -> str:
+    """Returns settings of `SegLoss` as text, with every parameter of a mixture."""
+    terms = settings.get("terms")
+    return str({**settings, **({"terms": mixture_of(terms)} if terms else {})})
 
 
 def again(recipe: Recipe) -> Recipe:
@@ -99,8 +111,7 @@ def suggestion(**changes: Any) -> Recipe:
     """Returns the loss that `segloss.suggest` writes for the training labels, with changes."""
 
     def recipe(dataset: Dataset) -> Contender:
-        settings = {**suggested(dataset), **changes}
-        return of_config({"loss": settings}, dataset)
+        return seg_loss(**{**suggested(dataset), **changes})(dataset)
 
     return recipe
 
@@ -111,7 +122,7 @@ def suggested(dataset: Dataset) -> dict[str, Any]:
     ignored = VOID if (labels == VOID).any() else None
     config = segloss.suggest(list(labels), ignore_index=ignored).config
     [settings] = config["loss_params"]["compound_loss"]["loss_list"]
-    return {key: value for key, value in settings.items() if key != "weight"}
+    return {key: settings[key] for key in settings if key not in ("_target_", "name", "weight")}
 
 
 def two_poolings(pixels: float, dice: float, tversky: float, *, weighted: bool = False) -> Recipe:
@@ -150,7 +161,7 @@ def finished_by_lovasz(dataset: Dataset) -> Contender:
     lovasz = LossWrapper(segloss.LovaszLoss(mode, ignore_index=VOID), "lovasz")
     weights = [0.5, [0.5, 0.5, 0.0], [0.0, 0.0, 0.5]]
     loss = MultiLoss([pixels, dice, lovasz], weights, epoch_thresholds=[0, 80, 90])
-    return of_config(loss, dataset)
+    return of_loss(loss, dataset)
 
 
 def smp_loss(pixels: str) -> Recipe:
@@ -301,5 +312,6 @@ VARIANTS: dict[str, Recipe] = {
 def of_name(name: str) -> Recipe:
     """Returns a loss by its name, or that of a YAML file."""
     if name.endswith((".yaml", ".yml")):
-        return lambda dataset: of_config(Path(name), dataset)
+        path = Path(name)
+        return lambda dataset: of_loss(segloss.build_loss(path), dataset, path.read_text())
     return (LOSSES | VARIANTS)[name]

@@ -93,6 +93,20 @@ def test_a_run_is_written_once_and_shown(path: Path, tmp_path: Path) -> None:
     assert picture.stat().st_size > 0
 
 
+def test_a_run_is_repeated_if_the_settings_of_its_loss_change(path: Path, tmp_path: Path) -> None:
+    from outcomes_study import app
+
+    results, config = tmp_path / "runs.jsonl", tmp_path / "loss.yaml"
+    command = [str(path), "--seeds", "1", "--steps", "1", "--output", str(results)]
+    for share in (0.4, 0.5, 0.5):
+        config.write_text(
+            "loss: {_target_: segloss.SegLoss, name: seg, from_logits: true, ignore_index: 255, "
+            f"dice_coef: {share}}}"
+        )
+        CliRunner().invoke(app, [*command, "--loss", str(config)], catch_exceptions=False)
+    assert len(results.read_text().splitlines()) == 2
+
+
 def test_an_unknown_loss_is_refused_with_the_names(path: Path) -> None:
     from outcomes_study import app
 
