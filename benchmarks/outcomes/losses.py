@@ -252,6 +252,7 @@ VARIANTS: dict[str, Recipe] = {
     "pooled": seg_loss(**_POOLED),
     "pooled, smooth 0": seg_loss(**_POOLED, smooth=0.0),
     "present": seg_loss(skip_absent_classes=True),
+    "three terms, present": seg_loss(**_THREE, skip_absent_classes=True),
     "three terms, pooled": seg_loss(**_THREE, **_POOLED),
     "three terms, present, smooth 0": seg_loss(**_THREE, skip_absent_classes=True, smooth=0.0),
     "three terms, smooth 1e-5": seg_loss(**_THREE, smooth=1e-5),
@@ -288,11 +289,9 @@ VARIANTS: dict[str, Recipe] = {
         }
     ),
     "two poolings": two_poolings(0.4, 0.3, 0.3),
-    "two poolings, more Tversky": two_poolings(0.3, 0.3, 0.4),
-    "two poolings, weights": two_poolings(0.4, 0.3, 0.3, weighted=True),
-    "suggestion, present": suggestion(region_reduction="sample", skip_absent_classes=True),
+    "two poolings, less Dice": two_poolings(0.4, 0.2, 0.4),
     "suggestion, no weights": suggestion(class_weights=None),
-    "suggestion, three terms": suggestion(**_THREE, tversky_alpha=0.3, tversky_beta=0.7),
+    "recommended, weights": two_poolings(0.3, 0.3, 0.4, weighted=True),
     "more focal Tversky, present": seg_loss(
         bce_coef=0.3, dice_coef=0.3, tversky_focal_coef=0.4, skip_absent_classes=True
     ),

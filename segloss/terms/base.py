@@ -258,10 +258,8 @@ class Term:
         return Mixture.of(self)
 
     def __repr__(self) -> str:
-        fields = parameter_fields(type(self))
-        values = {each.name: getattr(self, each.name) for each in fields}
-        changed = [each.name for each in fields if not is_same(values[each.name], each.default)]
-        written = ", ".join(f"{name}={_as_written(values[name])}" for name in changed)
+        changed = changed_parameters(self).items()
+        written = ", ".join(f"{name}={_as_written(value)}" for name, value in changed)
         return f"{type(self).__name__}({written})"
 
 
@@ -275,6 +273,12 @@ def parameter_fields(term_type: type[Term]) -> list[dataclasses.Field[Any]]:
 def parameters_of(term_type: type[Term]) -> list[str]:
     """Returns the names of a term's parameters, its keyword arguments."""
     return [each.name for each in parameter_fields(term_type)]
+
+
+def changed_parameters(term: Term) -> dict[str, Any]:
+    """Returns the parameters of a term that differ from their defaults."""
+    values = {each: getattr(term, each.name) for each in parameter_fields(type(term))}
+    return {e.name: value for e, value in values.items() if not is_same(value, e.default)}
 
 
 def is_same(value: Any, default: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from segloss.foundation.arguments import check_keys, check_module_name, check_number, nearest, shown
 from segloss.terms import TERMS, Mixture, RegionTerm, Term
-from segloss.terms.base import is_same, parameter_fields, parameters_of
+from segloss.terms.base import changed_parameters, is_same, parameter_fields, parameters_of
 from segloss.terms.mixture import Entry
 from segloss.terms.recommended import recommended
 
@@ -43,6 +43,23 @@ def mixture_of(terms: Any) -> Mixture:
         )
     entries = _entries("terms", terms, lambda name, **parameters: TERMS[name](**parameters))
     return _mixture_of_entries(entries).check_used()
+
+
+def mapping_of(mixture: Mixture) -> dict[str, Any]:
+    """Returns a mixture as the mapping of a config, for `mixture_of`.
+
+    Example:
+        >>> from segloss.terms import CrossEntropy, Dice
+        >>> mapping_of(0.5 * CrossEntropy() + 0.5 * Dice(smooth=0.0).named("lesions"))
+        {'cross_entropy': 0.5, 'lesions': {'term': 'dice', 'coef': 0.5, 'smooth': 0.0}}
+    """
+    return {entry.name: _as_block(entry) for entry in mixture.entries}
+
+
+def _as_block(entry: Entry) -> Any:
+    term = {} if entry.name == entry.term.name else {"term": entry.term.name}
+    parameters = {**term, "coef": entry.coefficient, **changed_parameters(entry.term)}
+    return entry.coefficient if len(parameters) == 1 else parameters
 
 
 def documented_mixture(

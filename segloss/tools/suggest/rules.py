@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from segloss.terms import FocalTversky
+from segloss.terms.mixture.spellings import mapping_of
 from segloss.terms.recommended import recommended
 from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.classes import Classes, class_text
@@ -30,11 +31,11 @@ MOST_WEIGHT = 1.5
 which is best for a Dice score of 0.8 (half the best score: Lipton et al. 2014). Larger weights suit
 only worse scores, and the region terms already favour rare classes."""
 
-RARE, VERY_RARE = 0.05, 0.01
-"""Shares of the pixels, in masks with the class, below which it is rare or very rare."""
+RARE = 0.05
+"""The share of the pixels, in masks with the class, below which it is rare."""
 
-_MORE_TVERSKY = {"cross_entropy": 0.3, "dice": 0.3, "focal_tversky": 0.4}
-"""The coefficients for very rare classes."""
+TERM_PREFIX = "terms."
+"""The start of the keys of terms."""
 
 MOST_IMAGES = 0.67
 """The share of the images from which on a class is in most of them."""
@@ -76,9 +77,9 @@ class Facts:
         return min(self.foreground, key=lambda named: named[1].frequency)
 
     @property
-    def least_presence(self) -> float:
-        """The share of the masks that hold the least common class."""
-        return min(counted.masks for _, counted in self.foreground) / self.statistics.masks
+    def least_common(self) -> tuple[str, ClassStatistics]:
+        """Name and counts of the class that is in the fewest masks."""
+        return min(self.foreground, key=lambda named: named[1].masks)
 
 
 def n_classes(facts: Facts) -> Advice:
@@ -148,56 +149,33 @@ def _none_rare(facts: Facts) -> str:
     )
 
 
-def coefficients(facts: Facts) -> list[Advice]:
-    """Returns the coefficients of the recommended mixture, with more focal Tversky if it pays."""
-    usual = {part.term.name: part.coefficient for part in recommended().components}
-    name, rarest = facts.rarest
-    very_rare = rarest.frequency < VERY_RARE
-    shares = _MORE_TVERSKY if very_rare else usual
-    why = (
-        f"the rarest class ({name}) has {rarest.frequency:.2%} of the pixels, where present; "
-        f"{_MORE_TVERSKY['focal_tversky']} below {VERY_RARE:.0%}, else {usual['focal_tversky']}"
-    )
-    return [
-        Advice("bce_coef", shares["cross_entropy"], "every wrong pixel has a gradient", ISENSEE),
-        Advice("dice_coef", shares["dice"], "all classes count the same", ISENSEE),
-        Advice("tversky_focal_coef", shares["focal_tversky"], why, f"{ABRAHAM}; {STUDY}"),
-    ]
-
-
-def tversky() -> list[Advice]:
-    """Returns weights with which a miss costs more than a false alarm, as recommended."""
-    alpha, beta = FocalTversky.alpha, FocalTversky.beta
-    return [
-        Advice("tversky_alpha", alpha, "weight of false alarms", SALEHI),
-        Advice("tversky_beta", beta, "weight of missed pixels", SALEHI),
-    ]
-
-
-def region_reduction(facts: Facts) -> Advice:
-    """Returns "sample" if most images hold every class, and "batch" if many lack one.
+def terms(facts: Facts) -> list[Advice]:
+    """Returns the terms of the recommended mixture, with Dice pooled if many images lack a class.
 
     In a single image, a class of a few pixels counts as much as a large one. That helps a small
     foreground, but of many classes most are a few pixels in some image.
     """
-    presence = facts.least_presence
-    return Advice(
-        "region_reduction",
-        "sample" if presence >= MOST_IMAGES else "batch",
-        f"the least common class is in {presence:.0%} of the images; from {MOST_IMAGES:.0%} on, "
-        "each image counts the same, and below, classes are pooled over the batch",
-        STUDY,
-    )
-
-
-def skip_absent_classes(facts: Facts) -> Advice:
-    """Returns True: a class that is absent has a cost that training can't lower."""
-    return Advice(
-        "skip_absent_classes",
-        True,
-        "where a class is absent, only the cross-entropy speaks against it",
-        STUDY,
-    )
+    name, seldom = facts.least_common
+    presence = seldom.masks / facts.statistics.masks
+    reasons = {
+        "cross_entropy": ("every wrong pixel has a gradient", ISENSEE),
+        "dice": (
+            f"the least common class ({name}) is in {presence:.0%} of the images; from "
+            f"{MOST_IMAGES:.0%} on, each image counts the same, and below, the classes are pooled "
+            "over the batch",
+            f"{ISENSEE}; {STUDY}",
+        ),
+        "focal_tversky": (
+            f"a miss costs more than a false alarm ({FocalTversky.beta} and "
+            f"{FocalTversky.alpha}); pooled over the batch, so that false alarms count also where "
+            "a class is absent",
+            f"{SALEHI}; {ABRAHAM}; {STUDY}",
+        ),
+    }
+    mixture = mapping_of(recommended())
+    if presence < MOST_IMAGES:
+        mixture["dice"]["region_reduction"] = "batch"
+    return [Advice(TERM_PREFIX + name, block, *reasons[name]) for name, block in mixture.items()]
 
 
 def norms(facts: Facts) -> list[Advice]:

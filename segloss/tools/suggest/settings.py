@@ -7,7 +7,7 @@ from typing import Any
 
 from segloss.tools.suggest import rules
 from segloss.tools.suggest.advice import Advice
-from segloss.tools.suggest.rules import Facts
+from segloss.tools.suggest.rules import TERM_PREFIX, Facts
 
 SCHEDULE = ("normalize_losses", "max_samples", "weight")
 """The settings of the compound loss; the others belong to `SegLoss`."""
@@ -20,10 +20,7 @@ def all_advice(facts: Facts) -> list[Advice]:
         rules.from_logits(facts),
         rules.ignore_index(facts),
         *([] if facts.classes.sigmoid else [rules.class_weights(facts)]),
-        *rules.coefficients(facts),
-        *rules.tversky(),
-        rules.region_reduction(facts),
-        rules.skip_absent_classes(facts),
+        *rules.terms(facts),
         *rules.norms(facts),
         rules.schedule(facts),
     ]
@@ -33,9 +30,12 @@ def as_config(advice: Sequence[Advice]) -> dict[str, Any]:
     """Returns the config for `segloss.build_loss`, without settings that have no value."""
     values = {setting.key: setting.value for setting in advice if setting.value is not None}
     weight = values.pop("weight")
+    terms = [key for key in values if key.startswith(TERM_PREFIX)]
+    values["terms"] = {key.removeprefix(TERM_PREFIX): values.pop(key) for key in terms}
+    loss = {"_target_": "segloss.SegLoss", "name": "seg", **values, "weight": weight}
     compound = {
-        "normalize_losses": values.pop("normalize_losses"),
-        "normalization_params": {"max_samples": values.pop("max_samples")},
-        "loss_list": [{"_target_": "segloss.SegLoss", "name": "seg", **values, "weight": weight}],
+        "normalize_losses": loss.pop("normalize_losses"),
+        "normalization_params": {"max_samples": loss.pop("max_samples")},
+        "loss_list": [loss],
     }
     return {"loss_params": {"compound_loss": compound}}

@@ -127,8 +127,8 @@ def suggest(
         >>> mask = np.zeros((64, 64), dtype=int)
         >>> mask[:8, :8] = 1  # 1/64 of the pixels
         >>> suggestion = suggest([mask])
-        >>> suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]["region_reduction"]
-        'sample'
+        >>> suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]["terms"]["dice"]
+        {'coef': 0.3, 'skip_absent_classes': True}
         >>> loss = suggestion.build()
     """
     check_choice("layout", layout, LAYOUTS)

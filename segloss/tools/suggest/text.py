@@ -6,6 +6,7 @@ import io
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ import yaml
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.classes import Classes, class_text
+from segloss.tools.suggest.rules import TERM_PREFIX
 from segloss.tools.suggest.settings import SCHEDULE
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 
@@ -35,8 +37,18 @@ def as_yaml(
     lines.append("    normalization_params:")
     lines += _setting(by_key["max_samples"], "      ")
     lines += ["    loss_list:", "      - _target_: segloss.SegLoss", "        name: seg"]
-    for setting in advice:
-        lines += _setting(setting, "        ") if setting.key not in SCHEDULE else []
+    terms = {
+        key.removeprefix(TERM_PREFIX): each
+        for key, each in by_key.items()
+        if key.startswith(TERM_PREFIX)
+    }
+    for key, setting in by_key.items():
+        lines += (
+            [] if key in SCHEDULE or key.startswith(TERM_PREFIX) else _setting(setting, "        ")
+        )
+    lines.append("        terms:")
+    for name, setting in terms.items():
+        lines += _setting(replace(setting, key=name), "          ")
     lines += _setting(by_key["weight"], "        ")
     return "\n".join(lines) + "\n"
 

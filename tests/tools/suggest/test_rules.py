@@ -11,6 +11,7 @@ import yaml
 
 import segloss
 from segloss import MultiLoss, SegLoss, build_loss, suggest
+from segloss.terms.mixture.spellings import mapping_of
 from segloss.tools.suggest.rules import MOST_WEIGHT, balance
 
 
@@ -59,33 +60,20 @@ def test_in_the_usual_case_it_is_the_recommended_mixture(share: float) -> None:
     torch.testing.assert_close(value, expected)
 
 
-@pytest.mark.parametrize(
-    ("rarest", "coefficients"), [(0.07, (0.4, 0.4, 0.2)), (0.005, (0.3, 0.3, 0.4))]
-)
-def test_a_very_rare_class_has_more_focal_tversky(
-    rarest: float, coefficients: tuple[float, ...]
-) -> None:
-    loss = settings(masks_of(0.7 - rarest, 0.3, rarest))
-    assert (loss["bce_coef"], loss["dice_coef"], loss["tversky_focal_coef"]) == coefficients
-    assert (loss["tversky_alpha"], loss["tversky_beta"]) == (0.3, 0.7)
-
-
-def test_rarity_is_that_in_the_masks_that_hold_a_class() -> None:
-    masks = [*masks_of(0.5, 0.3, 0.2), *(10 * masks_of(0.6, 0.4))]
-    assert settings(masks)["tversky_focal_coef"] == 0.2
-
-
-def test_classes_are_pooled_over_the_batch_if_many_images_lack_one() -> None:
+def test_dice_is_pooled_over_the_batch_if_many_images_lack_a_class() -> None:
     with_all, without = masks_of(0.5, 0.3, 0.2), masks_of(0.6, 0.4)
-    assert settings([*with_all, *without])["region_reduction"] == "batch"
-    assert settings([*(3 * with_all), *without])["region_reduction"] == "sample"
-    assert settings([*with_all, *without])["skip_absent_classes"] is True
-    assert settings(with_all)["skip_absent_classes"] is True
+    recommended = mapping_of(segloss.recommended())
+    pooled = {**recommended["dice"], "region_reduction": "batch"}
+    assert settings([*with_all, *without])["terms"] == {**recommended, "dice": pooled}
+    assert settings([*(3 * with_all), *without])["terms"] == recommended
 
 
 def test_of_two_classes_the_foreground_alone_is_judged() -> None:
-    assert settings(masks_of(0.995, 0.005))["tversky_focal_coef"] == 0.4
-    assert settings(masks_of(0.005, 0.995))["tversky_focal_coef"] == 0.2
+    foreground = masks_of(0.6, 0.4)
+    empty = [np.zeros_like(mask) for mask in foreground]
+    full = [mask + 1 for mask in empty]
+    assert "region_reduction" not in settings([*foreground, *full])["terms"]["dice"]
+    assert "region_reduction" in settings([*foreground, *empty])["terms"]["dice"]
 
 
 def test_notes_tell_of_noise_thin_classes_and_few_examples() -> None:
@@ -139,10 +127,10 @@ def test_every_setting_has_its_reason_and_rules_their_source() -> None:
         assert source in text.replace("\n        # ", " ")
         assert source in " ".join(str(suggestion).split())
     keys = [line.strip().split(":")[0] for line in text.splitlines() if ": " in line]
-    assert {"n_classes", "class_weights", "region_reduction", "normalize_losses"} <= set(keys)
+    assert {"n_classes", "class_weights", "dice", "normalize_losses"} <= set(keys)
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        if line.startswith("        ") and not line.strip().startswith(("#", "name")):
+        if line.startswith("        ") and not line.strip().startswith(("#", "name", "terms:")):
             assert lines[number - 1].strip().startswith("#"), line
 
 
