@@ -6,7 +6,7 @@
 A file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels that
 do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a seed
 see the same batches and begin with the same weights. Each run adds a line to the results, and is
-not repeated, unless the settings of its loss have changed.
+not repeated. What counts are the settings of its loss, whatever its name.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     done = {_key(run): run for run in _lines(output)}
     paths = {path.stem: path for path in data}
-    missing = [run for run in wanted if _key(run) not in done]
+    missing = [*{_key(run): run for run in wanted if _key(run) not in done}.values()]
     for run in tqdm(_finished(missing, paths, settings, workers), "runs", len(missing)):
         done[_key(run)] = run
         with output.open("a") as file:
             print(json.dumps(run), file=file)
-    shown = [done[_key(run)] for run in wanted]
+    shown = [{**done[_key(run)], "loss": run["loss"]} for run in wanted]
     rows = rows_of(shown, names, part)
     if page:
         print(markdown(rows))
@@ -118,7 +118,8 @@ def _lines(path: Path) -> list[Run]:
 
 def _key(run: Run) -> str:
     """Returns everything that a run depends on, as text."""
-    return json.dumps({key: run[key] for key in ("data", "loss", "text", "seed", "settings")})
+    loss = run["text"] or run["loss"]
+    return json.dumps([run["data"], loss, run["seed"], run["settings"]])
 
 
 if __name__ == "__main__":

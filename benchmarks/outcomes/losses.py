@@ -32,8 +32,8 @@ class Contender:
         loss: A function from logits (N, channels, H, W), a batch with its labels (N, H, W) under
             "gt_polygons_image", and the share of the training that is over, to the loss.
         transforms: Transforms of the training samples, which make the maps that the loss needs.
-        text: The settings of the loss on this data set, as text. Runs of other settings are others,
-            whatever the name. It is empty where the name tells all.
+        text: The settings of the loss on this data set: losses of one text are one loss, whatever
+            their names. It is empty if the name tells all.
     """
 
     channels: int
@@ -77,8 +77,8 @@ def seg_loss(*map_names: str, **settings: Any) -> Recipe:
 
     def recipe(dataset: Dataset) -> Contender:
         classes = {"n_classes": dataset.n_classes, "from_logits": True, "ignore_index": VOID}
-        loss = SegLoss(**{**classes, **settings})
-        return of_loss(loss, dataset, _text(settings), map_names)
+        given = {**classes, **settings}
+        return of_loss(SegLoss(**given), dataset, _text(given), map_names)
 
     return recipe
 
@@ -86,7 +86,8 @@ def seg_loss(*map_names: str, **settings: Any) -> Recipe:
 def _text(settings: dict[str, Any]) -> str:
     """Returns settings of `SegLoss` as text, with every parameter of a mixture."""
     terms = settings.get("terms")
-    return str({**settings, **({"terms": mixture_of(terms)} if terms else {})})
+    given = {**settings, "terms": None if terms is None else mixture_of(terms)}
+    return ", ".join(f"{key}={given[key]}" for key in sorted(given) if given[key] is not None)
 
 
 def again(recipe: Recipe) -> Recipe:
@@ -102,7 +103,7 @@ def again(recipe: Recipe) -> Recipe:
             with segloss.use_backend("reference"):
                 return contender.loss(logits, batch, progress)
 
-        return replace(contender, loss=loss)
+        return replace(contender, loss=loss, text=f"{contender.text}, on the reference kernel")
 
     return other
 

@@ -107,6 +107,19 @@ def test_a_run_is_repeated_if_the_settings_of_its_loss_change(path: Path, tmp_pa
     assert len(results.read_text().splitlines()) == 2
 
 
+def test_one_loss_under_two_names_runs_once(path: Path, tmp_path: Path) -> None:
+    from outcomes_study import app
+
+    results = tmp_path / "runs.jsonl"
+    command = [str(path), "--seeds", "1", "--steps", "1", "--output", str(results), "--page"]
+    for name in ("recommended", "suggestion"):  # every image has both classes
+        command += ["--loss", name]
+    shown = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert len(results.read_text().splitlines()) == 1
+    assert "| recommended |" in shown.stdout
+    assert "| suggestion |" in shown.stdout
+
+
 def test_an_unknown_loss_is_refused_with_the_names(path: Path) -> None:
     from outcomes_study import app
 
