@@ -5,23 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 
 from outcomes.losses import PEERS
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Run = dict[str, Any]
 
 SCORES = {
     "mean Dice": lambda run, scores: mean(scores["dice"][1:]),
+    "rarer half of the classes": lambda run, scores: mean(
+        scores["dice"][each] for each in _rarer_half(run["shares"])
+    ),
     "rarest class": lambda run, scores: scores["dice"][run["rarest"]],
     "F1 of objects": lambda run, scores: scores["objects_f1"],
     "small objects found": lambda run, scores: scores["small_objects_found"],
 }
 """The columns, each a function of a run and of the scores of a part. The mean is that of all
 classes but the first, the background."""
+
+
+def _rarer_half(shares: Sequence[float]) -> Sequence[int]:
+    """Returns the half of the classes, without the first one, that have the least pixels."""
+    foreground = range(1, len(shares))
+    return sorted(foreground, key=lambda each: shares[each])[: len(shares) // 2]
 
 
 def values_of(runs: Sequence[Run], name: str, part: str, score: str) -> list[float]:
@@ -89,12 +101,13 @@ def tables(rows: dict[str, list[list[str]]], part: str) -> list[Table]:
 
 
 def markdown(rows: dict[str, list[list[str]]]) -> str:
-    """Returns tables for a page."""
-    head = ["loss", *SCORES]
+    """Returns a table for each score, for a page: a row for each data set, a column each loss."""
     pages = []
-    for data, lines in rows.items():
-        cells = [head, ["---"] * len(head), *lines]
-        pages.append(f"**{data}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells))
+    for number, score in enumerate(SCORES, start=1):
+        head = ["data", *(line[0] for line in next(iter(rows.values())))]
+        cells = [[data, *(line[number] for line in lines)] for data, lines in rows.items()]
+        table = [head, ["---"] * len(head), *cells]
+        pages.append(f"**{score}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in table))
     return "\n\n".join(pages)
 
 
@@ -106,22 +119,31 @@ def draw(runs: Sequence[Run], names: Sequence[str], part: str, path: Path) -> No
     from matplotlib.figure import Figure
 
     datasets = [*dict.fromkeys(run["data"] for run in runs)]
-    figure = Figure((3 + 2.6 * len(datasets), 1 + 0.34 * len(names)), layout="constrained")
-    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-    for axes, data in zip(panels, datasets, strict=True):
-        chosen = [run for run in runs if run["data"] == data]
-        base = best_peer(chosen, names, part, "mean Dice")
-        for row, name in enumerate(names):
-            points = differences(chosen, name, base, part)
-            colour = "tab:grey" if name in PEERS else "tab:blue"
-            axes.barh(row, mean(points), color=colour, alpha=0.35)
-            axes.plot(points, [row] * len(points), "o", color=colour, markersize=4)
-        axes.axvline(0, color="black", linewidth=0.8)
+    columns = min(len(datasets), 4)
+    rows = -(-len(datasets) // columns)
+    figure = Figure(
+        (2 + 2.6 * columns, rows * (0.9 + 0.34 * len(names))), dpi=130, layout="constrained"
+    )
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(datasets) :]:
+        axes.set_axis_off()
+    for axes, data in zip(grid.flat, datasets, strict=False):
+        _draw_differences(axes, [run for run in runs if run["data"] == data], names, part)
         axes.set_title(data)
-        axes.set_xlabel(f"Dice minus that of\n{base}")
-        axes.set_yticks(range(len(names)), names)
-        axes.locator_params(axis="x", nbins=4)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].invert_yaxis()
+    grid[0, 0].invert_yaxis()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)
+
+
+def _draw_differences(axes: Axes, runs: Sequence[Run], names: Sequence[str], part: str) -> None:
+    base = best_peer(runs, names, part, "mean Dice")
+    for row, name in enumerate(names):
+        points = differences(runs, name, base, part)
+        colour = "tab:grey" if name in PEERS else "tab:blue"
+        axes.barh(row, mean(points), color=colour, alpha=0.35)
+        axes.plot(points, [row] * len(points), "o", color=colour, markersize=4)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel(f"Dice minus that of\n{base}")
+    axes.set_yticks(range(len(names)), names)
+    axes.locator_params(axis="x", nbins=4)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -84,7 +84,8 @@ def test_a_run_is_written_once_and_shown(path: Path, tmp_path: Path) -> None:
         )
         assert "default" in shown.stdout
     shown = CliRunner().invoke(app, [*command, "--page"], catch_exceptions=False)
-    assert [line.count("|") for line in shown.stdout.splitlines() if "|" in line] == [6] * 4
+    tables = [line.count("|") for line in shown.stdout.splitlines() if "|" in line]
+    assert tables == [4] * 3 * len(outcomes.report.SCORES)
     runs = [json.loads(line) for line in results.read_text().splitlines()]
     assert [run["loss"] for run in runs] == ["MONAI DiceCE", "default"]
     for name in ("MONAI DiceCE", "default"):
@@ -146,10 +147,18 @@ def test_every_loss_is_less_for_better_logits(name: str, classes: int) -> None:
     assert better < worse
 
 
+def test_the_rarer_half_of_the_classes_has_the_least_pixels() -> None:
+    run = {"shares": [0.1, 0.2, 0.02, 0.4, 0.28], "rarest": 2}
+    scores = {"dice": [0.0, 0.3, 0.1, 0.0, 0.0], "objects_f1": 0.0, "small_objects_found": 0.0}
+    assert outcomes.report.SCORES["rarer half of the classes"](run, scores) == pytest.approx(0.2)
+    binary = {"shares": [0.1, 0.9], "rarest": 0}
+    assert outcomes.report.SCORES["rarer half of the classes"](binary, scores) == 0.3
+
+
 def test_the_best_peer_is_that_of_the_mean_and_differences_are_paired() -> None:
     def run(loss: str, seed: int, dice: float) -> dict[str, Any]:
         scores = {"dice": [1.0, dice], "objects_f1": 0.0, "small_objects_found": 0.0}
-        return {"loss": loss, "seed": seed, "rarest": 1, "scores": {"test": scores}}
+        return {"loss": loss, "seed": seed, "rarest": 1, "shares": [0.9, 0.1], "scores": {"test": scores}}
 
     runs = [run("MONAI DiceCE", 0, 0.5), run("smp Dice + CE", 0, 0.4), run("default", 1, 0.75)]
     runs += [run("MONAI DiceCE", 1, 0.5), run("smp Dice + CE", 1, 0.8), run("default", 0, 0.5)]
