@@ -17,8 +17,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from segloss.tools.suggest.reading import READERS, read_array, suffix_of
-from segloss.tools.suggest.sources import Source, find_masks
+from segloss.tools.suggest.files import READERS, read_array, suffix_of
+from segloss.tools.suggest.folders import find_masks
+from segloss.tools.suggest.sources import Source
 from segloss.tools.suggest.streaming import in_order
 from segloss.tools.suggest.tiles import numbers_of
 

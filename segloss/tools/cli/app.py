@@ -1,4 +1,7 @@
-"""The app with all commands. A mistake of the user prints one line, with exit code 2."""
+"""The app with all commands. A mistake of the user prints one line, with exit code 2.
+
+Several mistakes, such as the files that can't be used, are a list.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from segloss.tools.cli.explain import explain
 from segloss.tools.cli.list_losses import list_losses
 from segloss.tools.cli.plot import plot
 from segloss.tools.cli.suggest import suggest
+from segloss.tools.listed import ListedError
 
 MISTAKE = 2
 """The exit code of a mistake in the user's input."""
@@ -86,6 +90,8 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # such as `segloss list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ListedError as error:
+        return _complain_of_all(error)
     except _MISTAKES as error:
         return _complain(_message(error))
     except Exception as error:
@@ -115,4 +121,13 @@ def _complain(message: str) -> int:
     """Prints the message in one line on stderr, and returns the exit code."""
     line = printable(" ".join(message.split()), _LONGEST_MESSAGE)
     print("segloss: error:", line, file=sys.stderr)
+    return MISTAKE
+
+
+def _complain_of_all(error: ListedError) -> int:
+    """Prints the lines of the message on stderr, and returns the exit code."""
+    first, *lines = str(error).split("\n")
+    _complain(first)
+    for line in lines:
+        print(printable(line, _LONGEST_MESSAGE), file=sys.stderr)
     return MISTAKE

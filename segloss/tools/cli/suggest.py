@@ -15,8 +15,8 @@ def suggest(
     masks: Annotated[
         Path,
         typer.Argument(
-            help="The folder of masks: PNG, BMP, GIF, TIFF, NumPy or NIfTI; label maps, or a "
-            "subfolder for each class.",
+            help="The folder of masks: PNG, BMP, GIF, TIFF, NumPy or NIfTI; label maps, colours, "
+            "or a subfolder or an ending of names for each class. Or a JSON file of COCO.",
             metavar="MASKS",
         ),
     ],
@@ -27,13 +27,36 @@ def suggest(
         Path, typer.Option(help="The file for the picture of the dataset: PNG, PDF or SVG.")
     ] = Path("dataset.png"),
     ignore_index: Annotated[
-        list[int] | None,
-        typer.Option(help="The number that marks ignored pixels, once for each; 255 is detected."),
+        list[str] | None,
+        typer.Option(
+            help="The number that marks ignored pixels, once for each; none: there is none. "
+            "Default: detect.",
+            metavar="INTEGER|none",
+        ),
     ] = None,
     layout: Annotated[
         str,
         typer.Option(help="labels: a file is a mask; classes: a folder is a class; auto: detect."),
     ] = "auto",
+    values: Annotated[
+        str,
+        typer.Option(
+            help="labels: a number is a class; soft: black and white with greys between; objects: "
+            "numbers of objects; auto: detect."
+        ),
+    ] = "auto",
+    colours: Annotated[
+        str | None,
+        typer.Option(
+            help="The palette of colour-coded masks: camvid, cityscapes, voc, a file with a name "
+            "and a colour in each line, or data for the colours in the masks.",
+            metavar="PALETTE",
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="A pattern for the files to be read, such as '*_mask.png'."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="The number of masks to read at a time.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
@@ -44,7 +67,10 @@ def suggest(
     suggestion = suggest_loss(
         masks,
         layout=layout,
-        ignore_index=ignore_index or None,
+        ignore_index=_ignored(ignore_index or []),
+        values=values,
+        colours=colours,
+        only=only,
         workers=workers,
         progress=True,
     )
@@ -55,6 +81,19 @@ def suggest(
         f"The config is in {printable(output)}, and the picture of the dataset in "
         f"{printable(picture)}."
     )
+
+
+def _ignored(values: list[str]) -> list[int] | str | None:
+    """Returns the option `ignore_index` for its values in text."""
+    if values == ["none"]:
+        return "none"
+    try:
+        return [int(value) for value in values] or None
+    except ValueError:
+        raise typer.BadParameter(
+            f"it must be a number, such as 255, once for each, or none, got {', '.join(values)}.",
+            param_hint="--ignore-index",
+        ) from None
 
 
 def _check_free(*paths: Path, force: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.printable import printable
-from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
+from segloss.tools.suggest.meaning.void import Void
+from segloss.tools.suggest.pixels.colours import colour_text, is_colour, numbers_of_pixels
+from segloss.tools.suggest.pixels.mask import HALF
+from segloss.tools.suggest.pixels.palettes import Palette, known_palette
+from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 
 _CHECKED_FROM = 16
 """Above this number of labels, at least half of them must occur."""
@@ -41,6 +45,11 @@ class Classes:
             that never occurs.
         names: The names of the classes, as they are; `class_text` makes them fit to be shown.
         reason: The evidence for this interpretation, in a sentence.
+        kind: "labels"; "soft": numbers above `HALF` are the foreground; "objects": all numbers
+            above 0 are; "colours": each number is a colour.
+        values: The number of each label in the masks; empty with one file per class.
+        void: The numbers in the masks of pixels to be left out.
+        guesses: Sentences about what the masks leave open, each with the way to correct it.
     """
 
     n_classes: int
@@ -51,6 +60,10 @@ class Classes:
     statistics: Sequence[ClassStatistics | None]
     names: Sequence[str]
     reason: str
+    kind: str = "labels"
+    values: Sequence[int] = ()
+    void: tuple[int, ...] = ()
+    guesses: tuple[str, ...] = ()
 
     @property
     def present(self) -> list[ClassStatistics]:
@@ -62,84 +75,106 @@ class Classes:
         """The labels that never occur."""
         return [i for i, counted in enumerate(self.statistics) if counted is None]
 
+    @property
+    def colours(self) -> list[str]:
+        """The colours of the classes in the masks, such as #ff0000; empty for other masks."""
+        return [colour_text(value) for value in self.values] if self.kind == "colours" else []
+
     def ignored(self, mask: NDArray[Any]) -> NDArray[np.bool_]:
         """Returns the pixels of a mask that are left out."""
-        return np.isin(mask, values_of(self.ignore_index))
+        return np.isin(mask, self.void)
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
-        """Returns a mask for the loss; the number of the foreground becomes 1."""
+        """Returns a mask for the loss: its labels are 0, 1, 2 ...
+
+        Args:
+            mask: A mask as it is in its file; colours are (*spatial, 3 or 4), or numbers (see
+                `pixels.colours`).
+        """
+        if self.kind == "soft":
+            return (mask > HALF).astype(np.uint8)
+        if self.kind == "objects":
+            return np.where(self.ignored(mask), mask, mask != 0)
+        if self.kind == "colours":
+            return self._labels_of_colours(mask)
         if self.foreground in (None, 1):
             return mask
         return np.where(self.ignored(mask), mask, mask == self.foreground)
 
+    def _labels_of_colours(self, mask: NDArray[Any]) -> NDArray[Any]:
+        if mask.ndim == 3 and mask.shape[-1] in (3, 4) and mask.dtype == np.uint8:
+            mask = numbers_of_pixels(mask)
+        values = np.array(self.values)
+        order = np.argsort(values)
+        place = np.searchsorted(values[order], mask).clip(0, len(values) - 1)
+        labels: NDArray[Any] = np.where(values[order][place] == mask, order[place], 0)
+        for value in values_of(self.ignore_index):  # one at most
+            labels[self.ignored(mask)] = value
+        return labels
+
 
 def find_classes(
     statistics: DatasetStatistics,
-    ignore_index: IgnoreIndex,
+    void: Void,
     *,
     by_class: bool,
     names: Sequence[str] | None,
+    kind: str = "labels",
+    reason: str = "",
+    label_names: Mapping[int, str] | None = None,
 ) -> Classes:
     """Returns the classes, from the counts.
 
     Args:
-        statistics: The counts in all masks.
-        ignore_index: The values to leave out; None: unknown.
+        statistics: The counts in all masks; for kinds "soft" and "objects", those of 0 and 1.
+        void: The numbers to leave out.
         by_class: True if there is one file, or channel, per class.
         names: The names of the classes; None: unknown.
+        kind: The kind of the masks: "labels", "soft" or "objects".
+        reason: The evidence for the kind.
+        label_names: The names of labels that are known.
 
     Raises:
         ValueError: There is only one class, or labels have gaps that can't be intended.
     """
     if by_class:
-        return _channels(statistics, ignore_index, names)
-    values = sorted(statistics.classes)
-    if ignore_index is None and VOID in values and VOID - 1 not in values and len(values) > 2:
-        ignore_index = VOID
-        share = statistics.classes[VOID].pixels / statistics.pixels
-        edges = statistics.classes[VOID].edge_share
-        void = (
-            f"; {VOID}, far above them, marks {share:.1%} of the pixels to be left out ({edges:.0%}"
-            " of these touch a class)"
-        )
-    else:
-        void = _void_text(statistics, [each for each in values_of(ignore_index) if each in values])
-    labels = [value for value in values if value not in values_of(ignore_index)]
-    _check_labels(labels, ignore_index)
+        return _channels(statistics, void.ignore_index, names)
+    labels = [value for value in sorted(statistics.classes) if value not in void.values]
+    label_names = label_names or {}
+    _check_labels(labels, void.ignore_index, label_names)
     if labels[0] == 0 and len(labels) == 2:
-        return _two_classes(statistics, labels[1], ignore_index, void)
-    return _many_classes(statistics, labels, ignore_index, void)
-
-
-def _void_text(statistics: DatasetStatistics, ignored: list[int]) -> str:
-    """Returns the text about the given ignored values that occur."""
-    if not ignored:
-        return ""
-    share = sum(statistics.classes[value].pixels for value in ignored) / statistics.pixels
-    marks = "marks" if len(ignored) == 1 else "mark"
-    values = " and ".join(map(str, ignored))
-    return f"; {values}, as you set, {marks} {share:.1%} of the pixels to be left out"
+        return _two_classes(statistics, labels[1], void, kind, reason, label_names)
+    return _many_classes(statistics, labels, void, label_names)
 
 
 def _two_classes(
-    statistics: DatasetStatistics, foreground: int, ignore_index: IgnoreIndex, void: str
+    statistics: DatasetStatistics,
+    foreground: int,
+    void: Void,
+    kind: str,
+    reason: str,
+    names: Mapping[int, str],
 ) -> Classes:
     conversion = "" if foreground == 1 else f": {foreground} is the foreground, and must become 1"
     counted = statistics.classes
+    known = len(names) == 2 and names.keys() == {0, foreground}
     return Classes(
         n_classes=2,
         channels=1,
         sigmoid=True,
-        ignore_index=ignore_index,
+        ignore_index=void.ignore_index,
         foreground=foreground,
         statistics=[counted[0], counted[foreground]],
-        names=["background", "foreground"],
-        reason=f"masks hold 0 and {foreground}{conversion}{void}",
+        names=list(names.values()) if known else ["background", "foreground"],
+        reason=(reason or f"masks hold 0 and {foreground}{conversion}") + _after(void),
+        kind=kind,
+        values=[0, foreground],
+        void=void.values,
     )
 
 
 def _many_classes(
-    statistics: DatasetStatistics, labels: list[int], ignore_index: IgnoreIndex, void: str
+    statistics: DatasetStatistics, labels: list[int], void: Void, names: Mapping[int, str]
 ) -> Classes:
     count = labels[-1] + 1
     missing = [label for label in range(count) if label not in labels]
@@ -149,12 +184,94 @@ def _many_classes(
         n_classes=count,
         channels=count,
         sigmoid=False,
-        ignore_index=ignore_index,
+        ignore_index=void.ignore_index,
         foreground=None,
         statistics=[counted[label] if label in labels else None for label in range(count)],
-        names=[f"class {label}" for label in range(count)],
-        reason=f"masks hold the labels {_listed(labels)}{gaps}{void}",
+        names=[names.get(label, f"class {label}") for label in range(count)],
+        reason=f"masks hold the labels {_listed(labels)}{gaps}{_after(void)}",
+        values=list(range(count)),
+        void=void.values,
     )
+
+
+def find_colours(
+    statistics: DatasetStatistics, void: Void, palette: Palette | None = None
+) -> Classes:
+    """Returns the classes of colour-coded masks.
+
+    Args:
+        statistics: The counts of the numbers of colours.
+        void: The numbers of the colours to leave out.
+        palette: The palette; None: the colours that occur are the classes, in the order of a known
+            palette that holds them all, or of their numbers.
+
+    Raises:
+        ValueError: There are colours that the palette lacks, or a single one.
+    """
+    present = [value for value in sorted(statistics.classes) if value not in void.values]
+    known = palette or known_palette(sorted(statistics.classes))
+    if known is None:
+        named = {_colour_name(value): value for value in present}
+    else:
+        _check_colours(statistics, present, known)
+        named = {
+            name: value
+            for name, value in known.classes.items()
+            if value not in void.values and (palette is not None or value in present)
+        }
+    _check_several(present, void.ignore_index)
+    values = list(named.values())
+    two = len(values) == 2
+    counted = statistics.classes
+    return Classes(
+        n_classes=len(values),
+        channels=1 if two else len(values),
+        sigmoid=two,
+        ignore_index=_void_label(len(values)) if void.values else None,
+        foreground=values[1] if two else None,
+        statistics=[counted.get(value) for value in values],
+        names=list(named),
+        reason=_colours_reason(named, void, known),
+        kind="colours",
+        values=values,
+        void=void.values,
+    )
+
+
+def _colours_reason(named: Mapping[str, int], void: Void, palette: Palette | None) -> str:
+    """Returns the label of each colour, and that of the colours to be left out."""
+    pairs = [
+        f"{colour_text(value)} is {label}" + ("" if palette is None else f" ({class_text(name)})")
+        for label, (name, value) in enumerate(named.items())
+    ]
+    source = "" if palette is None else f" of the palette {class_text(palette.title)}"
+    colours = ", ".join(colour_text(value) for value in void.values)
+    left_out = f"; {colours} must become {_void_label(len(named))}" if void.values else ""
+    return f"masks hold colours{source}: {', '.join(pairs)}{left_out}{_after(void)}"
+
+
+def _void_label(n_classes: int) -> int:
+    return 255 if n_classes <= 255 else 65535
+
+
+def _colour_name(value: int) -> str:
+    return "background" if value == 0 else colour_text(value)
+
+
+def _check_colours(statistics: DatasetStatistics, present: Sequence[int], palette: Palette) -> None:
+    unknown = [value for value in present if value not in palette.numbers.values()]
+    if unknown:
+        share = sum(statistics.classes[value].pixels for value in unknown) / statistics.pixels
+        raise ValueError(
+            f"All colours must be in the palette {class_text(palette.title)}, but "
+            f"{_some([colour_text(value) for value in unknown])} are not, with {share:.2%} of the "
+            "pixels: add them to the palette (a line such as car,64,0,128 for each class), or, if "
+            "JPEG or resizing blended colours, export the masks again as PNG."
+        )
+
+
+def _after(void: Void) -> str:
+    return f"; {void.evidence}" if void.evidence else ""
 
 
 def _channels(
@@ -176,27 +293,40 @@ def _channels(
         foreground=None,
         statistics=[statistics.classes[i] for i in range(count)],
         names=names,
+        void=values_of(ignore_index),
         reason=f"one file per class: {count} channels, each with a sigmoid, which may overlap",
     )
 
 
-def _check_labels(labels: list[int], ignore_index: IgnoreIndex) -> None:
-    if len(labels) < 2:
-        found = f"only {labels[0]}" if labels else "no label"
-        values = " and ".join(map(str, values_of(ignore_index)))
-        besides = f" besides the ignore value {values}" if values else ""
-        raise ValueError(
-            f"Masks must hold at least two classes, but all of these hold {found}{besides}: check "
-            "that this is the right folder, and that the export did not lose the labels."
-        )
+def _check_labels(labels: list[int], ignore_index: IgnoreIndex, names: Mapping[int, str]) -> None:
+    _check_several(labels, ignore_index)
+    if labels[-1] in names:
+        return
     count = labels[-1] + 1
     if len(labels) > 2 and count > _CHECKED_FROM and count > 2 * len(labels):
         raise ValueError(
             f"Labels must be 0, 1, 2 ..., but most of those up to {labels[-1]} are missing: masks "
             f"hold {_listed(labels)}. Renumber them, for example with "
             f"numpy.searchsorted({labels[:12]}, mask){' and so on' if len(labels) > 12 else ''}, "
-            "or set the label to ignore with ignore_index."
+            "have them numbered in this order by colours='data' (--colours data), or set the label "
+            "to ignore with ignore_index (--ignore-index)."
         )
+
+
+def _check_several(labels: Sequence[int], ignore_index: IgnoreIndex) -> None:
+    if len(labels) >= 2:
+        return
+    found = f"only {_number_text(labels[0])}" if labels else "no label"
+    values = " and ".join(map(str, values_of(ignore_index)))
+    besides = f" besides the ignore value {values}" if values else ""
+    raise ValueError(
+        f"Masks must hold at least two classes, but all of these hold {found}{besides}: check "
+        "that this is the right folder, and that the export did not lose the labels."
+    )
+
+
+def _number_text(value: int) -> str:
+    return colour_text(value) if is_colour(value) else str(value)
 
 
 def _some(names: Sequence[str]) -> str:

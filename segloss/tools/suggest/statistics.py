@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segloss.foundation.ignore_index import IgnoreIndex, values_of
-from segloss.tools.suggest.reading import Mask
-from segloss.tools.suggest.tiles import edge_counts, longest_first, numbers_of, region_sizes, tiles
+from segloss.tools.suggest.pixels.mask import Mask
+from segloss.tools.suggest.tiles import (
+    contacts,
+    edge_counts,
+    longest_first,
+    numbers_of,
+    region_sizes,
+    thin_runs,
+    tiles,
+)
 
 THUMBNAIL = 192
 """The longest side of the example of a class, in pixels."""
+
+MOST_CONTACTS = 256
+"""Contacts and thin runs are counted in masks with at most so many numbers."""
 
 VOID = 255
 """The usual number in datasets for pixels to be left out."""
@@ -44,6 +56,9 @@ class ClassStatistics:
         void: The number of pixels in these masks with the ignored value, or a candidate for it.
         edge: The number of its pixels that touch another number, above, below, left or right.
         sizes: The number of its connected regions, by size in pixels.
+        contacts: The pairs of neighbours of which one has it, by the number of the other.
+        thin_within: The number of its thin runs (see `tiles.thin_runs`) inside another number.
+        thin_between: The number of its thin runs between two other numbers.
         most: The largest number of its pixels in one mask.
         example: That mask.
     """
@@ -54,6 +69,9 @@ class ClassStatistics:
     void: int = 0
     edge: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
+    contacts: Counter[int] = field(default_factory=Counter)
+    thin_within: int = 0
+    thin_between: int = 0
     most: int = 0
     example: Thumbnail | None = None
 
@@ -65,6 +83,9 @@ class ClassStatistics:
         self.void += other.void
         self.edge += other.edge
         self.sizes += other.sizes
+        self.contacts += other.contacts
+        self.thin_within += other.thin_within
+        self.thin_between += other.thin_between
         if other.most > self.most:
             self.most, self.example = other.most, other.example
 
@@ -107,6 +128,10 @@ class DatasetStatistics:
         dimensions: The number of masks, by their spatial dimensions.
         sides: The shortest and the longest side of all; None before the first mask.
         classes: The counts of each number, or of each channel with one file per class.
+        series: The number of masks that hold 1, 2, 3 ... without a gap, by the last number; 0 and
+            left out numbers do not count.
+        one_hot: The number of one-hot arrays.
+        palette: The colours of each index in files with a palette, as numbers.
     """
 
     masks: int = 0
@@ -115,6 +140,9 @@ class DatasetStatistics:
     dimensions: Counter[int] = field(default_factory=Counter)
     sides: tuple[int, int] | None = None
     classes: dict[int, ClassStatistics] = field(default_factory=dict)
+    series: Counter[int] = field(default_factory=Counter)
+    one_hot: int = 0
+    palette: dict[int, set[int]] = field(default_factory=dict)
 
     def add(self, other: DatasetStatistics) -> None:
         """Adds the counts of other masks."""
@@ -126,6 +154,10 @@ class DatasetStatistics:
         self.sides = (min(sides), max(sides)) if sides else None
         for value, counted in other.classes.items():
             self.classes.setdefault(value, ClassStatistics()).add(counted)
+        self.series += other.series
+        self.one_hot += other.one_hot
+        for index, found in other.palette.items():
+            self.palette.setdefault(index, set()).update(found)
 
     def take_void_back(self) -> None:
         """Counts `VOID` like any other label, if it proves to be one."""
@@ -166,7 +198,17 @@ def count_mask(
                 continue
             of_value.example = example
             counted.classes[channel if by_class else value] = of_value
+    if not by_class:
+        counted.series = _series(set(counted.classes) - {0, *values_of(ignore_index)})
     return counted
+
+
+def _series(numbers: set[int]) -> Counter[int]:
+    """Returns the last of the numbers 1, 2, 3 ..., if there is none missing; else nothing."""
+    if VOID - 1 not in numbers:
+        numbers = numbers - {VOID}
+    last = max(numbers, default=0)
+    return Counter([last]) if last == len(numbers) and min(numbers, default=1) == 1 else Counter()
 
 
 def _pixels_of(mask: Mask, values: Sequence[int]) -> int:
@@ -182,6 +224,9 @@ def _count_labels(labels: Mask, void: Sequence[int]) -> dict[int, ClassStatistic
     edge = edge_counts(labels, values)
     sizes = region_sizes(labels, values)
     left_out = int(pixels[np.isin(values, void)].sum())
+    few = len(values) <= MOST_CONTACTS
+    touching = contacts(labels, values) if few else np.zeros((len(values), 0), np.int64)
+    thin = thin_runs(labels, values) if few else np.zeros((len(values), 2), np.int64)
     return {
         int(value): ClassStatistics(
             pixels=int(pixels[i]),
@@ -190,10 +235,20 @@ def _count_labels(labels: Mask, void: Sequence[int]) -> dict[int, ClassStatistic
             void=left_out,
             edge=int(edge[i]),
             sizes=sizes[i],
+            contacts=Counter(
+                {int(values[j]): int(touching[i, j]) for j in touching[i].nonzero()[0]}
+            ),
+            thin_within=int(thin[i, 0]),
+            thin_between=int(thin[i, 1]),
             most=int(pixels[i]),
         )
         for i, value in enumerate(values)
     }
+
+
+def _contacts(pairs: NDArray[np.int64], values: NDArray[Any]) -> Counter[int]:
+    """Returns the pairs of neighbours by the number of the other."""
+    return Counter({int(values[i]): int(pairs[i]) for i in pairs.nonzero()[0]})
 
 
 def _thumbnail(mask: Mask, name: str, by_class: bool) -> Thumbnail:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segloss.config.build import build_loss
 from segloss.foundation.arguments import check_choice, check_flag, check_integer
-from segloss.foundation.ignore_index import check_ignore_index
 from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.suggest.advice import Advice, Note
-from segloss.tools.suggest.classes import Classes, find_classes
+from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.interpretation import interpret
+from segloss.tools.suggest.meaning import VALUES
 from segloss.tools.suggest.rules import Facts, notes
 from segloss.tools.suggest.settings import all_advice, as_config
-from segloss.tools.suggest.sources import LAYOUTS, find_masks
+from segloss.tools.suggest.sources import LAYOUTS
 from segloss.tools.suggest.statistics import DatasetStatistics
 from segloss.tools.suggest.streaming import count_masks
 from segloss.tools.suggest.text import as_text, as_yaml, tables
@@ -95,7 +97,10 @@ def suggest(
     masks: Any,
     *,
     layout: str = "auto",
-    ignore_index: int | Sequence[int] | None = None,
+    ignore_index: int | str | Sequence[int] | None = None,
+    values: str = "auto",
+    colours: Any = None,
+    only: str | None = None,
     workers: int = 2,
     progress: bool = False,
 ) -> Suggestion:
@@ -105,22 +110,29 @@ def suggest(
     it. Each worker reads one mask at a time, and keeps none.
 
     Args:
-        masks: A folder (PNG, BMP, GIF, TIFF, NumPy, NIfTI), a list of files, or an iterable of
-            arrays or tensors. A mask has a label for each pixel, (*spatial) of one to three
-            dimensions. Two classes are 0 and any other number.
+        masks: A folder (PNG, BMP, GIF, TIFF, NumPy, NIfTI), a JSON file of COCO, a list of files,
+            or an iterable of arrays or tensors. A mask has a label for each pixel, (*spatial) of
+            one to three dimensions, or a colour, or is one-hot. Two classes are 0 and any other
+            number.
         layout: "labels": each file is a mask; "classes": a folder has a subfolder for each class,
-            with the same names in all of them, or an array is (classes, *spatial); "auto":
-            "classes" if the folder looks like it.
-        ignore_index: The number that marks ignored pixels, or a list of several. None: 255, if it
-            is far above at least two labels.
+            with the same names in all of them, or names end in the class, or an array is
+            (classes, *spatial); "auto": what the folder looks like.
+        ignore_index: The number that marks ignored pixels, or a list of several. None: the number
+            that its place or its shape shows, such as 255 above labels; "none": none is ignored.
+        values: "labels": each number is a class; "soft": black and white with greys between;
+            "objects": numbers of objects, all of one class; "auto": what the numbers look like.
+        colours: The palette of colour-coded masks: "camvid", "cityscapes", "voc", a file with a
+            name and a colour in each line, or a mapping from names to (R, G, B). "data": the
+            colours in the masks, also of images with palettes. None: as "data", if there are any.
+        only: A pattern for the names of the files to be read, such as "*_mask.png"; None: all.
         workers: The number of masks read at the same time.
         progress: True shows a progress bar.
 
     Raises:
         FileNotFoundError: The folder does not exist, or holds no mask.
         ImportError: A library for these files is missing.
-        ValueError: Masks can't be used (the message lists them all, with the reasons), or hold
-            only one class.
+        ValueError: Masks can't be used (the message lists them all, with the reasons), hold
+            only one class, or leave open what they mean.
 
     Example:
         >>> import numpy as np
@@ -132,19 +144,23 @@ def suggest(
         >>> loss = suggestion.build()
     """
     check_choice("layout", layout, LAYOUTS)
+    check_choice("values", values, VALUES)
     check_integer("workers", workers, 1)
     check_flag("progress", progress)
-    ignored = check_ignore_index(ignore_index)
-    found = find_masks(masks, layout, ignored)
     try:
-        statistics = count_masks(found, ignored, workers=workers, progress=progress)
+        classes, statistics = interpret(
+            masks,
+            layout=layout,
+            ignore_index=ignore_index,
+            values=values,
+            colours=colours,
+            only=only,
+            count=partial(count_masks, workers=workers, progress=progress),
+        )
     except ModuleNotFoundError as error:
         raise ImportError(
             f"suggest needs {error.name}, which is not installed: pip install "
             "'pytorch-segloss[suggest]'"
         ) from error
-    classes = find_classes(statistics, ignored, by_class=found.by_class, names=found.class_names)
-    if classes.ignore_index is None:
-        statistics.take_void_back()
     facts = Facts(statistics, classes)
     return Suggestion(classes, statistics, all_advice(facts), notes(facts))

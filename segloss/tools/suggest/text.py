@@ -29,6 +29,7 @@ def as_yaml(
 ) -> str:
     """Returns the config as YAML, with a comment above each setting."""
     lines = ["# A loss for this dataset, from `segloss suggest`. You can change every number."]
+    lines += [line for guess in _guesses(classes) for line in _comments(guess, "")]
     lines += _comments(_summary(classes, statistics), "")
     lines += [line for n in notes for line in _comments(f"{n.what}: {n.found}", "")]
     lines += ["", "loss_params:", "  compound_loss:"]
@@ -95,10 +96,15 @@ def tables(
     from rich.text import Text
 
     return [
+        *(Text(printable(guess)) for guess in _guesses(classes)),
         Text(f"{printable(_summary(classes, statistics))}\n"),
         _class_table(classes, statistics),
         _advice_table(advice, notes),
     ]
+
+
+def _guesses(classes: Classes) -> list[str]:
+    return [f"Guess: {guess}." for guess in classes.guesses]
 
 
 def _summary(classes: Classes, statistics: DatasetStatistics) -> str:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+THIN = 4
+"""The longest run of pixels of one value, along an axis, that counts as thin."""
+
 TILE = 2**19
 """Pixels of a tile, if a single line is not longer: some 30 MB while its regions are labelled."""
 
@@ -77,6 +80,50 @@ def edge_counts(mask: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
         at_edges = np.searchsorted(values, part[inner][edges[inner]])
         counts += np.bincount(at_edges, minlength=len(values))
     return counts
+
+
+def contacts(mask: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
+    """Returns how many pairs of neighbours have each two values, (values, values), symmetric."""
+    count = len(values)
+    pairs = np.zeros(count * count, np.int64)
+    for lines in tiles(mask):
+        for axis in range(mask.ndim):
+            part = mask[max(lines.start - 1, 0) : lines.stop] if axis == 0 else mask[lines]
+            first, second = _neighbours(part.ndim, axis)
+            changes = part[first] != part[second]
+            one = np.searchsorted(values, part[first][changes])
+            other = np.searchsorted(values, part[second][changes])
+            pairs += np.bincount(count * one + other, minlength=count * count)
+    square = pairs.reshape(count, count)
+    return square + square.T
+
+
+def thin_runs(mask: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
+    """Returns for each value its runs of at most `THIN` pixels, along all axes, (values, 2).
+
+    The first number counts runs between pixels of one value, such as a pole before the sky; the
+    second counts runs between different values, such as a border of two objects.
+    """
+    counts = np.zeros((len(values), 2), np.int64)
+    for lines in tiles(mask):
+        for axis in range(mask.ndim):
+            above = min(THIN + 1, lines.start) if axis == 0 else 0
+            part = np.moveaxis(mask[lines.start - above : lines.stop], axis, -1)
+            counts += _thin_runs(part, values, first_end=above)
+    return counts
+
+
+def _thin_runs(part: NDArray[Any], values: NDArray[Any], first_end: int) -> NDArray[np.int64]:
+    """Counts thin runs along the last axis that are followed by a pixel from `first_end` on."""
+    rows = part.reshape(-1, part.shape[-1])
+    row, column = np.nonzero(rows[:, 1:] != rows[:, :-1])
+    same_row = row[1:] == row[:-1]
+    length = column[1:] - column[:-1]
+    short = same_row & (length <= THIN) & (column[1:] + 1 >= first_end)
+    row, start, end = row[1:][short], column[:-1][short], column[1:][short]
+    value = np.searchsorted(values, rows[row, end])
+    differs = (rows[row, start] != rows[row, end + 1]).astype(np.int64)
+    return np.bincount(2 * value + differs, minlength=2 * len(values)).reshape(-1, 2)
 
 
 def region_sizes(mask: NDArray[Any], values: NDArray[Any]) -> list[Counter[int]]:

@@ -1,0 +1,178 @@
+"""The kinds of files side by side in a folder: masks, images, colours, and numbers of objects.
+
+A few files of each group, which share their folder and the ending of their names, show its kind.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segloss.foundation.printable import printable
+from segloss.tools.suggest.files import read_file, stem_of, suffix_of
+from segloss.tools.suggest.folders.endings import endings_of
+from segloss.tools.suggest.pixels.colours import is_colour
+from segloss.tools.suggest.pixels.mask import HALF, ImageError, Reading, load_mask
+from segloss.tools.suggest.tiles import longest_first, numbers_of
+
+SAMPLES = 4
+"""Files of a group that are looked at."""
+
+MOST_GROUPS = 40
+"""With more groups, the folder is taken as a whole."""
+
+_MANY = 64
+_FIRST_ID = 1000
+"""Numbers from here on are those of objects, or combine a class and an object."""
+
+_VOID = 255
+
+PREFERRED = ("labelTrainIds", "labelIds")
+"""Endings for the same labels (of Cityscapes) in the order of preference."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that share a folder and an ending.
+
+    Attributes:
+        folder: The folder, relative to that of the masks.
+        ending: The ending of their names; may be empty.
+        files: The files.
+        kind: "binary", "labels", "colours", "ids", "image", or "unreadable".
+    """
+
+    folder: str
+    ending: str
+    files: Sequence[Path]
+    kind: str
+
+    @property
+    def title(self) -> str:
+        """The files in words."""
+        shown = (
+            f"*{self.ending}{self.files[0].suffix}" if self.ending else f"*{self.files[0].suffix}"
+        )
+        return printable(f"{self.folder}/{shown}" if self.folder else shown, 60)
+
+
+def masks_among(folder: Path, files: list[Path]) -> tuple[list[Path], list[str]]:
+    """Returns the files that are masks, and guesses about the others."""
+    groups = groups_of(folder, files)
+    kept = _preferred([group for group in groups if group.kind in _best_kinds(groups)])
+    dropped = [group for group in groups if group not in kept]
+    if not dropped or not kept:
+        return files, []
+    left_out = ", ".join(f"{group.title} ({_KINDS[group.kind]})" for group in dropped[:4])
+    more = f" and {len(dropped) - 4} more" if len(dropped) > 4 else ""
+    guess = (
+        f"only {', '.join(group.title for group in kept[:4])} hold masks, and {left_out}{more} are "
+        "left out; to read others, pass their folder, or --only with a pattern"
+    )
+    return sorted(path for group in kept for path in group.files), [guess]
+
+
+_KINDS = {
+    "image": "images",
+    "colours": "colours",
+    "ids": "numbers of objects",
+    "unreadable": "can't be read",
+    "labels": "the same labels",
+    "binary": "two classes",
+}
+
+
+def _best_kinds(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Returns the kinds to keep: colours and numbers of objects only where no labels are."""
+    kinds = {group.kind for group in groups}
+    for best in (("labels", "binary"), ("colours",), ("ids",)):
+        if kinds.intersection(best):
+            return (*best, "unreadable")
+    return ("image", "unreadable")
+
+
+def _preferred(groups: list[Group]) -> list[Group]:
+    """Returns the groups without those that hold the same labels in another numbering."""
+    for ending in PREFERRED:
+        chosen = [group for group in groups if group.ending.endswith(ending)]
+        if chosen:
+            others = [group for group in groups if not group.ending.endswith(PREFERRED)]
+            return [*chosen, *others]
+    return groups
+
+
+def groups_of(folder: Path, files: Sequence[Path]) -> list[Group]:
+    """Returns the groups of files; a single group if there are too many."""
+    names = {path: _name_in(folder, path) for path in files}
+    endings = endings_of(list(names.values()))
+    groups = defaultdict(list)
+    for path, name in names.items():
+        beginning, ending = endings[name]
+        parent = str(Path(beginning).parent)
+        groups["" if parent == "." else parent, ending, suffix_of(path)].append(path)
+    if len(groups) > MOST_GROUPS:
+        groups.clear()
+        for path, name in names.items():
+            groups[_role(name), endings[name][1], suffix_of(path)].append(path)
+    if not 1 < len(groups) <= MOST_GROUPS:
+        return [Group("", "", files, "labels")]
+    return [Group(key[0], key[1], found, kind_of(found)) for key, found in groups.items()]
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    """Returns the path of a file within a folder, without the suffix."""
+    return path.relative_to(folder).with_name(stem_of(path)).as_posix()
+
+
+def _role(name: str) -> str:
+    """Returns the folder of a file that tells its role, such as images: the last one."""
+    return Path(name).parent.name
+
+
+def kind_of(files: Sequence[Path]) -> str:
+    """Returns the kind of most of a few files, in the order of `_KINDS` if there are several."""
+    step = max(1, len(files) // SAMPLES)
+    kinds = [_kind_of_file(path) for path in files[::step][:SAMPLES]]
+    known = [kind for kind in kinds if kind != "unreadable"] or kinds
+    if set(known) <= {"binary", "labels"}:
+        return "labels" if "labels" in known else "binary"
+    return max(sorted(set(known)), key=known.count)
+
+
+def _kind_of_file(path: Path) -> str:
+    try:
+        mask = load_mask(read_file(path), Reading()).mask
+    except ImageError:
+        return "image"
+    except (OSError, ValueError) as error:
+        return "labels" if "--ignore-index" in str(error) else "unreadable"
+    values = numbers_of(longest_first(mask))[0]
+    if is_colour(int(values[-1])):
+        return "colours"
+    labels = [value for value in values.tolist() if value != 0]
+    if len(labels) <= 1 or labels == [1, _VOID]:
+        return "binary"
+    if labels[-1] >= _FIRST_ID or len(labels) > 256:
+        return "ids"
+    if len(labels) <= _MANY:
+        return "labels"
+    return "binary" if _is_black_and_white(path) else "image"
+
+
+def _is_black_and_white(path: Path) -> bool:
+    """Returns whether nearly all pixels of a file are near black or near white, and some white."""
+    mask = load_mask(read_file(path), Reading()).mask
+    values, pixels = numbers_of(longest_first(mask))
+    dark, bright = pixels[values < HALF // 4].sum(), pixels[values > 2 * HALF - HALF // 4].sum()
+    return bool(values[-1] > HALF and dark + bright > 0.8 * mask.size)
+
+
+def are_black_and_white(files: Sequence[Path]) -> bool:
+    """Returns whether a few files are black and white, as JPEG leaves them."""
+    step = max(1, len(files) // SAMPLES)
+    try:
+        return any(_is_black_and_white(path) for path in files[::step][:SAMPLES])
+    except (OSError, ValueError):
+        return False

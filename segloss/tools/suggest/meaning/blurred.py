@@ -1,0 +1,105 @@
+"""Numbers in between, which JPEG, or resizing with interpolation, made of a few true ones.
+
+They have nearly no share of the pixels, and lie at edges or in tiny regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segloss.tools.suggest.pixels.colours import colour_text, is_colour
+from segloss.tools.suggest.pixels.mask import HALF, WHITE
+from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
+
+_FAINT_SHARE, _FAINT_EDGE, _FAINT_SIZE = 0.02, 0.7, 8
+"""A number is faint with a share of the pixels below the first of these, and a share of its pixels
+at an edge above the second, or regions of fewer pixels on average than the third."""
+
+_ENDS = 40
+"""Black ends here, and white begins so far below `WHITE`."""
+
+_AT_ENDS = 0.8
+"""The least share of black and white pixels of a soft mask."""
+
+_FEWEST_OF_MANY = 8
+"""The least number of faint labels that spoils a label map."""
+
+_IMAGE = 64
+"""With more numbers than these, and few of them in solid regions, masks are images."""
+
+
+def find_blur(statistics: DatasetStatistics) -> str:
+    """Returns the evidence that masks are black and white with greys between; else nothing.
+
+    Raises:
+        ValueError: Masks of several labels are blurred, or masks are images.
+    """
+    faint = [v for v, c in statistics.classes.items() if _is_faint(c, statistics.pixels)]
+    solid = sorted(set(statistics.classes) - set(faint))
+    if _is_soft(statistics, faint, solid):
+        share = sum(statistics.classes[value].pixels for value in faint) / statistics.pixels
+        return (
+            f"masks are black and white, blurred by JPEG or resizing: {len(statistics.classes)} "
+            f"different numbers, of which {len(faint)} have {share:.2%} of the pixels together, in "
+            f"bits and at edges; above {HALF} is the foreground"
+        )
+    _check_not_image(statistics, solid)
+    if len(faint) >= max(_FEWEST_OF_MANY, 2 * len(solid)):
+        raise ValueError(_blurred_text(statistics, faint, solid))
+    return ""
+
+
+def _is_faint(counted: ClassStatistics, pixels: int) -> bool:
+    is_tiny = counted.pixels < _FAINT_SIZE * counted.regions
+    return counted.pixels < _FAINT_SHARE * pixels and (counted.edge_share > _FAINT_EDGE or is_tiny)
+
+
+def _is_soft(statistics: DatasetStatistics, faint: Sequence[int], solid: Sequence[int]) -> bool:
+    """Returns whether nearly all pixels are near black or white, and some numbers between."""
+    values = sorted(statistics.classes)
+    if values[-1] > WHITE or values[-1] < WHITE - _ENDS or values[0] > _ENDS:
+        return False
+    black = sum(c.pixels for v, c in statistics.classes.items() if v <= _ENDS)
+    white = sum(c.pixels for v, c in statistics.classes.items() if v >= WHITE - _ENDS)
+    if black + white < _AT_ENDS * statistics.pixels or not _is_peak(statistics, values):
+        return False
+    between = [value for value in values if _ENDS < value < WHITE - _ENDS]
+    near_white = [value for value in values[:-1] if value >= WHITE - _ENDS]
+    solid_between = [value for value in between if value in solid]
+    return not solid_between and (
+        (len(between) >= 2 and len(faint) >= 2) or (len(near_white) >= 3 and len(faint) >= 3)
+    )
+
+
+def _is_peak(statistics: DatasetStatistics, values: Sequence[int]) -> bool:
+    """Returns whether most black pixels have one number, or its neighbour: labels have several."""
+    black = {value: statistics.classes[value].pixels for value in values if value <= _ENDS}
+    peak = max(black, key=lambda value: black[value])
+    near = sum(pixels for value, pixels in black.items() if abs(value - peak) <= 2)
+    return near >= _AT_ENDS * sum(black.values())
+
+
+def _check_not_image(statistics: DatasetStatistics, solid: Sequence[int]) -> None:
+    share = sum(statistics.classes[value].pixels for value in solid) / statistics.pixels
+    if len(statistics.classes) > _IMAGE and share < 0.5:
+        raise ValueError(
+            f"These are images, and not masks: {len(statistics.classes)} different numbers share "
+            "the pixels, and few of them form solid regions. Pass the folder of the masks; for "
+            "soft masks of one class, set values='soft' (--values soft)."
+        )
+
+
+def _blurred_text(statistics: DatasetStatistics, faint: Sequence[int], solid: Sequence[int]) -> str:
+    share = sum(statistics.classes[value].pixels for value in faint) / statistics.pixels
+    return (
+        f"JPEG or resizing blurred these masks: of {len(statistics.classes)} different numbers, "
+        f"{len(solid)} have solid regions ({_some(solid)}), and {len(faint)}, with {share:.2%} of "
+        "the pixels, lie in bits and at edges. No rule can tell their classes: export the masks "
+        "again as PNG, and resize them with mask.resize(size, Image.NEAREST). If the numbers are "
+        "labels after all, set values='labels' (--values labels)."
+    )
+
+
+def _some(values: Sequence[int]) -> str:
+    shown = ", ".join(colour_text(v) if is_colour(v) else str(v) for v in values[:8])
+    return f"{shown} ..." if len(values) > 8 else shown or "none"

@@ -1,0 +1,678 @@
+"""Kinds of mask folders: for each, a function that writes one, and how it must be judged.
+
+Scenes are random, of several sizes, with regions of all sizes; `COUNT` masks of each.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import tifffile
+from PIL import Image
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
+
+COUNT = 6
+RANDOM = np.random.default_rng
+
+CAMVID = {
+    "sky": (128, 128, 128), "building": (128, 0, 0), "road": (128, 64, 128), "tree": (128, 128, 0),
+    "car": (64, 0, 128), "void": (0, 0, 0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judgement of a folder, and words of its guesses; no words: there must be no guess."""
+
+    n_classes: int
+    ignore_index: int | tuple[int, ...] | None = None
+    channels: int | None = None
+    masks: int | None = None
+    guesses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The words of the message that refuses a folder: what was found, and the remedy."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of folder: writes one, and says how it must be judged.
+
+    Attributes:
+        write: Writes the folder; may return the path of the masks in it, or arrays.
+        expected: The judgement.
+        options: Options of `suggest`.
+    """
+
+    write: Callable[[Path], Any]
+    expected: Judged | Refused
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def scene(seed: int, classes: int, side: int = 96, blur: float = 7) -> np.ndarray:
+    """A label map with regions of all sizes; the first class is the largest."""
+    noise = RANDOM(seed).normal(size=(classes, side, side + 8 * (seed % 3)))
+    smooth = np.array([ndimage.gaussian_filter(one, blur) for one in noise])
+    smooth[0] += 0.3 * smooth.std()
+    return smooth.argmax(0).astype(np.uint8)
+
+
+def blob(seed: int, side: int = 96) -> np.ndarray:
+    """A mask of 0 and 1."""
+    return (scene(seed, 3, side) == 1).astype(np.uint8)
+
+
+def photo(seed: int, side: int = 96, channels: int = 3) -> np.ndarray:
+    """A picture with texture."""
+    noise = RANDOM(seed).normal(size=(side, side + 8 * (seed % 3), channels))
+    smooth = ndimage.gaussian_filter(noise, (6, 6, 0))
+    grey = 128 + 60 * smooth / smooth.std() + 8 * noise
+    return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+def save(path: Path, array: np.ndarray, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+
+
+def jpeg(array: np.ndarray, quality: int = 85) -> np.ndarray:
+    """What JPEG makes of an array."""
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+def each(make: Callable[[int], np.ndarray], name: str = "{}.png", **options: Any) -> Callable:
+    """A writer of `COUNT` files with the arrays that a function makes from a seed."""
+
+    def write(folder: Path) -> None:
+        for seed in range(COUNT):
+            save(folder / name.format(seed), make(seed), **options)
+
+    return write
+
+
+def arrays(make: Callable[[int], np.ndarray], name: str = "{}.npy") -> Callable:
+    def write(folder: Path) -> None:
+        for seed in range(COUNT):
+            path = folder / name.format(seed)
+            if name.endswith(".npy"):
+                np.save(path, make(seed))
+            elif name.endswith((".tif", ".tiff")):
+                tifffile.imwrite(path, make(seed))
+            else:
+                nibabel.save(nibabel.Nifti1Image(make(seed), np.eye(4)), path)
+
+    return write
+
+
+def voids(seed: int, classes: int, void: int, shift: int = 0) -> np.ndarray:
+    """Labels with a void along their borders, in patches, and in bits."""
+    labels = scene(seed, classes, 128).astype(int)
+    random = RANDOM(100 + seed)
+    gaps = find_boundaries(labels, mode="thick") & (random.random(labels.shape) < 0.8)
+    patches = ndimage.gaussian_filter(random.normal(size=labels.shape), 4)
+    gaps |= (patches > np.quantile(patches, 0.98)) | (random.random(labels.shape) < 0.003)
+    return np.where(gaps, void, labels + shift).astype(np.uint8)
+
+
+def bordered(seed: int) -> np.ndarray:
+    """Labels with a white border of 255 around each object, as in VOC and Cityscapes."""
+    labels = scene(seed, 5)
+    return np.where(find_boundaries(labels), 255, labels).astype(np.uint8)
+
+
+def trimap(seed: int) -> np.ndarray:
+    """A foreground of 255, with a band of unknown pixels of 128."""
+    mask = blob(seed, 128)
+    inner = ndimage.binary_erosion(mask, iterations=3)
+    outer = ndimage.binary_dilation(mask, iterations=3)
+    return np.where(inner, 255, np.where(outer, 128, 0)).astype(np.uint8)
+
+
+def coloured(labels: np.ndarray, colours: Any = None) -> np.ndarray:
+    return np.array(colours or list(CAMVID.values()), np.uint8)[labels]
+
+
+def red(seed: int) -> np.ndarray:
+    return coloured(blob(seed), [(0, 0, 0), (255, 0, 0)])
+
+
+def nuclei(seed: int, dtype: type = np.uint16) -> np.ndarray:
+    """Numbered discs, of which later ones cover earlier ones."""
+    random = RANDOM(seed)
+    mask = np.zeros((128, 128), dtype)
+    rows, columns = np.indices(mask.shape)
+    for number in range(1, int(random.integers(15, 30))):
+        row, column, radius = *random.integers(0, 128, 2), random.integers(4, 9)
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+        mask[disc & (mask == 0)] = number
+    numbers = np.unique(mask)
+    return np.searchsorted(numbers, mask).astype(dtype)
+
+
+def many_nuclei(seed: int) -> np.ndarray:
+    """Hundreds of numbered cells, close together."""
+    noise = ndimage.gaussian_filter(RANDOM(seed).normal(size=(300, 320)), 2)
+    return ndimage.label(noise > 0.8 * noise.std())[0].astype(np.int32)
+
+
+def one_hot(seed: int, axis: int, dtype: type = np.uint8) -> np.ndarray:
+    labels = scene(seed, 4)
+    return np.stack([labels == c for c in range(4)], axis).astype(dtype)
+
+
+def volume(seed: int, depth: int = 12) -> np.ndarray:
+    noise = RANDOM(seed).normal(size=(3, depth, 40, 44))
+    return np.array([ndimage.gaussian_filter(n, 4) for n in noise]).argmax(0).astype(np.uint8)
+
+
+def paletted(path: Path, labels: np.ndarray, palette: Any) -> None:
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette([part for colour in palette for part in colour])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def voc_palette() -> list[tuple[int, ...]]:
+    def part(label: int, channel: int) -> int:
+        return sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
+
+    return [tuple(part(label, channel) for channel in range(3)) for label in range(256)]
+
+
+def write_voc(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels = scene(seed, 5)
+        labels = np.array([0, 3, 8, 15, 20], np.uint8)[labels]
+        border = find_boundaries(labels)
+        paletted(
+            folder / f"{seed}.png", np.where(border, 255, labels).astype(np.uint8), voc_palette()
+        )
+
+
+def write_two_palettes(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels, colours = scene(seed, 3), [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+        order = [0, 1, 2] if seed % 2 else [0, 2, 1]
+        paletted(folder / f"{seed}.png", np.argsort(order)[labels].astype(np.uint8), [
+            colours[i] for i in order
+        ])  # fmt: skip
+
+
+def write_splits(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / "train" / f"{seed}.png", 255 * blob(seed))
+        save(folder / "val" / f"{seed}.png", 255 * blob(50 + seed))
+
+
+def write_classes_in_splits(folder: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        for seed in range(COUNT):
+            labels = scene(seed + 50 * number, 3)
+            for label, name in ((1, "car"), (2, "road")):
+                save(
+                    folder / split / name / f"{seed}.png", 255 * (labels == label).astype(np.uint8)
+                )
+
+
+def write_cities(folder: Path) -> None:
+    for city in ("berlin", "paris"):
+        for seed in range(COUNT):
+            save(folder / city / f"tile_{seed}.png", scene(seed + len(city), 4))
+
+
+def write_class_folders(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels = scene(seed, 3)
+        for label, name in ((1, "liver"), (2, "tumour")):
+            save(folder / name / f"{seed}.png", 255 * (labels == label).astype(np.uint8))
+
+
+def write_endings(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels = scene(seed, 4)
+        for label, name in ((1, "car"), (2, "road"), (3, "traffic_light")):
+            mask = 255 * (labels == label).astype(np.uint8)
+            save(folder / f"img_{seed:03}_{name}.png", mask)
+
+
+def write_endings_with_gaps(folder: Path) -> None:
+    write_endings(folder)
+    (folder / "img_001_car.png").unlink()
+    (folder / "img_004_road.png").unlink()
+
+
+def write_views(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / f"{seed}_left.png", 255 * blob(seed))
+        save(folder / f"{seed}_right.png", 255 * blob(seed + 50))
+
+
+def write_patients(folder: Path) -> None:
+    for patient in range(4):
+        for seed in range(3):
+            save(folder / f"patient{patient}" / f"slice_{seed}.png", blob(7 * patient + seed))
+
+
+def write_patients_with_images(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / f"case{seed}" / "image.png", photo(seed))
+        save(folder / f"case{seed}" / "mask.png", scene(seed, 3))
+
+
+def write_mixed(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / f"img{seed}.png", photo(seed))
+        save(folder / f"img{seed}_mask.png", scene(seed, 3))
+
+
+def write_images_and_masks(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / "images" / f"{seed}.png", photo(seed))
+        save(folder / "masks" / f"{seed}.png", 255 * blob(seed))
+
+
+def write_jpeg_images_beside(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / f"{seed}.jpg", photo(seed))
+        save(folder / f"{seed}.png", scene(seed, 3))
+
+
+def write_cityscapes(folder: Path, *, train_ids: bool = True) -> None:
+    ids = np.array([7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 33], np.uint8)
+    colours = [(10 * label, 255 - label, 0) for label in range(len(ids))]
+    for seed in range(COUNT):
+        labels = scene(seed, len(ids), blur=4)
+        start = folder / "aachen" / f"aachen_{seed:06}_000019_gtFine"
+        save(Path(f"{start}_labelIds.png"), ids[labels])
+        if train_ids:
+            border = find_boundaries(labels)
+            save(Path(f"{start}_labelTrainIds.png"), np.where(border, 255, labels).astype(np.uint8))
+        save(Path(f"{start}_color.png"), coloured(labels, colours))
+        objects = np.where(labels == 13, 26000 + ndimage.label(labels == 13)[0], ids[labels])
+        save(Path(f"{start}_instanceIds.png"), objects.astype(np.uint16))
+        Path(f"{start}_polygons.json").write_text("{}")
+
+
+def write_hidden(folder: Path) -> None:
+    each(lambda seed: scene(seed, 3))(folder)
+    (folder / ".DS_Store").write_bytes(b"Bud1")
+    (folder / "Thumbs.db").write_bytes(b"db")
+    (folder / "._1.png").write_bytes(b"Mac OS X")
+    save(folder / ".ipynb_checkpoints" / "1-checkpoint.png", scene(9, 9))
+    save(folder / "__MACOSX" / "1.png", scene(9, 9))
+
+
+def write_broken(folder: Path) -> None:
+    each(lambda seed: scene(seed, 3))(folder)
+    (folder / "1.png").write_bytes(b"\x89PNG and no more")
+    (folder / "2.png").write_bytes(b"")
+    (folder / "3.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    (folder / "9.png").symlink_to(folder / "nowhere.png")
+
+
+def write_links(folder: Path) -> Path:
+    each(lambda seed: scene(seed, 3))(folder / "store")
+    masks = folder / "masks"
+    masks.mkdir()
+    (masks / "linked").symlink_to(folder / "store", target_is_directory=True)
+    (masks / "0.png").symlink_to(folder / "store" / "0.png")
+    (masks / "loop").symlink_to(masks, target_is_directory=True)
+    return masks
+
+
+def write_archives(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels = scene(seed, 3)
+        np.savez(folder / f"{seed}.npz", image=photo(seed), label=labels)
+
+
+def write_unnamed_archives(folder: Path) -> None:
+    for seed in range(COUNT):
+        np.savez(folder / f"{seed}.npz", a=photo(seed), b=scene(seed, 3))
+
+
+def write_nnunet(folder: Path) -> Path:
+    each(lambda seed: voids(seed, 4, 4))(folder / "labelsTr")
+    names = {"background": 0, "liver": 1, "spleen": 2, "kidney": 3, "ignore": 4}
+    (folder / "dataset.json").write_text(json.dumps({"labels": names}))
+    return folder / "labelsTr"
+
+
+def write_coco(folder: Path) -> None:
+    images, annotations = [], []
+    for seed in range(COUNT):
+        images.append({"id": seed, "file_name": f"{seed}.jpg", "height": 60, "width": 80})
+        box = [5.0 + seed, 5, 35, 5, 35, 30, 5 + seed, 30]
+        annotations.append({"image_id": seed, "category_id": 7, "segmentation": [box]})
+        counts = [60 * 50 + 10, 20, 40, 20, 60 * 80 - 60 * 50 - 90]
+        rle = {"size": [60, 80], "counts": counts}
+        annotations.append({"image_id": seed, "category_id": 3, "segmentation": rle, "iscrowd": 1})
+        save(folder / f"{seed}.jpg", photo(seed))
+    categories = [{"id": i, "name": name} for i, name in ((0, "none"), (3, "cat"), (7, "dog"))]
+    found = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "_annotations.coco.json").write_text(json.dumps(found))
+
+
+def write_boxes(folder: Path) -> None:
+    images = [{"id": 0, "file_name": "0.jpg", "height": 60, "width": 80}]
+    annotations = [{"image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": []}]
+    found = {
+        "images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}],
+    }  # fmt: skip
+    (folder / "boxes.json").write_text(json.dumps(found))
+
+
+def write_labelme(folder: Path) -> None:
+    for seed in range(COUNT):
+        shapes = [
+            {"label": "dog", "points": [[1, 1], [30, 2], [20, 25]], "shape_type": "polygon"},
+            {"label": "cat", "points": [[40, 5], [60, 30]], "shape_type": "rectangle"},
+            {"label": "cat", "points": [[40, 45], [45, 45]], "shape_type": "circle"},
+            {"label": "nose", "points": [[2, 2]], "shape_type": "point"},
+        ]
+        found = {
+            "shapes": shapes, "imagePath": f"{seed}.jpg", "imageHeight": 60, "imageWidth": 80,
+        }  # fmt: skip
+        (folder / f"{seed}.json").write_text(json.dumps(found))
+
+
+def write_rgba(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels = scene(seed, 3)
+        colours = np.array([(9, 9, 9, 0), (255, 0, 0, 255), (0, 255, 0, 255)], np.uint8)
+        save(folder / f"{seed}.png", colours[labels])
+
+
+def alpha_only(seed: int) -> np.ndarray:
+    pixels = np.zeros((*blob(seed).shape, 4), np.uint8)
+    pixels[..., 3] = 255 * blob(seed)
+    return pixels
+
+
+def blended(seed: int) -> np.ndarray:
+    image = Image.fromarray(255 * blob(seed, 160))
+    return np.asarray(image.resize((96, 96)))
+
+
+def soft(seed: int) -> np.ndarray:
+    edges = ndimage.gaussian_filter(blob(seed).astype(float), 1.5)
+    return edges.astype(np.float32)
+
+
+def organs(seed: int) -> np.ndarray:
+    """Numbered strips of different widths in every image, each one region: classes."""
+    widths = np.array([30, 3, 8, 15, 5, 20, 2, 6, 9, 4, 12, 7, 14]) + RANDOM(seed).integers(
+        0, 2, 13
+    )
+    return np.repeat(np.arange(13), widths)[:, None].repeat(60, 1).astype(np.uint8)
+
+
+def thin_last(seed: int) -> np.ndarray:
+    """Classes of which the last is thin, but lies within others: poles."""
+    labels = scene(seed, 5, 128)
+    labels[:, 10::24] = 5
+    return labels
+
+
+def signals(seed: int) -> np.ndarray:
+    return np.repeat(RANDOM(seed).integers(0, 3, 40), 12).astype(np.int64)
+
+
+BAD = "masks can't be used"
+
+KINDS: dict[str, Kind] = {
+    # labels
+    "label maps": Kind(each(lambda s: scene(s, 4)), Judged(4)),
+    "0 and 1": Kind(each(blob), Judged(2, channels=1)),
+    "0 and 255": Kind(each(lambda s: 255 * blob(s)), Judged(2, channels=1)),
+    "1 bit": Kind(each(lambda s: blob(s).astype(bool)), Judged(2, channels=1)),
+    "16 bits": Kind(each(lambda s: scene(s, 4).astype(np.uint16)), Judged(4)),
+    "0 and 65535": Kind(each(lambda s: 65535 * blob(s).astype(np.uint16)), Judged(2, channels=1)),
+    "bmp": Kind(each(lambda s: scene(s, 3), "{}.bmp"), Judged(3)),
+    "gif": Kind(each(lambda s: 255 * blob(s), "{}_mask.gif"), Judged(2, channels=1)),
+    "uppercase suffixes": Kind(each(lambda s: scene(s, 3), "{}.PNG"), Judged(3, masks=COUNT)),
+    "labels from 1": Kind(
+        each(lambda s: scene(s, 4) + 1), Judged(5, guesses=("labels begin at 1", "subtract 1"))
+    ),
+    "grey codes": Kind(
+        each(lambda s: 50 * scene(s, 4)), Refused(("0, 50, 100, 150", "--colours data"))
+    ),
+    "grey codes, numbered": Kind(each(lambda s: 50 * scene(s, 4)), Judged(4), {"colours": "data"}),
+    "thin classes": Kind(each(thin_last), Judged(6)),
+    "organs": Kind(each(organs), Judged(13)),
+    # pixels to be left out
+    "255 around objects": Kind(each(bordered), Judged(5, 255, guesses=("255 marks",))),
+    "255 as a class": Kind(
+        each(lambda s: np.array([0, 1, 255], np.uint8)[scene(s, 3)]),
+        Refused(("masks hold 0, 1, 255",)),
+        {"ignore_index": "none"},
+    ),
+    "void last": Kind(each(lambda s: voids(s, 11, 11)), Judged(11, 11, guesses=("11 marks",))),
+    "void first": Kind(each(lambda s: voids(s, 12, 0, 1)), Judged(13, 0, guesses=("0 marks",))),
+    "void last, as a class": Kind(
+        each(lambda s: voids(s, 11, 11)), Judged(12), {"ignore_index": "none"}
+    ),
+    "several voids": Kind(
+        each(lambda s: np.where(bordered(s) == 255, 254 + (s % 2), scene(s, 5)).astype(np.uint8)),
+        Judged(5, (254, 255), guesses=("254 and 255 mark",)),
+    ),
+    "trimaps": Kind(each(trimap), Judged(2, 128, channels=1, guesses=("128 marks",))),
+    "three greys": Kind(
+        each(lambda s: np.array([0, 128, 255], np.uint8)[scene(s, 3, blur=3)]),
+        Refused(("masks hold 0, 128, 255", "--ignore-index 128", "--colours data")),
+    ),
+    "-1": Kind(
+        arrays(lambda s: scene(s, 4).astype(int) - 1),
+        Refused((BAD, "it holds -1", "--ignore-index -1")),
+    ),
+    "all void": Kind(
+        each(lambda s: np.full((40, 40), 255, np.uint8)), Refused(("hold only 255", "right folder"))
+    ),
+    "one class": Kind(
+        each(lambda s: np.zeros((40, 40), np.uint8)), Refused(("hold only 0", "right folder"))
+    ),
+    "void by its name": Kind(write_nnunet, Judged(4, 4, guesses=("4 marks",))),
+    # blurred
+    "binary masks resized": Kind(
+        each(blended), Judged(2, channels=1, guesses=("blurred", "mask > 127", "--values labels"))
+    ),
+    "binary masks after JPEG": Kind(
+        each(lambda s: jpeg(255 * blob(s))), Judged(2, channels=1, guesses=("blurred",))
+    ),
+    "binary JPEG files": Kind(
+        each(lambda s: 255 * blob(s), "{}.jpg"), Judged(2, channels=1, guesses=("blurred",))
+    ),
+    "label maps after JPEG": Kind(
+        each(lambda s: jpeg(20 * scene(s, 9))), Refused(("JPEG", "as PNG", "NEAREST"))
+    ),
+    "JPEG files of labels": Kind(
+        each(lambda s: scene(s, 9), "{}.jpg"), Refused(("JPEG changes labels", "as PNG"))
+    ),
+    "label maps resized": Kind(
+        each(lambda s: np.asarray(Image.fromarray(20 * scene(s, 9)).resize((70, 70)))),
+        Refused(("blurred", "NEAREST")),
+    ),
+    "soft masks": Kind(arrays(soft), Refused((BAD, "fractions", "--values soft"))),
+    "soft masks, said so": Kind(arrays(soft), Judged(2, channels=1), {"values": "soft"}),
+    "probabilities": Kind(
+        arrays(lambda s: np.stack([soft(s), 1 - soft(s)])), Refused((BAD, "fractions", "argmax"))
+    ),
+    "whole floats": Kind(arrays(lambda s: scene(s, 4).astype(np.float64)), Judged(4)),
+    # images and objects
+    "photos": Kind(each(photo), Refused((BAD, "colour image, not a mask"))),
+    "grey photos": Kind(
+        each(lambda s: photo(s, channels=1)[..., 0]), Refused((BAD, "image, not a mask"))
+    ),
+    "nuclei": Kind(each(nuclei), Judged(2, channels=1, guesses=("count objects", "mask > 0"))),
+    "many nuclei": Kind(
+        arrays(many_nuclei, "{}.tif"),
+        Judged(2, channels=1, guesses=("count objects",)),
+    ),
+    "objects of classes": Kind(
+        each(
+            lambda s: np.where(nuclei(s) > 0, 1000 * (1 + nuclei(s) % 3) + nuclei(s), 0).astype(
+                np.uint16
+            )
+        ),
+        Refused(("combine a class and the number of an object", "mask // 1000")),
+    ),
+    # colours
+    "colours": Kind(
+        each(lambda s: coloured(scene(s, 5))), Judged(5, guesses=("each of the 5 colours",))
+    ),
+    "colours of a palette": Kind(
+        each(lambda s: coloured(scene(s, 6))),
+        Judged(31, 255),
+        {"colours": "camvid"},
+    ),
+    "colours of a mapping": Kind(
+        each(lambda s: coloured(scene(s, 6))), Judged(5, 255), {"colours": CAMVID}
+    ),
+    "unknown colours": Kind(
+        each(lambda s: coloured(scene(s, 6))),
+        Refused(("#804080", "add them to the palette")),
+        {"colours": {"a": (0, 0, 0), "b": (1, 2, 3)}},
+    ),
+    "red on black": Kind(each(red), Judged(2, channels=1, guesses=("each of the 2 colours",))),
+    "RGBA": Kind(write_rgba, Judged(3, guesses=("each of the 3 colours",))),
+    "alpha": Kind(each(alpha_only), Judged(2, channels=1)),
+    "grey RGB": Kind(each(lambda s: np.stack([scene(s, 4)] * 3, -1)), Judged(4)),
+    "colours after JPEG": Kind(
+        each(lambda s: jpeg(coloured(scene(s, 6)))), Refused((BAD, "colour", "as PNG"))
+    ),
+    "VOC": Kind(write_voc, Judged(21, 255, guesses=("255 marks", "names of voc"))),
+    "palettes that differ": Kind(
+        write_two_palettes, Refused(("Palettes must be the same", "--colours data"))
+    ),
+    "palettes that differ, by colours": Kind(write_two_palettes, Judged(3), {"colours": "data"}),
+    # arrays and volumes
+    "pages of TIFF": Kind(arrays(volume, "{}.tif"), Judged(3)),
+    "three pages of TIFF": Kind(arrays(lambda s: volume(s, 3), "{}.tif"), Judged(3)),
+    "volumes": Kind(arrays(volume, "{}.nii.gz"), Judged(3)),
+    "flat volumes": Kind(
+        arrays(lambda s: np.moveaxis(volume(s, 4), 0, -1), "{}.nii.gz"), Judged(3)
+    ),
+    "one-hot volumes": Kind(
+        arrays(
+            lambda s: np.stack([volume(s) == c for c in range(3)], -1).astype(np.uint8),
+            "{}.nii.gz",
+        ),
+        Judged(3, guesses=("one-hot",)),
+    ),
+    "one-hot, channels first": Kind(
+        arrays(lambda s: one_hot(s, 0)), Judged(4, guesses=("one-hot",))
+    ),
+    "one-hot, channels last": Kind(
+        arrays(lambda s: one_hot(s, -1)), Judged(4, guesses=("one-hot",))
+    ),
+    "one-hot floats": Kind(
+        arrays(lambda s: one_hot(s, 0, np.float32)), Judged(4, guesses=("one-hot",))
+    ),
+    "one-hot without background": Kind(
+        arrays(lambda s: one_hot(s, 0)[1:]), Judged(4, guesses=("one-hot",))
+    ),
+    "channels that overlap": Kind(
+        arrays(lambda s: np.stack([blob(s), blob(s) | np.roll(blob(s), 4, 0)])),
+        Refused((BAD, "--layout classes", "--layout labels")),
+    ),
+    "channels that overlap, said so": Kind(
+        arrays(lambda s: np.stack([blob(s), blob(s) | np.roll(blob(s), 4, 0)])),
+        Judged(2, channels=2),
+        {"layout": "classes"},
+    ),
+    "bools": Kind(arrays(lambda s: blob(s).astype(bool)), Judged(2, channels=1)),
+    "signals": Kind(arrays(signals), Judged(3)),
+    "archives with images": Kind(write_archives, Judged(3)),
+    "archives without names": Kind(write_unnamed_archives, Refused((BAD, "holds a, b", "savez"))),
+    # folders
+    "train and val": Kind(write_splits, Judged(2, channels=1, masks=2 * COUNT)),
+    "cities": Kind(write_cities, Judged(4, masks=2 * COUNT, guesses=("berlin, paris",))),
+    "patients": Kind(write_patients, Judged(2, channels=1, masks=12, guesses=("numbered",))),
+    "patients with images": Kind(
+        write_patients_with_images, Judged(3, masks=COUNT, guesses=("*mask.png",))
+    ),
+    "a folder for each class": Kind(
+        write_class_folders,
+        Judged(2, channels=2, masks=COUNT, guesses=("liver, tumour", "--layout labels")),
+    ),
+    "classes in splits": Kind(
+        write_classes_in_splits, Judged(2, channels=2, masks=2 * COUNT, guesses=("car, road",))
+    ),
+    "an ending for each class": Kind(
+        write_endings,
+        Judged(2, channels=3, masks=COUNT, guesses=("car, road, traffic_light", "--layout labels")),
+    ),
+    "an ending for each class, with gaps": Kind(
+        write_endings_with_gaps,
+        Judged(2, channels=3, masks=COUNT, guesses=("2 files that are missing",)),
+    ),
+    "left and right": Kind(write_views, Judged(2, channels=1, masks=2 * COUNT)),
+    "images among masks": Kind(
+        write_mixed, Judged(3, masks=COUNT, guesses=("*mask.png", "images"))
+    ),
+    "images beside masks": Kind(
+        write_images_and_masks,
+        Judged(2, channels=1, masks=COUNT, guesses=("masks/*.png", "images/*.png")),
+    ),
+    "JPEG images among masks": Kind(write_jpeg_images_beside, Judged(3, masks=COUNT)),
+    "Cityscapes": Kind(
+        write_cityscapes,
+        Judged(17, 255, masks=COUNT, guesses=("labelTrainIds", "255 marks")),
+    ),
+    "Cityscapes without train ids": Kind(
+        lambda folder: write_cityscapes(folder, train_ids=False),
+        Judged(34, masks=COUNT, guesses=("labelIds",)),
+    ),
+    "a pattern": Kind(write_cityscapes, Judged(34, masks=COUNT), {"only": "*_labelIds.png"}),
+    "a pattern without files": Kind(
+        write_cityscapes, Refused(("match '*_mask.png'", "holds no files")), {"only": "*_mask.png"}
+    ),
+    "hidden files": Kind(write_hidden, Judged(3, masks=COUNT)),
+    "links": Kind(write_links, Judged(3, masks=COUNT + 1)),
+    "broken files": Kind(
+        write_broken,
+        Refused(
+            (
+                "4 of 7",
+                "\n  1.png: ",
+                "\n  2.png: it can't be read: it is empty",
+                "git lfs",
+                "\n  9.png: ",
+            )
+        ),
+    ),
+    "an empty folder": Kind(lambda folder: None, Refused(("holds no files",))),
+    "another format": Kind(
+        lambda folder: (folder / "a.nrrd").write_bytes(b"NRRD"), Refused(("only .nrrd", "NIfTI"))
+    ),
+    # annotations
+    "COCO": Kind(write_coco, Judged(3, masks=COUNT)),
+    "boxes": Kind(write_boxes, Refused(("only boxes", "segmentations"))),
+    "LabelMe": Kind(write_labelme, Judged(3, masks=COUNT)),
+}
+
+
+def written(kind: Kind, folder: Path) -> Any:
+    """Writes a folder, and returns the masks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = kind.write(folder)
+    return found if isinstance(found, Path) else folder
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    return (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
