@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from segloss.tools.plots.style import plot_label
 from segloss.tools.suggest.classes import Classes
@@ -47,7 +47,12 @@ def draw(classes: Classes, statistics: DatasetStatistics) -> Figure:
 
 
 def colours(classes: Classes) -> list[str]:
-    """Returns a colour for each class, far apart in hue; the background is dark."""
+    """Returns a colour for each class, far apart in hue; the background is dark.
+
+    Colour-coded masks keep their colours.
+    """
+    if classes.colours:
+        return [BACKGROUND if colour == "#000000" else colour for colour in classes.colours]
     count = len(classes.statistics)
     # With one file per class, no class is the background.
     has_background = not (classes.sigmoid and classes.foreground is None)
@@ -79,26 +84,33 @@ def _title(statistics: DatasetStatistics, classes: Classes) -> str:
 
 def _draw_frequencies(axes: Axes, named: Named, statistics: DatasetStatistics) -> None:
     shares = [counted.pixels / statistics.valid_pixels for _, counted, _ in named]
+    frequencies = [counted.frequency for _, counted, _ in named]
     positions = range(len(named))
     axes.barh(positions, shares, color=[colour for *_, colour in named])
-    axes.plot([c.frequency for _, c, _ in named], positions, "|", color="black", markersize=12)
-    for position, share in zip(positions, shares, strict=True):
-        right = max(share, named[position][1].frequency)
-        axes.text(right, position, f"  {share:.2%}", va="center", fontsize=8)
-    axes.set(xscale="log", xlim=(min(shares) / 3, 4), yticks=positions)
+    axes.plot(frequencies, positions, "|", color="black", markersize=12)
+    for position, share, frequency in zip(positions, shares, frequencies, strict=True):
+        text = f"  {_percent(share)}"
+        axes.text(max(share, frequency), position, text, va="center", fontsize=8)
+    axes.set(xlim=(0, 1.25 * max(*shares, *frequencies)), yticks=positions)
     axes.set_yticklabels([plot_label(name) for name, *_ in named])
     axes.invert_yaxis()
-    axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.3g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     _decorate(axes, "share of the pixels", "bar: in all masks; line: where present")
+
+
+def _percent(share: float) -> str:
+    """Returns a share as a text with at least two digits that count."""
+    return f"{share:.2%}" if share >= 0.001 else f"{100 * share:.2g}%"
 
 
 def _draw_presence(axes: Axes, named: Named, statistics: DatasetStatistics) -> None:
     shares = [counted.masks / statistics.masks for _, counted, _ in named]
     axes.barh(range(len(named)), shares, color=[colour for *_, colour in named])
-    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "half", "all"])
+    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1])
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.tick_params(axis="y", left=False)
-    _decorate(axes, "masks that hold it", "")
+    _decorate(axes, "share of the masks", "that hold it")
 
 
 def _draw_sizes(axes: Axes, named: Named) -> None:

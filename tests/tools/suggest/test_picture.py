@@ -25,6 +25,25 @@ def test_every_class_has_a_bar_as_long_as_its_share(classes: int) -> None:
     assert len(figure.subfigs[1].axes) <= EXAMPLES
 
 
+def test_a_bar_of_twice_the_share_is_twice_as_long_and_all_shares_are_percent() -> None:
+    mask = np.repeat([0, 1, 2], [60, 30, 10])[:, None].repeat(40, 1)
+    suggestion = suggest([mask])
+    frequency, presence, _ = draw(suggestion.classes, suggestion.statistics).subfigs[0].axes
+    assert frequency.get_xscale() == presence.get_xscale() == "linear"
+    assert frequency.get_xlim()[0] == presence.get_xlim()[0] == 0
+    widths = [bar.get_width() for bar in frequency.patches]
+    assert widths == pytest.approx([0.6, 0.3, 0.1])
+    for axes in (frequency, presence):
+        axes.figure.canvas.draw()
+        assert all(label.get_text().endswith("%") for label in axes.get_xticklabels())
+
+
+def test_colour_coded_masks_keep_their_colours() -> None:
+    pixels = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
+    found = suggest([pixels[np.repeat([0, 1, 2], 20)[:, None].repeat(40, 1)]]).classes
+    assert colours(found)[1:] == ["#0000ff", "#ff0000"]
+
+
 def test_examples_show_the_masks_with_most_of_each_class() -> None:
     masks = [np.zeros((30, 30), int) for _ in range(4)]
     masks[1][:5], masks[2][:9], masks[2][20:23], masks[3][20:] = 1, 1, 2, 2
