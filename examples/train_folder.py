@@ -3,10 +3,10 @@
     python examples/train_folder.py --images images/ --masks masks/
 
 An image and its mask have the same name, except for the suffix and an ending such as _mask. Images
-are grey or colour, of any size. Masks have a label for each pixel, or there is one file per class,
-in a folder for each class. Without --config, `segloss suggest` reads the masks first, and prints
-its suggestion with reasons; its config, loss.yaml, is among the results. The script lists all
-problems of the folders before training.
+are grey or colour, of any size; the slices of volumes are images. Masks are of all kinds that
+`segloss suggest` reads, such as labels, colours, or a file for each class. Without --config, it
+reads the masks first, and prints its suggestion with reasons; its config, loss.yaml, is among the
+results. The script lists all problems of the folders before training.
 
 The output folder gets metrics.json, checkpoint.pt, losses.png, predictions.png, loss.yaml and
 dataset.png. On a CPU, the same settings give the same numbers.
@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from example_parts.configuration import command_line, load_config
 from example_parts.expected import expected_by
-from example_parts.folders import Pair, read_folders, read_image
+from example_parts.folders import MaskOptions, Pair, read_folders
 from example_parts.networks import ModelSettings, build_unet
 from example_parts.pictures import Example, plot_curves, plot_examples
 from example_parts.training import (
@@ -54,7 +54,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from segloss import suggest
+from segloss.foundation.ignore_index import values_of
 from segloss.tools.suggest.classes import Classes
+from segloss.tools.suggest.meaning import VALUES
 from segloss.tools.suggest.picture import colours
 from segloss.tools.suggest.sources import LAYOUTS
 
@@ -137,9 +139,9 @@ class FolderDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         self.transform.set_random_seed(seed_of(self.seed, index))
         pair = self.pairs[index]
-        mask = self.classes.labels(pair.mask.read()).astype(np.int16)
+        mask = self.classes.labels(pair.read_mask()).astype(np.int32)
         channels = mask if pair.mask.by_class else mask[None]
-        sample = self.transform(image=read_image(pair.image), mask=channels.transpose(1, 2, 0))
+        sample = self.transform(image=pair.read_image(), mask=channels.transpose(1, 2, 0))
         return {
             "image": _channels_first(sample["image"]).float(),
             "gt_polygons_image": _channels_first(sample["mask"]).long(),
@@ -184,9 +186,24 @@ def read_command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command.add_argument(
         "--ignore-index",
-        type=int,
+        type=lambda text: text if text == "none" else int(text),
         metavar="N",
-        help="the number in masks that marks ignored pixels; 255 is detected",
+        help="the number in masks that marks ignored pixels; none: there is none (detected)",
+    )
+    command.add_argument(
+        "--values",
+        choices=VALUES,
+        default="auto",
+        help="labels: a number is a class; soft: black and white with greys between; objects: "
+        "numbers of objects; auto: detect (auto)",
+    )
+    command.add_argument(
+        "--colours",
+        metavar="PALETTE",
+        help="the palette of colour-coded masks: a name, a file, or data",
+    )
+    command.add_argument(
+        "--only", metavar="PATTERN", help="the names of masks, such as '*_mask.png'"
     )
     return command.parse_intermixed_args(arguments)
 
@@ -208,15 +225,16 @@ def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Cl
         config = options.output / "loss.yaml"
     without_loss = [override for override in options.overrides if "loss_params" not in override]
     settings = load_config(FolderSettings, base, without_loss)  # before the slow steps
+    about_masks = MaskOptions(
+        options.layout, options.ignore_index, options.values, options.colours, options.only
+    )
     if config is not None:
         settings = load_config(FolderSettings, base, options.overrides, additional=config)
         expected = expected_by(build_multi_loss(settings.loss_params), options.ignore_index)
-        pairs = read_folders(options.images, options.masks, options.layout, expected.ignore_index)
-        return settings, pairs, expected.classes_in(options.masks, options.layout, pairs)
-    pairs = read_folders(options.images, options.masks, options.layout, options.ignore_index)
-    suggestion = suggest(
-        options.masks, layout=options.layout, ignore_index=options.ignore_index, progress=True
-    )
+        pairs = read_folders(options.images, options.masks, about_masks)
+        return settings, pairs, expected.classes_in(options.masks, about_masks, pairs)
+    pairs = read_folders(options.images, options.masks, about_masks)
+    suggestion = suggest(options.masks, **asdict(about_masks), progress=True)
     Console().print(*suggestion.tables())
     suggestion.plot(options.output / "dataset.png")
     config = suggestion.save(options.output / "loss.yaml", force=True)
@@ -238,17 +256,21 @@ def start(
 
 
 def split(pairs: list[Pair], settings: FolderSettings) -> tuple[list[Pair], list[Pair]]:
-    """Returns the training pairs and the held-out pairs, which depend on the seed."""
-    held_out = max(1, round(len(pairs) * settings.data.validation_share))
-    if held_out >= len(pairs):
+    """Returns the training pairs and the held-out pairs, which depend on the seed.
+
+    The slices of a volume stay together.
+    """
+    names = list(dict.fromkeys(pair.name for pair in pairs))
+    held_out = max(1, round(len(names) * settings.data.validation_share))
+    if held_out >= len(names):
         raise ValueError(
-            f"There must be images for training and for validation: of {len(pairs)}, "
+            f"There must be images for training and for validation: of {len(names)}, "
             f"data.validation_share={settings.data.validation_share:g} holds out {held_out}."
         )
-    order = np.random.default_rng(settings.seed).permutation(len(pairs))
-    validation = {int(i) for i in order[:held_out]}
-    training = [pair for i, pair in enumerate(pairs) if i not in validation]
-    return training, [pairs[i] for i in sorted(validation)]
+    order = np.random.default_rng(settings.seed).permutation(len(names))
+    validation = {names[i] for i in order[:held_out]}
+    training = [pair for pair in pairs if pair.name not in validation]
+    return training, [pair for pair in pairs if pair.name in validation]
 
 
 def transforms(
@@ -285,12 +307,13 @@ def evaluate(run: Run, validation: FolderDataset, output: Path) -> None:
     """Compares prediction and truth on the held-out images, in numbers and pictures."""
     classes = validation.classes
     overlap, size = np.zeros(len(classes.names)), np.zeros(len(classes.names))
-    shown = []
-    for pair, batch in zip(validation.pairs, DataLoader(validation), strict=True):
+    shown, every = [], max(1, len(validation) // EXAMPLES)
+    batches = zip(validation.pairs, DataLoader(validation), strict=True)
+    for number, (pair, batch) in enumerate(batches):
         predicted, actual = masks_of(classes, predict(run.model, batch["image"]), batch)
         overlap += (predicted & actual).sum((1, 2))
         size += predicted.sum((1, 2)) + actual.sum((1, 2))
-        if len(shown) < EXAMPLES:
+        if number % every == 0 and len(shown) < EXAMPLES:
             shown.append(example(pair, classes, predicted, actual))
     report = metrics(classes, overlap, size)
     report["images"] = {"validation": len(validation)}
@@ -327,7 +350,7 @@ def masks_of(
     else:
         labels = logits[0].numpy() > 0 if classes.sigmoid else logits.argmax(1).numpy()
         predicted, actual = labels == count, target == count
-    valid = target != classes.ignore_index
+    valid = ~np.isin(target, values_of(classes.ignore_index))
     return predicted & valid, actual & valid
 
 
@@ -362,8 +385,8 @@ def example(
 ) -> Example:
     """Returns the row of an image in the picture."""
     return Example(
-        Path(pair.name).name[:24],
-        as_grey(read_image(pair.image)),
+        Path(pair.title).name[:24],
+        as_grey(pair.read_image()),
         as_labels(classes, actual),
         as_labels(classes, predicted),
     )

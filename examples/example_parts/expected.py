@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from example_parts.folders import Pair, raise_all
+from example_parts.folders import MaskOptions, Pair, raise_all
 from segloss import MultiLoss, SegLoss, suggest
 from segloss.tools.suggest.classes import Classes
 
@@ -26,12 +26,12 @@ class Expected:
     sigmoid: bool
     ignore_index: int | None
 
-    def classes_in(self, masks: Path, layout: str, pairs: Sequence[Pair]) -> Classes:
+    def classes_in(self, masks: Path, options: MaskOptions, pairs: Sequence[Pair]) -> Classes:
         """Returns the classes of the masks, as the loss sees them.
 
         Args:
             masks: The folder of masks.
-            layout: Its layout; see `segloss.suggest`.
+            options: The options about them; see `segloss.suggest`.
             pairs: The images and masks.
 
         Raises:
@@ -43,9 +43,16 @@ class Expected:
                 "Masks with one file per class need a loss with a sigmoid, but the config's loss "
                 "has a softmax: leave out --config, or convert the masks to label maps."
             )
-        if not by_class:
+        found = suggest(masks, **asdict(options)).classes
+        if not by_class and found.kind == "labels":
             raise_all(self._values_without_class(pairs))
-        found = suggest(masks, layout=layout, ignore_index=self.ignore_index).classes
+            ignored = "none" if self.ignore_index is None else self.ignore_index
+            found = suggest(masks, **asdict(replace(options, ignore_index=ignored))).classes
+        if found.channels > self.n_classes and not self.sigmoid:
+            raise ValueError(
+                f"The masks have {found.channels} classes, but the config's loss has "
+                f"{self.n_classes}: leave out --config, or set n_classes."
+            )
         return found if self.sigmoid else self._with_softmax(found)
 
     def _values_without_class(self, pairs: Sequence[Pair]) -> list[str]:

@@ -1,13 +1,17 @@
 """Folders of images and masks: the matching pairs, and all problems of the files.
 
+The slices of a volume are images: along the last axis of NIfTI, and the first of other files.
+
 `read_folders` lists all problems in one error, so that you can correct them in one go.
 """
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +23,17 @@ from rich.progress import track
 
 from segloss.tools.suggest.files import READERS, read_array, suffix_of
 from segloss.tools.suggest.folders import find_masks
+from segloss.tools.suggest.interpretation import reading_of
+from segloss.tools.suggest.pixels.mask import Mask
 from segloss.tools.suggest.sources import Source
 from segloss.tools.suggest.streaming import in_order
 from segloss.tools.suggest.tiles import numbers_of
 
 PHOTOGRAPHS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Files that Pillow reads; for other files, the readers of masks are used."""
+
+VOLUMES = 8
+"""The number of volumes that stay in memory."""
 
 MOST_CHANNELS = 16
 """An image with more numbers than this in its last axis is taken for a volume."""
@@ -34,12 +43,13 @@ _MASK_ENDING = re.compile(r"[-_. ]?(mask|masks|label|labels|seg|gt)$", re.IGNORE
 
 @dataclass(frozen=True)
 class Pair:
-    """An image with its mask.
+    """An image with its mask, or a slice of two volumes.
 
     Attributes:
         name: The common part of their names.
         image: The file of the image.
         mask: The mask, or one file per class.
+        plane: The axis and the number of the slice; None: they are images.
         size: Height and width.
         channels: The number of channels of the image.
         values: The numbers in the mask; 0 and 1 with one file per class.
@@ -50,37 +60,88 @@ class Pair:
     name: str
     image: Path
     mask: Source
+    plane: Plane | None
     size: tuple[int, int]
     channels: int
     values: frozenset[int]
     brightness: tuple[NDArray[np.float64], NDArray[np.float64], int]
+
+    @property
+    def title(self) -> str:
+        """The name, with the number of the slice."""
+        return self.name if self.plane is None else f"{self.name} {self.plane.number}"
+
+    def read_image(self) -> NDArray[np.float32]:
+        """Reads the image, (height, width, channels)."""
+        if self.plane is None:
+            return read_image(self.image)
+        return self.plane.of_image(_read_volume(self.image))
+
+    def read_mask(self) -> Mask:
+        """Reads the mask, (height, width), or (classes, height, width)."""
+        if self.plane is None:
+            return self.mask.read()
+        return self.plane.of_mask(_read_mask(self.mask), self.mask.by_class)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A slice of a volume.
+
+    Attributes:
+        axis: The axis across the slices.
+        number: The index of the slice.
+    """
+
+    axis: int
+    number: int
+
+    def of_image(self, volume: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns the slice of an image, (height, width, channels)."""
+        pixels = volume.take(self.number, self.axis).astype(np.float32)
+        return pixels if pixels.ndim == 3 else pixels[..., None]
+
+    def of_mask(self, volume: Mask, by_class: bool) -> Mask:
+        """Returns the slice of a mask."""
+        return volume.take(self.number, self.axis + by_class)
 
 
 class BadFoldersError(ValueError):
     """The problems of images and masks, one per line."""
 
 
-def read_folders(images: Path, masks: Path, layout: str, ignore_index: int | None) -> list[Pair]:
-    """Returns the pairs of images and masks, after checking all files.
+@dataclass(frozen=True)
+class MaskOptions:
+    """The options of `segloss.suggest` about masks, which has their descriptions."""
+
+    layout: str = "auto"
+    ignore_index: int | str | None = None
+    values: str = "auto"
+    colours: str | None = None
+    only: str | None = None
+
+
+def read_folders(images: Path, masks: Path, options: MaskOptions) -> list[Pair]:
+    """Returns the pairs of images and masks, after checking all files; volumes give their slices.
 
     Raises:
         FileNotFoundError, NotADirectoryError: A folder does not exist, or holds no such files.
         BadFoldersError: Images and masks do not match, can't be read, or differ in size.
     """
     by_image = {_key(path, images): path for path in _images_in(images)}
-    by_mask = _masks_by_name(masks, layout, ignore_index, by_image)
+    by_mask = _masks_by_name(masks, options, by_image)
     problems = [f"{by_image[name]} has no mask in {masks}" for name in by_image.keys() - by_mask]
     problems += [
         f"{by_mask[name].name} ({masks}) has no image" for name in by_mask.keys() - by_image
     ]
     names = sorted(by_image.keys() & by_mask)
 
-    def read(name: str) -> Pair | str:
-        return _read_pair(name, by_image[name], by_mask[name])
+    def read(name: str) -> list[Pair] | str:
+        return _read_pairs(name, by_image[name], by_mask[name])
 
     found = in_order(read, names, workers=2)
     results = list(track(found, "checking", total=len(names), console=Console(stderr=True)))
-    pairs = [result for result in results if isinstance(result, Pair)]
+    pairs = [pair for result in results if isinstance(result, list) for pair in result]
     problems += [result for result in results if isinstance(result, str)]
     problems += _odd_channels(pairs)
     raise_all(problems)
@@ -110,13 +171,32 @@ def read_image(path: Path) -> NDArray[np.float32]:
     image = image[..., None] if image.ndim == 2 else image
     if image.ndim != 3 or image.shape[-1] > MOST_CHANNELS:
         raise ValueError(
-            f"it must be (height, width) or (height, width, channels), but is {image.shape}: save "
-            "the slices of a volume as images"
+            f"it must be (height, width) or (height, width, channels), but is {image.shape}"
         )
-    image = image.astype(np.float32)
+    return _finite(image.astype(np.float32))
+
+
+def _finite(image: NDArray[Any]) -> NDArray[Any]:
     if not np.isfinite(image).all():
         raise ValueError("it holds NaN or infinity")
     return image
+
+
+@lru_cache(maxsize=VOLUMES)
+def _read_volume(path: Path) -> NDArray[Any]:
+    return read_array(path)
+
+
+_masks: OrderedDict[int, Mask] = OrderedDict()
+"""The last masks of volumes that were read, by the identity of their sources."""
+
+
+def _read_mask(source: Source) -> Mask:
+    if id(source) not in _masks:
+        _masks[id(source)] = source.read()
+        while len(_masks) > VOLUMES:
+            _masks.popitem(last=False)
+    return _masks[id(source)]
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -142,11 +222,10 @@ def _key(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder))[: -len(suffix)]
 
 
-def _masks_by_name(
-    folder: Path, layout: str, ignore_index: int | None, images: Iterable[str]
-) -> dict[str, Source]:
+def _masks_by_name(folder: Path, options: MaskOptions, images: Iterable[str]) -> dict[str, Source]:
     """Returns the masks by the names of their images, without an ending such as _mask."""
-    found = find_masks(folder, layout, ignore_index)
+    ignored, how = reading_of(options.ignore_index, options.values, options.colours)
+    found = find_masks(folder, options.layout, ignored, how, options.only)
     if found.by_class:
         return {source.name: source for source in found.sources}
     named = {_key(folder / source.name, folder): source for source in found.sources}
@@ -157,23 +236,43 @@ def _masks_by_name(
     }
 
 
-def _read_pair(name: str, image: Path, mask: Source) -> Pair | str:
-    try:
-        pixels = read_image(image)
-    except (OSError, ValueError) as error:
-        return f"{image}: {error}"
+def _read_pairs(name: str, image: Path, mask: Source) -> list[Pair] | str:
+    """Returns the pair of a name, or those of the slices of two volumes; or what is wrong."""
     try:
         labels = mask.read()
     except (OSError, ValueError) as error:
         return f"{mask.name}: {error}"
     size = labels.shape[1:] if mask.by_class else labels.shape
-    if size != pixels.shape[:2]:
-        return f"{name}: the image is {pixels.shape[:2]}, but its mask {size}"
+    try:
+        pixels = _finite(read_array(image)) if len(size) == 3 else read_image(image)
+    except (OSError, ValueError) as error:
+        return f"{image}: {error}"
+    if pixels.shape[: len(size)] != size or pixels.ndim > len(size) + 1:
+        shape = pixels.shape[:2] if len(size) == 2 else pixels.shape
+        return f"{name}: the image is {shape}, but its mask {size}"
+    if len(size) == 2:
+        return [_pair(name, image, mask, None, pixels, labels)]
+    axis = 2 if str(suffix_of(image)).startswith(".nii") else 0
+    planes = [Plane(axis, number) for number in range(size[axis])]
+    return [
+        _pair(name, image, mask, p, p.of_image(pixels), p.of_mask(labels, mask.by_class))
+        for p in planes
+    ]
+
+
+def _pair(
+    name: str,
+    image: Path,
+    mask: Source,
+    plane: Plane | None,
+    pixels: NDArray[np.float32],
+    labels: Mask,
+) -> Pair:
     flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
     values = frozenset(map(int, numbers_of(labels)[0]))
     sums = (flat.sum(0), (flat**2).sum(0), len(flat))
     height, width, channels = pixels.shape
-    return Pair(name, image, mask, (height, width), channels, values, sums)
+    return Pair(name, image, mask, plane, (height, width), channels, values, sums)
 
 
 def _odd_channels(pairs: Sequence[Pair]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -225,3 +226,45 @@ def test_a_config_of_another_kind_of_masks_is_told(folders: Path, capsys) -> Non
         "loss_params: {compound_loss: {loss_list: [{_target_: torch.nn.CrossEntropyLoss}]}}"
     )
     assert "must have a segloss.SegLoss" in refused(folders, capsys, "--config", str(config))
+
+
+def test_slices_of_volumes_are_images_and_stay_together(tmp_path: Path) -> None:
+    for case in range(4):
+        slices = [scene(10 * case + number) for number in range(3)]
+        for folder, volume in zip(("images", "masks"), zip(*slices, strict=True), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            image = nibabel.Nifti1Image(np.stack(volume, -1), np.eye(4))
+            nibabel.save(image, tmp_path / folder / f"case{case}.nii.gz")
+    report = run(tmp_path, "training.epochs=1")
+    assert report["images"] == {"validation": 3}
+    assert set(report["dice"]) == {"class 0", "class 1", "class 2"}
+
+
+def test_colours_are_classes_and_the_void_counts_nowhere(folders: Path) -> None:
+    colours = np.array([(128, 128, 128), (128, 0, 0), (0, 0, 0)], np.uint8)  # sky, building, void
+    for path in (folders / "masks").iterdir():
+        Image.fromarray(colours[np.asarray(Image.open(path))]).save(path)
+    report = run(folders, "training.epochs=1", "--colours", "camvid")
+    assert report["dice"]["Sky"] is not None
+    assert "Void" not in report["dice"]
+    (folders / "out" / "loss.yaml").rename(folders / "mine.yaml")
+    again = run(folders, "training.epochs=1", "--colours", "camvid", "--config",
+                str(folders / "mine.yaml"))  # fmt: skip
+    assert again == report
+
+
+def test_a_file_for_each_class_by_the_ending_of_its_name(folders: Path) -> None:
+    for path in list((folders / "masks").iterdir()):
+        mask = np.asarray(Image.open(path))
+        for label, name in ((1, "large"), (2, "small")):
+            one = Image.fromarray((255 * (mask == label)).astype(np.uint8))
+            one.save(folders / "masks" / path.name.replace("mask", name))
+        path.unlink()
+    assert set(run(folders, "training.epochs=1")["dice"]) == {"large", "small"}
+
+
+def test_numbered_objects_and_blurred_masks_are_two_classes(folders: Path) -> None:
+    for path in (folders / "masks").iterdir():
+        mask = Image.open(path).point(lambda label: 255 * (label == 1))
+        mask.resize([4 * side for side in mask.size]).resize(mask.size).save(path)
+    assert set(run(folders, "training.epochs=1")["dice"]) == {"foreground"}

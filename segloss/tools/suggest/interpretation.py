@@ -231,13 +231,8 @@ def interpret(
 
     The arguments are those of `segloss.suggest`; `count` counts the masks.
     """
-    ignored = () if ignore_index == NONE else check_ignore_index(ignore_index)
+    ignored, how = reading_of(ignore_index, values, colours)
     palette = palette_of(colours)
-    how = Reading(
-        soft=values == "soft",
-        as_colours=colours is not None,
-        is_mask=values in ("soft", "objects"),
-    )
     found = find_masks(masks, layout, ignored, how, only)
     if values in ("soft", "objects") and isinstance(found.sources, Iterator):
         found = replace(found, sources=list(found.sources))
@@ -245,6 +240,15 @@ def interpret(
     has_colours = colours is not None
     step = Interpretation(found, statistics, ignored, count, values, has_colours, palette)
     return step.classes(), step.statistics
+
+
+def reading_of(
+    ignore_index: int | str | Sequence[int] | None, values: str, colours: Any
+) -> tuple[IgnoreIndex, Reading]:
+    """Returns the numbers to ignore, and the way to read masks, for the arguments of `suggest`."""
+    ignored = () if ignore_index == NONE else check_ignore_index(ignore_index)
+    is_mask = values in ("soft", "objects")
+    return ignored, Reading(soft=values == "soft", as_colours=colours is not None, is_mask=is_mask)
 
 
 def _above_half(mask: Mask) -> Mask:
