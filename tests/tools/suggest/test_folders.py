@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segloss import suggest
 from segloss.tools.cli.app import run
@@ -56,3 +58,47 @@ def test_bad_files_are_a_list_on_the_terminal(tmp_path: Path, capsys, monkeypatc
         "  3.png",
         "  9.png",
     ]
+
+
+def test_labels_are_what_the_loss_takes(tmp_path: Path) -> None:
+    for name, values in {
+        "binary masks after JPEG": {0, 1},
+        "nuclei": {0, 1},
+        "trimaps": {0, 1, 128},
+        "void last": set(range(12)),
+        "colours": set(range(5)),
+    }.items():
+        masks = written(KINDS[name], tmp_path / name)
+        found = suggest(masks).classes
+        labels = [found.labels(np.asarray(Image.open(path))) for path in masks.iterdir()]
+        assert set(np.unique(np.concatenate([each.ravel() for each in labels]))) == values
+
+
+def test_statistics_are_those_without_the_pixels_left_out(tmp_path: Path) -> None:
+    masks = written(KINDS["void last"], tmp_path / "masks")
+    guessed, given = suggest(masks), suggest(masks, ignore_index=11)
+    assert guessed.config == given.config
+    assert guessed.statistics.void == given.statistics.void > 0
+
+
+def test_an_iterator_is_told_to_be_a_list_where_masks_are_counted_twice(tmp_path: Path) -> None:
+    masks = [np.asarray(Image.open(p)) for p in written(KINDS["nuclei"], tmp_path).iterdir()]
+    assert suggest(masks).classes.n_classes == 2
+    assert suggest(iter(masks), values="objects").classes.n_classes == 2
+    with pytest.raises(ValueError, match="pass a list or a folder"):
+        suggest(iter(masks))
+
+
+def test_names_of_labels_come_from_files_beside_the_masks(tmp_path: Path) -> None:
+    masks = written(KINDS["label maps"], tmp_path / "masks")
+    (masks / "classes.txt").write_text("ground\ncar\nroad\nsky\n")
+    assert list(suggest(masks).classes.names) == ["ground", "car", "road", "sky"]
+    (masks / "classes.txt").unlink()
+    (masks / "_classes.csv").write_text("Pixel Value, Class\n0, ground\n3, sky\n")
+    assert list(suggest(masks).classes.names) == ["ground", "class 1", "class 2", "sky"]
+
+
+def test_compressed_tiff_is_read_without_other_libraries(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(4, dtype=np.uint8), 100).reshape(20, 20)
+    Image.fromarray(labels).save(tmp_path / "a.tif", compression="tiff_lzw")
+    assert suggest(tmp_path).classes.n_classes == 4

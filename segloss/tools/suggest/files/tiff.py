@@ -18,7 +18,12 @@ def read_tiff(path: Path) -> Content:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        array = np.asarray(series.asarray())
+        try:
+            array = np.asarray(series.asarray())
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            return _read_with_pillow(path)  # which has the decoders of LZW and others
         axes = series.axes
     is_colour = "S" in axes and len(axes) == array.ndim
     if is_colour and axes[0] == "S" and array.max() < _DARKEST:
@@ -26,3 +31,13 @@ def read_tiff(path: Path) -> Content:
     if is_colour:
         return Content(np.moveaxis(array, axes.index("S"), -1), colour=True)
     return Content(array, colour=False)
+
+
+def _read_with_pillow(path: Path) -> Content:
+    """Reads all pages with Pillow."""
+    from PIL import Image, ImageSequence
+
+    with Image.open(path) as image:
+        is_colour = image.mode in ("RGB", "RGBA")
+        pages = [np.array(page) for page in ImageSequence.Iterator(image)]
+    return Content(pages[0] if len(pages) == 1 else np.stack(pages), is_colour)

@@ -6,9 +6,14 @@ from pathlib import Path
 
 _POINTER = b"version https://git-lfs"
 
+_JPEG = (
+    "JPEG changes labels near edges: export the masks again, as PNG; if these are images, pass the "
+    "folder of the masks"
+)
+
 REMEDIES = {
-    ".jpg": "JPEG changes labels near edges: export the masks again, as PNG",
-    ".jpeg": "JPEG changes labels near edges: export the masks again, as PNG",
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
     ".webp": "WebP changes labels near edges: export the masks again, as PNG",
     ".txt": "for outlines of YOLO, export the annotations again as COCO JSON, or as masks",
     ".xml": "export the annotations again as COCO JSON, or as masks (in CVAT: Segmentation mask)",

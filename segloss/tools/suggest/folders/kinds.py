@@ -138,7 +138,7 @@ def kind_of(files: Sequence[Path]) -> str:
     known = [kind for kind in kinds if kind != "unreadable"] or kinds
     if set(known) <= {"binary", "labels"}:
         return "labels" if "labels" in known else "binary"
-    return max(sorted(set(known)), key=known.count)
+    return "colours" if "colours" in known else max(sorted(set(known)), key=known.count)
 
 
 def _kind_of_file(path: Path) -> str:
@@ -149,11 +149,11 @@ def _kind_of_file(path: Path) -> str:
     except (OSError, ValueError) as error:
         return "labels" if "--ignore-index" in str(error) else "unreadable"
     values = numbers_of(longest_first(mask))[0]
-    if is_colour(int(values[-1])):
-        return "colours"
     labels = [value for value in values.tolist() if value != 0]
     if len(labels) <= 1 or labels == [1, _VOID]:
         return "binary"
+    if is_colour(labels[-1]):
+        return "colours"
     if labels[-1] >= _FIRST_ID or len(labels) > 256:
         return "ids"
     if len(labels) <= _MANY:

@@ -95,8 +95,9 @@ def _blurred_text(statistics: DatasetStatistics, faint: Sequence[int], solid: Se
         f"JPEG or resizing blurred these masks: of {len(statistics.classes)} different numbers, "
         f"{len(solid)} have solid regions ({_some(solid)}), and {len(faint)}, with {share:.2%} of "
         "the pixels, lie in bits and at edges. No rule can tell their classes: export the masks "
-        "again as PNG, and resize them with mask.resize(size, Image.NEAREST). If the numbers are "
-        "labels after all, set values='labels' (--values labels)."
+        "again as PNG, and resize them with mask.resize(size, Image.NEAREST). For one "
+        "class in black and white, set values='soft' (--values soft); if all numbers are labels, "
+        "values='labels' (--values labels)."
     )
 
 

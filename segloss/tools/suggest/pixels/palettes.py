@@ -30,6 +30,8 @@ VOID_NAMES = (
 )
 """Names of pixels to be left out."""
 
+_FEWEST = 4
+
 _HEX = re.compile(r"#([0-9a-fA-F]{6})\b")
 _NUMBERS = re.compile(
     r"(?<![\w.])(?:\d{1,3}[\s,;]+)*?((?:\d{1,3}[\s,;]+){2}\d{1,3})(?![\w.]|[\s,;]+\d)"
@@ -112,10 +114,12 @@ def read_palette(path: Path) -> Palette:
 
 
 def known_palette(numbers: Sequence[int]) -> Palette | None:
-    """Returns the known palette that holds all these colours, at least three; None: none does."""
-    if len(numbers) < 3:
-        return None
-    return next((p for p in KNOWN.values() if set(numbers) <= set(p.numbers.values())), None)
+    """Returns the only known palette that holds all these colours; None if there is none.
+
+    Fewer than four colours are too few to tell.
+    """
+    found = [p for p in KNOWN.values() if set(numbers) <= set(p.numbers.values())]
+    return found[0] if len(found) == 1 and len(numbers) >= _FEWEST else None
 
 
 def _from_json(found: Any) -> list[tuple[str, Sequence[int]]]:
