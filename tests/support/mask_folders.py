@@ -429,6 +429,20 @@ def thin_last(seed: int) -> np.ndarray:
     return labels
 
 
+def box(seed: int) -> np.ndarray:
+    """A rectangle, whose edges run along the axes."""
+    mask = np.zeros((128, 128), np.uint8)
+    row, column = RANDOM(seed).integers(10, 60, 2)
+    mask[row : row + 40, column : column + 50] = 1
+    return mask
+
+
+def scale(seed: int) -> np.ndarray:
+    """Labels in steps, as of heights, each of which touches the next ones alone."""
+    smooth = ndimage.gaussian_filter(RANDOM(seed).normal(size=(96, 96)), 9)
+    return np.clip(5.5 + 2.5 * smooth / smooth.std(), 0, 10).astype(np.uint8)
+
+
 def signals(seed: int) -> np.ndarray:
     return np.repeat(RANDOM(seed).integers(0, 3, 40), 12).astype(np.int64)
 
@@ -499,6 +513,23 @@ KINDS: dict[str, Kind] = {
     ),
     "label maps after JPEG": Kind(
         each(lambda s: jpeg(20 * scene(s, 9))), Refused(("JPEG", "as PNG", "NEAREST"))
+    ),
+    "small labels after JPEG": Kind(
+        each(lambda s: jpeg(scene(s, 9))), Refused(("JPEG or resizing blurred", "--values labels"))
+    ),
+    "small labels resized": Kind(
+        each(lambda s: np.asarray(Image.fromarray(scene(s, 9)).resize((70, 70)))),
+        Refused(("JPEG or resizing blurred", "NEAREST")),
+    ),
+    "small labels resized, as labels": Kind(
+        each(lambda s: np.asarray(Image.fromarray(scene(s, 9)).resize((70, 70)))),
+        Judged(10),
+        {"values": "labels"},
+    ),
+    "a scale of labels": Kind(each(scale), Judged(11)),
+    "boxes resized": Kind(
+        each(lambda s: np.asarray(Image.fromarray(255 * box(s)).resize((100, 90)))),
+        Judged(2, channels=1, guesses=("blurred",)),
     ),
     "JPEG files of labels": Kind(
         each(lambda s: scene(s, 9), "{}.jpg"), Refused(("JPEG changes labels", "as PNG"))

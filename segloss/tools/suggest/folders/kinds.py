@@ -29,6 +29,8 @@ _FIRST_ID = 1000
 
 _VOID = 255
 
+_OBJECT_WORDS = ("segmentationobject", "instance", "panoptic")
+
 PREFERRED = ("labelTrainIds", "labelIds")
 """Endings for the same labels (of Cityscapes) in the order of preference."""
 
@@ -48,6 +50,12 @@ class Group:
     ending: str
     files: Sequence[Path]
     kind: str
+
+    @property
+    def numbers_objects(self) -> bool:
+        """True if the name says that labels are numbers of objects, as VOC's SegmentationObject."""
+        words = f"{self.folder} {self.ending}".lower()
+        return self.kind == "labels" and any(word in words for word in _OBJECT_WORDS)
 
     @property
     def title(self) -> str:
@@ -100,7 +108,8 @@ def _preferred(groups: list[Group]) -> list[Group]:
         if chosen:
             others = [group for group in groups if not group.ending.endswith(PREFERRED)]
             return [*chosen, *others]
-    return groups
+    by_name = [group for group in groups if group.numbers_objects]
+    return [group for group in groups if group not in by_name] or groups
 
 
 def groups_of(folder: Path, files: Sequence[Path]) -> list[Group]:

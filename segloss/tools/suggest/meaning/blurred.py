@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from segloss.tools.suggest.pixels.colours import colour_text, is_colour
 from segloss.tools.suggest.pixels.mask import HALF, WHITE
-from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
+from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
 _FAINT_SHARE, _FAINT_EDGE, _FAINT_SIZE = 0.02, 0.7, 8
 """A number is faint with a share of the pixels below the first of these, and a share of its pixels
@@ -23,6 +23,18 @@ _AT_ENDS = 0.8
 
 _FEWEST_OF_MANY = 8
 """The least number of faint labels that spoils a label map."""
+
+_FEWEST_OF_SERIES, _BESIDE, _TINY, _THIN = 6, 0.3, 0.6, 0.4
+"""With at least so many labels, of which at least the second share of the neighbours that differ do
+so by 1 (and twice as many as by chance), a larger share of regions is tiny than the third, and a
+larger share of pixels at edges begins a thin line between others than the fourth, they are blurred.
+In label maps that were looked at, no three of these hold."""
+
+_REMEDY = (
+    "No rule can tell their classes: export the masks again as PNG, and resize them with "
+    "mask.resize(size, Image.NEAREST). If all numbers are labels, set values='labels' (--values "
+    "labels)."
+)
 
 _IMAGE = 64
 """With more numbers than these, and few of them in solid regions, masks are images."""
@@ -46,7 +58,32 @@ def find_blur(statistics: DatasetStatistics) -> str:
     _check_not_image(statistics, solid)
     if len(faint) >= max(_FEWEST_OF_MANY, 2 * len(solid)):
         raise ValueError(_blurred_text(statistics, faint, solid))
+    _check_not_interpolated(statistics)
     return ""
+
+
+def _check_not_interpolated(statistics: DatasetStatistics) -> None:
+    """Raises ValueError for labels among which JPEG or resizing put the labels in between.
+
+    Then labels touch the next ones far more often than others, in thin lines and bits.
+    """
+    classes = {value: c for value, c in statistics.classes.items() if value != VOID}
+    if len(classes) < _FEWEST_OF_SERIES:
+        return
+    contacts = sum(c.contacts.total() for c in classes.values())
+    beside = sum(c.contacts[v - 1] + c.contacts[v + 1] for v, c in classes.items())
+    regions = sum(c.regions for c in classes.values())
+    tiny = sum(c.sizes[size] for c in classes.values() for size in range(1, _FAINT_SIZE + 1))
+    thin = sum(c.thin_between for c in classes.values()) / sum(c.edge for c in classes.values())
+    if beside < contacts * max(_BESIDE, 4 / len(classes)):
+        return
+    if tiny > _TINY * regions and thin > _THIN:
+        raise ValueError(
+            f"JPEG or resizing blurred these masks: {beside / contacts:.0%} of the neighbours that "
+            f"differ do so by 1, and {tiny / regions:.0%} of {regions:,} regions have at most "
+            f"{_FAINT_SIZE} pixels, so labels lie between others where there are none. "
+            f"{_REMEDY}"
+        )
 
 
 def _is_faint(counted: ClassStatistics, pixels: int) -> bool:
@@ -94,10 +131,8 @@ def _blurred_text(statistics: DatasetStatistics, faint: Sequence[int], solid: Se
     return (
         f"JPEG or resizing blurred these masks: of {len(statistics.classes)} different numbers, "
         f"{len(solid)} have solid regions ({_some(solid)}), and {len(faint)}, with {share:.2%} of "
-        "the pixels, lie in bits and at edges. No rule can tell their classes: export the masks "
-        "again as PNG, and resize them with mask.resize(size, Image.NEAREST). For one "
-        "class in black and white, set values='soft' (--values soft); if all numbers are labels, "
-        "values='labels' (--values labels)."
+        f"the pixels, lie in bits and at edges. {_REMEDY} For one class in black and white, set "
+        "values='soft' (--values soft)."
     )
 
 

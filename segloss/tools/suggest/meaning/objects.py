@@ -11,6 +11,9 @@ from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 _REGIONS = 1.5
 """An object has fewer regions on average; some are cut in two."""
 
+_MOST_EDGE = 0.9
+"""Of most objects, a smaller share of the pixels lies at an edge; of greys in a blur, more does."""
+
 _FEWEST, _FEWEST_ALIKE = 6, 12
 """The least number of objects in a mask, if masks differ in it, and if they do not."""
 
@@ -32,7 +35,8 @@ def find_objects(statistics: DatasetStatistics) -> str:
         return ""
     _check_not_combined(sorted(objects))
     each = sum(c.regions for c in objects.values()) / sum(c.masks for c in objects.values())
-    if each >= _REGIONS or not _are_counted(statistics, objects):
+    edges = python_statistics.median(c.edge_share for c in objects.values())
+    if each >= _REGIONS or edges > _MOST_EDGE or not _are_counted(statistics, objects):
         return ""
     return (
         f"the numbers up to {max(objects):,} count objects, and not classes: each is {each:.2g} "
