@@ -213,10 +213,29 @@ def write_two_palettes(folder: Path) -> None:
         ])  # fmt: skip
 
 
-def write_splits(folder: Path) -> None:
+def write_black_last(folder: Path) -> None:
     for seed in range(COUNT):
-        save(folder / "train" / f"{seed}.png", 255 * blob(seed))
-        save(folder / "val" / f"{seed}.png", 255 * blob(50 + seed))
+        paletted(folder / f"{seed}.png", 1 - blob(seed), [(255, 255, 255), (0, 0, 0)])
+
+
+def write_splits(folder: Path, names: tuple[str, ...] = ("train", "val")) -> None:
+    for number, name in enumerate(names):
+        for seed in range(COUNT):
+            save(folder / name / f"{seed}.png", 255 * blob(50 * number + seed))
+
+
+def write_vehicles(folder: Path) -> None:
+    for seed in range(COUNT):
+        labels = scene(seed, 3)
+        for label, name in ((1, "train"), (2, "bus")):
+            save(folder / name / f"{seed}.png", 255 * (labels == label).astype(np.uint8))
+
+
+def write_voc_root(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / "JPEGImages" / f"{seed}.jpg", photo(seed))
+        for name, labels in (("Class", scene(seed, 4)), ("Object", scene(seed, 7))):
+            paletted(folder / f"Segmentation{name}" / f"{seed}.png", labels, voc_palette())
 
 
 def write_classes_in_splits(folder: Path) -> None:
@@ -272,6 +291,16 @@ def write_patients_with_images(folder: Path) -> None:
     for seed in range(COUNT):
         save(folder / f"case{seed}" / "image.png", photo(seed))
         save(folder / f"case{seed}" / "mask.png", scene(seed, 3))
+
+
+def write_scans(folder: Path) -> None:
+    """Volumes of scans beside those of masks, as in BraTS."""
+    for seed in range(COUNT):
+        case = folder / f"Case{seed}"
+        case.mkdir()
+        scan = RANDOM(seed).normal(size=(12, 40, 44)).astype(np.float32)
+        for name, array in (("t1", scan), ("flair", 2 * scan), ("seg", volume(seed))):
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), case / f"Case{seed}_{name}.nii.gz")
 
 
 def write_mixed(folder: Path) -> None:
@@ -592,6 +621,12 @@ KINDS: dict[str, Kind] = {
     ),
     "palettes that differ, by colours": Kind(write_two_palettes, Judged(3), {"colours": "data"}),
     # arrays and volumes
+    "palettes with black last": Kind(
+        write_black_last, Refused(("index 1 is black", "--colours data"))
+    ),
+    "palettes with black last, by colours": Kind(
+        write_black_last, Judged(2, channels=1), {"colours": "data"}
+    ),
     "pages of TIFF": Kind(arrays(volume, "{}.tif"), Judged(3)),
     "three pages of TIFF": Kind(arrays(lambda s: volume(s, 3), "{}.tif"), Judged(3)),
     "volumes": Kind(arrays(volume, "{}.nii.gz"), Judged(3)),
@@ -632,6 +667,18 @@ KINDS: dict[str, Kind] = {
     "archives without names": Kind(write_unnamed_archives, Refused((BAD, "holds a, b", "savez"))),
     # folders
     "train and val": Kind(write_splits, Judged(2, channels=1, masks=2 * COUNT)),
+    "train2017 and val2017": Kind(
+        lambda folder: write_splits(folder, ("train2017", "val2017")),
+        Judged(2, channels=1, masks=2 * COUNT),
+    ),
+    "labelsTr and labelsTs": Kind(
+        lambda folder: write_splits(folder, ("labelsTr", "labelsTs")),
+        Judged(2, channels=1, masks=2 * COUNT),
+    ),
+    "a class named train": Kind(
+        write_vehicles, Judged(2, channels=2, masks=COUNT, guesses=("bus, train",))
+    ),
+    "all of VOC": Kind(write_voc_root, Judged(4, masks=COUNT, guesses=("SegmentationObject",))),
     "cities": Kind(write_cities, Judged(4, masks=2 * COUNT, guesses=("berlin, paris",))),
     "patients": Kind(write_patients, Judged(2, channels=1, masks=12, guesses=("numbered",))),
     "patients with images": Kind(
@@ -653,6 +700,9 @@ KINDS: dict[str, Kind] = {
         Judged(2, channels=3, masks=COUNT, guesses=("2 files that are missing",)),
     ),
     "left and right": Kind(write_views, Judged(2, channels=1, masks=2 * COUNT)),
+    "scans among masks": Kind(
+        write_scans, Judged(3, masks=COUNT, guesses=("*seg.nii.gz", "images"))
+    ),
     "images among masks": Kind(
         write_mixed, Judged(3, masks=COUNT, guesses=("*mask.png", "images"))
     ),

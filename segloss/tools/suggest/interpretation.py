@@ -207,6 +207,14 @@ class Interpretation:
         self.statistics = self.count(self.masks, ignored, convert=convert)
 
     def _check_palettes(self) -> None:
+        """Raises ValueError where indices of palettes are not labels, but colours are."""
+        black = [index for index, colours in self.statistics.palette.items() if colours == {0}]
+        if len(self.statistics.palette) == 2 and black and black != [0]:
+            raise ValueError(
+                f"Label 0 must be the background, but in these palettes the index {black[0]} is "
+                "black: read the colours in place of the indices, with colours='data' (--colours "
+                "data)."
+            )
         for index, colours in self.statistics.palette.items():
             if len(colours) > 1:
                 one, other = sorted(colours)[:2]

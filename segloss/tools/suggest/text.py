@@ -95,9 +95,9 @@ def tables(
     """Returns a table of the classes and one of the settings, for a console of rich."""
     from rich.text import Text
 
+    lines = [*_guesses(classes), _summary(classes, statistics)]
     return [
-        *(Text(printable(guess)) for guess in _guesses(classes)),
-        Text(f"{printable(_summary(classes, statistics))}\n"),
+        Text("".join(f"{printable(line)}\n" for line in lines)),
         _class_table(classes, statistics),
         _advice_table(advice, notes),
     ]

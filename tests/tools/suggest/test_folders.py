@@ -41,7 +41,9 @@ def test_a_folder_is_refused_with_a_remedy(name: str, tmp_path: Path) -> None:
 
 def test_a_guess_is_the_first_line(tmp_path: Path) -> None:
     suggestion = suggest(written(KINDS["void last"], tmp_path / "masks"))
-    assert str(suggestion).startswith("Guess: 11 marks pixels to be left out; if not, set")
+    first, second, *_ = str(suggestion).splitlines()
+    assert first == "Guess: 11 marks pixels to be left out; if not, set --ignore-index none."
+    assert second.startswith("6 masks, 2D")
     lines = suggestion.to_yaml().splitlines()
     assert lines[1].startswith("# Guess: 11 marks")
 

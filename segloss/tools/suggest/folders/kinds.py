@@ -60,9 +60,7 @@ class Group:
     @property
     def title(self) -> str:
         """The files in words."""
-        shown = (
-            f"*{self.ending}{self.files[0].suffix}" if self.ending else f"*{self.files[0].suffix}"
-        )
+        shown = f"*{self.ending}{suffix_of(self.files[0])}"
         return printable(f"{self.folder}/{shown}" if self.folder else shown, 60)
 
 

@@ -5,6 +5,7 @@ The files of the classes are in a folder for each class, or their names end in t
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,24 +22,13 @@ from segloss.tools.suggest.folders.names import label_names
 from segloss.tools.suggest.pixels.mask import Reading
 from segloss.tools.suggest.sources import Collection, Source
 
-SPLITS = frozenset(
-    [
-        "train",
-        "training",
-        "trainset",
-        "trainval",
-        "val",
-        "valid",
-        "validation",
-        "dev",
-        "test",
-        "testing",
-        "testset",
-        "holdout",
-        "eval",
-    ]
+_SPLITS = (
+    *("train", "training", "trainset", "trainval", "tr", "val", "valid", "validation", "va"),
+    *("dev", "test", "testing", "testset", "ts", "holdout", "eval"),
 )
-"""Names of folders that hold the parts of a dataset."""
+"""Words in the names of folders that hold parts of a dataset, such as train2017 and labelsTs."""
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 _MOST_CLASSES = 256
 
@@ -165,7 +155,8 @@ def _class_endings(
         return _label_maps(folder, files, ignore_index, how)
     shown = _some(grid.classes)
     if set(kinds.values()) != {"binary"}:
-        several = next(name for name, kind in kinds.items() if kind != "binary")
+        others = [name for name, kind in kinds.items() if kind != "binary"]
+        several = next((name for name in others if kinds[name] == "labels"), others[0])
         raise ValueError(
             f"Files whose names end in {shown} must be of one kind, but only some hold several "
             f"labels ({printable(several, 60)}): read one kind with only='*{several}.*' "
@@ -187,12 +178,27 @@ def by_folder(folder: Path, files: Iterable[Path]) -> Grid:
     """
     paths = {path: path.relative_to(folder).parent.parts for path in files}
     shared = set.intersection(*(set(parts) for parts in paths.values()))
+    all_splits = _splits(paths.values())
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path, parts in paths.items():
-        splits = [part for part in parts if part.lower() in SPLITS]
+        splits = [part for part in parts if part in all_splits]
         own = [part for part in parts if part not in splits and part not in shared]
         found["/".join(own)]["/".join([*splits, stem_of(path)])] = path
     return Grid(dict(found))
+
+
+def _splits(paths: Iterable[Sequence[str]]) -> set[str]:
+    """Returns the folders that hold parts of a dataset: all their siblings do, unlike classes."""
+    siblings: dict[Sequence[str], set[str]] = defaultdict(set)
+    for parts in paths:
+        for depth, part in enumerate(parts):
+            siblings[parts[:depth]].add(part)
+    groups = [names for names in siblings.values() if all(map(_names_split, names))]
+    return set().union(*groups)
+
+
+def _names_split(name: str) -> bool:
+    return any(word.lower() in _SPLITS for word in _WORD.findall(name))
 
 
 def by_ending(folder: Path, files: Sequence[Path]) -> Grid:

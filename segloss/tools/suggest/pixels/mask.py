@@ -174,7 +174,8 @@ def _check_whole(array: NDArray[Any]) -> None:
             raise ValueError("it holds NaN or infinity, but labels are whole numbers")
         fractions = part[part != np.rint(part)]
         if fractions.size:
-            raise ValueError(
+            is_soft = array.min() >= 0 and array.max() <= 1
+            raise (ValueError if is_soft else ImageError)(
                 f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: "
                 "for a soft mask of one class, set values='soft' (--values soft), which takes the "
                 "upper half of the range; of probabilities of several classes, take the argmax"
