@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from segloss import suggest
 from segloss.tools.suggest.statistics import DatasetStatistics, count_mask
+from segloss.tools.suggest.tiles import THIN
 
 
 def blobs(seed: int, shape: tuple[int, ...], classes: int) -> np.ndarray:
@@ -52,6 +56,36 @@ def test_edges_are_pixels_that_erosion_by_a_cross_takes_away(shape: tuple[int, .
     for value in range(3):
         inner = ndimage.binary_erosion(mask == value, border_value=1)
         assert counted.classes[value].edge == ((mask == value) & ~inner).sum()
+
+
+@pytest.mark.parametrize("shape", [(200,), (40, 50), (12, 14, 16)])
+def test_contacts_are_pairs_of_neighbours_that_differ(shape: tuple[int, ...]) -> None:
+    mask = blobs(2, shape, 4)
+    expected: Counter[tuple[int, int]] = Counter()
+    for axis in range(mask.ndim):
+        lines = np.moveaxis(mask, axis, -1)
+        pairs = zip(lines[..., :-1].ravel().tolist(), lines[..., 1:].ravel().tolist(), strict=True)
+        expected.update(pairs)
+    counted = count(mask)
+    for one in range(4):
+        for other in range(4):
+            both = expected[one, other] + expected[other, one] if one != other else 0
+            assert counted.classes[one].contacts[other] == both
+
+
+@pytest.mark.parametrize("shape", [(200,), (40, 50), (12, 14, 16)])
+def test_thin_runs_are_those_of_each_line(shape: tuple[int, ...]) -> None:
+    mask = blobs(3, shape, 4)
+    within, between = Counter(), Counter()
+    for axis in range(mask.ndim):
+        for line in np.moveaxis(mask, axis, -1).reshape(-1, shape[axis]).tolist():
+            runs = [(value, len(list(run))) for value, run in itertools.groupby(line)]
+            for before, (value, length), after in zip(runs, runs[1:], runs[2:], strict=False):
+                if length <= THIN:
+                    (within if before[0] == after[0] else between)[value] += 1
+    counted = count(mask).classes
+    assert {value: c.thin_within for value, c in counted.items() if c.thin_within} == within
+    assert {value: c.thin_between for value, c in counted.items() if c.thin_between} == between
 
 
 def test_statistics_of_parts_add_up_to_those_of_the_whole() -> None:
@@ -144,7 +178,10 @@ def test_the_size_of_a_tile_changes_no_count(case: str, tile: int, monkeypatch) 
 
 def same(one: DatasetStatistics, other: DatasetStatistics) -> bool:
     """Whether all counts are equal; examples hold arrays, which have no single truth value."""
-    fields = ("pixels", "masks", "area", "void", "edge", "sizes", "most")
+    fields = (
+        *("pixels", "masks", "area", "void", "edge", "sizes", "most"),
+        *("contacts", "thin_within", "thin_between"),
+    )
     return (one.pixels, one.void, one.sides) == (other.pixels, other.void, other.sides) and {
         value: [getattr(counted, field) for field in fields]
         for value, counted in one.classes.items()
