@@ -207,7 +207,7 @@ def test_masks_with_values_that_no_class_has_are_told(folders: Path, capsys) -> 
         (["data.validation_share=1"], "must lie between 0 and 1"),
         (["data.validation_share=0.99"], "images for training and for validation: of 6"),
         (["augmentation.crop=30"], "must be a multiple of 16"),
-        (["loss_params.compound_loss.loss_list.0.dice_coef=-1"], "dice_coef must be"),
+        (["loss_params.compound_loss.loss_list.0.terms.dice=-1"], "terms['dice'] must be"),
     ],
 )
 def test_other_mistakes_are_told_in_a_line(arguments, words: str, folders: Path, capsys) -> None:

@@ -40,7 +40,7 @@ def test_it_writes_a_config_and_a_picture_and_says_why(masks: Path, tmp_path: Pa
     assert picture.read_bytes().startswith(b"\x89PNG")
     words = " ".join(result.stdout.split())
     assert "3 masks, 2D, sides of 40 pixels; masks hold 0 and 255" in words
-    assert "tversky_beta" in words
+    assert "terms.focal_tversky" in words
     assert "Salehi" in words
 
 
