@@ -158,7 +158,8 @@ def test_the_rarer_half_of_the_classes_has_the_least_pixels() -> None:
 def test_the_best_peer_is_that_of_the_mean_and_differences_are_paired() -> None:
     def run(loss: str, seed: int, dice: float) -> dict[str, Any]:
         scores = {"dice": [1.0, dice], "objects_f1": 0.0, "small_objects_found": 0.0}
-        return {"loss": loss, "seed": seed, "rarest": 1, "shares": [0.9, 0.1], "scores": {"test": scores}}
+        facts = {"loss": loss, "seed": seed, "rarest": 1, "shares": [0.9, 0.1]}
+        return {**facts, "scores": {"test": scores}}
 
     runs = [run("MONAI DiceCE", 0, 0.5), run("smp Dice + CE", 0, 0.4), run("default", 1, 0.75)]
     runs += [run("MONAI DiceCE", 1, 0.5), run("smp Dice + CE", 1, 0.8), run("default", 0, 0.5)]
