@@ -21,14 +21,13 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 from harness import compound_cuda
-from harness.contenders import CONTENDERS, PEERS, WORKLOADS, Workload
+from harness.contenders import CONTENDERS, WORKLOADS, Workload
 from harness.devices import Cuda, Device, StandIn
-from harness.report import plot_scaling, print_tables, renew, write_documents
+from harness.report import LINE_COLOURS, plot_scaling, print_tables, renew, write_documents
 from harness.report_cuda import cuda_report
 from rich.progress import track
 
 HERE = Path(__file__).parent
-PLOTTED = ("segloss", "pixel loss alone", "textbook", *PEERS)
 PIXELS = {4**k: Workload((1, 1, 2**k, 2**k), 2) for k in range(6, 13)}
 CLASSES = {2: Workload((1, 2, 128, 128), 2)} | {
     2**k: Workload((1, 2**k, 128, 128), 2**k) for k in range(2, 10)
@@ -103,7 +102,7 @@ def on_cpu(
     """Measures each figure in a separate process."""
     jobs = [*workload_jobs(workloads, contenders, rounds, seconds)]
     if scaling:
-        jobs += scaling_jobs([name for name in contenders if name in PLOTTED], seconds / 5)
+        jobs += scaling_jobs([name for name in contenders if name in LINE_COLOURS], seconds / 5)
     measured = []
     for job in track(jobs, "measuring"):
         measured.append(job._asdict() | run(job))

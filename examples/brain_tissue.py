@@ -206,7 +206,7 @@ def evaluate(run: Run, training: Brain, test: Brain, plain: A.Compose, output: P
     lookup = fit_lookup(training)[test.image]
     report = metrics(prediction, lookup, test.labels)
     print_table(report)
-    plot_curves(run.history, output / "losses.png")
+    plot_curves(run, output / "losses.png")
     plot_examples(examples(test, prediction), TISSUES, output / "slices.png")
     report["seconds"] = round(run.seconds, 1)
     (output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")

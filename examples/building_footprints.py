@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     outputs = {name: predict(run.model, test) for name, run in runs.items()}
     report: dict[str, Any] = {name: metrics(outputs[name], test) for name in runs}
     print_table(report)
-    plot_curves(runs[FRAME_FIELD].history, options.output / "losses.png")
+    plot_curves(runs[FRAME_FIELD], options.output / "losses.png")
     plot_footprints(footprints(outputs[FRAME_FIELD], test), options.output / "buildings.png")
     report["seconds"] = round(seconds, 1)
     (options.output / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")

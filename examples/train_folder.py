@@ -319,7 +319,7 @@ def evaluate(run: Run, validation: FolderDataset, output: Path) -> None:
     report["images"] = {"validation": len(validation)}
     report["seconds"] = round(run.seconds, 1)
     print_table(report)
-    plot_curves(run.history, output / "losses.png")
+    plot_curves(run, output / "losses.png")
     named = list(zip(classes.names, colours(classes), strict=True))
     legend = dict(enumerate(named if is_by_class(classes) else named[1:], 1))
     plot_examples(shown, legend, output / "predictions.png")

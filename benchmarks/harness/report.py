@@ -35,6 +35,18 @@ COLUMNS = (
 )
 """Ratios are to the pixel loss alone; peak and kept memory are in multiples of the logits."""
 
+LINE_COLOURS = {
+    "segloss": "#d1495b",
+    "pixel loss alone": "#8c8c8c",
+    "textbook": "#000000",
+    "segmentation-models-pytorch": "#0072B2",
+    "MONAI": "#009E73",
+    "pytorch-toolbelt": "#E69F00",
+    "kornia": "#CC79A7",
+    "nnU-Net (CE + Dice)": "#56B4E9",
+}
+"""The contenders in the plot, and the colours of their lines."""
+
 Result = dict[str, Any]
 
 
@@ -149,23 +161,44 @@ def exponent(first: tuple[int, float], last: tuple[int, float]) -> float:
 
 
 def plot_scaling(results: Sequence[Result]) -> None:
-    """Draws time by pixels and by classes, log-log."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    for axes, axis in zip(figure.subplots(1, 2), ("pixels", "classes"), strict=True):
+    """Writes the picture of time by pixels and by classes."""
+    scaling_figure(results).savefig(PLOT, dpi=150)
+
+
+def scaling_figure(results: Sequence[Result]) -> Figure:
+    """Draws time by pixels and by classes, log-log, with one legend for both panels.
+
+    A contender that runs in one panel alone, such as kornia, is in the legend too.
+    """
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = dict(zip(("pixels", "classes"), figure.subplots(1, 2), strict=True))
+    for axis, axes in panels.items():
         for name, points in scaling_of(results, axis).items():
-            style: dict[str, Any] = {"linewidth": 1.2}
-            if name == "segloss":
-                style = {"color": "#d1495b", "linewidth": 3, "zorder": 3}
-            dashes = "--" if name == "pixel loss alone" else "-"
-            axes.loglog(*zip(*points, strict=True), dashes, marker="o", ms=3, label=name, **style)
+            axes.loglog(*zip(*points, strict=True), label=name, **line_style(name))
         axes.set_xlabel(axis)
         axes.set_ylabel("ms, forward and backward")
         axes.grid(which="major", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_title("One sigmoid channel, by pixels", fontsize=10)
-    figure.axes[1].set_title("128 x 128 pixels, softmax, by classes", fontsize=10)
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(PLOT, dpi=150)
+    panels["pixels"].set_title("One sigmoid channel, by pixels", fontsize=10)
+    panels["classes"].set_title("128 x 128 pixels, softmax, by classes", fontsize=10)
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
+    figure.legend(
+        lines.values(), lines, loc="outside lower center", ncols=4, frameon=False, fontsize=9
+    )
+    return figure
+
+
+def line_style(contender: str) -> dict[str, Any]:
+    """Returns the style of a contender's line, the same in every panel."""
+    is_segloss = contender == "segloss"
+    return {
+        "color": LINE_COLOURS[contender],
+        "linewidth": 3 if is_segloss else 1.2,
+        "linestyle": "--" if contender == "pixel loss alone" else "-",
+        "zorder": 3 if is_segloss else 2,
+        "marker": "o",
+        "markersize": 3,
+    }
 
 
 def write_documents(results: Sequence[Result]) -> None:

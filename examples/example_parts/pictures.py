@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from example_parts.training import Record
+from example_parts.training import Record, Run
 from segloss.tools.plots.curves import moving_average
 
 Curve = NDArray[np.float64]
@@ -26,7 +26,12 @@ LEARNING_RATE_COLOUR = "#8c8c8c"
 ERROR_COLOUR = "#ff2e63"
 
 
-def plot_curves(history: Sequence[Record], path: Path) -> None:
+def plot_curves(run: Run, path: Path) -> None:
+    """Writes a picture of the losses, their terms, weights and learning rate over the epochs."""
+    curves_figure(run.history, run.loss.normalize_losses).savefig(path, dpi=150)
+
+
+def curves_figure(history: Sequence[Record], normalized: bool) -> Figure:
     """Draws the losses, their terms, their weights and the learning rate over the epochs."""
     figure = Figure(figsize=(9, 8), layout="constrained")
     losses, terms, schedule = figure.subplots(3, 1, sharex=True, height_ratios=[4, 4, 2.5])
@@ -36,11 +41,11 @@ def plot_curves(history: Sequence[Record], path: Path) -> None:
     plot_smoothed(terms, epochs, curves_of(history, "terms"))
     plot_schedule(schedule, epochs, history)
 
-    decorate(losses, "Losses, each divided by its norm")
+    decorate(losses, "Losses, each divided by its norm" if normalized else "Losses")
     decorate(terms, "Terms of the losses")
     decorate(schedule, "Weights of the losses, and the learning rate")
     schedule.set_xlabel("epoch")
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def curves_of(history: Sequence[Record], key: str) -> dict[str, Curve]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import typer
 from harness import contenders, report
-from harness.contenders import CONTENDERS, Workload
+from harness.contenders import CONTENDERS, PEERS, Workload
 
 BENCHMARKS = Path(contenders.__file__).parents[1]
 
@@ -86,6 +86,26 @@ def test_the_growth_is_the_slope_in_a_log_log_plot() -> None:
     [line] = report.growth_lines(results)
     assert "to the power 1.00" in line
     assert "1.00 at the steepest step" in line
+
+
+def test_every_line_of_the_plot_has_a_name_and_one_colour() -> None:
+    """A contender may run in one panel alone, as kornia does, which has no sigmoid."""
+    both = [name for name in report.LINE_COLOURS if name != "kornia"]
+    results = [time_of(f"pixels={2**k}", name, 1e-3) for name in both for k in (6, 8)]
+    results += [time_of(f"classes={k}", name, 1e-3) for name in report.LINE_COLOURS for k in (2, 4)]
+    figure = report.scaling_figure(results)
+    legend = dict(
+        zip(
+            [text.get_text() for text in figure.legends[0].get_texts()],
+            [line.get_color() for line in figure.legends[0].get_lines()],
+            strict=True,
+        )
+    )
+    assert set(legend) == {*PEERS, "segloss", "pixel loss alone", "textbook"}
+    assert len(set(legend.values())) == len(legend)
+    drawn = [line for axes in figure.axes for line in axes.lines]
+    assert len(drawn) == 2 * len(legend) - 1
+    assert all(line.get_color() == legend[line.get_label()] for line in drawn)
 
 
 def test_unknown_names_are_refused() -> None:
