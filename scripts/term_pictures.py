@@ -30,6 +30,7 @@ from segloss import HausdorffDistanceLoss, LovaszLoss, SoftClDiceLoss, TopKCross
 from segloss.losses.term_losses import TermLoss
 from segloss.terms import TERMS, CrossEntropy
 from segloss.tools.plots.landscape import curve, draw_sweep, name_errors, share_limits
+from segloss.tools.plots.reference_maps import maps_of
 from segloss.tools.plots.reference_shape import (
     ERROR_RANGES,
     SWEEPS,
@@ -37,7 +38,6 @@ from segloss.tools.plots.reference_shape import (
     Setting,
     Sweep,
     logits_of,
-    maps_of_mask,
     true_mask,
 )
 
@@ -111,7 +111,7 @@ def loss_named(name: str) -> Loss:
     if name in NOT_TERMS:
         return lambda logits: NOT_TERMS[name](logits, mask)
     loss = loss_types()[name](**PARAMETERS.get(name, {}))
-    maps = {key: maps_of_mask()[key] for key in loss.map_keys}
+    maps = maps_of(loss, mask.long(), exclusive=False)
     return lambda logits: loss(logits, mask, maps=maps)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segloss.tools.check.example import Example
+from segloss.tools.check.examples.example import Example
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError
 from segloss.tools.check.loss_under_test import (
     LossUnderTest,

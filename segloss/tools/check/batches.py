@@ -10,7 +10,7 @@ from torch import Tensor
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.dtypes import can_hold
 from segloss.losses.loss_wrapper import LossWrapper
-from segloss.tools.check.example import Example
+from segloss.tools.check.examples.example import Example
 from segloss.tools.check.inspections import (
     DoesNotApplyError,
     FoundWrongError,

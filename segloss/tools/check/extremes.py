@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.dtypes import can_hold
-from segloss.tools.check.example import Example, is_probability
+from segloss.tools.check.examples.example import Example, is_probability
 from segloss.tools.check.inspections import DoesNotApplyError, FoundWrongError, value_error
 from segloss.tools.check.loss_under_test import LossUnderTest, Outcome, ignored_values_of
 from segloss.tools.check.nested_batches import tensors_in

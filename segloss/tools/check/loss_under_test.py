@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from segloss.foundation.distributed import local_statistics
 from segloss.foundation.ignore_index import check_ignore_index, values_of
-from segloss.tools.check.example import Example
+from segloss.tools.check.examples.example import Example
 from segloss.tools.check.nested_batches import copied, map_tensors
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.tools.check.example import Example
+from segloss.tools.check.examples.example import Example
 from segloss.tools.check.inspections import (
     DoesNotApplyError,
     FoundWrongError,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from segloss.foundation.arguments import check_integer, is_list, nearest
 from segloss.losses.loss import Criterion
+from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.check import basics, batches, extremes, numerics
-from segloss.tools.check.example import Example
-from segloss.tools.check.example_search import (
+from segloss.tools.check.examples.example import Example
+from segloss.tools.check.examples.example_search import (
     SPATIAL,
     NoExampleError,
     find_example,
-    keys_of,
     with_maps,
 )
+from segloss.tools.check.examples.forms import keys_of
+from segloss.tools.check.examples.requirements import channels_of
+from segloss.tools.check.examples.shared_form import SharedForm, find_shared_form
 from segloss.tools.check.inspections import Inspection
 from segloss.tools.check.loss_under_test import LossUnderTest, NotScalarError, first_line, preserved
 from segloss.tools.check.nested_batches import tensors_in
@@ -126,6 +129,9 @@ INSPECTIONS = (
 )
 """All checks, in the order in which they run."""
 
+TOGETHER = "all together"
+"""The name of the report on all losses of a `MultiLoss`."""
+
 
 def check_loss(
     loss: Callable[..., Any],
@@ -175,15 +181,43 @@ def check_loss(
         check_integer("n_classes", n_classes, 2)
     name = _name_of(loss)
     loss = with_maps(loss)
-    if example is not None:
-        found = _given_example(loss, example)
-    else:
-        try:
-            with preserved(loss):
-                found = find_example(loss, n_classes, spatial)
-        except NoExampleError as error:
-            return LossReport(name, "none", [_no_example(str(error))])
-    return LossReport(name, found.form, _run(LossUnderTest(loss, found), inspections))
+    try:
+        with preserved(loss):
+            found = (
+                _given_example(loss, example)
+                if example is not None
+                else _find(loss, n_classes, spatial)
+            )
+    except NoExampleError as error:
+        return _refused(name, str(error))
+    return _report(name, loss, found, inspections)
+
+
+def check_each(multi_loss: MultiLoss, checks: Sequence[str] | None = None) -> Iterator[LossReport]:
+    """Yields the report on each loss of a `MultiLoss`, and last on all of them, on one batch.
+
+    Args:
+        multi_loss: The losses. Each is examined after the pre-processes; with schedules, call
+            `set_epoch` first. If there is one, its report is the only one.
+        checks: See `check_loss`.
+
+    Raises:
+        TypeError, ValueError: The losses can't see one prediction and one target, or `checks` is
+            wrong.
+    """
+    inspections = _select_inspections(checks)
+    shared = find_shared_form(multi_loss, channels_of(multi_loss, None), SPATIAL)
+    for name, loss in shared.losses.items():
+        if name in shared.refusals:
+            yield _refused(name, shared.refusals[name])
+        else:
+            yield _report(name, loss, shared.example(name, SPATIAL), inspections)
+    if len(shared.losses) == 1:
+        return
+    try:
+        yield _report(TOGETHER, multi_loss, _of_all(shared, SPATIAL), inspections)
+    except NoExampleError as error:
+        yield _refused(TOGETHER, str(error))
 
 
 def assert_loss(
@@ -238,13 +272,40 @@ def _scalar_error(tested: LossUnderTest) -> str:
     return ""
 
 
-def _no_example(errors: str) -> Check:
-    return Check(
+def _report(
+    name: str, loss: Any, example: Example, inspections: Sequence[Inspection]
+) -> LossReport:
+    return LossReport(name, example.form, _run(LossUnderTest(loss, example), inspections))
+
+
+def _refused(name: str, errors: str) -> LossReport:
+    """Returns the report on a loss that takes no example."""
+    check = Check(
         "scalar",
         FAIL,
         f"the loss takes none of the generated examples: {errors}",
         "Pass example=(prediction, target), or n_classes and spatial that fit the loss.",
     )
+    return LossReport(name, "none", [check])
+
+
+def _find(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Example:
+    """Returns an example that the loss takes; that all losses take, if it is a `MultiLoss`."""
+    inner = loss.loss if isinstance(loss, Criterion) else loss
+    if isinstance(inner, MultiLoss):
+        return _of_all(find_shared_form(inner, channels_of(inner, n_classes), spatial), spatial)
+    return find_example(loss, n_classes, spatial)
+
+
+def _of_all(shared: SharedForm, spatial: Sequence[int]) -> Example:
+    """Returns the example for all losses.
+
+    Raises:
+        NoExampleError: A loss takes none.
+    """
+    if shared.refusals:
+        raise NoExampleError("; ".join(f"{n!r}: {why}" for n, why in shared.refusals.items()))
+    return shared.example(next(iter(shared.forms)), spatial)
 
 
 def _check_callable(loss: Any) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from segloss.tools.check import LossReport, check_loss
+from segloss.tools.check import LossReport
+from segloss.tools.check.run_checks import check_each
 from segloss.tools.cli.configs import Allowed, Config, ConfigPath, load_config
 from segloss.tools.cli.terminal import name_text, progress, show_lines
 
 FAILED = 1
 """The exit code after a failed check."""
-
-_TOGETHER = "all together"
 
 
 def check(
@@ -45,11 +44,9 @@ def check(
 
 def _reports(config: Config, only: list[str] | None) -> list[LossReport]:
     """Returns a report on each loss with its pre-processes, and on all if there are several."""
-    losses: dict[str, Any] = {part.loss.name: part.alone for part in config.components}
-    if len(losses) > 1:
-        config.multi_loss.set_epoch(config.busiest_epoch)
-        losses[_TOGETHER] = config.multi_loss
-    return [
-        replace(check_loss(loss, checks=only), loss=name_text(name))
-        for name, loss in progress(list(losses.items()), "checking")
-    ]
+    config.multi_loss.set_epoch(config.busiest_epoch)
+    count = len(config.components)
+    reports = progress(
+        check_each(config.multi_loss, only), "checking", count + 1 if count > 1 else 1
+    )
+    return [replace(report, loss=name_text(report.loss)) for report in reports]

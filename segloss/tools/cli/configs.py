@@ -38,12 +38,10 @@ class Component:
     Attributes:
         loss: The loss itself.
         block: Its mapping in the config, with `_target_`.
-        alone: The loss with the config's pre-processes and a weight of 1.
     """
 
     loss: Loss
     block: Mapping[str, Any]
-    alone: Loss | MultiLoss
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def load_config(path: Path, allow: Sequence[str] | None) -> Config:
     multi_loss = loss if isinstance(loss, MultiLoss) else MultiLoss([loss], [1.0])
     losses = [member for member in multi_loss.loss_funcs if isinstance(member, Loss)]
     components = [
-        Component(member, block, _alone(member, multi_loss))
+        Component(member, block)
         for member, block in zip(losses, _blocks(spec, len(losses)), strict=True)
     ]
     return Config(path.name, multi_loss, components)
@@ -93,9 +91,3 @@ def _blocks(spec: CompoundSpec | LossSpec, count: int) -> Sequence[Mapping[str, 
         return [loss.block for loss in spec.losses]
     blocks = spec.block.get("loss_funcs", [spec.block])  # a MultiLoss under `loss:`
     return blocks if len(blocks) == count else [{}] * count
-
-
-def _alone(loss: Loss, multi_loss: MultiLoss) -> Loss | MultiLoss:
-    if not multi_loss.pre_processes:
-        return loss
-    return MultiLoss([loss], [1.0], pre_processes=multi_loss.pre_processes)

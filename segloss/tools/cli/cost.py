@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from segloss.losses.multi_loss import MultiLoss
-from segloss.tools.check.example_search import NoExampleError, channels_of, find_form, forms
+from segloss.tools.check.examples.example import Example
+from segloss.tools.check.examples.forms import Form
+from segloss.tools.check.examples.requirements import channels_of
+from segloss.tools.check.examples.shared_form import SharedForm, find_shared_form
 from segloss.tools.check.loss_under_test import first_line, preserved
 from segloss.tools.check.nested_batches import map_tensors, tensors_in
-from segloss.tools.cli.configs import Component
 
 _SEARCH_SIDE = 24
 """The longest side of the small batches in the search for the form that a loss takes."""
+
+PRE_PROCESSES = "(pre-processes)"
+"""The name under which the cost of the pre-processes stands."""
 
 _MIN_SECONDS = 0.5
 """The minimum time of the measurement of each loss, in seconds."""
@@ -34,65 +39,68 @@ class Cost(NamedTuple):
     batch: str
 
 
-def cost_of(component: Component, shape: Sequence[int]) -> Cost:
-    """Returns the cost of a loss on random predictions, without its pre-processes.
+def costs_of(multi_loss: MultiLoss, shape: Sequence[int]) -> Iterator[tuple[str, Cost]]:
+    """Yields the name and the cost of each loss, on one batch of random predictions.
+
+    The pre-processes, which all losses share, come last.
 
     Args:
-        component: The loss.
-        shape: The shape of the predictions, (N, C, *spatial). If the loss does not take C
-            channels, the measurement uses a number that it takes.
+        multi_loss: The losses.
+        shape: The shape of the predictions, (N, C, *spatial). If the losses do not take C
+            channels, the measurement uses a number that they take.
+
+    Raises:
+        NoSharedFormError: The losses can't see one prediction and one target.
     """
-    try:
-        pred, gt, batch = _batch_for(component.alone, shape)
-        if isinstance(component.alone, MultiLoss):
-            pred, gt = component.alone._pre_processed(pred, gt)
-    except NoExampleError as error:
-        return Cost(None, f"not measured: {error}")
-    with preserved(component.loss):
-        inputs: list[Tensor] = []
-        pred = map_tensors(pred, lambda tensor: _leaf(tensor, inputs))
-        return Cost(_median(lambda: component.loss(pred, gt)[0], inputs), batch)
+    samples, channels, *spatial = shape
+    counts = list(dict.fromkeys([channels, *channels_of(multi_loss, None)]))
+    small = [min(length, _SEARCH_SIDE) for length in spatial]
+    shared = find_shared_form(multi_loss, counts, small)
+    for name in shared.losses:
+        yield name, _cost_of(multi_loss, shared, name, shape)
+    if multi_loss.pre_processes and shared.forms:
+        name, form = next(iter(shared.forms.items()))
+        example = shared.example(name, spatial, samples)
+        milliseconds = _milliseconds_of_pre_processes(multi_loss, example)
+        yield PRE_PROCESSES, Cost(milliseconds, _words(form, shape))
 
 
-def cost_of_pre_processes(multi_loss: MultiLoss, shape: Sequence[int]) -> Cost:
-    """Returns the cost of the pre-processes, shared by all losses of a config."""
+def _cost_of(multi_loss: MultiLoss, shared: SharedForm, name: str, shape: Sequence[int]) -> Cost:
+    """Returns the cost of a loss, without its pre-processes."""
+    if name in shared.refusals:
+        return Cost(None, f"not measured: {shared.refusals[name]}")
+    samples, _, *spatial = shape
+    example = shared.example(name, spatial, samples)
+    [loss] = [each for each in multi_loss.loss_funcs if each.name == name]
     try:
-        pred, gt, batch = _batch_for(multi_loss, shape)
-    except NoExampleError as error:
-        return Cost(None, f"not measured: {error}")
+        with preserved(loss):
+            pred, gt = multi_loss._pre_processed(example.pred, example.gt)
+            inputs: list[Tensor] = []
+            pred = map_tensors(pred, lambda tensor: _leaf(tensor, inputs))
+            milliseconds = _median(lambda: loss(pred, gt)[0], inputs)
+    except Exception as error:  # any error means that the loss does not take the batch
+        return Cost(None, f"not measured: {first_line(error)}")
+    return Cost(milliseconds, _words(shared.forms[name], shape))
+
+
+def _words(form: Form, shape: Sequence[int]) -> str:
+    """Returns the kind and the shape of the predictions."""
+    samples, _, *spatial = shape
+    return f"{form.kind} {(samples, form.channels, *spatial)}"
+
+
+def _milliseconds_of_pre_processes(multi_loss: MultiLoss, example: Example) -> float:
     inputs: list[Tensor] = []
-    pred = map_tensors(pred, lambda tensor: _leaf(tensor, inputs))
+    pred = map_tensors(example.pred, lambda tensor: _leaf(tensor, inputs))
 
     def sums_of_new_tensors() -> Tensor:
-        processed, _ = multi_loss._pre_processed(pred, gt)
+        processed, _ = multi_loss._pre_processed(pred, example.gt)
         new = [value for key, value in dict(processed).items() if key not in pred]
         return torch.stack(
             [t.sum() for t in tensors_in(new)] or [torch.zeros((), requires_grad=True)]
         )
 
-    return Cost(_median(lambda: sums_of_new_tensors().sum(), inputs), batch)
-
-
-def _batch_for(loss: Any, shape: Sequence[int]) -> tuple[Any, Any, str]:
-    """Returns predictions and targets that the loss takes, and their form in words.
-
-    Raises:
-        NoExampleError: The loss takes none of the batches tried.
-    """
-    samples, channels, *spatial = shape
-    small = [min(length, _SEARCH_SIDE) for length in spatial]
-    counts = dict.fromkeys([channels, *channels_of(loss, None)])
-    with preserved(loss):
-        try:
-            form = find_form(loss, forms(loss, list(counts)), small)
-            example = form.example(spatial, loss, samples)
-            loss(example.pred, example.gt)
-        except NoExampleError:
-            raise
-        except Exception as error:  # any error means that the loss does not take the batch
-            raise NoExampleError(first_line(error)) from error
-    kind = "logits" if form.from_logits else "probabilities"
-    return example.pred, example.gt, f"{kind} {(samples, form.channels, *spatial)}"
+    return _median(lambda: sums_of_new_tensors().sum(), inputs)
 
 
 def _leaf(tensor: Tensor, inputs: list[Tensor]) -> Tensor:

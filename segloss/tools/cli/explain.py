@@ -16,7 +16,7 @@ from segloss.foundation.printable import printable
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.schedule import WeightSchedule
 from segloss.tools.cli.configs import Allowed, Component, Config, ConfigPath, load_config
-from segloss.tools.cli.cost import Cost, cost_of, cost_of_pre_processes
+from segloss.tools.cli.cost import Cost, costs_of
 from segloss.tools.cli.formulas import as_text, formula_of
 from segloss.tools.cli.list_losses import purpose_of
 from segloss.tools.cli.parameters import as_config, parameters_of
@@ -24,9 +24,6 @@ from segloss.tools.cli.terminal import console, name_text, progress, row, shown
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_COUNT = 24
-
-PRE_PROCESSES = "(pre-processes)"
-"""The row of the pre-processes in the table of costs."""
 
 
 def explain(
@@ -46,8 +43,8 @@ def explain(
     """Explain each loss of a config.
 
     Shows its formula, its arguments, its weight over the epochs, and the time of forward and
-    backward on this machine. If a loss does not take the number of channels in --shape, it is
-    timed with a number that it takes.
+    backward on this machine. If the losses do not take the number of channels in --shape, they are
+    timed with a number that they take.
     """
     sizes = parse_shape(shape)
     loaded = load_config(config, allow)
@@ -156,13 +153,8 @@ def sparkline(schedule: WeightSchedule, index: int) -> str:
 def _costs(config: Config, shape: Sequence[int]) -> dict[str, Cost]:
     """Measures the costs of all losses and of the pre-processes, with a progress bar."""
     config.multi_loss.set_epoch(config.busiest_epoch)
-    costs = {
-        component.loss.name: cost_of(component, shape)
-        for component in progress(config.components, "timing")
-    }
-    if config.multi_loss.pre_processes:
-        costs[PRE_PROCESSES] = cost_of_pre_processes(config.multi_loss, shape)
-    return costs
+    count = len(config.components) + bool(config.multi_loss.pre_processes)
+    return dict(progress(costs_of(config.multi_loss, shape), "timing", count))
 
 
 def _cost_table(costs: Mapping[str, Cost]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -46,12 +46,12 @@ def show_lines(text: str) -> None:
         print(printable(line))
 
 
-def progress(items: Sequence[Item], description: str) -> Iterable[Item]:
+def progress(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
     """Returns the items, with a progress bar on stderr, if it is a terminal.
 
-    The bar disappears at the end.
+    The bar is for `total` items, and disappears at the end.
     """
     terminal = console(stderr=True)
     if not terminal.is_terminal:
         return items
-    return track(items, description, console=terminal, transient=True)
+    return track(items, description, total=total, console=terminal, transient=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from segloss.foundation.arguments import shown
-from segloss.tools.check.example_search import NoExampleError
+from segloss.tools.check.examples.example_search import NoExampleError
 from segloss.tools.plots.reference_shape import (
     ERROR_RANGES,
     SWEEPS,

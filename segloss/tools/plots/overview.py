@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segloss.losses.multi_loss import MultiLoss
-from segloss.tools.plots.landscape import draw_errors, landscape_of
+from segloss.tools.check.examples.example_search import SPATIAL, NoExampleError
+from segloss.tools.check.examples.forms import Form
+from segloss.tools.check.examples.requirements import channels_of
+from segloss.tools.check.examples.shared_form import find_shared_form
+from segloss.tools.plots.landscape import draw_errors
+from segloss.tools.plots.reference_shape import value_of_disc
 from segloss.tools.plots.schedules import check_multi_loss, draw_schedules
 from segloss.tools.plots.style import WIDTH, plot_label
 
@@ -18,40 +24,45 @@ _COLUMNS = 3
 def plot_overview(multi_loss: MultiLoss) -> Figure:
     """Draws the weights over the epochs, and below them each loss over the errors of a disc.
 
-    The errors are the same as in `plot_landscape`, from none to the largest. The losses are shown
-    without their weights. The panel of a loss that takes no disc says so, and is empty.
+    The errors are the same as in `plot_landscape`, from none to the largest, and all losses see the
+    same predictions. They are shown without their weights. The panel of a loss that takes no disc
+    says so, and is empty.
 
     Args:
         multi_loss: The losses.
 
     Raises:
         TypeError: `multi_loss` is not a MultiLoss.
+        ValueError: The losses can't see one prediction and one target.
 
     Example:
         >>> from segloss import SegLoss, DiceLoss
-        >>> len(plot_overview(MultiLoss([SegLoss(), DiceLoss()], [1.0, 1.0])).axes)
+        >>> seg = SegLoss(from_logits=True)
+        >>> len(plot_overview(MultiLoss([seg, DiceLoss()], [1.0, 1.0])).axes)
         4
     """
     check_multi_loss(multi_loss)
-    losses = list(multi_loss.loss_funcs)
+    shared = find_shared_form(multi_loss, channels_of(multi_loss, None), SPATIAL)
+    losses = shared.losses
     rows = math.ceil((len(losses) + 1) / _COLUMNS)
     heights = [2.6 + 0.2 * math.ceil(len(losses) / 3), 2.0 * rows]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     draw_schedules(above.subplots(), multi_loss)
     panels = list(below.subplots(rows, _COLUMNS, squeeze=False).flat)
-    for axes, loss in zip(panels, losses, strict=False):
-        alone = MultiLoss([loss], [1.0], pre_processes=multi_loss.pre_processes)
-        _draw(axes, alone if multi_loss.pre_processes else loss, str(loss.name))
+    for axes, (name, loss) in zip(panels, losses.items(), strict=False):
+        _draw(axes, name, loss, shared.forms.get(name))
     _draw_legend(panels[: len(losses)], panels[len(losses) :])
     return figure
 
 
-def _draw(axes: Axes, loss: object, name: str) -> None:
+def _draw(axes: Axes, name: str, loss: Any, form: Form | None) -> None:
     axes.set_title(plot_label(name), fontsize=9, fontweight="bold")
     try:
-        draw_errors(axes, landscape_of(loss))
-    except ValueError:
+        if form is None:
+            raise NoExampleError(f"{name} takes none of the batches tried")
+        draw_errors(axes, value_of_disc(loss, [(loss, form)]))
+    except NoExampleError:
         axes.axis("off")
         axes.text(0.5, 0.5, "takes no disc", ha="center", va="center", fontsize=9)
 

@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segloss.maps import ComponentMap, SignedDistanceMap, SkeletonMap
-from segloss.tools.check.example_search import (
+from segloss.losses.multi_loss import MultiLoss
+from segloss.tools.check.examples.example_search import (
     SPATIAL,
-    Form,
-    channels_of,
+    NoExampleError,
     find_form,
-    forms,
-    keys_of,
-    map_keys,
     with_maps,
 )
-from segloss.tools.check.frame_field_example import needs_fields
+from segloss.tools.check.examples.forms import Form, forms, keys_of
+from segloss.tools.check.examples.frame_field_example import needs_fields
+from segloss.tools.check.examples.requirements import channels_of
+from segloss.tools.check.examples.shared_form import find_shared_form
 from segloss.tools.check.loss_under_test import parts_of, preserved, scalar_of
+from segloss.tools.plots.reference_maps import maps_of
 
 Array = NDArray[np.float64]
 
@@ -133,15 +134,6 @@ def logits_of(setting: Setting) -> Tensor:
     return _confident(_depth(setting), setting)
 
 
-def maps_of_mask() -> dict[str, Tensor]:
-    """Returns the distances, the skeleton and the components of the disc, (1, 1, SIDE, SIDE)."""
-    sample = {"mask": true_mask()[0, 0].long()}
-    for transform in (SignedDistanceMap(), SkeletonMap(), ComponentMap()):
-        sample = transform(**sample)
-    maps = {key: sample[key][None] for key in ("gt_distance_map", "gt_skeleton")}
-    return {**maps, "gt_components": sample["gt_components"][None]}
-
-
 def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
     """Returns a function from a prediction of the disc to its loss.
 
@@ -149,16 +141,41 @@ def loss_of_disc(loss: Any) -> Callable[[Setting], float]:
         loss: A loss of this package, or any module or function of (prediction, target).
 
     Raises:
-        NoExampleError: The loss takes none of the batches tried, with two spatial dimensions.
+        NoExampleError: The loss takes none of the batches tried, with two spatial dimensions; or
+            it is a `MultiLoss` whose losses can't see one prediction and one target.
     """
     loss = with_maps(loss)
+    if isinstance(loss, MultiLoss):
+        shared = find_shared_form(loss, channels_of(loss, None), SPATIAL)
+        if shared.refusals:
+            raise NoExampleError("; ".join(shared.refusals.values()))
+        return value_of_disc(loss, [(shared.losses[n], form) for n, form in shared.forms.items()])
     with preserved(loss):
         form = find_form(loss, forms(loss, channels_of(loss, None)), SPATIAL)
+    return value_of_disc(loss, [(loss, form)])
+
+
+def value_of_disc(loss: Any, views: Sequence[tuple[Any, Form]]) -> Callable[[Setting], float]:
+    """Returns a function from a prediction of the disc to its loss.
+
+    Args:
+        loss: The loss.
+        views: The losses whose keys the batch has, each with the form that it takes.
+
+    Raises:
+        NoExampleError: A loss needs a map that can't be made here.
+    """
+    parts = [(part, form, _maps(part, form)) for part, form in views]
 
     @torch.no_grad()
     def value(setting: Setting) -> float:
         with preserved(loss), _one_thread():
-            return scalar_of(loss(*batch_of(setting, form, loss))).item()
+            batches = [_batch_of(setting, *each) for each in parts]
+            pred, gt = batches[0]
+            if views[0][1].batched:
+                pred = {key: tensor for batch, _ in batches for key, tensor in batch.items()}
+                gt = {key: tensor for _, batch in batches for key, tensor in batch.items()}
+            return scalar_of(loss(pred, gt)).item()
 
     return value
 
@@ -174,7 +191,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
+def _batch_of(
+    setting: Setting, loss: Any, form: Form, maps: Mapping[str, Tensor]
+) -> tuple[Any, Any]:
     """Returns the prediction and the truth in the form that the loss takes, float32."""
     fields = needs_fields(loss)
     logits, labels = _channels(setting, form, fields), _labels(form)
@@ -186,9 +205,7 @@ def batch_of(setting: Setting, form: Form, loss: Any) -> tuple[Any, Any]:
     if not form.batched:
         return prediction, target
     pred_key, gt_key = keys_of(loss)
-    maps = maps_of_mask() if map_keys(loss) else {}
-    expanded = {k: maps[k].expand_as(prediction) for k in maps if k in map_keys(loss)}
-    pred, gt = {pred_key: prediction}, {gt_key: target, **expanded}
+    pred, gt = {pred_key: prediction}, {gt_key: target, **maps}
     return _with_fields(setting, pred, gt, gt_key, loss) if fields else (pred, gt)
 
 
@@ -259,6 +276,15 @@ def _target(labels: Tensor, form: Form, fields: bool) -> Tensor:
         return labels.float().unsqueeze(1) if "float" in form.target else labels
     masks = true_mask().expand(-1, form.channels, -1, -1)
     return masks.long() if form.target == "integer masks" else masks.float()
+
+
+def _maps(loss: Any, form: Form) -> dict[str, Tensor]:
+    """Returns the maps that a loss needs of the truth, each (1, C, SIDE, SIDE)."""
+    exclusive = _is_exclusive(form)
+    masks = true_mask().long().expand(-1, form.channels, -1, -1)
+    if exclusive:
+        masks = F.one_hot(_labels(form), form.channels).movedim(-1, 1)
+    return maps_of(loss, masks, exclusive=exclusive)
 
 
 def _with_fields(

@@ -20,6 +20,8 @@ WIDTH = 6.67
 
 DPI = 150
 
+_WIDEST_IN_LEGEND = 6.0
+
 _LONGEST_LABEL = 40
 """Characters of a name in a picture."""
 
@@ -55,7 +57,7 @@ def legend_below(axes: Axes, columns: int = 3) -> None:
     """Puts the legend of axes below the whole figure, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels), default=0)
-    axes.figure.legend(
+    legend = axes.figure.legend(
         handles,
         labels,
         loc="outside lower center",
@@ -63,3 +65,5 @@ def legend_below(axes: Axes, columns: int = 3) -> None:
         frameon=False,
         fontsize=9,
     )
+    for line in legend.get_lines():  # wide ones would cover the text
+        line.set_linewidth(min(line.get_linewidth(), _WIDEST_IN_LEGEND))

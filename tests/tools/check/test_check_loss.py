@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from segloss import SegLoss
 from segloss.compat import tutorial
 from segloss.compat.tutorial import WeightedMSELoss
-from segloss.tools.check import Check, LossReport, assert_loss, check_loss, example_search
-from segloss.tools.check.example_search import TARGETS
+from segloss.tools.check import Check, LossReport, assert_loss, check_loss
+from segloss.tools.check.examples import forms
+from segloss.tools.check.examples.forms import TARGETS
 from tests.tools.check.wrong import Counting, right
 
 QUICK = ["scalar", "gradient flow"]
@@ -23,7 +24,7 @@ QUICK = ["scalar", "gradient flow"]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch) -> None:
-    monkeypatch.setattr(example_search, "LARGE_PIXELS", 2**12)
+    monkeypatch.setattr(forms, "LARGE_PIXELS", 2**12)
 
 
 def states(loss: nn.Module) -> dict:
@@ -124,6 +125,8 @@ def test_every_form_of_target_is_tried(target) -> None:
             raise ValueError("not this shape")
         if t.is_floating_point() != (target.startswith("float") or target == "masks"):
             raise ValueError("not this dtype")
+        if target.startswith("float mask") and t.max() > 1:
+            raise ValueError("not a mask")
         return p.square().mean()
 
     assert f", {target};" in check_loss(picky, checks=QUICK).example

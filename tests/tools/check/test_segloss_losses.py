@@ -29,7 +29,8 @@ from segloss import (
     UncertaintyWeighting,
     UnifiedFocalLoss,
 )
-from segloss.tools.check import assert_loss, check_loss, example_search
+from segloss.tools.check import assert_loss, check_loss
+from segloss.tools.check.examples import forms
 from segloss.tools.check.run_checks import INSPECTIONS
 from tests.frame_field.frame_fields import batches
 
@@ -39,7 +40,7 @@ BUT_COMPILE = [inspection.name for inspection in INSPECTIONS if inspection.name 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch) -> None:
-    monkeypatch.setattr(example_search, "LARGE_PIXELS", 2**12)
+    monkeypatch.setattr(forms, "LARGE_PIXELS", 2**12)
 
 
 LOSSES = [

@@ -15,8 +15,16 @@ from segloss import build_loss, register_loss
 from segloss.config.registry import list_losses
 from segloss.tools.cli.app import run
 from segloss.tools.cli.configs import load_config
-from segloss.tools.cli.cost import cost_of, cost_of_pre_processes
+from segloss.tools.cli.cost import PRE_PROCESSES, costs_of
 from segloss.tools.cli.list_losses import purpose_of
+
+FIVE_CLASSES = """
+loss_params:
+  compound_loss:
+    loss_list:
+      - {_target_: segloss.SegLoss, name: seg, n_classes: 5}
+      - {_target_: segloss.FocalLoss, name: focal, mode: multiclass}
+"""
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 BRAIN, BUILDINGS = EXAMPLES / "brain_tissue.yaml", EXAMPLES / "building_footprints.yaml"
@@ -93,26 +101,31 @@ class TestExplain:
         assert "formula  (∑w " in text
 
     def test_every_loss_of_frame_fields_is_timed_and_so_are_pre_processes(self) -> None:
-        config = load_config(BUILDINGS, None)
-        config.multi_loss.set_epoch(0)
-        for component in config.components:
-            cost = cost_of(component, [1, 4, 16, 16])
-            assert cost.milliseconds is not None
-            assert cost.milliseconds > 0
-        assert cost_of_pre_processes(config.multi_loss, [1, 4, 16, 16]).milliseconds
+        multi_loss = load_config(BUILDINGS, None).multi_loss
+        multi_loss.set_epoch(0)
+        costs = dict(costs_of(multi_loss, [1, 4, 16, 16]))
+        assert list(costs) == [*(loss.name for loss in multi_loss.loss_funcs), PRE_PROCESSES]
+        assert all(cost.milliseconds > 0 for cost in costs.values())
+
+    def test_losses_are_timed_on_one_batch(self, tmp_path) -> None:
+        path = tmp_path / "loss.yaml"
+        path.write_text(FIVE_CLASSES)
+        costs = dict(costs_of(load_config(path, None).multi_loss, [2, 4, 16, 16]))
+        assert {cost.batch for cost in costs.values()} == {"logits (2, 5, 16, 16)"}
 
     def test_a_loss_that_takes_no_example_is_not_timed_and_says_why(self, tmp_path) -> None:
         path = tmp_path / "loss.yaml"
         path.write_text("loss: {_target_: torch.nn.TripletMarginLoss}")
-        cost = cost_of(load_config(path, None).components[0], [1, 4, 16, 16])
+        [(_, cost)] = costs_of(load_config(path, None).multi_loss, [1, 4, 16, 16])
         assert cost.milliseconds is None
         assert cost.batch.startswith("not measured: TypeError")
 
     def test_timing_leaves_the_loss_as_it_was(self) -> None:
-        config = load_config(BRAIN, None)
-        before = {k: str(v) for k, v in config.multi_loss.state_dict().items()}
-        cost_of(config.components[0], [1, 4, 16, 16])
-        assert {k: str(v) for k, v in config.multi_loss.state_dict().items()} == before
+        multi_loss = load_config(BRAIN, None).multi_loss
+        multi_loss.set_epoch(0)
+        before = {k: str(v) for k, v in multi_loss.state_dict().items()}
+        dict(costs_of(multi_loss, [1, 4, 16, 16]))
+        assert {k: str(v) for k, v in multi_loss.state_dict().items()} == before
 
 
 class TestCheck:
@@ -128,6 +141,32 @@ class TestCheck:
         config.write_text("loss: {_target_: torch.nn.BCELoss, reduction: none}")
         text = output(["check", str(config), "--only", "scalar"], capsys, code=1)
         assert "loss.yaml: failed: BCELoss" in text
+
+    def test_losses_of_a_config_see_one_prediction(self, tmp_path, capsys) -> None:
+        config = tmp_path / "loss.yaml"
+        config.write_text(FIVE_CLASSES)
+        text = output(["check", str(config), "--only", "scalar"], capsys)
+        assert text.count("logits of 5 channel(s), label map in mappings") == 3
+        assert "all together: passed" in text
+
+    @pytest.mark.parametrize("command", ["check", "plot", "explain"])
+    def test_losses_that_can_not_see_one_prediction_are_refused(
+        self, command, tmp_path, capsys
+    ) -> None:
+        config = tmp_path / "loss.yaml"
+        config.write_text(FIVE_CLASSES.replace("mode: multiclass", "mode: binary"))
+        options = ["--output", str(tmp_path / "losses.png")] if command == "plot" else []
+        assert run([command, str(config), *options]) == 2
+        message = capsys.readouterr().err
+        assert "'seg' takes 5 channels (n_classes=5), and 'focal' takes one channel" in message
+        assert "Give them the same n_classes, mode" in message
+
+    def test_a_loss_that_takes_no_batch_does_not_hinder_the_others(self, tmp_path, capsys) -> None:
+        config = tmp_path / "loss.yaml"
+        losses = "- {_target_: torch.nn.TripletMarginLoss}\n      - {_target_: segloss.SegLoss"
+        config.write_text(FIVE_CLASSES.replace("- {_target_: segloss.SegLoss", losses))
+        text = output(["check", str(config), "--only", "scalar"], capsys, code=1)
+        assert "loss.yaml: failed: TripletMarginLoss, all together" in text
 
     def test_losses_of_frame_fields_are_checked_behind_their_pre_processes(self, capsys) -> None:
         text = output(["check", str(BUILDINGS), "--only", "gradient values"], capsys)

@@ -170,7 +170,7 @@ def write_config(config: object, path: Path) -> str:
 @BY_NAME
 def test_commands_that_read_a_config_with_names_of_losses(name: str, tmp_path: Path, capsys):
     losses = [
-        {"_target_": "segloss.SegLoss", "name": name},
+        {"_target_": "segloss.SegLoss", "name": name, "from_logits": True},
         {"_target_": "torch.nn.BCEWithLogitsLoss", "name": f"{name} 2", "weight": 0.5},
     ]
     config = {"loss_params": {"compound_loss": {"loss_list": losses}}}

@@ -14,14 +14,21 @@ from torch import nn
 
 from segloss import (
     BoundaryLoss,
+    CompoundLoss,
     DiceLoss,
+    HausdorffDistanceLoss,
     LossWrapper,
     MultiLoss,
     SegLoss,
+    SignedDistanceMap,
+    SkeletonRecallLoss,
     build_loss,
     compute_gt_field,
 )
 from segloss.frame_field import ComputeSegGrads, CrossfieldAlignLoss, SegCrossfieldLoss
+from segloss.sums.plan import MapSum
+from segloss.terms import Boundary
+from segloss.terms.base import RegionTerm
 from segloss.tools.plots import plot_landscape
 from segloss.tools.plots.reference_shape import CENTRE, RADIUS, SIDE, Setting, loss_of_disc
 
@@ -92,6 +99,58 @@ def test_a_term_of_maps_gets_the_maps_of_the_disc() -> None:
     pytest.importorskip("skimage")
     (_, moved), _, _ = curves(plot_landscape(BoundaryLoss()))
     assert moved[0] < 0 < moved[-1]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        BoundaryLoss("multiclass"),
+        SkeletonRecallLoss("multiclass"),
+        HausdorffDistanceLoss("multiclass", map_key="own", predicted_distance=False),
+        DiceLoss("multiclass", region_groups="components"),
+        SegLoss(n_classes=2, activation="softmax", from_logits=True, terms=Boundary()),
+        BoundaryLoss("multilabel"),
+    ],
+    ids=lambda loss: str(loss).replace("\n", " ")[:50],
+)
+def test_a_term_of_maps_gets_a_map_of_each_class(loss) -> None:
+    """With one map for all classes, the loss of exclusive classes would not change."""
+    pytest.importorskip("skimage")
+    (_, moved), _, _ = curves(plot_landscape(loss))
+    assert moved[-1] > moved[0] + 0.1
+
+
+def test_the_boundary_loss_of_classes_by_the_book() -> None:
+    pytest.importorskip("skimage")
+    loss = CompoundLoss(Boundary(region_classes=[1, 2]), mode="multiclass")
+    (shifts, moved), _, _ = curves(plot_landscape(loss))
+    row, column = CENTRE
+    y, x = np.mgrid[:SIDE, :SIDE]
+    inside = np.hypot(y - row, x - column) < RADIUS
+    below = np.arctan2(y - row, x - column) > 0  # (the sectors' sides are at -pi and 0)
+    labels = np.where(inside, np.where(below, 2, 1), 0)
+    maps = SignedDistanceMap(3)(mask=labels)["gt_distance_map"]
+    for i in (0, 10, 40):
+        distance = np.hypot(y - row, x - column - shifts[i])
+        angle = np.arctan2(y - row, x - column - shifts[i])
+        from_side = np.minimum(np.abs(angle), np.pi - np.abs(angle)) * np.sign(angle) * distance
+        sectors = [np.minimum(RADIUS - distance, side) for side in (-from_side, from_side)]
+        logits = np.clip(np.stack([distance - RADIUS, *sectors]), -8, 8) / 2
+        p = np.exp(logits) / np.exp(logits).sum(0)
+        expected = np.mean([(p[k] * maps[k]).mean() for k in (1, 2)])
+        assert moved[i] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_map_that_no_transform_here_makes_is_named() -> None:
+    class Own(RegionTerm):
+        name = "own"
+        sums = (MapSum("heat"),)
+
+        def cell_loss(self, confusion):
+            return confusion[MapSum("heat").hit] / confusion.pixel_weight
+
+    with pytest.raises(ValueError, match="needs maps that can't be made here: heat"):
+        plot_landscape(CompoundLoss(Own()))
 
 
 def test_the_field_of_a_disc_is_aligned_with_it_until_it_is_moved() -> None:

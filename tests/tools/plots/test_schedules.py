@@ -99,3 +99,19 @@ def test_a_loss_that_takes_no_disc_has_a_panel_that_says_so() -> None:
     assert len(panels[0].lines) == 4
     assert not panels[1].lines
     assert [text.get_text() for text in panels[1].texts] == ["takes no disc"]
+
+
+def test_losses_of_an_overview_see_the_same_predictions() -> None:
+    """Cross-entropy alone would be drawn with three classes."""
+    entropy = nn.CrossEntropyLoss()
+    losses = [SegLoss(n_classes=6, bce_coef=1.0, dice_coef=0.0), entropy]
+    panels = plot_overview(MultiLoss(losses, [1.0, 1.0])).axes[1:3]
+    for of_ours, of_pytorchs in zip(*(axes.lines for axes in panels), strict=True):
+        np.testing.assert_allclose(of_ours.get_ydata(), of_pytorchs.get_ydata(), rtol=1e-4)
+
+
+def test_wide_lines_are_narrower_in_the_legend() -> None:
+    losses = MultiLoss([SegLoss(str(i)) for i in range(9)], [1.0] * 9)
+    figure = plot_schedules(losses)
+    assert figure.axes[0].lines[0].get_linewidth() > 15
+    assert max(line.get_linewidth() for line in figure.legends[0].get_lines()) <= 6

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segloss.frame_field.losses import FrameFieldLoss, SegCrossfieldLoss, SegEdgeInteriorLoss
-from segloss.tools.check.example import Example
+from segloss.tools.check.examples.example import Example
 from segloss.tools.check.loss_under_test import parts_of
 
 _MASKS = 3

@@ -1,37 +1,31 @@
-"""The search for an example that a loss takes, if the caller gives none.
+"""The forms of a batch that a loss may take, and examples of each form.
 
-A loss does not say which batches it takes, so forms are tried in a fixed order. The first with a
-finite value and a gradient other than 0 is used. No two sizes of an example are equal, so that
-tensors that do not belong together fail instead of being broadcast.
+No two sizes of an example are equal, so that tensors that do not belong together fail instead of
+being broadcast.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.loss import Loss
-from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
-from segloss.tools.check.example import Example
-from segloss.tools.check.frame_field_example import (
+from segloss.tools.check.examples.example import Example
+from segloss.tools.check.examples.frame_field_example import (
     needs_fields,
     takes_masks_as_probabilities,
     with_fields,
 )
-from segloss.tools.check.loss_under_test import LossUnderTest, first_line, parts_of
+from segloss.tools.check.loss_under_test import parts_of
 from segloss.tools.check.nested_batches import described
-
-SPATIAL = (24, 20)
-"""The spatial size of examples."""
 
 TARGETS = (
     "label map",
@@ -39,17 +33,14 @@ TARGETS = (
     "label map with a channel axis",
     "integer masks",
     "float label map with a channel axis",
+    "float mask with a channel axis",
 )
 """Targets in the order of the trials for several channels; for one channel, masks come first."""
 
-_SAMPLES = 4
+SAMPLES = 4
 _LARGE_SAMPLES = 2
 LARGE_PIXELS = 2**18
 """Pixels per sample in a large example: 512 x 512."""
-
-
-class NoExampleError(ValueError):
-    """The loss takes none of the forms that were tried."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +62,16 @@ class Form:
     exclusive: bool
 
     def __str__(self) -> str:
-        kind = "logits" if self.from_logits else "probabilities"
         sums = "" if self.from_logits or not self.exclusive else " that add up to 1"
         container = " in mappings" if self.batched else ""
-        return f"{kind} of {self.channels} channel(s){sums}, {self.target}{container}"
+        return f"{self.kind} of {self.channels} channel(s){sums}, {self.target}{container}"
 
-    def example(self, spatial: Sequence[int], loss: Any, samples: int = _SAMPLES) -> Example:
+    @property
+    def kind(self) -> str:
+        """The kind of prediction: "logits" or "probabilities"."""
+        return "logits" if self.from_logits else "probabilities"
+
+    def example(self, spatial: Sequence[int], loss: Any, samples: int = SAMPLES) -> Example:
         """Returns a batch of this form; each sample has a different share of foreground."""
         generator = torch.Generator().manual_seed(0)
         shape = (samples, self.channels, *spatial)
@@ -88,12 +83,8 @@ class Form:
         device = _device(loss)
         pred = self._prediction(logits).to(device)
         target = self.target_of(labels).to(device)
-        example = Example(
-            pred,
-            target,
-            f"generated: {self}; prediction {described(pred)}, target {described(target)}",
-        )
-        example = replace(example, watched=(True,))
+        form = f"generated: {self}; prediction {described(pred)}, target {described(target)}"
+        example = Example(pred, target, form, watched=(True,))
         return _in_mappings(example, loss) if self.batched else example
 
     def _prediction(self, logits: Tensor) -> Tensor:
@@ -109,46 +100,12 @@ class Form:
             return labels.unsqueeze(1)
         if self.target == "float label map with a channel axis":
             return labels.unsqueeze(1).float()
+        if self.target == "float mask with a channel axis":
+            return (labels > 0).unsqueeze(1).float()
         masks = labels.unsqueeze(1)
         if self.channels > 1:
             masks = F.one_hot(labels, self.channels).movedim(-1, 1).contiguous()
         return masks if self.target == "integer masks" else masks.float()
-
-
-def find_example(loss: Any, n_classes: int | None, spatial: Sequence[int]) -> Example:
-    """Returns the first example in the order of `forms` that the loss takes.
-
-    Raises:
-        NoExampleError: It takes none; the message has the errors.
-    """
-    form = find_form(loss, forms(loss, channels_of(loss, n_classes)), spatial)
-    make_large = _LargeExample(form, tuple(spatial), loss)
-    return replace(form.example(spatial, loss), make_large=make_large)
-
-
-def find_form(loss: Any, candidates: Iterable[Form], spatial: Sequence[int]) -> Form:
-    """Returns the first form that the loss takes.
-
-    Raises:
-        NoExampleError: It takes none; the message has the errors.
-    """
-    errors: dict[str, list[str]] = {}
-    zero_gradient: Form | None = None
-    for form in candidates:
-        example = form.example(spatial, loss)
-        try:
-            outcome = LossUnderTest(loss, example).fresh().differentiate(example)
-        except Exception as error:  # any error means that the loss does not take this form
-            errors.setdefault(first_line(error), []).append(str(form))
-            continue
-        if outcome.is_finite and bool(outcome.flat().any()):
-            return form
-        zero_gradient = form if zero_gradient is None else zero_gradient
-    if zero_gradient is not None:
-        return zero_gradient
-    raise NoExampleError(
-        "; ".join(f"{error} ({_several(tried)})" for error, tried in errors.items())
-    )
 
 
 def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
@@ -157,8 +114,7 @@ def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
     kinds = ((True, False), (False, True), (False, False))
     if takes_masks_as_probabilities(loss):
         kinds = kinds[::-1]
-    # If a loss selects one of several channels, a mask would pass as a label map too.
-    several = (TARGETS[2], *TARGETS) if _selects_label_map(loss) else TARGETS
+    several = _targets_of_several(loss)
     for in_mappings, channels in itertools.product(batched, channel_counts):
         targets = several if channels > 1 else (TARGETS[1], TARGETS[3], *TARGETS[:1])
         for (from_logits, exclusive), target in itertools.product(kinds, targets):
@@ -166,21 +122,15 @@ def forms(loss: Any, channel_counts: Sequence[int]) -> Iterator[Form]:
                 yield Form(channels, from_logits, target, in_mappings, exclusive)
 
 
-def channels_of(loss: Any, n_classes: int | None) -> list[int]:
-    """Returns the numbers of channels to try."""
-    parts = parts_of(loss)
-    if n_classes is None:
-        modes = {getattr(part, "mode", None) for part in parts}
-        if modes & {"multiclass", "multilabel"}:
-            return [3]
-        counts = {getattr(part, "n_classes", None) for part in parts} - {None}
-        counts |= {len(part.weight) for part in parts if _has_class_weights(part)}
-        n_classes = counts.pop() if len(counts) == 1 else None
-    if not isinstance(n_classes, int):
-        return [1, 3]
-    if needs_fields(loss):
-        return [2, 3]
-    return [1, 2] if n_classes <= 2 else [n_classes]
+def _targets_of_several(loss: Any) -> Sequence[str]:
+    """Returns the targets to try for several channels, the likeliest first."""
+    if _selects_label_map(loss):  # a mask would pass as a label map too
+        return (TARGETS[2], *TARGETS)
+    modes = {
+        mode for part in parts_of(loss) if isinstance(mode := getattr(part, "mode", None), str)
+    }
+    masks_first = "multilabel" in modes and "multiclass" not in modes
+    return (TARGETS[1], *TARGETS) if masks_first else TARGETS
 
 
 def _selects_label_map(loss: Any) -> bool:
@@ -189,26 +139,25 @@ def _selects_label_map(loss: Any) -> bool:
     return any(isinstance(getattr(selector, "index", None), int) for selector in selectors)
 
 
-def _has_class_weights(part: Any) -> bool:
-    """Returns whether a part is a PyTorch loss with class weights."""
-    return isinstance(part, (nn.CrossEntropyLoss, nn.NLLLoss)) and part.weight is not None
-
-
 @dataclass(frozen=True)
-class _LargeExample:
-    """A function that returns an example with many pixels."""
+class LargeExample:
+    """A function that returns an example with many pixels.
 
-    form: Form
+    Attributes:
+        make: A function from a spatial size and a number of samples to an example.
+        spatial: The spatial size of the small example.
+    """
+
+    make: Callable[[Sequence[int], int], Example]
     spatial: tuple[int, ...]
-    loss: Any
 
     def __call__(self) -> Example:
+        """Returns the example."""
         growth = LARGE_PIXELS / math.prod(self.spatial)
         factor = max(1, round(growth ** (1 / len(self.spatial))))
-        spatial = [length * factor for length in self.spatial]
-        return self.form.example(spatial, self.loss, _LARGE_SAMPLES)
+        return self.make([length * factor for length in self.spatial], _LARGE_SAMPLES)
 
-    def __deepcopy__(self, memo: Any) -> _LargeExample:
+    def __deepcopy__(self, memo: Any) -> LargeExample:
         return self
 
 
@@ -254,11 +203,6 @@ def component_keys(loss: Any) -> set[str]:
     return {key for key in keys if isinstance(key, str)}
 
 
-def with_maps(loss: Any) -> Any:
-    """Wraps a loss whose terms need maps, so that it takes them from batches."""
-    return LossWrapper(loss) if isinstance(loss, CompoundLoss) and map_keys(loss) else loss
-
-
 def _device(loss: Any) -> torch.device:
     """Returns the device of the loss's tensors."""
     for part in parts_of(loss):
@@ -266,8 +210,3 @@ def _device(loss: Any) -> torch.device:
             for tensor in itertools.chain(part.parameters(), part.buffers()):
                 return tensor.device
     return torch.device("cpu")
-
-
-def _several(tried: Sequence[str]) -> str:
-    more = len(tried) - 1
-    return f"for {tried[0]}" + (f" and {more} more" if more else "")

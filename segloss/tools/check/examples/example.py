@@ -135,7 +135,7 @@ class Example:
         if channels == 1:
             return label_map.to(prediction.dtype)
         labels = label_map.squeeze(1).long().clamp(0, channels - 1)
-        return F.one_hot(labels, channels).movedim(-1, 1).to(prediction.dtype)
+        return F.one_hot(labels, channels).movedim(-1, 1).to(prediction.dtype).contiguous()
 
     def filled(self, empty: bool) -> Example | None:
         """Returns the example with a target of background only, or of foreground only."""

@@ -1,0 +1,1 @@
+"""Examples of batches on which losses are checked, timed and drawn."""
