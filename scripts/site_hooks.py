@@ -24,6 +24,8 @@ OUTWARDS = re.compile(r"\]\((?:\.\./)+((?!\.\.)[^)#\s]+)(#[^)]*)?\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 TEST_NAME = re.compile(r"<code>[^<]*(?:::|test_)[^<]*</code>")
 LONG_BAR = ('<mo accent="true">&#x02015;</mo>', '<mo stretchy="true">&#x000AF;</mo>')
+LONG_FORMULA = 50
+"""Characters of LaTeX beyond which a formula in a line may be wider than a phone."""
 CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -62,12 +64,15 @@ def on_page_content(content: str, **kwargs: Any) -> str:
 
 
 def as_mathml(match: re.Match[str]) -> str:
-    """Returns one formula as MathML; a block is wrapped, so that it can scroll."""
+    """Returns one formula as MathML; a block or a long one is wrapped, so that it can scroll."""
     block = match[1] == "div"
     latex = _simplified(html.unescape(match[2]).strip())
     formula = convert(latex, display="block" if block else "inline")
     formula = formula.replace(*LONG_BAR)
-    return f'<span class="formula">{formula}</span>' if block else formula
+    if block:
+        return f'<span class="formula">{formula}</span>'
+    is_long = len(latex) > LONG_FORMULA
+    return f'<span class="formula--inline">{formula}</span>' if is_long else formula
 
 
 def content_of(path: str) -> str:

@@ -192,6 +192,15 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
                 losses are times its weight.
             shares: Factors (N,) of the samples' parts of the means, such as lambdas of mixup; None:
                 1. Terms that pool samples do not have such parts.
+
+        Returns:
+            A scalar in float64 for float64 predictions, else in float32; with reduction="none", the
+                losses of pixels, (N, *spatial) or with sigmoid (N, C, *spatial), or of cells,
+                (N, C).
+
+        Raises:
+            TypeError, ValueError: A tensor is missing, or has a wrong shape, dtype, device or
+                value; the message names it.
         """
         pixels, left_out = self._read(
             BatchTensors(

@@ -186,12 +186,24 @@ class Loss(Precise):
     def forward(self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True) -> LossResult:
         """Returns the loss, by default divided by `norm`, and the extra information, detached.
 
-        The result is a pair (value, info), and also a number: see `LossResult`.
+        Call the loss itself, `loss(prediction, target)`: that runs PyTorch's hooks too.
 
         Args:
-            pred_batch: A mapping with predictions, or the prediction itself.
-            gt_batch: A mapping with targets, or the target itself.
-            normalize: True to divide by `norm`.
+            pred_batch: The prediction, (N, C, *spatial), with 1 to 3 spatial dimensions; or a
+                mapping that has it under `pred_key`.
+            gt_batch: The target, (N, *spatial) or (N, C, *spatial); or a mapping that has it under
+                `gt_key`, with weights and maps under their keys.
+            normalize: True to divide by `norm`, which is 1 until it is computed.
+
+        Returns:
+            A pair (value, info) that is also the number `value`: see `LossResult`. The value is a
+                scalar tensor with a gradient, and `info` holds detached tensors by name.
+
+        Raises:
+            TypeError, ValueError: A tensor is missing, or has a wrong shape, dtype, device or
+                value; the message names it. A missing key is a `MissingKeyError`, which is also a
+                KeyError.
+            ValueError: `norm` can't divide the loss.
         """
         if normalize is not True and normalize is not False:
             check_flag("normalize", normalize)

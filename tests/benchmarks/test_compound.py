@@ -108,6 +108,22 @@ def test_every_line_of_the_plot_has_a_name_and_one_colour() -> None:
     assert all(line.get_color() == legend[line.get_label()] for line in drawn)
 
 
+def test_the_first_page_has_the_figures_of_the_table() -> None:
+    """Both are written from the same results; here the table's figures are the results."""
+    page = (report.ROOT / "docs" / "performance.md").read_text()
+    table = page[page.index("<!-- benchmark: bar -->") :].splitlines()
+    heads, cells = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (table[1], next(line for line in table if line.startswith("| city19 ")))
+    )
+    figures = dict(zip(heads, cells, strict=True))
+    milliseconds = float(figures["SegLoss"].removesuffix(" ms"))
+    results = [time_of("city19", "segloss", 1e-3 * milliseconds)]
+    for name in ("textbook", "segmentation-models-pytorch", "MONAI"):
+        results.append(time_of("city19", name, 1e-3 * milliseconds * float(figures[f"x {name}"])))
+    assert report.headline(results) in (report.ROOT / "docs" / "index.md").read_text()
+
+
 def test_unknown_names_are_refused() -> None:
     assert compound.chosen_names("workloads", "small, city19", ["small", "city19"]) == [
         "small",

@@ -75,6 +75,31 @@ def test_every_formula_is_drawn_by_the_browser(site: Path) -> None:
     assert formulas > 100
 
 
+def test_formulas_have_a_font_that_the_site_has_with_its_licence(site: Path) -> None:
+    style = (site / "site.css").read_text()
+    (font,) = re.findall(
+        r'@font-face \{\s*font-family: "STIX Two Math";\s*src: url\("(.+?)"', style
+    )
+    assert re.search(r'^math \{\s*font-family: "STIX Two Math"', style, re.MULTILINE)
+    assert (site / font).read_bytes().startswith(b"wOF2")
+    assert "SIL OPEN FONT LICENSE" in ((site / font).parent / "OFL.txt").read_text()
+
+
+def test_a_formula_that_may_be_wider_than_a_phone_scrolls(site: Path) -> None:
+    """An inline formula does not wrap, and would widen the whole page."""
+    page = (site / "api" / "losses" / "index.html").read_text()
+    inline = r'<span class="formula--inline"><math [^>]*display="inline">.*?</math></span>'
+    assert re.search(inline, page, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["SegLoss", "DeepSupervision", "CompoundLoss"])
+def test_the_call_of_a_loss_is_documented(site: Path, name: str) -> None:
+    page = (site / "api" / "losses" / "index.html").read_text()
+    call = page.split(f'id="segloss.{name}.forward"', 1)[1].split("<h2", 1)[0].split("<h3", 1)[0]
+    headings = ["Parameters:", "Returns:", "Raises:"]
+    assert all(f"{heading}</span>" in call or heading in call for heading in headings)
+
+
 def test_every_page_and_picture_of_docs_is_in_the_site(site: Path) -> None:
     docs = ROOT / "docs"
     for source in (*docs.rglob("*.md"), *docs.rglob("*.png")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,7 +16,10 @@ from segloss.tools.check.examples.example_search import NoExampleError
 from segloss.tools.check.examples.forms import component_keys, map_keys
 from segloss.tools.check.loss_under_test import parts_of
 
-TERM_TRANSFORMS: dict[type[Boundary | SkeletonRecall], type[MaskMap]] = {
+Transform = Callable[..., MaskMap]
+"""A class of maps."""
+
+TERM_TRANSFORMS: dict[type[Boundary | SkeletonRecall], Transform] = {
     Boundary: SignedDistanceMap,
     SkeletonRecall: SkeletonMap,
 }
@@ -42,7 +45,7 @@ def maps_of(loss: Any, masks: Tensor, *, exclusive: bool) -> dict[str, Tensor]:
     return {key: of_masks(transforms[key], masks) for key in map_keys(loss)}
 
 
-def _transforms_of(loss: Any) -> Iterator[tuple[str, type[MaskMap]]]:
+def _transforms_of(loss: Any) -> Iterator[tuple[str, Transform]]:
     """Yields the key of each map that a loss needs, and its transform."""
     for part in parts_of(loss):
         if isinstance(part, HausdorffDistanceLoss):
@@ -55,14 +58,15 @@ def _transforms_of(loss: Any) -> Iterator[tuple[str, type[MaskMap]]]:
     yield from ((key, ComponentMap) for key in component_keys(loss))
 
 
-def _of_classes(transform: type[MaskMap], masks: Tensor) -> Tensor:
+def _of_classes(transform: Transform, masks: Tensor) -> Tensor:
     """Returns the maps of classes, which the transform makes from their label map."""
     channels = masks.shape[1]
     make = transform(max(channels, 3), out_key="map")  # of two classes it makes one map
-    return make(mask=masks.argmax(1)[0])["map"][None, :channels]
+    maps: Tensor = make(mask=masks.argmax(1)[0])["map"]
+    return maps[None, :channels]
 
 
-def _of_channels(transform: type[MaskMap], masks: Tensor) -> Tensor:
+def _of_channels(transform: Transform, masks: Tensor) -> Tensor:
     """Returns the maps of channels, each of which has a foreground of its own."""
     make = transform(2, out_key="map")
     return torch.stack([make(mask=mask)["map"] for mask in masks[0]], 1)

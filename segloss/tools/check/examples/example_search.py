@@ -90,7 +90,8 @@ def _has_gradient(loss: Any, form: Form, spatial: Sequence[int]) -> bool:
 
 def with_maps(loss: Any) -> Any:
     """Wraps a loss of this package that needs maps, so that it takes them from batches."""
-    return LossWrapper(loss) if isinstance(loss, TakesCompanions) and map_keys(loss) else loss
+    needs_maps = isinstance(loss, TakesCompanions) and map_keys(loss)
+    return LossWrapper(loss) if needs_maps else loss
 
 
 def _several(tried: Sequence[str]) -> str:
