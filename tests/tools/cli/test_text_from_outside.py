@@ -233,7 +233,8 @@ def test_list_with_names_that_are_registered(name: str, capsys, monkeypatch) -> 
 @pytest.mark.parametrize("kind", ["formula", "one dollar", "underscore", "surrogate", "lines"])
 def test_pictures_and_reports_from_python(kind: str, tmp_path: Path) -> None:
     name = NAMES[kind]
-    losses = MultiLoss([SegLoss(name=name.replace(".", "")), DiceLoss()], [1.0, 1.0])
+    seg = SegLoss(name=name.replace(".", ""), from_logits=True)
+    losses = MultiLoss([seg, DiceLoss()], [1.0, 1.0])
     plot_overview(losses).savefig(tmp_path / "a.pdf")
     plot_landscape(losses.loss_funcs[0]).savefig(tmp_path / "b.png")
     report = str(check_loss(losses.loss_funcs[0], checks=["scalar"]))
