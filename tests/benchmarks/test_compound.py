@@ -89,7 +89,7 @@ def test_the_growth_is_the_slope_in_a_log_log_plot() -> None:
 
 
 def test_every_line_of_the_plot_has_a_name_and_one_colour() -> None:
-    """A contender may run in one panel alone, as kornia does, which has no sigmoid."""
+    """A contender may run in one panel alone, as kornia does, which takes only softmax."""
     both = [name for name in report.LINE_COLOURS if name != "kornia"]
     results = [time_of(f"pixels={2**k}", name, 1e-3) for name in both for k in (6, 8)]
     results += [time_of(f"classes={k}", name, 1e-3) for name in report.LINE_COLOURS for k in (2, 4)]
