@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # __getattr__ imports these when they are used
         UNetWeightMap,
     )
     from segloss.tools.check import assert_loss, check_loss
+    from segloss.tools.diagnose import diagnose
     from segloss.tools.suggest import suggest
     from segloss.training.norms import compute_norms
     from segloss.training.without_trace import without_trace
@@ -84,6 +85,7 @@ __all__ = [
     "build_loss",
     "check_loss",
     "compute_norms",
+    "diagnose",
     "functional",
     "get_loss",
     "list_losses",
@@ -133,6 +135,7 @@ _LAZY_NAMES = {
         "UNetWeightMap",
     ),
     "segloss.tools.check": ("assert_loss", "check_loss"),
+    "segloss.tools.diagnose": ("diagnose",),
     "segloss.tools.suggest": ("suggest",),
     "segloss.training.norms": ("compute_norms",),
     "segloss.training.without_trace": ("without_trace",),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
-from segloss.foundation.arguments import check_choice, nearest
+from segloss.foundation.arguments import check_choice, checks_keywords, refuse_keyword
 from segloss.foundation.tracing import constant_of
 from segloss.losses.compound_loss import check_unreduced
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
@@ -29,6 +29,7 @@ from segloss.terms.mixture.spellings import documented_mixture
 __all__ = ["binary_cross_entropy", "cross_entropy", "seg_loss"]
 
 
+@checks_keywords()
 def cross_entropy(
     pred: Tensor,
     target: Tensor,
@@ -86,6 +87,7 @@ def cross_entropy(
     )
 
 
+@checks_keywords()
 def binary_cross_entropy(
     pred: Tensor,
     target: Tensor,
@@ -148,6 +150,7 @@ def binary_cross_entropy(
     )
 
 
+@checks_keywords()
 def seg_loss(
     pred: Tensor,
     target: Tensor,
@@ -321,9 +324,7 @@ def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
     def loss(pred: Tensor, target: Tensor, **arguments: Any) -> Tensor:
         for key in arguments:
             if key not in keywords:
-                raise TypeError(
-                    f"{name}() got an unexpected keyword argument {key!r}{nearest(key, keywords)}."
-                )
+                refuse_keyword(name, key, keywords)
         parameters = {key: arguments.pop(key) for key in names if key in arguments}
         reduction = arguments.pop("reduction", "mean")
         return _loss(_group_of(term_type, **parameters), pred, target, reduction, **arguments)

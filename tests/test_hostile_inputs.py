@@ -183,7 +183,7 @@ BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
     "target of two channels": (
         {"gt": masks(2)},
         ValueError,
-        (TRUTH, "got (2, 2, 4, 4)", "channel selectors"),
+        (TRUTH, "got (2, 2, 4, 4)", "the background's channel"),
     ),
     "label above": ({"gt": put(labels(), 3)}, ValueError, (TRUTH, "label 3", "0 to 2")),
     "label below": ({"gt": put(labels(), -1)}, ValueError, (TRUTH, "label -1", "ignore_index=-1")),
@@ -199,7 +199,7 @@ BATCHES: dict[str, tuple[dict[str, Any], type[Exception], Words]] = {
     "dense target of 255": (
         {"gt": masks(3) * 255},
         ValueError,
-        (TRUTH, "[0, 1]", "255", "target / 255"),
+        (TRUTH, "[0, 1]", "255", "/ 255"),
     ),
     "dense NaN": ({"gt": put(masks(3), NAN)}, ValueError, (TRUTH, "[0, 1]", "nan")),
     "negative weight": ({"w": put(masks(), -1)}, ValueError, (WEIGHTS, "at least 0", "-1")),
@@ -554,15 +554,20 @@ WRONG: dict[str, Wrong] = {
         ("'n'", "floating-point", "int64"),
     ),
     "wrapped: other shapes": Wrong(
-        lambda: LossWrapper(nn.L1Loss())(P, T[:1]), ValueError, (TRUTH, SEG, "(2, 1", "(1, 1")
+        lambda: LossWrapper(nn.L1Loss())(P, T[:1]),
+        ValueError,
+        ("target", "prediction", "(2, 1", "(1, 1"),
     ),
     "wrapped: selector": Wrong(
         lambda: LossWrapper(nn.L1Loss(), gt_channel_selector=3)(P, T),
         ValueError,
-        ("gt_channel_selector=3", TRUTH, "1 channels"),
+        ("gt_channel_selector=3", "target", "1 channels"),
     ),
     "wrapped: target elsewhere": Wrong(
-        lambda: LossWrapper(nn.L1Loss())(P, T.to("meta")), ValueError, (TRUTH, "device", "meta")
+        lambda: LossWrapper(nn.L1Loss())(P, T.to("meta")), ValueError, ("target", "device", "meta")
+    ),
+    "diagnosis of a loss that says nothing": Wrong(
+        lambda: segloss.diagnose(nn.L1Loss(), [T]), TypeError, ("loss", "SegLoss", "L1Loss()")
     ),
     "wrapped: a class": Wrong(
         lambda: LossWrapper(nn.L1Loss), TypeError, ("loss_func", "L1Loss()", "instance")
@@ -570,29 +575,33 @@ WRONG: dict[str, Wrong] = {
     "wrapped: cross-entropy of fractions": Wrong(
         lambda: LossWrapper(nn.CrossEntropyLoss())(logits(), put(labels().float(), 0.5)),
         ValueError,
-        (TRUTH, "whole numbers", "fractions"),
+        ("target", "whole numbers", "fractions"),
     ),
     "wrapped: cross-entropy of other pixels": Wrong(
         lambda: LossWrapper(nn.CrossEntropyLoss())(logits(), labels()[:, :3]),
         ValueError,
-        (TRUTH, "(2, 4, 4)", "(2, 3, 4)"),
+        ("target", "(2, 4, 4)", "(2, 3, 4)"),
     ),
     "wrapped: cross-entropy of a wrong label": Wrong(
         lambda: LossWrapper(nn.CrossEntropyLoss())(logits(), put(labels(), 7)),
         ValueError,
-        (TRUTH, "label 7", "0 to 2"),
+        ("target", "label 7", "0 to 2"),
     ),
     "wrapped: logits for BCELoss": Wrong(
-        lambda: LossWrapper(nn.BCELoss())(4 * P, T), ValueError, (SEG, "[0, 1]", "Logits")
+        lambda: LossWrapper(nn.BCELoss())(4 * P, T), ValueError, ("prediction", "[0, 1]", "Logits")
     ),
     "wrapped: labels for BCELoss": Wrong(
-        lambda: LossWrapper(nn.BCELoss())(PROBABILITIES, 2 * T), ValueError, (TRUTH, "[0, 1]", "2")
+        lambda: LossWrapper(nn.BCELoss())(PROBABILITIES, 2 * T),
+        ValueError,
+        ("target", "[0, 1]", "2"),
     ),
     "wrapped: complex target": Wrong(
-        lambda: LossWrapper(nn.L1Loss())(P, T.to(torch.complex64)), TypeError, (TRUTH, "complex64")
+        lambda: LossWrapper(nn.L1Loss())(P, T.to(torch.complex64)),
+        TypeError,
+        ("target", "complex64"),
     ),
     "wrapped: sparse prediction": Wrong(
-        lambda: LossWrapper(nn.L1Loss())(sparse(P), T), TypeError, (SEG, "dense", "sparse")
+        lambda: LossWrapper(nn.L1Loss())(sparse(P), T), TypeError, ("prediction", "dense", "sparse")
     ),
     # norms
     "norm of no samples": Wrong(lambda: SegLoss().update_norm(P, T, 0), ValueError, ("nums", "0")),
@@ -629,25 +638,27 @@ WRONG: dict[str, Wrong] = {
     ),
     # SegLoss
     "probabilities above 1": Wrong(
-        lambda: SegLoss()(P, T), ValueError, (SEG, "probabilities", "[0, 1]", "from_logits=True")
+        lambda: SegLoss()(P, T),
+        ValueError,
+        ("prediction", "probabilities", "[0, 1]", "from_logits=True"),
     ),
     "NaN probabilities": Wrong(
-        lambda: SegLoss()(put(PROBABILITIES, NAN), T), ValueError, (SEG, "[0, 1]", "nan")
+        lambda: SegLoss()(put(PROBABILITIES, NAN), T), ValueError, ("prediction", "[0, 1]", "nan")
     ),
     "prediction's selector": Wrong(
         lambda: SegLoss(pred_channel_selector=1)(PROBABILITIES, T),
         ValueError,
-        ("pred_channel_selector=1", SEG, "1 channels"),
+        ("pred_channel_selector=1", "prediction", "1 channels"),
     ),
     "target's selector": Wrong(
         lambda: SegLoss(gt_channel_selector="1:4")(PROBABILITIES, T),
         ValueError,
-        ("gt_channel_selector", TRUTH, "1 channels"),
+        ("gt_channel_selector", "target", "1 channels"),
     ),
     "target's selector without channels": Wrong(
         lambda: SegLoss(gt_channel_selector=0)(PROBABILITIES, T[:, 0]),
         ValueError,
-        ("gt_channel_selector=0", TRUTH, "(2, 4, 4)"),
+        ("gt_channel_selector=0", "target", "(2, 4, 4)"),
     ),
     "selector of bools of another length": Wrong(
         lambda: SegLoss(gt_channel_selector=[True, False])(PROBABILITIES, T),

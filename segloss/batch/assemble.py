@@ -79,7 +79,7 @@ def as_pixel_batch(
     if are_masks_of_pixels(pred, target, options):
         pred, target = pred.unsqueeze(1), target.unsqueeze(1)
         maps = {key: with_channel_axis(values) for key, values in (maps or {}).items()}
-    check_prediction_shape(pred, names.pred, options.n_classes, activation, target)
+    check_prediction_shape(pred, names, options.n_classes, activation, target)
     check_companion(target, names.target, pred, names.pred)
     if class_weights is not None or pos_weight is not None:
         check_channel_weights(class_weights, pos_weight, pred.shape[1], activation)
@@ -87,18 +87,16 @@ def as_pixel_batch(
         class_weights = buffer_on_device(class_weights, pred.device)
     if pos_weight is not None:
         pos_weight = buffer_on_device(pos_weight, pred.device)
-    target = plain_tensor(flat_target(target, names.target, pred, names.pred, options))
+    target = plain_tensor(flat_target(target, names, pred, options))
     weight = None
     if pixel_weights is not None:
-        weight = flat_weight(pixel_weights, names.pixel_weights, pred, names.pred, activation)
+        weight = flat_weight(pixel_weights, names, pred, activation)
         weight = plain_tensor(weight)
     if group_key is not None:
         check_components(maps[group_key] if maps else None, group_key)
     if maps:
         maps = {
-            key: plain_tensor(
-                flat_map(values, key, pred, names.pred, are_components=key == group_key)
-            )
+            key: plain_tensor(flat_map(values, key, pred, names, are_components=key == group_key))
             for key, values in maps.items()
         }
     ignored = options.ignore_index

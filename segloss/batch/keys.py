@@ -15,7 +15,7 @@ from segloss.batch import remedies
 Batch = Tensor | Mapping[str, Any]
 """A mapping of names to tensors, or the tensor alone."""
 
-_REMEDY = "Rename the key in the batch, or name yours in the loss (pred_key, gt_key, weight_key)."
+_REMEDY = "Rename the key in the batch, or name yours in the loss"
 
 MAP_REMEDY = (
     "Make it in the data loader (segloss.SignedDistanceMap, segloss.SkeletonMap, "
@@ -32,7 +32,7 @@ class MissingKeyError(KeyError, ValueError):
         return str(self.args[0])  # KeyError would print the repr of the message
 
 
-def take(batch: Any, key: str, batch_name: str, remedy: str = _REMEDY) -> Tensor:
+def take(batch: Any, key: str, batch_name: str, remedy: str | None = None) -> Tensor:
     """Returns the tensor under `key`, or `batch` itself if it is a bare tensor.
 
     Raises:
@@ -45,9 +45,19 @@ def take(batch: Any, key: str, batch_name: str, remedy: str = _REMEDY) -> Tensor
     if value is None:
         present = ", ".join(repr(name) for name in batch) or "none"
         raise MissingKeyError(
-            f"{batch_name} must have the key {key!r}; its keys are: {present}. {remedy}"
+            f"{batch_name} must have the key {key!r}; its keys are: {present}. "
+            f"{_remedy(batch, batch_name) if remedy is None else remedy}"
         )
     return value
+
+
+def _remedy(batch: Mapping[str, Any], batch_name: str) -> str:
+    """Returns the remedy for a missing prediction or target, which names the only candidate."""
+    tensors = [name for name, value in batch.items() if isinstance(value, Tensor)]
+    if len(tensors) != 1:
+        return f"{_REMEDY} (pred_key, gt_key, weight_key)."
+    argument = "pred_key" if batch_name == "pred_batch" else "gt_key"
+    return f"{_REMEDY}, {argument}={tensors[0]!r}."
 
 
 def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
@@ -57,7 +67,7 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
     if not isinstance(batch, Mapping):
         raise TypeError(
             f"{batch_name} must be a mapping of names to tensors or a tensor, "
-            f"got {type(batch).__name__}."
+            f"got {type(batch).__name__}{remedies.for_type(batch)}."
         )
     value = batch.get(key)
     if value is not None and not isinstance(value, Tensor):

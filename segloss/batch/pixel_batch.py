@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
+from segloss.batch.remedies import named
 from segloss.foundation.dtypes import can_hold
 from segloss.foundation.precision import accumulation_dtype, arithmetic_dtype
 
@@ -226,3 +227,19 @@ class BatchNames(NamedTuple):
     def of_keys(cls, pred: str, *others: str) -> BatchNames:
         """Returns the names of entries of `pred_batch` and `gt_batch`, from their keys."""
         return cls(f"pred_batch[{pred!r}]", *(f"gt_batch[{key!r}]" for key in others))
+
+    def of_batch(self, pred_batch: Any, gt_batch: Any) -> BatchNames:
+        """Returns the names for a batch, whose prediction and target may be bare tensors."""
+        names = self
+        if isinstance(pred_batch, Tensor):
+            names = names._replace(pred="prediction")
+        return names._replace(target="target") if isinstance(gt_batch, Tensor) else names
+
+    @property
+    def are_keys(self) -> bool:
+        """True if the target is an entry of a mapping, as where a config names the loss."""
+        return self.target.startswith("gt_batch[")
+
+    def in_remedy(self, remedy: str) -> str:
+        """Returns a remedy with these names of the predictions and the target."""
+        return named(remedy, self.pred, self.target)

@@ -36,6 +36,7 @@ class BatchTensors(NamedTuple):
         maps: The maps that terms need, each (N, C, *spatial).
         annotated: Booleans (N, C), True where a class is annotated in a sample, or None.
         sample_weights: Weights of the samples, (N,), or None.
+        names: What messages call these tensors.
     """
 
     prediction: Tensor
@@ -44,13 +45,13 @@ class BatchTensors(NamedTuple):
     maps: Mapping[str, Tensor] = {}
     annotated: Tensor | None = None
     sample_weights: Tensor | None = None
+    names: BatchNames = BatchNames("prediction")
 
 
 class PixelReader:
     """Reads the pixels that a loss looks at.
 
     Args:
-        names: The names of the tensors in messages.
         pred_channel_selector: The channels of the prediction; None: all.
         gt_channel_selector: The channels of the target, and of weights, maps and annotations that
             have the target's channels; None: all.
@@ -65,13 +66,11 @@ class PixelReader:
 
     def __init__(
         self,
-        names: BatchNames,
         pred_channel_selector: Selector | None = None,
         gt_channel_selector: Selector | None = None,
         merge_unannotated: bool = False,
         label_smoothing: float = 0.0,
     ) -> None:
-        self.names = names
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.merges = check_flag("merge_unannotated", merge_unannotated)
@@ -86,12 +85,12 @@ class PixelReader:
     def sharing_key(self) -> Any:
         """Returns everything that fixes which pixels are read; equal for readers of the same."""
         selectors = [each and each.text for each in (self.pred_channels, self.gt_channels)]
-        return self.names, selectors, self.merges
+        return selectors, self.merges
 
     def select(self, tensors: BatchTensors) -> BatchTensors:
         """Returns the tensors with the selected channels only."""
-        prediction, target, weights, maps, annotated, sample_weights = tensors
-        names, selector = self.names, self.gt_channels
+        prediction, target, weights, maps, annotated, sample_weights, names = tensors
+        selector = self.gt_channels
         if self.pred_channels is not None:
             prediction = self.pred_channels(prediction, names.pred)
         if selector is None:
@@ -100,28 +99,25 @@ class PixelReader:
             weights = select_weights(
                 selector, weights, names.pixel_weights, target, names.target, prediction
             )
-        maps = self.select_maps(maps, target, prediction)
+        maps = self.select_maps(tensors, prediction)
         if annotated is not None:
             annotated = select_companion(selector, annotated, target, names.target, prediction)
         target = selector(target, names.target, prediction.ndim)
-        return BatchTensors(prediction, target, weights, maps, annotated, sample_weights)
+        return BatchTensors(prediction, target, weights, maps, annotated, sample_weights, names)
 
-    def select_maps(
-        self, maps: Mapping[str, Tensor], target: Tensor, prediction: Tensor
-    ) -> Mapping[str, Tensor]:
+    def select_maps(self, tensors: BatchTensors, prediction: Tensor) -> Mapping[str, Tensor]:
         """Returns the selected channels of maps that have the channels of the target.
 
         Args:
-            maps: The maps by name.
-            target: The target with all its channels.
+            tensors: The tensors with all their channels.
             prediction: The prediction with the selected channels.
         """
         if self.gt_channels is None:
-            return maps
-        arguments = target, self.names.target, prediction
+            return tensors.maps
+        arguments = tensors.target, tensors.names.target, prediction
         return {
             key: select_companion(self.gt_channels, values, *arguments)
-            for key, values in maps.items()
+            for key, values in tensors.maps.items()
         }
 
     def read(
@@ -155,7 +151,7 @@ class PixelReader:
             group_key=group_key,
             annotated=annotated,
             sample_weights=selected.sample_weights,
-            names=self.names,
+            names=selected.names,
             checks=self._checks,
         )
         if annotated is None or not pixels.is_exclusive:

@@ -3,6 +3,9 @@
 A function returns the end of an error message: the likely causes, each with its remedy, or an empty
 text if none is likely. It never offers a remedy that would spoil the training in a likely case.
 Only failed checks call these functions, so they may read all values.
+
+A remedy writes the predictions as `{pred}` and the target as `{target}`; `named` puts in what the
+caller calls them.
 """
 
 from __future__ import annotations
@@ -29,12 +32,12 @@ _WHITE = 255
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 """The mode of `F.interpolate` for predictions, by their number of dimensions."""
 
-_NO_BATCH = " A sample (C, H, W) lacks the batch dimension: pass pred[None] and target[None]."
+_NO_BATCH = " A sample (C, H, W) lacks the batch dimension: pass {pred}[None] and {target}[None]."
 
 _NOT_FINITE = " The network's output is not finite, and no option of the loss mends that."
 
 _HEADS = (
-    " If pred stacks heads of deep supervision, (N, S, C, *spatial), pass pred.unbind(1) to "
+    " If {pred} stacks heads of deep supervision, (N, S, C, *spatial), pass {pred}.unbind(1) to "
     "segloss.DeepSupervision of this loss."
 )
 
@@ -46,7 +49,15 @@ LARGE_IDS = (
 )
 """The remedy for wrong ids of components."""
 
+_COLOUR_CHANNELS = (3, 4)
+"""The numbers of channels of images in colour, without and with transparency."""
+
 _COLOURS = " An RGB image is not a label map: map its colours to class indices, (N, H, W)."
+
+
+def named(remedy: str, pred: str, target: str) -> str:
+    """Returns a remedy with the caller's names of the predictions and the target."""
+    return remedy.replace("{pred}", pred).replace("{target}", target)
 
 
 def for_labels(
@@ -74,7 +85,7 @@ def for_labels(
     if _are_grey_levels(levels, classes):
         return _for_grey_labels(levels, classes)
     if levels == list(range(1, classes + 1)):
-        return " Labels start at 0, and these start at 1: subtract 1, target - 1."
+        return " Labels start at 0, and these start at 1: subtract 1, {target} - 1."
     markers = [level for level in wrong if _is_marker(level, classes)]
     if len(wrong) == 1:
         return _for_one_label(wrong[0], levels, classes, _ignoring(wrong[0], ignore_index, target))
@@ -95,11 +106,11 @@ def for_fractions(labels: Tensor) -> str:
     """Returns remedies for a label map with fractions."""
     labels = labels.double()
     if _are_near_whole(labels):
-        return " They differ from whole numbers by rounding: pass target.round()."
+        return " They differ from whole numbers by rounding: pass {target}.round()."
     if bool(((labels >= 0) & (labels <= 1)).all()) and _are_near_whole(labels * _WHITE):
         return (
             " They are multiples of 1/255, as torchvision's ToTensor makes them: load masks with "
-            "PILToTensor, or pass (255 * target).round()."
+            "PILToTensor, or pass (255 * {target}).round()."
         )
     return (
         " Interpolation makes fractions: resize label maps with mode='nearest'. Fractions as "
@@ -107,7 +118,14 @@ def for_fractions(labels: Tensor) -> str:
     )
 
 
-def for_masks(kept: Tensor, target: Tensor, ignore_index: IgnoreIndex, can_ignore: bool) -> str:
+def for_masks(
+    kept: Tensor,
+    target: Tensor,
+    ignore_index: IgnoreIndex,
+    can_ignore: bool,
+    *,
+    exclusive: bool = False,
+) -> str:
     """Returns remedies for dense targets that are not in [0, 1].
 
     Args:
@@ -115,6 +133,7 @@ def for_masks(kept: Tensor, target: Tensor, ignore_index: IgnoreIndex, can_ignor
         target: The whole target.
         ignore_index: The loss's values for pixels to leave out, or None.
         can_ignore: True if the loss has the argument `ignore_index`.
+        exclusive: True if the classes exclude each other.
     """
     levels = _levels(kept)
     if not all(map(math.isfinite, levels)):
@@ -124,7 +143,7 @@ def for_masks(kept: Tensor, target: Tensor, ignore_index: IgnoreIndex, can_ignor
     if not wrong:  # outside by rounding in a wider dtype than that of the data
         return _for_soft_masks(levels[0], levels[-1])
     if levels == [-1, 1]:
-        return _if("-1 is the background and 1 the foreground, pass (target + 1) / 2")
+        return _if("-1 is the background and 1 the foreground, pass ({target} + 1) / 2")
     ignoring = _ignoring(wrong[-1], ignore_index, target)
     if not can_ignore:
         ignoring = (
@@ -142,13 +161,15 @@ def for_masks(kept: Tensor, target: Tensor, ignore_index: IgnoreIndex, can_ignor
     if levels[0] < 0:
         return ""
     if levels[-1] >= _GREY:
-        return _for_grey_masks(levels, can_ignore)
+        are_colours = exclusive and _are_colours_of_classes(target)
+        grey = "" if are_colours and len(levels) > 2 else _for_grey_masks(levels, can_ignore)
+        return grey + (_COLOURS if are_colours else "")
     if levels == [1, 2]:
-        return " Masks hold 0 and 1, and these hold 1 and 2: subtract 1, target - 1."
+        return " Masks hold 0 and 1, and these hold 1 and 2: subtract 1, {target} - 1."
     if levels == list(range(1, len(levels) + 1)):
         return _if(
             f"these are labels of {len(levels)} classes, pass a label map that starts at 0, "
-            f"target - 1, and {_more_classes(levels[-1] - 1)}"
+            f"{{target}} - 1, and {_more_classes(levels[-1] - 1)}"
         )
     classes = f"these are labels of classes, pass a label map, and {_more_classes(levels[-1])}"
     return _if(classes, ignoring) if len(wrong) == 1 else _if(classes)
@@ -161,7 +182,7 @@ def for_probabilities(low: float, high: float) -> str:
     if low > -0.25 and 0.75 < high < 1.25:
         return (
             " If these are logits, set from_logits=True; if they are probabilities that a bicubic "
-            "resize has changed, clamp them, pred.clamp(0, 1)."
+            "resize has changed, clamp them, {pred}.clamp(0, 1)."
         )
     return " If these are logits, set from_logits=True, or pass their sigmoid or softmax."
 
@@ -170,7 +191,7 @@ def for_given_probabilities(low: float, high: float) -> str:
     """Returns the remedy for predictions that are not in [0, 1], of a loss that takes no logits."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return _NOT_FINITE
-    return " Logits go through a sigmoid first."
+    return " Logits go through a sigmoid first: pass {pred}.sigmoid()."
 
 
 def for_weights(low: float, of: str) -> str:
@@ -191,7 +212,7 @@ def for_component_shape(what: str, ids: Tensor, pred: Tensor) -> str:
     """Returns remedies for ids of components that do not have the shape of the predictions."""
     samples, channels, *spatial = pred.shape
     if channels > 1 and ids.shape == (samples, *spatial):
-        per_class = f"torch.stack([{what} * (target == c) for c in range({channels})], 1)"
+        per_class = f"torch.stack([{what} * ({{target}} == c) for c in range({channels})], 1)"
         return f" Each class has a map of its own, which is 0 outside of the class: {per_class}."
     if channels == 2 and ids.shape == (samples, 1, *spatial):
         both = f"torch.cat([torch.zeros_like({what}), {what}], 1)"
@@ -225,10 +246,14 @@ def for_type(value: Any) -> str:
     return ""
 
 
-def for_prediction_dtype(dtype: torch.dtype) -> str:
+def for_prediction_dtype(dtype: torch.dtype, target: Any = None) -> str:
     """Returns the remedy for predictions that are not floating-point."""
-    if dtype.is_floating_point or dtype.is_complex:
-        return ""
+    if dtype.is_floating_point:
+        return ": pass {pred}.float()"
+    if dtype.is_complex:
+        return ": pass its real part, {pred}.real, or its magnitude, {pred}.abs()"
+    if isinstance(target, Tensor) and target.is_floating_point():
+        return ": the predictions come first, and the target second"
     return ": pass the network's output itself, before argmax or a threshold"
 
 
@@ -237,8 +262,10 @@ def for_prediction_shape(pred: Tensor, target: Any, n_classes: int) -> str:
     channels = pred.shape[1]
     if may_be_heads(pred, target) and pred.shape[2] == n_classes:
         return _HEADS
+    if getattr(target, "shape", None) == pred.shape and _are_labels(pred, n_classes):
+        return " These are labels: pass the network's output itself, before argmax or a threshold."
     if channels > 1 and pred.ndim > 3 and n_classes == pred.shape[-1] != pred.shape[-2]:
-        return " The channels are last: pass pred.movedim(-1, 1)."
+        return " The channels are last: pass {pred}.movedim(-1, 1)."
     if pred.ndim == 3 and pred.shape[0] == n_classes:
         return _NO_BATCH
     if channels == 1 and n_classes == 2:
@@ -256,13 +283,20 @@ def for_prediction_shape(pred: Tensor, target: Any, n_classes: int) -> str:
     )
 
 
+def _are_labels(pred: Tensor, n_classes: int) -> bool:
+    """Returns whether predictions are whole numbers from 0 to the last class."""
+    if pred.numel() == 0 or not _are_whole_numbers(pred.detach()):
+        return False
+    return float(pred.min()) >= 0 and float(pred.max()) < n_classes
+
+
 def for_dimensions(pred: Tensor) -> str:
     """Returns the remedy for predictions with too few or too many dimensions."""
     if pred.ndim == MOST_DIMENSIONS + 1:
         return _HEADS
     if pred.ndim == 2:
         return (
-            " An image (H, W) lacks the dimensions of batch and channels: pass pred[None, None]. "
+            " An image (H, W) lacks the dimensions of batch and channels: pass {pred}[None, None]. "
             "Masks of points (N, P), with sigmoid, need a target of their shape."
         )
     return " Pass the network's output without flattening it." if pred.ndim < 2 else ""
@@ -276,11 +310,11 @@ def for_mode(pred: Tensor, target: Any, mode: str) -> str:
     if may_be_heads(pred, target) and pred.shape[2] == 1:
         return f".{_HEADS}"
     if pred.ndim > 3 and pred.shape[-1] == 1:
-        return ": the channels are last, pass pred.movedim(-1, 1)."
+        return ": the channels are last, pass {pred}.movedim(-1, 1)."
     if pred.ndim == 3 and channels > 1 and shape in (pred.shape, (len(pred), 1, *pred.shape[1:])):
         return (
-            ": masks (N, H, W) lack the channel axis, pass pred.unsqueeze(1) and target (N, 1, H, "
-            "W); for (N, C, L) set mode='multilabel'."
+            ": masks (N, H, W) lack the channel axis, pass {pred}.unsqueeze(1) and a target "
+            "(N, 1, H, W); for (N, C, L) set mode='multilabel'."
         )
     if shape != pred.shape:
         return ": for classes that exclude each other, set mode='multiclass'."
@@ -290,25 +324,74 @@ def for_mode(pred: Tensor, target: Any, mode: str) -> str:
     )
 
 
-def for_target_shape(target: Tensor, pred: Tensor, n_classes: int) -> str:
-    """Returns remedies for targets whose shape does not match the predictions'."""
+def for_target_shape(
+    target: Tensor, pred: Tensor, n_classes: int, *, exclusive: bool, has_selectors: bool = False
+) -> str:
+    """Returns remedies for targets whose shape does not match the predictions'.
+
+    Args:
+        target: The target.
+        pred: The predictions.
+        n_classes: The loss's number of classes.
+        exclusive: True if the classes exclude each other.
+        has_selectors: True if the loss has channel selectors, and the caller may not have the
+            tensors at hand, as in a config.
+    """
     if target.shape in _label_map_shapes(pred):
         return _for_label_map(pred.shape[1], n_classes) + _for_masks_of_heads(pred, target)
     if may_be_heads(pred, target):
         return _HEADS
-    return (
-        _for_axes("target", target, pred) or _for_size(target, pred) or _for_channels(target, pred)
+    return _for_axes_or_size("{target}", target, pred) or _for_channels(
+        target, pred, exclusive=exclusive, has_selectors=has_selectors
     )
 
 
-def for_weight_shape(weight: Tensor, pred: Tensor) -> str:
+def _for_axes_or_size(what: str, tensor: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for axes or sizes that do not match the predictions'."""
+    return (
+        _for_axes(what, tensor, pred)
+        or _for_size(tensor, pred)
+        or _for_flat(what, tensor, pred)
+        or _for_samples(tensor, pred)
+    )
+
+
+def for_class_weights(weights: Sequence[float], channels: int) -> str:
+    """Returns remedies for another number of class weights than channels."""
+    if channels == 1:
+        return (
+            " To weight the positive class, use pos_weight, the ratio of its weight to that of the "
+            "background."
+        )
+    if len(weights) == channels - 1:
+        listed = ", ".join(f"{weight:g}" for weight in weights)
+        return f" If the background's is missing, put it first: class_weights=[1, {listed}]."
+    return " The order is that of the prediction's channels, background included."
+
+
+def for_weight_shape(name: str, weight: Tensor, pred: Tensor) -> str:
     """Returns remedies for pixel weights whose shape does not match the predictions'."""
+    if weight.ndim == 1 and len(weight) == pred.shape[1]:
+        return " Weights of classes are the argument class_weights of the loss."
+    if weight.ndim == 1 and len(weight) == len(pred):
+        return " Weights of samples are sample_weights (in a batch, under sample_weight_key)."
     if weight.shape != pred.shape:
-        return _for_axes("weights", weight, pred)
+        return (
+            _for_axes(name, weight, pred)
+            or _for_flat(name, weight, pred)
+            or _for_weight_size(name, weight, pred)
+        )
     return (
         " Softmax takes one weight per pixel: use class_weights for weights of classes, or take "
-        "the weight of each pixel's class, weights.gather(1, labels.unsqueeze(1))."
+        f"the weight of each pixel's class, {name}.gather(1, {{target}}.unsqueeze(1))."
     )
+
+
+def _for_weight_size(name: str, weight: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for weights (N, 1, *spatial) of another size than the predictions."""
+    if weight.ndim != pred.ndim or tuple(weight.shape[:2]) != (len(pred), 1):
+        return ""
+    return f" Resize the weights: F.interpolate({name}, {tuple(pred.shape[2:])})."
 
 
 def for_sample_weights(weights: Tensor, pred: Tensor) -> str:
@@ -336,14 +419,14 @@ def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:
         return f" A label map is not one mask per channel: {one_hot}{heads}"
     if may_be_heads(pred, tensor):
         return _HEADS
-    return _for_axes(what, tensor, pred) or _for_size(tensor, pred) or _for_channels(tensor, pred)
+    return _for_axes_or_size(what, tensor, pred) or _for_channels(tensor, pred, exclusive=False)
 
 
 def for_label_map_shape(target: Tensor, pred: Tensor) -> str:
     """Returns remedies for targets that must be label maps (N, *spatial)."""
     if target.shape == pred.shape:
-        return " One-hot masks are not a label map: pass target.argmax(1)."
-    return for_target_shape(target, pred, pred.shape[1])
+        return " One-hot masks are not a label map: pass {target}.argmax(1)."
+    return for_target_shape(target, pred, pred.shape[1], exclusive=True)
 
 
 def for_device(tensor: Tensor, pred: Tensor) -> str:
@@ -425,7 +508,7 @@ def _for_one_label(label: float, levels: Sequence[float], classes: int, ignoring
     """Returns remedies for a label map with one label that is not a class."""
     causes = []
     if label == classes and levels[0] > 0:
-        causes.append("labels start at 1, subtract 1, target - 1")
+        causes.append("labels start at 1, subtract 1, {target} - 1")
     if not _is_marker(label, classes):
         causes.append(f"{label:g} is a class, {_more_classes(label)}")
     causes.append(f"{label:g} marks pixels to leave out, {ignoring}")
@@ -438,9 +521,9 @@ def _for_grey_labels(levels: Sequence[float], classes: int) -> str:
     """Returns remedies for labels that look like grey levels."""
     high = levels[-1]
     if classes == 2 and len(levels) <= 2:
-        return f" These look like an image of black and white: divide it, target // {high:g}."
+        return f" These look like an image of black and white: divide it, {{target}} // {high:g}."
     if classes == 2:
-        return " These look like grey levels of an image: threshold it, target > 127."
+        return " These look like grey levels of an image: threshold it, {target} > 127."
     return (
         " These look like grey levels of an image: map each level to the index of its class, 0 to "
         f"{classes - 1}."
@@ -450,7 +533,9 @@ def _for_grey_labels(levels: Sequence[float], classes: int) -> str:
 def _for_grey_masks(levels: Sequence[float], can_ignore: bool) -> str:
     """Returns remedies for masks that look like images of 8 bits."""
     divisor = levels[-1] if levels[-1] > _WHITE or len(levels) <= 2 else _WHITE
-    text = f" Masks are in [0, 1], and these look like an image: divide it, target / {divisor:g}."
+    text = (
+        f" Masks are in [0, 1], and these look like an image: divide it, {{target}} / {divisor:g}."
+    )
     if len(levels) != 3 or levels[0] != 0 or not can_ignore:
         return text
     return text + _if(
@@ -462,11 +547,14 @@ def _for_grey_masks(levels: Sequence[float], can_ignore: bool) -> str:
 def _for_soft_masks(low: float, high: float) -> str:
     """Returns remedies for soft masks that are not in [0, 1]."""
     if low >= -0.5 and high <= 1.5:
-        return " Interpolation such as bicubic leaves [0, 1]: clamp it, target.clamp(0, 1)."
+        return " Interpolation such as bicubic leaves [0, 1]: clamp it, {target}.clamp(0, 1)."
     if low >= 0 and _GREY <= high <= _WHITE + 0.5:
-        return " Masks are in [0, 1], and these look like an image: divide it, target / 255."
+        return " Masks are in [0, 1], and these look like an image: divide it, {target} / 255."
     if low < 0 < high:
-        return _if("masks went through the normalisation of images, normalise images only")
+        return _if(
+            "these are logits, the predictions come first and the target second",
+            "masks went through the normalisation of images, normalise images only",
+        )
     return ""
 
 
@@ -479,9 +567,9 @@ def _for_axes(what: str, tensor: Tensor, pred: Tensor) -> str:
     samples, channels, *spatial = pred.shape
     shape, size = tuple(tensor.shape), tuple(spatial)
     if pred.ndim > 3 and shape in _channels_first(pred.shape):
-        return " The channels of pred are last: pass pred.movedim(-1, 1)."
+        return " The channels of {pred} are last: pass {pred}.movedim(-1, 1)."
     if shape == (samples, 1, channels, *size):
-        return " pred lacks the axis of channels: pass pred.unsqueeze(1)."
+        return " {pred} lacks the axis of channels: pass {pred}.unsqueeze(1)."
     if pred.ndim == 3 and shape == (channels, *size):
         return _NO_BATCH
     if samples == 1 and shape in (size, (channels, *size)):
@@ -491,7 +579,17 @@ def _for_axes(what: str, tensor: Tensor, pred: Tensor) -> str:
     swapped = (*size[:-2], *size[:-3:-1])
     if size != swapped == shape[-len(size) :]:
         return f" Height and width of {what} are swapped: pass {what}.mT."
-    return ""
+    return _for_order(what, shape, size)
+
+
+def _for_order(what: str, shape: Sequence[int], size: Sequence[int]) -> str:
+    """Returns the remedy for spatial axes in another order, such as (N, H, W, D)."""
+    leading, found = tuple(shape[: -len(size)]), shape[-len(size) :]
+    if len(size) != 3 or len(shape) < 4 or len(set(size)) < 3 or sorted(found) != sorted(size):
+        return ""
+    axes = [found.index(each) + len(leading) for each in size]
+    order = (*range(len(leading)), *axes)
+    return f" The spatial axes of {what} are in another order: pass {what}.permute{order}."
 
 
 def _for_masks_of_heads(pred: Tensor, target: Tensor) -> str:
@@ -509,7 +607,8 @@ def _channels_first(shape: Sequence[int]) -> list[tuple[int, ...]]:
 
 def _for_channels_last(what: str, tensor: Tensor, pred: Tensor) -> str:
     """Returns the remedy for a tensor (N, *spatial, K)."""
-    if tensor.shape[-1] == 3 != pred.shape[1] and _are_colours(tensor):
+    last = tensor.shape[-1]
+    if last in _COLOUR_CHANNELS and last != pred.shape[1] and _are_colours(tensor):
         return _COLOURS
     return f" The channels of {what} are last: pass {what}.movedim(-1, 1)."
 
@@ -519,6 +618,13 @@ def _are_colours(tensor: Tensor) -> bool:
     if is_traced() or tensor.is_meta or tensor.numel() == 0:
         return False
     return float(tensor.max()) > 1
+
+
+def _are_colours_of_classes(target: Tensor) -> bool:
+    """Returns whether a dense target (N, C, ...) looks like an image, not like one-hot masks."""
+    if target.shape[1] not in _COLOUR_CHANNELS:
+        return False
+    return not bool((target.sum(1) == target.max()).all())
 
 
 def _for_label_map(channels: int, n_classes: int) -> str:
@@ -539,30 +645,77 @@ def _for_size(target: Tensor, pred: Tensor) -> str:
         return ""
     if target.ndim == pred.ndim and target.shape[1] not in (1, channels):
         last = target.shape[-1] in (1, 3, 4, channels)
-        return _for_channels_last("target", target, pred) if last else ""
+        return _for_channels_last("{target}", target, pred) if last else ""
     if len(target) != len(pred):
         return ""
     return (
-        f" Resize the predictions, not the labels: F.interpolate(pred, {size}, "
+        f" Resize the predictions, not the labels: F.interpolate({{pred}}, {size}, "
         f"mode={_MODES[pred.ndim]!r})."
     )
 
 
-def _for_channels(target: Tensor, pred: Tensor) -> str:
+def _for_flat(what: str, tensor: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for a tensor whose pixels are in one axis."""
+    samples, _, *spatial = pred.shape
+    pixels = math.prod(spatial)
+    shapes = {
+        (samples, pixels): (samples, *spatial),
+        (samples, 1, pixels): (samples, *spatial),
+        (samples * pixels,): (samples, *spatial),
+        (samples, pred.shape[1], pixels): tuple(pred.shape),
+    }
+    shape = shapes.get(tuple(tensor.shape))
+    return "" if shape is None else f" The pixels of {what} are flat: pass {what}.reshape({shape})."
+
+
+def _for_samples(tensor: Tensor, pred: Tensor) -> str:
+    """Returns the remedy for another number of samples than the predictions have."""
+    same_rest = [tuple(pred.shape[1:]), tuple(pred.shape[2:]), (1, *pred.shape[2:])]
+    if tensor.ndim == 0 or tuple(tensor.shape[1:]) not in same_rest:
+        return ""
+    return (
+        f" {{pred}} has {len(pred)} samples, and {{target}} {len(tensor)}: pass the target of the "
+        "same batch, with a sample for each prediction."
+    )
+
+
+def _for_channels(
+    target: Tensor, pred: Tensor, *, exclusive: bool, has_selectors: bool = False
+) -> str:
     """Returns remedies for a dense target with another number of channels."""
     if target.ndim != pred.ndim or (len(target), *target.shape[2:]) != (len(pred), *pred.shape[2:]):
         return ""
     found, expected = target.shape[1], pred.shape[1]
-    if found == 3 and _are_colours(target):
+    if found in _COLOUR_CHANNELS and _are_colours(target):
         return _COLOURS
+    if found > expected and exclusive:
+        return _if(
+            f"all channels are classes, {_more_classes(found - 1)}",
+            "not, take the channels that it predicts, {target}[:, [...]]"
+            f"{_selector('gt', '[...]', has_selectors)}",
+        )
     if found > expected:
+        channels = "1:" if found == expected + 1 else "[...]"
         return (
-            " Select the target's channels to compare with, by their index, with the channel "
-            "selectors (gt_channel_selector) or target[:, [...]]; the first channel of one-hot "
-            "masks is the background."
+            f" Take the channels that the network predicts, {{target}}[:, {channels}]"
+            f"{_selector('gt', channels, has_selectors)}; the first channel of one-hot masks is "
+            "the background."
+        )
+    if exclusive and found == expected - 1:
+        return (
+            " With softmax, the target needs the background's channel, too: pass "
+            "torch.cat([1 - {target}.sum(1, keepdim=True), {target}], 1)."
         )
     return (
-        " Select the prediction's channels to compare with the target, by their index, with the "
-        "channel selectors (pred_channel_selector) or pred[:, [...]]; with softmax, the target "
-        "needs the background's channel, too."
+        " Take the channels that the target has, {pred}[:, [...]]"
+        f"{_selector('pred', '[...]', has_selectors)}; with softmax, the target needs the "
+        "background's channel, too."
+    )
+
+
+def _selector(of: str, channels: str, has_selectors: bool) -> str:
+    """Returns the words for a selector, if the loss has one."""
+    value = repr(channels) if channels.endswith(":") else channels
+    return (
+        f", or use the channel selectors ({of}_channel_selector={value})" if has_selectors else ""
     )

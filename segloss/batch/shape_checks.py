@@ -15,7 +15,7 @@ from torch import Tensor
 from segloss.batch import remedies
 from segloss.batch.keys import MAP_REMEDY
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import PixelBatch
+from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.stacked_heads import MOST_DIMENSIONS
 from segloss.foundation.arguments import check_mapping
 from segloss.foundation.ignore_index import IgnoreIndex, values_of, written
@@ -52,31 +52,35 @@ def with_channel_axis(values: Any) -> Any:
 
 
 def check_prediction_shape(
-    pred: Any, name: str, n_classes: int, activation: str, target: Any = None
+    pred: Any, names: BatchNames, n_classes: int, activation: str, target: Any
 ) -> None:
     """Raises TypeError or ValueError for a wrong type, dtype, shape or number of channels.
 
-    The target, if it is given, helps to tell the cause.
+    The target helps to tell the cause.
     """
-    check_prediction(pred, name)
+    name = names.pred
+    check_prediction(pred, name, target)
     if not 3 <= pred.ndim <= MOST_DIMENSIONS:
         raise ValueError(
             f"{name} must have the shape (N, C, *spatial) with 1 to 3 spatial dimensions, got "
-            f"{tuple(pred.shape)}.{remedies.for_dimensions(pred)}"
+            f"{tuple(pred.shape)}.{names.in_remedy(remedies.for_dimensions(pred))}"
         )
     channels = pred.shape[1]
     if channels != n_classes and (activation == "softmax" or n_classes > 2):
         raise ValueError(
             f"{name} must have one channel per class with {activation}: expected {n_classes} "
             f"channels (n_classes), got {channels} in the shape {tuple(pred.shape)}."
-            f"{remedies.for_prediction_shape(pred, target, n_classes)}"
+            f"{names.in_remedy(remedies.for_prediction_shape(pred, target, n_classes))}"
         )
     if channels == 0:
         raise ValueError(f"{name} must have at least one channel, got {tuple(pred.shape)}.")
 
 
-def check_prediction(pred: Any, name: str) -> None:
-    """Raises TypeError for anything but a dense, floating-point tensor."""
+def check_prediction(pred: Any, name: str, target: Any = None) -> None:
+    """Raises TypeError for anything but a dense, floating-point tensor.
+
+    The target, if it is given, helps to tell the cause.
+    """
     if not isinstance(pred, Tensor):
         raise TypeError(
             f"{name} must be a tensor, got {type(pred).__name__}{remedies.for_type(pred)}."
@@ -87,7 +91,7 @@ def check_prediction(pred: Any, name: str) -> None:
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in PREDICTED)
         raise TypeError(
             f"{name} must be floating-point ({allowed}), got {pred.dtype}"
-            f"{remedies.for_prediction_dtype(pred.dtype)}."
+            f"{remedies.named(remedies.for_prediction_dtype(pred.dtype, target), name, '')}."
         )
 
 
@@ -135,15 +139,9 @@ def check_channel_weights(
             f"got {len(pos_weight)}."
         )
     if class_weights is not None and len(class_weights) != channels:
-        hint = (
-            " To weight the positive class, use pos_weight, the ratio of its weight to that of the "
-            "background."
-            if channels == 1
-            else ""
-        )
         raise ValueError(
             f"class_weights must have one weight per class: expected {channels}, got "
-            f"{len(class_weights)}.{hint}"
+            f"{len(class_weights)}.{remedies.for_class_weights(class_weights.tolist(), channels)}"
         )
 
 
@@ -207,9 +205,7 @@ def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, 
     return given
 
 
-def flat_target(
-    target: Tensor, name: str, pred: Tensor, pred_name: str, options: PixelOptions
-) -> Tensor:
+def flat_target(target: Tensor, names: BatchNames, pred: Tensor, options: PixelOptions) -> Tensor:
     """Returns a dense target as (N, C, P), and a label map as (N, P)."""
     samples, spatial, activation = pred.shape[0], pred.shape[2:], options.activation
     if target.dtype in _HARDLY_SUPPORTED:
@@ -223,16 +219,24 @@ def flat_target(
             return target.flatten(1)
     label_map = f" or, as a label map, {(samples, *spatial)} or {(samples, 1, *spatial)}"
     has_labels = activation == "softmax" or pred.shape[1] == 1 or options.one_against_rest
+    remedy = remedies.for_target_shape(
+        target,
+        pred,
+        options.n_classes,
+        exclusive=activation == "softmax",
+        has_selectors=names.are_keys,
+    )
     raise ValueError(
-        f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
+        f"{names.target} must match {names.pred} of shape {tuple(pred.shape)}: expected "
         f"{tuple(pred.shape)}{label_map if has_labels else ''}, got {tuple(target.shape)}."
-        f"{remedies.for_target_shape(target, pred, options.n_classes)}"
+        f"{names.in_remedy(remedy)}"
     )
 
 
-def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activation: str) -> Tensor:
+def flat_weight(weight: Tensor, names: BatchNames, pred: Tensor, activation: str) -> Tensor:
     """Returns pixel weights as (N, 1 or C, P)."""
-    check_companion(weight, name, pred, pred_name)
+    name = names.pixel_weights
+    check_companion(weight, name, pred, names.pred)
     samples, channels, spatial = pred.shape[0], pred.shape[1], pred.shape[2:]
     if _is_of_pixels(weight, pred):
         return weight.flatten(1).unsqueeze(1)
@@ -240,9 +244,9 @@ def flat_weight(weight: Tensor, name: str, pred: Tensor, pred_name: str, activat
         return weight.flatten(2)
     per_channel = f" or {(samples, channels, *spatial)}" if activation == "sigmoid" else ""
     raise ValueError(
-        f"{name} must match {pred_name} of shape {tuple(pred.shape)}: expected "
+        f"{name} must match {names.pred} of shape {tuple(pred.shape)}: expected "
         f"{(samples, 1, *spatial)}{per_channel}, got {tuple(weight.shape)}."
-        f"{remedies.for_weight_shape(weight, pred)}"
+        f"{names.in_remedy(remedies.for_weight_shape(name, weight, pred))}"
     )
 
 
@@ -261,18 +265,18 @@ def check_components(values: Any, name: str) -> None:
 
 
 def flat_map(
-    values: Tensor, name: str, pred: Tensor, pred_name: str, *, are_components: bool = False
+    values: Tensor, name: str, pred: Tensor, names: BatchNames, *, are_components: bool = False
 ) -> Tensor:
     """Returns a map as (N, C, P)."""
-    check_companion(values, name, pred, pred_name)
+    check_companion(values, name, pred, names.pred)
     if not _has_shape(values, pred.shape):
         if are_components:
-            remedy = remedies.for_component_shape("ids", values, pred)
+            remedy = remedies.for_component_shape(name, values, pred)
         else:
-            remedy = remedies.for_mask_shape("map", values, pred)
+            remedy = remedies.for_mask_shape(name, values, pred)
         raise ValueError(
-            f"{name} must have the shape of {pred_name}, one map for each channel: expected "
-            f"{tuple(pred.shape)}, got {tuple(values.shape)}.{remedy}"
+            f"{name} must have the shape of {names.pred}, one map for each channel: expected "
+            f"{tuple(pred.shape)}, got {tuple(values.shape)}.{names.in_remedy(remedy)}"
         )
     return values.flatten(2)
 

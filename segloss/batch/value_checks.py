@@ -32,16 +32,25 @@ _ALWAYS_CHECKED = 65_536
 """The number of values up to which a tensor on the CPU is checked in every batch."""
 
 
+_SPOTS = 1024
+"""The number of values that are read of a large tensor after the first batch."""
+
+_STRIDE = 7919
+"""A prime, so that the places differ from batch to batch."""
+
+
 class ValueChecks:
     """Decides when the checks that read values are due, so that they cost next to nothing.
 
     On the CPU, labels and small tensors are checked in every batch, and larger dense tensors in the
-    first batch of each shape. On an accelerator, where a check waits for all queued work, only the
-    first batch is checked. Nothing is checked while compiling, exporting or under `torch.func`.
+    first batch of each shape; of a later dense target, a few values are. On an accelerator, where a
+    check waits for all queued work, only the first batch is checked. Nothing is checked while
+    compiling, exporting or under `torch.func`.
     """
 
     def __init__(self) -> None:
         self._passed: set[tuple[Any, ...]] = set()
+        self._batches = 0
 
     def due(self, role: str, tensor: Tensor, *, on_every_batch: bool = False) -> bool:
         """Returns whether a check must read the values of a tensor now.
@@ -57,6 +66,17 @@ class ValueChecks:
         if cheap and tensor.is_cpu:
             return True
         return _check_key(role, tensor) not in self._passed
+
+    def spots(self, tensor: Tensor) -> Tensor | None:
+        """Returns a few values of a large tensor on the CPU, others in each batch; None: none.
+
+        They tell a later batch of another range, such as masks of 0 and 255, from the first one.
+        """
+        if is_traced() or not tensor.is_cpu or tensor.is_meta or not tensor.is_contiguous():
+            return None
+        step = max(1, tensor.numel() // _SPOTS)
+        self._batches += 1
+        return tensor.view(-1)[self._batches * _STRIDE % step :: step]
 
     def passed(self, role: str, tensor: Tensor) -> None:
         """Records that the values were read, and are right."""
@@ -94,8 +114,14 @@ def check_values(
     if pixels.is_label_map and checks.due("labels", target, on_every_batch=True):
         _check_labels(pixels, target_name, ignore_index)
         checks.passed("labels", target)
-    if not pixels.is_label_map and checks.due("target", target):
-        _check_masks(target, pixels.valid(), target_name, ignore_index=ignore_index)
+    if not pixels.is_label_map and (checks.due("target", target) or _is_spotted(pixels, checks)):
+        _check_masks(
+            target,
+            pixels.valid(),
+            target_name,
+            ignore_index=ignore_index,
+            exclusive=pixels.is_exclusive,
+        )
         checks.passed("target", target)
     if not pixels.options.from_logits and checks.due("prediction", prediction):
         _check_probabilities(prediction, pixels.valid(), pred_name)
@@ -107,6 +133,17 @@ def check_values(
             _check_components(values, key, checks)
         else:
             check_finite_values(values, key, checks, kept=pixels.valid)
+
+
+def _is_spotted(pixels: PixelBatch, checks: ValueChecks) -> bool:
+    """Returns whether a few values of a dense target are not in [0, 1], and not ignored."""
+    values = checks.spots(pixels.target)
+    if values is None or values.dtype == torch.bool or values.numel() == 0:
+        return False
+    if pixels.ignored_value is not None:
+        values = values.masked_fill(values == pixels.ignored_value, 0)
+    low, high = torch.aminmax(values)
+    return not _is_in_unit_range(float(low), float(high), values.dtype)
 
 
 def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
@@ -170,7 +207,7 @@ def check_whole_labels(labels: Tensor, name: str, kept: Tensor | None = None) ->
     if not torch.equal(values, values.round()):
         raise ValueError(
             f"{name} must hold whole numbers as a label map, got fractions."
-            f"{remedies.for_fractions(values)}"
+            f"{_named(remedies.for_fractions(values), name)}"
         )
 
 
@@ -198,7 +235,7 @@ def check_unit_range(
         if not _is_in_unit_range(low, high, tensor.dtype if dtype is None else dtype):
             raise ValueError(
                 f"{name} must hold probabilities in [0, 1], got {_interval(low, high)}."
-                f"{remedies.for_given_probabilities(low, high)}"
+                f"{_named(remedies.for_given_probabilities(low, high), name)}"
             )
     else:
         _check_masks(tensor, None, name, dtype, ignore_index=None, can_ignore=False)
@@ -270,7 +307,7 @@ def _check_label_range(
         )
         raise ValueError(
             f"{name} holds the label {wrong}, expected 0 to {classes - 1} for {classes} classes."
-            f"{remedy}"
+            f"{_named(remedy, name)}"
         )
 
 
@@ -282,13 +319,15 @@ def _check_masks(
     *,
     ignore_index: IgnoreIndex,
     can_ignore: bool = True,
+    exclusive: bool = False,
 ) -> None:
     low, high = _extremes(target, kept)
     if not _is_in_unit_range(low, high, target.dtype if dtype is None else dtype):
-        values = _kept_values(target, kept)
+        remedy = remedies.for_masks(
+            _kept_values(target, kept), target, ignore_index, can_ignore, exclusive=exclusive
+        )
         raise ValueError(
-            f"{name} must hold values in [0, 1], got {_interval(low, high)}."
-            f"{remedies.for_masks(values, target, ignore_index, can_ignore)}"
+            f"{name} must hold values in [0, 1], got {_interval(low, high)}.{_named(remedy, name)}"
         )
 
 
@@ -297,8 +336,13 @@ def _check_probabilities(prediction: Tensor, kept: Tensor | None, name: str) -> 
     if not _is_in_unit_range(low, high, prediction.dtype):
         raise ValueError(
             f"{name} must hold probabilities, in [0, 1], got {_interval(low, high)}."
-            f"{remedies.for_probabilities(low, high)}"
+            f"{_named(remedies.for_probabilities(low, high), name)}"
         )
+
+
+def _named(remedy: str, name: str) -> str:
+    """Returns a remedy for a tensor of this name, which is the only one that it speaks of."""
+    return remedies.named(remedy, name, name)
 
 
 def _is_in_unit_range(low: float, high: float, dtype: torch.dtype) -> bool:

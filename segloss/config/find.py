@@ -23,7 +23,7 @@ from segloss.config.read import (
     select,
 )
 from segloss.config.specs import CompoundSpec, LossSpec
-from segloss.foundation.arguments import shown
+from segloss.foundation.arguments import nearest, shown
 
 _COMPOUND_LOSS: Path = ("loss_params", "compound_loss")
 _MULTI_LOSS: tuple[Path, ...] = (("loss_params", "multi_loss"), ("loss_params", "multiloss"))
@@ -60,10 +60,11 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
         node = select(config, path)
         if node is not None:
             return _spec(config, node, path)
+    keys = keys_of(config)
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
         "and loss, or a list of losses, and not null; got the keys "
-        f"{', '.join(map(str, keys_of(config))) or 'none'}."
+        f"{', '.join(map(str, keys)) or 'none'}{_meant(config, keys)}."
     )
 
 
@@ -108,6 +109,23 @@ def _paths(config: ConfigSource) -> Iterator[Path]:
                 "build_loss({'losses': [...]})."
             )
         yield from found
+
+
+def _meant(config: ConfigSource, keys: Sequence[Any]) -> str:
+    """Returns " (did you mean ...?)" for a key that is almost that of a loss, or an empty text."""
+    first = list(dict.fromkeys(str(path[0]) for path in (*_PATHS, _MODELS)))
+    for key in keys:
+        if key in first:
+            node = select(config, (key,))
+            inner = node.value if node is not None and isinstance(node.value, Mapping) else {}
+            known = [str(path[1]) for path in _PATHS if path[0] == key and len(path) > 1]
+            matches = [f"{key}.{name}{nearest(name, known)}" for name in inner]
+        else:
+            matches = [f"{key}{nearest(key, first)}"]
+        for match in matches:
+            if match.endswith("?)"):
+                return f"; {match}"
+    return ""
 
 
 def _spec(config: ConfigSource, node: Node, path: Path) -> CompoundSpec | LossSpec:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,15 @@ from torch import Tensor
 from segloss.config.construction import construct
 from segloss.config.registry import is_trusted, resolve_target
 from segloss.config.specs import check_block
-from segloss.foundation.arguments import check_choice, check_flag, is_list, nearest, shown
+from segloss.foundation.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    is_list,
+    nearest,
+    shown,
+)
 
 _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
@@ -36,8 +45,9 @@ def target_of(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Ca
     target = block.get("_target_")
     if not isinstance(target, str):
         keys = ", ".join(map(str, block)) or "none"
+        meant = next((nearest(key, ["_target_"]) for key in map(str, block)), "")
         raise ValueError(
-            f"{path} must have a _target_, such as 'segloss.SegLoss', got the keys: {keys}."
+            f"{path} must have a _target_, such as 'segloss.SegLoss', got the keys: {keys}{meant}."
         )
     with prefix_errors(f"{path}._target_"):
         return resolve_target(target, allow)
@@ -176,6 +186,7 @@ def _with_tensors(
         raise TypeError(f"{path}: {target.__name__} has {error}.") from error
     hints = _hints(target)
     for key, value in bound.arguments.items():
+        _check_kind(value, hints.get(key), f"{path}.{key}")
         if is_list(value) and _wants_tensor(hints.get(key)):
             bound.arguments[key] = _as_tensor(value, f"{path}.{key}")
     return bound.args, bound.kwargs
@@ -187,6 +198,26 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (AttributeError, NameError, TypeError):
         return {}
+
+
+def _check_kind(value: Any, hint: Any, path: str) -> None:
+    """Raises TypeError for a text, bool or list where a type admits a number or a bool only.
+
+    Many constructors take anything, and fail or compute something else at the first batch.
+    """
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = set(typing.get_args(hint) if is_union else (hint,)) - {type(None)}
+    if isinstance(value, str) and str not in kinds:
+        kinds &= {int, float, bool}  # a list may be right, and a text is not
+    if not kinds or not kinds <= {int, float, bool} or value is None:
+        return
+    if kinds == {bool} and isinstance(value, (str, list)):
+        check_flag(path, value)
+    elif bool not in kinds and isinstance(value, (str, list, bool)):
+        check = check_number if float in kinds else check_integer
+        check(path, value)
+    elif isinstance(value, (str, list)):
+        check_number(path, value)
 
 
 def _wants_tensor(hint: Any) -> bool:

@@ -1,27 +1,164 @@
 """Checks of arguments, with error messages of one form.
 
 A message names the argument, says what was expected and what was given, and suggests a remedy
-where a likely cause is known. This module knows nothing about losses.
+where a likely cause is known. This module knows nothing about losses but how other libraries name
+their arguments.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from segloss.foundation.precision import rounding_slack
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MAX_CHARACTERS = 200
 """The number of characters of a value that messages show."""
 
 _LARGEST_INTEGER = 2**63 - 1
 """The largest integer of 64 bits, as tensors hold them."""
+
+_NAMES_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("num_classes", "nb_classes", "num_labels", "classes", "out_channels", "channels"),
+        ("n_classes",),
+    ),
+    **dict.fromkeys(
+        ("weight", "weights", "class_weight", "ce_weight", "class_coef"),
+        ("class_weights", "region_class_weights", "pixel_weights"),
+    ),
+    **dict.fromkeys(("pixel_weight", "weight_map", "mask"), ("pixel_weights",)),
+    **dict.fromkeys(
+        ("ignore_label", "ignored_index", "ignore_value", "ignore", "void", "void_label"),
+        ("ignore_index",),
+    ),
+    **dict.fromkeys(("eps", "epsilon", "smooth_nr", "smooth_dr", "smoothing"), ("smooth",)),
+    "label_smoothing": ("smooth_factor",),
+    "label_smooth": ("label_smoothing", "use_label_smooth"),
+    "smooth_factor": ("label_smoothing",),
+    "alpha": ("tversky_alpha",),
+    "beta": ("tversky_beta",),
+    "gamma": ("tversky_gamma",),
+    **dict.fromkeys(("include_background", "do_bg"), ("region_classes", "classes")),
+    **dict.fromkeys(("batch", "batch_dice", "per_image", "reduction"), ("region_reduction",)),
+    **dict.fromkeys(("apply_nonlin", "other_act", "task"), ("mode", "activation")),
+    "mode": ("activation",),
+    "softmax": ("mode", "activation", "multiclass"),
+    "sigmoid": ("mode", "activation", "binary"),
+    "multiclass": ("softmax", "mode", "activation"),
+    **dict.fromkeys(("binary", "multilabel"), ("sigmoid", "mode", "activation")),
+    **dict.fromkeys(("avg", "average", "elementwise_mean"), ("mean", "sample")),
+    "mean": ("sample",),
+    **dict.fromkeys(("cuda", "gpu"), ("triton",)),
+    "target": ("_target_",),
+    **dict.fromkeys(("logits", "with_logits", "use_sigmoid", "apply_sigmoid"), ("from_logits",)),
+    **dict.fromkeys(("ce_coef", "lambda_ce", "weight_ce", "bce_weight", "bce"), ("bce_coef",)),
+    **dict.fromkeys(("lambda_dice", "weight_dice", "dice_weight", "dice"), ("dice_coef",)),
+    **dict.fromkeys(("iters", "iter_", "num_iter"), ("iterations",)),
+    **dict.fromkeys(("losses", "loss_list", "loss_functions"), ("loss_funcs",)),
+    **dict.fromkeys(("loss_weights", "coefs", "coefficients"), ("weights",)),
+    **dict.fromkeys(("thresholds", "epochs", "milestones"), ("epoch_thresholds",)),
+    **dict.fromkeys(("loss", "loss_fn", "criterion"), ("loss_func", "loss")),
+}
+"""Names of arguments and values elsewhere, and those here that mean the same, best first."""
+
+
+class ChecksKeywords:
+    """A class whose constructor tells a wrong keyword which argument was probably meant.
+
+    The check is made before `__init__`, so signatures, `help` and pickling are as without it.
+    """
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        """Returns a new object; raises TypeError for an unknown keyword."""
+        if keywords:
+            _check_keywords(cls.__name__, keywords, cls.__init__)
+        return super().__new__(cls)
+
+
+def checks_keywords(remedy: str = "") -> Callable[[Function], Function]:
+    """Lets a function tell a wrong keyword which argument was probably meant.
+
+    Of too many arguments without keywords, it names those that need one.
+
+    Args:
+        remedy: The end of the message, if no argument is close.
+
+    Example:
+        >>> @checks_keywords()
+        ... def scaled(value, factor=1.0):
+        ...     return factor * value
+        >>> scaled(2.0, factr=3.0)
+        Traceback (most recent call last):
+        ...
+        TypeError: scaled() got an unexpected keyword argument 'factr' (did you mean 'factor'?).
+    """
+
+    def decorate(function: Function) -> Function:
+        parameters = inspect.signature(function).parameters.values()
+        known = frozenset(each.name for each in parameters)
+        most = sum(each.kind is not each.KEYWORD_ONLY for each in parameters)
+
+        @functools.wraps(function)
+        def call(*args: Any, **keywords: Any) -> Any:
+            if len(args) > most:
+                _refuse_positional(_name_of(function, args), len(args), most, function)
+            for keyword in keywords:
+                if keyword not in known:
+                    _check_keywords(_name_of(function, args), keywords, function, remedy)
+            return function(*args, **keywords)
+
+        return cast(Function, call)
+
+    return decorate
+
+
+def _name_of(function: Callable[..., Any], args: Sequence[Any]) -> str:
+    """Returns the name of a function, or of the class whose object a call of a method has."""
+    is_method = "." in function.__qualname__ and "<locals>" not in function.__qualname__
+    return type(args[0]).__name__ if is_method and args else function.__name__
+
+
+def _refuse_positional(name: str, given: int, most: int, function: Callable[..., Any]) -> None:
+    """Raises TypeError for too many arguments without keywords."""
+    parameters = inspect.signature(function).parameters.values()
+    others = [f"{each.name}=..." for each in parameters if each.kind is each.KEYWORD_ONLY]
+    method = int(next(iter(parameters)).name == "self")
+    remedy = f": pass the others by keyword ({', '.join(others)})" if others else ""
+    raise TypeError(
+        f"{name}() takes {most - method} arguments without keywords, got {given - method}{remedy}."
+    )
+
+
+def _check_keywords(
+    name: str, keywords: Iterable[str], function: Callable[..., Any], remedy: str = ""
+) -> None:
+    """Raises TypeError for a keyword that a function does not take."""
+    parameters = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    for keyword in keywords:
+        if keyword not in parameters:
+            known = [each for each in parameters if each != "self"]
+            refuse_keyword(name, keyword, known, remedy)
+
+
+def refuse_keyword(name: str, keyword: str, known: Collection[str], remedy: str = "") -> None:
+    """Raises TypeError for a keyword that is not among the known ones."""
+    meant = nearest(keyword, known)
+    listed = f"; its arguments are: {', '.join(known) or 'none'}{remedy}"
+    raise TypeError(f"{name}() got an unexpected keyword argument {keyword!r}{meant or listed}.")
 
 
 def check_number(
@@ -34,7 +171,10 @@ def check_number(
         ValueError: `value` is not finite or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {shown(value)} ({type(value).__name__}).")
+        raise TypeError(
+            f"{name} must be a number, got {shown(value)} ({type(value).__name__})"
+            f"{_meant(value, float)}."
+        )
     try:
         number = float(value)
     except OverflowError:  # the int is too large for a float
@@ -66,7 +206,10 @@ def check_integer(
         ValueError: `value` is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an int, got {shown(value)} ({type(value).__name__}).")
+        raise TypeError(
+            f"{name} must be an int, got {shown(value)} ({type(value).__name__})"
+            f"{_meant(value, int)}."
+        )
     if low is not None and value < low:
         raise ValueError(f"{name} must be at least {low}, got {shown(value)}.")
     if abs(int(value)) > _LARGEST_INTEGER:
@@ -80,9 +223,54 @@ def check_flag(name: str, value: Any) -> bool:
     """Returns `value` if it is a bool; raises TypeError otherwise."""
     if not isinstance(value, bool):
         raise TypeError(
-            f"{name} must be True or False, got {shown(value)} ({type(value).__name__})."
+            f"{name} must be True or False, got {shown(value)} ({type(value).__name__})"
+            f"{_meant(value, bool)}."
         )
     return value
+
+
+def _meant(value: Any, kind: type) -> str:
+    """Returns ": pass ..." with the number or bool that a value of another type stands for."""
+    if value is None or (isinstance(value, str) and value.lower() in ("", "none", "null", "~")):
+        return ": leave it out for its default"
+    meant = _converted(as_python(value), kind)
+    return "" if meant is None else f": pass {meant!r}{_UNQUOTED if isinstance(value, str) else ''}"
+
+
+_UNQUOTED = ", without quotes"
+
+
+def _converted(value: Any, kind: type) -> Any:
+    """Returns the number or bool that a value stands for; None if it does not clearly do."""
+    if is_list(value) and len(value) == 1:
+        return _converted(value[0], kind)
+    if kind is bool:
+        return _TRUTHS.get(shown(value).strip("'").lower())
+    if isinstance(value, str):
+        return _number_in(value, kind)
+    if isinstance(value, bool):
+        return float(value) if kind is float else None
+    if kind is int:
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return int(value) if is_whole else None
+    return value if isinstance(value, Real) else None
+
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True} | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
+
+
+def _number_in(text: str, kind: type) -> Any:
+    """Returns the finite number that a text holds; None if it holds none of this kind."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return None
+    whole = int(number) if number.is_integer() else None
+    return whole if kind is int else number if whole is None or "." in text else whole
 
 
 def check_text(name: str, value: Any) -> str:
@@ -105,9 +293,14 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def nearest(word: Any, choices: Iterable[str]) -> str:
-    """Returns " (did you mean ...?)" with the choice closest to `word`, or an empty text."""
-    matches = difflib.get_close_matches(shown(word).strip("'"), list(choices), n=1)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    """Returns " (did you mean ...?)" with the choice closest to `word`, or an empty text.
+
+    The name that other libraries give to a choice is closer than a similar spelling.
+    """
+    text, names = shown(word).strip("'").lower(), {name.lower(): name for name in choices}
+    matches = [name for name in _NAMES_ELSEWHERE.get(text, ()) if name in names]
+    matches = matches or difflib.get_close_matches(text, names, n=1)
+    return f" (did you mean {names[matches[0]]!r}?)" if matches else ""
 
 
 def shown(value: Any) -> str:
@@ -162,6 +355,12 @@ def check_weights(name: str, value: Any) -> Tensor | None:
     if isinstance(value, Tensor) and value.requires_grad:
         raise TypeError(f"{name} must not require grad: pass {name}.detach().")
     value = as_python(value)
+    if isinstance(value, (str, Mapping)):
+        remedy = f": pass list({name}.values()), in the order of the classes"
+        raise TypeError(
+            f"{name} must be a list of numbers, one per class, got {shown(value)}"
+            f"{remedy if isinstance(value, Mapping) else ''}."
+        )
     numbers = _without_rounding(list(value) if is_list(value) else [value])
     checked = [check_number(f"{name}[{i}]", number) for i, number in enumerate(numbers)]
     if not any(checked):
@@ -182,7 +381,8 @@ def check_classes(name: str, value: Any) -> tuple[int, ...]:
     """Returns the class indices of a list, after checking that it has some, and none twice."""
     classes = as_python(value)
     if not is_list(classes):
-        raise TypeError(f"{name} must be a list of class indices, got {shown(value)}.")
+        remedy = f": pass [{shown(value)}]" if isinstance(classes, int) else ""
+        raise TypeError(f"{name} must be a list of class indices, got {shown(value)}{remedy}.")
     checked = tuple(check_integer(name, each, 0) for each in classes)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(

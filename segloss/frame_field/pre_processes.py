@@ -11,7 +11,7 @@ from torch import Tensor
 from segloss.batch.keys import take
 from segloss.batch.shape_checks import check_real
 from segloss.batch.value_checks import ValueChecks, check_finite_values, check_unit_range
-from segloss.foundation.arguments import check_flag, check_number, check_text
+from segloss.foundation.arguments import ChecksKeywords, check_flag, check_number, check_text
 from segloss.foundation.precision import without_autocast
 from segloss.frame_field.arithmetic import image_gradient
 from segloss.frame_field.batches import check_is_mapping, field_of, take_map
@@ -25,7 +25,7 @@ _EPS = 1e-6
 """The number that is added to the norm of a gradient before a division by it."""
 
 
-class ComputeSegGrads:
+class ComputeSegGrads(ChecksKeywords):
     r"""Adds the gradients of the predicted masks to `pred_batch`.
 
     - "seg_grads", (N, C, 2, H, W): the gradients, twice Scharr's derivatives along H and W, so
@@ -96,7 +96,7 @@ def compute_gt_field(
     return pred_batch, {**gt_batch, field_key: field_of(angle)}
 
 
-class SegLossWeights:
+class SegLossWeights(ChecksKeywords):
     r"""Adds pixel weights for masks of many small objects: "seg_loss_weights" (N, C, H, W).
 
     .. math:: w = \left(\frac1f + w_0\,e^{-d^2/\sigma^2}\right) \left(1 + \frac1{r s}\right)

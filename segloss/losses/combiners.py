@@ -10,13 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segloss.foundation.arguments import check_integer
+from segloss.foundation.arguments import ChecksKeywords, check_integer
 
 MAX_LOSSES = 10_000
 """The largest number of losses of a combiner: more is a mistake that would fill the memory."""
 
 
-class UncertaintyWeighting(nn.Module):
+class UncertaintyWeighting(ChecksKeywords, nn.Module):
     r"""Weights learned as the uncertainty of each loss.
 
     .. math:: \sum_i \frac12 e^{-s_i} L_i + \frac12 s_i

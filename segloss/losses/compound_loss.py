@@ -10,27 +10,32 @@ from typing import Any
 
 from torch import Tensor
 
+from segloss.batch.diagnosis import Finding, FirstBatches
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames, PixelBatch
+from segloss.batch.pixel_batch import PixelBatch
 from segloss.batch.reader import BatchTensors, PixelReader, SelectsChannels
 from segloss.batch.selectors import Selector
 from segloss.batch.shape_checks import check_channel_weights, check_maps, check_prediction
-from segloss.foundation.arguments import check_choice, check_weights, shown
+from segloss.foundation.arguments import (
+    ChecksKeywords,
+    check_choice,
+    check_weights,
+    checks_keywords,
+    shown,
+)
 from segloss.foundation.distributed import RankSum
-from segloss.foundation.ignore_index import IgnoreIndex
+from segloss.foundation.ignore_index import IgnoreIndex, written
 from segloss.foundation.precision import Precise
 from segloss.losses.companions import TakesCompanions
-from segloss.losses.modes import MODES, checked_channels
+from segloss.losses.modes import MODES, check_mode, checked_channels
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import RECOMMENDED, mixture_of
-
-_NAMES = BatchNames("prediction")
-"""The names of the tensors in messages."""
+from segloss.terms.mixture.unused import unused_by_terms
 
 
-class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
+class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
     r"""Terms with coefficients as a loss of (prediction, target) that returns a tensor.
 
     .. math:: L = \sum_t c_t\,\mathrm{term}_t
@@ -110,7 +115,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
             raise TypeError(
                 f"terms must be a mixture of terms, got the mode {terms!r}: pass mode={terms!r}."
             )
-        self.mode = check_choice("mode", mode, MODES)
+        self.mode = check_mode(mode)
         self.options = PixelOptions.checked(
             2,  # each prediction says how many there are with softmax
             MODES[mode],
@@ -119,7 +124,6 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
             label_smoothing=label_smoothing,
         )
         self.reader = PixelReader(
-            _NAMES,
             pred_channel_selector,
             gt_channel_selector,
             merge_unannotated,
@@ -130,6 +134,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
         if self.pos_weight is not None and mode == "multiclass":
             check_channel_weights(None, self.pos_weight, 2, "softmax")
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
+        self.first_batches = FirstBatches()
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and reduction == "none":
             raise ValueError(
@@ -164,6 +169,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
         """The key of the map of components that the terms need, or None."""
         return self._group.plan.group_key
 
+    @checks_keywords()
     def forward(
         self,
         prediction: Tensor,
@@ -233,12 +239,11 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
     def _read(self, tensors: BatchTensors, maps: Any) -> tuple[PixelBatch, Tensor | None]:
         """Returns the checked batch, and the cells that region terms leave out, or None."""
         if not isinstance(tensors.prediction, Tensor):
-            check_prediction(tensors.prediction, _NAMES.pred)
+            check_prediction(tensors.prediction, tensors.names.pred)
         selected = self.reader.select(tensors)
         channels = self._check_channels(selected.prediction, selected.target)
-        needed = self._needed_maps(maps)
-        needed = self.reader.select_maps(needed, tensors.target, selected.prediction)
-        selected = BatchTensors(*selected[:3], needed, *selected[4:])
+        needed = tensors._replace(maps=self._needed_maps(maps))
+        selected = selected._replace(maps=self.reader.select_maps(needed, selected.prediction))
         options = self.options
         if options.activation == "softmax":
             options = options.replace(n_classes=channels)
@@ -248,17 +253,45 @@ class CompoundLoss(SelectsChannels, TakesCompanions, Precise):
         )
         self._group.check_classes(pixels.prediction.shape[1], options.activation)
         if left_out is not None and not self.reader.merges:
-            self._group.check_annotated(_NAMES.annotated)
+            self._group.check_annotated(selected.names.annotated)
+        if not self.first_batches.are_over:
+            self.first_batches.warn(self.unused_options(), self)
+            self.first_batches.look(pixels, selected.names, options, self)
         return pixels, left_out
+
+    def unused_options(self) -> list[Finding]:
+        """Returns findings about arguments that change nothing, since no term reads them."""
+        weights = {"class_weights": self.class_weights, "pos_weight": self.pos_weight}
+        given = [name for name, value in weights.items() if value is not None]
+        given += ["label_smoothing"] if self.options.label_smoothing > 0 else []
+        return unused_by_terms(given, self._group)
 
     def _check_mixture(self, mixture: Mixture) -> None:
         """Raises ValueError if the loss can't have these terms."""
         if self.reduction == "none":
             check_unreduced(mixture)
 
+    def _refuse_arithmetic(self, other: Any) -> Any:
+        """Raises TypeError: terms are mixed, and one loss is made of the mixture."""
+        term = getattr(self, "term_type", None)
+        name = "Dice" if term is None else term.__name__
+        raise TypeError(
+            f"{type(self).__name__} is a loss, and losses are not added up or multiplied: mix the "
+            f"terms (0.5 * {name}() + 0.5 * CrossEntropy() of segloss.terms) "
+            "and pass the mixture to CompoundLoss, or add up the losses of a batch."
+        )
+
+    __add__ = __radd__ = __mul__ = __rmul__ = _refuse_arithmetic
+
     def extra_repr(self) -> str:
-        """Returns the terms, the mode, and whether predictions are logits."""
-        return f"{self.mixture}, {self.mode!r}, from_logits={self.options.from_logits}"
+        """Returns the terms, the mode, and how predictions and targets are read."""
+        return f"{self.mixture}, {self._reading()}"
+
+    def _reading(self) -> str:
+        """Returns the mode, whether predictions are logits, and which pixels are left out."""
+        ignored = self.ignore_index
+        left_out = "" if ignored is None else f", ignore_index={written(ignored)}"
+        return f"{self.mode!r}, from_logits={self.options.from_logits}{left_out}"
 
     def _check_channels(self, prediction: Any, target: Any) -> int:
         """Checks that the number of channels fits the mode, and returns it."""

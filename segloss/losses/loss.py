@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from segloss.batch.keys import Batch
 from segloss.batch.mixing.mixup import KEYS, sample_of, split_mixup
-from segloss.foundation.arguments import check_flag, check_integer, check_number, check_text, shown
+from segloss.foundation.arguments import (
+    ChecksKeywords,
+    check_flag,
+    check_integer,
+    check_number,
+    check_text,
+    checks_keywords,
+    shown,
+)
 from segloss.foundation.device_constants import cached_value
 from segloss.foundation.distributed import local_statistics, world_size
 from segloss.foundation.gradients import Condition, zero_in_place_of
@@ -59,7 +67,7 @@ class LossResult(NamedTuple):
         return attribute(self, name)
 
 
-class Loss(Precise):
+class Loss(ChecksKeywords, Precise):
     """A named loss of batches, normalised by a running average of its own magnitude.
 
     A subclass defines `compute`, which returns the raw scalar, and may put further results into
@@ -183,6 +191,7 @@ class Loss(Precise):
             parts.append((factor * values, [_times(info, factor) for info in infos]))
         return functools.reduce(_sum_of_results, parts)
 
+    @checks_keywords(". Weights and maps are entries of gt_batch")
     def forward(self, pred_batch: Batch, gt_batch: Batch, normalize: bool = True) -> LossResult:
         """Returns the loss, by default divided by `norm`, and the extra information, detached.
 
@@ -206,7 +215,7 @@ class Loss(Precise):
             ValueError: `norm` can't divide the loss.
         """
         if normalize is not True and normalize is not False:
-            check_flag("normalize", normalize)
+            _check_normalize(normalize)
         loss, [extra_info] = raw_losses([self], pred_batch, gt_batch)
         if normalize:
             loss = _normalized(loss, self.norm, self.name)
@@ -503,6 +512,16 @@ class Criterion(nn.Module):
         """Returns the loss of a prediction and a target, which may be mappings too."""
         result: Tensor = self.loss(prediction, target)[0]
         return result
+
+
+def _check_normalize(normalize: Any) -> None:
+    """Raises TypeError if `normalize` is not a bool, such as weights of pixels."""
+    if isinstance(normalize, Tensor):
+        raise TypeError(
+            f"normalize must be True or False, got {shown(normalize)}: weights and maps are "
+            "entries of gt_batch, beside the target."
+        )
+    check_flag("normalize", normalize)
 
 
 def check_world_size(given: int | None) -> int:

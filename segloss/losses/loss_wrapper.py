@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
+from segloss.batch.pixel_batch import BatchNames
 from segloss.batch.remedies import for_label_map_shape, for_mask_shape
 from segloss.batch.selectors import Selector, optional_selector, select_companion
 from segloss.batch.shape_checks import (
@@ -131,6 +132,9 @@ class LossWrapper(Loss):
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
         self.sample_weight_key = check_text("sample_weight_key", sample_weight_key)
+        self.names = BatchNames.of_keys(
+            pred_key, gt_key, weight_key, annotated_key, sample_weight_key
+        )
         self.pred_channels = optional_selector(pred_channel_selector, "pred_channel_selector")
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
@@ -168,10 +172,10 @@ class LossWrapper(Loss):
         weights = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
         if weights is None:
             return None
-        name, pred_name = f"gt_batch[{self.sample_weight_key!r}]", f"pred_batch[{self.pred_key!r}]"
+        names = self.names.of_batch(pred_batch, gt_batch)
         prediction = take(pred_batch, self.pred_key, "pred_batch")
-        check_sample_weights(weights, name, prediction, pred_name)
-        check_weight_range(weights, name, self._checks, of="samples")
+        check_sample_weights(weights, names.sample_weights, prediction, names.pred)
+        check_weight_range(weights, names.sample_weights, self._checks, of="samples")
         return weights.to(accumulation_dtype(weights.device))
 
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
@@ -216,23 +220,25 @@ class LossWrapper(Loss):
 
     def _selected(self, pred_batch: Batch, gt_batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the selected prediction and target, checked where the loss is one of PyTorch."""
-        prediction = self._prediction(pred_batch)
+        names = self.names.of_batch(pred_batch, gt_batch)
+        prediction = self._prediction(pred_batch, names)
         if isinstance(self.loss_func, (*LABEL_MAP_LOSSES, *ELEMENTWISE_LOSSES)):
-            check_prediction(prediction, f"pred_batch[{self.pred_key!r}]")
-        target = self._target(gt_batch, prediction)
+            check_prediction(prediction, names.pred)
+        target = self._target(gt_batch, prediction, names)
         if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
-            self._check_masks(target, take(gt_batch, self.gt_key, "gt_batch").dtype)
+            dtype = take(gt_batch, self.gt_key, "gt_batch").dtype
+            check_unit_range(target, names.target, self._checks, dtype=dtype)
         if isinstance(self.loss_func, nn.BCELoss):
             dtype = take(pred_batch, self.pred_key, "pred_batch").dtype
-            prediction = self._in_unit_range(prediction, dtype)
+            prediction = self._in_unit_range(prediction, dtype, names.pred)
             target = target.clamp(0, 1).to(prediction.dtype)
         return prediction, target
 
-    def _prediction(self, pred_batch: Batch) -> Tensor:
+    def _prediction(self, pred_batch: Batch, names: BatchNames) -> Tensor:
         """Returns the selected channels of the prediction, in float32 if it has half precision."""
         prediction = take(pred_batch, self.pred_key, "pred_batch")
         if self.pred_channels is not None:
-            prediction = self.pred_channels(prediction, f"pred_batch[{self.pred_key!r}]")
+            prediction = self.pred_channels(prediction, names.pred)
         half = prediction.dtype in (torch.float16, torch.bfloat16)
         return prediction.float() if half else prediction
 
@@ -260,7 +266,7 @@ class LossWrapper(Loss):
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         if self.gt_channels is None or weights is None or weights.ndim < 3 or weights.shape[1] == 1:
             return weights
-        return self.gt_channels(weights, f"gt_batch[{self.weight_key!r}]")
+        return self.gt_channels(weights, self.names.pixel_weights)
 
     def _maps(self, gt_batch: Batch, keys: Sequence[str]) -> dict[str, Tensor]:
         """Returns the selected channels of maps."""
@@ -277,28 +283,28 @@ class LossWrapper(Loss):
         target = take(gt_batch, self.gt_key, "gt_batch")
         return select_companion(self.gt_channels, annotated, target, self.gt_key, prediction)
 
-    def _target(self, gt_batch: Batch, prediction: Tensor) -> Tensor:
+    def _target(self, gt_batch: Batch, prediction: Tensor, names: BatchNames) -> Tensor:
         """Returns the selected channels of the target, in the shape and dtype of the loss."""
-        key = f"gt_batch[{self.gt_key!r}]"
         target = take(gt_batch, self.gt_key, "gt_batch")
-        check_device(target, key, prediction, f"pred_batch[{self.pred_key!r}]")
+        check_device(target, names.target, prediction, names.pred)
         if isinstance(self.loss_func, (*LABEL_MAP_LOSSES, *ELEMENTWISE_LOSSES)):
-            check_real(target, key)
+            check_real(target, names.target)
         if self.gt_channels is not None:
-            target = self.gt_channels(target, key, prediction.ndim)
+            target = self.gt_channels(target, names.target, prediction.ndim)
         if self._has_channel_axis_of_one(target, prediction):
             target = target.squeeze(1)
         if self.target_dtype is not None:
             target = target.to(self.target_dtype)
         elif self._needs_labels(target, prediction):
-            target = self._labels(target, prediction, key)
+            target = self._labels(target, prediction, names)
         elif isinstance(self.loss_func, (*LABEL_MAP_LOSSES, *ELEMENTWISE_LOSSES)):
             target = target if target.is_floating_point() else target.to(prediction.dtype)
         if isinstance(self.loss_func, ELEMENTWISE_LOSSES) and target.shape != prediction.shape:
+            has_space = prediction.ndim > 2
+            remedy = for_mask_shape("{target}", target, prediction) if has_space else ""
             raise ValueError(
-                f"{key} must have the shape of pred_batch[{self.pred_key!r}] for {self.name!r}, "
-                f"{tuple(prediction.shape)}, got {tuple(target.shape)}."
-                f"{for_mask_shape('target', target, prediction) if prediction.ndim > 2 else ''}"
+                f"{names.target} must have the shape of {names.pred} for {self.name!r}, "
+                f"{tuple(prediction.shape)}, got {tuple(target.shape)}.{names.in_remedy(remedy)}"
             )
         return target
 
@@ -316,36 +322,32 @@ class LossWrapper(Loss):
         selected_one = self.gt_channels is not None and isinstance(self.gt_channels.index, int)
         return one_for_many and (selected_one or isinstance(self.loss_func, LABEL_MAP_LOSSES))
 
-    def _check_masks(self, target: Tensor, dtype: torch.dtype) -> None:
-        """Raises ValueError if masks, computed in `dtype`, do not lie in [0, 1]."""
-        check_unit_range(target, f"gt_batch[{self.gt_key!r}]", self._checks, dtype=dtype)
-
-    def _in_unit_range(self, prediction: Tensor, dtype: torch.dtype) -> Tensor:
+    def _in_unit_range(self, prediction: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         """Returns probabilities clamped with a slope of 1; raises ValueError if they are none.
 
         `nn.BCELoss` refuses 1 plus a rounding error, on a GPU by an assertion that ends the
         process's use of it.
         """
-        name = f"pred_batch[{self.pred_key!r}]"
         check_unit_range(prediction, name, self._checks, dtype=dtype, probabilities=True)
         return prediction + (prediction.clamp(0, 1) - prediction).detach()
 
-    def _labels(self, target: Tensor, prediction: Tensor, key: str) -> Tensor:
+    def _labels(self, target: Tensor, prediction: Tensor, names: BatchNames) -> Tensor:
         """Returns a label map as int64; raises ValueError for a wrong shape or label."""
         labels = target.long()
         expected = (*prediction.shape[:1], *prediction.shape[2:])
         if prediction.ndim > 1 and labels.shape != expected:
+            remedy = for_label_map_shape(target, prediction) if prediction.ndim > 2 else ""
             raise ValueError(
-                f"{key} must be a label map of the pixels of pred_batch[{self.pred_key!r}] for "
+                f"{names.target} must be a label map of the pixels of {names.pred} for "
                 f"{self.name!r}: expected {expected}, got {tuple(labels.shape)}."
-                f"{for_label_map_shape(target, prediction) if prediction.ndim > 2 else ''}"
+                f"{names.in_remedy(remedy)}"
             )
         if target.is_floating_point() and self._checks.due("labels", target, on_every_batch=True):
-            check_whole_labels(target, key)
+            check_whole_labels(target, names.target)
             self._checks.passed("labels", target)
         if prediction.ndim > 1:
             ignored = getattr(self.loss_func, "ignore_index", None)
-            check_label_range(labels, key, prediction.shape[1], ignored, self._checks)
+            check_label_range(labels, names.target, prediction.shape[1], ignored, self._checks)
         return labels
 
 

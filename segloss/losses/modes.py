@@ -6,10 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
-from segloss.batch.remedies import for_mode
+from segloss.batch.remedies import for_mode, named
+from segloss.foundation.arguments import check_choice, shown
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """The activation of each mode."""
+
+
+def check_mode(mode: Any) -> str:
+    """Returns the mode if it is one; else raises ValueError with the closest one."""
+    if isinstance(mode, int):
+        raise ValueError(
+            f"mode must be one of {', '.join(map(repr, MODES))}, got {shown(mode)}: the prediction "
+            "says how many classes there are, so set mode='multiclass'."
+        )
+    return check_choice("mode", mode, MODES)
 
 
 def checked_channels(mode: str, prediction: Any, target: Any) -> int:
@@ -25,8 +36,9 @@ def checked_channels(mode: str, prediction: Any, target: Any) -> int:
         return max(channels, 2)
     fits = channels == 1 if mode == "binary" else channels > 1 or mode != "multiclass"
     if not fits:
+        remedy = for_mode(prediction, target, mode)
         raise ValueError(
             f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
-            f"does not fit mode={mode!r}{for_mode(prediction, target, mode)}"
+            f"does not fit mode={mode!r}{named(remedy, 'prediction', 'target')}"
         )
     return channels

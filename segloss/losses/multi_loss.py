@@ -15,8 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from segloss.batch.diagnosis import Finding, FirstBatches
 from segloss.batch.keys import Batch
-from segloss.foundation.arguments import check_flag, check_number, check_same_names, is_list, shown
+from segloss.foundation.arguments import (
+    ChecksKeywords,
+    check_flag,
+    check_number,
+    check_same_names,
+    checks_keywords,
+    is_list,
+    shown,
+)
 from segloss.foundation.device_constants import (
     buffer_on_device,
     fill,
@@ -44,7 +53,7 @@ from segloss.losses.loss import (
 )
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
-from segloss.losses.schedule import Weight, WeightSchedule
+from segloss.losses.schedule import EpochWatch, Weight, WeightSchedule
 
 Combiner = Callable[[Tensor], Tensor]
 """A function from the vector of losses (k,) to a scalar."""
@@ -96,7 +105,7 @@ class MultiLossResult(NamedTuple):
         return attribute(self, name)
 
 
-class MultiLoss(Precise):
+class MultiLoss(ChecksKeywords, Precise):
     r"""Weighted sum of losses.
 
     .. math:: L = \sum_i w_i(\mathrm{epoch})\, \frac{L_i}{\mathrm{norm}_i}
@@ -168,8 +177,10 @@ class MultiLoss(Precise):
         losses = _check_losses(loss_funcs)
         if not is_list(weights) or len(weights) != len(losses):
             count = len(weights) if is_list(weights) else shown(weights)
+            remedy = f": pass {[weights] * len(losses)}" if isinstance(weights, float) else ""
             raise ValueError(
-                f"weights must have one weight per loss: expected {len(losses)}, got {count}."
+                f"weights must have one weight per loss: expected {len(losses)}, got {count}"
+                f"{remedy}."
             )
         self.schedule = WeightSchedule(
             weights, epoch_thresholds, [f"the weight of {loss.name!r}" for loss in losses]
@@ -191,10 +202,13 @@ class MultiLoss(Precise):
         self.register_buffer("epoch", torch.tensor(torch.nan, dtype=torch.float64))
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
+        self._epochs = EpochWatch()
+        self.first_batches = FirstBatches()
         self._listeners: dict[int, Any] = OrderedDict()
         for indices in share_passes(losses):
             losses[indices[0]].prepare_together([losses[i] for i in indices])
 
+    @checks_keywords(". Weights and maps are entries of gt_batch")
     def forward(
         self,
         pred_batch: Batch,
@@ -273,6 +287,8 @@ class MultiLoss(Precise):
         check_flag("normalize", normalize)
         weights = self._weights(epoch)
         known = known_values(weights)
+        if not (self.schedule.is_constant or is_traced()):
+            self._watch_epoch()
         pred_batch, gt_batch = self._pre_processed(pred_batch, gt_batch)
         raw, infos = self._raw(pred_batch, gt_batch, self._unweighted(weights, known))
         if epoch is not None:
@@ -290,6 +306,15 @@ class MultiLoss(Precise):
         if self.check_finite and not torch.compiler.is_compiling():
             self._check_finite(results)
         return results
+
+    def _watch_epoch(self) -> None:
+        """Warns if the weights depend on an epoch that has stood still."""
+        if self._epochs.stands_still(torch.is_grad_enabled(), self.schedule.thresholds):
+            text = (
+                "The weights depend on the epoch, which has stood still over many rounds of "
+                "training: call set_epoch(epoch) at the start of each epoch, or pass epoch=."
+            )
+            self.first_batches.warn([Finding("epoch", text)], self)
 
     def _weights(self, epoch: float | None) -> Tensor:
         """Returns the weights of a call, (K,): those of its epoch, or a copy of the current ones.
@@ -399,6 +424,7 @@ class MultiLoss(Precise):
         if is_traced():
             self._set_weights(weights, epoch)
         else:
+            self._epochs.set_epoch(epoch)
             with _EPOCHS:
                 self._set_weights(weights, epoch)
 
@@ -538,7 +564,10 @@ def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:
 
 def _check_losses(loss_funcs: Any) -> list[Loss]:
     if not is_list(loss_funcs) and not isinstance(loss_funcs, nn.ModuleList):
-        raise TypeError(f"loss_funcs must be a list of losses, got {type(loss_funcs).__name__}.")
+        raise TypeError(
+            f"loss_funcs must be a list of losses, got {type(loss_funcs).__name__}"
+            f"{_list_of(loss_funcs)}."
+        )
     if any(isinstance(loss, MultiLoss) for loss in loss_funcs):
         raise TypeError("loss_funcs must not hold a MultiLoss: put its losses into this one.")
     losses = [loss if isinstance(loss, Loss) else LossWrapper(loss) for loss in loss_funcs]
@@ -552,6 +581,13 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
             "plain module, LossWrapper(module, name=...))."
         )
     return losses
+
+
+def _list_of(losses: Any) -> str:
+    """Returns the remedy for losses that are not in a list."""
+    if isinstance(losses, Mapping):
+        return ": pass list(loss_funcs.values()), and set the name of each, such as name='seg'"
+    return ": pass [loss_funcs], and [1.0] as weights" if callable(losses) else ""
 
 
 def _check_params(params: Any) -> dict[str, Any]:

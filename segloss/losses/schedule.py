@@ -83,6 +83,35 @@ class WeightSchedule:
         return [check_number(f"{name}[{i}]", value) for i, value in enumerate(weight)]
 
 
+class EpochWatch:
+    """Notices a schedule whose epoch has stood still over many rounds of training and validation.
+
+    A round is a call with gradients after one without. How many an epoch has is not known, so it
+    takes `ROUNDS` of them, or `STEPS` calls with gradients.
+    """
+
+    ROUNDS, STEPS = 10, 100_000
+
+    def __init__(self) -> None:
+        self._epoch: float | None = None
+        self._rounds = self._steps = 0
+        self._is_training = True
+
+    def set_epoch(self, epoch: float) -> None:
+        """Takes note of an epoch."""
+        if epoch != self._epoch:
+            self._epoch, self._rounds, self._steps = epoch, 0, 0
+
+    def stands_still(self, is_training: bool, thresholds: Sequence[float]) -> bool:
+        """Counts a call, and returns whether the epoch should have changed long ago."""
+        self._rounds += is_training and not self._is_training
+        self._steps += is_training
+        self._is_training = is_training
+        if self._epoch is None or self._epoch >= thresholds[-1]:
+            return False
+        return self._rounds >= self.ROUNDS or self._steps >= self.STEPS
+
+
 def _check_thresholds(thresholds: Any) -> list[float]:
     if thresholds is None:
         return []

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from segloss.batch.diagnosis import Finding, FirstBatches
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.mixing.mixup import MixUp
 from segloss.batch.options import PixelOptions
@@ -32,13 +33,14 @@ from segloss.foundation.arguments import (
 from segloss.foundation.device_constants import comparable
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition
-from segloss.foundation.ignore_index import IgnoreIndex
+from segloss.foundation.ignore_index import IgnoreIndex, written
 from segloss.losses.loss import Loss, is_watched
 from segloss.losses.norm import NormSums
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import evaluate, term_ratios
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import documented_mixture
+from segloss.terms.mixture.unused import unused_arguments, unused_by_terms
 
 
 class SegLoss(SelectsChannels, Loss):
@@ -196,6 +198,11 @@ class SegLoss(SelectsChannels, Loss):
         sample_weight_key: str = "sample_weights",
         class_names: Sequence[str] | None = None,
     ) -> None:
+        if isinstance(name, int):
+            raise TypeError(
+                f"The first argument of SegLoss is its name, got {shown(name)}: the number of "
+                f"classes is n_classes={shown(name)}."
+            )
         super().__init__(name, use_mixup=use_mixup)
 
         # How pixels are read
@@ -216,8 +223,10 @@ class SegLoss(SelectsChannels, Loss):
         self.weight_key = check_text("weight_key", weight_key)
         self.annotated_key = check_text("annotated_key", annotated_key)
         self.sample_weight_key = check_text("sample_weight_key", sample_weight_key)
+        self.names = BatchNames.of_keys(
+            pred_key, gt_key, weight_key, annotated_key, sample_weight_key
+        )
         self.reader = PixelReader(
-            BatchNames.of_keys(pred_key, gt_key, weight_key, annotated_key, sample_weight_key),
             pred_channel_selector,
             gt_channel_selector,
             merge_unannotated,
@@ -230,24 +239,35 @@ class SegLoss(SelectsChannels, Loss):
         # The terms, their weights, and the ranks that share them
         self.register_setting("class_weights", check_weights("class_weights", class_weights))
         self.register_setting("pos_weight", check_weights("pos_weight", pos_weight))
-        mixture = documented_mixture(
-            bce_coef=bce_coef,
-            dice_coef=dice_coef,
-            tversky_focal_coef=tversky_focal_coef,
-            smooth=smooth,
-            tversky_alpha=tversky_alpha,
-            tversky_beta=tversky_beta,
-            tversky_gamma=tversky_gamma,
-            extra_terms=extra_terms,
-            terms=terms,
-            region_reduction=region_reduction,
-            region_classes=region_classes,
-            region_class_weights=region_class_weights,
-            skip_absent_classes=skip_absent_classes,
-            soft_labels=soft_labels,
-            region_groups=region_groups,
-            components_key=components_key,
-        )
+        documented = {
+            "bce_coef": bce_coef,
+            "dice_coef": dice_coef,
+            "tversky_focal_coef": tversky_focal_coef,
+            "smooth": smooth,
+            "tversky_alpha": tversky_alpha,
+            "tversky_beta": tversky_beta,
+            "tversky_gamma": tversky_gamma,
+            "extra_terms": extra_terms,
+            "terms": terms,
+            "region_reduction": region_reduction,
+            "region_classes": region_classes,
+            "region_class_weights": region_class_weights,
+            "skip_absent_classes": skip_absent_classes,
+            "soft_labels": soft_labels,
+            "region_groups": region_groups,
+            "components_key": components_key,
+        }
+        mixture = documented_mixture(**documented)
+        self.first_batches = FirstBatches()
+        self._unused = [
+            *unused_arguments(mixture, documented),
+            *_unused_switches(
+                smooth_factor=None if use_label_smooth else smooth_factor,
+                use_label_smooth=use_label_smooth and smoothing == 0,
+                mixup_alpha=None if use_mixup else mixup_alpha,
+                sync_in_eval=sync_in_eval and not sync_statistics,
+            ),
+        ]
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if self.options.activation == "softmax":
             check_channel_weights(self.class_weights, self.pos_weight, n_classes, "softmax")
@@ -302,6 +322,19 @@ class SegLoss(SelectsChannels, Loss):
         """The smoothing of the cross-entropy's targets, in [0, 1]."""
         return self.options.label_smoothing
 
+    def extra_repr(self) -> str:
+        """Returns the name, the terms, the classes and how they are read."""
+        parts = [
+            super().extra_repr(),
+            str(self.mixture),
+            f"n_classes={self.n_classes}",
+            f"activation={self.activation!r}",
+            f"from_logits={self.from_logits}",
+        ]
+        if self.ignore_index is not None:
+            parts.append(f"ignore_index={written(self.ignore_index)}")
+        return ", ".join(parts)
+
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """Returns the compound loss of a batch; the values of its terms go to `extra_info`."""
         value, [info] = self._evaluate(self._group, pred_batch, gt_batch)
@@ -317,8 +350,8 @@ class SegLoss(SelectsChannels, Loss):
             return None
         weights = [comparable(w) for w in (self.class_weights, self.pos_weight)]
         ranks = (self._add.enabled, self._add.in_eval, self._add.group)
-        reading = self.reader.sharing_key()
         group_key = self._group.plan.group_key  # one pass groups the pixels once
+        reading = self.names, *self.reader.sharing_key()
         return self.options, reading, weights, self.use_mixup, ranks, self.class_names, group_key
 
     def prepare_together(self, losses: Sequence[Loss]) -> None:
@@ -369,7 +402,11 @@ class SegLoss(SelectsChannels, Loss):
 
     def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
         """Returns the share of a batch's pixels that count."""
-        return self._pixels(self._group, pred_batch, gt_batch)[0].counted_share()
+        return self.pixels(pred_batch, gt_batch).counted_share()
+
+    def pixels(self, pred_batch: Batch, gt_batch: Batch) -> PixelBatch:
+        """Returns the checked batch of the selected channels."""
+        return self._pixels(self._group, pred_batch, gt_batch)[0]
 
     def _has_other_value(self) -> bool:
         """Returns whether the loss is not that of its terms: a subclass or a hook may change it."""
@@ -417,8 +454,22 @@ class SegLoss(SelectsChannels, Loss):
                 f"{len(self.class_names)}: {list(self.class_names)}."
             )
         if left_out is not None and not self.reader.merges:
-            group.check_annotated(self.reader.names.annotated)
+            group.check_annotated(self.names.annotated)
+        if not self.first_batches.are_over:
+            self.first_batches.warn(self.unused_options(group), self)
+            self.first_batches.look(pixels, selected.names, self.options, self)
         return pixels, left_out
+
+    def unused_options(self, group: MixtureGroup | None = None) -> list[Finding]:
+        """Returns findings about arguments that change nothing, since another turns them off.
+
+        Args:
+            group: The terms of all losses that share the pass; None: those of this loss.
+        """
+        weights = {"class_weights": self.class_weights, "pos_weight": self.pos_weight}
+        given = [name for name, value in weights.items() if value is not None]
+        given += ["smooth_factor"] if self.label_smoothing > 0 else []
+        return [*self._unused, *unused_by_terms(given, self._group if group is None else group)]
 
     def _take(self, pred_batch: Batch, gt_batch: Batch, map_keys: Sequence[str]) -> BatchTensors:
         """Returns the tensors of a batch with all their channels."""
@@ -426,16 +477,41 @@ class SegLoss(SelectsChannels, Loss):
         target = take(gt_batch, self.gt_key, "gt_batch")
         if isinstance(gt_batch, Tensor):
             if map_keys:
+                entries = ", ".join(f"{key!r}: ..." for key in (self.gt_key, *map_keys))
                 raise TypeError(
                     f"gt_batch must be a mapping with the maps {', '.join(map_keys)} beside the "
-                    f"target {self.gt_key!r}, got a tensor."
+                    f"target {self.gt_key!r}, got a tensor: pass {{{entries}}}. {MAP_REMEDY}"
                 )
-            return BatchTensors(prediction, target)
+            return BatchTensors(prediction, target, names=self.names.of_batch(pred_batch, gt_batch))
         weights = take_optional(gt_batch, self.weight_key, "gt_batch")
         annotated = take_optional(gt_batch, self.annotated_key, "gt_batch")
         maps = {key: take(gt_batch, key, "gt_batch", MAP_REMEDY) for key in map_keys}
         samples = take_optional(gt_batch, self.sample_weight_key, "gt_batch")
-        return BatchTensors(prediction, target, weights, maps, annotated, samples)
+        names = self.names.of_batch(pred_batch, gt_batch)
+        return BatchTensors(prediction, target, weights, maps, annotated, samples, names)
+
+
+def _unused_switches(
+    smooth_factor: float | None,
+    use_label_smooth: bool,
+    mixup_alpha: float | None,
+    sync_in_eval: bool,
+) -> list[Finding]:
+    """Returns findings about arguments whose switch is off; None or False: it is not."""
+    texts = {
+        "smooth_factor": smooth_factor
+        and f"smooth_factor={smooth_factor} changes nothing: set use_label_smooth=True.",
+        "use_label_smooth": use_label_smooth
+        and "use_label_smooth=True changes nothing with smooth_factor=0: set smooth_factor, such "
+        "as 0.1.",
+        "mixup_alpha": mixup_alpha is not None
+        and mixup_alpha != 0.5
+        and f"mixup_alpha={mixup_alpha} changes nothing: set use_mixup=True, and mix the images "
+        "with the attribute mixup.",
+        "sync_in_eval": sync_in_eval
+        and "sync_in_eval=True changes nothing: set sync_statistics=True.",
+    }
+    return [Finding(f"unused {name}", text) for name, text in texts.items() if text]
 
 
 def _check_class_names(names: Any) -> tuple[str, ...] | None:

@@ -54,7 +54,8 @@ class TermLoss(CompoundLoss):
             )
         term_parameters = parameters_of(self.term_type)
         options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
-        check_keys(type(self).__name__, parameters, [*term_parameters, *_OPTIONS])
+        known = ["mode", *term_parameters, *_OPTIONS]
+        check_keys(type(self).__name__, parameters, known)
         if classes is not None:
             if "region_classes" not in term_parameters or "region_classes" in parameters:
                 raise ValueError(
@@ -88,8 +89,9 @@ class TermLoss(CompoundLoss):
         )
 
     def extra_repr(self) -> str:
-        """Returns the mode, and whether predictions are logits."""
-        return f"{self.mode!r}, from_logits={self.options.from_logits}"
+        """Returns the mode, the parameters of the term, and how predictions are read."""
+        parameters = repr(self.mixture.components[0].term).partition("(")[2].removesuffix(")")
+        return ", ".join([self._reading(), *([parameters] if parameters else [])])
 
 
 def signature_of(term_type: type[Term]) -> inspect.Signature:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from segloss.batch.keys import MissingKeyError
-from segloss.batch.remedies import for_fractions
+from segloss.batch.remedies import for_fractions, named
 from segloss.batch.shape_checks import check_real
-from segloss.foundation.arguments import check_integer, check_text
+from segloss.foundation.arguments import ChecksKeywords, check_integer, check_text
 from segloss.foundation.map_libraries import Array, library
 
 
-class MapTransform:
+class MapTransform(ChecksKeywords):
     """A transform that adds maps (C, *spatial) of a mask (*spatial).
 
     A subclass defines `compute`.
@@ -115,7 +115,7 @@ def _label_map(mask: Any, name: str) -> Array:
     if mask.dtype.kind == "f" and not numpy.array_equal(mask, numpy.round(mask)):
         raise ValueError(
             f"{name} must hold whole numbers, the classes, got fractions or NaN."
-            f"{for_fractions(torch.from_numpy(mask.astype(float)))}"
+            f"{named(for_fractions(torch.from_numpy(mask.astype(float))), name, name)}"
         )
     return mask
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
+from segloss.foundation.arguments import checks_keywords
 from segloss.foundation.tracing import constant_of
 from segloss.sums.autograd import run
 from segloss.sums.class_groups import check_classes_of_group
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 
+@checks_keywords()
 def soft_confusion(
     pred: Tensor,
     target: Tensor,

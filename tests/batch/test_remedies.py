@@ -403,14 +403,14 @@ BATCHES: dict[str, Batch] = {
     # shapes
     "logits of a quarter of the labels' size": Batch(
         Case(X3, L3.repeat(1, 4, 4), N3),
-        "F.interpolate(pred, (16, 24), mode='bilinear')",
+        "F.interpolate({pred}, (16, 24), mode='bilinear')",
         Case(F.interpolate(X3, (16, 24), mode="bilinear"), L3.repeat(1, 4, 4), N3),
         softmax_loss(F.interpolate(X3, (16, 24), mode="bilinear"), L3.repeat(1, 4, 4)),
         (SELECT,),
     ),
     "volumes of another size": Batch(
         Case(X3.unsqueeze(2), L3.unsqueeze(1).repeat(1, 2, 1, 1), N3),
-        "F.interpolate(pred, (2, 4, 6), mode='trilinear')",
+        "F.interpolate({pred}, (2, 4, 6), mode='trilinear')",
         Case(
             F.interpolate(X3.unsqueeze(2), (2, 4, 6), mode="trilinear"),
             L3.unsqueeze(1).repeat(1, 2, 1, 1),
@@ -435,21 +435,21 @@ BATCHES: dict[str, Batch] = {
     ),
     "prediction (N, H, W, C)": Batch(
         Case(X3.movedim(1, -1), L3, N3),
-        "pass pred.movedim(-1, 1)",
+        "pass {pred}.movedim(-1, 1)",
         Case(X3.movedim(1, -1).movedim(-1, 1), L3, N3),
         softmax_loss(X3, L3),
         (SELECT, "interpolate", "Set n_classes"),
     ),
     "prediction (N, H, W, 1)": Batch(
         Case(X1.movedim(1, -1), MASK, {}),
-        "pass pred.movedim(-1, 1)",
+        "pass {pred}.movedim(-1, 1)",
         Case(X1, MASK, {}),
         sigmoid_loss(X1, MASK),
         (SELECT, "interpolate", "multiclass"),
     ),
     "sample without a batch": Batch(
         Case(X3[0], L3[0], N3),
-        "pass pred[None] and target[None]",
+        "pass {pred}[None] and target[None]",
         Case(X3[0][None], L3[0][None], N3),
         softmax_loss(X3[:1], L3[:1]),
         (SELECT, "interpolate"),
@@ -463,7 +463,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "masks without channels in the prediction": Batch(
         Case(X1[:, 0], MASK, {}),
-        "pass pred.unsqueeze(1)",
+        "pass {pred}.unsqueeze(1)",
         Case(X1[:, 0].unsqueeze(1), MASK, {}),
         sigmoid_loss(X1, MASK),
         (SELECT, "interpolate"),
@@ -491,20 +491,25 @@ BATCHES: dict[str, Batch] = {
     },
     "one-hot masks for one channel": Batch(
         Case(X1, torch.cat([1 - MASK, MASK], 1), {}),
-        "Select the target's channels to compare with, by their index",
-        Case(X1, torch.cat([1 - MASK, MASK], 1)[:, [1]], {}),
+        "Take the channels that the network predicts, target[:, 1:]",
+        Case(X1, torch.cat([1 - MASK, MASK], 1)[:, 1:], {}),
         sigmoid_loss(X1, MASK),
-        ("interpolate",),
+        ("interpolate", SELECT),
     ),
     "more channels than masks": Batch(
         Case(X3, torch.cat([1 - MASK, MASK], 1), {}),
-        "Select the prediction's channels to compare with the target, by their index",
+        "Take the channels that the target has, {pred}[:, [...]]",
         Case(X3[:, [0, 2]], torch.cat([1 - MASK, MASK], 1), {}),
         sigmoid_loss(X3[:, [0, 2]], torch.cat([1 - MASK, MASK], 1)),
-        ("interpolate",),
+        ("interpolate", SELECT),
     ),
 }
 """Batches that every loss with cross-entropy refuses alike."""
+
+
+def said(remedy: str, pred: str = "prediction", target: str = "target") -> str:
+    """A remedy with the caller's names of the tensors."""
+    return remedy.replace("{pred}", pred).replace("{target}", target)
 
 
 def mode_of(case: Case) -> str:
@@ -560,7 +565,7 @@ def test_a_remedy_for_a_batch_mends_it_and_harmful_ones_are_not_offered(
         message = str(error)
     else:
         pytest.fail("the batch was taken")
-    assert remedy in message
+    assert said(remedy, "pred" if door == "functional" else "prediction") in message
     for words in absent:
         assert words not in message, message
     torch.testing.assert_close(DOORS[door](mended).double(), right.double(), rtol=1e-5, atol=1e-6)
@@ -717,9 +722,12 @@ def deeply(loss: nn.Module, pred: Any, gt: Any) -> Callable[[], Any]:
     return lambda: DeepSupervision(loss)(pred, gt)[0]
 
 
-UNBIND = "pass pred.unbind(1) to segloss.DeepSupervision of this loss"
+UNBIND = "pass prediction.unbind(1) to segloss.DeepSupervision of this loss"
 
 DICE = SegLoss(from_logits=True)(X1, MASK)[0]
+VOLUMES = rand(2, 3, 4, 5, 6)
+VOLUME_LABELS = torch.arange(240).reshape(2, 4, 5, 6) % 3
+DENSE_OF_TWO = F.cross_entropy(X3[:, :2], ONE_HOT[:, :2].float())
 INTERPOLATED = F.interpolate(X3, (8, 12), mode="bilinear")
 LARGE = L3.repeat(1, 2, 2)
 
@@ -739,7 +747,7 @@ ROWS: dict[str, Row] = {
     ),
     "probabilities after a bicubic resize": Row(
         seg(P1 * 0 + 1.02, MASK * 0 + 1, from_logits=False),
-        "if they are probabilities that a bicubic resize has changed, clamp them, pred.clamp(0, 1)",
+        "that a bicubic resize has changed, clamp them, prediction.clamp(0, 1)",
         seg((P1 * 0 + 1.02).clamp(0, 1), MASK * 0 + 1, from_logits=False),
         torch.tensor(0.0),
     ),
@@ -751,7 +759,7 @@ ROWS: dict[str, Row] = {
     ),
     "logits for BCELoss": Row(
         wrapped(nn.BCELoss(), 4 * X1, MASK),
-        "Logits go through a sigmoid first",
+        "Logits go through a sigmoid first: pass prediction.sigmoid()",
         wrapped(nn.BCELoss(), (4 * X1).sigmoid(), MASK),
         sigmoid_loss(4 * X1, MASK),
     ),
@@ -761,15 +769,35 @@ ROWS: dict[str, Row] = {
         seg(X3, L3, n_classes=3),
         softmax_loss(X3, L3),
     ),
+    "argmax as numbers": Row(
+        seg(X3.argmax(1).float(), L3, n_classes=3),
+        "pass the network's output itself, before argmax or a threshold",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        ("Set n_classes",),
+    ),
+    "complex prediction": Row(
+        seg(X3 + 0j, L3, n_classes=3),
+        "pass its real part, prediction.real, or its magnitude, prediction.abs()",
+        seg((X3 + 0j).real, L3, n_classes=3),
+        softmax_loss(X3, L3),
+    ),
+    "arguments in the other order": Row(
+        seg(L3, X3, n_classes=3),
+        "the predictions come first, and the target second",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        ("argmax",),
+    ),
     "sparse prediction": Row(
         seg(X3.to_sparse(), L3, n_classes=3),
-        "pass pred_batch['seg'].to_dense()",
+        "pass prediction.to_dense()",
         seg(X3.to_sparse().to_dense(), L3, n_classes=3),
         softmax_loss(X3, L3),
     ),
     "image without batch and channels": Row(
         seg(X1[0, 0], MASK[:1]),
-        "pass pred[None, None]",
+        "pass prediction[None, None]",
         seg(X1[0, 0][None, None], MASK[:1]),
         sigmoid_loss(X1[:1], MASK[:1]),
     ),
@@ -929,7 +957,7 @@ ROWS: dict[str, Row] = {
     ),
     "another key": Row(
         seg({"out": X3}, {"mask": L3}, n_classes=3),
-        "name yours in the loss (pred_key, gt_key, weight_key)",
+        "name yours in the loss, pred_key='out'",
         seg({"out": X3}, {"mask": L3}, n_classes=3, pred_key="out", gt_key="mask"),
         softmax_loss(X3, L3),
     ),
@@ -955,7 +983,7 @@ ROWS: dict[str, Row] = {
     ),
     "masks (N, H, W) in mode binary": Row(
         lambda: CompoundLoss(CrossEntropy())(X1[:, 0], MASK[:, 0]),
-        "pass pred.unsqueeze(1) and target (N, 1, H, W)",
+        "pass prediction.unsqueeze(1) and a target (N, 1, H, W)",
         lambda: CompoundLoss(CrossEntropy())(X1[:, 0].unsqueeze(1), MASK),
         sigmoid_loss(X1, MASK),
         ("multiclass",),
@@ -968,7 +996,7 @@ ROWS: dict[str, Row] = {
     ),
     "channels last in mode binary": Row(
         lambda: CompoundLoss(CrossEntropy())(X1.movedim(1, -1), MASK),
-        "the channels are last, pass pred.movedim(-1, 1)",
+        "the channels are last, pass prediction.movedim(-1, 1)",
         lambda: CompoundLoss(CrossEntropy())(X1, MASK),
         sigmoid_loss(X1, MASK),
         ("multiclass",),
@@ -986,9 +1014,60 @@ ROWS: dict[str, Row] = {
         sigmoid_loss(X1, MASK),
     ),
     # targets
+    "flat labels": Row(
+        seg(X3, L3.flatten(1), n_classes=3),
+        "pass target.reshape((2, 4, 6))",
+        seg(X3, L3.flatten(1).reshape((2, 4, 6)), n_classes=3),
+        softmax_loss(X3, L3),
+        (SELECT, "interpolate"),
+    ),
+    "volumes whose depth is last": Row(
+        seg(VOLUMES, VOLUME_LABELS.movedim(1, -1), n_classes=3),
+        "pass target.permute(0, 3, 1, 2)",
+        seg(VOLUMES, VOLUME_LABELS.movedim(1, -1).permute(0, 3, 1, 2), n_classes=3),
+        softmax_loss(VOLUMES, VOLUME_LABELS),
+        (SELECT, "interpolate"),
+    ),
+    "labels of another batch": Row(
+        seg(X3, L3[:1], n_classes=3),
+        "pass the target of the same batch",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        (SELECT, "interpolate"),
+    ),
+    "one-hot masks without the background": Row(
+        seg(X3, ONE_HOT[:, 1:], n_classes=3),
+        "pass torch.cat([1 - target.sum(1, keepdim=True), target], 1)",
+        lambda: seg(
+            X3,
+            torch.cat([1 - ONE_HOT[:, 1:].sum(1, keepdim=True), ONE_HOT[:, 1:]], 1),
+            n_classes=3,
+        )(),
+        softmax_loss(X3, L3),
+        (SELECT,),
+    ),
+    "one-hot masks of more classes": Row(
+        seg(X3[:, :2], ONE_HOT, n_classes=2, activation="softmax"),
+        "take the channels that it predicts, target[:, [...]]",
+        seg(X3[:, :2], ONE_HOT[:, [0, 1]], n_classes=2, activation="softmax"),
+        DENSE_OF_TWO,
+        (SELECT, "interpolate"),
+    ),
+    "one-hot masks of more classes, in a batch": Row(
+        seg({"seg": X3[:, :2]}, {GT: ONE_HOT}, n_classes=2, activation="softmax"),
+        "or use the channel selectors (gt_channel_selector=[...])",
+        seg(
+            {"seg": X3[:, :2]},
+            {GT: ONE_HOT},
+            n_classes=2,
+            activation="softmax",
+            gt_channel_selector=[0, 1],
+        ),
+        DENSE_OF_TWO,
+    ),
     "target with a gradient": Row(
         seg(X1, MASK.float().requires_grad_()),
-        "Pass gt_batch['gt_polygons_image'].detach()",
+        "Pass target.detach()",
         seg(X1, MASK.float().requires_grad_().detach()),
         sigmoid_loss(X1, MASK),
     ),
@@ -1021,7 +1100,8 @@ ROWS: dict[str, Row] = {
     # weights and maps
     "weights of the classes of each pixel": Row(
         seg(X3, with_weights(L3, PIXEL_WEIGHTS3), n_classes=3),
-        "take the weight of each pixel's class, weights.gather(1, labels.unsqueeze(1))",
+        "take the weight of each pixel's class, gt_batch['seg_loss_weights'].gather(1, "
+        "gt_batch['gt_polygons_image'].unsqueeze(1))",
         seg(X3, with_weights(L3, PIXEL_WEIGHTS3.gather(1, L3.unsqueeze(1))), n_classes=3),
         softmax_loss(X3, L3, weight=WEIGHTS3),
     ),
@@ -1039,7 +1119,7 @@ ROWS: dict[str, Row] = {
     ),
     "weights (N, H, W, 1)": Row(
         seg(X1, with_weights(MASK, (~SOME).float().unsqueeze(-1))),
-        "pass weights.movedim(-1, 1)",
+        "pass gt_batch['seg_loss_weights'].movedim(-1, 1)",
         seg(X1, with_weights(MASK, (~SOME).float().unsqueeze(-1).movedim(-1, 1))),
         sigmoid_loss(X1, MASK, SOME),
     ),
@@ -1055,6 +1135,37 @@ ROWS: dict[str, Row] = {
         seg(X1, MASK, pos_weight=6.0 / 2.0),
         F.binary_cross_entropy_with_logits(X1, MASK.float(), pos_weight=torch.tensor(3.0)),
     ),
+    "class_weights without the background": Row(
+        lambda: SegLoss(n_classes=3, class_weights=[2.0, 5.0]),
+        "put it first: class_weights=[1, 2, 5]",
+        seg(X3, L3, n_classes=3, class_weights=[1, 2, 5]),
+        softmax_loss(X3, L3, weight=WEIGHTS3),
+    ),
+    "the number of classes as the name": Row(
+        lambda: SegLoss(3),  # type: ignore[arg-type]
+        "the number of classes is n_classes=3",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+    ),
+    "losses in place of terms": Row(
+        lambda: 0.5 * DiceLoss() + 0.5 * CompoundLoss(CrossEntropy()),
+        "mix the terms (0.5 * Dice() + 0.5 * CrossEntropy() of segloss.terms) and pass the mixture "
+        "to CompoundLoss",
+        lambda: CompoundLoss(0.5 * Dice() + 0.5 * CrossEntropy())(X1, MASK),
+        DICE,
+    ),
+    "losses of a batch": Row(
+        lambda: CompoundLoss(CrossEntropy()) + DiceLoss(),
+        "or add up the losses of a batch",
+        lambda: 0.5 * CompoundLoss(CrossEntropy())(X1, MASK) + 0.5 * DiceLoss()(X1, MASK),
+        DICE,
+    ),
+    "no mapping for the map": Row(
+        seg(X1, MASK, extra_terms={"boundary": 1}),
+        "pass {'gt_polygons_image': ..., 'gt_distance_map': ...}",
+        seg(X1, {GT: MASK, **DISTANCES}, extra_terms={"boundary": 1}),
+        sigmoid_loss(X1, MASK) + (P1 * X1).mean(),
+    ),
     "weights that require grad": Row(
         lambda: SegLoss(n_classes=3, class_weights=WEIGHTS3.clone().requires_grad_()),
         "pass class_weights.detach()",
@@ -1063,7 +1174,7 @@ ROWS: dict[str, Row] = {
     ),
     "map without channels": Row(
         lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": X1[:, 0]}),
-        "pass map.unsqueeze(1)",
+        "pass gt_distance_map.unsqueeze(1)",
         lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": X1[:, 0].unsqueeze(1)}),
         (P1 * X1).mean(),
     ),
@@ -1197,14 +1308,14 @@ ROWS: dict[str, Row] = {
     ),
     "components: ids of all classes": Row(
         components(X3, L3, torch.ones_like(L3)),
-        "torch.stack([ids * (target == c) for c in range(3)], 1)",
+        "torch.stack([gt_components * (target == c) for c in range(3)], 1)",
         components(X3, L3, torch.stack([torch.ones_like(L3) * (c == L3) for c in range(3)], 1)),
         dice_of(X3, L3),
         ("one_hot",),
     ),
     "components: the foreground's": Row(
         components(X2, MASK[:, 0], MASK.long()),
-        "torch.cat([torch.zeros_like(ids), ids], 1)",
+        "torch.cat([torch.zeros_like(gt_components), gt_components], 1)",
         components(X2, MASK[:, 0], torch.cat([torch.zeros_like(MASK), MASK], 1).long()),
         dice_of(X2, MASK[:, 0].long()),
     ),
@@ -1334,7 +1445,7 @@ ROWS: dict[str, Row] = {
     ),
     "cross-entropy: larger labels": Row(
         wrapped(nn.CrossEntropyLoss(), X3, LARGE),
-        "F.interpolate(pred, (8, 12), mode='bilinear')",
+        "F.interpolate(prediction, (8, 12), mode='bilinear')",
         wrapped(nn.CrossEntropyLoss(), INTERPOLATED, LARGE),
         softmax_loss(INTERPOLATED, LARGE),
         (SELECT,),
@@ -1504,7 +1615,7 @@ ROWS: dict[str, Row] = {
     ),
     "frame field with masks of 255": Row(
         lambda: CrossfieldAlignLoss()({"crossfield": FIELD}, {**FRAME, GT: 255 * FRAME[GT]}),
-        "divide it, target / 255",
+        "divide it, gt_batch['gt_polygons_image'] / 255",
         lambda: CrossfieldAlignLoss()({"crossfield": FIELD}, {**FRAME, GT: 255 * FRAME[GT] / 255})[
             0
         ],
@@ -1553,7 +1664,7 @@ ROWS: dict[str, Row] = {
     ),
     "map of a mask after ToTensor": Row(
         distance_map(STRIPES / 255),
-        "(255 * target).round()",
+        "(255 * mask).round()",
         distance_map((255 * (STRIPES / 255)).round()),
         distance_map(STRIPES)(),
     ),
@@ -1574,7 +1685,7 @@ ROWS: dict[str, Row] = {
     ),
     "Hugging Face: labels (N, H, W, 1)": Row(
         huggingface(LARGE.unsqueeze(-1)),
-        "pass target.movedim(-1, 1)",
+        "pass labels.movedim(-1, 1)",
         huggingface(LARGE.unsqueeze(-1).movedim(-1, 1)),
         softmax_loss(INTERPOLATED, LARGE),
     ),
@@ -1711,6 +1822,17 @@ def texts_of_messages() -> Iterator[str]:
                     yield from texts(node)
 
 
+NAMES = (
+    ("prediction", "target"),
+    ("pred", "target"),
+    ("pred_batch['seg']", "gt_batch['gt_polygons_image']"),
+    ("prediction", "gt_batch['gt_polygons_image']"),
+    ("logits", "labels"),
+    ("mask", "mask"),
+)
+"""What callers call the predictions and the target."""
+
+
 class Followed(NamedTuple):
     """A message, and the part of it that a row follows."""
 
@@ -1720,19 +1842,23 @@ class Followed(NamedTuple):
 
     def covers(self, text: str, at: int) -> bool:
         """Whether the part that is followed has the word at this place of a text."""
-        found = (match.start() for match in re.finditer(re.escape(text), self.message))
-        return any(self.start <= place + at < self.end for place in found)
+        return any(
+            self.start <= match.start() + len(said(text[:at], *names)) < self.end
+            for names in NAMES
+            for match in re.finditer(re.escape(said(text, *names)), self.message)
+        )
 
 
 def followed() -> Iterator[Followed]:
     doors = ("SegLoss", "CompoundLoss")
     batches = [
-        (lambda row=row, door=door: DOORS[door](row.wrong), row.remedy)
+        (lambda row=row, door=door: DOORS[door](row.wrong), said(row.remedy))
         for row in BATCHES.values()
         for door in doors
     ]
     for call, remedy in [*batches, *((row.wrong, row.remedy) for row in ROWS.values())]:
         message = message_of(call)
+        assert remedy in message
         start = message.index(remedy)
         yield Followed(message, start, start + len(remedy))
 

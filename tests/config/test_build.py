@@ -319,7 +319,7 @@ BAD = [
         r"loss\.dice_cof is unknown to SegLoss.*dice_coef",
     ),
     ({"loss": {**SEG, "dice_coef": -1}}, ValueError, r"^loss: dice_coef must be"),
-    ({"loss": {**SEG, "dice_coef": "big"}}, TypeError, r"^loss: dice_coef must be a number"),
+    ({"loss": {**SEG, "dice_coef": "big"}}, TypeError, r"^loss\.dice_coef must be a number"),
     ({"loss": {**SEG, "_partial_": True}}, ValueError, r"loss\._partial_ is not supported"),
     ({"loss": {**SEG, "_recursive_": "no"}}, TypeError, "^loss: _recursive_ must be True or False"),
     ({"loss": {**SEG, "_convert_": "some"}}, ValueError, "^loss: _convert_ must be one of"),

@@ -321,7 +321,7 @@ BAD_BATCHES = [
         {},
         {GT: torch.full((2, 1, 4, 4), 255)},
         ValueError,
-        r"in \[0, 1\].*255.*divide it, target / 255",
+        r"in \[0, 1\].*255.*divide it, gt_batch\['gt_polygons_image'\] / 255",
     ),
     ({}, {GT: torch.full((2, 1, 4, 4), 0.5, requires_grad=True)}, TypeError, "must not require gr"),
     ({}, {GT: torch.zeros(2, 1, 4, 4, dtype=torch.complex64)}, TypeError, "must be real"),
@@ -461,14 +461,18 @@ def test_wrong_arguments_are_refused_when_the_loss_is_made(options, kind, words:
         SegLoss(**options)
 
 
-def test_values_of_large_dense_targets_are_read_in_the_first_batch_of_each_shape() -> None:
+def test_the_first_large_dense_target_of_a_shape_is_read_and_some_values_of_others() -> None:
     loss, pred = SegLoss(), torch.rand(1, 1, 300, 300)
     with pytest.raises(ValueError, match="must hold values in"):
         loss(pred, torch.full((1, 1, 300, 300), 2.0))
     with pytest.raises(ValueError, match="must hold values in"):  # a failure does not count
         loss(pred, torch.full((1, 1, 300, 300), 2.0))
     loss(pred, torch.ones(1, 1, 300, 300))
-    loss(pred, torch.full((1, 1, 300, 300), 2.0))  # of a shape that was seen: not read again
+    later = torch.ones(1, 1, 300, 300)
+    later.view(-1)[::301] = 2.0  # of a shape that was seen: about a thousand values are read
+    for _ in range(3):
+        with pytest.raises(ValueError, match="must hold values in"):
+            loss(pred, later)
     with pytest.raises(ValueError, match="must hold values in"):
         loss(pred[..., :299], torch.full((1, 1, 300, 299), 2.0))
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from segloss.batch.mixing.mixup import check_images, draw_lambda, permutation, permuted
-from segloss.foundation.arguments import check_number, check_text
+from segloss.foundation.arguments import ChecksKeywords, check_number, check_text
 
 
-class CutMix:
+class CutMix(ChecksKeywords):
     r"""Pastes a box of another image of the batch into each image, with its targets.
 
     The box of a sample has the share :math:`1 - \lambda` of the pixels, with

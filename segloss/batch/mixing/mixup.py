@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segloss.batch.keys import MissingKeyError, take
 from segloss.foundation.arguments import (
+    ChecksKeywords,
     as_python,
     check_flag,
     check_number,
@@ -32,7 +33,7 @@ _INDEX = "mixup_index"
 """The key of the permutation (N,) from each sample to its partner."""
 
 
-class MixUp:
+class MixUp(ChecksKeywords):
     r"""Blends each image of a batch with another one.
 
     .. math:: x = \lambda x_a + (1 - \lambda) x_b, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)

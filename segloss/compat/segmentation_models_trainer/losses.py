@@ -156,7 +156,8 @@ class LossWrapper(OurLossWrapper, InProgram, loss_builder.LossWrapper):
         """Returns the wrapped loss."""
         if self.takes_target:
             return super().compute(pred_batch, gt_batch)
-        return self.loss_func(self._prediction(pred_batch))
+        names = self.names.of_batch(pred_batch, gt_batch)
+        return self.loss_func(self._prediction(pred_batch, names))
 
     def add_to_norm(self, sums: NormSums) -> None:
         """Counts the samples of a batch; the norm stays 1."""

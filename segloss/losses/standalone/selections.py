@@ -16,7 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.foundation.arguments import check_integer, check_keys, check_number, shown
+from segloss.foundation.arguments import (
+    ChecksKeywords,
+    check_integer,
+    check_keys,
+    check_number,
+    shown,
+)
 from segloss.foundation.precision import accumulation_dtype
 from segloss.foundation.tracing import is_exporting, is_traced
 
@@ -24,7 +30,7 @@ _SAMPLE = 2**14
 """The size of the sample that narrows the search for a threshold among many values."""
 
 
-class Selection(ABC):
+class Selection(ChecksKeywords, ABC):
     """A rule that selects the hard pixels of a batch.
 
     Attributes:

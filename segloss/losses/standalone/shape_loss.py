@@ -18,7 +18,12 @@ from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch, where_valid
 from segloss.batch.shape_checks import check_maps
 from segloss.batch.value_checks import ValueChecks
-from segloss.foundation.arguments import check_choice, check_class_range, check_classes
+from segloss.foundation.arguments import (
+    ChecksKeywords,
+    check_choice,
+    check_class_range,
+    check_classes,
+)
 from segloss.foundation.device_constants import on_device
 from segloss.foundation.precision import (
     Precise,
@@ -28,7 +33,7 @@ from segloss.foundation.precision import (
 )
 from segloss.losses.companions import TakesCompanions
 from segloss.losses.compound_loss import check_unreduced
-from segloss.losses.modes import MODES, checked_channels
+from segloss.losses.modes import MODES, check_mode, checked_channels
 from segloss.sums.confusion import SampleFactors, SoftConfusion
 from segloss.sums.probabilities import (
     Probabilities,
@@ -58,7 +63,7 @@ class Regions(NamedTuple):
     maps: Mapping[str, Tensor]
 
 
-class ShapeLoss(TakesCompanions, Precise):
+class ShapeLoss(TakesCompanions, ChecksKeywords, Precise):
     """A loss of (prediction, target) that sees whole images: a subclass defines `sums`.
 
     Args:
@@ -88,7 +93,7 @@ class ShapeLoss(TakesCompanions, Precise):
         map_keys: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
-        self.mode = check_choice("mode", mode, MODES)
+        self.mode = check_mode(mode)
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
         if reduction == "none":
             check_unreduced(Mixture.of(term))

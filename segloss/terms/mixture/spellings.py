@@ -39,7 +39,7 @@ def mixture_of(terms: Any) -> Mixture:
         raise TypeError(
             "terms must be a mixture, such as 0.5 * CrossEntropy() + 0.5 * Dice() of "
             f"segloss.terms, a mapping such as {{'cross_entropy': 0.5, 'dice': 0.5}}, or "
-            f"{RECOMMENDED!r}, got {shown(terms)}."
+            f"{RECOMMENDED!r}, got {shown(terms)}{_term_meant(terms)}."
         )
     entries = _entries("terms", terms, lambda name, **parameters: TERMS[name](**parameters))
     return _mixture_of_entries(entries).check_used()
@@ -60,6 +60,24 @@ def _as_block(entry: Entry) -> Any:
     term = {} if entry.name == entry.term.name else {"term": entry.term.name}
     parameters = {**term, "coef": entry.coefficient, **changed_parameters(entry.term)}
     return entry.coefficient if len(parameters) == 1 else parameters
+
+
+def _term_meant(terms: Any) -> str:
+    """Returns the remedy for something that stands for terms."""
+    term_type = getattr(terms, "term_type", None)
+    if isinstance(terms, type) and issubclass(terms, Term):
+        return f": make a term of it, {terms.__name__}()"
+    if isinstance(term_type, type):
+        return f": pass its term, {term_type.__name__}(...) of segloss.terms"
+    if isinstance(terms, (list, tuple)) and all(
+        isinstance(each, (Term, Mixture)) for each in terms
+    ):
+        return f": add them up, {' + '.join(map(repr, terms))}" if terms else ""
+    if isinstance(terms, str) and terms in TERMS:
+        return f": pass {{{terms!r}: 1.0}}"
+    if isinstance(terms, str):
+        return nearest(terms, [RECOMMENDED, *TERMS])
+    return ""
 
 
 def documented_mixture(
@@ -129,12 +147,24 @@ def documented_mixture(
     return _mixture_of_entries([*used, *extra])
 
 
-def _check_defaults(arguments: Mapping[str, Any]) -> None:
-    """Raises ValueError if an argument that `terms` replaces does not have its default."""
+def changed_arguments(arguments: Mapping[str, Any]) -> list[str]:
+    """Returns the parameters of terms among the arguments that do not have their defaults."""
+    return [
+        name for name in _changed(arguments) if not name.endswith("_coef") and "terms" not in name
+    ]
+
+
+def _changed(arguments: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the arguments that do not have their defaults."""
     signature = inspect.signature(documented_mixture).parameters
     defaults = {each.name: each.default for each in parameter_fields(RegionTerm)}
     defaults |= {name: each.default for name, each in signature.items()}
-    changed = [name for name, value in arguments.items() if not is_same(value, defaults[name])]
+    return [name for name, value in arguments.items() if not is_same(value, defaults[name])]
+
+
+def _check_defaults(arguments: Mapping[str, Any]) -> None:
+    """Raises ValueError if an argument that `terms` replaces does not have its default."""
+    changed = _changed(arguments)
     if changed:
         raise ValueError(
             f"terms is the whole mixture, so {', '.join(changed)} must keep the default: set it in "
@@ -156,9 +186,19 @@ def _entries(argument: str, terms: Any, make: Make) -> list[Entry]:
     if not isinstance(terms, Mapping):
         raise TypeError(
             f"{argument} must be a mapping of terms to coefficients, such as {{'jaccard': 0.2}}, "
-            f"got {shown(terms)}."
+            f"got {shown(terms)}{_names_with_coefficients(terms)}."
         )
     return [_entry(argument, key, value, make) for key, value in terms.items()]
+
+
+def _names_with_coefficients(terms: Any) -> str:
+    """Returns the remedy for names of terms without coefficients."""
+    names = [terms] if isinstance(terms, str) else terms
+    if not isinstance(names, (list, tuple)) or not all(
+        isinstance(name, str) and name in TERMS for name in names
+    ):
+        return ""
+    return f": pass {dict.fromkeys(names, 1.0)}"
 
 
 def _entry(argument: str, key: Any, value: Any, make: Make) -> Entry:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segloss.batch.remedies import for_target_shape
+from segloss.batch.remedies import for_target_shape, named
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import check_flag, shown
 from segloss.foundation.dtypes import can_hold, equals_any
@@ -152,10 +152,11 @@ class _ComputeLoss:
         if logits.ndim not in _MODES:
             raise ValueError(f"logits must be (N, C, *spatial), got {tuple(logits.shape)}.")
         if labels.ndim != logits.ndim - 1 and labels.shape[1:2] not in ((1,), logits.shape[1:2]):
+            remedy = for_target_shape(labels, logits, logits.shape[1], exclusive=True)
             raise ValueError(
                 f"labels must be (N, *spatial), with the spatial dimensions of the logits "
                 f"{tuple(logits.shape)}, got {tuple(labels.shape)}."
-                f"{for_target_shape(labels, logits, logits.shape[1])}"
+                f"{named(remedy, 'logits', 'labels')}"
             )
         size = labels.shape[2 - logits.ndim :]
         if logits.shape[2:] == size:

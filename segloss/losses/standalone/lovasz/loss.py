@@ -14,6 +14,7 @@ from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.shape_checks import check_channel_weights
 from segloss.batch.value_checks import ValueChecks
 from segloss.foundation.arguments import (
+    ChecksKeywords,
     as_python,
     check_choice,
     check_classes,
@@ -27,7 +28,7 @@ from segloss.foundation.distributed import RankSum
 from segloss.foundation.ignore_index import check_ignore_index
 from segloss.foundation.precision import Precise, arithmetic_dtype, without_autocast
 from segloss.losses.companions import TakesCompanions
-from segloss.losses.modes import MODES, checked_channels
+from segloss.losses.modes import MODES, check_mode, checked_channels
 from segloss.losses.standalone.lovasz.operations import SetLosses
 from segloss.losses.standalone.lovasz.sets import set_losses
 
@@ -35,7 +36,7 @@ ERRORS = ("hinge", "probability")
 """The errors of sigmoid channels; softmax has those of probabilities."""
 
 
-class LovaszLoss(TakesCompanions, Precise):
+class LovaszLoss(TakesCompanions, ChecksKeywords, Precise):
     r"""The Lovasz extension of the Jaccard loss: the surrogate of 1 - IoU that is convex in errors.
 
     .. math:: \frac{1}{|C|} \sum_c \sum_i m_{(i)}\,[\Delta_c(i) - \Delta_c(i - 1)],
@@ -110,7 +111,7 @@ class LovaszLoss(TakesCompanions, Precise):
         process_group: Any = None,
     ) -> None:
         super().__init__()
-        self.mode = check_choice("mode", mode, MODES)
+        self.mode = check_mode(mode)
         is_softmax = MODES[mode] == "softmax"
         default = "probability" if is_softmax else "hinge"
         self.errors = default if errors is None else check_choice("errors", errors, ERRORS)

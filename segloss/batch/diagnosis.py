@@ -1,0 +1,295 @@
+"""Diagnoses of the first batches: mistakes that no single value gives away, with their remedies.
+
+The checks refuse a batch that can't be right. What is said here is about batches that can: logits
+that look like probabilities, or a class that never occurs. `FirstBatches` warns of it, once;
+`segloss.tools.diagnose` tells it of a whole dataset.
+
+A warning in a right training is worse than none, so each needs the evidence of many samples.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segloss.batch.options import PixelOptions
+from segloss.batch.pixel_batch import BatchNames, PixelBatch, in_any_channel
+from segloss.foundation.ignore_index import values_of, written
+from segloss.foundation.tracing import is_traced
+
+FEW_SAMPLES = 64
+"""Samples after which it is strange that no pixel counts, or that none is foreground."""
+
+MANY_SAMPLES = 1000
+"""Samples after which it is strange that a class has not occurred. Then nothing is counted."""
+
+_LEAST_VALUES = 1000
+"""Values that tell probabilities from logits."""
+
+_LISTED = 10
+"""Classes that a text lists."""
+
+
+class DiagnosisWarning(UserWarning):
+    """A warning of data or options that are probably not as meant; see `docs/checking.md`."""
+
+
+class Finding(NamedTuple):
+    """Something strange, with its remedy.
+
+    Attributes:
+        kind: A few words that tell findings apart.
+        text: The message.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass
+class Tally:
+    """Counts of the pixels of some batches.
+
+    Attributes:
+        samples: Samples with at least one pixel.
+        pixels: Pixels, counted or not.
+        counted: Pixels that count: with sigmoid channels, in at least one of them.
+        of_classes: Pixels of each class that count; of a dense target, the sums of its channels.
+        samples_of_classes: Samples in which each class occurs.
+        ignored: Pixels that have a value of `ignore_index`.
+        are_probabilities: Whether the logits of the first batch look like probabilities.
+    """
+
+    samples: int = 0
+    pixels: int = 0
+    counted: int = 0
+    of_classes: list[float] = field(default_factory=list)
+    samples_of_classes: list[int] = field(default_factory=list)
+    ignored: int = 0
+    are_probabilities: bool = False
+
+    def add(self, pixels: PixelBatch) -> None:
+        """Counts a batch, which the checks have passed. It waits for an accelerator."""
+        prediction, target = pixels.prediction, pixels.target
+        if prediction.numel() == 0:
+            return
+        samples, channels, count = prediction.shape
+        if self.samples == 0:
+            self.are_probabilities = _are_probabilities(pixels)
+            self.of_classes, self.samples_of_classes = [0.0] * channels, [0] * channels
+        kept, valid = pixels.kept(), pixels.valid()
+        self.samples += samples
+        self.pixels += samples * count
+        self.counted += _count(in_any_channel(valid), samples * count)
+        self.ignored += samples * count - _count(in_any_channel(kept), samples * count)
+        for sums in _sums_of_samples(target, valid, pixels):
+            numbers = sums.tolist()
+            self.of_classes = [a + b for a, b in zip(self.of_classes, numbers, strict=True)]
+            self.samples_of_classes = [
+                a + (b > 0) for a, b in zip(self.samples_of_classes, numbers, strict=True)
+            ]
+
+    @property
+    def absent(self) -> list[int]:
+        """The classes that have not occurred."""
+        return [c for c, number in enumerate(self.of_classes) if number == 0]
+
+    @property
+    def is_plain(self) -> bool:
+        """True if every class has occurred, so that more batches can tell nothing new."""
+        return self.samples > 0 and not self.absent
+
+
+def findings(tally: Tally, options: PixelOptions, names: BatchNames) -> list[Finding]:
+    """Returns what is strange about some batches.
+
+    Args:
+        tally: The counts of the batches.
+        options: The options of the loss.
+        names: What messages call the tensors.
+    """
+    texts = {
+        "probabilities": _about_probabilities(tally, options, names),
+        "nothing counted": _about_nothing_counted(tally, options, names),
+        "classes": _about_classes(tally, options, names),
+    }
+    return [Finding(kind, text) for kind, text in texts.items() if text]
+
+
+class FirstBatches:
+    """Diagnoses the first batches of a loss, and warns of each finding once.
+
+    On a CPU, batches are counted until every class has occurred, or for `MANY_SAMPLES`. On an
+    accelerator, where a count waits for all queued work, only the first batch is, which the checks
+    read anyway. Nothing is read in compiled, exported or captured code.
+    """
+
+    def __init__(self) -> None:
+        self._tally: Tally | None = Tally()
+        self._told: set[str] = set()
+
+    @property
+    def are_over(self) -> bool:
+        """True if nothing is counted any more, or the values can't be read."""
+        return is_traced() or self._tally is None
+
+    def look(
+        self, pixels: PixelBatch, names: BatchNames, options: PixelOptions, loss: object
+    ) -> None:
+        """Counts a batch that the checks have passed, and warns if something is strange.
+
+        Args:
+            pixels: The batch.
+            names: What messages call its tensors.
+            options: The options of the loss.
+            loss: The loss, which warnings name.
+        """
+        tally, prediction = self._tally, pixels.prediction
+        if tally is None or prediction.is_meta or prediction.numel() == 0:
+            return
+        if tally.samples and prediction.shape[1] != len(tally.of_classes):
+            self._tally = None  # batches of different kinds
+            return
+        tally.add(pixels)
+        self.warn(findings(tally, options, names), loss)
+        if tally.is_plain or tally.samples >= MANY_SAMPLES or not prediction.is_cpu:
+            self._tally = None
+
+    def warn(self, found: Iterable[Finding], loss: object) -> None:
+        """Warns of each kind of finding once."""
+        for kind, text in found:
+            if kind not in self._told:
+                self._told.add(kind)
+                warnings.warn(f"{_called(loss)}: {text}", DiagnosisWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """Returns how many calls lie between the caller and the user's code."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _is_library(module: str) -> bool:
+    return module.partition(".")[0] in ("segloss", "torch")
+
+
+def _called(loss: object) -> str:
+    """Returns the class of a loss, and its name if it has one."""
+    name = getattr(loss, "name", None)
+    return type(loss).__name__ if name is None else f"{type(loss).__name__} {name!r}"
+
+
+def _about_probabilities(tally: Tally, options: PixelOptions, names: BatchNames) -> str:
+    """Returns the finding that logits look like probabilities, or an empty text."""
+    if not tally.are_probabilities:
+        return ""
+    function = options.activation
+    return (
+        f"The loss takes logits, and {names.pred} looks like the result of a {function}, which the "
+        f"loss computes itself: leave the {function} out of the network, or set from_logits=False."
+    )
+
+
+def _about_nothing_counted(tally: Tally, options: PixelOptions, names: BatchNames) -> str:
+    """Returns the finding that no pixel counts, or none of the foreground, or an empty text."""
+    if tally.samples < FEW_SAMPLES or tally.ignored == 0:
+        return ""
+    ignoring = f"ignore_index={written(options.ignore_index)}"
+    if tally.counted == 0:
+        return (
+            f"No pixel counts in the first {tally.samples} samples: {ignoring} leaves out all of "
+            f"{names.target}. Look at its values, and set ignore_index to the one that marks "
+            "pixels to leave out."
+        )
+    if sum(tally.of_classes[_first_foreground(tally) :]) > 0:
+        return ""
+    return (
+        f"No foreground is left in the first {tally.samples} samples: all pixels of {names.target} "
+        f"are background, or left out by {ignoring}. If this value marks the foreground, as in a "
+        "mask of 0 and 255, give it the label 1, and leave ignore_index out."
+    )
+
+
+def _about_classes(tally: Tally, options: PixelOptions, names: BatchNames) -> str:
+    """Returns the finding that classes do not occur, or an empty text."""
+    ignored, classes = values_of(options.ignore_index), len(tally.of_classes)
+    absent = [c for c in tally.absent if c not in ignored]
+    has_foreground = sum(tally.of_classes[_first_foreground(tally) :]) > 0
+    if not absent or tally.counted == 0 or not (has_foreground or tally.ignored == 0):
+        return ""
+    if absent == [0] and classes > 2 and tally.samples >= FEW_SAMPLES:
+        return (
+            f"Class 0 does not occur in the first {tally.samples} samples, and all others of "
+            f"{classes} do. If the labels begin at 1, subtract 1, {names.target} - 1, and give the "
+            "network a channel less."
+        )
+    if tally.samples < MANY_SAMPLES:
+        return ""
+    listed = ", ".join(map(str, absent[:_LISTED])) + (" ..." if len(absent) > _LISTED else "")
+    if classes == 1:
+        return (
+            f"{names.target} is 0 everywhere in the first {tally.samples} samples. Look at how the "
+            "masks are read: a threshold or a division may have made 0 of them."
+        )
+    noun, verb, remedy = (
+        ("Class", "does", "it is") if len(absent) == 1 else ("Classes", "do", "they are")
+    )
+    return (
+        f"{noun} {listed} of {classes} {verb} not occur in the first {tally.samples} samples. If "
+        f"{remedy} not in the data, give the network fewer channels; if labels were remapped or "
+        "resized, look at how."
+    )
+
+
+def _first_foreground(tally: Tally) -> int:
+    """Returns the index of the first class that is not the background."""
+    return 1 if len(tally.of_classes) > 1 else 0
+
+
+def _are_probabilities(pixels: PixelBatch) -> bool:
+    """Returns whether logits look like the result of the activation."""
+    values = pixels.prediction.detach()
+    if not pixels.options.from_logits or values.numel() < _LEAST_VALUES:
+        return False
+    low, high = (float(each) for each in torch.aminmax(values))
+    if not 0 <= low <= high <= 1:
+        return False
+    if not pixels.is_exclusive:  # a few logits may lie there, but not on both sides of the middle
+        return low < 0.4 and high > 0.6
+    return bool(((values.float().sum(1) - 1).abs() < 0.01).all())
+
+
+def _count(mask: Tensor | None, all_pixels: int) -> int:
+    """Returns the number of pixels (N, P) in a mask; None: all."""
+    return all_pixels if mask is None else int(mask.sum())
+
+
+def _sums_of_samples(target: Tensor, valid: Tensor | None, pixels: PixelBatch) -> Sequence[Tensor]:
+    """Returns for each sample the number of pixels of each class that count, (C,)."""
+    channels = pixels.prediction.shape[1]
+    if not pixels.is_label_map:
+        values = target if valid is None else target.masked_fill(~valid, 0)
+        return list(values.sum(2, dtype=torch.float64 if target.is_cpu else torch.float32))
+    valid = in_any_channel(valid)
+    flat = [sample if valid is None else sample[kept] for sample, kept in _pairs(target, valid)]
+    return [_occurrences(sample.long(), channels) for sample in flat]
+
+
+def _occurrences(labels: Tensor, channels: int) -> Tensor:
+    """Returns how often each class occurs, (C,). Only a CPU counts in bins without atomics."""
+    if labels.is_cpu:
+        return torch.bincount(labels, minlength=channels)
+    counts = torch.zeros(channels, dtype=torch.int64, device=labels.device)
+    return counts.index_add_(0, labels, torch.ones_like(labels))
+
+
+def _pairs(target: Tensor, valid: Tensor | None) -> Iterable[tuple[Tensor, Tensor]]:
+    return zip(target, target if valid is None else valid, strict=True)
