@@ -2,10 +2,14 @@
 
 pip hides what a build prints, so the record is installed with the package: `segloss backends`
 shows it, and the first batch on a CPU warns. With `SEGLOSS_REQUIRE_KERNEL=1` the installation fails
-instead.
+instead. A wheel without machine code has no tag of a platform, so a cache of pip or uv keeps it
+apart from those that have it.
+
+On PyPI the links of README lead to the repository, at the tag of the version.
 """
 
 import os
+import re
 import sys
 import sysconfig
 import tempfile
@@ -15,11 +19,18 @@ from pathlib import Path
 from typing import IO
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """True for a Python without the global lock, which has no stable ABI before Python 3.15."""
+
+LIMITED_API = [] if FREE_THREADED else [("Py_LIMITED_API", "0x030A0000")]
+"""The macro for the stable ABI of Python 3.10."""
+
+FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-g0", "-Wno-psabi"]
+"""The flags of the compiler."""
 
 FAILURE = "_cpu_failure.txt"
 """The record, next to the extension: the reason, and below it what the compiler printed."""
@@ -70,6 +81,34 @@ class BuildKernel(build_ext):
                 sys.stderr.write(output.read())
 
 
+class BuildWheel(bdist_wheel):
+    """Builds a wheel, which is for any platform if there is no machine code in it."""
+
+    def run(self) -> None:
+        """Builds first, to know what will be in the wheel."""
+        self.run_command("build")
+        if self.get_finalized_command("build_ext").failure:
+            self.distribution.ext_modules = []
+            self.root_is_pure, self.py_limited_api = True, ""
+        super().run()
+
+
+def readme_for_pypi() -> str:
+    """Returns README with links into the repository, which PyPI can't resolve by itself."""
+    repository = re.search(r'^Repository = "(.+)"$', _read("pyproject.toml"), re.MULTILINE)[1]
+    version = re.search(r'^__version__ = "(.+)"$', _read("segloss/__init__.py"), re.MULTILINE)[1]
+
+    def absolute(link: re.Match[str]) -> str:
+        is_picture = link[0].startswith("!")
+        return f"{link[1]}({repository}/{'raw' if is_picture else 'blob'}/v{version}/{link[2]})"
+
+    return re.sub(r"(!?\[[^]]*\])\((?![a-z]+:|#)([^)]+)\)", absolute, _read("README.md"))
+
+
+def _read(path: str) -> str:
+    return (Path(__file__).parent / path).read_text(encoding="utf-8")
+
+
 @contextmanager
 def _stderr_goes_to(file: IO[str]) -> Iterator[None]:
     """Redirects this process's standard error, and that of the compiler, which inherits it."""
@@ -84,18 +123,21 @@ def _stderr_goes_to(file: IO[str]) -> Iterator[None]:
         os.close(before)
 
 
-setup(
-    cmdclass={"build_ext": BuildKernel},
-    ext_modules=[
-        Extension(
-            "segloss.sums.kernels._cpu",
-            ["native/module.cpp"],
-            depends=[str(path) for path in Path("native").glob("*.h")],
-            define_macros=[] if FREE_THREADED else [("Py_LIMITED_API", "0x030A0000")],
-            extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=fast", "-g0", "-Wno-psabi"],
-            py_limited_api=not FREE_THREADED,
-            optional=os.environ.get("SEGLOSS_REQUIRE_KERNEL", "0") in ("", "0"),
-        )
-    ],
-    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp310"}},
-)
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_ext": BuildKernel, "bdist_wheel": BuildWheel},
+        ext_modules=[
+            Extension(
+                "segloss.sums.kernels._cpu",
+                ["native/module.cpp"],
+                depends=[str(path) for path in Path("native").glob("*.h")],
+                define_macros=LIMITED_API,
+                extra_compile_args=FLAGS,
+                py_limited_api=not FREE_THREADED,
+                optional=os.environ.get("SEGLOSS_REQUIRE_KERNEL", "0") in ("", "0"),
+            )
+        ],
+        long_description=readme_for_pypi(),
+        long_description_content_type="text/markdown",
+        options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp310"}},
+    )

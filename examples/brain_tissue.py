@@ -30,7 +30,9 @@ import torch
 from albumentations.pytorch import ToTensorV2
 from example_parts.configuration import command_line, load_config, mistakes_as_messages
 from example_parts.data_parallel import Ranks, processes
+from example_parts.interruption import ended_by_ctrl_c
 from example_parts.networks import ModelSettings, build_unet
+from example_parts.output_folder import OutputFolder, output_folder
 from example_parts.pictures import Example, plot_curves, plot_examples
 from example_parts.training import (
     Batch,
@@ -48,6 +50,7 @@ from nilearn import datasets
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 HERE = Path(__file__).parent
 
@@ -170,22 +173,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_intermixed_args(arguments)
     with mistakes_as_messages():
         settings = load_config(BrainSettings, options.config, options.overrides)
-    with processes(settings.training.device) as ranks:
-        run_example(settings, options.output, ranks, resume=options.resume)
+    with (
+        ended_by_ctrl_c(),
+        output_folder(options.output) as folder,
+        processes(settings.training.device) as ranks,
+    ):
+        run_example(settings, folder, ranks, resume=options.resume)
 
 
-def run_example(settings: BrainSettings, output: Path, ranks: Ranks, *, resume: bool) -> None:
+def run_example(
+    settings: BrainSettings, folder: OutputFolder, ranks: Ranks, *, resume: bool
+) -> None:
     """Trains in all processes, and tests and draws in the first."""
-    checkpoint = output / "checkpoint.pt"
+    checkpoint = folder.path / "checkpoint.pt"
     with mistakes_as_messages():
         torch.manual_seed(settings.seed)
         model = build_unet(settings.model, in_channels=1, classes=1 + len(TISSUES))
         run = new_run(model, settings.loss_params, settings.training, asdict(settings), ranks)
         if resume:
             run.resume(checkpoint)
-        training, test = split(load_brain(settings.data.tissue_threshold), settings.data)
+        brain = load_brain(settings.data.tissue_threshold, quiet=not ranks.is_first)
+        training, test = split(brain, settings.data)
         plain, augmented = transforms(training, settings.augmentation)
-        output.mkdir(parents=True, exist_ok=True)
+        folder.take()
 
     def batches(epoch: int) -> DataLoader[Batch]:
         seed = seed_of(settings.seed, epoch)
@@ -193,11 +203,11 @@ def run_example(settings: BrainSettings, output: Path, ranks: Ranks, *, resume: 
         return shuffled(dataset, settings.training.batch_size, seed, ranks)
 
     if not resume:
-        take_norms(run.model, run.loss, batches(0))
+        take_norms(run.model, run.loss, batches(0), quiet=not ranks.is_first)
         run.save(checkpoint)
     train(run, batches, settings.training, settings.seed, checkpoint)
     if ranks.is_first:
-        evaluate(run, training, test, plain, output)
+        evaluate(run, training, test, plain, folder.path)
 
 
 def evaluate(run: Run, training: Brain, test: Brain, plain: A.Compose, output: Path) -> None:
@@ -213,12 +223,21 @@ def evaluate(run: Run, training: Brain, test: Brain, plain: A.Compose, output: P
     print(f"{run.seconds:.0f} seconds; the results are in {output}")
 
 
-def load_brain(tissue_threshold: float) -> Brain:
-    """Returns the MNI152 brain: its T1-weighted image, and labels from the maps of its tissues."""
-    template = datasets.load_mni152_template(resolution=1)
-    grey_matter = datasets.load_mni152_gm_template(resolution=1).get_fdata()
-    white_matter = datasets.load_mni152_wm_template(resolution=1).get_fdata()
-    brain = datasets.load_mni152_brain_mask(resolution=1).get_fdata() > 0
+def load_brain(tissue_threshold: float, *, quiet: bool = False) -> Brain:
+    """Returns the MNI152 brain: its T1-weighted image, and labels from the maps of its tissues.
+
+    A bar shows the progress, unless it is `quiet`: reading takes several seconds.
+    """
+    volumes = (
+        datasets.load_mni152_template,
+        datasets.load_mni152_gm_template,
+        datasets.load_mni152_wm_template,
+        datasets.load_mni152_brain_mask,
+    )
+    bar = tqdm(volumes, "reading the brain", unit="volume", disable=quiet)
+    template, *others = [load(resolution=1) for load in bar]
+    grey_matter, white_matter, brain = (volume.get_fdata() for volume in others)
+    brain = brain > 0
 
     labels = np.select(
         [~brain, grey_matter > tissue_threshold, white_matter > tissue_threshold], [0, 2, 3], 1

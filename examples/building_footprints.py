@@ -11,6 +11,7 @@ a CPU, the same settings give the same numbers.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import time
@@ -22,7 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.interruption import ended_by_ctrl_c
 from example_parts.networks import ModelSettings, build_unet
+from example_parts.output_folder import OutputFolder, output_folder
 from example_parts.pictures import Footprint, plot_curves, plot_footprints
 from example_parts.scenes import Scene, make_scene
 from example_parts.training import (
@@ -133,6 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         __doc__, HERE / "building_footprints.yaml", Path("runs/building_footprints")
     )
     options = command.parse_intermixed_args(arguments)
+    with ended_by_ctrl_c(), output_folder(options.output) as folder:
+        run_example(options, folder)
+
+
+def run_example(options: argparse.Namespace, folder: OutputFolder) -> None:
+    """Trains with all losses and with the first alone, and compares the two."""
     with mistakes_as_messages():
         settings = load_config(BuildingSettings, options.config, options.overrides)
         runs = {name: start(settings, name) for name in (FRAME_FIELD, MASKS_ALONE)}
@@ -141,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.resume:
             for name in resumed or [FRAME_FIELD]:
                 runs[name].resume(checkpoints[name])
-        options.output.mkdir(parents=True, exist_ok=True)
+        folder.take()
 
     count = settings.data.training_scenes
     scenes = make_scenes(settings, count + settings.data.test_scenes)

@@ -26,6 +26,7 @@ from brain_tissue import (
 )
 from example_parts.configuration import command_line, load_config, mistakes_as_messages
 from example_parts.networks import build_unet
+from example_parts.output_folder import OutputFolder, output_folder
 from example_parts.training import seed_of
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -103,12 +104,11 @@ class BrainModule(LightningModule):
 class BrainData(LightningDataModule):
     """Slices, with an order and augmentation that depend only on the seed and the epoch."""
 
-    def __init__(self, settings: BrainSettings) -> None:
+    def __init__(self, settings: BrainSettings, *, quiet: bool = False) -> None:
         super().__init__()
         self.settings = settings
-        self.training, self.testing = split(
-            load_brain(settings.data.tissue_threshold), settings.data
-        )
+        brain = load_brain(settings.data.tissue_threshold, quiet=quiet)
+        self.training, self.testing = split(brain, settings.data)
         self.plain, self.augmented = transforms(self.training, settings.augmentation)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -127,6 +127,12 @@ class BrainData(LightningDataModule):
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Trains and tests with the options of the command line, and returns the Dice scores."""
     options = brain_command_line().parse_intermixed_args(arguments)
+    with output_folder(options.output) as folder:
+        return run_example(options, folder)
+
+
+def run_example(options: argparse.Namespace, folder: OutputFolder) -> dict[str, float]:
+    """Trains and tests, and returns the Dice scores."""
     checkpoint = options.output / "checkpoint.ckpt"
     with mistakes_as_messages():
         settings = load_config(BrainSettings, options.config, options.overrides)
@@ -136,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
                 "--resume first, or name the folder of the earlier run with --output."
             )
         seed_everything(settings.seed)
-        module, data = BrainModule(settings), BrainData(settings)
+        module, data = BrainModule(settings), BrainData(settings, quiet=options.quiet)
+        folder.take()
     trainer = make_trainer(settings, options)
     trainer.fit(module, data, ckpt_path=checkpoint if options.resume else None)
     (scores,) = trainer.test(module, data, verbose=trainer.is_global_zero)

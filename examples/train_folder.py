@@ -33,7 +33,9 @@ import torch
 from example_parts.configuration import command_line, load_config
 from example_parts.expected import expected_by
 from example_parts.folders import MaskOptions, Pair, read_folders
+from example_parts.interruption import ended_by_ctrl_c
 from example_parts.networks import ModelSettings, build_unet
+from example_parts.output_folder import OutputFolder, output_folder
 from example_parts.pictures import Example, plot_curves, plot_examples
 from example_parts.training import (
     Batch,
@@ -151,10 +153,17 @@ class FolderDataset(Dataset[Batch]):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Checks, suggests, trains, tests and draws with the options of the command line."""
     options = read_command_line(arguments)
+    with ended_by_ctrl_c(), output_folder(options.output) as folder:
+        run_example(options, folder)
+
+
+def run_example(options: argparse.Namespace, folder: OutputFolder) -> None:
+    """Checks, suggests, trains, tests and draws."""
     with mistakes_listed():
-        settings, pairs, classes = prepare(options)
+        settings, pairs, classes = prepare(options, folder)
         training, validation = split(pairs, settings)
         run = start(settings, classes, pairs[0].channels, options)
+        folder.take()
         if options.resume:
             run.resume(options.output / "checkpoint.pt")
     plain, augmented = transforms(training, settings.augmentation)
@@ -218,7 +227,9 @@ def mistakes_listed() -> Iterator[None]:
         raise SystemExit(MISTAKE) from error
 
 
-def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Classes]:
+def prepare(
+    options: argparse.Namespace, folder: OutputFolder
+) -> tuple[FolderSettings, list[Pair], Classes]:
     """Reads settings and folders; without a loss, writes a suggested one to the output folder."""
     base, config = HERE / "train_folder.yaml", options.config
     if options.resume and config is None:
@@ -236,6 +247,7 @@ def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Cl
     pairs = read_folders(options.images, options.masks, about_masks)
     suggestion = suggest(options.masks, **asdict(about_masks), progress=True)
     Console().print(*suggestion.tables())
+    folder.take()
     suggestion.plot(options.output / "dataset.png")
     config = suggestion.save(options.output / "loss.yaml", force=True)
     settings = load_config(FolderSettings, base, options.overrides, additional=config)
@@ -245,14 +257,12 @@ def prepare(options: argparse.Namespace) -> tuple[FolderSettings, list[Pair], Cl
 def start(
     settings: FolderSettings, classes: Classes, in_channels: int, options: argparse.Namespace
 ) -> Run:
-    """Returns the run before its first step, and creates its output folder."""
+    """Returns the run before its first step."""
     torch.manual_seed(settings.seed)
     model = build_unet(settings.model, in_channels, classes.channels)
     folders = {"images": str(options.images), "masks": str(options.masks)}
     all_settings = asdict(settings) | folders
-    run = new_run(model, settings.loss_params, settings.training, all_settings)
-    options.output.mkdir(parents=True, exist_ok=True)
-    return run
+    return new_run(model, settings.loss_params, settings.training, all_settings)
 
 
 def split(pairs: list[Pair], settings: FolderSettings) -> tuple[list[Pair], list[Pair]]:

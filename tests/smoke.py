@@ -16,6 +16,7 @@ import segloss
 import segloss.frame_field
 from segloss.compat import mmf, nn4n, perceptrain, tutorial
 from segloss.sums.kernels import cpu
+from segloss.tools.doctor import doctor
 
 CONFIG = """
 loss_params:
@@ -41,6 +42,11 @@ def the_compiled_kernel_is_there() -> None:
     """Checks that the kernel that was built with the package runs here."""
     assert cpu.is_built()
     assert cpu.instruction_sets(), "no instruction set of this machine"
+
+
+def the_doctor_finds_no_problem() -> None:
+    """Checks that the installation examines itself without any extra."""
+    assert doctor() == 0
 
 
 def a_step_lowers_the_loss() -> None:
@@ -82,6 +88,7 @@ def every_public_name_is_there() -> None:
 if __name__ == "__main__":
     is_the_installed_package()
     the_compiled_kernel_is_there()
+    the_doctor_finds_no_problem()
     a_step_lowers_the_loss()
     a_config_builds_a_loss()
     every_public_name_is_there()

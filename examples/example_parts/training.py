@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from example_parts.configuration import differences
 from example_parts.data_parallel import ALONE, Ranks, ShareOfBatches
+from example_parts.interruption import check_interruption
 from segloss import MultiLoss, build_loss, compute_norms, without_trace
 
 Batch = dict[str, Tensor]
@@ -206,18 +207,26 @@ def shuffled(
     return DataLoader(dataset, batch_sampler=share, generator=generator)
 
 
-def take_norms(model: nn.Module, loss: MultiLoss, batches: Iterable[Batch]) -> None:
+def take_norms(
+    model: nn.Module, loss: MultiLoss, batches: Iterable[Batch], *, quiet: bool = False
+) -> None:
     """Sets the norm of each loss to its average over the batches, before any training.
 
     The model runs in training mode, and stays unchanged. If the loss does not normalise its parts,
-    this function does nothing.
+    this function does nothing. A bar counts the samples, unless it is `quiet`.
     """
     if not loss.normalize_losses:
         return
-    with without_trace(model):
+    with without_trace(model), tqdm(desc="norms", unit=" samples", disable=quiet) as bar:
         model.train()
         moved = (to_device(batch, model) for batch in batches)
-        compute_norms(loss, ((predictions(model, batch), batch) for batch in moved))
+        pairs = ((predictions(model, batch), batch) for batch in moved)
+
+        def show(samples: int) -> None:
+            check_interruption()
+            bar.update(samples)
+
+        compute_norms(loss, pairs, on_samples=show)
 
 
 def train(
@@ -243,6 +252,7 @@ def _train(
             bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
             torch.manual_seed(seed_of(seed, epoch))
             for record in train_epoch(run, batches(epoch), settings):
+                check_interruption()
                 run.history.append(record)
                 bar.set_postfix({name: f"{value:.3f}" for name, value in record["losses"].items()})
                 bar.update()

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from segloss.foundation.installation.extras import needs
+
 Array = Any
 """A NumPy array."""
 
 
 def library(module: str) -> Any:
     """Returns a module of an optional dependency."""
-    try:
+    with needs("A map of distances or skeletons", "maps"):
         return import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"Maps of masks need {module}, which can't be imported ({error}): "
-            'pip install "pytorch-segloss[maps]".'
-        ) from error
 
 
 def distance_to_border(inside: Array, spacing: Sequence[float] | None = None) -> Array:

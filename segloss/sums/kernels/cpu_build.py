@@ -35,14 +35,14 @@ try:
 except ImportError as error:
     module, WHY_NOT_BUILT = None, _why_not_built(error)
 
-_OTHER_SYSTEM = "on Windows, it is only compiled in WSL"
+_WHEEL = "install a released wheel, which has it compiled"
 
-_REINSTALL = (
+_COMPILE = (
     "install GCC or Clang with C++17 (Debian: `apt install g++ python3-dev`), and then segloss "
     "again with `pip install --no-cache-dir --force-reinstall --no-deps`"
 )
 
-REMEDY = _OTHER_SYSTEM if os.name == "nt" else _REINSTALL
+REMEDY = _WHEEL if os.name == "nt" else f"{_WHEEL}, or {_COMPILE}"
 """The way to get a compiled module."""
 
 
@@ -67,7 +67,7 @@ def description() -> str:
 
 def _pythons(built: ModuleType) -> str:
     """Returns the Pythons that can load the module, according to its file name."""
-    if ".abi3." in str(built.__file__):
+    if Path(str(built.__file__)).name in ("_cpu.abi3.so", "_cpu.pyd"):
         return "any CPython from 3.10 on"
     threading = (
         "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", without its global lock"

@@ -146,10 +146,18 @@ class Backend(NamedTuple):
     reasons: Mapping[str, str]
     build: str = ""
 
+    def refused(self) -> dict[str, list[str]]:
+        """Returns the kinds of batches that it does not serve, by the reason."""
+        kinds: dict[str, list[str]] = {}
+        for kind, reason in self.reasons.items():
+            kinds.setdefault(reason, []).append(kind)
+        return kinds
+
     def __str__(self) -> str:
         serves = f"serves {', '.join(self.serves)}" if self.serves else "serves nothing here"
         build = [f"  {self.build}"] if self.build else []
-        reasons = [f"  not {kind}: {reason}" for kind, reason in self.reasons.items()]
+        refused = self.refused().items()
+        reasons = [f"  not {', '.join(kinds)}: {reason}" for reason, kinds in refused]
         return "\n".join([f"{self.name}: {serves}", *build, *reasons])
 
 

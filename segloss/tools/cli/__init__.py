@@ -1,12 +1,16 @@
 """The command `segloss`, which examines losses and configs from a terminal.
 
-It needs the extra `cli` (Typer, Rich and pylatexenc), and `segloss plot` the extra `plots`.
+It needs the extra `cli` (Typer, Rich and pylatexenc), `segloss plot` also the extra `plots`, and
+`segloss suggest` only the extra `suggest`. `segloss doctor` needs neither.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+
+from segloss.foundation.installation.extras import needs
+from segloss.tools.doctor import doctor
 
 
 def main() -> None:
@@ -15,14 +19,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        from segloss.tools.cli.app import run
-    except ModuleNotFoundError as error:
-        if (error.name or "segloss").split(".")[0] == "segloss":
+        with needs("The command line", "cli"):
+            from segloss.tools.cli.app import run
+    except ImportError as error:
+        if error.name is None or error.name.startswith("segloss"):
             raise
-        print(
-            f"segloss: error: the command line needs {error.name}, which is not installed: "
-            "pip install 'pytorch-segloss[cli]'",
-            file=sys.stderr,
-        )
+        if sys.argv[1:] == ["doctor"]:
+            sys.exit(doctor())
+        print(f"segloss: error: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(run())

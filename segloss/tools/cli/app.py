@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from segloss.tools.cli.explain import explain
 from segloss.tools.cli.list_losses import list_losses
 from segloss.tools.cli.plot import plot
 from segloss.tools.cli.suggest import suggest
+from segloss.tools.doctor import doctor, version_text
 from segloss.tools.listed import ListedError
 
 MISTAKE = 2
@@ -59,11 +59,12 @@ app.command()(check)
 app.command()(plot)
 app.command()(suggest)
 app.command()(backends)
+app.command()(doctor)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(metadata.version("pytorch-segloss"))
+        print(version_text())
         raise typer.Exit
 
 
@@ -71,7 +72,12 @@ def _show_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version, and the kernel for CPUs.",
+        ),
     ] = False,
 ) -> None:
     warnings.simplefilter("ignore")  # from libraries; they do not concern the user

@@ -22,10 +22,9 @@ def backends() -> None:
     table.add_column("does not serve, because", ratio=1)
     kernels = all_backends()
     for backend in kernels:
-        reasons: dict[str, list[str]] = {}
-        for batch_kind, reason in backend.reasons.items():
-            reasons.setdefault(reason, []).append(batch_kind)
-        because = "\n".join(f"{', '.join(kinds)}: {why}" for why, kinds in reasons.items())
+        because = "\n".join(
+            f"{', '.join(kinds)}: {why}" for why, kinds in backend.refused().items()
+        )
         table.add_row(backend.name, "\n".join(backend.serves) or "nothing", because)
     terminal.print(table)
     for backend in kernels:

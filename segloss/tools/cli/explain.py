@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from segloss.foundation.installation.extras import needs
 from segloss.foundation.printable import printable
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.schedule import WeightSchedule
 from segloss.tools.cli.configs import Allowed, Component, Config, ConfigPath, load_config
 from segloss.tools.cli.cost import Cost, costs_of
-from segloss.tools.cli.formulas import as_text, formula_of
 from segloss.tools.cli.list_losses import purpose_of
 from segloss.tools.cli.parameters import as_config, parameters_of
 from segloss.tools.cli.terminal import console, name_text, progress, row, shown
@@ -48,12 +48,13 @@ def explain(
     """
     sizes = parse_shape(shape)
     loaded = load_config(config, allow)
+    all_facts = [_facts(loaded, i, allow or ()) for i in range(len(loaded.components))]
     terminal = console()
     count = len(loaded.components)
     title = (name_text(loaded.title), "bold")
     terminal.print(Text.assemble(title, f": {count} {'losses' if count > 1 else 'loss'}\n"))
-    for i, component in enumerate(loaded.components):
-        terminal.print(_title(component), _facts(loaded, i, allow or ()), "")
+    for component, facts in zip(loaded.components, all_facts, strict=True):
+        terminal.print(_title(component), facts, "")
     if cost:
         costs = _costs(loaded, sizes)
         machine = f"{platform.machine()}, one thread"
@@ -98,14 +99,21 @@ def _facts(config: Config, index: int, allow: Sequence[str]) -> Table:
     return table
 
 
+def _formula(loss: type) -> str:
+    """Returns the formula of a class in one line; empty if it has none."""
+    with needs("segloss explain", "cli"):
+        from segloss.tools.cli.formulas import as_text, formula_of
+    formula = formula_of(loss)
+    return "" if formula is None else as_text(formula)
+
+
 def _rows(component: Component, allow: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
     """Yields the labelled facts about a loss."""
     inner = getattr(component.loss, "loss_func", component.loss)
     kind = type(inner)
     yield "purpose", shown(purpose_of(kind))
-    formula = formula_of(kind)
-    if formula is not None:
-        yield "formula", shown(as_text(formula))
+    if formula := _formula(kind):
+        yield "formula", shown(formula)
     yield from _terms(inner)
     parameters = [p for p in parameters_of(component.block, allow) if p.name != "name"]
     changed = [shown(f"* {p}") for p in parameters if p.differs]
@@ -122,9 +130,9 @@ def _terms(loss: object) -> Iterator[tuple[str, Text]]:
     if mixture is None or (len(mixture.components) < 2 and hasattr(loss, "term_type")):
         return
     for i, part in enumerate(mixture.components):
-        formula = formula_of(type(part.term))
+        formula = _formula(type(part.term))
         text = f"{part.coefficient:g} {name_text(part.name)}"
-        yield "terms" if i == 0 else "", shown(f"{text}: {as_text(formula)}" if formula else text)
+        yield "terms" if i == 0 else "", shown(f"{text}: {formula}" if formula else text)
 
 
 def _weight(schedule: WeightSchedule, index: int) -> Text:

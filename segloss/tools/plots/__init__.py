@@ -10,17 +10,12 @@ Example:
     3
 """
 
-try:
-    import matplotlib as _matplotlib  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "segloss.tools.plots needs Matplotlib, which is not installed: "
-        "pip install 'pytorch-segloss[plots]'."
-    ) from error
+from segloss.foundation.installation.extras import needs
 
-from segloss.tools.plots.curves import plot_curves
-from segloss.tools.plots.landscape import plot_landscape
-from segloss.tools.plots.overview import plot_overview
-from segloss.tools.plots.schedules import plot_schedules
+with needs("segloss.tools.plots", "plots"):
+    from segloss.tools.plots.curves import plot_curves
+    from segloss.tools.plots.landscape import plot_landscape
+    from segloss.tools.plots.overview import plot_overview
+    from segloss.tools.plots.schedules import plot_schedules
 
 __all__ = ["plot_curves", "plot_landscape", "plot_overview", "plot_schedules"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from segloss.config.build import build_loss
 from segloss.foundation.arguments import check_choice, check_flag, check_integer
+from segloss.foundation.installation.extras import needs
 from segloss.losses.loss import Loss
 from segloss.losses.multi_loss import MultiLoss
 from segloss.tools.suggest.advice import Advice, Note
@@ -78,7 +79,8 @@ class Suggestion:
 
     def plot(self, path: str | Path) -> Path:
         """Draws a page about the dataset: frequency, presence and size of classes, and examples."""
-        from segloss.tools.suggest.picture import draw
+        with needs("The picture of a suggestion", "suggest"):
+            from segloss.tools.suggest.picture import draw
 
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +89,8 @@ class Suggestion:
 
     def tables(self) -> list[Any]:
         """Returns the printed report for a console of rich, which fits it to the terminal."""
-        return tables(self.advice, self.classes, self.statistics, self.notes)
+        with needs("The report of a suggestion", "suggest"):
+            return tables(self.advice, self.classes, self.statistics, self.notes)
 
     def __str__(self) -> str:
         return as_text(self.advice, self.classes, self.statistics, self.notes)
@@ -147,7 +150,7 @@ def suggest(
     check_choice("values", values, VALUES)
     check_integer("workers", workers, 1)
     check_flag("progress", progress)
-    try:
+    with needs("segloss.suggest", "suggest"):
         classes, statistics = interpret(
             masks,
             layout=layout,
@@ -157,10 +160,5 @@ def suggest(
             only=only,
             count=partial(count_masks, workers=workers, progress=progress),
         )
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"suggest needs {error.name}, which is not installed: pip install "
-            "'pytorch-segloss[suggest]'"
-        ) from error
     facts = Facts(statistics, classes)
     return Suggestion(classes, statistics, all_advice(facts), notes(facts))

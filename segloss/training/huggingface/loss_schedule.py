@@ -6,15 +6,11 @@ import math
 from typing import Any
 
 from segloss.foundation.arguments import check_flag
+from segloss.foundation.installation.extras import needs
 from segloss.losses.multi_loss import MultiLoss
 
-try:
+with needs("segloss.training.huggingface", "huggingface"):
     from transformers import TrainerCallback
-except ImportError as error:
-    raise ImportError(
-        "segloss.training.huggingface needs the package transformers: "
-        'pip install "pytorch-segloss[huggingface]".'
-    ) from error
 
 _ROUNDING = 1e-6
 """The greatest rounding error of the Trainer's epoch, a sum of an epoch and its steps."""

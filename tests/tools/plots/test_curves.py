@@ -120,4 +120,4 @@ def test_without_matplotlib_the_extra_is_named() -> None:
         cwd=Path(__file__).parents[3],
     )
     assert result.returncode == 1
-    assert "pip install 'pytorch-segloss[plots]'" in result.stderr.splitlines()[-1]
+    assert 'pip install "pytorch-segloss[plots]"' in result.stderr.splitlines()[-1]

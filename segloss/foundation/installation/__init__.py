@@ -1,0 +1,1 @@
+"""The installation: optional packages, and files of another distribution in this package."""
