@@ -59,10 +59,19 @@ def installed_with(extras: Iterable[str]) -> set[str]:
     return {name for name, _ in found}
 
 
+def packages_inside_setuptools() -> set[str]:
+    """The packages that setuptools brings along, and imports under their own names."""
+    try:
+        folder = Path(str(metadata.distribution("setuptools").locate_file("setuptools/_vendor")))
+    except metadata.PackageNotFoundError:
+        return set()
+    return {path.stem for path in folder.glob("*") if path.suffix in ("", ".py")}
+
+
 def hide_all_but(extras: Iterable[str]) -> None:
     """Makes the packages of other distributions impossible to find."""
     kept = installed_with(extras)
-    always = {"segloss", *sys.stdlib_module_names}
+    always = {"segloss", *sys.stdlib_module_names, *packages_inside_setuptools()}
     owners = metadata.packages_distributions()
     hidden = {
         package

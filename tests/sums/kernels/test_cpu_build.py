@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ EMPTY = 'while [ "$1" != -o ]; do shift; done; : > "$2"'
 SETUP = """
 import runpy, sys, sysconfig
 sysconfig.get_config_vars()["Py_GIL_DISABLED"] = {gil_disabled}
-sys.argv = ["setup.py", "build_ext", "--inplace", "--force"]
+sys.argv = ["setup.py", *{arguments}]
 runpy.run_path("setup.py", run_name="__main__")
 """
-"""A build in place, as an editable installation does it."""
+"""A build by setup.py; an editable installation builds in place."""
 
 STEP = """
 import warnings
@@ -58,16 +59,20 @@ def sources(tmp_path: Path) -> Path:
 
 
 def build(
-    sources: Path, compiler: str, gil_disabled: int = 0, **environment: str
+    sources: Path,
+    compiler: str,
+    gil_disabled: int = 0,
+    command: str = "build_ext --inplace --force",
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Builds the extension in place with a compiler that is a shell script."""
+    """Runs setup.py with a compiler that is a shell script."""
     script = sources / "compiler"
     script.write_text(f"#!/bin/sh\n{compiler}\n")
     script.chmod(0o755)
     variables = dict.fromkeys(("CC", "CXX", "LDSHARED", "LDCXXSHARED"), str(script))
-    command = [sys.executable, "-c", SETUP.format(gil_disabled=gil_disabled)]
+    program = SETUP.format(gil_disabled=gil_disabled, arguments=command.split())
     return subprocess.run(  # noqa: S603
-        command,
+        [sys.executable, "-c", program],
         cwd=sources,
         capture_output=True,
         text=True,
@@ -140,6 +145,19 @@ def test_without_the_kernel_a_compiled_loss_warns_too_and_stays_whole(sources: P
 def test_a_required_kernel_that_fails_is_an_error(sources: Path) -> None:
     assert build(sources, FAILING, SEGLOSS_REQUIRE_KERNEL="1").returncode != 0
     assert build(sources, FAILING, SEGLOSS_REQUIRE_KERNEL="0").returncode == 0
+
+
+@pytest.mark.parametrize(("compiler", "tag"), [(FAILING, "py3-none-any"), (EMPTY, "cp310-abi3-")])
+def test_a_wheel_is_for_a_platform_if_it_has_machine_code(sources, compiler, tag) -> None:
+    build(sources, compiler, command="bdist_wheel")
+    [wheel] = (sources / "dist").glob("*.whl")
+    assert f"-{tag}" in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        [description] = [name for name in names if name.endswith("/WHEEL")]
+        assert f"Tag: {tag}" in archive.read(description).decode()
+    assert any(name.endswith(".so") for name in names) == ("any" not in tag)
+    assert ("segloss/sums/kernels/_cpu_failure.txt" in names) == ("any" in tag)
 
 
 def test_a_later_build_replaces_the_record_and_the_module(sources: Path) -> None:
