@@ -61,7 +61,13 @@ PROGRAMS = {
     ],
     "examples,huggingface": [(ROOT / "examples" / "accelerate_unet.py", *SHORT_ACCELERATE)],
     "examples,lightning": [(ROOT / "examples" / "lightning_brain.py", "--quiet", *SHORT_BRAIN)],
-    "huggingface": [("-c", "from segloss.training.huggingface import *; print(LossSchedule())")],
+    "huggingface": [
+        (
+            "-c",
+            "from segloss import MultiLoss, SegLoss; from segloss.training.huggingface import *\n"
+            "LossSchedule(MultiLoss([SegLoss()], [1.0])); use_mask_losses",
+        ),
+    ],
     "lightning": [("-c", "from segloss.training.lightning import *; print(LossSchedule())")],
     "maps": [
         (
@@ -162,5 +168,8 @@ def test_hidden_packages_are_those_that_nothing_asks_for() -> None:
     assert not {"rich", "matplotlib", "pytest"} & installed_with(())
     assert {"rich", "typer", "pylatexenc", "pygments"} <= installed_with(["cli"])
     assert {"matplotlib", "segmentation-models-pytorch"} <= installed_with(["examples"])
-    done = run("", ("-c", "import importlib.util as u; print(u.find_spec('rich'))"), ROOT)
-    assert done.stdout.strip() == "None"
+    code = (
+        "from importlib import metadata, util; print(util.find_spec('rich'))\n"
+        "print('rich' in {each.name for each in metadata.distributions()})"
+    )
+    assert run("", ("-c", code), ROOT).stdout.split() == ["None", "False"]

@@ -80,15 +80,16 @@ def hide_all_but(extras: Iterable[str]) -> None:
     }
     for name in [name for name in sys.modules if name.split(".")[0] in hidden]:
         del sys.modules[name]
-    sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]
+    sys.meta_path[:] = [_Hiding(finder, hidden, kept) for finder in sys.meta_path]
 
 
 class _Hiding:
-    """A finder of modules that finds all but the hidden ones."""
+    """A finder that finds all modules but the hidden ones, and only the kept distributions."""
 
-    def __init__(self, finder: Any, hidden: set[str]) -> None:
+    def __init__(self, finder: Any, hidden: set[str], kept: set[str]) -> None:
         self._finder = finder
         self._hidden = hidden
+        self._kept = kept
 
     def find_spec(self, name: str, *arguments: Any) -> Any:
         if name.split(".")[0] in self._hidden:
@@ -96,7 +97,12 @@ class _Hiding:
         return self._finder.find_spec(name, *arguments)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._finder, name)
+        found = getattr(self._finder, name)
+        if name != "find_distributions":
+            return found
+        return lambda *arguments: (
+            each for each in found(*arguments) if canonicalize_name(each.name) in self._kept
+        )
 
 
 def main() -> None:
