@@ -59,8 +59,11 @@ def problems_of(wheel: Path) -> Iterator[str]:
             yield f"expected one module of machine code, got {modules}"
             return
         module = parsed(Path(archive.extract(modules[0], folder)))
+    found = [*problems_of_module(module, tag[1])]
+    yield from found
+    if found:
+        return
     yield from abi_problems(wheel)
-    yield from problems_of_module(module, tag[1])
     if tag[1].startswith("manylinux"):
         yield from policy_problems(wheel, tag[1])
 
@@ -82,6 +85,7 @@ def problems_of_module(module: Any, tag: str) -> Iterator[str]:
     processor, exported, libraries = facts(module)
     if processor != ARCHITECTURES[tag]:
         yield f"it is for the processor {processor}, but its tag is {tag}"
+        return
     if INIT not in exported:
         yield f"it does not export {INIT}"
     allowed = SYSTEM_LIBRARIES.get(tag.split("_")[0])
