@@ -65,7 +65,8 @@ PROGRAMS = {
     "maps": [
         (
             "-c",
-            "import torch; from segloss import *; x, g = torch.rand(1, 1, 8, 8), torch.eye(8)\n"
+            "import torch; from segloss.maps import *; from segloss import HausdorffDistanceLoss\n"
+            "x, g = torch.rand(1, 1, 8, 8), torch.eye(8)\n"
             "HausdorffDistanceLoss()(x, g[None, None])\n"
             "for one in (ComponentMap(), DistanceMap(), SignedDistanceMap(), SkeletonMap()):\n"
             "    one(mask=g)",
