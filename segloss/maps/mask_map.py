@@ -90,6 +90,7 @@ class MaskMap(MapTransform):
 
 def _label_map(mask: Any, name: str) -> Array:
     """Returns the mask as an array (H, W) or (D, H, W) of whole numbers."""
+    numpy = library("numpy")  # first: without it, `Tensor.numpy` fails too
     if isinstance(mask, Tensor):
         check_real(mask, name)
         if mask.device.type != "cpu":
@@ -99,7 +100,6 @@ def _label_map(mask: Any, name: str) -> Array:
                 f"{name} must have a dtype that NumPy has, got bfloat16: pass {name}.float()."
             )
         mask = mask.detach().numpy()
-    numpy = library("numpy")
     if not isinstance(mask, numpy.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array or a tensor, got {type(mask).__name__}: "

@@ -147,6 +147,15 @@ def test_every_example_is_tried() -> None:
             ("-c", "import torch; from segloss import *; SkeletonMap()(mask=torch.eye(5))"),
             "maps",
         ),
+        (
+            "",
+            (
+                "-c",
+                "import torch, segloss\n"
+                "segloss.HausdorffDistanceLoss()(torch.rand(1, 1, 5, 5), torch.eye(5)[None, None])",
+            ),
+            "maps",
+        ),
         ("cli", ("-m", "segloss", "plot", BRAIN), "plots"),
         ("cli", ("-m", "segloss", "suggest", "masks"), "suggest"),
         ("suggest", ("-m", "segloss", "explain", BRAIN), "cli"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segloss.foundation.arguments import check_flag, check_number, check_text
-from segloss.foundation.map_libraries import distance_to_border
+from segloss.foundation.map_libraries import distance_to_border, library
 from segloss.losses.standalone.shape_loss import Regions, ShapeLoss, total
 from segloss.sums.confusion import SoftConfusion
 from segloss.terms.base import RegionTerm, mean
@@ -146,6 +146,7 @@ def _distances(masks: Tensor, *, like: Tensor) -> Tensor:
 )
 def _distance_to_border(masks: Tensor) -> Tensor:
     """Computes distances by SciPy on the CPU, as an operator, which compilers do not look into."""
+    library("numpy")  # named if it is missing: without it, `Tensor.numpy` fails
     distances = torch.zeros(masks.shape, dtype=_dtype_of(masks.device))
     for distance, mask in zip(distances.flatten(0, 1), masks.cpu().flatten(0, 1), strict=True):
         distance.copy_(torch.from_numpy(distance_to_border(mask.numpy())))
