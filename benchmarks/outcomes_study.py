@@ -49,7 +49,9 @@ def main(
     output: Annotated[Path, typer.Option(help="The results.")] = Path("runs/outcomes.jsonl"),
     picture: Annotated[Path | None, typer.Option(help="A picture of the differences.")] = None,
     page: Annotated[bool, typer.Option("--page", help="Prints tables for a page.")] = False,
-    workers: Annotated[int, typer.Option(help="Runs at the same time, a thread each.")] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Runs at the same time; of several, each has a thread.")
+    ] = 1,
 ) -> None:
     """Trains all runs that are missing from the results, and prints a table."""
     names = loss or [*LOSSES]
@@ -91,15 +93,17 @@ def _finished(
     runs: list[Run], paths: dict[str, Path], settings: Settings, workers: int
 ) -> Iterable[Run]:
     """Yields runs with their scores, as they end."""
+    if workers == 1:
+        yield from (_finish(run, paths[run["data"]], settings) for run in runs)
+        return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
         futures = [pool.submit(_finish, run, paths[run["data"]], settings) for run in runs]
         for future in as_completed(futures):
             yield future.result()
 
 
 def _finish(run: Run, path: Path, settings: Settings) -> Run:
-    torch.set_num_threads(1)
     start = time.monotonic()
     dataset = _load(path)
     contender = of_name(run["loss"])(dataset)

@@ -323,8 +323,8 @@ def check_unreduced(mixture: Mixture) -> None:
         if term.reduction.pools_samples or term.region_class_weights is not None:
             raise ValueError(
                 "reduction='none' gives the loss of each sample and class, before any mean, and "
-                f"{term!r} has none: give it region_reduction='sample' and "
-                "region_class_weights=None, as in terms=0.5 * CrossEntropy() + 0.5 * Dice()."
+                f"{term!r} has none: leave region_reduction='sample' and "
+                "region_class_weights=None."
             )
         if term.class_groups is not None and len(mixture.components) > 1:
             raise ValueError(
