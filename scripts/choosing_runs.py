@@ -35,6 +35,7 @@ from brain_tissue import (
 from example_parts.configuration import load_config, mistakes_as_messages
 from example_parts.data_parallel import ALONE
 from example_parts.networks import build_unet
+from example_parts.output_folder import output_folder
 from example_parts.pictures import COLOURS, ERROR_COLOUR, show_grey, show_labels
 from marked import put_between_markers
 from matplotlib.axes import Axes
@@ -113,7 +114,8 @@ def train_all(
         folder = folder_of(output, recipe, seed)
         settings = settings_of(recipe, seed, overrides)
         resume = (folder / "checkpoint.pt").is_file()
-        run_example(settings, folder, ALONE, resume=resume)
+        with output_folder(folder) as taken:
+            run_example(settings, taken, ALONE, resume=resume)
         outcomes[recipe, seed] = outcome_of(settings, folder)
     return outcomes
 
