@@ -122,7 +122,21 @@ def findings(tally: Tally, options: PixelOptions, names: BatchNames) -> list[Fin
     return [Finding(kind, text) for kind, text in texts.items() if text]
 
 
-class FirstBatches:
+class WarnsOnce:
+    """Warns of each kind of finding once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def warn(self, found: Iterable[Finding], loss: object) -> None:
+        """Warns of the findings whose kind is new; the warning names the loss."""
+        for kind, text in found:
+            if kind not in self._told:
+                self._told.add(kind)
+                warnings.warn(f"{_called(loss)}: {text}", DiagnosisWarning, stacklevel=_depth())
+
+
+class FirstBatches(WarnsOnce):
     """Diagnoses the first batches of a loss, and warns of each finding once.
 
     On a CPU, batches are counted until every class has occurred, or for `MANY_SAMPLES`. On an
@@ -131,8 +145,8 @@ class FirstBatches:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._tally: Tally | None = Tally()
-        self._told: set[str] = set()
 
     @property
     def are_over(self) -> bool:
@@ -160,13 +174,6 @@ class FirstBatches:
         self.warn(findings(tally, options, names), loss)
         if tally.is_plain or tally.samples >= MANY_SAMPLES or not prediction.is_cpu:
             self._tally = None
-
-    def warn(self, found: Iterable[Finding], loss: object) -> None:
-        """Warns of each kind of finding once."""
-        for kind, text in found:
-            if kind not in self._told:
-                self._told.add(kind)
-                warnings.warn(f"{_called(loss)}: {text}", DiagnosisWarning, stacklevel=_depth())
 
 
 def _depth() -> int:

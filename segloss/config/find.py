@@ -119,12 +119,12 @@ def _meant(config: ConfigSource, keys: Sequence[Any]) -> str:
             node = select(config, (key,))
             inner = node.value if node is not None and isinstance(node.value, Mapping) else {}
             known = [str(path[1]) for path in _PATHS if path[0] == key and len(path) > 1]
-            matches = [f"{key}.{name}{nearest(name, known)}" for name in inner]
+            guesses = {f"{key}.{name}": nearest(name, known) for name in inner}
         else:
-            matches = [f"{key}{nearest(key, first)}"]
-        for match in matches:
-            if match.endswith("?)"):
-                return f"; {match}"
+            guesses = {f"{key}": nearest(key, first)}
+        for name, guess in guesses.items():
+            if guess:
+                return f"; {name}{guess}"
     return ""
 
 

@@ -261,10 +261,12 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
 
     def unused_options(self) -> list[Finding]:
         """Returns findings about arguments that change nothing, since no term reads them."""
-        weights = {"class_weights": self.class_weights, "pos_weight": self.pos_weight}
-        given = [name for name, value in weights.items() if value is not None]
-        given += ["label_smoothing"] if self.options.label_smoothing > 0 else []
-        return unused_by_terms(given, self._group)
+        return unused_by_terms(
+            self._group,
+            class_weights=self.class_weights,
+            pos_weight=self.pos_weight,
+            label_smoothing=self.options.label_smoothing or None,
+        )
 
     def _check_mixture(self, mixture: Mixture) -> None:
         """Raises ValueError if the loss can't have these terms."""

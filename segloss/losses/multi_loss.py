@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from segloss.batch.diagnosis import Finding, FirstBatches
+from segloss.batch.diagnosis import Finding, WarnsOnce
 from segloss.batch.keys import Batch
 from segloss.foundation.arguments import (
     ChecksKeywords,
@@ -203,7 +203,7 @@ class MultiLoss(ChecksKeywords, Precise):
         self.register_buffer("current_weights", self._initial_weights())
         self._knows_weights = self.schedule.is_constant
         self._epochs = EpochWatch()
-        self.first_batches = FirstBatches()
+        self._warnings = WarnsOnce()
         self._listeners: dict[int, Any] = OrderedDict()
         for indices in share_passes(losses):
             losses[indices[0]].prepare_together([losses[i] for i in indices])
@@ -314,7 +314,7 @@ class MultiLoss(ChecksKeywords, Precise):
                 "The weights depend on the epoch, which has stood still over many rounds of "
                 "training: call set_epoch(epoch) at the start of each epoch, or pass epoch=."
             )
-            self.first_batches.warn([Finding("epoch", text)], self)
+            self._warnings.warn([Finding("epoch", text)], self)
 
     def _weights(self, epoch: float | None) -> Tensor:
         """Returns the weights of a call, (K,): those of its epoch, or a copy of the current ones.

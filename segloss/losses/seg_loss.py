@@ -466,10 +466,13 @@ class SegLoss(SelectsChannels, Loss):
         Args:
             group: The terms of all losses that share the pass; None: those of this loss.
         """
-        weights = {"class_weights": self.class_weights, "pos_weight": self.pos_weight}
-        given = [name for name, value in weights.items() if value is not None]
-        given += ["smooth_factor"] if self.label_smoothing > 0 else []
-        return [*self._unused, *unused_by_terms(given, self._group if group is None else group)]
+        unused = unused_by_terms(
+            self._group if group is None else group,
+            class_weights=self.class_weights,
+            pos_weight=self.pos_weight,
+            smooth_factor=self.label_smoothing or None,
+        )
+        return [*self._unused, *unused]
 
     def _take(self, pred_batch: Batch, gt_batch: Batch, map_keys: Sequence[str]) -> BatchTensors:
         """Returns the tensors of a batch with all their channels."""

@@ -73,11 +73,9 @@ def _term_meant(terms: Any) -> str:
         isinstance(each, (Term, Mixture)) for each in terms
     ):
         return f": add them up, {' + '.join(map(repr, terms))}" if terms else ""
-    if isinstance(terms, str) and terms in TERMS:
-        return f": pass {{{terms!r}: 1.0}}"
-    if isinstance(terms, str):
-        return nearest(terms, [RECOMMENDED, *TERMS])
-    return ""
+    if remedy := _names_with_coefficients(terms):
+        return remedy
+    return nearest(terms, [RECOMMENDED, *TERMS]) if isinstance(terms, str) else ""
 
 
 def documented_mixture(

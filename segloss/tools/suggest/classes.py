@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.meaning.void import Void
-from segloss.tools.suggest.pixels.colours import colour_text, is_colour, numbers_of_pixels
+from segloss.tools.suggest.pixels.colours import colour_text, number_text, numbers_of_pixels
 from segloss.tools.suggest.pixels.mask import HALF
 from segloss.tools.suggest.pixels.palettes import Palette, known_palette
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
@@ -316,17 +316,13 @@ def _check_labels(labels: list[int], ignore_index: IgnoreIndex, names: Mapping[i
 def _check_several(labels: Sequence[int], ignore_index: IgnoreIndex) -> None:
     if len(labels) >= 2:
         return
-    found = f"only {_number_text(labels[0])}" if labels else "no label"
+    found = f"only {number_text(labels[0])}" if labels else "no label"
     values = " and ".join(map(str, values_of(ignore_index)))
     besides = f" besides the ignore value {values}" if values else ""
     raise ValueError(
         f"Masks must hold at least two classes, but all of these hold {found}{besides}: check "
         "that this is the right folder, and that the export did not lose the labels."
     )
-
-
-def _number_text(value: int) -> str:
-    return colour_text(value) if is_colour(value) else str(value)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -165,7 +165,7 @@ class Interpretation:
     def _coloured(self, guesses: list[str]) -> Classes:
         """Returns the classes of colours; the palette, or the place of black, shows the void."""
         if self.values == "auto" and not self.colours:
-            find_blur(self.statistics)
+            find_blur(self.statistics)  # an error for colours that JPEG or resizing blended
         known = self.palette or known_palette(sorted(self.statistics.classes))
         if self.ignored is not None:
             void = given_void(self.statistics, self.ignored)

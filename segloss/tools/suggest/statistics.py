@@ -235,9 +235,7 @@ def _count_labels(labels: Mask, void: Sequence[int]) -> dict[int, ClassStatistic
             void=left_out,
             edge=int(edge[i]),
             sizes=sizes[i],
-            contacts=Counter(
-                {int(values[j]): int(touching[i, j]) for j in touching[i].nonzero()[0]}
-            ),
+            contacts=_contacts(touching[i], values),
             thin_within=int(thin[i, 0]),
             thin_between=int(thin[i, 1]),
             most=int(pixels[i]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segloss.tools.suggest.pixels.colours import colour_text, is_colour
+from segloss.tools.suggest.pixels.colours import number_text
 from segloss.tools.suggest.pixels.mask import HALF, WHITE
 from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
@@ -137,5 +137,5 @@ def _blurred_text(statistics: DatasetStatistics, faint: Sequence[int], solid: Se
 
 
 def _some(values: Sequence[int]) -> str:
-    shown = ", ".join(colour_text(v) if is_colour(v) else str(v) for v in values[:8])
+    shown = ", ".join(map(number_text, values[:8]))
     return f"{shown} ..." if len(values) > 8 else shown or "none"

@@ -41,6 +41,11 @@ def is_colour(number: int) -> bool:
     return FIRST_COLOUR <= number <= FIRST_COLOUR + 0xFFFFFF
 
 
+def number_text(number: int) -> str:
+    """Returns a number of a mask as text: a colour, such as #ff0000, or the number itself."""
+    return colour_text(number) if is_colour(number) else str(number)
+
+
 def numbers_of_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
     """Returns the numbers of pixels (..., 3 or 4); transparent pixels are black.
 
