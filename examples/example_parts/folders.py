@@ -8,7 +8,6 @@ The slices of a volume are images: along the last axis of NIfTI, and the first o
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -187,16 +186,9 @@ def _read_volume(path: Path) -> NDArray[Any]:
     return read_array(path)
 
 
-_masks: OrderedDict[int, Mask] = OrderedDict()
-"""The last masks of volumes that were read, by the identity of their sources."""
-
-
+@lru_cache(maxsize=VOLUMES)
 def _read_mask(source: Source) -> Mask:
-    if id(source) not in _masks:
-        _masks[id(source)] = source.read()
-        while len(_masks) > VOLUMES:
-            _masks.popitem(last=False)
-    return _masks[id(source)]
+    return source.read()
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from segloss.losses.deep_supervision import DeepSupervision
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
+from segloss.tools.bar import with_bar
 
 Readable = SegLoss | CompoundLoss
 """The losses whose pixels can be looked at."""
@@ -158,10 +159,12 @@ def diagnose(
             f"batches must be a data loader or a list of batches, got {shown(batches)}."
         )
     tally, refused, count = Tally(), [], 0
+    total = len(batches) if isinstance(batches, Sized) else None
     names = BatchNames("the prediction", "the target")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosisWarning)
-        for number, batch in enumerate(batches if quiet else _with_bar(batches)):
+        shown_batches = batches if quiet else with_bar(batches, "diagnosing", total)
+        for number, batch in enumerate(shown_batches):
             if number == max_batches:
                 break
             count += 1
@@ -252,22 +255,6 @@ def _channels_of(reader: Readable, target: Tensor) -> int:
     if reader.gt_channels is not None:
         return reader.gt_channels(target, "the target").shape[1]
     return target.shape[1] if target.ndim > 3 else 1
-
-
-def _with_bar(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yields the batches, with a bar on stderr, if it is a terminal and Rich is there."""
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        yield from batches
-        return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from batches
-        return
-    total = len(batches) if isinstance(batches, Sized) else None
-    yield from track(batches, "diagnosing", total=total, console=console, transient=True)
 
 
 def _wrapped(text: str, indent: str) -> str:

@@ -21,9 +21,9 @@ Part = Any
 """A file, an array, or a function without arguments that returns an array; None: all 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """One mask, before it is read.
+    """One mask, before it is read. It equals itself alone.
 
     Attributes:
         name: The name for messages.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.printable import printable
+from segloss.tools.bar import with_bar
 from segloss.tools.listed import ListedError
 from segloss.tools.suggest.pixels.mask import ImageError, Mask
 from segloss.tools.suggest.sources import Collection, Source
@@ -67,7 +68,7 @@ def count_masks(
 
     statistics, problems = DatasetStatistics(), []
     results = in_order(counted, masks.sources, workers)
-    for result in _shown(results, masks.count) if progress else results:
+    for result in with_bar(results, "reading masks", masks.count) if progress else results:
         if isinstance(result, str):
             problems.append(result)
         else:
@@ -91,18 +92,6 @@ def in_order(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _shown(results: Iterable[Any], count: int | None) -> Iterator[Any]:
-    """Yields the results, with a progress bar on stderr, if it is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from results
-        return
-    yield from track(results, "reading masks", total=count, console=console, transient=True)
 
 
 def _check_usable(statistics: DatasetStatistics, problems: list[str], remedy: str) -> None:

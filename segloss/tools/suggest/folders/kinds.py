@@ -15,6 +15,7 @@ from segloss.tools.suggest.files import read_file, stem_of, suffix_of
 from segloss.tools.suggest.folders.endings import endings_of
 from segloss.tools.suggest.pixels.colours import is_colour
 from segloss.tools.suggest.pixels.mask import HALF, ImageError, Reading, load_mask
+from segloss.tools.suggest.statistics import VOID
 from segloss.tools.suggest.tiles import longest_first, numbers_of
 
 SAMPLES = 4
@@ -26,8 +27,6 @@ MOST_GROUPS = 40
 _MANY = 64
 _FIRST_ID = 1000
 """Numbers from here on are those of objects, or combine a class and an object."""
-
-_VOID = 255
 
 _OBJECT_WORDS = ("segmentationobject", "instance", "panoptic")
 
@@ -157,7 +156,7 @@ def _kind_of_file(path: Path) -> str:
         return "labels" if "--ignore-index" in str(error) else "unreadable"
     values = numbers_of(longest_first(mask))[0]
     labels = [value for value in values.tolist() if value != 0]
-    if len(labels) <= 1 or labels == [1, _VOID]:
+    if len(labels) <= 1 or labels == [1, VOID]:
         return "binary"
     if is_colour(labels[-1]):
         return "colours"
