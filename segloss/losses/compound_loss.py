@@ -326,7 +326,7 @@ def check_unreduced(mixture: Mixture) -> None:
             raise ValueError(
                 "reduction='none' gives the loss of each sample and class, before any mean, and "
                 f"{term!r} has none: leave region_reduction='sample' and "
-                "region_class_weights=None."
+                "region_class_weights=None, as the terms 0.5 * CrossEntropy() + 0.5 * Dice() do."
             )
         if term.class_groups is not None and len(mixture.components) > 1:
             raise ValueError(
