@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 import torch
+
+from segloss.sums.kernels.registry import current_backend, use_backend
 
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -21,6 +24,15 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_backend() -> Iterator[None]:
+    """Takes back the kernel that a test chose by a call, which holds for the process."""
+    before = current_backend()
+    yield
+    if current_backend() != before:
+        use_backend(before)
 
 
 @pytest.fixture
