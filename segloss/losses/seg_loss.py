@@ -133,7 +133,9 @@ class SegLoss(SelectsChannels, Loss):
     loggers take them: the value of each term under its name ("cross_entropy", "dice",
     "focal_tversky"), and with several classes the mean of each class ("dice/0", "dice/1" ..., or
     "dice/background" with `class_names`; NaN for a class without a cell). `segloss.per_class` makes
-    a vector of them.
+    a vector of them. These are losses. Where one minus the loss is a score, such as the Dice score
+    of the probabilities, that follows ("dice_score", "dice_score/0" ...), unless each sample has
+    a `mixup_lam` of its own.
 
     Raises:
         TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong
@@ -148,7 +150,7 @@ class SegLoss(SelectsChannels, Loss):
         >>> value
         tensor(1.5858)
         >>> list(extra_info)
-        ['cross_entropy', 'dice', 'dice/0', 'dice/1', 'dice/2']
+        ['cross_entropy', 'dice', 'dice/0', 'dice/1', 'dice/2', 'dice_score', 'dice_score/0', ...]
     """
 
     class_weights: Tensor | None

@@ -42,6 +42,7 @@ class MCC(RegionTerm):
 
     name = "mcc"
     counts_true_negatives = True
+    has_score = True
     eps: float = 0.0
 
     def __post_init__(self) -> None:

@@ -99,6 +99,12 @@ class Overlap(RegionTerm):
         """The exponent of the loss."""
         return 1.0
 
+    @property
+    def has_score(self) -> bool:  # type: ignore[override]
+        """True if nothing changes one minus the score: no logarithm, exponent, or other formula."""
+        is_changed = self.log or self.exponent != 1
+        return not (is_changed or overrides(self, Overlap, ("cell_loss", "shape")))
+
     @abstractmethod
     def weights(self) -> Weights:
         """Returns the weights of true positives, false positives and false negatives."""

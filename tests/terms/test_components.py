@@ -437,7 +437,8 @@ def test_seg_loss_reads_the_map_from_the_batch_and_reports_the_terms() -> None:
         "multiclass",
     )(case.logits, case.target, maps=case.maps)
     torch.testing.assert_close(value, expected)
-    assert list(info) == ["cross_entropy", "dice", "dice/1", "dice/2"]
+    scores = ["dice_score", "dice_score/1", "dice_score/2"]
+    assert list(info) == ["cross_entropy", "dice", "dice/1", "dice/2", *scores]
 
 
 def test_a_multi_loss_may_group_by_two_maps() -> None:
