@@ -31,7 +31,8 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
 
     The first of these keys that is present decides: `loss_params.compound_loss`,
     `loss_params.multi_loss` (or `multiloss`), `loss`, `losses`, `model_config.<model>.losses`. All
-    give a `MultiLoss`, except `loss`, which gives a `Loss`. All other keys are ignored.
+    give a `MultiLoss`, except `loss`, which gives a `Loss`. All other keys are ignored. A config
+    without these keys may itself be the block of a loss, with a `_target_`.
 
     Args:
         cfg: A mapping, an OmegaConf config, the path of a YAML file, or YAML text.

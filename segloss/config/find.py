@@ -54,6 +54,8 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
     Example:
         >>> read_loss("loss: {_target_: segloss.SegLoss, n_classes: 4}").block
         {'_target_': 'segloss.SegLoss', 'n_classes': 4}
+        >>> read_loss("{_target_: segloss.SegLoss, n_classes: 4}").block  # the config is the loss
+        {'_target_': 'segloss.SegLoss', 'n_classes': 4}
     """
     config = read_config(cfg, check_allow(allow))
     for path in _paths(config):
@@ -61,9 +63,12 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
         if node is not None:
             return _spec(config, node, path)
     keys = keys_of(config)
+    if "_target_" in keys:
+        block = plain_mapping(config, select(config, ()), "config")
+        return LossSpec(1.0, "config.weight", block, "config")
     raise ValueError(
         "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
-        "and loss, or a list of losses, and not null; got the keys "
+        "and loss, a list of losses, or a _target_, and not null; got the keys "
         f"{', '.join(map(str, keys)) or 'none'}{_meant(config, keys)}."
     )
 

@@ -59,6 +59,18 @@ def test_a_config_is_a_mapping_a_path_or_text(form: str, tmp_path: Path) -> None
     assert loss.class_weights.tolist() == [1, 2, 3, 4]
 
 
+def test_a_config_may_be_the_block_of_a_loss() -> None:
+    text = "{_target_: segloss.SegLoss, n_classes: 4, ignore_index: '${void}', void: 255}"
+    with pytest.raises(ValueError, match=r"config.void is unknown to SegLoss"):
+        build_loss(text)
+    assert build_loss({"_target_": "segloss.SegLoss", "n_classes": 4}).n_classes == 4
+    assert isinstance(build_loss(CE).loss_func, nn.CrossEntropyLoss)
+    with pytest.raises(ValueError, match=r"config.dice_cof .*did you mean 'dice_coef'"):
+        build_loss({"_target_": "segloss.SegLoss", "dice_cof": 1.0})
+    both = {"loss": {"_target_": "segloss.SegLoss", "n_classes": 4}, "_target_": "my.Trainer"}
+    assert build_loss(both).n_classes == 4
+
+
 def test_interpolations_are_resolved_and_the_rest_of_the_config_is_left_alone() -> None:
     cfg = OmegaConf.create(
         """
