@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from segloss.batch.diagnosis import Finding, FirstBatches
@@ -132,10 +133,8 @@ class SegLoss(SelectsChannels, Loss):
     The loss is float64 for float64 predictions, and float32 otherwise. `extra_info` has scalars, as
     loggers take them: the value of each term under its name ("cross_entropy", "dice",
     "focal_tversky"), and with several classes the mean of each class ("dice/0", "dice/1" ..., or
-    "dice/background" with `class_names`; NaN for a class without a cell). `segloss.per_class` makes
-    a vector of them. These are losses. Where one minus the loss is a score, such as the Dice score
-    of the probabilities, that follows ("dice_score", "dice_score/0" ...), unless each sample has
-    a `mixup_lam` of its own.
+    "dice/background" with `class_names`; NaN for a class without a cell). These are losses:
+    `scores` turns them into scores, and `segloss.per_class` makes a vector of the classes.
 
     Raises:
         TypeError, ValueError: An argument is wrong when the loss is made, or a batch is wrong
@@ -150,7 +149,7 @@ class SegLoss(SelectsChannels, Loss):
         >>> value
         tensor(1.5858)
         >>> list(extra_info)
-        ['cross_entropy', 'dice', 'dice/0', 'dice/1', 'dice/2', 'dice_score', 'dice_score/0', ...]
+        ['cross_entropy', 'dice', 'dice/0', 'dice/1', 'dice/2']
     """
 
     class_weights: Tensor | None
@@ -336,6 +335,33 @@ class SegLoss(SelectsChannels, Loss):
         if self.ignore_index is not None:
             parts.append(f"ignore_index={written(self.ignore_index)}")
         return ", ".join(parts)
+
+    def scores(self, extra_info: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the scores of the terms whose loss is one minus a score, such as the Dice score.
+
+        They are scores of probabilities, averaged and smoothed as the loss is. For results to
+        report, use a metric of thresholded masks over a whole data set.
+
+        Args:
+            extra_info: The values of the terms and classes, as a call of the loss returns them.
+
+        Returns:
+            Scalars by name: "dice_score" for "dice", "dice_score/2" for "dice/2", and so on.
+
+        Example:
+            >>> import torch
+            >>> loss = SegLoss(smooth=0.0)
+            >>> _, info = loss(torch.tensor([[[0.0, 1.0, 1.0]]]), torch.tensor([[[0, 1, 0]]]))
+            >>> loss.scores(info)
+            {'dice_score': tensor(0.6667, dtype=torch.float64)}
+        """
+        terms = {entry.name for entry in self.mixture.components if entry.term.has_score}
+        paths = [key.partition("/") for key in extra_info if key.partition("/")[0] in terms]
+        if not paths:
+            return {}
+        scores = 1 - torch.stack([extra_info["".join(path)] for path in paths])
+        names = (f"{term}_score{slash}{name}" for term, slash, name in paths)
+        return dict(zip(names, scores.unbind(), strict=True))
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """Returns the compound loss of a batch; the values of its terms go to `extra_info`."""

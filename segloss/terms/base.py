@@ -112,8 +112,8 @@ class Term:
             `FocalSum` or another sum of `segloss.sums`. It may be a property.
         group_key: The key of the map that puts pixels into groups; None: the term needs none. It
             may be a property.
-        has_score: True if one minus the loss is a score, such as the Dice score, which `extra_info`
-            then has beside the loss. It may be a property.
+        has_score: True if one minus the loss is a score, such as the Dice score. It may be a
+            property.
     """
 
     name: ClassVar[str]

@@ -161,9 +161,9 @@ def test_given_weights_are_used_as_they_are() -> None:
 
 def test_extra_information_has_each_scale_and_the_finests_own() -> None:
     _, extra, expected = segmented([1, 0, 0.5])
-    of_classes = {f"{name}/{index}" for name in ("dice", "dice_score") for index in range(3)}
-    of_all = {"scale_0", "scale_2", "cross_entropy", "dice", "dice_score"}
-    assert set(extra) == of_all | of_classes
+    assert {"scale_0", "scale_2", "cross_entropy", "dice", "dice/0", "dice/1", "dice/2"} == set(
+        extra
+    )
     assert torch.equal(extra["scale_0"], expected[0])
     assert torch.equal(extra["scale_2"], expected[2])
     torch.testing.assert_close((extra["dice"] + extra["cross_entropy"]) / 2, extra["scale_0"])

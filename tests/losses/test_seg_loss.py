@@ -207,17 +207,15 @@ def test_region_options_reach_the_region_terms(multiclass) -> None:
     value, extra = SegLoss(n_classes=4, bce_coef=0, dice_coef=1, **options)(logits, labels)
     expected = functional.dice_loss(logits, labels, n_classes=4, **options)
     assert torch.equal(value, expected)
-    classes = [key for key in extra if "/" in key]
-    assert classes == ["dice/1", "dice/3", "dice_score/1", "dice_score/3"]
+    assert [key for key in extra if "/" in key] == ["dice/1", "dice/3"]
 
 
 def test_extra_information_has_each_term_and_the_classes_of_the_region_terms(multiclass) -> None:
     logits, labels = multiclass
     loss = SegLoss(n_classes=4, tversky_focal_coef=1, skip_absent_classes=True)
     _, extra = loss(logits.requires_grad_(), labels.clamp(max=2))
-    regions = ["dice", "dice_score", "focal_tversky"]
-    classes = [f"{term}/{c}" for term in regions for c in range(4)]
-    assert set(extra) == {"cross_entropy", *regions, *classes}
+    classes = [f"{term}/{c}" for term in ("dice", "focal_tversky") for c in range(4)]
+    assert set(extra) == {"cross_entropy", "dice", "focal_tversky", *classes}
     assert not any(value.requires_grad or value.ndim for value in extra.values())
     per_class = segloss.per_class(extra, "dice")
     assert per_class.isnan().tolist() == [False, False, False, True]
@@ -526,10 +524,8 @@ def test_extra_information_is_scalars_by_class_names(
         batch["annotated"] = torch.ones(len(logits), 4, dtype=torch.bool)
     terms = Dice(region_reduction=reduction) + Jaccard(region_classes=[3, 1])
     _, info = SegLoss(n_classes=4, terms=terms, class_names=NAMES)(logits, batch)
-    dice = [] if reduction.endswith("micro") else [f"/{name}" for name in NAMES]
-    names = [f"{name}{each}" for name in ("dice", "dice_score") for each in ("", *dice)]
-    names += [f"{name}{e}" for name in ("jaccard", "jaccard_score") for e in ("", "/void", "/road")]
-    assert list(info) == names
+    dice = [] if reduction.endswith("micro") else [f"dice/{name}" for name in NAMES]
+    assert list(info) == ["dice", *dice, "jaccard", "jaccard/void", "jaccard/road"]
     assert all(value.ndim == 0 for value in info.values())
     _, by_index = SegLoss(n_classes=4, terms=terms)(logits, batch)
     assert list(by_index.values()) == list(info.values())
@@ -546,7 +542,7 @@ def test_extra_information_has_the_classes_of_sigmoid_channels_too() -> None:
         "cross_entropy/c",
     ]
     _, of_one = SegLoss(from_logits=True)(logits[:, :1], masks[:, :1])
-    assert list(of_one) == ["cross_entropy", "dice", "dice_score"]
+    assert list(of_one) == ["cross_entropy", "dice"]
 
 
 @pytest.mark.parametrize(

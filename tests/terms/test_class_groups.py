@@ -373,15 +373,12 @@ def test_the_extra_information_has_the_names_of_the_groups() -> None:
     names = ["road", "car", "bus", "lorry", "child"]
     terms = Dice(region_groups=VEHICLES) + Dice(region_classes=[4]).named("fine")
     _, info = SegLoss(n_classes=CLASSES, terms=terms, class_names=names)(pred, gt)
-    losses = [key for key in info if "_score" not in key]
-    assert losses == ["dice", "dice/vehicle", "dice/person", "fine", "fine/child"]
-    assert info["dice_score/person"] == 1 - info["dice/person"]
+    assert list(info) == ["dice", "dice/vehicle", "dice/person", "fine", "fine/child"]
     mean = (info["dice/vehicle"] + info["dice/person"]) / 2
     torch.testing.assert_close(info["dice"], mean)
     torch.testing.assert_close(segloss.per_class(info, "dice").mean(), mean)
     one = SegLoss(n_classes=CLASSES, region_groups={"whole": [1, 2, 3]})
-    scores = ["dice_score", "dice_score/whole"]
-    assert list(one(pred, gt)[1]) == ["cross_entropy", "dice", "dice/whole", *scores]
+    assert list(one(pred, gt)[1]) == ["cross_entropy", "dice", "dice/whole"]
 
 
 def test_a_multi_loss_has_fine_and_coarse_losses() -> None:

@@ -23,10 +23,7 @@ REDUCTIONS = ("mean", "sum", "none")
 """The names of reductions over pixels, or over samples and classes."""
 
 Info = dict[str, Tensor]
-"""The means () of a loss's terms by name, and of their classes by name and class: "dice/2".
-
-Terms whose loss is one minus a score have the score too: "dice_score" and "dice_score/2".
-"""
+"""The means () of a loss's terms by name, and of their classes by name and class: "dice/2"."""
 
 
 def evaluate(
@@ -49,8 +46,8 @@ def evaluate(
         add: The function that adds up the terms' statistics over ranks, or None.
         left_out: The cells (N, C), each a (sample, class) pair, that the region terms leave out,
             as a boolean mask; or None.
-        infos: A dictionary for each loss, to which the values of the terms are written, detached,
-            and unless there are `shares`, their scores; or None.
+        infos: A dictionary for each loss, to which the values of the terms are written, detached;
+            or None.
         unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever its
             value; () if all have weights.
         class_names: The names of the classes in `infos`; None: their indices.
@@ -74,7 +71,6 @@ def evaluate(
             left_out,
             class_names,
             is_sum=is_sum,
-            scores=shares is None,  # which are no means of scores
         )
         return losses.to(dtype)
     if infos is not None:
@@ -229,7 +225,6 @@ def _by_autograd(
     class_names: Sequence[str] | None = None,
     *,
     is_sum: bool = False,
-    scores: bool = True,
 ) -> Tensor:
     """Returns the losses (K,) or () of some terms, from the sums of each loss under autograd."""
     statistics = [
@@ -242,13 +237,19 @@ def _by_autograd(
     ratios = [each.finish(summed) for each, summed in zip(statistics, tensors, strict=True)]
     means = sums_of(ratios) if is_sum else means_of(ratios)
     if infos is not None:
-        for (loss, entry), ratio, value in zip(components, ratios, means.detach(), strict=True):
+        values = means.detach().unbind()
+        for (loss, entry), ratio, value in zip(components, ratios, values, strict=True):
+            infos[loss][entry.name] = value
             numerator, denominator = ratio
-            of_classes = numerator.detach() / denominator.detach()
-            has_classes = numerator.ndim > 0
-            names = _class_names(entry.term, len(numerator), class_names) if has_classes else []
-            places = {name: place for place, name in enumerate(names)}
-            _write(infos[loss], entry, value, of_classes, places, scores=scores)
+            if numerator.ndim > 0:
+                of_classes = (numerator.detach() / denominator.detach()).unbind()
+                term = entry.term
+                classes = term.region_classes if isinstance(term, RegionTerm) else None
+                names = class_names
+                if isinstance(term, RegionTerm) and term.class_groups is not None:
+                    names = term.class_groups.names
+                    classes = range(len(names))
+                _write_classes(infos[loss], entry.name, of_classes, classes, names)
     losses = group.total(components, means)
     return losses.squeeze(0) if len(group.mixtures) == 1 else losses
 
@@ -264,57 +265,29 @@ def _write_analytic(
     assert result.per_class is not None
     values, of_terms = result.values.unbind(), result.per_class.unbind()
     for i, (loss, entry, form) in enumerate(group.analytic_components):
+        infos[loss][entry.name] = values[i]
+        classes = None
         if isinstance(form, OverlapRatio):
-            has_classes, classes = form.reduction.pooled != "micro", form.reduction.classes
-        else:
-            has_classes, classes = not result.exclusive, None
-        places: dict[str, int] = {}
-        if has_classes:
-            names = _class_names(entry.term, len(of_terms[i]), class_names)
-            places = dict(zip(names, classes or range(len(names)), strict=True))
-        _write(infos[loss], entry, values[i], of_terms[i], places, scores=True)
+            if form.reduction.pooled == "micro":
+                continue
+            classes = form.reduction.classes
+        elif result.exclusive:
+            continue
+        of_all = of_terms[i].unbind()
+        of_classes = of_all if classes is None else [of_all[c] for c in classes]
+        _write_classes(infos[loss], entry.name, of_classes, classes, class_names)
 
 
-def _class_names(term: Term, count: int, class_names: Sequence[str] | None) -> list[str]:
-    """Returns the names of the classes that a term tells apart among `count`; [] for a single one.
-
-    If no names are given, they are the indices.
-    """
-    classes = None
-    if isinstance(term, RegionTerm):
-        if term.class_groups is not None:
-            return [*term.class_groups.names]
-        classes = term.region_classes
-    if classes is None and count == 1:
-        return []
-    indices = range(count) if classes is None else classes
-    return [str(index) if class_names is None else class_names[index] for index in indices]
-
-
-def _write(
+def _write_classes(
     info: Info,
-    entry: Entry,
-    value: Tensor,
-    of_classes: Tensor,
-    places: Mapping[str, int],
-    *,
-    scores: bool,
+    name: str,
+    values: Sequence[Tensor],
+    classes: Sequence[int] | None,
+    class_names: Sequence[str] | None,
 ) -> None:
-    """Writes the loss of a term and its classes, and their scores if it has some.
-
-    Args:
-        info: The dictionary to write to.
-        entry: The term and its name.
-        value: The loss of the term.
-        of_classes: The losses of classes, in which `places` has the place of each by its name.
-        places: See `of_classes`.
-        scores: True to write scores.
-    """
-    written = [(entry.name, value, of_classes)]
-    if scores and entry.term.has_score:
-        written.append((f"{entry.name}_score", 1 - value, 1 - of_classes))
-    for name, of_all, of_each in written:
-        info[name] = of_all
-        if places:
-            values = of_each.unbind()
-            info.update({f"{name}/{each}": values[place] for each, place in places.items()})
+    """Writes the values of several classes, whose names are their indices if none are given."""
+    indices = range(len(values)) if classes is None else classes
+    if classes is None and len(values) == 1:
+        return  # the value of the term
+    for index, value in zip(indices, values, strict=True):
+        info[f"{name}/{index if class_names is None else class_names[index]}"] = value

@@ -1,4 +1,4 @@
-"""The scores in `extra_info`, beside the losses: one minus them, where that is a score."""
+"""`SegLoss.scores`: one minus the losses in `extra_info`, where that is a score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 import segloss
 from segloss import SegLoss, use_backend
 from segloss.sums.confusion import SoftConfusion
-from segloss.terms import TERMS, Boundary, Dice, Jaccard, LogDice, Overlap, Tversky
+from segloss.terms import TERMS, Boundary, CrossEntropy, Dice, Jaccard, LogDice, Overlap, Tversky
 from segloss.terms.base import RegionTerm
 from tests.support.kernels import BACKENDS
 
@@ -24,8 +24,9 @@ def batch(multiclass) -> tuple[Tensor, Tensor]:
     return logits.float(), labels
 
 
-def _info(terms, batch, **options) -> dict[str, Tensor]:
-    return SegLoss(n_classes=CLASSES, terms=terms, **options)(*batch)[1]
+def _scores(terms, batch, **options) -> dict[str, Tensor]:
+    loss = SegLoss(n_classes=CLASSES, terms=terms, **options)
+    return loss.scores(loss(*batch)[1])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -40,7 +41,7 @@ def test_the_scores_of_a_certain_prediction_are_those_of_its_mask(
     mask = logits.argmax(1)
     certain = 80.0 * torch.nn.functional.one_hot(mask, CLASSES).movedim(-1, 1)
     with use_backend(backend):
-        info = _info(term(smooth=0.0, region_reduction=reduction), (certain, labels))
+        found = _scores(term(smooth=0.0, region_reduction=reduction), (certain, labels))
     counts = smp.metrics.get_stats(mask, labels, mode="multiclass", num_classes=CLASSES)
     if reduction == "micro":
         expected = {"": metric(*counts, reduction="micro")}
@@ -48,25 +49,23 @@ def test_the_scores_of_a_certain_prediction_are_those_of_its_mask(
         sums = counts if reduction == "sample" else [each.sum(0, keepdim=True) for each in counts]
         of_classes = metric(*sums, reduction="none").mean(0)
         expected = {f"/{c}": value for c, value in enumerate(of_classes)} | {"": of_classes.mean()}
-    found = {key: value for key, value in info.items() if key.startswith(f"{term.name}_score")}
     assert found.keys() == {f"{term.name}_score{each}" for each in expected}
     for each, value in expected.items():
         assert found[f"{term.name}_score{each}"].item() == pytest.approx(value.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", SCORED)
-@pytest.mark.parametrize("annotated", [False, True], ids=["analytic", "autograd"])
-def test_a_score_is_one_minus_its_loss(batch, name: str, annotated: bool) -> None:
-    logits, labels = batch
-    target = {"gt_polygons_image": labels}
-    if annotated:
-        target["annotated"] = torch.ones(len(logits), CLASSES, dtype=torch.bool)
-    info = _info(TERMS[name](), (logits, target))
-    losses = [key for key in info if "_score" not in key]
-    assert len(info) == 2 * len(losses)
-    for key in losses:
-        score = info[key.replace(name, f"{name}_score")]
+def test_a_score_is_one_minus_its_loss(batch, name: str) -> None:
+    loss = SegLoss(
+        n_classes=CLASSES, terms=CrossEntropy() + TERMS[name](), class_names=list("abcd")
+    )
+    _, info = loss(batch[0].requires_grad_(), batch[1])
+    scores = loss.scores(info)
+    losses = [key for key in info if key.startswith(name)]
+    assert list(scores) == [key.replace(name, f"{name}_score") for key in losses]
+    for key, score in zip(losses, scores.values(), strict=True):
         assert score == 1 - info[key]
+        assert score.ndim == 0
         assert not score.requires_grad
 
 
@@ -97,15 +96,24 @@ def test_another_formula_is_no_score() -> None:
 
 def test_a_class_without_a_cell_has_no_score(batch) -> None:
     logits, labels = batch
-    info = _info(Dice(skip_absent_classes=True), (logits, labels.clamp(max=2)))
-    assert info["dice_score/3"].isnan()
-    assert info["dice_score"] == 1 - info["dice"]
+    scores = _scores(Dice(skip_absent_classes=True), (logits, labels.clamp(max=2)))
+    assert scores["dice_score/3"].isnan()
+    torch.testing.assert_close(
+        segloss.per_class(scores, "dice_score").nanmean(), scores["dice_score"]
+    )
 
 
-def test_a_vector_of_the_classes_scores(batch) -> None:
-    info = _info(Dice(), batch)
-    scores = segloss.per_class(info, "dice_score")
-    torch.testing.assert_close(scores, 1 - segloss.per_class(info, "dice"))
+def test_two_terms_of_a_kind_have_scores_by_their_names(batch) -> None:
+    terms = CrossEntropy() + Dice() + Dice(region_classes=[2]).named("dice_of_lesions")
+    scores = _scores(terms, batch)
+    of_classes = [f"dice_score/{index}" for index in range(CLASSES)]
+    of_lesions = ["dice_of_lesions_score", "dice_of_lesions_score/2"]
+    assert list(scores) == ["dice_score", *of_classes, *of_lesions]
+    assert scores["dice_of_lesions_score"] == scores["dice_score/2"]
+
+
+def test_a_loss_without_scores_has_none(batch) -> None:
+    assert _scores(CrossEntropy() + TERMS["focal_tversky"](), batch) == {}
 
 
 @pytest.mark.parametrize("lam", [0.3, torch.tensor([0.2, 0.7, 1.0])], ids=["batch", "samples"])
@@ -113,8 +121,5 @@ def test_mixed_scores_are_of_the_mixed_losses(batch, lam) -> None:
     logits, labels = batch
     mixed = {"mixup_y_a": labels, "mixup_y_b": labels.flip(0), "mixup_lam": lam}
     loss = SegLoss(n_classes=CLASSES, terms=Dice(), use_mixup=True)
-    info = loss(logits, mixed)[1]
-    if isinstance(lam, float):
-        assert info["dice_score/1"].item() == pytest.approx(1 - info["dice/1"].item())
-    else:
-        assert not any("_score" in key for key in info)
+    value, info = loss(logits, mixed)
+    assert loss.scores(info)["dice_score"].item() == pytest.approx(1 - value.item())
