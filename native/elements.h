@@ -79,7 +79,7 @@ template <class T> INLINE void copy(const T *from, int64_t stride, int n, float 
         for (int i = 0; i < n; i++) to[i] = as_float(element(from + i * stride));
 }
 
-INLINE void read(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n, float *to) {
+CALLED void read(const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n, float *to) {
 #define READ(name, T) \
     case Type::name: copy(start<const T>(tensor, sample, channel, first), tensor.pixel_stride, n, to); break;
     switch (tensor.type) { EACH_TYPE(READ) }
@@ -98,7 +98,7 @@ template <class T> INLINE void put(const float *from, int n, T *to, int64_t stri
         for (int i = 0; i < n; i++) put_element(to + i * stride, from[i]);
 }
 
-INLINE void write(const float *from, const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n) {
+CALLED void write(const float *from, const Tensor &tensor, int64_t sample, int64_t channel, int64_t first, int n) {
 #define WRITE(name, T) \
     case Type::name: put(from, n, start<T>(tensor, sample, channel, first), tensor.pixel_stride); break;
     switch (tensor.type) { EACH_REAL(WRITE) default: break; }

@@ -36,9 +36,9 @@ template <class T> INLINE void find_groups(const T *from, int64_t stride, int n,
         find_groups(n, groups, [&](int i) { return element(from + i * stride); });
 }
 
-// Reads the groups of the n pixels from `first` on, at most a block. It is called, not inlined, because its code is long.
-static __attribute__((noinline)) void read_groups(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n,
-                                                  BlockGroups &groups) {
+// Reads the groups of the n pixels from `first` on, at most a block.
+CALLED void read_groups(const Batch &batch, int64_t sample, int64_t channel, int64_t first, int n,
+                        BlockGroups &groups) {
     groups.count = batch.group_count;
 #define GROUPS(name, T) \
     case Type::name: \

@@ -16,6 +16,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+// A function that is called once for a block, and whose code, with a loop for each type of elements, is long:
+// inlined at each call, it would take the compiler minutes.
+#define CALLED static __attribute__((noinline))
+
 #if defined(__x86_64__)
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)

@@ -44,7 +44,7 @@ template <class T> INLINE void copy_labels(const T *from, int64_t stride, int n,
 }
 
 // Reads a block's labels and weights. Returns false if a label that counts is out of range.
-INLINE bool read_labels(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
+CALLED bool read_labels(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s) {
     read_weights(batch, sample, 0, first, n, s.w);
 #define LABELS(name, T) \
     case Type::name: \
