@@ -14,8 +14,12 @@ pytestmark = pytest.mark.usefixtures("each_backend")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "masked": {"ignore_index": 255},
-    "weighted": {"class_weights": [1.0, 2.0, 0.5], "use_label_smooth": True, "smooth_factor": 0.1},
+    "masked and weighted": {
+        "ignore_index": 255,
+        "class_weights": [1.0, 2.0, 0.5],
+        "use_label_smooth": True,
+        "smooth_factor": 0.1,
+    },
     "region alone": {"bce_coef": 0.0},
     "entropy alone": {"dice_coef": 0.0},
 }

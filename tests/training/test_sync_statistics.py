@@ -87,8 +87,8 @@ def share(batch: dict[str, Tensor], rank: int, ranks: int) -> dict[str, Tensor]:
 
 
 def cases_of(ranks: int) -> list[tuple[str, str, str]]:
-    """All cases on 2 and 4 ranks, and some on the others."""
-    return CASES if ranks % 2 == 0 else CASES[::4]
+    """All cases on 2 ranks, and some on other numbers of ranks."""
+    return CASES if ranks == 2 else CASES[::4]
 
 
 def all_cases(rank: int, ranks: int) -> list[Any]:
@@ -101,7 +101,7 @@ def all_cases(rank: int, ranks: int) -> list[Any]:
     return results
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_every_rank_has_the_loss_and_gradients_of_the_whole_batch(
     ranks: int, tmp_path: Path
 ) -> None:

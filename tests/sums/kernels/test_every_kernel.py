@@ -44,8 +44,8 @@ VARIANTS = {
     if not kernel.why_not_here() and kernel.name not in ("cpu", "reference")
 } | {f"cpu {name}": Variant(CPU, name) for name in cpu.instruction_sets()}
 
-ROWS = 8 if INTERPRETED else 700
-"""The height of a large image, of several blocks of pixels on every kernel."""
+ROWS = 2 if INTERPRETED else 700
+"""The height of a large image, 701 wide, of several blocks of pixels on every kernel."""
 
 
 @pytest.fixture(params=VARIANTS)
@@ -140,7 +140,7 @@ def test_large_batches_are_read_in_parts(kernel: Kernel) -> None:
         assert_same(kernel, pixels, plan, rtol=1e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [4097, 5000, 224 * 224 if not INTERPRETED else 8200])
+@pytest.mark.parametrize("count", [1027] if INTERPRETED else [4097, 5000, 224 * 224])
 def test_samples_of_any_size_are_told_apart(kernel: Kernel, count: int) -> None:
     for pixels, plan in (*asked(kernel, 2, 3, count), *asked(kernel, 5, 3, count)):
         pixels.prediction.mul_(torch.tensor([0.1, 1, 5]).view(3, 1, 1))
@@ -148,9 +148,9 @@ def test_samples_of_any_size_are_told_apart(kernel: Kernel, count: int) -> None:
 
 
 def test_one_soft_value_among_zeros_and_ones_is_seen(kernel: Kernel) -> None:
-    mask = torch.rand(2, 1, ROWS, 900).round()
+    mask = torch.rand(2, 1, ROWS, 701).round()
     mask[1, 0, -1, -1] = 0.25
-    for pixels, plan in asked(kernel, 2, 2, ROWS, 900):
+    for pixels, plan in asked(kernel, 2, 2, ROWS, 701):
         pixels = as_pixel_batch(pixels.prediction, mask.flatten(2), pixels.options)
         assert outcome(kernel, pixels, plan)[0]["actual"][1] % 1 == 0.25
         assert_same(kernel, pixels, plan, rtol=1e-7, atol=1e-6)
@@ -277,7 +277,7 @@ def test_slopes_of_rows_that_have_none_are_not_read(kernel: Kernel) -> None:
 
 
 def test_two_runs_give_the_same_bits(kernel: Kernel) -> None:
-    for pixels, plan in (*asked(kernel, 2, 2, ROWS, 501), *asked(kernel, 5, 2, ROWS, 501)):
+    for pixels, plan in (*asked(kernel, 2, 2, ROWS, 701), *asked(kernel, 5, 2, ROWS, 701)):
         first, second = (outcome(kernel, pixels, plan) for _ in range(2))
         assert all(torch.equal(value, second[0][key]) for key, value in first[0].items())
         assert torch.equal(first[1], second[1])

@@ -176,22 +176,21 @@ def few_programs(monkeypatch) -> Iterator[None]:
 
 
 def test_a_program_adds_up_many_blocks(few_programs: None) -> None:
-    pixels = softmax_batch(19, 1, 90, 91, ignore_index=255)
+    pixels = softmax_batch(19, 1, 40, 91, ignore_index=255)
     rows = layout.rows_of(everything(pixels))
-    assert layout.cut_classes(90 * 91, 1, 19, rows).tiles == layout.MOST_TILES
+    assert layout.cut_classes(40 * 91, 1, 19, rows).tiles == layout.MOST_TILES
     target = pixels.target.masked_fill(torch.rand(pixels.target.shape) < 0.2, 255)
     assert_exact(pixels.replace(target=target))
-    assert layout.cut_channels(200 * 91, 1).tiles > 4
-    assert_exact(sigmoid_batch(1, 1, 200, 91))
+    assert layout.cut_channels(160 * 91, 1).tiles > 4
+    assert_exact(sigmoid_batch(1, 1, 160, 91))
 
 
-@pytest.mark.parametrize("label", [-1, 3, 200, 2**32 + 1, -(2**40)])
-@pytest.mark.parametrize("classes", [3, 600])
+@pytest.mark.parametrize(
+    ("classes", "label"), [*product([3], [-1, 3, 200, 2**32 + 1, -(2**40)]), (600, -1), (600, 600)]
+)
 def test_a_label_of_no_class_spoils_its_sample_and_reads_no_memory(
-    label: int, classes: int
+    classes: int, label: int
 ) -> None:
-    if 0 <= label < classes:
-        label = classes
     pixels = softmax_batch(classes, 2, 8)
     pixels.target[1, 3] = label  # 2^32 + 1 would be a class, if it were cut to 32 bits
     plan = everything(pixels)
@@ -205,7 +204,7 @@ def test_a_label_of_no_class_spoils_its_sample_and_reads_no_memory(
 def test_two_runs_give_the_same_bits_under_deterministic_algorithms(few_programs: None) -> None:
     torch.use_deterministic_algorithms(True)
     try:
-        for pixels in (softmax_batch(5, 2, 40, 41), sigmoid_batch(2, 2, 40, 41)):
+        for pixels in (softmax_batch(5, 2, 20, 41), sigmoid_batch(2, 2, 40, 41)):
             plan = everything(pixels)
             first, second = (outcome(KERNEL, pixels, plan) for _ in range(2))
             assert all(torch.equal(value, second[0][key]) for key, value in first[0].items())
