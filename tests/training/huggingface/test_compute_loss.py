@@ -149,8 +149,16 @@ def focal(ignored: int) -> LossWrapper:
     return LossWrapper(FocalLoss("multiclass", ignore_index=ignored), "focal")
 
 
-@pytest.mark.parametrize(("batch", "accumulate"), [(8, 1), (4, 2), (2, 4), (3, 3)])
-@pytest.mark.parametrize("dtype", [torch.long, torch.uint8])
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "dtype"),
+    [
+        (8, 1, torch.long),
+        (4, 2, torch.long),
+        (2, 4, torch.long),
+        (3, 3, torch.long),
+        (3, 3, torch.uint8),
+    ],
+)
 @pytest.mark.parametrize("name", IGNORING)
 def test_labels_that_processors_ignore_are_exact_with_the_collator(
     name: str, dtype: torch.dtype, batch: int, accumulate: int, tmp_path: Path
