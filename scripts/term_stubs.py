@@ -139,7 +139,7 @@ def losses_page() -> str:
 
 
 TERMS_PAGE = ROOT.parent / "docs" / "losses.md"
-OVERVIEW = re.compile(r"(\| name \| term [^\n]*\n\|[-|]+\n).*?(\| \[no term\])", re.DOTALL)
+OVERVIEW = re.compile(r"(\| name \| term [^\n]*\n\|[-|]+\n).*?(\| \[not a term\])", re.DOTALL)
 
 
 def overview_page() -> str:
