@@ -6,7 +6,7 @@ The loop is blob loss as its paper publishes it: for each component, the Dice lo
 without the pixels of the other components. The same part of the image, 5 percent, is split into 1,
 10 and 100 discs or balls. The losses take turns in one process, on one thread, in float32.
 
-Prints the processor time of forward and backward in multiples of plain Dice, by the fastest steps
+Prints the processor time of forward and backward in multiples of plain Dice, for the fastest steps
 (the loop has one), and the peak memory beyond the inputs, with the gradient, in multiples of the
 logits.
 """
@@ -98,7 +98,7 @@ def measure(loss: LossFunction, logits: Tensor, target: Tensor) -> tuple[float, 
 
 
 def timed(loss: LossFunction, logits: Tensor, target: Tensor) -> float:
-    """Returns the seconds of one step, in which the processor worked for it."""
+    """Returns the processor seconds of one step."""
     start = time.process_time()
     step(loss, logits, target)
     return time.process_time() - start

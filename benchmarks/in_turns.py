@@ -1,4 +1,4 @@
-"""Times two contenders in turns, so that noise of the machine affects both: prints their ratio.
+"""Times two contenders in turns, so that the machine's noise affects both, and prints their ratio.
 
     python benchmarks/in_turns.py "MultiLoss of three" segloss      # one pass for three losses
     python benchmarks/in_turns.py "segloss compiled" segloss

@@ -1,9 +1,9 @@
-"""Measures LovaszLoss beside other libraries' at the same settings: time, memory and accuracy.
+"""Compares LovaszLoss with other libraries' at the same settings: time, memory and accuracy.
 
     pip install -e ".[bench]" && python benchmarks/lovasz.py
 
-Each loss runs in a process of its own. Logits are random, as of an untrained network, or right by a
-margin at most pixels, as of a trained one. Prints the milliseconds of the fastest forward and
+Each loss runs in a process of its own. Logits are random, as for an untrained network, or right by
+a margin at most pixels, as for a trained one. Prints the milliseconds of the fastest forward and
 backward pass, peak memory beyond the inputs over the size of the logits, and the relative error of
 the value and, by its norm, of the gradient, compared with ours in float64.
 """

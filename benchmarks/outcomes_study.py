@@ -6,7 +6,7 @@
 A file has the arrays `image` (N, H, W, channels) uint8, `label` (N, H, W) with 255 for pixels that
 do not count, and `split` (N,): 0 for training, 1 for validation, 2 for test. All losses of a seed
 see the same batches and begin with the same weights. Each run adds a line to the results, and is
-not repeated. What counts are the settings of its loss, whatever its name.
+not repeated. Losses with the same settings count as the same, whatever their names.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def main(
     data: Annotated[list[Path], typer.Argument(help="The data sets, .npz files.")],
     loss: Annotated[
         list[str] | None,
-        typer.Option(help="The name of a loss, or a YAML file; may be repeated. None: all."),
+        typer.Option(help="The name of a loss, or a YAML file; may be repeated. Default: all."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="The number of seeds.")] = 5,
     steps: Annotated[int, typer.Option(help="The steps of each training.")] = Settings.steps,
     part: Annotated[str, typer.Option(help="The part to show: validation or test.")] = "validation",
     output: Annotated[Path, typer.Option(help="The results.")] = Path("runs/outcomes.jsonl"),
     picture: Annotated[Path | None, typer.Option(help="A picture of the differences.")] = None,
-    page: Annotated[bool, typer.Option("--page", help="Prints tables for a page.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Print tables for a page.")] = False,
     workers: Annotated[
-        int, typer.Option(help="Runs at the same time; of several, each has a thread.")
+        int, typer.Option(help="Number of runs at a time; if several, each has one thread.")
     ] = 1,
 ) -> None:
     """Trains all runs that are missing from the results, and prints a table."""

@@ -1,4 +1,4 @@
-"""Times losses of single pixels beside PyTorch's, and losses of hard pixels beside nnU-Net's form.
+"""Times losses of single pixels against PyTorch's, and losses of hard pixels against nnU-Net's.
 
     python benchmarks/pixels.py
 
@@ -26,13 +26,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def topk(logits: Tensor, labels: Tensor, k: float = 10.0) -> Tensor:
-    """The mean of the k percent of largest cross-entropies, as nnU-Net's TopKLoss has it."""
+    """Computes the mean of the largest k percent of cross-entropies, as nnU-Net's TopKLoss does."""
     losses = F.cross_entropy(logits, labels, reduction="none").view(-1)
     return losses.topk(int(losses.numel() * k / 100), sorted=False).values.mean()
 
 
 def ohem(logits: Tensor, labels: Tensor, threshold: float = 0.7, min_kept: int = 100_000) -> Tensor:
-    """The mean over pixels of low probability, by a sort, as PIDNet and BiSeNet have it."""
+    """Computes the mean over pixels of low probability, by a sort, as PIDNet and BiSeNet do."""
     losses = F.cross_entropy(logits, labels, reduction="none").view(-1).sort(descending=True).values
     if losses[min_kept] > -math.log(threshold):
         return losses[losses > -math.log(threshold)].mean()
@@ -40,7 +40,7 @@ def ohem(logits: Tensor, labels: Tensor, threshold: float = 0.7, min_kept: int =
 
 
 def focal(logits: Tensor, mask: Tensor) -> Tensor:
-    """The focal loss of each pixel, as torchvision's sigmoid_focal_loss has it."""
+    """Computes the focal loss of each pixel, as torchvision's sigmoid_focal_loss does."""
     p, entropy = (
         logits.sigmoid(),
         F.binary_cross_entropy_with_logits(logits, mask, reduction="none"),
@@ -108,7 +108,7 @@ def milliseconds(loss: Loss, logits: Tensor, target: Tensor) -> float:
 
 
 def mebibytes(loss: Loss, logits: Tensor, target: Tensor) -> float:
-    """Returns the greatest memory that a step allocates, the gradient included."""
+    """Returns the greatest memory that a step allocates, including the gradient."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         step(loss, logits, target)
     sizes = [

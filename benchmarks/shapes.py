@@ -2,8 +2,8 @@
 
     pip install -e ".[bench]" && python benchmarks/shapes.py
 
-Times are the least of a few forward and backward passes, on one thread of a CPU. The peak of memory
-is that of tensors, beyond the inputs. With `--device cuda` it measures a GPU.
+Times are the fastest of a few forward and backward passes, on one thread of a CPU. The peak of
+memory is that of tensors, beyond the inputs. With `--device cuda` it measures a GPU.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def measure(library: str, shape: str, iterations: int, device: str, rounds: int)
 
 
 class PeakMemory:
-    """The largest memory of tensors in a block, beyond what there was before it.
+    """The largest memory of tensors in a block, beyond the memory in use before it.
 
-    On a CPU it adds up what PyTorch's profiler sees allocated and freed.
+    On a CPU it adds up the allocations and frees that PyTorch's profiler records.
     """
 
     def __init__(self, device: str) -> None:
@@ -94,7 +94,7 @@ def _peak(profile: torch.profiler.profile) -> int:
 
 
 def now(device: str) -> float:
-    """Returns the time when the device has done its work."""
+    """Returns the time when the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -102,7 +102,7 @@ def now(device: str) -> float:
 
 def main(
     device: Annotated[str, typer.Option(help='"cpu" or "cuda"')] = "cpu",
-    rounds: Annotated[int, typer.Option(help="passes, of which the fastest counts")] = 2,
+    rounds: Annotated[int, typer.Option(help="number of passes; the fastest counts")] = 2,
 ) -> None:
     """Prints a row for each shape and number of iterations."""
     table = Table(

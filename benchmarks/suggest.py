@@ -3,8 +3,7 @@
     pip install -e ".[bench,suggest]" && python benchmarks/suggest.py
 
 Each row is a process of its own. The seconds are those of all threads. "Beyond the start" is the
-largest memory beyond that after the imports and a first small mask; the decoded picture is a part
-of it.
+peak memory beyond that after the imports and a first small mask; it includes the decoded picture.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def memory(field: str) -> int:
 
 
 def label_map(side: int, classes: int, seed: int) -> NDArray[np.uint8]:
-    """Returns a mask with blobs of some 32 pixels, and a few single pixels."""
+    """Returns a mask with blobs of about 32 pixels, and a few single pixels."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, classes, (-(-side // 32),) * 2, dtype=np.uint8)
     mask = np.repeat(np.repeat(coarse, 32, 0), 32, 1)[:side, :side]

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it looks for a newer version online
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or it looks for a newer version online
 
 import albumentations as A
 import numpy as np
@@ -131,7 +131,7 @@ class BrainSettings:
 
 @dataclass
 class Brain:
-    """Axial slices of a brain, from the bottom up, the front of the head on top.
+    """Axial slices of a brain, from the bottom up, with the front of the head on top.
 
     Attributes:
         image: Grey values.
@@ -262,7 +262,7 @@ def widened(indices: NDArray[np.intp]) -> slice:
 
 
 def axial(volume: NDArray[Any]) -> Slices:
-    """Returns the slices (z, y, x) of a volume (x, y, z), the front of the head on top."""
+    """Returns the slices (z, y, x) of a volume (x, y, z), with the front of the head on top."""
     return np.ascontiguousarray(volume.transpose(2, 1, 0)[:, ::-1], dtype=np.uint8)
 
 

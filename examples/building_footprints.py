@@ -72,7 +72,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if self.side < 96 or self.side % 16:
-            raise ValueError(f"data.side must be a multiple of 16 from 96 on, got {self.side}.")
+            raise ValueError(f"data.side must be a multiple of 16, at least 96, got {self.side}.")
         check_at_least("data.buildings", self.buildings, 2)
         check_at_least("data.training_scenes", self.training_scenes, 1)
         check_at_least("data.test_scenes", self.test_scenes, 1)

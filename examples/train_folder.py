@@ -3,10 +3,10 @@
     python examples/train_folder.py --images images/ --masks masks/
 
 An image and its mask have the same name, except for the suffix and an ending such as _mask. Images
-are grey or colour, of any size; the slices of volumes are images. Masks are of all kinds that
-`segloss suggest` reads, such as labels, colours, or a file for each class. Without --config, it
-reads the masks first, and prints its suggestion with reasons; its config, loss.yaml, is among the
-results. The script lists all problems of the folders before training.
+are grey or colour, of any size; the slices of volumes are images. Masks may be of any kind that
+`segloss suggest` reads, such as labels, colours, or a file for each class. Without --config, the
+script reads the masks first, and prints its suggestion with reasons; the config, loss.yaml, is
+among the results. The script lists all problems of the folders before training.
 
 The output folder gets metrics.json, checkpoint.pt, losses.png, predictions.png, loss.yaml and
 dataset.png. On a CPU, the same settings give the same numbers.
@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it looks for a newer version online
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or it looks for a newer version online
 
 import albumentations as A
 import cv2
@@ -67,7 +67,7 @@ MULTIPLE = 16
 """The sides of crops and padded images are multiples of this, so that the U-Net can halve them."""
 
 MISTAKE = 2
-"""The exit code after a mistake of the user."""
+"""The exit code after a user's mistake."""
 
 EXAMPLES = 4
 

@@ -1,6 +1,6 @@
 """Measures a GPU: all contenders in one process, the most important first, within a budget.
 
-The start of a process and of CUDA takes seconds. The memory and time of a GPU can be separated
+Starting a process and CUDA takes seconds. The memory and time of a GPU can be separated
 within one process, so a contender does not need a process of its own.
 """
 
@@ -50,7 +50,7 @@ class Job(NamedTuple):
 
 
 def jobs(workloads: Sequence[str], contenders: Sequence[str]) -> Iterator[Job]:
-    """Yields jobs, the most important first, since a run may have no time for the last ones."""
+    """Yields jobs, the most important first, since a run may not get to the last ones."""
     batches = [(workload, dtype) for dtype in DTYPES for workload in workloads]
     for workload, dtype in batches:
         yield from (Job(workload, dtype, name) for name in EAGER if name in contenders)
@@ -118,7 +118,7 @@ def run(
     except Exception as error:  # keep the other contenders
         figures = missing(job, reason(error))
     gc.collect()
-    gc.freeze()  # else each collection searches modules and the like again, for 0.3 s
+    gc.freeze()  # otherwise each collection scans modules and the like for 0.3 s
     sizes = [tensor.numel() * tensor.element_size() for tensor in (logits, target)]
     batch = {"shape": logits.shape, "logits_bytes": sizes[0], "target_bytes": sizes[1]}
     return batch | figures

@@ -22,7 +22,7 @@ from harness.measure import memory, trimmed_memory
 Step = Callable[[], Tensor]
 """A training step on a batch; returns the loss's value."""
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else the profiler prints into the progress bar
+os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # or the profiler prints into the progress bar
 
 _CYCLES = 3e9
 """Clock cycles per second, more than any GPU has, so that a sleep is never too short."""

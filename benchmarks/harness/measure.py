@@ -48,7 +48,7 @@ def measure_time(loss: LossFunction, workload: Workload, seconds: float) -> dict
 
 
 def measure_memory(loss: LossFunction, workload: Workload) -> dict[str, Any]:
-    """Measures peak memory beyond the inputs and memory kept for backward, over the logits."""
+    """Measures peak memory beyond the inputs and memory kept for backward, per byte of logits."""
     logits, target = workload.batch()
     size = logits.numel() * logits.element_size()
     step(loss, logits, target)

@@ -67,7 +67,7 @@ def reason(error: Exception) -> str:
 
 
 def measure_time(measurement: Measurement) -> Figures:
-    """Measures a step's median seconds on the device and the host, and the number of its waits.
+    """Measures a step's median seconds on the device and on the host, and counts its waits.
 
     While the host enqueues a step, the device does other work, so that its time has no gaps. A
     step that waits for the device is timed without other work.
@@ -96,7 +96,7 @@ def timed(device: Device, run: Step, hold: float, seconds: float) -> Figures:
 
 
 def measure_memory(measurement: Measurement) -> Figures:
-    """Measures peak memory beyond the inputs and memory kept for backward, over the logits."""
+    """Measures peak memory beyond the inputs and memory kept for backward, per byte of logits."""
     size = measurement.logits.numel() * measurement.logits.element_size()
     kept = kept_bytes(measurement.loss, measurement.logits, measurement.target)
     measurement.logits.grad = None
@@ -161,7 +161,7 @@ def measure_graph(measurement: Measurement) -> Figures:
 
 
 def same_bits(first: Sequence[Tensor | None], second: Sequence[Tensor | None]) -> bool:
-    """Returns whether float tensors agree to the last bit, also in the sign of zero."""
+    """Returns whether float tensors agree to the last bit, including the sign of zero."""
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}
     return all(
         one is not None
@@ -173,7 +173,7 @@ def same_bits(first: Sequence[Tensor | None], second: Sequence[Tensor | None]) -
 
 
 def copy_speed(device: Device) -> float:
-    """Returns the bytes per second that a copy of a large tensor reads and writes, caches cold."""
+    """Returns the bytes per second that copying a large tensor reads and writes, caches cold."""
     source = torch.ones(device.large, dtype=torch.uint8, device=device.where)
     copy = torch.empty_like(source)
     copied = timed(device, lambda: copy.copy_(source), hold=1e-3, seconds=0.0)

@@ -113,7 +113,7 @@ def print_tables(results: Sequence[Result]) -> None:
 
 
 def summary_of(rows: Sequence[Row]) -> str:
-    """Returns SegLoss's minimum time over fastest peer, textbook and floor, in words."""
+    """Returns SegLoss's minimum time relative to the fastest peer, textbook and floor, as text."""
     by_name = {row.contender: row for row in rows}
     if "segloss" not in by_name:
         return ""

@@ -70,9 +70,9 @@ class Dataset:
     def batches(
         self, steps: int, batch_size: int, crop: int, seed: int, transforms: Sequence[Any] = ()
     ) -> Iterator[Batch]:
-        """Yields crops of training images, flipped and turned by chance.
+        """Yields crops of training images, flipped and turned at random.
 
-        They depend on the seed alone.
+        They depend only on the seed.
 
         Args:
             steps: The number of batches.

@@ -30,10 +30,10 @@ class Contender:
     Attributes:
         channels: The number of channels that the network predicts.
         loss: A function from logits (N, channels, H, W), a batch with its labels (N, H, W) under
-            "gt_polygons_image", and the share of the training that is over, to the loss.
+            "gt_polygons_image", and the share of the training that is done, to the loss.
         transforms: Transforms of the training samples, which make the maps that the loss needs.
-        text: The settings of the loss on this data set: losses of one text are one loss, whatever
-            their names. It is empty if the name tells all.
+        text: The settings of the loss on this data set: losses with one text are one loss, whatever
+            their names. It is empty if the name says everything.
     """
 
     channels: int
@@ -58,7 +58,7 @@ def mode_of(dataset: Dataset) -> str:
 def of_loss(
     built: nn.Module, dataset: Dataset, text: str = "", map_names: Sequence[str] = ()
 ) -> Contender:
-    """Returns a loss of segloss. A training has 100 epochs."""
+    """Returns a loss of segloss. Training has 100 epochs."""
 
     def loss(logits: Tensor, batch: Batch, progress: float) -> Tensor:
         if isinstance(built, MultiLoss):
@@ -93,7 +93,7 @@ def _text(settings: dict[str, Any]) -> str:
 def again(recipe: Recipe) -> Recipe:
     """Returns the same loss on another kernel.
 
-    Only the last digits differ, so the difference of their outcomes is the noise of a training.
+    Only the last digits differ, so the difference between their outcomes is the noise of training.
     """
 
     def other(dataset: Dataset) -> Contender:
@@ -306,7 +306,7 @@ VARIANTS: dict[str, Recipe] = {
     ),
     "Lovasz to finish": finished_by_lovasz,
 }
-"""Mixtures that answer the study's questions, each beside one that differs in one thing."""
+"""Mixtures that answer the study's questions, each next to one that differs in one thing."""
 
 
 def of_name(name: str) -> Recipe:

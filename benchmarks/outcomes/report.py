@@ -31,7 +31,7 @@ classes but the first, the background."""
 
 
 def _rarer_half(shares: Sequence[float]) -> Sequence[int]:
-    """Returns the half of the classes, without the first one, that have the least pixels."""
+    """Returns the half of the classes, without the first one, that have the fewest pixels."""
     foreground = range(1, len(shares))
     return sorted(foreground, key=lambda each: shares[each])[: len(shares) // 2]
 
@@ -101,7 +101,7 @@ def tables(rows: dict[str, list[list[str]]], part: str) -> list[Table]:
 
 
 def markdown(rows: dict[str, list[list[str]]]) -> str:
-    """Returns a table for each score, for a page: a row for each data set, a column each loss."""
+    """Returns a table for each score, for a page: rows are data sets, columns losses."""
     pages = []
     for number, score in enumerate(SCORES, start=1):
         head = ["data", *(line[0] for line in next(iter(rows.values())))]

@@ -66,7 +66,7 @@ def processes(device: str) -> Iterator[Ranks]:
 class ShareOfBatches(Sampler[list[int]]):
     """The share of a process in each batch: every `count`-th sample, starting at its rank.
 
-    If the last batch is too small for all processes, it is left out.
+    A last batch that is too small for all processes is left out.
 
     Args:
         order: The samples of all processes, in the same order in each process.
@@ -78,7 +78,7 @@ class ShareOfBatches(Sampler[list[int]]):
         if batch_size < ranks.count:
             raise ValueError(
                 f"training.batch_size counts the samples of all processes, and must be at least "
-                f"their number, {ranks.count}, got {batch_size}."
+                f"the number of processes, {ranks.count}, got {batch_size}."
             )
         self.batches = BatchSampler(order, batch_size, drop_last=False)
         self.last = len(order) % batch_size  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Training with a `MultiLoss`: its norms, the loop, and checkpoints.
 
-It works with any model of `batch["image"]` that returns the prediction "seg" of the losses, or a
-mapping of all their predictions. Data, model and metrics are left to the examples.
+It works with any model that takes `batch["image"]` and returns the prediction "seg" of the losses,
+or a mapping of all their predictions. Data, model and metrics are left to the examples.
 
 The batches and random numbers of an epoch depend only on the seed and the epoch, and so do the
 learning rate and the loss weights. A run that continues from a checkpoint therefore gives exactly
@@ -86,7 +86,7 @@ class TrainingSettings:
 
 @dataclass
 class Run:
-    """Everything that changes in a training, and so belongs into a checkpoint.
+    """Everything that changes during training, and so belongs in a checkpoint.
 
     Attributes:
         model: The network.

@@ -20,7 +20,7 @@ def trainer_of(model, samples, folder="out", **arguments) -> Trainer:
 
 
 def collate(samples):
-    """Returns a batch, with lists of the masks: images differ in their number."""
+    """Returns a batch, with the masks in lists: images have different numbers of them."""
     batch = {key: [sample[key] for sample in samples] for key in samples[0]}
     return {**batch, "pixel_values": torch.stack(batch["pixel_values"])}
 

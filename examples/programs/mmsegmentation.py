@@ -1,4 +1,4 @@
-"""A config of mmsegmentation with losses of segloss: a U-Net, its data not included."""
+"""A config of mmsegmentation with losses of segloss: a U-Net, without its data."""
 
 _base_ = [
     "mmseg::_base_/models/fcn_unet_s5-d16.py",

@@ -1,4 +1,4 @@
-"""nnU-Net with cross-entropy and focal Tversky loss. This file is in a folder `trainers` of yours.
+"""nnU-Net with cross-entropy and focal Tversky loss. Put this file into a folder `trainers`.
 
 export nnUNet_extTrainer=$PWD/trainers
 nnUNetv2_train DATASET 2d 0 -tr FocalTrainer

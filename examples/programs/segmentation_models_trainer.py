@@ -12,7 +12,7 @@ from segloss.compat.segmentation_models_trainer import install
 
 
 def fit() -> Trainer:
-    """Trains with the config beside this file, in which a loss is segloss's."""
+    """Trains with the config beside this file, which has a loss of segloss."""
     install()
     return train(OmegaConf.load(Path(__file__).with_suffix(".yaml")))
 

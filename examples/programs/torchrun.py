@@ -10,7 +10,7 @@ from segloss import CompoundLoss
 
 
 def train(model, images, labels, steps, batch_size, rank, ranks):
-    """Trains on batches of which each process takes a part, with the loss of the whole batch."""
+    """Trains on this process's part of each batch, with the loss of the whole batch."""
     criterion = CompoundLoss(mode="multiclass", ignore_index=255, sync_statistics=True)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for step in range(steps):

@@ -1773,7 +1773,7 @@ def test_values_that_are_not_finite_have_no_remedy(value: float) -> None:
 
 PACKAGE = Path(segloss.__file__).parent
 
-FLOORS = ("batch", "losses", "frame_field", "maps", "functional.py", "training/huggingface")
+LAYERS = ("batch", "losses", "frame_field", "maps", "functional.py", "training/huggingface")
 """Where messages are about batches and losses."""
 
 REMEDY = re.compile(
@@ -1814,8 +1814,8 @@ def texts(tree: ast.AST) -> Iterator[str]:
 def texts_of_messages() -> Iterator[str]:
     """The texts of the module of remedies, and of the errors of other modules."""
     yield from texts(ast.parse((PACKAGE / "batch/remedies.py").read_text()))
-    for floor in FLOORS:
-        path = PACKAGE / floor
+    for layer in LAYERS:
+        path = PACKAGE / layer
         for file in [path] if path.is_file() else path.rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Raise):

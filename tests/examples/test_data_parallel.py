@@ -71,5 +71,5 @@ def test_shares_of_batches(samples: int, batches: int) -> None:
 
 
 def test_a_batch_needs_a_sample_for_each_process() -> None:
-    with pytest.raises(ValueError, match="at least their number, 4, got 2"):
+    with pytest.raises(ValueError, match="at least the number of processes, 4, got 2"):
         ShareOfBatches(range(8), 2, Ranks(0, 4))

@@ -65,7 +65,7 @@ def raises(name: str, ours: Callable[[], object]) -> Case:
 
 
 def cannot(name: str) -> Case:
-    """A case that can't be said with segloss; `inexpressible.py` has the reason."""
+    """A case that can't be expressed with segloss; `inexpressible.py` has the reason."""
     return Case(name, None)
 
 

@@ -1,4 +1,4 @@
-"""Cases of the peers' suites that can't be said with segloss, each with its reason."""
+"""Cases of the peers' suites that can't be expressed with segloss, each with its reason."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ RANGE = (
     "sums of other numbers are not overlaps, and their scores can be negative."
 )
 EROSIONS = (
-    "The Hausdorff loss by erosions is another loss than the one by distance transforms, which "
-    "segloss has: it has other values and slopes."
+    "The Hausdorff loss based on erosions is not the one based on distance transforms, which "
+    "segloss has: its values and slopes are different."
 )
 NEIGHBOURS = (
-    "Calibration by the labels of a pixel's neighbourhood, on logits: neither a function of the "
-    "sums nor of a pixel. Use it in a LossWrapper."
+    "Calibration by the labels of a pixel's neighbourhood, on logits: a function neither of the "
+    "sums nor of a single pixel. Use it in a LossWrapper."
 )
 BI_TEMPERED = (
     "The bi-tempered logistic loss replaces logarithm and softmax, with an iterative "

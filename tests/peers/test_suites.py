@@ -64,7 +64,7 @@ def rows_of_the_page() -> list[str]:
 
 
 def test_the_page_says_what_cannot_be_said() -> None:
-    section = PAGE.read_text().partition("\n## What can't be said\n")[2]
+    section = PAGE.read_text().partition("\n## What can't be expressed\n")[2]
     assert re.findall(r"^\| [^|]+: .*$", section, re.MULTILINE) == rows_of_the_page()
 
 

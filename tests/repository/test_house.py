@@ -1,4 +1,4 @@
-"""The house: a floor imports only from floors below it, and no shelf is too long."""
+"""The layers: a layer imports only from layers below it, and no shelf is too long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "segloss"
 
-FLOORS = (
+LAYERS = (
     "foundation",
     "batch",
     "sums",
@@ -35,9 +35,9 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def floor_of(module: str) -> int:
+def layer_of(module: str) -> int:
     name = [*module.split("."), "__init__"][1]
-    return FLOORS.index(name) if name in FLOORS else len(FLOORS)
+    return LAYERS.index(name) if name in LAYERS else len(LAYERS)
 
 
 def imported_by(path: Path) -> set[str]:
@@ -53,9 +53,9 @@ def imported_by(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_of)
-def test_a_floor_imports_only_from_floors_below_it(path: Path) -> None:
-    own = floor_of(module_of(path))
-    assert {name for name in imported_by(path) if floor_of(name) > own} == set()
+def test_a_layer_imports_only_from_layers_below_it(path: Path) -> None:
+    own = layer_of(module_of(path))
+    assert {name for name in imported_by(path) if layer_of(name) > own} == set()
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, *(f for f in PACKAGE.rglob("*") if f.is_dir())])
@@ -63,8 +63,8 @@ def test_no_shelf_is_too_long(folder: Path) -> None:
     assert len({*folder.glob("*.py")} - {folder / "__init__.py"}) <= LONGEST_SHELF
 
 
-def test_contributing_shows_the_floors() -> None:
+def test_contributing_shows_the_layers() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    rows = re.findall(r"^\| `([\w.]+)`", text[text.index("## The house") :], re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)`", text[text.index("## The layers") :], re.MULTILINE)
     shown = [name.removesuffix(".py") for name in rows]
-    assert tuple(name for name in reversed(shown) if name in FLOORS) == FLOORS
+    assert tuple(name for name in reversed(shown) if name in LAYERS) == LAYERS

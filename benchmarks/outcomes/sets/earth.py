@@ -109,7 +109,7 @@ def resampled(classes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.
 def lake_labels(water: Mask) -> NDArray[np.uint8]:
     """Returns 1 for inland water, 0 for land, and `VOID` for seas and for tiny pieces of water.
 
-    Water at the left or right border is sea too: a part of an ocean which the date line cuts.
+    Water at the left or right border is sea too: part of an ocean that the date line cuts.
     """
     pieces, _ = ndimage.label(water, np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel())
@@ -183,7 +183,7 @@ def unlikeness(
 ) -> float:
     """Returns the differences of the parts from the whole, in classes and in size.
 
-    It is infinite if a part is empty. Arguments as in `most_alike`, `parts` (blocks,).
+    It is infinite if a part is empty. Arguments are as in `most_alike`; `parts` is (blocks,).
     """
     floor = 1e-6  # for classes that a part lacks
     shares = counts.sum(0) / counts.sum()

@@ -33,7 +33,7 @@ def tiles(
 
     Args:
         image: (columns, rows, slices).
-        label: As the image, with 0 for the background.
+        label: Like the image, with 0 for the background.
         midline: The column between the hemispheres.
         left: The direction of the left hemisphere: 1 for growing columns, or -1.
         width: The columns of a tile.
