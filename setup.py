@@ -2,8 +2,8 @@
 
 pip hides what a build prints, so the record is installed with the package: `segloss backends`
 shows it, and the first batch on a CPU warns. With `SEGLOSS_REQUIRE_KERNEL=1` the installation fails
-instead. A wheel without machine code has no tag of a platform, so a cache of pip or uv keeps it
-apart from those that have it.
+instead. A wheel without machine code has no tag of a platform, so the caches of pip and uv keep it
+apart from wheels that have it.
 
 On PyPI the links of README lead to the repository, at the tag of the version.
 """
@@ -57,7 +57,7 @@ class BuildKernel(build_ext):
                 record.write_text(self.failure, encoding="utf-8")
         if self.failure:
             reason = self.failure.splitlines()[0]
-            print(f"segloss does without its C++ kernel for CPUs: {reason}", file=sys.stderr)
+            print(f"segloss is built without its C++ kernel for CPUs: {reason}", file=sys.stderr)
 
     def build_extension(self, extension: Extension) -> None:
         """Builds it, and keeps the reason if that fails."""

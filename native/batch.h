@@ -109,11 +109,11 @@ struct Batch {
         const int64_t row = plan.rows[sum];
         return row < 0 ? 0 : slopes[((row * samples + sample) * group_count + group) * channels + channel];
     }
-    // The slope by w p of pixels that belong to the channel.
+    // The slope in w p of pixels that belong to the channel.
     double foreground_slope(int64_t sample, int64_t channel, int64_t group = 0) const {
         return slope(TRUE_POSITIVE, sample, channel, group) - slope(FALSE_NEGATIVE, sample, channel, group);
     }
-    // The slope by w p of pixels that do not belong to the channel: true negatives are w (1 - p) there.
+    // The slope in w p of pixels that do not belong to the channel: true negatives are w (1 - p) there.
     double background_slope(int64_t sample, int64_t channel, int64_t group = 0) const {
         return slope(FALSE_POSITIVE, sample, channel, group) - slope(TRUE_NEGATIVE, sample, channel, group);
     }

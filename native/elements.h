@@ -14,7 +14,7 @@ INLINE uint32_t bits_of_float(float value) {
 INLINE float as_float(float value) { return value; }
 INLINE float as_float(BFloat16 value) { return float_of_bits(static_cast<uint32_t>(value.bits) << 16); }
 
-// All bits if a condition holds. Compilers make vectors of it, and branches of `condition ? a : b`.
+// All bits if a condition holds. Compilers turn it into vectors, and `condition ? a : b` into branches.
 INLINE uint32_t mask(bool condition) { return 0u - static_cast<uint32_t>(condition); }
 
 // Moves the fields of float16 to their places in float32. A denormal is read as 2^-14 (1 + f), and the

@@ -8,7 +8,7 @@ struct alignas(64) BlockGroups {
     int32_t main;        // the id of most pixels, as a rule
     int32_t ids[BLOCK];  // of the pixels, with the main id as padding; they need not be groups
 
-    // Returns the group of an id: 0 if it is no group, so that it can't reach other memory.
+    // Returns the group of an id: 0 if it is not a group, so that it can't reach other memory.
     int32_t group(int32_t id) const { return static_cast<uint32_t>(id) < count ? id : 0; }
     int32_t main_group() const { return group(main); }
 };

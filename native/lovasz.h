@@ -1,6 +1,6 @@
-// The errors of the Lovasz loss, and the gradient by the logits, for one instruction set.
+// The errors of the Lovasz loss, and the gradient with respect to the logits, for one instruction set.
 //
-// lovasz_pass.h sorts the errors, and writes the slopes of the loss by them in their place.
+// lovasz_pass.h sorts the errors, and replaces them by the slopes of the loss with respect to them.
 
 // Writes the errors of a block: their sizes, and the sign bit where g > 0.
 INLINE void store_errors(const Floats &error, const Ints &is_foreground, const Floats &w, float *to) {

@@ -10,7 +10,7 @@ struct LovaszBatch : Batch {
     std::atomic<bool> soft{false};  // a target that counts is neither 0 nor 1
 
     // (samples, channels, pixels), contiguous: first the errors, with the sign bit set if g > 0, and later
-    // the slopes of the losses of the sets by the errors.
+    // the slopes of the losses of the sets with respect to the errors.
     float *errors;
     bool wants_slopes;
     double *results;         // (3, sets): the losses, and the sums of w g and of w

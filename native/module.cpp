@@ -65,7 +65,7 @@ template <class Number> struct Numbers {
     }
 };
 
-// Whether an array of float64 can be read or written.
+// Checks that an array of float64 can be read or written.
 static bool check_doubles(const void *address, int64_t count, const char *name) {
     if (count > 0 && !address) return refuse("The address of the %s is 0, but there are elements.", name);
     if (reinterpret_cast<uintptr_t>(address) % alignof(double)) return refuse("The memory of the %s is not aligned to 8 bytes.", name);

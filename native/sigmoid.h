@@ -354,7 +354,7 @@ void sigmoid_pixel_losses(Batch &batch, int64_t task, char *memory) {
 
 // ---- the gradient ----
 
-// The slopes of a channel's pixels by w p, for a target of 1 and for a target of 0, and the slope by w
+// The slopes of a channel's pixels in w p, for a target of 1 and for a target of 0, and the slope in w
 // times the cross-entropy.
 struct SigmoidSlopes {
     float foreground, background, entropy;

@@ -4,7 +4,7 @@
 // probabilities p_j, and q_y = 1 - p_y, which is the sum of the other probabilities.
 
 struct SoftmaxScratch {
-    float max_logit[BLOCK];     // later, in the backward pass, the shift of the slopes by p
+    float max_logit[BLOCK];     // later, in the backward pass, the shift of the slopes in p
     float label_logit[BLOCK];   // the label's logit minus the largest logit; later the label's slope
     float others_total[BLOCK];  // the sum of the other classes' exponentials; later the scale of all
     float class_sum[BLOCK];     // a weighted sum over the classes
@@ -239,7 +239,7 @@ INLINE void add_extra_sums(const Batch &batch, int64_t sample, int64_t first, in
     }
 }
 
-// Writes the slopes of squared errors and maps by the probabilities, (channels, BLOCK), and adds
+// Writes the slopes of squared errors and maps in the probabilities, (channels, BLOCK), and adds
 // their products with the exponentials to `s.class_sum`.
 INLINE void write_extra_slopes_by_p(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s,
                                     float *slopes_by_p) {
@@ -261,7 +261,7 @@ INLINE void write_extra_slopes_by_p(const Batch &batch, int64_t sample, int64_t 
     }
 }
 
-// Writes to `s.focal` the slopes of focal losses by the logit of 1 - p_y.
+// Writes to `s.focal` the slopes of focal losses in the logit of 1 - p_y.
 INLINE void write_focal_slopes(const Batch &batch, int64_t sample, int n, SoftmaxScratch &s) {
     const Plan &plan = batch.plan;
     for (int i = 0; i < n; i += LANES) store(s.focal + i, Floats{});
@@ -346,7 +346,7 @@ INLINE void add_group_sums(const Batch &batch, int64_t sample, int64_t first, in
     for (int i = n; i < padded(n); i++) s.group[i] = 0;
 }
 
-// Writes the slopes of the regions of groups by the probabilities, (channels, BLOCK), and adds their
+// Writes the slopes of the regions of groups in the probabilities, (channels, BLOCK), and adds their
 // products with the exponentials to `s.class_sum`.
 INLINE void write_group_slopes(const Batch &batch, int64_t sample, int64_t first, int n, SoftmaxScratch &s,
                                float *slopes_by_p) {
@@ -546,7 +546,7 @@ INLINE int counted(int n, const SoftmaxScratch &s) {
     return count;
 }
 
-// Writes the slopes of a block's class c. The slope by p is the sum of `s.max_logit`, which all classes
+// Writes the slopes of a block's class c. The slope in p is the sum of `s.max_logit`, which all classes
 // share, `false_positive_by_p`, and `extra_by_p` for squared errors and maps.
 template <bool region, bool extra>
 INLINE void write_class_slopes(const float *e, int64_t c, int n, float false_positive_by_p, const float *extra_by_p,
@@ -563,10 +563,10 @@ INLINE void write_class_slopes(const float *e, int64_t c, int n, float false_pos
 // Writes the gradient of a block's pixels,
 //     dL/dx_j = w [p_j (f_j - m - r p_y + v + R + F / q_y) - s_j] for j other than y, and
 //     dL/dx_y = w [p_y (r q_y - m + R) - v q_y - F].
-// Here f_j is the slope by p_j of false positives, squared errors and maps, r is the slope by p_y, and
+// Here f_j is the slope in p_j of false positives, squared errors and maps, r is the slope in p_y, and
 // m is the sum of f_k p_k over the other classes. With the slope a of the cross-entropy, s_j is
 // a e c_j / C from label smoothing, R is the sum of the s_k of the other classes, and v is
-// a c_y (1 - e) + s_y. F is the slope of focal losses by the logit of q_y.
+// a c_y (1 - e) + s_y. F is the slope of focal losses in the logit of q_y.
 void softmax_backward(Batch &batch, int64_t task, char *memory) {
     auto &s = *reinterpret_cast<SoftmaxScratch *>(memory);
     const Plan &plan = batch.plan;

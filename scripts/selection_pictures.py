@@ -55,7 +55,7 @@ def prediction() -> Tensor:
 
 
 def gradient(term: Term) -> Image:
-    """Returns the gradient of a term by the logits."""
+    """Returns the gradient of a term with respect to the logits."""
     logits = prediction().requires_grad_()
     ids = ComponentMap()(mask=mask()[0, 0].long())["gt_components"][None]
     loss = CompoundLoss(term)

@@ -3,9 +3,9 @@
     python scripts/term_pictures.py
 
 The truth is a disc. Its prediction, confident inside and soft at the edge, is moved sideways, grown
-or shrunk, and blurred. A figure for each term shows the loss over these errors, and its gradient by
-the logits at one setting of each. The overview shows all terms side by side. The script takes half
-a minute, and needs Matplotlib, tqdm, SciPy and scikit-image beside segloss.
+or shrunk, and blurred. A figure for each term shows the loss over these errors, and its gradient
+with respect to the logits at one setting of each. The overview shows all terms side by side. The
+script takes half a minute, and needs Matplotlib, tqdm, SciPy and scikit-image beside segloss.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def over_settings(loss: Loss) -> Callable[[Setting], float]:
 
 
 def gradient(loss: Loss, setting: Setting) -> Array:
-    """Returns the gradient by the logits, (SIDE, SIDE)."""
+    """Returns the gradient with respect to the logits, (SIDE, SIDE)."""
     logits = logits_of(setting).requires_grad_()
     (by_logits,) = torch.autograd.grad(loss(logits), logits)
     return by_logits[0, 0].numpy()

@@ -2,9 +2,9 @@
 
     pip install -e ".[dev]" && python scripts/textbook_errors.py --count 6000 --write
 
-The tests compare a sample of these configurations. Results are kept in a file, and a run that was
-interrupted goes on from there; remove the file after a change of the package. Prints those whose
-errors are more than rounding, as code that runs them again, and the worst error of each term. With
+The tests compare a sample of these configurations. Results are kept in a file, and an interrupted
+run continues from there; remove the file after a change of the package. Prints those whose errors
+are more than rounding, as code that runs them again, and the worst error of each term. With
 --write, the table goes into docs/testing.md. On a machine with a GPU, `SEGLOSS_BACKEND=triton` adds
 its kernel.
 """

@@ -1,4 +1,4 @@
-"""Examines wheels with machine code, for any platform: what each needs, and whether it may.
+"""Examines wheels with machine code, for any platform: checks that each needs only what it may.
 
     python scripts/wheel_checks.py wheelhouse/*.whl
 

@@ -300,8 +300,8 @@ def _term_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.

@@ -246,8 +246,8 @@ def focal_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -285,8 +285,8 @@ def poly1_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -324,8 +324,8 @@ def balanced_cross_entropy_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -363,8 +363,8 @@ def generalized_cross_entropy_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -404,8 +404,8 @@ def symmetric_cross_entropy_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -452,8 +452,8 @@ def dice_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -501,8 +501,8 @@ def f_beta_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -552,8 +552,8 @@ def focal_tversky_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -600,8 +600,8 @@ def jaccard_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -647,8 +647,8 @@ def log_cosh_dice_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -695,8 +695,8 @@ def log_dice_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -743,8 +743,8 @@ def squared_dice_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -793,8 +793,8 @@ def tversky_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -842,8 +842,8 @@ def generalized_dice_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -875,7 +875,7 @@ def generalized_wasserstein_dice_loss(
     region_groups: str | Mapping[str, Sequence[int]] | None = None,
     components_key: str = 'gt_components',
 ) -> Tensor:
-    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+    r"""Generalised Wasserstein Dice loss: mistaking a class for a similar one costs less.
 
     Args:
         pred: Logits or probabilities, (N, C, *spatial).
@@ -892,8 +892,8 @@ def generalized_wasserstein_dice_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -938,8 +938,8 @@ def mcc_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -983,8 +983,8 @@ def region_size_kl_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -1028,8 +1028,8 @@ def region_size_l1_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -1077,8 +1077,8 @@ def unified_focal_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -1123,8 +1123,8 @@ def boundary_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.
@@ -1170,8 +1170,8 @@ def skeleton_recall_loss(
 
     Returns:
         A scalar; with `reduction="none"`, the loss of each cell, a (sample, class) pair, (N, C),
-        or (N, 1) if the term does not tell classes apart; of a mean over pixels, the loss of each
-        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. What is left out is 0.
+        or (N, 1) if the term does not tell classes apart; for a mean over pixels, the loss of each
+        pixel, (N, *spatial), or (N, C, *spatial) with sigmoid. Anything left out is 0.
 
     Raises:
         TypeError, ValueError: An argument is wrong; see `segloss.soft_confusion`.

@@ -1035,7 +1035,7 @@ WRONG: dict[str, Wrong] = {
     "confusion: a sum that is not there": Wrong(
         lambda: soft_confusion(P, T, sums=["region"])["squared_error"],
         KeyError,
-        ("squared_error", "Ask for more"),
+        ("squared_error", "Request it"),
     ),
     "confusion: label map for channels": Wrong(
         lambda: soft_confusion(logits(2), T), ValueError, ("target", "(2, 2, 4, 4)", "one mask per")

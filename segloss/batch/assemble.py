@@ -167,8 +167,8 @@ def pixel_batch_of_arguments(
 def plain_tensor(tensor: Tensor) -> Tensor:
     """Returns a tensor without the class that a library has given it to carry metadata.
 
-    Such a class, as MONAI's `MetaTensor`, runs Python code in each operation. A tensor whose class
-    computes differently, as a distributed one, is returned as it is.
+    Such a class, such as MONAI's `MetaTensor`, runs Python code in each operation. A tensor whose
+    class computes differently, such as a distributed tensor, is returned unchanged.
     """
     if type(tensor) is Tensor or type(tensor).__torch_dispatch__ != Tensor.__torch_dispatch__:
         return tensor

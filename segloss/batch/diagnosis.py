@@ -1,10 +1,10 @@
 """Diagnoses of the first batches: mistakes that no single value gives away, with their remedies.
 
-The checks refuse a batch that can't be right. What is said here is about batches that can: logits
-that look like probabilities, or a class that never occurs. `FirstBatches` warns of it, once;
-`segloss.tools.diagnose` tells it of a whole dataset.
+The checks refuse a batch that can't be right. The findings here concern batches that can be: logits
+that look like probabilities, or a class that never occurs. `FirstBatches` warns of each once;
+`segloss.tools.diagnose` reports them for a whole dataset.
 
-A warning in a right training is worse than none, so each needs the evidence of many samples.
+A false warning is worse than none, so each needs the evidence of many samples.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ FEW_SAMPLES = 64
 """Samples after which it is strange that no pixel counts, or that none is foreground."""
 
 MANY_SAMPLES = 1000
-"""Samples after which it is strange that a class has not occurred. Then nothing is counted."""
+"""Samples after which it is strange that a class has not occurred. Counting ends there."""
 
 _LEAST_VALUES = 1000
-"""Values that tell probabilities from logits."""
+"""The number of values that it takes to tell probabilities from logits."""
 
 _LISTED = 10
-"""Classes that a text lists."""
+"""The number of classes that a message lists."""
 
 
 class DiagnosisWarning(UserWarning):
-    """A warning of data or options that are probably not as meant; see `docs/checking.md`."""
+    """A warning that data or options are probably not as intended; see `docs/checking.md`."""
 
 
 class Finding(NamedTuple):
@@ -60,7 +60,7 @@ class Tally:
         samples: Samples with at least one pixel.
         pixels: Pixels, counted or not.
         counted: Pixels that count: with sigmoid channels, in at least one of them.
-        of_classes: Pixels of each class that count; of a dense target, the sums of its channels.
+        of_classes: Pixels of each class that count; for a dense target, the sums of its channels.
         samples_of_classes: Samples in which each class occurs.
         ignored: Pixels that have a value of `ignore_index`.
         are_probabilities: Whether the logits of the first batch look like probabilities.
@@ -75,7 +75,7 @@ class Tally:
     are_probabilities: bool = False
 
     def add(self, pixels: PixelBatch) -> None:
-        """Counts a batch, which the checks have passed. It waits for an accelerator."""
+        """Counts a batch that the checks have passed; waits for an accelerator."""
         prediction, target = pixels.prediction, pixels.target
         if prediction.numel() == 0:
             return
@@ -140,8 +140,8 @@ class FirstBatches(WarnsOnce):
     """Diagnoses the first batches of a loss, and warns of each finding once.
 
     On a CPU, batches are counted until every class has occurred, or for `MANY_SAMPLES`. On an
-    accelerator, where a count waits for all queued work, only the first batch is, which the checks
-    read anyway. Nothing is read in compiled, exported or captured code.
+    accelerator, where a count waits for all queued work, only the first batch is counted, because
+    the checks read it anyway. Nothing is read in compiled, exported or captured code.
     """
 
     def __init__(self) -> None:
@@ -213,8 +213,8 @@ def _about_nothing_counted(tally: Tally, options: PixelOptions, names: BatchName
     if tally.counted == 0:
         return (
             f"No pixel counts in the first {tally.samples} samples: {ignoring} leaves out all of "
-            f"{names.target}. Look at its values, and set ignore_index to the one that marks "
-            "pixels to leave out."
+            f"{names.target}. Check its values, and set ignore_index to the one that marks pixels "
+            "to leave out."
         )
     if sum(tally.of_classes[_first_foreground(tally) :]) > 0:
         return ""
@@ -234,25 +234,25 @@ def _about_classes(tally: Tally, options: PixelOptions, names: BatchNames) -> st
         return ""
     if absent == [0] and classes > 2 and tally.samples >= FEW_SAMPLES:
         return (
-            f"Class 0 does not occur in the first {tally.samples} samples, and all others of "
-            f"{classes} do. If the labels begin at 1, subtract 1, {names.target} - 1, and give the "
-            "network a channel less."
+            f"Class 0 does not occur in the first {tally.samples} samples, but all other classes "
+            f"of {classes} do. If the labels start at 1, subtract 1, {names.target} - 1, and give "
+            "the network one channel fewer."
         )
     if tally.samples < MANY_SAMPLES:
         return ""
     listed = ", ".join(map(str, absent[:_LISTED])) + (" ..." if len(absent) > _LISTED else "")
     if classes == 1:
         return (
-            f"{names.target} is 0 everywhere in the first {tally.samples} samples. Look at how the "
-            "masks are read: a threshold or a division may have made 0 of them."
+            f"{names.target} is 0 everywhere in the first {tally.samples} samples. Check how the "
+            "masks are read: a threshold or a division may have turned them into 0."
         )
     noun, verb, remedy = (
         ("Class", "does", "it is") if len(absent) == 1 else ("Classes", "do", "they are")
     )
     return (
         f"{noun} {listed} of {classes} {verb} not occur in the first {tally.samples} samples. If "
-        f"{remedy} not in the data, give the network fewer channels; if labels were remapped or "
-        "resized, look at how."
+        f"{remedy} not in the data, give the network fewer channels; if labels are remapped or "
+        "resized, check how."
     )
 
 

@@ -1,6 +1,6 @@
 r"""Partially labelled data: samples in which only some of the classes are annotated.
 
-The pixels of a class that is not annotated bear the label of the background, class 0. So with
+The pixels of a class that is not annotated have the label of the background, class 0. So with
 softmax, such a label means "background or one of these classes", and their probabilities are added
 up, with A the annotated classes:
 

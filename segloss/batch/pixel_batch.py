@@ -141,7 +141,7 @@ class PixelBatch:
         return weighted if kept is None else weighted & kept
 
     def labels(self, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Returns the class of each pixel, (N, P) in int64, and a mask of labels of no class.
+        """Returns the class of each pixel, (N, P) in int64, and a mask of invalid labels.
 
         The class is 0 where a pixel does not count, and where its label is not a class. Checks
         refuse such labels. Where they do not read a batch, kernels make its sums NaN with the

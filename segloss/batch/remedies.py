@@ -34,7 +34,7 @@ _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 _NO_BATCH = " A sample (C, H, W) lacks the batch dimension: pass {pred}[None] and {target}[None]."
 
-_NOT_FINITE = " The network's output is not finite, and no option of the loss mends that."
+_NOT_FINITE = " The network's output is not finite, and no option of the loss can fix that."
 
 _HEADS = (
     " If {pred} stacks heads of deep supervision, (N, S, C, *spatial), pass {pred}.unbind(1) to "
@@ -44,8 +44,8 @@ _HEADS = (
 COMPONENTS = " Make them in the data loader with segloss.ComponentMap."
 
 LARGE_IDS = (
-    " Number the ids anew in the data loader, for each sample: torch.unique(ids, "
-    "return_inverse=True)[1], where 0 stays 0 if it is among them."
+    " Renumber the ids of each sample in the data loader: torch.unique(ids, "
+    "return_inverse=True)[1]; 0 stays 0 if it occurs."
 )
 """The remedy for wrong ids of components."""
 
@@ -478,7 +478,7 @@ def _ignoring(marker: float, ignore_index: IgnoreIndex, target: Tensor) -> str:
     known = values_of(ignore_index)
     present = _present(known, target)
     if present:
-        return f"give them the value {present[0]}, whose pixels are left out already"
+        return f"give them the value {present[0]}, which is left out already"
     values = "the value" if len(known) == 1 else "the values"
     return f"set ignore_index={marker:g}, since no pixel has {values} {_listed(known)}"
 
@@ -547,7 +547,7 @@ def _for_grey_masks(levels: Sequence[float], can_ignore: bool) -> str:
 def _for_soft_masks(low: float, high: float) -> str:
     """Returns remedies for soft masks that are not in [0, 1]."""
     if low >= -0.5 and high <= 1.5:
-        return " Interpolation such as bicubic leaves [0, 1]: clamp it, {target}.clamp(0, 1)."
+        return " Bicubic interpolation can leave [0, 1]: clamp its result, {target}.clamp(0, 1)."
     if low >= 0 and _GREY <= high <= _WHITE + 0.5:
         return " Masks are in [0, 1], and these look like an image: divide it, {target} / 255."
     if low < 0 < high:
@@ -674,7 +674,7 @@ def _for_samples(tensor: Tensor, pred: Tensor) -> str:
     if tensor.ndim == 0 or tuple(tensor.shape[1:]) not in same_rest:
         return ""
     return (
-        f" {{pred}} has {len(pred)} samples, and {{target}} {len(tensor)}: pass the target of the "
+        f" {{pred}} has {len(pred)} samples, but {{target}} {len(tensor)}: pass the target of the "
         "same batch, with a sample for each prediction."
     )
 

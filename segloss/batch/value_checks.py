@@ -33,7 +33,7 @@ _ALWAYS_CHECKED = 65_536
 
 
 _SPOTS = 1024
-"""The number of values that are read of a large tensor after the first batch."""
+"""The number of values that are read from a large tensor after the first batch."""
 
 _STRIDE = 7919
 """A prime, so that the places differ from batch to batch."""
@@ -43,9 +43,9 @@ class ValueChecks:
     """Decides when the checks that read values are due, so that they cost next to nothing.
 
     On the CPU, labels and small tensors are checked in every batch, and larger dense tensors in the
-    first batch of each shape; of a later dense target, a few values are. On an accelerator, where a
-    check waits for all queued work, only the first batch is checked. Nothing is checked while
-    compiling, exporting or under `torch.func`.
+    first batch of each shape, as are a few values of each later dense target. On an accelerator,
+    where a check waits for all queued work, only the first batch is checked. Nothing is checked
+    while compiling, exporting or under `torch.func`.
     """
 
     def __init__(self) -> None:
@@ -68,9 +68,9 @@ class ValueChecks:
         return _check_key(role, tensor) not in self._passed
 
     def spots(self, tensor: Tensor) -> Tensor | None:
-        """Returns a few values of a large tensor on the CPU, others in each batch; None: none.
+        """Returns a few values of a large tensor on the CPU, new ones in each batch; None: none.
 
-        They tell a later batch of another range, such as masks of 0 and 255, from the first one.
+        They reveal a later batch with another range, such as masks of 0 and 255.
         """
         if is_traced() or not tensor.is_cpu or tensor.is_meta or not tensor.is_contiguous():
             return None
@@ -158,8 +158,8 @@ def _check_components(ids: Tensor, name: str, checks: ValueChecks) -> None:
         )
     if high > ids.shape[-1]:
         raise ValueError(
-            f"{name} must number the components of each sample, at most {ids.shape[-1]} for as "
-            f"many pixels, got the id {int(high)}.{remedies.LARGE_IDS}"
+            f"{name} must number the components of each sample from 1 to at most {ids.shape[-1]}, "
+            f"its number of pixels, got the id {int(high)}.{remedies.LARGE_IDS}"
         )
     checks.passed(name, ids)
 
@@ -341,7 +341,7 @@ def _check_probabilities(prediction: Tensor, kept: Tensor | None, name: str) -> 
 
 
 def _named(remedy: str, name: str) -> str:
-    """Returns a remedy for a tensor of this name, which is the only one that it speaks of."""
+    """Returns a remedy that names only the tensor of this name."""
     return remedies.named(remedy, name, name)
 
 

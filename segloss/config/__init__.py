@@ -2,7 +2,7 @@
 
 `read` turns a config into plain values, `limits` bounds them, and `interpolations` resolves those
 that `find` takes, by `paths`. `find` gives them to one of `dialects`, which returns `specs`.
-`build` makes losses of them, with `instantiate`, `construction`, `registry` and `targets`.
+`build` makes losses from these, with `instantiate`, `construction`, `registry` and `targets`.
 """
 
 from segloss.config.build import (

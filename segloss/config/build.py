@@ -58,7 +58,7 @@ def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
 
 
 def build_spec(spec: CompoundSpec | LossSpec, allow: Sequence[str] = ()) -> Loss | MultiLoss:
-    """Builds the loss of a spec from `read_loss`; a config that is read once can be shown, too.
+    """Builds the loss of a spec from `read_loss`, so that a config that is also shown is read once.
 
     Raises:
         ImportError, TypeError, ValueError: As for `build_loss`.

@@ -22,11 +22,11 @@ MAX_BYTES = 64 * 2**20
 with their defaults."""
 
 MAX_OPERATIONS = 500
-"""Operations of PyTorch in a constructor. One takes 0.2 milliseconds on both devices, or more."""
+"""Operations of PyTorch in a constructor. Each takes at least 0.2 milliseconds on both devices."""
 
 MAX_NUMBER = 1e6
-"""The largest magnitude of a number for a class of another library: above it are no sizes, weights
-or exponents that a loss needs, but loops that take seconds."""
+"""The largest magnitude of a number for a class of another library. No loss needs larger sizes,
+weights or exponents, and loops over them would take seconds."""
 
 _LISTED = 3
 
@@ -57,7 +57,7 @@ def construct(
         for name, number in numbers:
             if abs(number) > MAX_NUMBER:
                 raise ValueError(
-                    f"{name} must be within {MAX_NUMBER:,.0f} and -{MAX_NUMBER:,.0f}, got "
+                    f"{name} must be between -{MAX_NUMBER:,.0f} and {MAX_NUMBER:,.0f}, got "
                     f"{shown(number)}. {remedy}"
                 )
     with _Allocation() as allocation:

@@ -103,7 +103,7 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
     if package in _LIBRARIES and _is_library_loss(target, package):
         return _library_class(target, package, module)
     raise ValueError(
-        f"{target!a} is not among what a loss config may use: segloss's losses, PyTorch's losses "
+        f"{target!a} is not one of the losses that a config may use: segloss's, PyTorch's "
         f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in _LIBRARIES)}. "
         f"If you trust it, allow it: build_loss(cfg, allow=({(module or target) + '.'!r},))."
     )

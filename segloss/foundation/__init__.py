@@ -1,6 +1,6 @@
 """The lowest layer: argument checks, precision, constants on a device, tracing, and ranks.
 
-Every part of segloss imports this layer, so here an import notices that files are missing or belong
+Every part of segloss imports this layer, so its import checks whether files are missing or belong
 to another project.
 """
 

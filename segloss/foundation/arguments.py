@@ -1,8 +1,8 @@
 """Checks of arguments, with error messages of one form.
 
 A message names the argument, says what was expected and what was given, and suggests a remedy
-where a likely cause is known. This module knows nothing about losses but how other libraries name
-their arguments.
+where a likely cause is known. This module knows nothing about losses except how other libraries
+name their arguments.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ _NAMES_ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("thresholds", "epochs", "milestones"), ("epoch_thresholds",)),
     **dict.fromkeys(("loss", "loss_fn", "criterion"), ("loss_func", "loss")),
 }
-"""Names of arguments and values elsewhere, and those here that mean the same, best first."""
+"""Names of arguments and values elsewhere, with those here that mean the same, best first."""
 
 
 class ChecksKeywords:
-    """A class whose constructor tells a wrong keyword which argument was probably meant.
+    """A class whose constructor answers a wrong keyword with the argument that was probably meant.
 
     The check is made before `__init__`, so signatures, `help` and pickling are as without it.
     """
@@ -88,9 +88,9 @@ class ChecksKeywords:
 
 
 def checks_keywords(remedy: str = "") -> Callable[[Function], Function]:
-    """Lets a function tell a wrong keyword which argument was probably meant.
+    """Makes a function answer a wrong keyword with the argument that was probably meant.
 
-    Of too many arguments without keywords, it names those that need one.
+    For too many positional arguments, it names those that need a keyword.
 
     Args:
         remedy: The end of the message, if no argument is close.
@@ -125,19 +125,19 @@ def checks_keywords(remedy: str = "") -> Callable[[Function], Function]:
 
 
 def _name_of(function: Callable[..., Any], args: Sequence[Any]) -> str:
-    """Returns the name of a function, or of the class whose object a call of a method has."""
+    """Returns the name of a function; for a method, the name of its object's class."""
     is_method = "." in function.__qualname__ and "<locals>" not in function.__qualname__
     return type(args[0]).__name__ if is_method and args else function.__name__
 
 
 def _refuse_positional(name: str, given: int, most: int, function: Callable[..., Any]) -> None:
-    """Raises TypeError for too many arguments without keywords."""
+    """Raises TypeError for too many positional arguments."""
     parameters = inspect.signature(function).parameters.values()
     others = [f"{each.name}=..." for each in parameters if each.kind is each.KEYWORD_ONLY]
     method = int(next(iter(parameters)).name == "self")
     remedy = f": pass the others by keyword ({', '.join(others)})" if others else ""
     raise TypeError(
-        f"{name}() takes {most - method} arguments without keywords, got {given - method}{remedy}."
+        f"{name}() takes {most - method} positional arguments, got {given - method}{remedy}."
     )
 
 
@@ -378,7 +378,7 @@ def _without_rounding(weights: Sequence[Any]) -> list[Any]:
 
 
 def check_classes(name: str, value: Any) -> tuple[int, ...]:
-    """Returns the class indices of a list, after checking that it has some, and none twice."""
+    """Returns the class indices of a list, after checking that it has some and no duplicates."""
     classes = as_python(value)
     if not is_list(classes):
         remedy = f": pass [{shown(value)}]" if isinstance(classes, int) else ""
@@ -436,7 +436,7 @@ def check_same_names(what: str, state: Any, now: Sequence[str]) -> None:
         )
     if list(saved) != list(now):
         raise ValueError(
-            f"The checkpoint has other {what}: {', '.join(saved)} then, {', '.join(now)} now, so "
-            f"their states would be mixed up. Build the {what} of the earlier config, or do not "
+            f"The checkpoint has different {what}: {', '.join(saved)} then, {', '.join(now)} now, "
+            f"so their states would be mixed up. Build the {what} of the earlier config, or do not "
             "load this part."
         )

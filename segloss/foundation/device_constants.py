@@ -9,7 +9,7 @@ A copy between a CPU and a GPU makes one wait for the other.
 - `cached_value` reads a number from a device, and `comparable` compares numbers without reading.
 
 Threads share the caches. Every entry is complete when it is stored, in one operation, so a thread
-that finds none, or an old one, does no more than make the same entry again.
+that finds none, or an old one, at worst makes the same entry again.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def fill(numbers: Tensor, values: Sequence[float]) -> None:
 def known_values(numbers: Tensor) -> tuple[float, ...] | None:
     """Returns a module's numbers (K,), or None if a read would wait for their device.
 
-    On a device, they are known if `fill` has set them and nothing has changed them since, except to
-    a CUDA graph that is being captured, which reads them anew in every replay.
+    On a device, they are known if `fill` has set them and nothing has changed them since. They are
+    unknown to a CUDA graph that is being captured, which reads them anew in every replay.
     """
     if is_traced() or numbers.is_meta:
         return None

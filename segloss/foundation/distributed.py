@@ -1,9 +1,9 @@
-r"""Sums over the ranks of a process group, which do nothing without a group.
+r"""Sums over the ranks of a process group; without a group, they do nothing.
 
 With statistics :math:`S = \sum_r s_r` added up over R ranks, each rank has the loss f(S) of the
-whole batch. Its gradient by the parameters is :math:`\sum_r f'(S)\,\partial s_r`, and
-`DistributedDataParallel` averages the gradients of the ranks, so each must have
-:math:`R f'(S)\,\partial s_r`: the backward pass adds up the ranks' upstream gradients f'(S).
+whole batch. Its gradient with respect to the parameters is :math:`\sum_r f'(S)\,\partial s_r`, and
+`DistributedDataParallel` averages the gradients of the ranks, so each must have :math:`R
+f'(S)\,\partial s_r`: the backward pass adds up the ranks' upstream gradients f'(S).
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from segloss.foundation.tracing import is_traced
 
 Condition = bool | Tensor
-"""A truth, or a tensor () with one, which is not read."""
+"""A bool, or a tensor () that holds one and is not read."""
 
 
 def no_gradient_if(condition: Condition, tensor: Tensor) -> Tensor:
-    """Returns the tensor; where the condition holds, its gradient is 0, whatever comes back."""
+    """Returns the tensor, with the gradient 0 where the condition holds, whatever comes back."""
     if condition is False or not tensor.requires_grad:
         return tensor
     return tensor.detach() if condition is True else torch.where(condition, tensor.detach(), tensor)
@@ -47,7 +47,7 @@ def all_hold(conditions: Sequence[Condition]) -> Condition:
 
 
 def zero_in_place_of(value: Tensor, inputs: Any) -> Tensor:
-    """Returns a 0 () with the graph of a value, and the gradient 0 for all that it depends on.
+    """Returns 0 (), with the graph of a value and the gradient 0 for everything that it depends on.
 
     `DistributedDataParallel` and optimisers need a gradient for every parameter. This one does not
     pass through the value's computation, where 0 could meet NaN or infinity.
@@ -55,7 +55,8 @@ def zero_in_place_of(value: Tensor, inputs: Any) -> Tensor:
     Args:
         value: The value.
         inputs: The tensors that it was computed from: a tensor or a module, or mappings and lists
-            of them. The gradient reaches them directly, and other parameters that it depends on.
+            of them. The gradient reaches them directly, as well as other parameters that the value
+            depends on.
     """
     tensors = [tensor for tensor in _tensors(inputs) if tensor.requires_grad]
     if not is_traced():
@@ -71,7 +72,7 @@ def weighted(value: Tensor, weight: float | Tensor, inputs: Any) -> Tensor:
 
     Args:
         value: The value.
-        weight: A number, or a tensor () of which only one on the CPU is read.
+        weight: A number, or a tensor (), which is read only on the CPU.
         inputs: The tensors that the value was computed from, as for `zero_in_place_of`.
     """
     if isinstance(weight, Tensor) and (is_traced() or not weight.is_cpu):

@@ -19,7 +19,7 @@ def library(module: str) -> Any:
 
 
 def distance_to_border(inside: Array, spacing: Sequence[float] | None = None) -> Array:
-    """Returns the distance of each pixel to the nearest on the other side; 0 without a border."""
+    """Returns the distance of each pixel to the other side of the border; 0 without a border."""
     numpy, distance = library("numpy"), library("scipy.ndimage").distance_transform_edt
     if inside.all() or not inside.any():
         return numpy.zeros(inside.shape)

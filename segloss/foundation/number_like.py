@@ -16,8 +16,8 @@ _OPERATORS = (
     *("floordiv", "rfloordiv", "mod", "neg", "pos", "abs", "float", "int", "format"),
     *("eq", "ne", "lt", "le", "gt", "ge"),
 )
-"""The operators that a result takes from its number. It is indexed and unpacked as a tuple,
-and true as one."""
+"""The operators that a result takes from its number. It is indexed, unpacked and tested for truth
+as a tuple."""
 
 _TYPES: list[type] = []
 """The named tuples that are also numbers."""
@@ -47,7 +47,7 @@ def as_number(result: Result) -> Result:
         setattr(result, name, getattr(tuple, name))
     result.__new__ = _made_of_entries(result.__new__)
     _TYPES.append(result)
-    name = f"{result.__module__}.{result.__qualname__}"  # with which exported programs are saved
+    name = f"{result.__module__}.{result.__qualname__}"  # exported programs are saved with it
     _pytree._register_namedtuple(result, serialized_type_name=name)
     return result
 
@@ -55,8 +55,9 @@ def as_number(result: Result) -> Result:
 def _made_of_entries(new: Callable[..., Any]) -> Callable[..., Any]:
     """Lets a named tuple be made of an iterable of its entries, as `tuple` is.
 
-    `torch.amp.GradScaler.scale` makes a tuple so, of the entries that it has scaled. Of a mapping,
-    it leaves an iterator over the keys, in place of which the new tuple has an empty mapping.
+    `torch.amp.GradScaler.scale` builds a tuple this way, from the entries that it has scaled. It
+    turns a mapping into an iterator over the keys, which the new tuple replaces by an empty
+    mapping.
     """
 
     def make(cls: type, *entries: Any, **named: Any) -> Any:

@@ -46,8 +46,8 @@ class Precise(nn.Module):
     surrounding model does not round them, because a norm or a class weight is not a parameter of
     the network.
 
-    Its tensors of settings, such as class weights, are buffers that checkpoints do not contain:
-    the values of the config hold. A checkpoint that has them, of an earlier version, loads too.
+    The tensors of its settings, such as class weights, are buffers that checkpoints do not contain:
+    the values of the config hold. A checkpoint of an earlier version, which has them, loads too.
     """
 
     def register_setting(self, name: str, tensor: Tensor | None) -> None:

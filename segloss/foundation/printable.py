@@ -1,4 +1,4 @@
-"""Text from outside, such as names of files, classes and losses, made fit to be shown."""
+"""Text from outside, such as names of files, classes and losses, made safe to show."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from __future__ import annotations
 def printable(text: object, longest: int | None = None) -> str:
     r"""Returns text in one line, in which characters that can't be seen are escapes.
 
-    A terminal obeys escape sequences, turns text around marks of direction, and fails on lone
+    A terminal obeys escape sequences, reverses text around direction marks, and fails on lone
     surrogates, which stand for the undecodable bytes of a file's name; YAML breaks lines at more
-    characters than "\n". All of these become escapes, as in `repr`, and spaces of other kinds do.
+    characters than "\n". All of these become escapes, as in `repr`, and so do unusual spaces.
 
     Args:
         text: The text, or an object with a `str`.

@@ -1,4 +1,4 @@
-"""State of a call that can't be passed, because the code in between is a user's: one per thread."""
+"""Per-thread state of a call, for what can't be passed because a user's code is in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ThreadInfo(threading.local):
-    """A dictionary of which every thread has its own, empty at first. A copy starts empty.
+    """A dictionary with contents of its own in every thread, empty at first. A copy starts empty.
 
     Attributes:
         values: The dictionary of the current thread.

@@ -35,7 +35,7 @@ def take_map(
         key: The key of the map.
         batch_name: The name of the batch in messages.
         channels: The required number of channels, or None.
-        least: The least number of channels.
+        least: The minimum number of channels.
         like: A prediction, for maps of the ground truth: they must have its N, H, W and device,
             must not require grad, and are converted to its dtype. None for predictions.
 
@@ -77,7 +77,7 @@ def take_gt_field(
     if take_optional(gt_batch, angle_key, "gt_batch") is None:
         raise MissingKeyError(
             f"gt_batch must have the key {field_key!r}, unit directions of walls (N, 2, H, W), or "
-            f"{angle_key!r}, their angle (N, 1, H, W); the keys that there are: {_keys(gt_batch)}."
+            f"{angle_key!r}, their angle (N, 1, H, W); its keys are: {_keys(gt_batch)}."
         )
     angle = take_map(gt_batch, angle_key, "gt_batch", channels=1, like=like)
     check_finite_values(angle, f"gt_batch[{angle_key!r}]", checks)
@@ -93,7 +93,7 @@ def check_is_mapping(batch: Any, batch_name: str) -> None:
     """Raises TypeError if the batch is not a mapping."""
     if not isinstance(batch, Mapping):
         raise TypeError(
-            f"{batch_name} must be a mapping, so that it can get maps, got {type(batch).__name__}."
+            f"{batch_name} must be a mapping, which can hold maps, got {type(batch).__name__}."
         )
 
 
@@ -106,7 +106,7 @@ def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
     if take_optional(pred_batch, key, "pred_batch") is None:
         raise MissingKeyError(
             f"pred_batch must have the key {key!r}, which ComputeSegGrads adds: put it into the "
-            f"pre_processes of the MultiLoss; the keys that there are: {_keys(pred_batch)}."
+            f"pre_processes of the MultiLoss; its keys are: {_keys(pred_batch)}."
         )
     gradients, name = take(pred_batch, key, "pred_batch"), f"pred_batch[{key!r}]"
     if gradients.ndim != len(shape.split(",")) or (gradients.ndim == 5 and gradients.shape[2] != 2):

@@ -198,7 +198,7 @@ class SegLossWeights(ChecksKeywords):
 
 
 _HINTS = {
-    "class_freq": ": frequencies are shares of the pixels, of the dataset or the image, and must "
-    "leave something for the background.",
+    "class_freq": ": frequencies are shares of the pixels of the dataset or the image, and must "
+    "leave a share for the background.",
     "sizes": ": give pixels outside objects the size 1.",
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segloss.foundation.arguments import ChecksKeywords, check_integer
 
 MAX_LOSSES = 10_000
-"""The largest number of losses of a combiner: more is a mistake that would fill the memory."""
+"""The largest number of losses of a combiner: more are a mistake that would fill the memory."""
 
 
 class UncertaintyWeighting(ChecksKeywords, nn.Module):

@@ -9,10 +9,10 @@ from segloss.batch.pixel_batch import PixelBatch
 
 
 class TakesCompanions:
-    """A loss that leaves pixels out itself, is 0 over none, and takes companions of the target.
+    """A loss that leaves out pixels itself, is 0 if none count, and takes companions of the target.
 
     Attributes:
-        companions: The names of the arguments of `forward` for them: of "pixel_weights", "maps",
+        companions: The names of `forward`'s arguments for them, among "pixel_weights", "maps",
             "annotated" and "sample_weights".
         map_keys: The keys of the maps that it needs.
         pixels: The method that returns the checked batch for the arguments of `forward`.

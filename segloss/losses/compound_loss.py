@@ -66,8 +66,8 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
             samples and classes; "none": the loss of each pixel if all terms are means over pixels,
             as cross-entropy is, (N, *spatial), or with sigmoid (N, C, *spatial). With a region term
             among them, it is the loss of each sample and class, (N, C), in which other terms are
-            the means of the samples, or (N, 1) if every term has one value per sample. What is left
-            out is 0.
+            the means of the samples, or (N, 1) if every term has one value per sample. Anything
+            left out is 0.
         sync_statistics: True to add up statistics over ranks; see `segloss.SegLoss`.
         sync_in_eval: True to add up without gradients, too.
         process_group: The process group of the ranks; None: all ranks.

@@ -1,6 +1,6 @@
 """Losses of (prediction, target) over pixels that are all ignored: 0, with the gradient 0.
 
-A mean over no pixel is 0 divided by 0, and many losses return NaN for it.
+A mean over no pixels is 0 divided by 0, and many losses return NaN for it.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class LossResult(NamedTuple):
 
     Code that expects a number from a loss gets one: `loss(...).backward()`, `.item()`,
     `0.5 * loss(...)`, and PyTorch's functions. The compiler of PyTorch 2.4 does not know numbers of
-    this kind: take `[0]` in what it compiles.
+    this kind: take `[0]` in compiled code.
 
     Attributes:
         value: The loss, a scalar tensor.
@@ -116,7 +116,7 @@ class Loss(ChecksKeywords, Precise):
     @property
     def extra_info(self) -> dict[str, Any]:
         """Further results of `compute`, for the call of the current thread; empty between calls."""
-        # A compiler does not follow all of threading; what it compiles keeps no result here
+        # A compiler does not follow all of threading; compiled code keeps no result here
         is_compiling = torch.compiler.is_compiling()
         return self._traced_info if is_compiling else self._thread_info.values
 
@@ -154,8 +154,8 @@ class Loss(ChecksKeywords, Precise):
             gt_batch: A mapping with targets, or the target itself.
             unweighted: For each loss, True if its weight is 0, so that its gradient is 0 whatever
                 its value; () if all have weights, or the caller sees to the gradients.
-            shares: Factors (N,) of the samples' parts of the loss, or None for 1. A loss of which
-                nothing is known is computed for each sample alone; its parts are their means.
+            shares: Factors (N,) of the samples' parts of the loss, or None for 1. Any other loss is
+                computed for each sample alone, and the mean is taken.
         """
         if shares is not None:
             return self._mean_of_samples(losses, pred_batch, gt_batch, unweighted, shares)
@@ -183,7 +183,7 @@ class Loss(ChecksKeywords, Precise):
             return torch.zeros_like(values) + zero, [_times(info, zero) for info in infos]
         parts = []
         for n, share in enumerate(shares / count):
-            if _is_all_0(share):  # of a weight of 0, not even NaN is left
+            if _is_all_0(share):  # a weight of 0 leaves nothing, not even NaN
                 continue
             batches = sample_of(pred_batch, n, count), sample_of(gt_batch, n, count)
             values, infos = self.compute_together(losses, *batches, unweighted)
@@ -224,9 +224,9 @@ class Loss(ChecksKeywords, Precise):
     def update_norm(self, pred_batch: Batch, gt_batch: Batch, nums: float) -> None:
         """Adds the raw loss of a batch to the average.
 
-        The average of a loss of the package's terms is that of its terms over all pixels, or all
-        cells of a sample and a class, of all batches, in which each sample of this batch counts
-        `nums` / N times. Any other loss weighs `nums` times the share of the batch's pixels that
+        For a loss of the package's terms, it is the average of the terms over all pixels, or all
+        (sample, class) cells, of all batches, where each sample of this batch counts `nums` / N
+        times. Any other loss has the weight `nums` times the share of the batch's pixels that
         count. So the norm depends neither on the order of the batches nor on tiles without labels.
         It is checked when a loss is divided by it.
 
@@ -246,9 +246,9 @@ class Loss(ChecksKeywords, Precise):
         """Raises ValueError if losses can't be divided by the norm, or no pixel counted for it."""
         if self.norm_count == 0:
             raise ValueError(
-                f"The norm of {self.name!r} must be an average over pixels that count, and no "
-                "batch had one: their labels are all ignored, or their weights are 0. Compute it "
-                "on batches with labels."
+                f"The norm of {self.name!r} must be an average over pixels that count, but no "
+                "batch had any: all labels are ignored, or all weights are 0. Compute it on "
+                "batches with labels."
             )
         check_norm(float(self.norm), self.name)
 
@@ -279,7 +279,7 @@ class Loss(ChecksKeywords, Precise):
             self._set_norm(self._summed().plus(sums))
 
     def _summed(self) -> NormSums:
-        """Returns the sums of all batches since the norm was reset, loaded, or got other terms."""
+        """Returns the sums of all batches since the norm was reset, loaded or given other terms."""
         count = len(self.norm_coefficients())
         if self._norm_sums is None or len(self._norm_sums.numerators) != count:
             self._earlier_norm = (float(self.norm), float(self.norm_count))
@@ -287,7 +287,7 @@ class Loss(ChecksKeywords, Precise):
         return self._norm_sums
 
     def _set_norm(self, sums: NormSums) -> None:
-        """Sets the norm to the average over the sums, and the batches of an earlier norm."""
+        """Sets the norm to the average over the sums and the batches of an earlier norm."""
         earlier, samples = self._earlier_norm
         self._norm_sums, total = sums, samples + sums.samples
         if total > 0:
@@ -399,7 +399,7 @@ def raw_losses(
             if not _is_all_0(shares)
         ]
         return functools.reduce(_sum_of_results, parts)
-    if _is_number(lam, 1):  # of a weight of 0, not even NaN is left
+    if _is_number(lam, 1):  # a weight of 0 leaves nothing, not even NaN
         return first.compute_together(losses, pred_batch, batch_a, unweighted)
     if _is_number(lam, 0):
         return first.compute_together(losses, pred_batch, batch_b, unweighted)
@@ -446,7 +446,7 @@ def _unmixed(loss: Loss, gt_batch: Batch) -> tuple[dict[str, Any], dict[str, Any
     mixed = split_mixup(gt_batch, loss.gt_key)
     if mixed is not None and not loss.use_mixup:
         raise ValueError(
-            f"gt_batch has the keys of mixup ({', '.join(KEYS)}), and {loss.name!r} was made "
+            f"gt_batch has the keys of mixup ({', '.join(KEYS)}), but {loss.name!r} was made "
             "without use_mixup: set use_mixup=True, or do not mix the images."
         )
     return mixed

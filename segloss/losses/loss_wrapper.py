@@ -70,10 +70,9 @@ class LossWrapper(Loss):
             annotations, a `LovaszLoss` the weights, and a loss of shapes its maps. Other losses
             take a prediction and a target.
         ignore_index: The value of a target that `loss_func` ignores, or a list of several; None:
-            its attribute
-            `ignore_index`, or that of modules in it. Over a target that holds nothing else, where
-            many losses are NaN, the loss and its gradient are 0. Other batches are passed on
-            unchanged, so it is `loss_func` that leaves pixels out.
+            its attribute `ignore_index`, or that of modules in it. For a target with only such
+            values, where many losses are NaN, the loss and its gradient are 0. Other batches are
+            passed on unchanged, so it is `loss_func` that leaves pixels out.
         annotated_key: The key of the annotations in `gt_batch`, which may be absent; see
             `segloss.SegLoss`.
         sample_weight_key: The key of the weights of the samples in `gt_batch`, (N,), which may be
@@ -323,10 +322,10 @@ class LossWrapper(Loss):
         return one_for_many and (selected_one or isinstance(self.loss_func, LABEL_MAP_LOSSES))
 
     def _in_unit_range(self, prediction: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-        """Returns probabilities clamped with a slope of 1; raises ValueError if they are none.
+        """Returns probabilities, clamped with a slope of 1; raises ValueError for anything else.
 
-        `nn.BCELoss` refuses 1 plus a rounding error, on a GPU by an assertion that ends the
-        process's use of it.
+        `nn.BCELoss` refuses 1 plus a rounding error; on a GPU, its assertion makes the GPU unusable
+        for the process.
         """
         check_unit_range(prediction, name, self._checks, dtype=dtype, probabilities=True)
         return prediction + (prediction.clamp(0, 1) - prediction).detach()

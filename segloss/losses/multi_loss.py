@@ -131,7 +131,7 @@ class MultiLoss(ChecksKeywords, Precise):
             loss, the rank, the epoch, norms and weights. The check waits for an accelerator in
             every step, and is skipped in compiled code.
 
-    A loss with weight 0 is computed, and left out of the total: even if it is NaN or infinite, it
+    A loss with weight 0 is computed, but left out of the total: even if it is NaN or infinite, it
     adds 0 to the total and to every gradient. It stays in the graph, so that every parameter has a
     gradient.
 
@@ -319,7 +319,7 @@ class MultiLoss(ChecksKeywords, Precise):
     def _weights(self, epoch: float | None) -> Tensor:
         """Returns the weights of a call, (K,): those of its epoch, or a copy of the current ones.
 
-        On a device, they are the buffer itself, of which a copy would not be known.
+        On a device, they are the buffer itself, since the values of a copy would be unknown.
         """
         if epoch is not None:
             return torch.tensor(self.schedule.at(epoch), dtype=torch.float64)
@@ -401,7 +401,7 @@ class MultiLoss(ChecksKeywords, Precise):
             f"The loss {', '.join(wrong)} is not finite{where} on rank {rank()} in epoch "
             f"{self.epoch.item():g}: losses { {k: v.item() for k, v in values.items()} }, norms "
             f"{norms}, weights {weights}. Look at the batch and the predictions. The usual causes "
-            "are a learning rate that is too high, and half precision that overflows."
+            "are a learning rate that is too high, and overflow in half precision."
         )
 
     def _combined(self, results: _Results) -> Tensor:
@@ -482,12 +482,12 @@ class MultiLoss(ChecksKeywords, Precise):
             result = process(dict(pred_batch), dict(gt_batch))
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise TypeError(
-                    f"A pre-process must return (pred_batch, gt_batch), {process!r} returned "
+                    f"A pre-process must return (pred_batch, gt_batch), but {process!r} returned "
                     f"{type(result).__name__}."
                 )
             if not all(isinstance(batch, Mapping) for batch in result):
                 raise TypeError(
-                    "A pre-process must return (pred_batch, gt_batch), two mappings, "
+                    "A pre-process must return (pred_batch, gt_batch), two mappings, but "
                     f"{process!r} returned {' and '.join(type(b).__name__ for b in result)}."
                 )
             pred_batch, gt_batch = result

@@ -5,7 +5,7 @@ and denominators over all batches give the norm,
 
 .. math:: \sum_t c_t \frac{\sum_b n_{tb}}{\sum_b d_{tb}}
 
-Batches may come in any order and in any sizes, and what a batch does not hold has no weight.
+Batches may come in any order and in any sizes, and a mean over nothing has no weight.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class NormSums(NamedTuple):
         return NormSums(total[:count], total[count:-1], float(total[-1]))
 
     def average(self, coefficients: Sequence[float]) -> float:
-        """Returns the average of the loss, of which a mean over nothing has no part."""
+        """Returns the average of the loss, without means over nothing."""
         means = self.numerators / self.denominators
         parts = torch.where(self.denominators > 0, means, 0.0)
         return float((parts * torch.tensor(coefficients, dtype=torch.float64)).sum())
 
     def check_finite(self, name: str) -> None:
-        """Raises ValueError if a loss was not finite, which no other batch could mend."""
+        """Raises ValueError if a loss was not finite, which no other batch can make up for."""
         if not (self.numerators.isfinite() & self.denominators.isfinite()).all():
             value = float((self.numerators / self.denominators).sum())
             raise ValueError(

@@ -52,7 +52,7 @@ class WeightSchedule:
 
     @property
     def can_be_0(self) -> list[bool]:
-        """Whether each weight is 0 at some epoch."""
+        """For each weight, True if it is 0 at some epoch."""
         return [0 in weight if isinstance(weight, list) else weight == 0 for weight in self.weights]
 
     def at(self, epoch: float) -> list[float]:
@@ -86,8 +86,8 @@ class WeightSchedule:
 class EpochWatch:
     """Notices a schedule whose epoch has stood still over many rounds of training and validation.
 
-    A round is a call with gradients after one without. How many an epoch has is not known, so it
-    takes `ROUNDS` of them, or `STEPS` calls with gradients.
+    A round is a call with gradients after one without. The number of rounds in an epoch is unknown,
+    so it takes `ROUNDS` of them, or `STEPS` calls with gradients.
     """
 
     ROUNDS, STEPS = 10, 100_000

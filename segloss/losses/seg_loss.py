@@ -437,7 +437,7 @@ class SegLoss(SelectsChannels, Loss):
         return self._pixels(self._group, pred_batch, gt_batch)[0]
 
     def _has_other_value(self) -> bool:
-        """Returns whether the loss is not that of its terms: a subclass or a hook may change it."""
+        """Returns whether a subclass or a hook may give the loss another value than its terms."""
         return is_watched(self) or type(self).compute is not SegLoss.compute
 
     def _group_for(self, losses: Sequence[Loss]) -> MixtureGroup:

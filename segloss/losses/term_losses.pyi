@@ -85,13 +85,13 @@ class FocalLoss(TermLoss):
             all. With softmax, pixels of other classes are left out (after the softmax over all
             classes); with sigmoid, other channels.
         normalize: The denominator. "pixels": the sum of the weights of all pixels that count;
-            "positives": of those that are foreground, at least 1, as detectors have it. With
-            softmax, class 0 is the background, unless `region_classes` names it.
+            "positives": of those that are foreground, at least 1, as in detectors. With softmax,
+            class 0 is the background, unless `region_classes` names it.
         soft_targets: The loss of a target g between 0 and 1. "expectation": the mean of the
             classes' losses, weighted by the target. "interpolated": the loss of the mean
             probability :math:`p_t = \sum_c g_c p_c`, :math:`\alpha_t (1 - p_t)^\gamma` times the
-            cross-entropy with g, as torchvision, DETR and SAM 2 have it; for sigmoid,
-            :math:`p_t = p g + (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
+            cross-entropy with g, as in torchvision, DETR and SAM 2; for sigmoid, :math:`p_t = p g +
+            (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
 
@@ -173,8 +173,8 @@ class BalancedCrossEntropyLoss(TermLoss):
         + (1 - b) \sum_{y = 0} w (-\log p_y) \right)
 
     in [0, inf): 0 for a perfect prediction. b is the background's share of the pixels, so that rare
-    foreground, such as edges, weighs as much as the background; pixels of the background alone, or
-    of the foreground alone, cost 0. For softmax, class 0 is the background, and all other classes
+    foreground, such as edges, weighs as much as the background. If all pixels are background, or
+    all are foreground, the loss is 0. For softmax, class 0 is the background, and all other classes
     are foreground; for sigmoid, each channel has a background. A soft target counts in both.
 
     Args:
@@ -309,7 +309,7 @@ class DiceLoss(TermLoss):
         smooth: The smoothing s, at least 0, or a pair, as in `Overlap`. A cell with neither
             prediction nor target has a loss of 0, even without smoothing.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
@@ -364,7 +364,7 @@ class FBetaLoss(TermLoss):
         beta: The importance of recall relative to precision, above 0.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).
@@ -420,7 +420,7 @@ class FocalTverskyLoss(TermLoss):
         beta: The weight of false negatives, at least 0.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
@@ -475,7 +475,7 @@ class JaccardLoss(TermLoss):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
@@ -527,7 +527,7 @@ class LogCoshDiceLoss(TermLoss):
 
     Args:
         smooth: The smoothing of the Dice loss, at least 0; or a pair, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
@@ -579,7 +579,7 @@ class LogDiceLoss(TermLoss):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         gamma: The exponent, above 0; 0.3 in the source.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
@@ -632,7 +632,7 @@ class SquaredDiceLoss(TermLoss):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
@@ -686,7 +686,7 @@ class TverskyLoss(TermLoss):
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
@@ -747,7 +747,7 @@ class GeneralizedDiceLoss(TermLoss):
         smooth: The smoothing s, at least 0, on the scale of the weighted sums; or a pair, as in
             `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
             multiply the weights v.
 
@@ -792,7 +792,7 @@ class GeneralizedDiceLoss(TermLoss):
     ) -> None: ...
 
 class GeneralizedWassersteinDiceLoss(TermLoss):
-    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+    r"""Generalised Wasserstein Dice loss: mistaking a class for a similar one costs less.
 
     .. math:: 1 - \frac{2\,T + s}{2\,T + \sum_i w_i \delta_i + s},
         \quad T = \sum_i w_i v_{y_i} (1 - \delta_i),
@@ -809,10 +809,10 @@ class GeneralizedWassersteinDiceLoss(TermLoss):
         distances: M, (C, C), a row for each true class, with 0 on the diagonal. None: 1 between any
             two classes.
         weight_type: "foreground" for the weights above; "inverse_size" for
-            :math:`v_c = 1 / (\sum w g_c + 1)`, by which the errors are weighted, too.
+            :math:`v_c = 1 / (\sum w g_c + 1)`, which also weights the errors.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least T of a value, at least 0.
+        clip_tp: The minimum T of a value, at least 0.
         **region: The arguments of `RegionTerm`. `region_classes` are the true classes whose pixels
             count, and `region_class_weights` weight these pixels. "micro" and "sample_micro" are
             errors, because they would mix background and foreground. `soft_labels` changes nothing.
@@ -1079,7 +1079,7 @@ class BoundaryLoss(TermLoss):
     .. math:: \frac{\sum w\,p\,d}{\sum w}
 
     where d is negative inside the true region. So the loss of a good prediction is negative too:
-    its least value is the sum of w d over the true region divided by the sum of w. A class that is
+    its minimum is the sum of w d over the true region divided by the sum of w. A class that is
     absent has a map of 0, and adds nothing to the loss. Use the term with another region term, and
     let its coefficient grow over the epochs: it then moves the boundary.
 

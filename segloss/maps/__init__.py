@@ -1,7 +1,7 @@
-"""Transforms for the data loader that compute maps of some losses, such as distances.
+"""Transforms for the data loader that compute the maps that some losses need, such as distances.
 
 They work like Albumentations' transforms: called with keywords, they return the keywords and one
-more entry. Run them on the CPU, after all transforms that bend, crop or scale the mask. They need
+more entry. Run them on the CPU, after all transforms that warp, crop or scale the mask. They need
 NumPy, SciPy and scikit-image: `pip install "pytorch-segloss[maps]"`.
 """
 

@@ -10,7 +10,7 @@ from segloss.maps.mask_map import MaskMap
 from segloss.maps.spacing import Spacing
 
 PARTITIONS = ("component", "nearest")
-"""The pixels that belong to a component: its own, or all that no other component is nearer to."""
+"""The pixels that belong to a component: only its own, or all those that it is nearest to."""
 
 DTYPES = ("uint8", "int16", "int32")
 """The dtypes of the ids."""

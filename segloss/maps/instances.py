@@ -29,8 +29,8 @@ class InstanceMap(MapTransform):
 
     Args:
         instances: "components": an instance is a connected region of equal labels, neighbours
-            across corners included, so that both a mask of classes and one that numbers instances
-            may be given; "labels": an instance is the pixels of one label, in one piece or several.
+            across corners included, so that the mask may be one of classes or one of numbered
+            instances; "labels": an instance is the pixels of one label, in one piece or several.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W). Pixels of label 0
             are background.
         out_key: The name of the map in the result, (1, *spatial), float32.
@@ -88,9 +88,9 @@ class UNetWeightMap(InstanceMap):
     .. math:: w(x) = w_c(x) + w_0 \exp\left(-\frac{(d_1(x) + d_2(x))^2}{2 \sigma^2}\right)
 
     with the distances :math:`d_1` and :math:`d_2` to the nearest and second nearest instance, and
-    the weight :math:`w_c` of the pixel's class. In an instance :math:`d_1` is 0, so of instances
-    that touch, the pixels along the border get weights too. With fewer than two instances there is
-    no border term.
+    the weight :math:`w_c` of the pixel's class. In an instance :math:`d_1` is 0, so where instances
+    touch, the pixels along the border get weights too. With fewer than two instances there is no
+    border term.
 
     Args:
         w0: The weight of the border term.
@@ -180,8 +180,8 @@ class UNetWeightMap(InstanceMap):
 class InstanceDistanceMap(InstanceMap):
     """Adds the sum of the distances to the two nearest instances, for `SegLossWeights`.
 
-    It is divided by H + W, or with three axes by their sum, and is at most 1, which it is
-    everywhere if there are fewer than two instances.
+    It is divided by H + W, or with three axes by their sum, and is at most 1. It is 1 everywhere if
+    there are fewer than two instances.
 
     Args:
         instances: "components": an instance is a connected region of equal labels, neighbours
@@ -279,8 +279,8 @@ def two_nearest(numbers: Array, spacing: Sequence[float]) -> tuple[Array, Array]
     """Returns the distances of each pixel to the nearest and the second nearest instance.
 
     The number of the second nearest differs from that of the nearest in some bit. So its distance
-    is the least, over all bits, of that to the instances with the other value of the bit. This
-    takes two distance transforms for each bit, in place of one for each instance.
+    is the minimum, over all bits, of the distance to the instances with the other value of the bit.
+    This takes two distance transforms for each bit, in place of one for each instance.
 
     Args:
         numbers: The number of each pixel's instance, from 1, without gaps; 0: background.

@@ -75,7 +75,7 @@ def soft_confusion(
         sums: The sums to compute: "counts", "region", "true_negative", "cross_entropy",
             "squared_error", "semimetric", "semimetric_true_negative", a `FocalSum`, a `PowerSum`,
             a `DistanceSum`, a `ClassGroupSum` or a `MapSum`; with "float64", probabilities that
-            float32 does not have count too.
+            float32 can't represent count too.
         maps: The map of each `MapSum`, by its name, (N, C, *spatial).
 
     Returns:

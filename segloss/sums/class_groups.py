@@ -12,7 +12,7 @@ _EXAMPLE = "region_groups={'vehicle': [1, 2, 3], 'person': [4, 5]}"
 
 
 class ClassGroups(Mapping[str, tuple[int, ...]]):
-    """Lists of classes by the name of their group: a mapping that can't be changed, in order.
+    """An immutable, ordered mapping from the names of groups to their lists of classes.
 
     Attributes:
         names: The names of the groups.
@@ -116,7 +116,7 @@ def check_classes_of_group(
     """Raises ValueError if a group of classes does not fit the channels of the prediction."""
     if activation != "softmax":
         raise ValueError(
-            f"{name} adds up probabilities of classes that exclude each other, and with "
+            f"{name} adds up probabilities of classes that exclude each other, but with "
             f"activation={activation!r} channels are independent: give each group a channel and a "
             "mask of its own, or set activation='softmax' (mode='multiclass')."
         )

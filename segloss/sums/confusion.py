@@ -58,8 +58,8 @@ class SoftConfusion:
     pixels of a sample:
 
     - `true_positive` :math:`\sum w p g`, `false_positive` :math:`\sum w p (1 - g)` and
-      `false_negative` :math:`\sum w (1 - p) g`, each summed by itself, so that no digits are lost
-      where predictions are confident;
+      `false_negative` :math:`\sum w (1 - p) g`, each summed separately, so that no precision is
+      lost where predictions are confident;
     - `predicted` :math:`\sum w p`, `actual` :math:`\sum w g`, `pixel_weight` :math:`\sum w`;
     - `cross_entropy`, the sum of :math:`w` times the pixel's (binary) cross-entropy, class
       weights, `pos_weight` and label smoothing included, and `weight`, the normaliser of its mean;
@@ -111,8 +111,8 @@ class SoftConfusion:
         key = key if isinstance(key, str) else key.name
         if key not in self.sums:
             raise KeyError(
-                f"{key!r} was not computed, only {', '.join(self.sums)}. Ask for more: a term in "
-                "its `sums`, and soft_confusion in sums=[...]."
+                f"{key!r} was not computed, only {', '.join(self.sums)}. Request it in the `sums` "
+                "of a term, or in soft_confusion(sums=[...])."
             )
         return self.sums[key]
 

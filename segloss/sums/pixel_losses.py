@@ -27,7 +27,7 @@ def pixel_losses(batch: PixelBatch, plan: Plan, slopes: Tensor) -> Tensor:
     Args:
         batch: The batch, which `as_pixel_batch` has checked, with at least one pixel.
         plan: The plan of the sums.
-        slopes: The derivatives of the loss by the rows of the plan, (S, C).
+        slopes: The derivatives of the loss in the rows of the plan, (S, C).
     """
     kernel = pixel_kernel_for(batch, plan)
     losses: Tensor = _PixelLosses.apply(kernel, batch, plan, slopes, *batch.tensors(plan.map_keys))

@@ -236,7 +236,7 @@ PARAMETRIC: dict[str, type[Sum]] = {
 """The kinds of sums with parameters."""
 
 FLOAT64 = Sum("float64", ())
-"""No sum, but the demand that the others count probabilities that float32 does not have."""
+"""Not a sum, but a request that the others count probabilities that float32 can't represent."""
 
 OF_HARD_TARGETS = {SEMIMETRIC: REGION, SEMIMETRIC_TRUE_NEGATIVE: TRUE_NEGATIVE}
 """The sums that have the same numbers for targets of 0 and 1."""

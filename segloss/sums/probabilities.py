@@ -1,4 +1,4 @@
-r"""Probabilities of logits with all their digits, and cross-entropies of pixels, under autograd.
+r"""Accurate probabilities of logits, and cross-entropies of pixels, under autograd.
 
 The reference kernel and the top-k loss compute with these functions. From logits, they never
 compute q = 1 - p as a difference if p is above 1/2. The errors of a well-trained model are in the
@@ -53,11 +53,11 @@ def softmax_probabilities(logits: Tensor) -> Probabilities:
 def times_log(factor: Tensor | float, log: Tensor) -> Tensor:
     """Computes a factor times a logarithm, which may be -infinity; 0 where the factor is 0.
 
-    In place of -infinity it takes the least number.
+    In place of -infinity it takes the lowest finite number.
     """
     log = log.clamp(min=torch.finfo(log.dtype).min)
     if isinstance(factor, Tensor):
-        log = log * (factor.detach() != 0).to(log.dtype)  # or the slope by the factor overflows
+        log = log * (factor.detach() != 0).to(log.dtype)  # or the slope in the factor overflows
     return factor * log
 
 

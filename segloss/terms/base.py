@@ -64,11 +64,11 @@ def mean(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 LEAST_TOTAL = 1e-37
-"""The least total of a share. Float32 can hardly hold the probabilities of smaller totals."""
+"""The smallest total of a share. Float32 can hardly hold the probabilities of smaller totals."""
 
 
 def share(part: Tensor, other: Tensor) -> Tensor:
-    """Returns part / (part + other); 0 if both are 0. Its slopes keep digits near 0 and near 1.
+    """Returns part / (part + other); 0 if both are 0. Its slopes are accurate near 0 and near 1.
 
     A total below 1e-37 counts as 0. So kernels agree on such regions, and slopes fit float32.
     """
@@ -93,8 +93,8 @@ class AdditiveStatistics(NamedTuple):
     """The statistics of a term, which add up over samples, and the step to the term's ratio.
 
     Attributes:
-        tensors: The statistics. The statistics of a batch are the sums over its samples, on
-            whatever ranks they are.
+        tensors: The statistics. The statistics of a batch are the sums over its samples, on any
+            ranks.
         finish: The function that turns them into the numerator and denominator of each class.
     """
 
@@ -285,7 +285,7 @@ def changed_parameters(term: Term) -> dict[str, Any]:
 
 
 def is_same(value: Any, default: Any) -> bool:
-    """Returns whether a parameter equals its default; its type may be any."""
+    """Returns whether a parameter, of any type, equals its default."""
     numbers = (int, float)
     comparable = type(value) is type(default) or (
         isinstance(value, numbers) and isinstance(default, numbers)
@@ -370,12 +370,12 @@ class RegionTerm(Term):
 
     With "components", the cell of a component has the component's pixels and those of no component,
     but not those of other components. The loss of a sample and class is the mean over its
-    components. If there are none, it has one cell of all its pixels, in which false positives cost
+    components. If there are none, it has one cell of all its pixels, in which false positives count
     as usual.
 
     With groups of classes, the probability of a group is the sum of its classes' probabilities, and
-    its target the sum of theirs. Groups may overlap, and leave classes out. Each is a region
-    against all else, as a channel of a sigmoid is, and takes the place of a class in the means:
+    its target the sum of theirs. Groups may overlap, and may leave out classes. Each is a region
+    against everything else, like a sigmoid channel, and takes the place of a class in the means:
     `region_class_weights` has a weight for each group.
 
     Attributes:
@@ -454,13 +454,13 @@ class RegionTerm(Term):
             )
         if self.region_reduction != "sample":
             raise ValueError(
-                f"region_groups='components' has cells within a sample, and region_reduction="
+                f"region_groups='components' has cells within a sample, but region_reduction="
                 f"{self.region_reduction!r} adds up the sums of all samples first: use "
                 "region_reduction='sample'."
             )
         if self.mixes_classes:
             raise ValueError(
-                f"region_groups='components' has cells of one class each, and "
+                "region_groups='components' has cells of one class each, but "
                 f"{type(self).__name__} compares classes with each other: use another term, such "
                 "as Dice(region_groups='components')."
             )
@@ -500,7 +500,7 @@ class RegionTerm(Term):
         losses, weights = self.pooled_losses_and_weights(cells)
         if losses.shape != cells.actual.shape:
             raise ValueError(
-                f"{type(self).__name__} has one loss for several classes, and region_groups="
+                f"{type(self).__name__} has one loss for several classes, but region_groups="
                 "'components' needs one for each: leave region_groups=None."
             )
         return _over_components(losses, weights, confusion.actual.shape[0])
@@ -555,7 +555,7 @@ class RegionTerm(Term):
             self.reduction.check_classes(channels)
         if self.group_key is not None and self.mixes_softmax and activation == "softmax":
             raise ValueError(
-                "region_groups='components' has cells of one class each, and with softmax "
+                "region_groups='components' has cells of one class each, but with softmax "
                 f"{type(self).__name__} compares the classes with each other: use another term, "
                 "such as Dice(region_groups='components')."
             )
@@ -593,7 +593,7 @@ def _over_components(losses: Tensor, weights: Tensor, samples: int) -> tuple[Ten
 def _check_class_weights(weights: Tensor | None, reduction: Reduction) -> None:
     if weights is not None and reduction.pools_classes:
         raise ValueError(
-            "region_class_weights needs a mean over classes, and "
+            "region_class_weights needs a mean over classes, but "
             f"region_reduction={reduction.pooled!r} pools them into one cell: use 'sample' or "
             "'batch'."
         )

@@ -20,7 +20,7 @@ class Boundary(RegionTerm):
     .. math:: \frac{\sum w\,p\,d}{\sum w}
 
     where d is negative inside the true region. So the loss of a good prediction is negative too:
-    its least value is the sum of w d over the true region divided by the sum of w. A class that is
+    its minimum is the sum of w d over the true region divided by the sum of w. A class that is
     absent has a map of 0, and adds nothing to the loss. Use the term with another region term, and
     let its coefficient grow over the epochs: it then moves the boundary.
 

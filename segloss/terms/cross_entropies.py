@@ -120,8 +120,8 @@ class BalancedCrossEntropy(PixelTerm):
         + (1 - b) \sum_{y = 0} w (-\log p_y) \right)
 
     in [0, inf): 0 for a perfect prediction. b is the background's share of the pixels, so that rare
-    foreground, such as edges, weighs as much as the background; pixels of the background alone, or
-    of the foreground alone, cost 0. For softmax, class 0 is the background, and all other classes
+    foreground, such as edges, weighs as much as the background. If all pixels are background, or
+    all are foreground, the loss is 0. For softmax, class 0 is the background, and all other classes
     are foreground; for sigmoid, each channel has a background. A soft target counts in both.
 
     Args:
@@ -154,7 +154,7 @@ class BalancedCrossEntropy(PixelTerm):
         return _balanced(*losses, *pooled), total
 
     def statistics(self, confusion: SoftConfusion) -> AdditiveStatistics:
-        """Returns the sums over samples, or the parts, whose balance follows over all samples."""
+        """Returns the sums over samples, or the parts, to be balanced over all samples later."""
         if self.balance == "sample":
             return super().statistics(confusion)
         if confusion.factors is not None and confusion.factors.shares is not None:
@@ -172,7 +172,7 @@ class BalancedCrossEntropy(PixelTerm):
         return weighted.sum(dims, keepdim=keepdim)
 
     def _parts(self, confusion: SoftConfusion) -> list[Tensor]:
-        """Returns losses of the foreground and the background, and weights of the first and both.
+        """Returns the losses of foreground and background, and the weights of the first and both.
 
         They are (N, C), or (N,) for softmax.
         """

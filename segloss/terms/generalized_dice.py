@@ -37,7 +37,7 @@ class GeneralizedDice(Overlap):
         smooth: The smoothing s, at least 0, on the scale of the weighted sums; or a pair, as in
             `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least number of true positives that a cell counts, as in `Overlap`.
+        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
             multiply the weights v.
 
@@ -83,7 +83,7 @@ class GeneralizedDice(Overlap):
 
 
 class GeneralizedWassersteinDice(Overlap):
-    r"""Generalised Wasserstein Dice loss: to mistake a class for a similar one costs less.
+    r"""Generalised Wasserstein Dice loss: mistaking a class for a similar one costs less.
 
     .. math:: 1 - \frac{2\,T + s}{2\,T + \sum_i w_i \delta_i + s},
         \quad T = \sum_i w_i v_{y_i} (1 - \delta_i),
@@ -100,10 +100,10 @@ class GeneralizedWassersteinDice(Overlap):
         distances: M, (C, C), a row for each true class, with 0 on the diagonal. None: 1 between any
             two classes.
         weight_type: "foreground" for the weights above; "inverse_size" for
-            :math:`v_c = 1 / (\sum w g_c + 1)`, by which the errors are weighted, too.
+            :math:`v_c = 1 / (\sum w g_c + 1)`, which also weights the errors.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The least T of a value, at least 0.
+        clip_tp: The minimum T of a value, at least 0.
         **region: The arguments of `RegionTerm`. `region_classes` are the true classes whose pixels
             count, and `region_class_weights` weight these pixels. "micro" and "sample_micro" are
             errors, because they would mix background and foreground. `soft_labels` changes nothing.

@@ -13,18 +13,18 @@ def recommended() -> Mixture:
     .. math:: 0.3\,\mathrm{CrossEntropy} + 0.3\,\mathrm{Dice} + 0.4\,\mathrm{FocalTversky}
 
     Dice is computed for each sample, so a small object counts as much as a large one in another
-    image. Focal Tversky is computed over the batch, so that false alarms count also in samples that
+    image. Focal Tversky is computed over the batch, so that false alarms also count in samples that
     lack their class. Both leave out classes that are absent from the target. docs/choosing.md
     compares the mixture with others, and with those of other libraries, on several data sets.
 
     With `reduction="none"`, or with a lambda of mixup for each sample, the pooled term has no value
-    for each sample. There, use your own mixture of samples:
-    `0.3 * CrossEntropy() + 0.3 * Dice() + 0.4 * FocalTversky()`.
+    for each sample. There, use your own mixture of terms by sample: `0.3 * CrossEntropy() + 0.3 *
+    Dice() + 0.4 * FocalTversky()`.
 
     It is the mixture of a `CompoundLoss` without terms. `terms="recommended"`, and `terms:
     recommended` in a config, mean the same.
 
-    Source: the terms have theirs: see `segloss.terms.Dice` and `segloss.terms.FocalTversky`.
+    Source: see `segloss.terms.Dice` and `segloss.terms.FocalTversky`.
 
     Example:
         >>> [(part.coefficient, part.term.name) for part in recommended().components]

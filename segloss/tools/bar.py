@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 def with_bar(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
-    """Yields the items, with a bar on stderr, if it is a terminal and Rich is there.
+    """Yields the items, with a bar on stderr, if it is a terminal and Rich is installed.
 
     The bar disappears at the end.
     """

@@ -1,6 +1,6 @@
-"""The diagnosis of a dataset: what a loss sees of it, and what is probably not as meant.
+"""The diagnosis of a dataset: what a loss sees in it, and what is probably not as intended.
 
-It is that of the first batches of a training (`segloss.batch.diagnosis`), over all batches.
+It extends the diagnosis of a training's first batches (`segloss.batch.diagnosis`) to all batches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from segloss.losses.seg_loss import SegLoss
 from segloss.tools.bar import with_bar
 
 Readable = SegLoss | CompoundLoss
-"""The losses whose pixels can be looked at."""
+"""The losses whose pixels can be examined."""
 
 _WIDTH = 88
 
@@ -41,14 +41,14 @@ _CLASSES = 60
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a loss sees of a dataset, as data, or as a page when printed.
+    """The view that a loss has of a dataset, as data, or as a page when printed.
 
     Attributes:
         loss: The loss, as it is written.
         batches: The number of batches.
         tally: The counts of pixels and classes.
         refused: The messages of batches that the loss refuses, with their numbers.
-        findings: What is probably not as meant, with remedies.
+        findings: The things that are probably not as intended, with remedies.
 
     Example:
         >>> page = diagnose(SegLoss(n_classes=3), [torch.tensor([[[0, 1, 1, 0]]])], quiet=True)
@@ -71,21 +71,23 @@ class Diagnosis:
         texts = [finding.text for finding in self.findings]
         hidden = len(self.refused) - _REFUSED
         texts += self.refused[:_REFUSED] + ([f"{hidden} more were refused."] if hidden > 0 else [])
-        notes = [_wrapped(f"- {text}", "  ") for text in texts or ["Nothing is strange."]]
+        notes = [_wrapped(f"- {text}", "  ") for text in texts or ["Nothing strange was found."]]
         return "\n".join([self._headline(), self._counts(), "", *self._table(), "", *notes])
 
     def _headline(self) -> str:
         count = len(self.findings)
         verdict = "as it should be" if self.passed else f"{count} finding{'s' * (count != 1)}"
-        refused = f", {len(self.refused)} batches refused" if self.refused else ""
+        count = len(self.refused)
+        refused = f", {count} batch{'es' * (count != 1)} refused" if count else ""
         return _wrapped(f"{self.loss}: {verdict}{refused}", "  ")
 
     def _counts(self) -> str:
         tally = self.tally
         share = 100 * tally.counted / max(1, tally.pixels)
         return (
-            f"{self.batches:,} batches, {tally.samples:,} samples, {tally.pixels:,} pixels, of "
-            f"which {share:.3g} % count"
+            f"{self.batches:,} batch{'es' * (self.batches != 1)}, {tally.samples:,} "
+            f"sample{'s' * (tally.samples != 1)}, {tally.pixels:,} pixels, of which {share:.3g} % "
+            "count"
         )
 
     def _table(self) -> Iterator[str]:
@@ -111,22 +113,22 @@ def diagnose(
     max_batches: int | None = None,
     quiet: bool = False,
 ) -> Diagnosis:
-    """Looks at a dataset through a loss, prints a page of what is strange, and returns it.
+    """Examines a dataset as a loss sees it, prints a page of findings, and returns it.
 
-    It counts the classes of every batch, refuses what the loss refuses, and tells what a training
-    would warn of: no foreground left after `ignore_index`, labels that begin at 1, classes that do
-    not occur, arguments that change nothing. The loss stays as it is.
+    It counts the classes of every batch, notes the batches that the loss refuses, and gives the
+    warnings that training would give: no foreground left after `ignore_index`, labels that start at
+        1, classes that do not occur, arguments that change nothing. The loss stays unchanged.
 
     Args:
         loss: A `SegLoss`, `CompoundLoss` or loss of a term; or a `DeepSupervision`, `LossWrapper`
-            or `MultiLoss` with one, of which the first is taken.
+            or `MultiLoss` with one; the first is taken.
         batches: A data loader, or any batches: mappings with the target under the loss's `gt_key`,
             pairs (input, target), or targets alone.
-        model: The network, or any function of a batch's input (of a mapping: of the mapping) that
-            returns predictions; then the predictions are looked at, too. None: the targets alone,
-            unless the mappings have predictions.
-        n_classes: The number of channels of the predictions, where neither the loss nor a model
-            says it.
+        model: The network, or any function of a batch's input, or of a batch that is a mapping,
+            that returns predictions; then the predictions are examined, too. None: the targets
+            alone, unless the mappings have predictions.
+        n_classes: The number of channels of the predictions, if neither the loss nor a model
+            determines it.
         max_batches: The number of batches to look at; None: all.
         quiet: True to show no bar and print nothing.
 
@@ -138,15 +140,15 @@ def diagnose(
         >>> page = diagnose(SegLoss(n_classes=3), [labels])
         SegLoss('seg', 0.5 * CrossEntropy() + 0.5 * Dice(), n_classes=3, activation='softmax',
           from_logits=True): 1 finding
-        1 batches, 64 samples, 256 pixels, of which 100 % count
+        1 batch, 64 samples, 256 pixels, of which 100 % count
         <BLANKLINE>
         class   share of pixels   share of samples
         0                   0 %                0 %
         1                  50 %              100 %
         2                  50 %              100 %
         <BLANKLINE>
-        - Class 0 does not occur in the first 64 samples, and all others of 3 do. If the
-          labels begin at 1, subtract 1, the target - 1, and give the network a channel less.
+        - Class 0 does not occur in the first 64 samples, but all other classes of 3 do. If the
+          labels start at 1, subtract 1, the target - 1, and give the network one channel fewer.
     """
     reader = copy.deepcopy(_readable(loss))
     check_flag("quiet", quiet)
@@ -180,7 +182,7 @@ def diagnose(
 
 
 def _readable(loss: Any) -> Readable:
-    """Returns the loss, or the first in it, whose pixels can be looked at."""
+    """Returns the loss, or the first in it, whose pixels can be examined."""
     if isinstance(loss, (SegLoss, CompoundLoss)):
         return loss
     inner: Sequence[Any] = ()
@@ -194,8 +196,8 @@ def _readable(loss: Any) -> Readable:
         if isinstance(each, (SegLoss, CompoundLoss, DeepSupervision, LossWrapper, MultiLoss)):
             return _readable(each)
     raise TypeError(
-        "loss must be a SegLoss, a CompoundLoss or a loss of a term, or have one, got "
-        f"{shown(loss)}: other losses do not tell how they read a target."
+        "loss must be a SegLoss, a CompoundLoss or a loss of a term, or contain one, got "
+        f"{shown(loss)}: how other losses read a target is unknown."
     )
 
 

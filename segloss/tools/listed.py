@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class ListedError(ValueError):
-    """An error whose message has several lines, each fit to be shown; commands keep them."""
+    """An error whose message has several lines, each safe to show; commands keep them."""

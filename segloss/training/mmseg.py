@@ -1,12 +1,12 @@
 r"""A loss of mmsegmentation that computes terms of segloss: `CompoundLoss` in a config.
 
-A config of mmsegmentation loads it by a line of its own, and names it in the heads:
+A config of mmsegmentation loads it with a line of its own, and names it in the heads:
 
     custom_imports = dict(imports=["segloss.training.mmseg"])
     model = dict(decode_head=dict(loss_decode=dict(type="CompoundLoss", terms=dict(dice=1.0))))
 
-`segloss.losses.compound_loss` has the loss itself, which this module gives the call, the names and
-the means of mmsegmentation.
+`segloss.losses.compound_loss` has the loss itself; this module adapts its call, names and means to
+mmsegmentation.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ try:
     from mmseg.registry import MODELS
 except ImportError as error:
     raise ImportError(
-        "segloss.training.mmseg needs mmsegmentation, with MMCV 2.0 or 2.1: "
-        "pip install mmsegmentation, and mmcv as its pages say."
+        "segloss.training.mmseg needs mmsegmentation, with MMCV 2.0 or 2.1: pip install "
+        "mmsegmentation, and mmcv as its documentation says."
     ) from error
 
 _IGNORED = -100
@@ -62,10 +62,10 @@ class CompoundLoss(Precise):
             mixture of `segloss.terms`; None: the default of `segloss.CompoundLoss`.
         use_sigmoid: True: a sigmoid for each channel, for one channel or several; a label map then
             becomes a mask for each channel. False: softmax over the channels.
-        class_weight: Weights in the cross-entropy, as mmsegmentation has them: of the classes,
-            (C,); with `use_sigmoid`, of the positive class, a number or (C,).
+        class_weight: Weights in the cross-entropy, as in mmsegmentation: of the classes, (C,); with
+            `use_sigmoid`, of the positive class, a number or (C,).
         avg_non_ignore: The pixels in the means of terms over pixels, such as cross-entropy. True:
-            those that count, as in PyTorch; False: all, as is mmsegmentation's default.
+            those that count, as in PyTorch; False: all, mmsegmentation's default.
         loss_weight: The weight w.
         loss_name: The name in the log. mmsegmentation adds up the losses whose names begin with
             "loss_".
@@ -135,7 +135,7 @@ class CompoundLoss(Precise):
                 and each process has its own mean.
             ignore_index: The label of pixels to leave out, or a list of several; None: no label.
             avg_factor: The divisor of the mean over pixels, or over the masks of a region term, if
-                it is another than their number.
+                it is not their number.
             reduction_override: None or "mean".
 
         Raises:
@@ -172,7 +172,7 @@ class CompoundLoss(Precise):
         return target.masked_fill(equals_any(target, values), _IGNORED) if values else target
 
     def _with_divisor(self, pixels: PixelBatch, avg_factor: Any) -> Tensor:
-        """Returns the terms with another divisor than the weights of what they average.
+        """Returns the terms with a divisor in place of the weights of what they average.
 
         Raises:
             ValueError: One factor would divide sums over pixels and over regions.
@@ -182,8 +182,8 @@ class CompoundLoss(Precise):
         if avg_factor is not None and len(set(over_pixels)) > 1:
             raise ValueError(
                 "avg_factor is a number of pixels for some terms, and of masks for others, got "
-                f"{self.loss.mixture}: write two entries in loss_decode, with the terms of a kind "
-                "each."
+                f"{self.loss.mixture}: write two entries in loss_decode, each with terms of one "
+                "kind."
             )
         plan = plan_of(each for entry in entries for each in entry.term.pass_sums)
         confusion = run(pixels, plan).confusion()

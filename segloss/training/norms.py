@@ -42,7 +42,7 @@ def compute_norms(
         batches: Pairs of pred_batch and gt_batch, such as `((model(x), y) for x, y in loader)`.
         max_samples: The number of samples to use, over all ranks, at least 1. None: from the
             losses' `normalization_params`, or 1000.
-        min_samples: The least number of samples. None: from the losses' `normalization_params`,
+        min_samples: The minimum number of samples. None: from the losses' `normalization_params`,
             or 0.
         on_samples: A function that is called with the number of samples after each batch, to show
             progress.
@@ -83,7 +83,7 @@ def compute_norms(
 def sample_limits(
     losses: Sequence[Loss | MultiLoss], max_samples: int | None, min_samples: int | None
 ) -> tuple[int, int]:
-    """Returns the greatest and the least number of samples to use.
+    """Returns the maximum and the minimum number of samples to use.
 
     Raises:
         TypeError, ValueError: A number is wrong, or the two contradict each other.

@@ -311,7 +311,7 @@ def test_a_page_of_a_right_dataset() -> None:
     found = page(loss, [target])
     assert found.passed
     assert "95 % count" in str(found)
-    assert "Nothing is strange." in str(found)
+    assert "Nothing strange was found." in str(found)
     assert str(found).count(" 25 %") == 4
 
 

@@ -301,7 +301,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "labels with a second marker": Batch(
         Case(X3, TWO_MARKERS, {**N3, IGNORE: -1}),
-        "give them the value -1, whose pixels are left out already",
+        "give them the value -1, which is left out already",
         Case(X3, marked(L3, -1).index_fill(1, torch.tensor([0]), -1), {**N3, IGNORE: -1}),
         softmax_loss(X3, marked(L3, -100).index_fill(1, torch.tensor([0]), -100)),
     ),
@@ -1790,7 +1790,7 @@ ELSEWHERE = {
     ": convert it with torch.as_tensor(numpy.array(...))": (
         "test_a_picture_is_converted_to_an_array_first"
     ),
-    " The network's output is not finite, and no option of the loss mends that.": (
+    " The network's output is not finite, and no option of the loss can fix that.": (
         "test_a_network_that_diverged_is_not_told_of_options"
     ),
 }

@@ -293,7 +293,7 @@ def test_what_is_allowed_is_instantiated(tmp_path: Path, monkeypatch) -> None:
     for allow in [("own_losses.",), ("own_losses",), ("own_losses.Own",), ["own_losses."]]:
         loss = build_loss({"loss": {"_target_": "own_losses.Own"}}, allow=allow)
         assert loss(torch.ones(1, 1, 2), torch.zeros(1, 1, 2))[0].item() == 1
-    with pytest.raises(ValueError, match="is not among what a loss config may use"):
+    with pytest.raises(ValueError, match="is not one of the losses that a config may use"):
         build_loss({"loss": {"_target_": "own_losses.Own"}}, allow=("own_loss",))
     for allow in ("own_losses.", None, (3,)):
         with pytest.raises(TypeError, match="allow must be a tuple of prefixes"):

@@ -118,14 +118,14 @@ def _box(spatial: torch.Size, lam: float, generator: torch.Generator | None) -> 
 
 
 def _told_apart(ids: Tensor, others: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
-    """Returns the ids of components of two images, of which none is in both, and 0 for none."""
+    """Returns the ids of two images' components without an id in common; 0 stays 0."""
     ids, others = (each if each.dtype == torch.int64 else each.int() for each in (ids, others))
     last = ids.amax(tuple(range(-dimensions, 0)), keepdim=True)
     return ids, torch.where(others > 0, others + last, 0)
 
 
 def _has_pixels(values: Any, images: Tensor) -> bool:
-    """Returns whether the values have a sample, and in it a pixel, for each of the images."""
+    """Returns whether the values have the samples and the pixels of the images."""
     spatial = images.shape[2:]
     return (
         isinstance(values, Tensor)
@@ -150,6 +150,6 @@ def _check_no_annotations(gt_batch: Mapping[str, Any], count: int) -> None:
         is_of_classes = isinstance(values, Tensor) and values.ndim == 2 and len(values) == count
         if is_of_classes and values.dtype == torch.bool:
             raise ValueError(
-                f"gt_batch must not say which classes are annotated (by {key!r}): a pasted box "
-                "has the annotations of another sample. Mix these images with MixUp."
+                f"gt_batch must not have annotations of classes ({key!r}): a pasted box has the "
+                "annotations of another sample. Mix these images with MixUp."
             )

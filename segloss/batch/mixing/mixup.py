@@ -48,8 +48,8 @@ class MixUp(ChecksKeywords):
         gt_key: The key of the targets.
         per_sample: True to draw a lambda for each sample.
 
-    The batch also gets the permutation, as "mixup_index". It leads losses of other targets to their
-    partners, and permutes pixel weights together with their targets.
+    The batch also gets the permutation, as "mixup_index". With it, losses of other targets find
+    their partners, and pixel weights are permuted with their targets.
 
     Raises:
         TypeError, ValueError: `alpha` is not a finite number above 0.
@@ -136,8 +136,8 @@ def check_images(mix: str, images: Any, gt_batch: Any, gt_key: str, generator: A
         )
     if any(key in gt_batch for key in KEYS):
         raise ValueError(
-            f"gt_batch must not be mixed already, and it has the keys of mixup "
-            f"({', '.join(KEYS)}): mix the images once, or CutMix first and MixUp then."
+            "gt_batch must not be mixed already, but it has the keys of mixup "
+            f"({', '.join(KEYS)}): mix the images once, or with CutMix first and then with MixUp."
         )
     targets = take(gt_batch, gt_key, "gt_batch", f"Name yours with {mix}(gt_key=...).")
     if images.ndim == 0 or targets.ndim == 0:

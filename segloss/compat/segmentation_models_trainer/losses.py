@@ -31,7 +31,7 @@ from pytorch_segmentation_models_trainer.custom_losses import base_loss, loss_bu
 
 
 class InProgram(nn.Module):
-    """The base between segloss's class and the program's, whose constructor and text it hides.
+    """The base between segloss's class and the program's, whose constructor and `repr` it hides.
 
     It reads the checkpoints of the program's own losses, too.
     """

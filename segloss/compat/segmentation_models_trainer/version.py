@@ -1,4 +1,4 @@
-"""The versions of the program that this folder knows."""
+"""The versions of the program that this folder supports."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check_version() -> None:
         ) from error
     if found not in KNOWN_VERSIONS:
         raise ImportError(
-            f"segloss.compat.segmentation_models_trainer knows {PROGRAM} {known}, got {found}, "
-            f'whose losses may be made otherwise: pip install "{PROGRAM}=={KNOWN_VERSIONS[-1]}". '
-            "Or keep your version, and name losses in the config that work in any: _target_: "
+            f"segloss.compat.segmentation_models_trainer supports {PROGRAM} {known}, got {found}, "
+            f'which may build losses differently: pip install "{PROGRAM}=={KNOWN_VERSIONS[-1]}". '
+            "Or keep your version, and use losses in the config that work with any: _target_: "
             "segloss.SegLoss in compound_loss, or _target_: segloss.CompoundLoss in loss."
         )

@@ -44,8 +44,8 @@ def damage() -> str:
         )
     if getattr(sys.modules["segloss"], "__file__", None) is None:
         return (
-            f"{SITE / 'segloss'} has no __init__.py: it goes if another project, named segloss, is "
-            "uninstalled"
+            f"{SITE / 'segloss'} has no __init__.py: it is deleted when another project, named "
+            "segloss, is uninstalled"
         )
     return ""
 

@@ -61,10 +61,10 @@ class SoftClDiceLoss(ShapeLoss):
         mode: "multiclass": softmax over the channels; "binary": one sigmoid channel; "multilabel":
             sigmoid of each.
         iterations: The number of erosions: about the radius of the thickest structure in pixels.
-            More cost time, and hardly any memory.
+            More take time, but hardly any memory.
         smooth: The smoothing s.
         classes: The classes that count, such as `[1, 2]`; None: all, but with softmax not the
-            background (0), whose skeleton means nothing.
+            background (0), whose skeleton is meaningless.
         region_reduction: The sums that are pooled before the loss is computed: "sample": none, so
             that the loss is the mean over samples and classes; "batch": those of the samples;
             "micro": those of samples and classes, as in the authors' code.
@@ -78,8 +78,9 @@ class SoftClDiceLoss(ShapeLoss):
 
     The prediction is (N, C, *spatial), with 1 to 3 spatial dimensions. For "multiclass", the target
     is a label map (N, *spatial) or (N, 1, *spatial), or dense (N, C, *spatial). For the other
-    modes, it is a mask of the prediction's shape, or for one channel (N, *spatial). A sample
-    without skeletons in both masks costs 0, and with pixels ignored everywhere it is left out.
+    modes, it is a mask of the prediction's shape, or for one channel (N, *spatial). The loss of a
+    sample without a skeleton in either mask is 0; a sample whose pixels are all ignored is left
+    out.
 
     Where neighbours are equal, the gradient goes to the first of them, as in PyTorch's pooling. It
     is computed from the image by eroding it again: autograd would keep several tensors of its size

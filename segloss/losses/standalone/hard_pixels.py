@@ -165,13 +165,13 @@ class OhemCrossEntropyLoss(HardPixelLoss):
     .. math:: \frac{1}{|H|} \sum_{i \in H} \mathrm{ce}_i, \quad H = \{i : p_{y_i} < t\}
 
     with t the threshold; if H has fewer than `min_kept` pixels, it is the `min_kept` pixels of the
-    least :math:`p_{y_i}`. In [0, inf).
+    lowest :math:`p_{y_i}`. In [0, inf).
 
     Args:
         mode: "multiclass": softmax over the channels; "binary": one sigmoid channel; "multilabel":
             independent sigmoid channels, whose pixels are ranked together.
         threshold: The threshold t of the true class's probability, in (0, 1].
-        min_kept: The least number of pixels of the batch (on this rank) to keep. The
+        min_kept: The minimum number of pixels of the batch (on this rank) to keep. The
             `OHEMPixelSampler` of mmsegmentation counts for each image; its `OhemCrossEntropy`,
             PIDNet and BiSeNet for the batch, as here.
         class_weights: See `HardPixelLoss`.
@@ -238,7 +238,7 @@ def _check_denominator(term: Term) -> None:
 
 
 def _times(weight: Tensor, kept: Tensor) -> Tensor:
-    """Returns pixel weights times the shares that are kept; what is left out may hold anything."""
+    """Returns pixel weights times the shares that are kept; those left out may hold anything."""
     return torch.where(kept > 0, weight.to(kept) * kept, torch.zeros_like(kept))
 
 

@@ -38,18 +38,18 @@ class HausdorffDistanceLoss(ShapeLoss):
     .. math:: \frac{\sum (p - g)^2 (d_g^\alpha + d_p^\alpha)}{\sum 1}
 
     with the distance :math:`d_g` of a pixel to the border of the true mask, and :math:`d_p` to that
-    of the predicted mask, p > 1/2, both in pixels and of any side; see `segloss.maps.DistanceMap`.
-    The loss is at least 0, and 0 for a perfect hard prediction. It grows with the power alpha of
-    the distance by which borders differ, and so lowers the Hausdorff distance. No gradient goes
-    through the distances. Use it beside Dice or cross-entropy, with a small weight: its value
-    depends on the size of the image.
+    of the predicted mask, p > 1/2, both in pixels and without a sign; see
+    `segloss.maps.DistanceMap`. The loss is at least 0, and 0 for a perfect hard prediction. It
+    grows with the power alpha of the distance by which borders differ, and so lowers the Hausdorff
+    distance. No gradient goes through the distances. Use it beside Dice or cross-entropy, with a
+    small weight: its value depends on the size of the image.
 
     Args:
         mode: "multiclass": softmax over the channels; "binary": one sigmoid channel; "multilabel":
             sigmoid of each.
         alpha: The power of the distances, above 0. The paper finds 1 to 3 good, and uses 2.
-        predicted_distance: False to leave out :math:`d_p`, which the paper calls one-sided. Then
-            a false alarm costs its distance, but a miss only that to the true border.
+        predicted_distance: False to leave out :math:`d_p`, which the paper calls one-sided. Then a
+            false alarm is weighted by its distance, but a miss only by that to the true border.
         map_key: The name of the maps :math:`d_g` in `maps` and in batches, (N, C, *spatial), such
             as "gt_distance", as `segloss.maps.DistanceMap` makes them in the data loader; None:
             the loss computes them from the target, where values above 1/2 are inside.

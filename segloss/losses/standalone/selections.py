@@ -1,8 +1,8 @@
-"""Selections of the hard pixels of a batch, a share of them or by a threshold.
+"""Selections of the hard pixels of a batch: a share of all pixels, or those below a threshold.
 
 A selection gives each pixel the share of it that is kept: 1, 0, or a fraction for pixels of equal
-difficulty, of which only some fit. So a mean over K pixels has exactly K, and no order of equal
-values decides which.
+    difficulty if only some of them fit. So a mean over K pixels has exactly K, and the order of
+    equal values does not matter.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Threshold(Selection):
 
     Args:
         threshold: The threshold, in (0, 1].
-        min_kept: The least number of pixels of the batch to keep: if fewer are below the threshold,
-            those of the least probability. If fewer count, all of them.
+        min_kept: The minimum number of pixels of the batch to keep: if fewer are below the
+            threshold, those of the lowest probability. If fewer count, all of them.
 
     Raises:
         TypeError, ValueError: An argument is wrong.
@@ -184,7 +184,7 @@ def _least_of_largest(values: Tensor, count: Tensor | int, most: int) -> Tensor:
 
 
 def _can_read(values: Tensor) -> bool:
-    """Returns whether reading a value costs nothing: eagerly, on a CPU."""
+    """Returns whether reading a value costs nothing, as in eager code on a CPU."""
     return values.is_cpu and not is_traced()
 
 

@@ -1,4 +1,4 @@
-"""The base class of losses of shapes: skeletons and distances, which no sum of pixels can tell.
+"""The base class of losses of shapes: skeletons and distances, which no sum over pixels captures.
 
 It reads batches, and averages over samples and classes as region terms do. A subclass computes sums
 for each cell, that is, for each (sample, class) pair, and hands them to a term.
@@ -183,7 +183,7 @@ class ShapeLoss(TakesCompanions, ChecksKeywords, Precise):
         return pixels
 
     def _regions(self, pixels: PixelBatch, spatial: Sequence[int]) -> tuple[Regions, Tensor | None]:
-        """Returns the regions of the classes that count, and a mask of labels of no class."""
+        """Returns the regions of the classes that count, and a mask of invalid labels."""
         device = pixels.prediction.device
         classes = on_device(self._classes(pixels), device, torch.int64)
         valid, wrong = pixels.valid(), None

@@ -77,13 +77,13 @@ def _skeleton(image: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
 def _gradient(
     image: Tensor, steps: int, by_eroded: Tensor, by_skeleton: Tensor, rest: Tensor
 ) -> Tensor:
-    """Returns the gradient by an image of the steps that follow it.
+    """Returns the gradient with respect to an image, from the steps that follow it.
 
     Args:
         image: The image before the first step.
         steps: The number of steps, at least 1.
-        by_eroded: The gradient by the image after the last step.
-        by_skeleton: The gradient by the skeleton.
+        by_eroded: The gradient with respect to the image after the last step.
+        by_skeleton: The gradient with respect to the skeleton.
         rest: The product over all steps.
     """
     if steps == 1:
@@ -99,11 +99,11 @@ def _gradient(
 def _gradient_of_step(
     image: Tensor, by_eroded: Tensor, by_skeleton: Tensor, rest: Tensor
 ) -> Tensor:
-    """Returns the gradient by the image of a single step.
+    """Returns the gradient with respect to the image of a single step.
 
-    The derivative of the skeleton by delta is the product without its factor 1 - delta. The deltas
-    of a pixel add up to at most 1, since delta_k <= x_k - x_{k+1}. So at most one factor is near 0,
-    and the quotient keeps its digits; where a factor is 0, all others are 1.
+    The derivative of the skeleton with respect to delta is the product without its factor 1 -
+    delta. The deltas of a pixel add up to at most 1, since delta_k <= x_k - x_{k+1}. So at most one
+    factor is near 0, and the quotient keeps its digits; where a factor is 0, all others are 1.
     """
     minima = _minima(image)
     dilations = _dilations(minima[-1])
@@ -124,9 +124,9 @@ def _minima(image: Tensor) -> list[Tensor]:
 
 
 def _gradient_of_erosion(image: Tensor, minima: list[Tensor], by_eroded: Tensor) -> Tensor:
-    """Returns the gradient by an image from the gradient by its erosion.
+    """Returns the gradient with respect to an image from that with respect to its erosion.
 
-    Where the minima along two axes are equal, each gets half, as `torch.minimum` has it.
+    Where the minima along two axes are equal, each gets half, as in `torch.minimum`.
     """
     of_axes = []
     for axis in range(image.ndim - 1, 2, -1):
@@ -150,7 +150,7 @@ def _dilations(image: Tensor) -> list[Tensor]:
 
 
 def _gradient_of_dilation(dilations: list[Tensor], by_dilated: Tensor) -> Tensor:
-    """Returns the gradient by an image from the gradient by its dilation.
+    """Returns the gradient with respect to an image from that with respect to its dilation.
 
     With the last axis pooled first, the first of equal pixels in memory gets all, as in PyTorch's
     pooling.
@@ -176,7 +176,7 @@ def _pooled(image: Tensor, axis: int, pooling: Pooling) -> Tensor:
 
 
 def _gradient_of_pooling(image: Tensor, pooled: Tensor, by_pooled: Tensor, axis: int) -> Tensor:
-    """Returns the gradient by an image: all for the first of the pixels that have the extremum."""
+    """Returns the gradient with respect to an image: all for the first pixel at the extremum."""
     size = image.shape[axis]
     if size == 1:
         return by_pooled

@@ -72,7 +72,7 @@ _NAMES_OF_GROUPS = frozenset(each.name for each in (REGION, COUNTS, CROSS_ENTROP
 """The sums without parameters that it computes for groups of pixels."""
 
 _WIDEST = 80.0
-"""The range of logits in which float32 has every probability, and its reciprocal."""
+"""The range of logits in which float32 can represent every probability and its reciprocal."""
 
 _STEEPEST = 1e30
 """The greatest slope whose products with probabilities fit float32."""
@@ -124,13 +124,13 @@ class CpuKernel(Kernel):
         """Returns the reason why it does not take this batch and plan; empty if it does."""
         prediction, options = batch.prediction, batch.options
         if not prediction.is_cpu:
-            return f"it is for CPUs, and the batch is on {prediction.device}"
+            return f"it is for CPUs, but the batch is on {prediction.device}"
         if not options.from_logits:
-            return "it takes logits, and these are probabilities"
+            return "it takes logits, but these are probabilities"
         if batch.is_exclusive and not batch.is_label_map:
-            return "it takes label maps with softmax, and the target is dense"
+            return "it takes label maps with softmax, but the target is dense"
         if prediction.dtype not in LOGITS:
-            return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
+            return f"it takes float32, bfloat16 and float16, not {prediction.dtype}"
         grouped = plan.group_key is not None
         names = _NAMES_OF_GROUPS if grouped else _NAMES
         reason = lacking(plan, names, exclusive=batch.is_exclusive, has_groups=True)
@@ -236,7 +236,7 @@ def _wrong_label(batch: PixelBatch) -> IndexError:
 
 
 def _is_wide(batch: PixelBatch) -> bool:
-    """Returns whether float32 may not have the probabilities of logits, or if a logit is NaN."""
+    """Returns whether float32 may not represent the probabilities of logits, or a logit is NaN."""
     low, high = (float(each) for each in torch.aminmax(batch.prediction.detach()))
     return not (high - low if batch.is_exclusive else max(-low, high)) <= _WIDEST
 
@@ -254,7 +254,7 @@ def _why_not_readable(tensor: Tensor) -> str:
     """Returns the reason why a tensor is not readable."""
     if tensor.dtype not in TYPES:
         return f"it does not read {tensor.dtype}"
-    return f"it reads plain memory of a CPU, and not a {type(tensor).__name__} like this one"
+    return f"it reads plain memory of a CPU, not a {type(tensor).__name__} like this one"
 
 
 class _Layout(NamedTuple):
@@ -399,7 +399,7 @@ def why_no_lovasz(batch: PixelBatch, pooled: bool) -> str:
 def lovasz(
     batch: PixelBatch, *, hinge: bool, pooled: bool, with_slopes: bool
 ) -> tuple[Tensor, Tensor]:
-    """Computes the Lovasz losses of sets of pixels, and their slopes by the errors.
+    """Computes the Lovasz losses of sets of pixels, and their slopes with respect to the errors.
 
     `segloss.losses.standalone.lovasz.operations` has the formulas.
 
@@ -433,7 +433,7 @@ def lovasz_gradient(
     Args:
         batch: The batch.
         slopes: The slopes that `lovasz` returned.
-        upstream: The gradient by the losses, (S, C).
+        upstream: The gradient with respect to the losses, (S, C).
         hinge: As for `lovasz`.
         pooled: As for `lovasz`.
     """

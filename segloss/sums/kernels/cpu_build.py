@@ -56,7 +56,7 @@ def description() -> str:
     """
     if module is None:
         details = f" {RECORD} has the output of the compiler." if RECORD.is_file() else ""
-        return f"{WHY_NOT_BUILT}.{details} To have it, {REMEDY}."
+        return f"{WHY_NOT_BUILT}.{details} To get it, {REMEDY}."
     in_use = module.instruction_set()
     sets = [f"{each} (in use)" if each == in_use else each for each in module.instruction_sets()]
     return (
@@ -79,8 +79,8 @@ def _pythons(built: ModuleType) -> str:
 def warn_that_it_is_missing() -> None:
     """Warns, once in a process, that batches take a slower path."""
     warnings.warn(
-        f"segloss computes losses on this CPU in PyTorch's operations, several times slower than "
-        f"in its C++ kernel: {WHY_NOT_BUILT}. To have the kernel, {REMEDY}. To go without it and "
+        f"segloss computes losses on this CPU with PyTorch's operations, several times slower than "
+        f"with its C++ kernel: {WHY_NOT_BUILT}. To get the kernel, {REMEDY}. To do without it and "
         f'without this warning, call segloss.use_backend("torch") or set SEGLOSS_BACKEND=torch.',
         stacklevel=2,
     )

@@ -15,7 +15,7 @@ def check_memory(tensor: Tensor) -> None:
     needed, held = (last + 1) * tensor.itemsize, tensor.untyped_storage().nbytes()
     if needed > held:
         raise RuntimeError(
-            f"A tensor of shape {tuple(tensor.shape)} needs {needed} bytes, and its storage has "
+            f"A tensor of shape {tuple(tensor.shape)} needs {needed} bytes, but its storage has "
             f"{held}: it was freed or resized before the loss or its backward pass had used it. "
             "Keep predictions, targets and weights until then."
         )

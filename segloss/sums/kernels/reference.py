@@ -1,7 +1,7 @@
 r"""The reference kernel, in plain PyTorch: any device, any option, any order of derivative.
 
-It follows the textbook's formulas, with probabilities from `segloss.sums.probabilities`, which keep
-their digits. Pixels that do not count are replaced first, by selection, so they may hold NaN.
+It follows the textbook's formulas, with probabilities from `segloss.sums.probabilities`, which are
+accurate. Pixels that do not count are replaced first, by selection, so they may hold NaN.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class use_backend:  # noqa: N801  # it is called as a function
             _apply_choice()
 
     def __enter__(self) -> None:
-        """Makes the choice, which was made already when the object was created, end with it."""
+        """Makes the choice, made when the object was created, end with the context."""
         with _CHOOSING:
             self._is_context = True
             if self not in _choices:  # another thread took it for a call

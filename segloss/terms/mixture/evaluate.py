@@ -158,8 +158,8 @@ def _losses_of_cells(
 ) -> Tensor:
     """Returns the loss of each cell, (N, C): the sum of coefficients times unreduced terms.
 
-    A cell is one (sample, class) pair; cells that are left out count 0. A mean over pixels is that
-    of the cell, and with softmax that of the sample, which counts in each of the sample's cells. If
+    A cell is one (sample, class) pair; cells that are left out are 0. A mean over pixels is that of
+    the cell, and with softmax that of the sample, which counts in each of the sample's cells. If
     all terms have one value per sample, the result is (N, 1).
     """
     first, *others = (

@@ -108,8 +108,8 @@ def _group_key(terms: Iterable[Term]) -> str | None:
     if len(keys) > 1:
         raise ValueError(
             "The terms of a loss must have one map of components, since one pass groups its pixels "
-            f"once, got components_key={' and '.join(sorted(map(repr, keys)))}: use several "
-            "losses, and a MultiLoss of them."
+            f"once, got components_key={' and '.join(sorted(map(repr, keys)))}: use several losses "
+            "in a MultiLoss."
         )
     return next(iter(keys), None)
 

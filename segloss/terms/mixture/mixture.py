@@ -109,7 +109,7 @@ class Mixture:
         check_module_name("The name of a term", name)
         if len(self.entries) != 1:
             raise ValueError(
-                f"named({name!r}) names one term, and this mixture has {len(self.entries)}: name "
+                f"named({name!r}) names one term, but this mixture has {len(self.entries)}: name "
                 "each where it is made, as in 0.5 * Dice().named('lesions') + ...."
             )
         [entry] = self.entries
@@ -130,7 +130,7 @@ class Mixture:
         """Returns the mixture; raises ValueError if no term has a coefficient above 0."""
         if not self.components:
             raise ValueError(
-                "A loss needs a term with a coefficient above 0, and this one has none: "
+                "A loss needs a term with a coefficient above 0, but this one has none: "
                 f"{self.written or 'nothing was mixed'}."
             )
         return self

@@ -68,7 +68,7 @@ def _losses(mixture: Mixture, confusion: SoftConfusion) -> Tensor:
 
 
 def _slopes(mixture: Mixture, plan: Plan, channels: int, exclusive: bool) -> tuple[float, ...]:
-    """Returns the derivatives of a pixel's loss by the rows of the plan, flattened from (S, C).
+    """Returns the derivatives of a pixel's loss in the rows of the plan, flattened from (S, C).
 
     Raises:
         ValueError: The losses are not sums over pixels, so a single pixel has none.
@@ -91,7 +91,7 @@ def _slopes(mixture: Mixture, plan: Plan, channels: int, exclusive: bool) -> tup
         and torch.allclose(total, losses.sum())
     ):
         raise ValueError(
-            f"A single pixel has no loss by {mixture}: the losses that its pixels() returns do not "
+            f"{mixture} has no loss of a single pixel: the losses that its pixels() returns do not "
             "add up over pixels. Use its mean or sum, CompoundLoss(reduction='mean'), or another "
             "term for losses of pixels."
         )

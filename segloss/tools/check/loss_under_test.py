@@ -61,7 +61,7 @@ class LossUnderTest(NamedTuple):
         return scalar_of(self.loss(example.pred, example.gt))
 
     def differentiate(self, example: Example) -> Outcome:
-        """Returns the value and its gradients by the watched predictions."""
+        """Returns the value and its gradients with respect to the watched predictions."""
         pred, inputs = required(example)
         value = scalar_of(self.loss(pred, map_tensors(example.gt, copied)))
         return Outcome(value.detach(), gradients_of(value, inputs))

@@ -30,7 +30,7 @@ from segloss.tools.check.nested_batches import copied, map_tensors
 FLOAT32_LIMITS = (1e-5, 1e-4)
 """The largest errors of value and gradient in float32, against float64."""
 SAME_LIMITS = (1e-5, 1e-4)
-"""The largest differences of value and gradient by the order of summation, in float32."""
+"""The largest differences of value and gradient due to the order of summation, in float32."""
 AUTOCAST_LIMIT = 1e-2
 """The largest error of the value under autocast to bfloat16, which has 3 digits."""
 

@@ -40,7 +40,7 @@ INSPECTIONS = (
     Inspection(
         "gradient values",
         basics.gradient_values,
-        "Look at a backward of your own, or at a part of the loss that is detached from the "
+        "Check a backward of your own, or a part of the loss that is detached from the "
         "predictions.",
     ),
     Inspection(

@@ -1,6 +1,6 @@
-"""The app with all commands. A mistake of the user prints one line, with exit code 2.
+"""The app with all commands. A user's mistake prints one line, with exit code 2.
 
-Several mistakes, such as the files that can't be used, are a list.
+Several mistakes, such as unusable files, are printed as a list.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def backends() -> None:
     terminal = console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("backend", style="cyan", no_wrap=True)
-    table.add_column("serves")
-    table.add_column("does not serve, because", ratio=1)
+    table.add_column("supports")
+    table.add_column("does not support, because", ratio=1)
     kernels = all_backends()
     for backend in kernels:
         because = "\n".join(

@@ -16,7 +16,7 @@ def suggest(
         Path,
         typer.Argument(
             help="The folder of masks: PNG, BMP, GIF, TIFF, NumPy or NIfTI; label maps, colours, "
-            "or a subfolder or an ending of names for each class. Or a JSON file of COCO.",
+            "or for each class a subfolder or an ending of file names. Or a COCO JSON file.",
             metavar="MASKS",
         ),
     ],
@@ -29,8 +29,8 @@ def suggest(
     ignore_index: Annotated[
         list[str] | None,
         typer.Option(
-            help="The number that marks ignored pixels, once for each; none: there is none. "
-            "Default: detect.",
+            help="The number that marks ignored pixels; repeat it for several; none: there is "
+            "none. Default: detect.",
             metavar="INTEGER|none",
         ),
     ] = None,
@@ -91,7 +91,8 @@ def _ignored(values: list[str]) -> list[int] | str | None:
         return [int(value) for value in values] or None
     except ValueError:
         raise typer.BadParameter(
-            f"it must be a number, such as 255, once for each, or none, got {', '.join(values)}.",
+            f"it must be a number, such as 255, repeated for several, or none, got "
+            f"{', '.join(values)}.",
             param_hint="--ignore-index",
         ) from None
 
@@ -101,6 +102,6 @@ def _check_free(*paths: Path, force: bool) -> None:
     existing = [str(path) for path in paths if path.exists()]
     if existing and not force:
         raise FileExistsError(
-            f"{' and '.join(existing)} {'exists' if len(existing) == 1 else 'exist'} already: "
+            f"{' and '.join(existing)} already {'exists' if len(existing) == 1 else 'exist'}: "
             "replace with --force, or choose other names with --output and --picture."
         )

@@ -24,10 +24,10 @@ FAULTY = 1
 
 
 def doctor() -> int:
-    """Examine this installation: PyTorch, kernels, GPU, extras, and what is wrong with it.
+    """Examine this installation: PyTorch, kernels, GPU, extras, and problems.
 
-    The exit code is 1 if something is wrong, each with the command that mends it. A missing extra
-    is not wrong.
+    The exit code is 1 if there is a problem; each comes with the command that fixes it. A missing
+    extra is not a problem.
     """
     for title, lines in _sections():
         print(title)
@@ -104,11 +104,11 @@ def _problems() -> Iterator[str]:
         yield f"{damage}. To repair it: {REPAIR}"
     elif others:
         yield (
-            f"{', '.join(others)} also has a package named segloss, and it depends on sys.path "
-            f"which of the two is imported. To repair it: {REPAIR}"
+            f"{', '.join(others)} also has a package named segloss, and sys.path decides which of "
+            f"the two is imported. To repair it: {REPAIR}"
         )
     if cpu_build.WHY_NOT_BUILT:
         yield (
-            "losses on this CPU take PyTorch's operations, several times slower than the C++ "
-            f"kernel: {cpu_build.description()}"
+            "losses on this CPU use PyTorch's operations, which are several times slower than the "
+            f"C++ kernel: {cpu_build.description()}"
         )

@@ -22,7 +22,7 @@ _PARTS = ("weight", "norm")
 """The suffixes of the numbers that `LogLossComponents` logs beside the value of a loss."""
 
 _SMOOTHED_FROM = 60
-"""The least number of points for which a moving average is drawn over the values."""
+"""The minimum number of points for which a moving average is drawn over the values."""
 
 
 def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figure:
@@ -30,8 +30,8 @@ def plot_curves(log: str | Path, prefix: str = "loss", x: str = "step") -> Figur
 
     The log comes from Lightning's `CSVLogger` with `LogLossComponents` of
     `segloss.training.lightning`, or is any CSV file with a header: the value of a component is
-    under "loss/<name>", its weight under "loss/<name>/weight". Empty cells are skipped. From 60
-    values on, the values are pale, and their moving average over a thirtieth of them is drawn on
+    under "loss/<name>", its weight under "loss/<name>/weight". Empty cells are skipped. With 60
+    values or more, they are pale, and their moving average over a thirtieth of them is drawn on
     top.
 
     Args:

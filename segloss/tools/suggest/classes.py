@@ -43,7 +43,7 @@ class Classes:
             None for other masks.
         statistics: The counts of each class, in the order of labels or channels; None for a label
             that never occurs.
-        names: The names of the classes, as they are; `class_text` makes them fit to be shown.
+        names: The names of the classes, as they are; `class_text` makes them safe to show.
         reason: The evidence for this interpretation, in a sentence.
         kind: "labels"; "soft": numbers above `HALF` are the foreground; "objects": all numbers
             above 0 are; "colours": each number is a colour.

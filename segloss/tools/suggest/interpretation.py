@@ -1,6 +1,6 @@
-"""From masks to classes: reads and counts masks, decides what their numbers mean, and says so.
+"""From masks to classes: reads and counts masks, and decides what their numbers mean.
 
-Where the masks leave it open, the evidence decides, and the choice is told as a guess, with the
+Where the masks leave it open, the evidence decides, and the choice is reported as a guess, with the
 option that corrects it.
 """
 
@@ -201,7 +201,7 @@ class Interpretation:
         if isinstance(self.masks.sources, Iterator):
             raise ValueError(
                 "These masks must be counted twice, because their numbers are not plain labels, "
-                "but an iterator gives them once: pass a list or a folder, or set values and "
+                "but an iterator yields them only once: pass a list or a folder, or set values and "
                 "ignore_index."
             )
         self.statistics = self.count(self.masks, ignored, convert=convert)

@@ -64,7 +64,7 @@ class Facts:
     def foreground(self) -> list[tuple[str, ClassStatistics]]:
         """Names and counts of the classes that occur; of two classes, only the foreground.
 
-        The names are fit to be shown.
+        The names are safe to show.
         """
         names = map(class_text, self.classes.names)
         named = zip(names, self.classes.statistics, strict=True)
@@ -153,7 +153,7 @@ def terms(facts: Facts) -> list[Advice]:
     """Returns the terms of the recommended mixture, with Dice pooled if many images lack a class.
 
     In a single image, a class of a few pixels counts as much as a large one. That helps a small
-    foreground, but of many classes most are a few pixels in some image.
+    foreground, but with many classes, most are only a few pixels in some image.
     """
     name, seldom = facts.least_common
     presence = seldom.masks / facts.statistics.masks
@@ -166,9 +166,8 @@ def terms(facts: Facts) -> list[Advice]:
             f"{ISENSEE}; {STUDY}",
         ),
         "focal_tversky": (
-            f"a miss costs more than a false alarm ({FocalTversky.beta} and "
-            f"{FocalTversky.alpha}); pooled over the batch, so that false alarms count also where "
-            "a class is absent",
+            f"a miss costs more than a false alarm ({FocalTversky.beta} and {FocalTversky.alpha}); "
+            "pooled over the batch, so that false alarms also count where a class is absent",
             f"{SALEHI}; {ABRAHAM}; {STUDY}",
         ),
     }

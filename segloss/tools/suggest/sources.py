@@ -23,7 +23,7 @@ Part = Any
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One mask, before it is read. It equals itself alone.
+    """One mask, before it is read. It equals only itself.
 
     Attributes:
         name: The name for messages.

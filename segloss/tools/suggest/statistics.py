@@ -26,7 +26,7 @@ THUMBNAIL = 192
 """The longest side of the example of a class, in pixels."""
 
 MOST_CONTACTS = 256
-"""Contacts and thin runs are counted in masks with at most so many numbers."""
+"""Contacts and thin runs are counted in masks with at most this many numbers."""
 
 VOID = 255
 """The usual number in datasets for pixels to be left out."""

@@ -70,7 +70,7 @@ class Suggestion:
         path = Path(path)
         if path.exists() and not force:
             raise FileExistsError(
-                f"{str(path)!r} exists already: replace it with force=True (--force), or choose "
+                f"{str(path)!r} already exists: replace it with force=True (--force), or choose "
                 "another name."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,8 +120,8 @@ def suggest(
         layout: "labels": each file is a mask; "classes": a folder has a subfolder for each class,
             with the same names in all of them, or names end in the class, or an array is
             (classes, *spatial); "auto": what the folder looks like.
-        ignore_index: The number that marks ignored pixels, or a list of several. None: the number
-            that its place or its shape shows, such as 255 above labels; "none": none is ignored.
+        ignore_index: The number that marks ignored pixels, or a list of several. None: a number
+            recognised by its place or shape, such as 255 above labels; "none": none is ignored.
         values: "labels": each number is a class; "soft": black and white with greys between;
             "objects": numbers of objects, all of one class; "auto": what the numbers look like.
         colours: The palette of colour-coded masks: "camvid", "cityscapes", "voc", a file with a

@@ -1,4 +1,4 @@
-"""A collator that marks ignored labels in the way in which the Trainer counts labels."""
+"""A collator that marks ignored labels such that the Trainer does not count them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ the step's n labels, the function must therefore return the mean :math:`L_b` as
 
 The step's loss is then the mean over all its labels, exactly:
 
-- for a plain mean over pixels, such as cross-entropy, also if pixels are ignored and micro-batches
+- for a plain mean over pixels, such as cross-entropy, even if pixels are ignored and micro-batches
   are uneven;
 - for region terms with `region_reduction="sample"` and samples that have equally many labels.
   Otherwise their micro-batches are weighted by labels, and not by samples;
@@ -186,7 +186,7 @@ def _logits(outputs: Any) -> Tensor:
 
 
 def _why_not_exact(labels: Tensor, ignored: tuple[float, ...]) -> str:
-    """Returns the message for labels of which the Trainer counts others than the loss does."""
+    """Returns the message for labels that the loss ignores, but not the Trainer, or vice versa."""
     values = [value for value in ignored if equals_any(labels, (value,)).any()]
     marked = next(iter(values), None) if len(values) < 2 else values
     cause = (
@@ -197,8 +197,8 @@ def _why_not_exact(labels: Tensor, ignored: tuple[float, ...]) -> str:
         f"{torch.tensor(UNCOUNTED).to(labels.dtype).item()}"
     )
     return (
-        f"{cause}: it leaves out -100 alone, and would weigh the micro-batches of a step wrongly. "
-        f"Pass data_collator=IgnoreIndexCollator({marked}) of "
-        "segloss.training.huggingface to the Trainer, which marks ignored labels as -100, or train "
-        "without gradient accumulation on one process."
+        f"{cause}: it leaves out only -100, and would weight the micro-batches of a step wrongly. "
+        f"Pass data_collator=IgnoreIndexCollator({marked}) of segloss.training.huggingface to the "
+        "Trainer, which marks ignored labels as -100, or train without gradient accumulation on "
+        "one process."
     )

@@ -2,12 +2,12 @@ r"""Losses of the masks in models that predict a mask for each object, such as M
 
 The criterion of such a model matches predicted masks with those of the image, and draws points in
 each pair, or resizes them. From logits and labels (Q, P) of Q pairs of masks, it computes two
-losses, which the model weighs and adds up over its layers. `use_mask_losses` replaces these two
-alone: their values L, means over the masks, become :math:`L\,Q / M`, with the number M of masks by
+losses, which the model weights and adds up over its layers. `use_mask_losses` replaces only these
+two: their values L, means over the masks, become :math:`L\,Q / M`, with the number M of masks by
 which the criterion divides, a mean over the ranks.
 
 The criterion's own `loss_masks` finds the points. It runs with the functions of its two losses
-replaced by one that returns its arguments, so nothing of it is written again here.
+replaced by one that returns its arguments, so none of its code is repeated here.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def use_mask_losses(model: nn.Module, *, loss_mask: Any = None, loss_dice: Any =
     Args:
         model: A model of transformers with a criterion that has `loss_masks`, such as
             `Mask2FormerForUniversalSegmentation`.
-        loss_mask: The loss that the model weighs by `mask_weight`: a term or a mixture of
+        loss_mask: The loss that the model weights by `mask_weight`: a term or a mixture of
             `segloss.terms`, a mapping of terms with coefficients, or a module of logits (Q, P) and
             labels (Q, P) in [0, 1] that returns a mean over the Q masks, such as a `CompoundLoss`.
             Its parameters, if any, become parameters of the model. None: not computed.
-        loss_dice: The loss that the model weighs by `dice_weight`, in the same forms.
+        loss_dice: The loss that the model weights by `dice_weight`, in the same forms.
 
     Raises:
         TypeError: The model has no such criterion, or a loss is of another type.
@@ -55,9 +55,9 @@ def use_mask_losses(model: nn.Module, *, loss_mask: Any = None, loss_dice: Any =
     criterion = getattr(model, "criterion", None)
     if not isinstance(criterion, nn.Module) or not _loss_functions(criterion):
         raise TypeError(
-            "model must have a criterion that computes loss_masks from points, as "
-            "Mask2FormerForUniversalSegmentation has, and MaskFormer, OneFormer and EoMT: got "
-            f"{type(model).__name__}. A model of logits (N, C, H, W) takes a loss by "
+            "model must have a criterion that computes loss_masks from points, like those of "
+            "Mask2FormerForUniversalSegmentation, MaskFormer, OneFormer and EoMT, got "
+            f"{type(model).__name__}. For a model of logits (N, C, H, W), pass the loss to "
             "Trainer(compute_loss_func=as_compute_loss_func(loss))."
         )
     given = {"loss_mask": loss_mask, "loss_dice": loss_dice}
@@ -127,7 +127,7 @@ def _as_module(name: str, loss: Any) -> nn.Module:
     options = getattr(loss, "options", None)
     if getattr(options, "activation", "sigmoid") != "sigmoid":
         raise ValueError(
-            f"{name} must be a loss of masks, each by itself, and this {type(loss).__name__} is "
-            f"one of classes that exclude each other: pass its terms alone, {name}=loss.mixture."
+            f"{name} must be a loss of independent masks, but this {type(loss).__name__} is for "
+            f"classes that exclude each other: pass its terms alone, {name}=loss.mixture."
         )
     return loss

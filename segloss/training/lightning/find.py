@@ -22,7 +22,7 @@ def find_losses(module: nn.Module) -> dict[str, Loss | MultiLoss]:
             found[path] = loss
     if not found:
         raise ValueError(
-            f"{type(module).__name__} must have a MultiLoss or a Loss among its modules, and has "
+            f"{type(module).__name__} must have a MultiLoss or a Loss among its modules, but has "
             "none: make it an attribute, as in self.loss = MultiLoss(...), before training."
         )
     return found

@@ -49,7 +49,7 @@ class ComputeWeightNormLossesCallback(Callback):
         max_samples: The number of samples to use, over all ranks, at least 1. Each rank uses its
             share, rounded up, in complete batches. None: the `max_samples` of the losses'
             `normalization_params`, or 1000.
-        min_samples: The least number of samples. None: the `min_samples` of the losses'
+        min_samples: The minimum number of samples. None: the `min_samples` of the losses'
             `normalization_params`, or 0.
 
     Raises:
@@ -195,7 +195,7 @@ def _repeatable(loader: Any) -> Any:
     if hasattr(loader, "__next__"):
         raise TypeError(
             f"Training data must be a loader that can be read again, got {type(loader).__name__}, "
-            "which would have lost its first batches when training starts: give the Trainer a "
+            "which would lose its first batches before training starts: give the Trainer a "
             "DataLoader, or call segloss.training.norms.compute_norms before training."
         )
     return loader

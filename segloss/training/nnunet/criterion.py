@@ -32,7 +32,7 @@ class NnUNetCriterion(nn.Module):
     Pixels to leave out get the weight 0.
 
     Raises:
-        TypeError: The loss takes no weights, and does not see in the targets which pixels to leave
+        TypeError: The loss takes no weights, and can't tell from the targets which pixels to leave
             out.
     """
 
@@ -47,7 +47,7 @@ class NnUNetCriterion(nn.Module):
                 raise TypeError(
                     f"{each.name!r} must be the loss of one scale, got a DeepSupervision: return "
                     "the loss in it, and the trainer adds the scales with nnU-Net's weights. A "
-                    "MultiLoss that a trainer has had is changed; make a new one."
+                    "trainer changes the MultiLoss that it gets: make a new one for each."
                 )
         self._keys = [_keys_of(each) for each in _losses_of(loss)]
         if regions and ignore_label is not None:

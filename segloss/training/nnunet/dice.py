@@ -13,7 +13,7 @@ from segloss.terms import Dice
 
 
 class NegativeDice(Dice):
-    r"""The negative Dice score, as nnU-Net has it: the Dice loss minus 1.
+    r"""The negative Dice score, as in nnU-Net: the Dice loss minus 1.
 
     .. math:: -\frac{2\,TP + s}{\sum p + \sum g + s}
 

@@ -24,7 +24,7 @@ class SegLossTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no typ
     lists the folder with its file, also in `nnUNetv2_predict`.
 
     With several processes, a mixture is the loss of the whole batch, as in one process. nnU-Net
-    itself does that for the Dice of `batch_dice` alone; the other parts are means over processes,
+    itself does that only for the Dice of `batch_dice`; the other parts are means over processes,
     which differ from those of the batch if samples or ignored pixels are spread unevenly.
 
     Example:

@@ -117,7 +117,7 @@ class LovaszLoss(TakesCompanions, ChecksKeywords, Precise):
         self.errors = default if errors is None else check_choice("errors", errors, ERRORS)
         if is_softmax and self.errors == "hinge":
             raise ValueError(
-                "errors='hinge' is for independent channels, and mode='multiclass' has a softmax: "
+                "errors='hinge' is for independent channels, but mode='multiclass' has a softmax: "
                 "use errors='probability', or mode='multilabel'."
             )
         self.per_image = check_flag("per_image", per_image)

@@ -8,12 +8,13 @@ errors, the loss is :math:`\sum_i m_i s_i` with the steps :math:`s_i` of the Jac
 
 where a and b are the sums of :math:`w g` and :math:`w (1 - g)` up to an element, and G is the sum
 of all :math:`w g`. A soft target is a part g of foreground and a part 1 - g of background with the
-same error. The steps are the slopes of the loss by the errors.
+same error. The steps are the slopes of the loss with respect to the errors.
 
 Elements with equal errors have slopes that do not depend on their order. Let a and b be the sums
 before them, and A and B their own. With the foreground first, each unit of foreground has the slope
-1 / (G + b), and of background (G - a - A) / ((G + b)(G + b + B)); with the background first,
-1 / (G + b + B) and (G - a) / ((G + b)(G + b + B)). Both are subgradients, and so is their mean:
+1 / (G + b), and each unit of background (G - a - A) / ((G + b)(G + b + B)); with the background
+first, 1 / (G + b + B) and (G - a) / ((G + b)(G + b + B)). Both are subgradients, and so is their
+mean:
 
 .. math::
     \frac{1}{2} \left( \frac{1}{G + b} + \frac{1}{G + b + B} \right), \quad
@@ -120,7 +121,7 @@ def _in_sets(values: Tensor, pooled: bool) -> Tensor:
 
 
 def _slopes(errors: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Computes the slopes (S, C, E) of the losses by the errors, and the sums of w g and w, (S, C).
+    """Computes the slopes (S, C, E) of the losses in the errors, and the sums of w g and w, (S, C).
 
     Args:
         errors: The errors (S, C, E), of at least 0.
@@ -198,8 +199,8 @@ def _running_sum(values: Tensor) -> Tensor:
 def in_fixed_point(values: Tensor) -> Tensor:
     """Returns running sums of integers, which no order of additions changes.
 
-    CUDA adds floating-point numbers up in an order that varies. Values of 0 and 1 stay exact;
-    others are rounded to 2^-30 of the largest one.
+    CUDA adds up floating-point numbers in a varying order. Values of 0 and 1 stay exact; others are
+    rounded to 2^-30 of the largest one.
     """
     largest = values.amax() if values.numel() > 0 else values.new_ones(())
     scale = torch.exp2(30 - largest.clamp(min=1e-30).log2().ceil())

@@ -1,4 +1,4 @@
-"""The Lovasz losses of sets of pixels: C++ where it can, and PyTorch's operations everywhere else.
+"""The Lovasz losses of sets of pixels: in C++ where possible, elsewhere in PyTorch's operations.
 
 The C++ (native/lovasz_pass.h) sorts, in each set, only the elements whose errors are not below the
 least error of the foreground, because all others have the slope 0. It keeps the inputs and the

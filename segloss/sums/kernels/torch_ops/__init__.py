@@ -49,9 +49,9 @@ class TorchKernel(Kernel):
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty if it does."""
         if not batch.options.from_logits:
-            return "it takes logits, and these are probabilities"
+            return "it takes logits, but these are probabilities"
         if batch.is_exclusive and not batch.is_label_map:
-            return "it takes label maps with softmax, and the target is dense"
+            return "it takes label maps with softmax, but the target is dense"
         return lacking(plan, _NAMES, exclusive=batch.is_exclusive, has_groups=True)
 
     def sums(self, batch: PixelBatch, plan: Plan) -> Tensor:

@@ -3,7 +3,7 @@ r"""Sums of groups of classes, and their slopes, for softmax and label maps.
 The classes that are in the same groups form a block, so that each class is added up once, however
 many groups there are. :math:`1 - p_G` is the sum of the blocks outside the group.
 
-With s the slope by :math:`p_G`, the gradient of a pixel is :math:`p_j s (1 - p_G)` for the classes
+With s the slope in :math:`p_G`, the gradient of a pixel is :math:`p_j s (1 - p_G)` for the classes
 j of the group, and :math:`-p_j s p_G` for the others. Neither is a difference.
 """
 
@@ -80,10 +80,10 @@ class ClassGroupSums:
         all_total: Tensor,
         labels: Tensor,
     ) -> Tensor:
-        """Computes the slopes by the logits, divided by the probabilities, (n, C, l).
+        """Computes the slopes with respect to the logits, divided by the probabilities, (n, C, l).
 
         Args:
-            upstream: The slopes by the sums, (n,), by the keys of their rows.
+            upstream: The slopes with respect to the sums, (n,), by the keys of their rows.
             exp_others: See `values`, as for the arguments below.
             exp_label: Likewise.
             all_total: Likewise.

@@ -216,7 +216,7 @@ class ChannelDistances(PixelSum):
         return dict(zip(self.names, (*foreground, *background), strict=True))
 
     def slope(self, upstream: Mapping[str, Tensor], pixel: PixelValues) -> Tensor:
-        """Computes the slope by p, from the slopes of the four sums."""
+        """Computes the slope in p, from the slopes of the four sums."""
         far, near, background_far, background_near = (upstream[name] for name in self.names)
         of_foreground = pixel.g * (self.of_foreground * (near - far))
         of_background = (1 - pixel.g) * (self.of_background * (background_far - background_near))
@@ -301,7 +301,7 @@ class FocalParameters(NamedTuple):
         return error.pow(self.gamma).mul_(self.alpha).mul_(nll)
 
     def slope(self, p: Tensor, error: Tensor, nll: Tensor) -> Tensor:
-        """Computes its derivative by the logit of e: alpha e^gamma (gamma p nll + e).
+        """Computes its derivative in the logit of e: alpha e^gamma (gamma p nll + e).
 
         Do not compute p as 1 - e: if e is close to 1, nll is large, and p needs its digits.
         """

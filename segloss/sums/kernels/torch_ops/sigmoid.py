@@ -31,8 +31,8 @@ class SigmoidChunks(Chunks):
     def prepared(self, upstream: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the slopes of a pixel's values, each (N, C, 1), or (N, C, K) with groups.
 
-        The slope by w p is `foreground` g + `background` (1 - g), with `foreground` = t - n and
-        `background` = f. The slope by w times the pixel's cross-entropy is `entropy_slope` = a c.
+        The slope in w p is `foreground` g + `background` (1 - g), with `foreground` = t - n and
+        `background` = f. The slope in w times the pixel's cross-entropy is `entropy_slope` = a c.
         """
         slopes: dict[str, Tensor] = {}
         if "true_positive" in upstream:

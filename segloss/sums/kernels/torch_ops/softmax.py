@@ -71,10 +71,10 @@ class _ExtraSlopes(NamedTuple):
     """Slopes of the sums other than counts, region and cross-entropy.
 
     Attributes:
-        by_p_others: By the probabilities of the other classes, (n, C, l), or None.
-        by_p_label: By the label's probability, (n, l), or None.
-        focal: Of focal sums by the logit of 1 - p_y, (n, l), or None.
-        of_groups: Of sums of groups of classes by the logit, divided by the probability,
+        by_p_others: In the probabilities of the other classes, (n, C, l), or None.
+        by_p_label: In the label's probability, (n, l), or None.
+        focal: Of focal sums in the logit of 1 - p_y, (n, l), or None.
+        of_groups: Of sums of groups of classes in the logit, divided by the probability,
             (n, C, l), or None.
     """
 
@@ -211,7 +211,7 @@ class SoftmaxChunks(Chunks):
     def _distance_slopes(
         self, distances: DistanceSum, upstream: Mapping[str, Tensor], chunk: Chunk
     ) -> tuple[Tensor, Tensor]:
-        """Computes the slopes by p of the other classes, (n, C, l), and of the label, (n, l)."""
+        """Computes the slopes in p of the other classes, (n, C, l), and of the label, (n, l)."""
         to_others = self._distances_of_labels(distances, chunk)
         far, near = (
             _of_label(upstream[key], chunk.target) for key in (distances.far, distances.near)
@@ -438,7 +438,7 @@ class SoftmaxChunks(Chunks):
     def _slopes_by_p(
         self, upstream: Mapping[str, Tensor], labels: Tensor, p_others: Tensor, extra: _ExtraSlopes
     ) -> tuple[Tensor, Tensor]:
-        """Computes the slope by p_y, and the mean m of the slopes by the other p_k, (n, l)."""
+        """Computes the slope in p_y, and the mean m of the slopes in the other p_k, (n, l)."""
         by_p_label = mean_slope = torch.zeros((), dtype=self.dtype, device=p_others.device)
         if "true_positive" in upstream:
             hit_slope = upstream["true_positive"] - upstream["false_negative"]

@@ -78,28 +78,28 @@ class TritonKernel(Kernel):
         if not is_installed():
             oldest, found = (".".join(map(str, each)) for each in (_OLDEST, _VERSION))
             return (
-                f"it needs Triton {oldest}, which PyTorch 2.9 for GPUs brings, and there is "
+                f"it needs Triton {oldest}, which comes with PyTorch 2.9 for GPUs, but found "
                 f"{found or 'none'}: upgrade PyTorch"
             )
         if not INTERPRETED and not torch.cuda.is_available():
-            return "there is no GPU, and TRITON_INTERPRET=1 is not set, which runs it without one"
+            return "there is no GPU, and TRITON_INTERPRET=1, which runs it without one, is not set"
         return ""
 
     def supports(self, batch: PixelBatch, plan: Plan) -> str:
         """Returns the reason why it does not take this batch and plan; empty if it does."""
         prediction, options = batch.prediction, batch.options
         if prediction.device.type != _DEVICE:
-            return f"it is for {_DEVICE} tensors, and the batch is on {prediction.device}"
+            return f"it is for {_DEVICE} tensors, but the batch is on {prediction.device}"
         if not is_installed():
             return self.why_not_here()
         if not options.from_logits:
-            return "it takes logits, and these are probabilities"
+            return "it takes logits, but these are probabilities"
         if batch.is_exclusive and not batch.is_label_map:
-            return "it takes label maps with softmax, and the target is dense"
+            return "it takes label maps with softmax, but the target is dense"
         if batch.is_label_map and not batch.is_exclusive:
-            return "it takes dense targets with sigmoid, and the target is a label map"
+            return "it takes dense targets with sigmoid, but the target is a label map"
         if prediction.dtype not in LOGITS:
-            return f"it takes float32, bfloat16 and float16, and not {prediction.dtype}"
+            return f"it takes float32, bfloat16 and float16, not {prediction.dtype}"
         if (
             batch.is_exclusive
             and TRUE_NEGATIVE.name in plan.names

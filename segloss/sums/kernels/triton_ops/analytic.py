@@ -60,7 +60,7 @@ def _mean_over_pixels(
     sums, coefficient, cells, at, c, in_range,
     ROW: tl.constexpr, WEIGHT_ROW: tl.constexpr, EXCLUSIVE: tl.constexpr,
 ):  # fmt: skip
-    """Returns a `PixelMean`, its means per class, and its slope by ROW times the coefficient."""
+    """Returns a `PixelMean`, its means per class, and its slope in ROW times the coefficient."""
     mask = in_range
     if EXCLUSIVE:  # one number per sample, at class 0
         mask = in_range & (c == 0)[None, :]
@@ -81,7 +81,7 @@ def _mean_of_ratios(
 ):  # fmt: skip
     """Returns an `OverlapRatio`, its means per class, and its slopes times the coefficient.
 
-    The slopes are those by TP, FP and FN.
+    The slopes are those with respect to TP, FP and FN.
     """
     DIMS: tl.constexpr = COLUMNS.pooled_dims[T]
     mask = in_range
@@ -136,7 +136,7 @@ def _analytic_form(
     COLUMNS: tl.constexpr, T: tl.constexpr, ACTUAL: tl.constexpr, PIXEL_WEIGHT: tl.constexpr,
     EXCLUSIVE: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """Returns the value of addend T's form, its means per class, and 3 slopes by its rows.
+    """Returns the value of addend T's form, its means per class, and its slopes in its 3 rows.
 
     The slopes are multiplied by the coefficient; the value and the means are not.
     """

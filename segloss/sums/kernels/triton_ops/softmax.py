@@ -315,7 +315,7 @@ def softmax_forward(
 
 @triton.jit
 def _background_slope(slopes, classes, n, N, C, R: tl.constexpr):
-    """Returns the derivatives by w p of pixels of other labels; true negatives are w (1 - p)."""
+    """Returns the derivatives in w p of pixels of other labels; true negatives are w (1 - p)."""
     false_positive = load_slope(slopes, classes, n, N, C, R.false_positive)
     true_negative = load_slope(slopes, classes, n, N, C, R.true_negative)
     total = ()
@@ -326,7 +326,7 @@ def _background_slope(slopes, classes, n, N, C, R: tl.constexpr):
 
 @triton.jit
 def _slope_sums(others, by_p, by_square, maps_by_p, like):
-    """Returns two sums over `others`, e: of e times the slope by p, and of e^2 by_square."""
+    """Returns two sums over `others`, e: of e times the slope in p, and of e^2 by_square."""
     linear, square = tl.zeros_like(like), tl.zeros_like(like)
     for i in tl.static_range(len(others)):
         linear += tl.sum(others[i] * (by_p[i][:, None] + maps_by_p[i]), 0)
@@ -336,7 +336,7 @@ def _slope_sums(others, by_p, by_square, maps_by_p, like):
 
 @triton.jit
 def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R: tl.constexpr):
-    """Returns the derivatives by the p of each class that come from the maps."""
+    """Returns the derivatives in the p of each class that come from the maps."""
     MAPS: tl.constexpr = R.maps
     total = ()
     for i in tl.static_range(len(classes)):
@@ -355,7 +355,7 @@ def _maps_by_p(maps, map_strides, slopes, n, classes, px, inside, kept, N, C, R:
 
 @triton.jit
 def _by_p_label(slopes, maps, map_strides, n, label, px, kept, p_others, N, C, R: tl.constexpr):
-    """Returns the derivative by p_label of all sums but the cross-entropy and focal sums."""
+    """Returns the derivative in p_label of all sums but the cross-entropy and focal sums."""
     MAPS: tl.constexpr = R.maps
     row = slopes + n * C + label
     cells = N.to(tl.int64) * C
@@ -474,7 +474,7 @@ def softmax_tiles(
     """Writes `common`, (3, N, P), over all tiles of the classes, with an online maximum.
 
     For each pixel it holds the largest logit; the sum of `others`; and the smoothing's part of the
-    cross-entropy or, if slopes are given, the mean slope by p over the classes but the label.
+    cross-entropy or, if slopes are given, the mean slope in p over the classes but the label.
     """
     block, n = tl.program_id(0) % blocks, (tl.program_id(0) // blocks).to(tl.int64)
     BACKWARD: tl.constexpr = slopes is not None

@@ -58,7 +58,7 @@ class Requirement(NamedTuple):
 
 
 def requirements_of(loss: Any) -> list[Requirement]:
-    """Returns the requirements that the loss states; of a `MultiLoss`, those of its losses."""
+    """Returns the requirements that the loss states; for a `MultiLoss`, those of its losses."""
     if isinstance(loss, MultiLoss):
         return [each for part in loss.loss_funcs for each in requirements_of(part)]
     function = _unwrapped(loss)
@@ -176,7 +176,7 @@ def _of_several(stated: str) -> Requirement:
 
 
 def _several_because(part: Any) -> str:
-    """Returns the argument of a loss of MONAI that makes sense for several channels alone."""
+    """Returns the argument of a loss of MONAI that makes sense only for several channels."""
     return next((f"{k}={v}" for k, v in _SEVERAL.items() if getattr(part, k, None) is v), "")
 
 

@@ -1,7 +1,7 @@
 """Folders of masks, and other sources: a module for each question that a folder asks.
 
 - `listing`: Which files may be masks?
-- `kinds`: Which of them are images, colours for people, or numbers of objects, beside the masks?
+- `kinds`: Which of them are images, colours for viewing, or numbers of objects, beside the masks?
 - `endings`: Which parts do names have in common, such as "_mask" or "_car"?
 - `layouts`: Is a file a mask, or is there a file for each class?
 - `names`: Do files beside the masks name the labels?

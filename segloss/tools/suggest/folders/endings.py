@@ -80,7 +80,7 @@ def _splits(name: str) -> Iterator[tuple[str, str]]:
 
 
 def are_numbered(names: Iterable[str]) -> bool:
-    """Returns whether names differ in numbers alone, such as those of patients or folds."""
+    """Returns whether names differ only in numbers, such as those of patients or folds."""
     names = list(names)
     words = {_DIGITS.sub("", name).strip("-_. ").lower() for name in names}
     has_numbers = all(_DIGITS.search(name) for name in names)

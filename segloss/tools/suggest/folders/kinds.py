@@ -19,7 +19,7 @@ from segloss.tools.suggest.statistics import VOID
 from segloss.tools.suggest.tiles import longest_first, numbers_of
 
 SAMPLES = 4
-"""Files of a group that are looked at."""
+"""The number of files of a group that are examined."""
 
 MOST_GROUPS = 40
 """With more groups, the folder is taken as a whole."""

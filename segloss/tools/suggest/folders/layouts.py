@@ -55,7 +55,7 @@ class Grid:
 
     @property
     def missing(self) -> list[tuple[str, str]]:
-        """The class and the name of each file that is not there."""
+        """The class and the name of each file that is missing."""
         return [
             (name_of_class, name)
             for name_of_class, files in self.files.items()
@@ -137,7 +137,7 @@ def _class_folders(
         return _label_maps(folder, files, ignore_index, how, [f"{guess}; {remedy}"])
     _complete(grid)
     if set(grid.kinds.values()) == {"labels"}:
-        guess = f"the subfolders {shown} hold label maps with the same names, and not a class each"
+        guess = f"the subfolders {shown} hold label maps with the same names, not a class each"
         return _label_maps(folder, files, ignore_index, how, [guess])
     guess = (
         f"each subfolder is a class ({shown}), because they hold the same names; if each file is a "

@@ -12,23 +12,24 @@ from segloss.tools.suggest.pixels.mask import HALF, WHITE
 from segloss.tools.suggest.statistics import VOID, ClassStatistics, DatasetStatistics
 
 _FAINT_SHARE, _FAINT_EDGE, _FAINT_SIZE = 0.02, 0.7, 8
-"""A number is faint with a share of the pixels below the first of these, and a share of its pixels
-at an edge above the second, or regions of fewer pixels on average than the third."""
+"""A number is faint if its share of the pixels is below the first of these, and either more than
+the second share of its pixels lie at an edge, or its regions have on average fewer pixels than the
+third."""
 
 _ENDS = 40
-"""Black ends here, and white begins so far below `WHITE`."""
+"""Black ends here, and white begins this far below `WHITE`."""
 
 _AT_ENDS = 0.8
-"""The least share of black and white pixels of a soft mask."""
+"""The minimum share of black and white pixels of a soft mask."""
 
 _FEWEST_OF_MANY = 8
-"""The least number of faint labels that spoils a label map."""
+"""The minimum number of faint labels that spoils a label map."""
 
 _FEWEST_OF_SERIES, _BESIDE, _TINY, _THIN = 6, 0.3, 0.6, 0.4
-"""With at least so many labels, of which at least the second share of the neighbours that differ do
-so by 1 (and twice as many as by chance), a larger share of regions is tiny than the third, and a
-larger share of pixels at edges begins a thin line between others than the fourth, they are blurred.
-In label maps that were looked at, no three of these hold."""
+"""Masks are blurred if they have at least this many labels, at least the second share of the
+neighbours that differ do so by 1 (and twice as many as by chance), more than the third share of the
+regions are tiny, and more than the fourth share of the pixels at edges begin a thin line between
+others. In the label maps that were examined, no three of these hold."""
 
 _REMEDY = (
     "No rule can tell their classes: export the masks again as PNG, and resize them with "
@@ -52,8 +53,8 @@ def find_blur(statistics: DatasetStatistics) -> str:
         share = sum(statistics.classes[value].pixels for value in faint) / statistics.pixels
         return (
             f"masks are black and white, blurred by JPEG or resizing: {len(statistics.classes)} "
-            f"different numbers, of which {len(faint)} have {share:.2%} of the pixels together, in "
-            f"bits and at edges; above {HALF} is the foreground"
+            f"different numbers, of which {len(faint)} together have {share:.2%} of the pixels, in "
+            f"specks and at edges; the foreground is above {HALF}"
         )
     _check_not_image(statistics, solid)
     if len(faint) >= max(_FEWEST_OF_MANY, 2 * len(solid)):
@@ -65,7 +66,7 @@ def find_blur(statistics: DatasetStatistics) -> str:
 def _check_not_interpolated(statistics: DatasetStatistics) -> None:
     """Raises ValueError for labels among which JPEG or resizing put the labels in between.
 
-    Then labels touch the next ones far more often than others, in thin lines and bits.
+    Then labels touch the next ones far more often than others, in thin lines and specks.
     """
     classes = {value: c for value, c in statistics.classes.items() if value != VOID}
     if len(classes) < _FEWEST_OF_SERIES:
@@ -81,8 +82,7 @@ def _check_not_interpolated(statistics: DatasetStatistics) -> None:
         raise ValueError(
             f"JPEG or resizing blurred these masks: {beside / contacts:.0%} of the neighbours that "
             f"differ do so by 1, and {tiny / regions:.0%} of {regions:,} regions have at most "
-            f"{_FAINT_SIZE} pixels, so labels lie between others where there are none. "
-            f"{_REMEDY}"
+            f"{_FAINT_SIZE} pixels, so labels appear between others where none should be. {_REMEDY}"
         )
 
 
@@ -120,9 +120,9 @@ def _check_not_image(statistics: DatasetStatistics, solid: Sequence[int]) -> Non
     share = sum(statistics.classes[value].pixels for value in solid) / statistics.pixels
     if len(statistics.classes) > _IMAGE and share < 0.5:
         raise ValueError(
-            f"These are images, and not masks: {len(statistics.classes)} different numbers share "
-            "the pixels, and few of them form solid regions. Pass the folder of the masks; for "
-            "soft masks of one class, set values='soft' (--values soft)."
+            f"These are images, not masks: {len(statistics.classes)} different numbers share the "
+            "pixels, and few of them form solid regions. Pass the folder of the masks; for soft "
+            "masks of one class, set values='soft' (--values soft)."
         )
 
 
@@ -131,7 +131,7 @@ def _blurred_text(statistics: DatasetStatistics, faint: Sequence[int], solid: Se
     return (
         f"JPEG or resizing blurred these masks: of {len(statistics.classes)} different numbers, "
         f"{len(solid)} have solid regions ({_some(solid)}), and {len(faint)}, with {share:.2%} of "
-        f"the pixels, lie in bits and at edges. {_REMEDY} For one class in black and white, set "
+        f"the pixels, lie in specks and at edges. {_REMEDY} For one class in black and white, set "
         "values='soft' (--values soft)."
     )
 

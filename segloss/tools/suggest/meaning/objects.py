@@ -12,10 +12,11 @@ _REGIONS = 1.5
 """An object has fewer regions on average; some are cut in two."""
 
 _MOST_EDGE = 0.9
-"""Of most objects, a smaller share of the pixels lies at an edge; of greys in a blur, more does."""
+"""Most objects have a smaller share of their pixels at an edge, and greys in a blur a larger
+one."""
 
 _FEWEST, _FEWEST_ALIKE = 6, 12
-"""The least number of objects in a mask, if masks differ in it, and if they do not."""
+"""The minimum number of objects in a mask, if masks differ in it, and if they do not."""
 
 _ALIKE = 0.7
 """The largest variation of the sizes of objects, where masks hold equally many. That of means over
@@ -39,8 +40,8 @@ def find_objects(statistics: DatasetStatistics) -> str:
     if each >= _REGIONS or edges > _MOST_EDGE or not _are_counted(statistics, objects):
         return ""
     return (
-        f"the numbers up to {max(objects):,} count objects, and not classes: each is {each:.2g} "
-        "region of its mask"
+        f"the numbers up to {max(objects):,} count objects, not classes: each is {each:.2g} region "
+        "of its mask"
     )
 
 

@@ -1,4 +1,4 @@
-"""Numbers of pixels to be left out, which their names, their place or their shape shows."""
+"""Numbers of pixels to be left out, recognised by their names, place or shape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAR = (99, 999, 9999, 32767, 65534, 65535, *range(250, 256))
 _MOST_FAR = 3
 
 _FEWEST_OTHERS = 3
-"""Borders are told from classes only among at least so many of these."""
+"""Borders are told from classes only among at least this many of them."""
 
 _MOST_SHARE, _LEAST_PRESENCE, _LEAST_TOUCHED = 0.25, 0.5, 0.7
 """Borders have at most the first share of the pixels, are in at least the second share of the
@@ -24,7 +24,7 @@ masks, and touch at least the third share of the other numbers."""
 
 _LEAST_THIN, _TIMES_THINNER = 0.1, 3.0
 """Of a border's pixels at edges, at least the first share begins a thin run between two other
-numbers, and so many times more than of the usual class."""
+numbers, and this many times more than for the usual class."""
 
 _TRIMAP_LEAST = 16
 _TRIMAP_CONTACTS = 0.1
@@ -121,9 +121,9 @@ def find_border(statistics: DatasetStatistics, candidates: Sequence[int]) -> Voi
     counted = statistics.classes[value]
     return Void(
         (value,),
-        f"{value} marks {counted.pixels / statistics.pixels:.1%} of the pixels to be left out, for "
-        f"it lies between all other numbers: {counted.regions:,} regions with a median size of "
-        f"{counted.median_size:,}, {counted.edge_share:.0%} of their pixels at an edge",
+        f"{value} marks {counted.pixels / statistics.pixels:.1%} of the pixels to be left out, "
+        f"because it lies between all other numbers: {counted.regions:,} regions with a median "
+        f"size of {counted.median_size:,}, {counted.edge_share:.0%} of their pixels at an edge",
     )
 
 
