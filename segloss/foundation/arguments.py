@@ -74,11 +74,24 @@ _NAMES_ELSEWHERE: dict[str, tuple[str, ...]] = {
 """Names of arguments and values elsewhere, with those here that mean the same, best first."""
 
 
+class _SignatureOfInit:
+    """The signature of a class: that of `__init__`. Python before 3.11.4 takes that of `__new__`."""
+
+    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
+        """Returns the signature of the class; an instance has none of its own."""
+        if instance is not None:
+            raise AttributeError("__signature__")
+        signature = inspect.signature(owner.__init__)
+        return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
 class ChecksKeywords:
     """A class whose constructor answers a wrong keyword with the argument that was probably meant.
 
     The check is made before `__init__`, so signatures, `help` and pickling are as without it.
     """
+
+    __signature__ = _SignatureOfInit()
 
     def __new__(cls, *args: Any, **keywords: Any) -> Self:
         """Returns a new object; raises TypeError for an unknown keyword."""
