@@ -919,12 +919,12 @@ WRONG: dict[str, Wrong] = {
     "clDice: a class twice": Wrong(
         lambda: SoftClDiceLoss("multiclass", classes=[1, 1]),
         ValueError,
-        ("classes must name at least one class, and none twice", "[1, 1]"),
+        ("classes must name at least one class, without duplicates", "[1, 1]"),
     ),
     "Lovasz: a class twice": Wrong(
         lambda: LovaszLoss(classes=[1, 1]),
         ValueError,
-        ("classes must name at least one class, and none twice", "[1, 1]"),
+        ("classes must name at least one class, without duplicates", "[1, 1]"),
     ),
     "Hausdorff: no maps": Wrong(
         lambda: HausdorffDistanceLoss(map_key="d")(P, T), ValueError, ("maps", "'d'", "none")
@@ -1045,7 +1045,9 @@ WRONG: dict[str, Wrong] = {
         lambda: terms.Dice(region_reduction="mean"), ValueError, ("region_reduction", "'mean'")
     ),
     "term object: classes twice": Wrong(
-        lambda: terms.Jaccard(region_classes=[1, 1]), ValueError, ("region_classes", "none twice")
+        lambda: terms.Jaccard(region_classes=[1, 1]),
+        ValueError,
+        ("region_classes", "without duplicates"),
     ),
     "term object: weights of micro": Wrong(
         lambda: terms.Dice(region_reduction="micro", region_class_weights=[1, 2]),

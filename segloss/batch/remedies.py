@@ -85,7 +85,7 @@ def for_labels(
     if _are_grey_levels(levels, classes):
         return _for_grey_labels(levels, classes)
     if levels == list(range(1, classes + 1)):
-        return " Labels start at 0, and these start at 1: subtract 1, {target} - 1."
+        return " Labels start at 0, but these start at 1: subtract 1, {target} - 1."
     markers = [level for level in wrong if _is_marker(level, classes)]
     if len(wrong) == 1:
         return _for_one_label(wrong[0], levels, classes, _ignoring(wrong[0], ignore_index, target))
@@ -165,7 +165,7 @@ def for_masks(
         grey = "" if are_colours and len(levels) > 2 else _for_grey_masks(levels, can_ignore)
         return grey + (_COLOURS if are_colours else "")
     if levels == [1, 2]:
-        return " Masks hold 0 and 1, and these hold 1 and 2: subtract 1, {target} - 1."
+        return " Masks hold 0 and 1, but these hold 1 and 2: subtract 1, {target} - 1."
     if levels == list(range(1, len(levels) + 1)):
         return _if(
             f"these are labels of {len(levels)} classes, pass a label map that starts at 0, "
@@ -534,7 +534,7 @@ def _for_grey_masks(levels: Sequence[float], can_ignore: bool) -> str:
     """Returns remedies for masks that look like images of 8 bits."""
     divisor = levels[-1] if levels[-1] > _WHITE or len(levels) <= 2 else _WHITE
     text = (
-        f" Masks are in [0, 1], and these look like an image: divide it, {{target}} / {divisor:g}."
+        f" Masks are in [0, 1], but these look like an image: divide it, {{target}} / {divisor:g}."
     )
     if len(levels) != 3 or levels[0] != 0 or not can_ignore:
         return text
@@ -549,7 +549,7 @@ def _for_soft_masks(low: float, high: float) -> str:
     if low >= -0.5 and high <= 1.5:
         return " Bicubic interpolation can leave [0, 1]: clamp its result, {target}.clamp(0, 1)."
     if low >= 0 and _GREY <= high <= _WHITE + 0.5:
-        return " Masks are in [0, 1], and these look like an image: divide it, {target} / 255."
+        return " Masks are in [0, 1], but these look like an image: divide it, {target} / 255."
     if low < 0 < high:
         return _if(
             "these are logits, the predictions come first and the target second",

@@ -130,7 +130,7 @@ def check_channel_weights(
     """Raises ValueError if the weights do not fit the channels or the activation."""
     if pos_weight is not None and activation == "softmax":
         raise ValueError(
-            "pos_weight belongs to binary cross-entropy, and activation is 'softmax': use "
+            "pos_weight belongs to binary cross-entropy, but activation is 'softmax': use "
             "class_weights, one weight per class."
         )
     if pos_weight is not None and len(pos_weight) not in (1, channels):

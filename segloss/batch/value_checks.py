@@ -103,7 +103,7 @@ def check_values(
         pixels: The batch.
         names: The names of its tensors in messages.
         checks: Decides when values are read.
-        ignore_index: The loss's option, of which the batch has one value.
+        ignore_index: The loss's option; the batch has one of its values.
         group_key: The key of the map that holds the ids of components, or None.
     """
     pred_name, target_name, weight_name, *_ = names

@@ -399,7 +399,7 @@ def check_classes(name: str, value: Any) -> tuple[int, ...]:
     checked = tuple(check_integer(name, each, 0) for each in classes)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(
-            f"{name} must name at least one class, and none twice, got {list(checked)}."
+            f"{name} must name at least one class, without duplicates, got {list(checked)}."
         )
     return checked
 

@@ -1,6 +1,7 @@
 """The option `ignore_index`: one value of a target that marks pixels to leave out, or several.
 
-A loss keeps it as it is named here: an int, a tuple of two or more ints in order, or None.
+A loss keeps it in the form that is named here: an int, a tuple of two or more ints in order, or
+    None.
 `segloss.batch.assemble` gives all ignored pixels of a batch one value, so kernels know only one.
 """
 

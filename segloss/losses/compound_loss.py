@@ -138,7 +138,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and reduction == "none":
             raise ValueError(
-                "sync_statistics=True adds up the statistics of a mean, and reduction='none' does "
+                "sync_statistics=True adds up the statistics of a mean, but reduction='none' does "
                 "not compute one: use reduction='mean'."
             )
         self.mixture = mixture_of(RECOMMENDED if terms is None else terms)
@@ -330,7 +330,7 @@ def check_unreduced(mixture: Mixture) -> None:
             )
         if term.class_groups is not None and len(mixture.components) > 1:
             raise ValueError(
-                "reduction='none' adds up terms of the same classes, and region_groups has cells "
+                "reduction='none' adds up terms of the same classes, but region_groups has cells "
                 "of groups of classes: make a loss of this term alone, with reduction='none'."
             )
         if term.region_classes is not None and len(mixture.components) > 1:

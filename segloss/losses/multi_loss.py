@@ -308,10 +308,10 @@ class MultiLoss(ChecksKeywords, Precise):
         return results
 
     def _watch_epoch(self) -> None:
-        """Warns if the weights depend on an epoch that has stood still."""
+        """Warns if the weights depend on an epoch that has not changed for long."""
         if self._epochs.stands_still(torch.is_grad_enabled(), self.schedule.thresholds):
             text = (
-                "The weights depend on the epoch, which has stood still over many rounds of "
+                "The weights depend on the epoch, which has not changed over many rounds of "
                 "training: call set_epoch(epoch) at the start of each epoch, or pass epoch=."
             )
             self._warnings.warn([Finding("epoch", text)], self)

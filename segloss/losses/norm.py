@@ -29,7 +29,7 @@ class NormSums(NamedTuple):
     Attributes:
         numerators: The sums of the means' numerators, (T,), in float64 on the CPU.
         denominators: The sums of their denominators, (T,), in float64 on the CPU.
-        samples: The number of samples, of which one counts by the share of its pixels that count.
+        samples: The number of samples, each counted by the share of its pixels that count.
     """
 
     numerators: Tensor

@@ -84,7 +84,7 @@ class WeightSchedule:
 
 
 class EpochWatch:
-    """Notices a schedule whose epoch has stood still over many rounds of training and validation.
+    """Notices a schedule whose epoch has not changed over many rounds of training and validation.
 
     A round is a call with gradients after one without. The number of rounds in an epoch is unknown,
     so it takes `ROUNDS` of them, or `STEPS` calls with gradients.

@@ -554,7 +554,7 @@ def _check_class_names(names: Any) -> tuple[str, ...] | None:
     checked = tuple(check_text("class_names", name) for name in names)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(
-            f"class_names must hold at least one name, and none twice, got {list(checked)}."
+            f"class_names must hold at least one name, without duplicates, got {list(checked)}."
         )
     return checked
 

@@ -26,9 +26,9 @@ class ComponentMap(MaskMap):
         n_classes: The number of classes. 2: one map, of the foreground; more: one map for each.
         mask_key: The name of the mask among the keywords, (H, W) or (D, H, W).
         out_key: The name of the maps in the result, (C, *spatial).
-        partition: "component": an id marks the component's pixels alone, as in blob loss;
-            "nearest": it marks all pixels that are nearer to this component than to others, as in
-            CC-DiceCE, so that each component also has the false positives around it.
+        partition: "component": an id marks only the component's pixels, as in blob loss; "nearest":
+            it marks all pixels that are nearer to this component than to others, as in CC-DiceCE,
+            so that each component also has the false positives around it.
         connectivity: The number of axes along which neighbouring pixels may differ: 1 for
             neighbours that share an edge (2D) or a face (3D); None: the number of dimensions, so
             that pixels that touch at a corner belong together.

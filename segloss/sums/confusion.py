@@ -21,7 +21,7 @@ class SampleFactors(NamedTuple):
     Attributes:
         weights: The factors of their parts of the numerator and of the denominator: the weights of
             samples.
-        shares: The factors of their parts of the numerator alone: the lambdas of mixup.
+        shares: The factors of their parts of the numerator only: the lambdas of mixup.
     """
 
     weights: Tensor | None = None

@@ -24,7 +24,7 @@ class Row(NamedTuple):
         key: The name of the row in a `SoftConfusion`. It is never parsed.
         has_slope: True if it depends on the predictions.
         is_per_sample: True if exclusive classes share it. With softmax its value is then at
-            class 0, with 0 at the other classes, and its slope is read at class 0 alone. Groups
+            class 0, with 0 at the other classes, and its slope is read only at class 0. Groups
             share it too: its value is at group 0, and its slope is read there.
     """
 
@@ -280,7 +280,7 @@ class Plan:
             focal sums and sums of maps, and the name of the interpolation of focal sums.
         rows: Their rows.
         index: The index of each row, by its key, and by its second name if it has one.
-        own_index: The index of each row, by its key alone: the rows that a kernel computes.
+        own_index: The index of each row, only by its key: the rows that a kernel computes.
         focals: The focal sums.
         class_groups: The sums of groups of classes.
         maps: The sums of maps.

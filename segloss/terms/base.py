@@ -381,7 +381,7 @@ class RegionTerm(Term):
     Attributes:
         counts_true_negatives: True if the class needs true negatives beside the other counts.
         mixes_classes: True if the loss of a cell depends on the sums of several classes.
-        mixes_softmax: The same for classes of a softmax alone.
+        mixes_softmax: The same, only for classes of a softmax.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type or value.

@@ -1243,7 +1243,7 @@ ROWS: dict[str, Row] = {
     ),
     "mixup of mixed images": Row(
         lambda: CutMix()(*MixUp()(X1, {GT: MASK})),
-        "CutMix first and MixUp then",
+        "with CutMix first and then with MixUp",
         lambda: torch.tensor(MixUp()(*CutMix()(X1, {GT: MASK}))[1]["mixup_y_b"].shape),
         torch.tensor(MASK.shape),
     ),

@@ -488,7 +488,7 @@ REFUSED = [
     ({"region_groups": [[1, 2], [3]]}, ("region_groups", "mapping", "'vehicle'")),
     ({"region_groups": {}}, ("region_groups", "at least one group", "Leave it out")),
     ({"region_groups": {"a": []}}, ("region_groups['a']", "at least one class")),
-    ({"region_groups": {"a": [1, 1]}}, ("region_groups['a']", "none twice", "[1, 1]")),
+    ({"region_groups": {"a": [1, 1]}}, ("region_groups['a']", "without duplicates", "[1, 1]")),
     ({"region_groups": {"a": [-1]}}, ("region_groups['a']", "at least 0", "-1")),
     ({"region_groups": {"a": [1.5]}}, ("region_groups['a']", "int", "1.5")),
     ({"region_groups": {"a": 1}}, ("region_groups['a']", "list of class indices", "1")),

@@ -259,7 +259,7 @@ def test_mixed_batches_are_blended() -> None:
 
 def test_tiles_without_any_label_are_an_error_and_leave_no_norm() -> None:
     for loss in (SegLoss(**MASKED), LossWrapper(nn.CrossEntropyLoss(ignore_index=255))):
-        with pytest.raises(ValueError, match="no batch had one: their labels are all ignored"):
+        with pytest.raises(ValueError, match="no batch had any: all labels are ignored"):
             compute_norms(loss, cut([1], [1]))
         assert (loss.norm.item(), loss.norm_count.item()) == (1, 0)
 

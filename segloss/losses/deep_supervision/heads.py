@@ -49,7 +49,7 @@ def _takes(loss: Loss, prediction: Tensor, target: Tensor) -> bool:
     """Returns whether a loss may be given a prediction and a target of these shapes.
 
     With sigmoid, that includes a label map for several channels, each against the rest. A loss that
-    was not asked for sigmoid refuses it: it is a mistake then, and not a set of heads.
+    was not asked for sigmoid refuses it: it is then a mistake, not a set of heads.
     """
     if not fits(target.shape, prediction.shape):
         return False

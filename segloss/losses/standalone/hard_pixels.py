@@ -1,4 +1,4 @@
-"""Losses of the hard pixels alone: by a share of the pixels, or online hard example mining.
+"""Losses of only the hard pixels: a share of the pixels, or online hard example mining.
 
 Their pixels have the losses of `CompoundLoss(reduction="none")`, in one pass, and the backward pass
 is the plain one, with weights of 0 for the pixels that are not kept.

@@ -1,4 +1,4 @@
-"""Cross-entropy of the worst pixels alone, in the form of nnU-Net."""
+"""Cross-entropy of only the worst pixels, in the form of nnU-Net."""
 
 from __future__ import annotations
 

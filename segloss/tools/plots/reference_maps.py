@@ -32,7 +32,7 @@ def maps_of(loss: Any, masks: Tensor, *, exclusive: bool) -> dict[str, Tensor]:
     Args:
         loss: The loss.
         masks: The mask of each channel, (1, C, H, W), int64.
-        exclusive: True if the channels are classes, of which each pixel has one.
+        exclusive: True if the channels are classes, and each pixel has one.
 
     Raises:
         NoExampleError: The loss needs a map that no transform here makes.

@@ -115,9 +115,9 @@ def class_weights(facts: Facts) -> Advice:
 
     :math:`f_c` is the share of a class in the images that hold it, m the median of these shares,
     and E the effective number of Cui et al. for large counts, with m in the place of the volume.
-    For rare classes this is median-frequency balancing. The largest classes lose at most a fifth
-    of their weight, and not nearly all of it. The reason for the root is that the region terms
-    balance the classes too; if no class is rare, these terms suffice.
+    For rare classes this is median-frequency balancing. The largest classes lose at most a fifth of
+    their weight, not nearly all of it. The reason for the root is that the region terms balance the
+    classes too; if no class is rare, these terms suffice.
     """
     if facts.rarest[1].frequency >= RARE:
         return Advice("class_weights", None, _none_rare(facts))

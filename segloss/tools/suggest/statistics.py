@@ -56,7 +56,7 @@ class ClassStatistics:
         void: The number of pixels in these masks with the ignored value, or a candidate for it.
         edge: The number of its pixels that touch another number, above, below, left or right.
         sizes: The number of its connected regions, by size in pixels.
-        contacts: The pairs of neighbours of which one has it, by the number of the other.
+        contacts: The pairs of neighbours in which one has it, by the number of the other.
         thin_within: The number of its thin runs (see `tiles.thin_runs`) inside another number.
         thin_between: The number of its thin runs between two other numbers.
         most: The largest number of its pixels in one mask.

@@ -11,7 +11,7 @@ The step's loss is then the mean over all its labels, exactly:
 - for a plain mean over pixels, such as cross-entropy, even if pixels are ignored and micro-batches
   are uneven;
 - for region terms with `region_reduction="sample"` and samples that have equally many labels.
-  Otherwise their micro-batches are weighted by labels, and not by samples;
+  Otherwise their micro-batches are weighted by labels, not by samples;
 - not for `region_reduction="batch"` and `"micro"`, whose ratios of sums over a batch are not means
   of those over micro-batches, and not for `class_weights` of cross-entropy, whose mean divides by
   the weights. Their micro-batches are weighted by labels, too.

@@ -307,7 +307,7 @@ def test_a_lambda_of_0_or_1_leaves_nothing_of_the_other_target() -> None:
 @pytest.mark.parametrize("mix", [MixUp(), CutMix()], ids=repr)
 def test_images_are_mixed_once(mix: MixUp | CutMix) -> None:
     images, batch = MixUp()(torch.rand(2, 1, 4), {GT: torch.rand(2, 1, 4)})
-    with pytest.raises(ValueError, match="mix the images once, or CutMix first"):
+    with pytest.raises(ValueError, match="mix the images once, or with CutMix first"):
         mix(images, batch)
     images, batch = CutMix()(torch.rand(2, 1, 4), {GT: torch.rand(2, 1, 4)})
     assert "mixup_lam" in MixUp()(images, batch)[1]

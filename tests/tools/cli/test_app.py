@@ -70,7 +70,7 @@ class TestOfConfigs:
             ("loss: {_target_: [", "can't be read"),
             ("training: {epochs: 3}", "The config has no loss"),
             ("", "The config has no loss"),
-            ("loss: {_target_: os.system, command: 'touch hacked'}", "not among what a loss"),
+            ("loss: {_target_: os.system, command: 'touch hacked'}", "that a config may use"),
             ("loss: !!python/object/apply:os.system ['touch hacked']", "can't be read"),
             ("loss: {_target_: segloss.SegLoss, bce_coef: '${oc.env:HOME}'}", "oc.env"),
         ],

@@ -129,7 +129,7 @@ class LovaszLoss(TakesCompanions, ChecksKeywords, Precise):
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and not per_image:
             raise ValueError(
-                "sync_statistics=True adds up the losses of images over the ranks, and "
+                "sync_statistics=True adds up the losses of images over the ranks, but "
                 "per_image=False ranks the pixels of a rank's whole batch together, which no sum "
                 "can extend to other ranks: set per_image=True."
             )

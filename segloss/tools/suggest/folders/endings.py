@@ -11,7 +11,7 @@ _ROLES = (
     *("mask", "masks", "label", "labels", "seg", "segmentation", "gt", "target"),
     *("image", "images", "img", "color", "colour", "labelids", "labeltrainids", "instanceids"),
 )
-"""Names of files that say what a file holds, and not which one it is."""
+"""Names of files that say what a file holds, not which one it is."""
 
 _DIGITS = re.compile(r"\d+")
 
@@ -32,7 +32,7 @@ _VIEWS = frozenset(
         "crop",
     ]
 )
-"""Endings that tell views of one image apart, and not classes or kinds of files."""
+"""Endings that tell views of one image apart, not classes or kinds of files."""
 
 _NUMBERED_CLASSES = frozenset(["c", "class", "cls", "label", "channel", "category", "cat"])
 """Words that make a number the number of a class."""

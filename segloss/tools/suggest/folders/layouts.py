@@ -132,7 +132,7 @@ def _class_folders(
     """Returns masks of subfolders with the same names, if their files hold a class each."""
     shown = _some(grid.classes)
     if are_numbered(grid.classes) or all(name.isdigit() for name in grid.classes):
-        guess = f"the subfolders {shown} are numbered, so each file is a mask, and not a class"
+        guess = f"the subfolders {shown} are numbered, so each file is a mask, not a class"
         remedy = "if a subfolder is a class, set --layout classes"
         return _label_maps(folder, files, ignore_index, how, [f"{guess}; {remedy}"])
     _complete(grid)

@@ -1,6 +1,6 @@
 """The meaning of the numbers in masks, from their statistics: a module for each kind.
 
-- `objects`: Numbers that count objects, and not classes.
+- `objects`: Numbers that count objects, not classes.
 - `blurred`: Numbers in between, which JPEG or resizing made.
 - `void`: Numbers of pixels to be left out.
 """

@@ -49,7 +49,7 @@ def number_text(number: int) -> str:
 def numbers_of_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
     """Returns the numbers of pixels (..., 3 or 4); transparent pixels are black.
 
-    Pixels of one colour that differ in alpha alone give their alpha.
+    Pixels of one colour that differ only in alpha give their alpha.
     """
     colours, alpha = pixels[..., :3], _alpha_of(pixels)
     if alpha is not None and _all_equal(colours):
