@@ -36,6 +36,7 @@ PROGRAMS = {
     "": [
         ("-c", "from segloss import build_loss; build_loss('loss: {_target_: segloss.SegLoss}')"),
         ("-m", "segloss", "doctor"),
+        ("-m", "segloss", "--version"),
     ],
     "cli": [
         ("-m", "segloss", "--version"),
@@ -138,6 +139,8 @@ def test_every_example_is_tried() -> None:
     ("extras", "program", "extra"),
     [
         ("", ("-m", "segloss", "list"), "cli"),
+        ("", ("-m", "segloss", "suggest", "masks"), "suggest"),
+        ("", ("-m", "segloss", "plot", BRAIN), "cli,plots"),
         ("", ("-c", "import segloss; segloss.suggest('masks')"), "suggest"),
         ("", ("-c", "import segloss.tools.plots"), "plots"),
         ("", ("-c", "import segloss.training.lightning"), "lightning"),
