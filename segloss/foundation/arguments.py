@@ -75,7 +75,7 @@ _NAMES_ELSEWHERE: dict[str, tuple[str, ...]] = {
 
 
 class _SignatureOfInit:
-    """The signature of a class: that of `__init__`. Python before 3.11.4 takes that of `__new__`."""
+    """A class's signature: that of `__init__`. Python before 3.11.4 takes that of `__new__`."""
 
     def __get__(self, instance: object, owner: Any) -> inspect.Signature:
         """Returns the signature of the class; an instance has none of its own."""
