@@ -201,7 +201,7 @@ SHAPES = {
     ),
     "a target of another batch": Mistake(
         lambda: compound()(LOGITS, LABELS[:1]),
-        ("prediction has 2 samples, and target 1", "pass the target of the same batch"),
+        ("prediction has 2 samples, but target 1", "pass the target of the same batch"),
         lambda: compound()(LOGITS[:1], LABELS[:1]),
     ),
     "one-hot masks for one channel": Mistake(

@@ -90,8 +90,8 @@ class FocalLoss(TermLoss):
         soft_targets: The loss of a target g between 0 and 1. "expectation": the mean of the
             classes' losses, weighted by the target. "interpolated": the loss of the mean
             probability :math:`p_t = \sum_c g_c p_c`, :math:`\alpha_t (1 - p_t)^\gamma` times the
-            cross-entropy with g, as in torchvision, DETR and SAM 2; for sigmoid, :math:`p_t = p g +
-            (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
+            cross-entropy with g, as in torchvision, DETR and SAM 2; for sigmoid,
+            :math:`p_t = p g + (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
 
@@ -309,7 +309,7 @@ class DiceLoss(TermLoss):
         smooth: The smoothing s, at least 0, or a pair, as in `Overlap`. A cell with neither
             prediction nor target has a loss of 0, even without smoothing.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
@@ -364,7 +364,7 @@ class FBetaLoss(TermLoss):
         beta: The importance of recall relative to precision, above 0.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).
@@ -420,7 +420,7 @@ class FocalTverskyLoss(TermLoss):
         beta: The weight of false negatives, at least 0.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
@@ -475,7 +475,7 @@ class JaccardLoss(TermLoss):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
@@ -527,7 +527,7 @@ class LogCoshDiceLoss(TermLoss):
 
     Args:
         smooth: The smoothing of the Dice loss, at least 0; or a pair, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
@@ -579,7 +579,7 @@ class LogDiceLoss(TermLoss):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         gamma: The exponent, above 0; 0.3 in the source.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
@@ -632,7 +632,7 @@ class SquaredDiceLoss(TermLoss):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
@@ -686,7 +686,7 @@ class TverskyLoss(TermLoss):
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
@@ -747,7 +747,7 @@ class GeneralizedDiceLoss(TermLoss):
         smooth: The smoothing s, at least 0, on the scale of the weighted sums; or a pair, as in
             `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
             multiply the weights v.
 
@@ -812,7 +812,7 @@ class GeneralizedWassersteinDiceLoss(TermLoss):
             :math:`v_c = 1 / (\sum w g_c + 1)`, which also weights the errors.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum T of a value, at least 0.
+        clip_tp: A lower bound on T, at least 0.
         **region: The arguments of `RegionTerm`. `region_classes` are the true classes whose pixels
             count, and `region_class_weights` weight these pixels. "micro" and "sample_micro" are
             errors, because they would mix background and foreground. `soft_labels` changes nothing.

@@ -37,7 +37,7 @@ class GeneralizedDice(Overlap):
         smooth: The smoothing s, at least 0, on the scale of the weighted sums; or a pair, as in
             `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells. `region_class_weights`
             multiply the weights v.
 
@@ -103,7 +103,7 @@ class GeneralizedWassersteinDice(Overlap):
             :math:`v_c = 1 / (\sum w g_c + 1)`, which also weights the errors.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum T of a value, at least 0.
+        clip_tp: A lower bound on T, at least 0.
         **region: The arguments of `RegionTerm`. `region_classes` are the true classes whose pixels
             count, and `region_class_weights` weight these pixels. "micro" and "sample_micro" are
             errors, because they would mix background and foreground. `soft_labels` changes nothing.

@@ -80,8 +80,8 @@ class Overlap(RegionTerm):
         log: True for minus the logarithm of the score, in [0, inf), in place of one minus the
             score. If n is 0, the logarithm continues as its tangent for scores below 1e-7, so the
             loss is at most 17.12, and keeps its slope.
-        clip_tp: The minimum number of true positives of a cell, at least 0. The loss of a cell with
-            fewer does not depend on TP.
+        clip_tp: A lower bound on the true positives of a cell, at least 0. Cells with fewer have no
+            slope with respect to TP.
         **region: The arguments of `RegionTerm`, for the mean over cells.
     """
 
@@ -203,7 +203,7 @@ class Dice(Overlap):
         smooth: The smoothing s, at least 0, or a pair, as in `Overlap`. A cell with neither
             prediction nor target has a loss of 0, even without smoothing.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016), with the plain denominator; with
@@ -237,7 +237,7 @@ class LogDice(Dice):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         gamma: The exponent, above 0; 0.3 in the source.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Wong, Moradi, Tang, Syeda-Mahmood, "3D segmentation with exponential logarithmic loss
@@ -273,7 +273,7 @@ class LogCoshDice(Dice):
 
     Args:
         smooth: The smoothing of the Dice loss, at least 0; or a pair, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Jadon, "A survey of loss functions for semantic segmentation" (2020).
@@ -304,7 +304,7 @@ class SquaredDice(Overlap):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Milletari, Navab, Ahmadi, "V-Net" (2016).
@@ -335,7 +335,7 @@ class Jaccard(Overlap):
     Args:
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image
@@ -369,7 +369,7 @@ class Tversky(Overlap):
         beta: The weight of false negatives, at least 0. A larger beta favours recall.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D
@@ -411,7 +411,7 @@ class FocalTversky(Tversky):
         beta: The weight of false negatives, at least 0.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for
@@ -449,7 +449,7 @@ class FBeta(Overlap):
         beta: The importance of recall relative to precision, above 0.
         smooth: The smoothing s, at least 0; or a pair, as in `Overlap`.
         log: True for minus the logarithm of the score, as in `Overlap`.
-        clip_tp: The minimum number of true positives of a cell, as in `Overlap`.
+        clip_tp: A lower bound on the true positives of a cell, as in `Overlap`.
         **region: The arguments of `RegionTerm`, for the mean over cells.
 
     Source: van Rijsbergen, "Information retrieval" (1979).

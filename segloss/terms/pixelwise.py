@@ -84,8 +84,8 @@ class Focal(PixelTerm):
         soft_targets: The loss of a target g between 0 and 1. "expectation": the mean of the
             classes' losses, weighted by the target. "interpolated": the loss of the mean
             probability :math:`p_t = \sum_c g_c p_c`, :math:`\alpha_t (1 - p_t)^\gamma` times the
-            cross-entropy with g, as in torchvision, DETR and SAM 2; for sigmoid, :math:`p_t = p g +
-            (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
+            cross-entropy with g, as in torchvision, DETR and SAM 2; for sigmoid,
+            :math:`p_t = p g + (1 - p)(1 - g)`. For targets of 0 and 1 they are the same.
 
     Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection" (2017).
 

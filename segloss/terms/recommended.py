@@ -18,8 +18,8 @@ def recommended() -> Mixture:
     compares the mixture with others, and with those of other libraries, on several data sets.
 
     With `reduction="none"`, or with a lambda of mixup for each sample, the pooled term has no value
-    for each sample. There, use your own mixture of terms by sample: `0.3 * CrossEntropy() + 0.3 *
-    Dice() + 0.4 * FocalTversky()`.
+    for each sample. There, use your own mixture of terms by sample:
+    `0.3 * CrossEntropy() + 0.3 * Dice() + 0.4 * FocalTversky()`.
 
     It is the mixture of a `CompoundLoss` without terms. `terms="recommended"`, and `terms:
     recommended` in a config, mean the same.

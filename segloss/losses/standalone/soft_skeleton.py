@@ -101,9 +101,9 @@ def _gradient_of_step(
 ) -> Tensor:
     """Returns the gradient with respect to the image of a single step.
 
-    The derivative of the skeleton with respect to delta is the product without its factor 1 -
-    delta. The deltas of a pixel add up to at most 1, since delta_k <= x_k - x_{k+1}. So at most one
-    factor is near 0, and the quotient keeps its digits; where a factor is 0, all others are 1.
+    The derivative of the skeleton with respect to delta is the product without its factor
+    1 - delta. The deltas of a pixel add up to at most 1, since delta_k <= x_k - x_{k+1}. So at most
+    one factor is near 0, and the quotient keeps its digits; where a factor is 0, all others are 1.
     """
     minima = _minima(image)
     dilations = _dilations(minima[-1])

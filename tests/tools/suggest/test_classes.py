@@ -28,7 +28,7 @@ def test_0_and_255_are_background_and_foreground() -> None:
 def test_255_above_labels_is_the_ignore_value() -> None:
     found = suggest([mask_of(v0=60, v1=20, v2=10, v255=10)]).classes
     assert (found.n_classes, found.ignore_index, found.sigmoid) == (3, 255, False)
-    assert "marks 10.0% of the pixels to be left out" in found.reason
+    assert "marks 10.0% of the pixels, which are left out" in found.reason
     assert found.statistics[1].frequency == pytest.approx(20 / 90)
 
 

@@ -82,8 +82,8 @@ def _far_text(statistics: DatasetStatistics, far: Sequence[int]) -> str:
     edges = sum(c.edge for c in counted) / sum(c.pixels for c in counted)
     marks = "marks" if len(far) == 1 else "mark"
     return (
-        f"{' and '.join(map(str, far))}, far above them, {marks} {share:.1%} of the pixels to be "
-        f"left out ({edges:.0%} of these touch a class)"
+        f"{' and '.join(map(str, far))}, far above them, {marks} {share:.1%} of the pixels, which "
+        f"are left out ({edges:.0%} of these touch a class)"
     )
 
 
@@ -107,7 +107,7 @@ def _trimap(statistics: DatasetStatistics, values: Sequence[int]) -> Void:
     return Void(
         (middle,),
         f"{middle}, between {dark} and {bright} in number and place, marks {share:.1%} of the "
-        "pixels to be left out",
+        "pixels, which are left out",
     )
 
 
@@ -121,9 +121,10 @@ def find_border(statistics: DatasetStatistics, candidates: Sequence[int]) -> Voi
     counted = statistics.classes[value]
     return Void(
         (value,),
-        f"{value} marks {counted.pixels / statistics.pixels:.1%} of the pixels to be left out, "
-        f"because it lies between all other numbers: {counted.regions:,} regions with a median "
-        f"size of {counted.median_size:,}, {counted.edge_share:.0%} of their pixels at an edge",
+        f"{value} marks {counted.pixels / statistics.pixels:.1%} of the pixels, which are left "
+        f"out, because it lies between all other numbers: {counted.regions:,} regions with a "
+        f"median size of {counted.median_size:,}, {counted.edge_share:.0%} of their pixels at an "
+        "edge",
     )
 
 
@@ -157,6 +158,6 @@ def given_void(statistics: DatasetStatistics, ignore_index: IgnoreIndex) -> Void
     marks = "marks" if len(present) == 1 else "mark"
     return Void(
         values,
-        f"{' and '.join(map(str, present))}, as you set, {marks} {share:.1%} of the pixels to be "
-        "left out",
+        f"{' and '.join(map(str, present))}, as you set, {marks} {share:.1%} of the pixels, which "
+        "are left out",
     )
