@@ -222,7 +222,7 @@ BATCHES: dict[str, Batch] = {
     ),
     "overshoot of a bicubic resize": Batch(
         Case(X1, MASK * 1.04 - 0.02),
-        "clamp it, target.clamp(0, 1)",
+        "clamp its result, target.clamp(0, 1)",
         Case(X1, (MASK * 1.04 - 0.02).clamp(0, 1)),
         sigmoid_loss(X1, MASK),
         (IGNORE,),

@@ -392,7 +392,7 @@ BAD = [
     (
         compound(SEG, pre_processes=[{"_target_": "os.getcwd"}]),
         ValueError,
-        rf"{ROOT}\.pre_processes\[0\]\._target_: 'os.getcwd' is not among",
+        rf"{ROOT}\.pre_processes\[0\]\._target_: 'os.getcwd' is not one of",
     ),
     (pair(SEG, wieght=1), ValueError, rf"{ROOT}\.losses\[0\]\.wieght is unknown.*'weight'"),
     (pair(None), TypeError, rf"{ROOT}\.losses\[0\]\.loss must be a mapping"),
@@ -400,7 +400,7 @@ BAD = [
     (
         pair({"_target_": "segloss.LossWrapper", "loss_func": {"_target_": "os.system"}}),
         ValueError,
-        rf"{ROOT}\.losses\[0\]\.loss\.loss_func\._target_: 'os.system' is not among",
+        rf"{ROOT}\.losses\[0\]\.loss\.loss_func\._target_: 'os.system' is not one of",
     ),
     (pair({**CE, "weight": ["a"]}), (TypeError, ValueError), rf"{ROOT}\.losses\[0\]\.loss"),
 ]

@@ -396,12 +396,12 @@ def test_a_layer_of_usual_size_is_made() -> None:
     ("target", "arguments", "key"),
     [
         (KERNELS, {"sigmas": [0.5, 8000.0]}, r"sigmas\[1\] = 8000"),
-        (KERNELS, {"sigmas": [0.5, 1e7]}, r"sigmas\[1\] must be within 1,000,000"),
-        (KERNELS, {"_args_": [[0.5, 1e7]]}, r"_args_\[0\]\[1\] must be within 1,000,000"),
-        (KERNELS, {"data_range": math.inf}, "data_range must be within"),
+        (KERNELS, {"sigmas": [0.5, 1e7]}, r"sigmas\[1\] must be between -1,000,000"),
+        (KERNELS, {"_args_": [[0.5, 1e7]]}, r"_args_\[0\]\[1\] must be between -1,000,000"),
+        (KERNELS, {"data_range": math.inf}, "data_range must be between"),
         (CORRELATION, {"kernel_size": 1001}, "kernel_size = 1001"),
-        (CORRELATION, {"kernel_size": 10**400}, "kernel_size must be within"),
-        ("monai.losses.FocalLoss", {"gamma": -(10**7)}, "gamma must be within"),
+        (CORRELATION, {"kernel_size": 10**400}, "kernel_size must be between"),
+        ("monai.losses.FocalLoss", {"gamma": -(10**7)}, "gamma must be between"),
     ],
 )
 def test_the_number_that_is_too_large_is_named_with_a_remedy(target, arguments, key) -> None:

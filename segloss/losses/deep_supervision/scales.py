@@ -107,7 +107,7 @@ def _for_length(entries: Sequence[Tensor], name: str, scales: Sequence[Tensor]) 
     finest = scales[0]
     samples = [entry.unsqueeze(0) for entry in entries]
     if len(entries) == len(finest) and all(_is_of_size(s, finest[:1]) for s in samples):
-        return f": if it is a list of samples, stack it, torch.stack({name})"
+        return f": if it is a list of samples, pass torch.stack({name})"
     return ": pass the finest alone, which is resized to each prediction"
 
 

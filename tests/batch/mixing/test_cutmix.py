@@ -98,7 +98,7 @@ def test_wrong_uses_are_refused() -> None:
         CutMix()(images, {"mask": batch[GT]})
     with pytest.raises(ValueError, match=r"the same pixels, got \(6, 3, 8, 8\) and \(6, 4, 4\)"):
         CutMix()(images, {GT: batch[GT][:, ::2, ::2]})
-    with pytest.raises(ValueError, match=r"annotated \(by 'annotated'\).*MixUp"):
+    with pytest.raises(ValueError, match=r"annotations of classes \('annotated'\).*MixUp"):
         CutMix()(images, {**batch, "annotated": torch.ones(6, 4, dtype=torch.bool)})
     with pytest.raises(TypeError, match=r"got torch\.uint8"):
         CutMix()(images.byte(), batch)
