@@ -279,7 +279,8 @@ def test_losses_that_do_not_add_up_over_pixels_have_none() -> None:
             return confusion.cross_entropy.sqrt(), confusion.weight
 
     x, labels = torch.randn(2, 3, 5), torch.randint(0, 3, (2, 5))
-    with pytest.raises(ValueError, match=r"RootOfSum\(\) has no loss of a single pixel: .*reduction='mean'"):
+    message = r"RootOfSum\(\) has no loss of a single pixel: .*reduction='mean'"
+    with pytest.raises(ValueError, match=message):
         CompoundLoss(RootOfSum(), "multiclass", reduction="none")(x, labels)
     for reduction in ("mean", "sum"):
         assert CompoundLoss(RootOfSum(), "multiclass", reduction=reduction)(x, labels).isfinite()
