@@ -106,7 +106,7 @@ def test_weights_of_gradients_come_back() -> None:
     second.load_state_dict(first.state_dict())
     batch = points("a", "b")
     assert torch.equal(first(batch, model)[0], second(batch, model)[0])
-    with pytest.raises(ValueError, match="other metrics: a, b then, a, c now"):
+    with pytest.raises(ValueError, match="different metrics: a, b then, a, c now"):
         gradient_weighted("a", "c").load_state_dict(first.state_dict())
 
 
@@ -136,9 +136,9 @@ def test_a_checkpoint_of_another_config_is_refused(change: Callable[[str], str])
     state = build_loss(CONFIG).state_dict()
     other: Any = build_loss(change(CONFIG))
     before = {name: str(value) for name, value in other.state_dict().items()}
-    with pytest.raises(ValueError, match=r"other losses: a, b then, .* now"):
+    with pytest.raises(ValueError, match=r"different losses: a, b then, .* now"):
         other.load_state_dict(state)
-    with pytest.raises(ValueError, match="other losses"):
+    with pytest.raises(ValueError, match="different losses"):
         nn.ModuleDict({"loss": other}).load_state_dict({f"loss.{k}": v for k, v in state.items()})
     assert {name: str(value) for name, value in other.state_dict().items()} == before
 

@@ -57,7 +57,7 @@ def use_mask_losses(model: nn.Module, *, loss_mask: Any = None, loss_dice: Any =
         raise TypeError(
             "model must have a criterion that computes loss_masks from points, like those of "
             "Mask2FormerForUniversalSegmentation, MaskFormer, OneFormer and EoMT, got "
-            f"{type(model).__name__}. For a model of logits (N, C, H, W), pass the loss to "
+            f"{type(model).__name__}. A model of logits (N, C, H, W) takes a loss through "
             "Trainer(compute_loss_func=as_compute_loss_func(loss))."
         )
     given = {"loss_mask": loss_mask, "loss_dice": loss_dice}

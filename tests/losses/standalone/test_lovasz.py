@@ -561,7 +561,7 @@ def test_wrong_arguments_are_refused() -> None:
         ({"errors": "hinge"}, "multilabel"),
         ({"classes": "presents"}, "did you mean 'present'"),
         ({"classes": []}, "at least one"),
-        ({"classes": [1, 1]}, "twice"),
+        ({"classes": [1, 1]}, "duplicates"),
         ({"sync_statistics": True}, "per_image=True"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -240,7 +240,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a loss of classes": (
         lambda: use_mask_losses(Model(maskformer()), loss_mask=CompoundLoss(mode="multiclass")),
         ValueError,
-        "loss_mask must be a loss of masks.*this CompoundLoss.*loss_mask=loss.mixture",
+        "loss_mask must be a loss of independent masks.*this CompoundLoss.*loss_mask=loss.mixture",
     ),
     "a class": (
         lambda: use_mask_losses(Model(maskformer()), loss_dice=Dice),
