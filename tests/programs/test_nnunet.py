@@ -313,10 +313,13 @@ def test_nnunet_finds_every_trainer_that_a_file_of_the_folder_has(example: type)
 def test_nnunets_command_trains_and_validates_the_example(example: type, folder: Path) -> None:
     write_dataset(folder, "regions and ignore")
     (folder / "trainers/short_trainer.py").write_text(
+        "import numpy, torch\n"
         "from focal_trainer import FocalTrainer\n\n\n"
         "class ShortTrainer(FocalTrainer):\n"
         "    def initialize(self):\n"
-        "        self.num_epochs, self.num_iterations_per_epoch = 2, 20\n"
+        "        torch.manual_seed(0)\n"
+        "        numpy.random.seed(0)\n"
+        "        self.num_epochs, self.num_iterations_per_epoch = 3, 20\n"
         "        self.num_val_iterations_per_epoch = 4\n"
         "        super().initialize()\n"
     )
