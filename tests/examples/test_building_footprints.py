@@ -52,10 +52,11 @@ def test_a_run_writes_metrics_checkpoints_and_pictures(tmp_path: Path) -> None:
 
 def test_a_resumed_run_ends_with_the_numbers_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    expected = run(whole, "training.epochs=2")
-    run(parts, "training.epochs=1")
+    smaller = ["data.training_scenes=3", "data.test_scenes=2"]
+    expected = run(whole, *smaller, "training.epochs=2")
+    run(parts, *smaller, "training.epochs=1")
     (parts / "masks_alone.pt").unlink()  # as if interrupted before the second training
-    assert run(parts, "training.epochs=2", "--resume") == expected
+    assert run(parts, *smaller, "training.epochs=2", "--resume") == expected
 
 
 @pytest.mark.parametrize(

@@ -624,8 +624,7 @@ def test_its_text_names_the_weights_and_the_inner_loss() -> None:
     assert "(loss): SegLoss(" in repr(DeepSupervision(SegLoss()))
 
 
-@pytest.mark.parametrize("weights", [None, [1, 0.5, 0]])
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(("weights", "dynamic"), [(None, False), ([1, 0.5, 0], True)])
 def test_a_compiler_takes_it_in_one_graph(weights, dynamic: bool) -> None:
     torch.compiler.reset()
     loss = DeepSupervision(SegLoss(n_classes=3, tversky_focal_coef=0.2), weights)

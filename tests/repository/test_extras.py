@@ -39,12 +39,10 @@ PROGRAMS = {
         ("-m", "segloss", "--version"),
     ],
     "cli": [
-        ("-m", "segloss", "--version"),
         ("-m", "segloss", "list"),
         ("-m", "segloss", "explain", BRAIN),
         ("-m", "segloss", "check", BRAIN, "--only", "scalar"),
         ("-m", "segloss", "backends"),
-        ("-m", "segloss", "doctor"),
     ],
     "cli,plots": [("-m", "segloss", "plot", BRAIN)],
     "examples": [

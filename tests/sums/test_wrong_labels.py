@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -97,8 +98,10 @@ def assert_safe_when_compiled(loss: Any, **options: Any) -> None:
             assert_refused_or_nan(compiled, prediction, spoiled)
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [*product(LOSSES, ["auto"]), *product(["logits", "class weights"], ["torch", "reference"])],
+)
 def test_a_wrong_label_in_a_later_batch_of_a_compiled_loss(name: str, backend: str) -> None:
     with segloss.use_backend(backend):
         assert_safe_when_compiled(LOSSES[name](), backend="aot_eager")

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing import set_forkserver_preload
 from pathlib import Path
 from typing import Any
 
@@ -40,5 +41,7 @@ def on_ranks(
     ranks: int, folder: Path, work: Work, seconds: float = 60, whole: bool = True
 ) -> list[Any]:
     """The results of all ranks; raises what a rank raised. Not `whole`: a rank leaves early."""
-    mp.spawn(_run, (ranks, free_port(), str(folder), work, seconds, whole), nprocs=ranks)
+    set_forkserver_preload(["segloss", "torch.nn.parallel"])  # read once, and not by every rank
+    arguments = (ranks, free_port(), str(folder), work, seconds, whole)
+    mp.start_processes(_run, arguments, nprocs=ranks, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(ranks)]

@@ -300,12 +300,13 @@ def test_derivatives_are_right(kind: str, soft_labels: str) -> None:
     loss = CompoundLoss(term + CrossEntropy(), "multiclass")
     logits = case.logits.clone().requires_grad_()
     function: Callable[[Tensor], Tensor] = lambda x: loss(x, case.target)  # noqa: E731
-    assert torch.autograd.gradcheck(function, logits)
-    assert torch.autograd.gradgradcheck(function, logits)
+    assert torch.autograd.gradcheck(function, logits, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, logits, fast_mode=True)
 
 
-@pytest.mark.parametrize("kind", ["labels", "soft"])
-@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize(
+    ("backend", "kind"), [("auto", "labels"), ("auto", "soft"), ("reference", "labels")]
+)
 def test_it_compiles_as_one_graph(backend: str, kind: str) -> None:
     case = Case(kind)
     logits = case.logits.float().requires_grad_()

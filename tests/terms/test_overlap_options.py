@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -209,15 +210,17 @@ def test_every_kernel_has_the_values_of_float64(name, option, dtype, backend) ->
     torch.testing.assert_close(gradient.double(), expected[1], **tolerance)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_options_are_compiled_without_a_break_in_every_dimension(option: str) -> None:
-    loss = of(Jaccard(**OPTIONS[option]))
+@pytest.mark.parametrize(
+    ("options", "spatial"),
+    list(zip(OPTIONS.values(), cycle([(7,), (4, 5), (2, 3, 4)]), strict=False)),
+)
+def test_options_are_compiled_without_a_break(options: dict, spatial: tuple[int, ...]) -> None:
+    loss = of(Jaccard(**options))
     torch._dynamo.reset()
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    for spatial in ((7,), (4, 5), (2, 3, 4)):
-        logits, labels = torch.randn(2, 3, *spatial), torch.randint(0, 3, (2, *spatial))
-        expected = value_and_gradient(loss, logits, labels)
-        torch.testing.assert_close(value_and_gradient(compiled, logits, labels), expected)
+    logits, labels = torch.randn(2, 3, *spatial), torch.randint(0, 3, (2, *spatial))
+    expected = value_and_gradient(loss, logits, labels)
+    torch.testing.assert_close(value_and_gradient(compiled, logits, labels), expected)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

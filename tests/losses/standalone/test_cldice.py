@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import product
 
 import pytest
 import torch
@@ -245,7 +246,7 @@ def test_derivatives_pass_gradcheck_twice_and_in_batches() -> None:
     loss = SoftClDiceLoss("multiclass", ignore_index=255)
     x = logits.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: loss(x, labels), x, check_batched_grad=True)
-    assert torch.autograd.gradgradcheck(lambda x: loss(x, labels), x)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, labels), x, fast_mode=True)
     expected = torch.autograd.grad(loss(x, labels), x)[0]
     functional = torch.func.grad(lambda x: loss(x, labels))(x.detach())
     torch.testing.assert_close(functional, expected)
@@ -295,8 +296,9 @@ def test_half_precision_and_autocast_are_computed_in_float32(dtype) -> None:
     assert torch.equal(value, loss(logits.float(), mask))
 
 
-@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
-@pytest.mark.parametrize("spatial", SPATIAL)
+@pytest.mark.parametrize(
+    ("mode", "spatial"), [("multiclass", SPATIAL[0]), *product(["multilabel"], SPATIAL[1:])]
+)
 def test_a_compiler_takes_it_in_one_graph(mode: str, spatial) -> None:
     torch.compiler.reset()
     loss = SoftClDiceLoss(mode, ignore_index=255)

@@ -151,7 +151,7 @@ def test_gradients_pass_gradcheck_twice(select) -> None:
     labels = torch.randint(0, 3, (1, 12))
     loss = HardPixelLoss(CrossEntropy() + Focal(), select, class_weights=[1, 2, 3])
     assert torch.autograd.gradcheck(lambda x: loss(x, labels), x)
-    assert torch.autograd.gradgradcheck(lambda x: loss(x, labels), x)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, labels), x, fast_mode=True)
 
 
 @pytest.mark.parametrize("select", [TopK(30), Threshold(0.4, min_kept=3), Threshold(0.4, 0)])

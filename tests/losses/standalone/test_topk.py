@@ -231,9 +231,10 @@ def test_extreme_logits_stay_finite() -> None:
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("ignore_index", [None, 255])
-@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+@pytest.mark.parametrize(
+    ("dynamic", "ignore_index", "mode"),
+    [(True, None, "multiclass"), (False, 255, "multiclass"), (True, 255, "multilabel")],
+)
 def test_a_compiler_takes_it_in_one_graph(dynamic: bool, ignore_index, mode: str) -> None:
     torch.compiler.reset()
     loss = TopKCrossEntropyLoss(mode, k=15, ignore_index=ignore_index, class_weights=[1, 2, 3])

@@ -25,7 +25,10 @@ pytestmark = [
     [
         (["sums/kernels/test_every_kernel.py"], "triton"),
         (["sums/kernels/test_triton.py"], ""),
-        (["sums/test_autograd.py", "sums/test_compiled.py", "sums/test_backends.py"], "triton"),
+        (
+            ["sums/test_autograd.py", "sums/test_compiled.py", "sums/test_backends.py"],
+            "triton and not plain and not alone",  # options, of which all are together once
+        ),
         (["terms/test_analytic.py"], "averages or weights or several or ignored or perfect"),
         (["sums/kernels/launches.py"], ""),
     ],

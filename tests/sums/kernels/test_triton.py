@@ -88,11 +88,11 @@ def test_all_classes_of_a_pixel_are_in_registers(classes: int) -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("classes", [513, 1000])
 def test_more_classes_come_in_tiles(classes: int, smoothing: float) -> None:
-    pixels = softmax_batch(classes, 2, 13, label_smoothing=smoothing)
+    pixels = softmax_batch(classes, 1, 5, label_smoothing=smoothing)
     assert_exact(pixels.replace(class_weights=torch.rand(classes) + 0.1))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 257), (3, 17, 31), (1, 7, 5, 3), (2, 33, 65)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 257), (3, 7, 31), (1, 7, 5, 3), (1, 33, 65)])
 def test_shapes_of_1_to_3_dimensions(shape: tuple[int, ...]) -> None:
     assert_exact(softmax_batch(4, *shape))
     assert_exact(sigmoid_batch(2, *shape))
@@ -191,7 +191,7 @@ def test_a_program_adds_up_many_blocks(few_programs: None) -> None:
 def test_a_label_of_no_class_spoils_its_sample_and_reads_no_memory(
     classes: int, label: int
 ) -> None:
-    pixels = softmax_batch(classes, 2, 8)
+    pixels = softmax_batch(classes, 2, 4)
     pixels.target[1, 3] = label  # 2^32 + 1 would be a class, if it were cut to 32 bits
     plan = everything(pixels)
     sums = KERNEL.sums(pixels, plan)
