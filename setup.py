@@ -10,6 +10,7 @@ On PyPI the links of README lead to the repository, at the tag of the version.
 
 import os
 import re
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -73,12 +74,19 @@ class BuildKernel(build_ext):
                 output.seek(0)
                 printed = output.read()
                 errors = [line for line in printed.splitlines() if "error:" in line]
-                reason = errors[0].strip() if errors else str(error)
+                reason = errors[0].strip() if errors else self._missing() or str(error)
                 self.failure = f"{reason}\n{printed[:SHOWN_CHARACTERS]}"
                 raise
             finally:
                 output.seek(0)
                 sys.stderr.write(output.read())
+
+    def _missing(self) -> str:
+        """Returns the reason if there is no compiler, else an empty text."""
+        commands = [getattr(self.compiler, f"compiler_so{kind}", None) for kind in ("_cxx", "")]
+        [program, *_] = next(filter(None, commands), [""])
+        is_missing = program and not shutil.which(program)
+        return f"the compiler {program} was not found" if is_missing else ""
 
 
 class BuildWheel(bdist_wheel):

@@ -198,7 +198,7 @@ def quiet_batches() -> Iterator[tuple[str, Any, Callable[[], tuple[Any, Any]], i
     yield "a pass that is shared", MultiLoss(shared, [1, 1]), lambda: (logits(4), labels(0, 4)), 4
 
 
-@pytest.mark.parametrize("case", quiet_batches(), ids=lambda case: case[0])
+@pytest.mark.parametrize("case", [*quiet_batches()], ids=lambda case: case[0])
 def test_a_right_training_is_quiet(case: tuple[str, Any, Any, int]) -> None:
     _, loss, batch, samples = case
     assert trained(loss, batch, samples) == []

@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
+from segloss.foundation.installation.mixture import DISTRIBUTION
+
 RECORD = Path(__file__).with_name("_cpu_failure.txt")
 """The record that `setup.py` leaves if it could not compile the module: a reason, then details."""
 
@@ -21,7 +23,7 @@ def _why_not_built(error: ImportError) -> str:
     if not RECORD.is_file():
         return "it was not compiled: segloss runs from its sources, without an installation"
     reason, *_ = RECORD.read_text(encoding="utf-8").splitlines()
-    return f"it was not compiled: {reason}"
+    return f"it was not compiled: {reason.rstrip('.')}"
 
 
 module: ModuleType | None
@@ -39,7 +41,7 @@ _WHEEL = "install a released wheel, which has it compiled"
 
 _COMPILE = (
     "install GCC or Clang with C++17 (Debian: `apt install g++ python3-dev`), and then segloss "
-    "again with `pip install --no-cache-dir --force-reinstall --no-deps`"
+    f"again with `pip install --no-cache-dir --force-reinstall --no-deps {DISTRIBUTION}`"
 )
 
 REMEDY = _WHEEL if os.name == "nt" else f"{_WHEEL}, or {_COMPILE}"

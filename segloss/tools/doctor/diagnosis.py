@@ -110,5 +110,5 @@ def _problems() -> Iterator[str]:
     if cpu_build.WHY_NOT_BUILT:
         yield (
             "losses on this CPU use PyTorch's operations, which are several times slower than the "
-            f"C++ kernel: {cpu_build.description()}"
+            f"C++ kernel; {cpu_build.description()}"
         )

@@ -157,12 +157,14 @@ def terms(facts: Facts) -> list[Advice]:
     """
     name, seldom = facts.least_common
     presence = seldom.masks / facts.statistics.masks
+    seen = "each class is in all"
+    if presence < 1:
+        seen = f"the least common class ({name}) is in {presence:.0%}"
     reasons = {
         "cross_entropy": ("every wrong pixel has a gradient", ISENSEE),
         "dice": (
-            f"the least common class ({name}) is in {presence:.0%} of the images; from "
-            f"{MOST_IMAGES:.0%} on, each image counts the same, and below, the classes are pooled "
-            "over the batch",
+            f"{seen} of the images; from {MOST_IMAGES:.0%} on, each image counts the same, and "
+            "below, the classes are pooled over the batch",
             f"{ISENSEE}; {STUDY}",
         ),
         "focal_tversky": (
