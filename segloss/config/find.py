@@ -22,7 +22,7 @@ from segloss.config.read import (
     read_config,
     select,
 )
-from segloss.config.specs import CompoundSpec, LossSpec
+from segloss.config.specs import CompoundSpec, LossSpec, check_entry
 from segloss.foundation.arguments import nearest, shown
 
 _COMPOUND_LOSS: Path = ("loss_params", "compound_loss")
@@ -35,6 +35,12 @@ _LOSSES = "losses"
 
 _PATHS: tuple[Path, ...] = (_COMPOUND_LOSS, *_MULTI_LOSS, _LOSS, (_LOSSES,))
 """The paths at which a config may have a loss, in order of precedence."""
+
+_INNER = {
+    "loss_list": path_text(_COMPOUND_LOSS),
+    **{str(path[1]): str(path[0]) for path in (_COMPOUND_LOSS, *_MULTI_LOSS)},
+}
+"""Keys inside of others, and where they belong."""
 
 _MODELS: Path = ("model_config",)
 """The path in MMF's configs of a section per model, each with its `losses`."""
@@ -120,10 +126,14 @@ def _meant(config: ConfigSource, keys: Sequence[Any]) -> str:
     """Returns " (did you mean ...?)" for a key that is almost that of a loss, or an empty text."""
     first = list(dict.fromkeys(str(path[0]) for path in (*_PATHS, _MODELS)))
     for key in keys:
+        if key in _INNER:
+            return f"; {key} belongs in {_INNER[key]}"
         if key in first:
             node = select(config, (key,))
             inner = node.value if node is not None and isinstance(node.value, Mapping) else {}
             known = [str(path[1]) for path in _PATHS if path[0] == key and len(path) > 1]
+            if "loss_list" in inner:
+                return f"; loss_list belongs in {_INNER['loss_list']}"
             guesses = {f"{key}.{name}": nearest(name, known) for name in inner}
         else:
             guesses = {f"{key}": nearest(key, first)}
@@ -138,9 +148,14 @@ def _spec(config: ConfigSource, node: Node, path: Path) -> CompoundSpec | LossSp
     name = path_text(path)
     if path[-1] == _LOSSES:
         return mmf_spec(plain_list(config, node, name), name)
+    if path == _LOSS and isinstance(node.value, list):
+        raise TypeError(
+            f"{name} must be one loss, a mapping, got a list of {len(node.value)}: move the list "
+            f"to {path_text(_COMPOUND_LOSS)}.loss_list."
+        )
     block = plain_mapping(config, node, name)
     if path == _LOSS:
-        return LossSpec(1.0, f"{name}.weight", block, name)
+        return LossSpec(1.0, f"{name}.weight", check_entry(block, name, "_target_"), name)
     if path in _MULTI_LOSS and is_frame_field(block):
         return frame_field_spec(block, _root(config), name)
     return compound_spec(block, name)

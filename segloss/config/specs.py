@@ -11,6 +11,13 @@ from typing import Any
 
 from segloss.foundation.arguments import shown
 
+LISTS = {
+    "_target_": "loss_params.compound_loss.loss_list",
+    "loss": "loss_params.compound_loss.losses",
+    "type": "losses",
+}
+"""The lists of losses, by the key that every entry of the list has."""
+
 
 @dataclass(frozen=True)
 class LossSpec:
@@ -53,3 +60,20 @@ def check_block(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{path} must be a mapping with _target_, got {shown(value)}.")
     return value
+
+
+def check_entry(entry: Any, path: str, key: str) -> Mapping[str, Any]:
+    """Returns an entry of the list whose entries have `key`.
+
+    Raises:
+        TypeError: The entry is not a mapping.
+        ValueError: It is an entry of another list; the message names the list.
+    """
+    block = check_block(entry, path)
+    others = [other for other in LISTS if other in block and key not in block]
+    if others:
+        raise ValueError(
+            f"{path} must have the key {key}, got an entry with {others[0]}: move it to the list "
+            f"{LISTS[others[0]]}, whose entries have that key."
+        )
+    return block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -415,3 +416,50 @@ def test_wrong_configs_are_refused_with_their_path(cfg, kind, words: str) -> Non
 def test_a_block_by_itself_has_paths_too() -> None:
     with pytest.raises(ValueError, match=r"^compound_loss\.loss_list\[0\]\.weight must be"):
         build_compound_loss_from_config({"loss_list": [{**SEG, "weight": -1}]})
+
+
+ENTRIES = {
+    "loss_params.compound_loss.loss_list": [{**SEG, "weight": 1.0}],
+    "loss_params.compound_loss.losses": [{"loss": SEG, "weight": 1.0}],
+    "losses": [{"type": "dice", "weight": 1.0}],
+}
+"""The lists of losses, each with entries of its own."""
+
+
+def at(path: str, value: object) -> dict:
+    """A config with a value at a path."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+@pytest.mark.parametrize("path", ENTRIES)
+def test_each_list_has_entries_of_its_own(path: str) -> None:
+    build_loss(at(path, ENTRIES[path]))
+
+
+@pytest.mark.parametrize(("here", "there"), [*permutations(ENTRIES, 2)])
+def test_an_entry_of_another_list_is_told_which(here: str, there: str) -> None:
+    with pytest.raises(ValueError, match=f"move it to the list {there}, whose entries have that"):
+        build_loss(at(here, ENTRIES[there]))
+
+
+@pytest.mark.parametrize("there", ["loss_params.compound_loss.losses", "losses"])
+def test_an_entry_in_the_place_of_a_single_loss_is_told_its_list(there: str) -> None:
+    with pytest.raises(ValueError, match=f"move it to the list {there}, whose entries have that"):
+        build_loss({"loss": ENTRIES[there][0]})
+
+
+@pytest.mark.parametrize(
+    ("cfg", "place"),
+    [
+        ({"loss_list": [SEG]}, "loss_list belongs in loss_params.compound_loss"),
+        ({"loss_params": {"loss_list": [SEG]}}, "loss_list belongs in loss_params.compound_loss"),
+        ({"compound_loss": {"loss_list": [SEG]}}, "compound_loss belongs in loss_params"),
+        ({"multi_loss": {"loss_list": [SEG]}}, "multi_loss belongs in loss_params"),
+        ({"loss": [SEG]}, "move the list to loss_params.compound_loss.loss_list"),
+    ],
+)
+def test_a_key_at_another_depth_is_told_its_place(cfg: dict, place: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=place):
+        build_loss(cfg)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from segloss.config.specs import CompoundSpec, LossSpec, check_block
+from segloss.config.specs import CompoundSpec, LossSpec, check_block, check_entry
 from segloss.foundation.arguments import check_keys, is_list, shown
 
 COMPOUND_KEYS = (
@@ -58,12 +58,12 @@ def _loss_specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
 
 def _inline_spec(entry: Any, path: str) -> LossSpec:
     """Returns the spec of `{_target_: ..., weight: ..., other arguments}`."""
-    block = dict(check_block(entry, path))
+    block = dict(check_entry(entry, path, "_target_"))
     return LossSpec(block.pop("weight", 1.0), f"{path}.weight", block, path)
 
 
 def _nested_spec(entry: Any, path: str) -> LossSpec:
     """Returns the spec of `{loss: {_target_: ..., arguments}, weight: ...}`."""
-    check_keys(path, check_block(entry, path), ("loss", "weight"))
+    check_keys(path, check_entry(entry, path, "loss"), ("loss", "weight"))
     block = check_block(entry.get("loss"), f"{path}.loss")
     return LossSpec(entry.get("weight", 1.0), f"{path}.weight", block, f"{path}.loss")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segloss.batch.keys import Batch
-from segloss.config.specs import CompoundSpec, LossSpec, check_block
+from segloss.config.specs import CompoundSpec, LossSpec, check_block, check_entry
 from segloss.foundation.arguments import check_keys, shown
 from segloss.losses.loss import Loss
 
@@ -78,7 +78,7 @@ class SampleListLoss(Loss):
 def _loss_spec(entry: Any, path: str) -> LossSpec:
     if isinstance(entry, str):
         entry = {"type": entry}
-    check_keys(path, check_block(entry, path), ("type", "params", "weight", "name"))
+    check_keys(path, check_entry(entry, path, "type"), ("type", "params", "weight", "name"))
     if not isinstance(entry.get("type"), str):
         raise ValueError(f"{path}.type must be the name of a loss, got {shown(entry.get('type'))}.")
     params = check_block(entry.get("params") or {}, f"{path}.params")
