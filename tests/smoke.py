@@ -30,7 +30,9 @@ loss_params:
 
 def is_the_installed_package() -> None:
     """Checks that the package is whole, comes from this environment, and knows its version."""
-    assert Path(segloss.__file__).is_relative_to(sys.prefix), segloss.__file__
+    assert Path(segloss.__file__).is_relative_to(sys.prefix), (
+        f"{segloss.__file__} is not in {sys.prefix}: install a wheel or an sdist, without -e"
+    )
     assert metadata.version("pytorch-segloss") == segloss.__version__
     assert resources.files(segloss).joinpath("py.typed").is_file()
     folders = "batch compat config foundation frame_field losses sums terms tools training"
