@@ -279,7 +279,7 @@ def of_skeletons(form: Form) -> Pairs:
 
 
 def of_distances(form: Form) -> Pairs:
-    for reduction in ("sample", "batch"):
+    for reduction in ("sample", "batch") if form == "labels" else ("sample",):
         options = {"include_background": form != "labels", "batch": reduction == "batch"}
         theirs = their(monai.HausdorffDTLoss, form, **options)
         ours = segloss.HausdorffDistanceLoss(MODES[form], region_reduction=reduction)

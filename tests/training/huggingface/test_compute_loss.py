@@ -150,16 +150,14 @@ def focal(ignored: int) -> LossWrapper:
 
 
 @pytest.mark.parametrize(
-    ("batch", "accumulate", "dtype"),
+    ("name", "batch", "accumulate", "dtype"),
     [
-        (8, 1, torch.long),
-        (4, 2, torch.long),
-        (2, 4, torch.long),
-        (3, 3, torch.long),
-        (3, 3, torch.uint8),
+        *((name, 3, 3, torch.uint8) for name in IGNORING),
+        ("MultiLoss", 8, 1, torch.long),
+        ("MultiLoss", 4, 2, torch.long),
+        ("MultiLoss", 3, 3, torch.long),
     ],
 )
-@pytest.mark.parametrize("name", IGNORING)
 def test_labels_that_processors_ignore_are_exact_with_the_collator(
     name: str, dtype: torch.dtype, batch: int, accumulate: int, tmp_path: Path
 ) -> None:
