@@ -9,6 +9,11 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 warns, thousands of times, of values that its own intrinsics leave undefined on purpose (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #ifdef __x86_64__
 #include <cpuid.h>
 #include <immintrin.h>
