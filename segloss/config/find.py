@@ -22,7 +22,7 @@ from segloss.config.read import (
     read_config,
     select,
 )
-from segloss.config.specs import CompoundSpec, LossSpec, check_entry
+from segloss.config.specs import LISTS, CompoundSpec, LossSpec, check_entry
 from segloss.foundation.arguments import nearest, shown
 
 _COMPOUND_LOSS: Path = ("loss_params", "compound_loss")
@@ -36,11 +36,11 @@ _LOSSES = "losses"
 _PATHS: tuple[Path, ...] = (_COMPOUND_LOSS, *_MULTI_LOSS, _LOSS, (_LOSSES,))
 """The paths at which a config may have a loss, in order of precedence."""
 
-_INNER = {
-    "loss_list": path_text(_COMPOUND_LOSS),
-    **{str(path[1]): str(path[0]) for path in (_COMPOUND_LOSS, *_MULTI_LOSS)},
+_INNER: dict[Any, Path] = {
+    "loss_list": _COMPOUND_LOSS,
+    **{path[-1]: path[:-1] for path in (_COMPOUND_LOSS, *_MULTI_LOSS)},
 }
-"""Keys inside of others, and where they belong."""
+"""Keys inside of others, with the paths at which they belong."""
 
 _MODELS: Path = ("model_config",)
 """The path in MMF's configs of a section per model, each with its `losses`."""
@@ -123,17 +123,17 @@ def _paths(config: ConfigSource) -> Iterator[Path]:
 
 
 def _meant(config: ConfigSource, keys: Sequence[Any]) -> str:
-    """Returns " (did you mean ...?)" for a key that is almost that of a loss, or an empty text."""
+    """Returns the remedy for a key that is misplaced or almost that of a loss, or an empty text."""
     first = list(dict.fromkeys(str(path[0]) for path in (*_PATHS, _MODELS)))
     for key in keys:
-        if key in _INNER:
-            return f"; {key} belongs in {_INNER[key]}"
+        node = select(config, (key,)) if key in first else None
+        inner = node.value if node is not None and isinstance(node.value, Mapping) else {}
+        for path in ((key,), *((key, name) for name in inner)):
+            place = _INNER.get(path[-1])
+            if place is not None and place != path[:-1]:
+                return f"; {path[-1]} belongs in {path_text(place)}"
         if key in first:
-            node = select(config, (key,))
-            inner = node.value if node is not None and isinstance(node.value, Mapping) else {}
             known = [str(path[1]) for path in _PATHS if path[0] == key and len(path) > 1]
-            if "loss_list" in inner:
-                return f"; loss_list belongs in {_INNER['loss_list']}"
             guesses = {f"{key}.{name}": nearest(name, known) for name in inner}
         else:
             guesses = {f"{key}": nearest(key, first)}
@@ -151,7 +151,7 @@ def _spec(config: ConfigSource, node: Node, path: Path) -> CompoundSpec | LossSp
     if path == _LOSS and isinstance(node.value, list):
         raise TypeError(
             f"{name} must be one loss, a mapping, got a list of {len(node.value)}: move the list "
-            f"to {path_text(_COMPOUND_LOSS)}.loss_list."
+            f"to {LISTS['_target_']}."
         )
     block = plain_mapping(config, node, name)
     if path == _LOSS:

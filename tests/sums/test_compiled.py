@@ -56,7 +56,7 @@ def operators(function: Any, *batch: Tensor) -> list[str]:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_compiled_loss_is_the_eager_one(activation: str, name: str, each_backend) -> None:
     if each_backend == "reference" and name != "masked and weighted":
-        pytest.skip("it is compiled as the operations of all options together")
+        pytest.skip("its operations are compiled once, with all options")
     options = OPTIONS[name]
     loss = SegLoss(n_classes=3, activation=activation, tversky_focal_coef=0.3, **options)
     torch._dynamo.reset()

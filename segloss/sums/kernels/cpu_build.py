@@ -23,7 +23,7 @@ def _why_not_built(error: ImportError) -> str:
     if not RECORD.is_file():
         return "it was not compiled: segloss runs from its sources, without an installation"
     reason, *_ = RECORD.read_text(encoding="utf-8").splitlines()
-    return f"it was not compiled: {reason.rstrip('.')}"
+    return f"it was not compiled: {reason}"
 
 
 module: ModuleType | None
@@ -35,7 +35,7 @@ WHY_NOT_BUILT = ""
 try:
     import segloss.sums.kernels._cpu as module
 except ImportError as error:
-    module, WHY_NOT_BUILT = None, _why_not_built(error)
+    module, WHY_NOT_BUILT = None, _why_not_built(error).rstrip(".")
 
 _WHEEL = "install a released wheel, which has it compiled"
 

@@ -157,9 +157,8 @@ def terms(facts: Facts) -> list[Advice]:
     """
     name, seldom = facts.least_common
     presence = seldom.masks / facts.statistics.masks
-    seen = "each class is in all"
-    if presence < 1:
-        seen = f"the least common class ({name}) is in {presence:.0%}"
+    seldom_seen = f"the least common class ({name}) is in {presence:.0%}"
+    seen = seldom_seen if presence < 1 else "each class is in all"
     reasons = {
         "cross_entropy": ("every wrong pixel has a gradient", ISENSEE),
         "dice": (
