@@ -68,6 +68,16 @@ def test_dice_is_pooled_over_the_batch_if_many_images_lack_a_class() -> None:
     assert settings([*(3 * with_all), *without])["terms"] == recommended
 
 
+def test_a_class_is_called_the_least_common_only_if_an_image_lacks_it() -> None:
+    with_all, without = masks_of(0.5, 0.3, 0.2), masks_of(0.6, 0.4)
+
+    def why(masks: list[np.ndarray]) -> str:
+        return next(each.why for each in suggest(masks).advice if each.key.endswith("dice"))
+
+    assert "each class is in all of the images" in why(with_all)
+    assert "the least common class (class 2) is in 50% of the images" in why([*with_all, *without])
+
+
 def test_of_two_classes_the_foreground_alone_is_judged() -> None:
     foreground = masks_of(0.6, 0.4)
     empty = [np.zeros_like(mask) for mask in foreground]
