@@ -37,6 +37,7 @@ pytestmark = [
 def test_they_pass(paths: list[str], chosen: str) -> None:
     command = [
         *(sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"),
+        *("-p", "tests.support.interpreter"),
         *("-W", "ignore:.*encountered:RuntimeWarning"),  # NumPy, which computes there
         *("-k", chosen),
         *(str(TESTS / path) for path in paths),
