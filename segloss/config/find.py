@@ -36,6 +36,9 @@ _LOSSES = "losses"
 _PATHS: tuple[Path, ...] = (_COMPOUND_LOSS, *_MULTI_LOSS, _LOSS, (_LOSSES,))
 """The paths at which a config may have a loss, in order of precedence."""
 
+_ABOVE = {path[:depth] for path in _PATHS for depth in range(1, len(path) + 1)}
+"""These paths, and those above them."""
+
 _INNER: dict[Any, Path] = {
     "loss_list": _COMPOUND_LOSS,
     **{path[-1]: path[:-1] for path in (_COMPOUND_LOSS, *_MULTI_LOSS)},
@@ -73,8 +76,8 @@ def read_loss(cfg: Any, allow: Sequence[str] = ()) -> CompoundSpec | LossSpec:
         block = plain_mapping(config, select(config, ()), "config")
         return LossSpec(1.0, "config.weight", block, "config")
     raise ValueError(
-        "The config has no loss: expected one of loss_params.compound_loss, loss_params.multi_loss "
-        "and loss, a list of losses, or a _target_, and not null; got the keys "
+        "The config has no loss: expected one of loss_params.compound_loss, "
+        "loss_params.multi_loss, loss, losses and _target_; got the keys "
         f"{', '.join(map(str, keys)) or 'none'}{_meant(config, keys)}."
     )
 
@@ -123,7 +126,7 @@ def _paths(config: ConfigSource) -> Iterator[Path]:
 
 
 def _meant(config: ConfigSource, keys: Sequence[Any]) -> str:
-    """Returns the remedy for a key that is misplaced or almost that of a loss, or an empty text."""
+    """Returns the remedy for a key that is misplaced, null or almost right, or an empty text."""
     first = list(dict.fromkeys(str(path[0]) for path in (*_PATHS, _MODELS)))
     for key in keys:
         node = select(config, (key,)) if key in first else None
@@ -132,6 +135,9 @@ def _meant(config: ConfigSource, keys: Sequence[Any]) -> str:
             place = _INNER.get(path[-1])
             if place is not None and place != path[:-1]:
                 return f"; {path[-1]} belongs in {path_text(place)}"
+        for path in ((key,), *((key, name) for name in inner)):
+            if path in _ABOVE and select(config, path) is None:
+                return f"; {path_text(path)} is null: indent what belongs to it"
         if key in first:
             known = [str(path[1]) for path in _PATHS if path[0] == key and len(path) > 1]
             guesses = {f"{key}.{name}": nearest(name, known) for name in inner}

@@ -342,7 +342,6 @@ BAD = [
     ({"loss_params": [1], "loss": SEG}, TypeError, "loss_params must be a mapping"),
     ({"loss_params": "${lp}"}, ValueError, "loss_params.compound_loss can't be resolved"),
     ({"loss_params": {"compound_loss": "???"}, "loss": SEG}, ValueError, "can't be resolved"),
-    ({"loss": None}, ValueError, "and not null; got the keys loss"),
     (
         {"loss": {"_target_": "segmentation_models_pytorch.losses.DiceLoss", "mode": "nope"}},
         ValueError,
@@ -455,6 +454,7 @@ def test_an_entry_in_the_place_of_a_single_loss_is_told_its_list(there: str) -> 
     [
         ({"loss_list": [SEG]}, "loss_list belongs in loss_params.compound_loss"),
         ({"loss_params": {"loss_list": [SEG]}}, "loss_list belongs in loss_params.compound_loss"),
+        ({"loss_params": {"compound_loss": None, "loss_list": [SEG]}}, "loss_list belongs in"),
         ({"compound_loss": {"loss_list": [SEG]}}, "compound_loss belongs in loss_params"),
         ({"multi_loss": {"loss_list": [SEG]}}, "multi_loss belongs in loss_params"),
         ({"loss": [SEG]}, "move the list to loss_params.compound_loss.loss_list"),
@@ -463,3 +463,16 @@ def test_an_entry_in_the_place_of_a_single_loss_is_told_its_list(there: str) -> 
 def test_a_key_at_another_depth_is_told_its_place(cfg: dict, place: str) -> None:
     with pytest.raises((TypeError, ValueError), match=place):
         build_loss(cfg)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("loss", "losses", "loss_params"),
+        *("loss_params.compound_loss", "loss_params.multi_loss", "loss_params.multiloss"),
+    ],
+)
+def test_a_key_without_a_value_is_told_what_it_lacks(path: str) -> None:
+    text = "".join(f"{depth * '  '}{key}:\n" for depth, key in enumerate(path.split(".")))
+    with pytest.raises(ValueError, match=rf"; {path} is null: indent what belongs to it\.$"):
+        build_loss(text)
