@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.meaning.void import Void
-from segloss.tools.suggest.pixels.colours import colour_text, number_text, numbers_of_pixels
+from segloss.tools.suggest.pixels.colours import (
+    colour_text,
+    is_colour,
+    number_text,
+    numbers_of_pixels,
+)
 from segloss.tools.suggest.pixels.mask import HALF
 from segloss.tools.suggest.pixels.palettes import Palette, known_palette
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
@@ -20,6 +25,9 @@ from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 _CHECKED_FROM = 16
 """Above this number of labels, at least half of them must occur."""
 
+
+_MOST_LISTED = 40
+"""The largest number of labels in the code of a message."""
 
 _LONGEST_NAME = 60
 """Characters of the name of a class that are shown."""
@@ -78,7 +86,7 @@ class Classes:
     @property
     def colours(self) -> list[str]:
         """The colours of the classes in the masks, such as #ff0000; empty for other masks."""
-        return [colour_text(value) for value in self.values] if self.kind == "colours" else []
+        return [colour_text(value) for value in self.values] if _any_colour(self.values) else []
 
     def ignored(self, mask: NDArray[Any]) -> NDArray[np.bool_]:
         """Returns the pixels of a mask that are left out."""
@@ -93,13 +101,19 @@ class Classes:
         """
         if self.kind == "soft":
             return (mask > HALF).astype(np.uint8)
-        if self.kind == "objects":
-            return np.where(self.ignored(mask), mask, mask != 0)
         if self.kind == "colours":
             return self._labels_of_colours(mask)
+        if self.kind == "objects":
+            return self._of_two(mask, mask != 0)
         if self.foreground in (None, 1):
             return mask
-        return np.where(self.ignored(mask), mask, mask == self.foreground)
+        return self._of_two(mask, mask == self.foreground)
+
+    def _of_two(self, mask: NDArray[Any], foreground: NDArray[np.bool_]) -> NDArray[Any]:
+        """Returns 0 and 1, and in pixels to be left out their number, or the loss's."""
+        kept = self.void == values_of(self.ignore_index)
+        left_out = mask if kept else np.array(self.ignore_index, np.uint8)
+        return np.where(self.ignored(mask), left_out, foreground)
 
     def _labels_of_colours(self, mask: NDArray[Any]) -> NDArray[Any]:
         if mask.ndim == 3 and mask.shape[-1] in (3, 4) and mask.dtype == np.uint8:
@@ -141,7 +155,7 @@ def find_classes(
         return _channels(statistics, void.ignore_index, names)
     labels = [value for value in sorted(statistics.classes) if value not in void.values]
     label_names = label_names or {}
-    _check_labels(labels, void.ignore_index, label_names)
+    _check_labels(labels, void, label_names)
     if labels[0] == 0 and len(labels) == 2:
         return _two_classes(statistics, labels[1], void, kind, reason, label_names)
     return _many_classes(statistics, labels, void, label_names)
@@ -157,16 +171,17 @@ def _two_classes(
 ) -> Classes:
     conversion = "" if foreground == 1 else f": {foreground} is the foreground, and must become 1"
     counted = statistics.classes
-    known = len(names) == 2 and names.keys() == {0, foreground}
+    is_free = 1 not in void.values  # or the foreground, which becomes 1, would be left out
+    moved = "" if is_free else f"; {_listed(void.values)} must become {_void_label(2)}"
     return Classes(
         n_classes=2,
         channels=1,
         sigmoid=True,
-        ignore_index=void.ignore_index,
+        ignore_index=void.ignore_index if is_free else _void_label(2),
         foreground=foreground,
         statistics=[counted[0], counted[foreground]],
-        names=list(names.values()) if known else ["background", "foreground"],
-        reason=(reason or f"masks hold 0 and {foreground}{conversion}") + _after(void),
+        names=[names.get(0, "background"), names.get(foreground, "foreground")],
+        reason=(reason or f"masks hold 0 and {foreground}{conversion}") + moved + _after(void),
         kind=kind,
         values=[0, foreground],
         void=void.values,
@@ -178,7 +193,9 @@ def _many_classes(
 ) -> Classes:
     count = labels[-1] + 1
     missing = [label for label in range(count) if label not in labels]
-    gaps = f"; {_listed(missing)} never occur" if missing else ""
+    gaps = (
+        f"; {_listed(missing)} never {'occur' if len(missing) > 1 else 'occurs'}" if missing else ""
+    )
     counted = statistics.classes
     return Classes(
         n_classes=count,
@@ -211,7 +228,7 @@ def find_colours(
     present = [value for value in sorted(statistics.classes) if value not in void.values]
     known = palette or known_palette(sorted(statistics.classes))
     if known is None:
-        named = {_colour_name(value): value for value in present}
+        named = dict(zip(_texts(present, black="background"), present, strict=True))
     else:
         _check_colours(statistics, present, known)
         named = {
@@ -240,22 +257,30 @@ def find_colours(
 
 def _colours_reason(named: Mapping[str, int], void: Void, palette: Palette | None) -> str:
     """Returns the label of each colour, and that of the colours to be left out."""
+    texts = _texts([*named.values(), *void.values])
     pairs = [
-        f"{colour_text(value)} is {label}" + ("" if palette is None else f" ({class_text(name)})")
-        for label, (name, value) in enumerate(named.items())
+        f"{text} is {label}" + ("" if palette is None else f" ({class_text(name)})")
+        for label, (text, name) in enumerate(zip(texts, named, strict=False))
     ]
     source = "" if palette is None else f" of the palette {class_text(palette.title)}"
-    colours = ", ".join(colour_text(value) for value in void.values)
+    colours = ", ".join(texts[len(named) :])
     left_out = f"; {colours} must become {_void_label(len(named))}" if void.values else ""
-    return f"masks hold colours{source}: {', '.join(pairs)}{left_out}{_after(void)}"
+    held = "colours" if palette or _any_colour(named.values()) else "numbers"
+    return f"masks hold {held}{source}: {', '.join(pairs)}{left_out}{_after(void)}"
 
 
 def _void_label(n_classes: int) -> int:
     return 255 if n_classes <= 255 else 65535
 
 
-def _colour_name(value: int) -> str:
-    return "background" if value == 0 else colour_text(value)
+def _any_colour(values: Iterable[int]) -> bool:
+    return any(map(is_colour, values))
+
+
+def _texts(values: Sequence[int], black: str = "") -> list[str]:
+    """Returns each number as a colour, or as it is if all are grey; 0 as `black`, if given."""
+    text = colour_text if _any_colour(values) else str
+    return [black if black and value == 0 else text(value) for value in values]
 
 
 def _check_colours(statistics: DatasetStatistics, present: Sequence[int], palette: Palette) -> None:
@@ -277,6 +302,7 @@ def _after(void: Void) -> str:
 def _channels(
     statistics: DatasetStatistics, ignore_index: IgnoreIndex, names: Sequence[str] | None
 ) -> Classes:
+    check_1_is_free(ignore_index, "With one file per class")
     count = len(names) if names else max(statistics.classes, default=0) + 1
     names = names or [f"channel {i}" for i in range(count)]
     empty = [class_text(name) for i, name in enumerate(names) if i not in statistics.classes]
@@ -298,19 +324,37 @@ def _channels(
     )
 
 
-def _check_labels(labels: list[int], ignore_index: IgnoreIndex, names: Mapping[int, str]) -> None:
-    _check_several(labels, ignore_index)
+def check_1_is_free(ignore_index: IgnoreIndex, where: str) -> None:
+    """Raises ValueError if 1 is to be left out, where it is the foreground after reading."""
+    if 1 in values_of(ignore_index):
+        raise ValueError(
+            f"{where}, 1 is the foreground, and can't mark pixels to leave out: change these "
+            "pixels to 255 in the files, and set ignore_index=255 (--ignore-index 255)."
+        )
+
+
+def _check_labels(labels: list[int], void: Void, names: Mapping[int, str]) -> None:
+    _check_several(labels, void.ignore_index)
     if labels[-1] in names:
         return
     count = labels[-1] + 1
     if len(labels) > 2 and count > _CHECKED_FROM and count > 2 * len(labels):
+        ignored = "".join(f" --ignore-index {value}" for value in void.values)
+        code = f", or renumber them, for example with {_renumbering(labels, void)}"
         raise ValueError(
             f"Labels must be 0, 1, 2 ..., but most of those up to {labels[-1]} are missing: masks "
-            f"hold {_listed(labels)}. Renumber them, for example with "
-            f"numpy.searchsorted({labels[:12]}, mask){' and so on' if len(labels) > 12 else ''}, "
-            "have them numbered in this order by colours='data' (--colours data), or set the label "
-            "to ignore with ignore_index (--ignore-index)."
+            f"hold {_listed(labels)}{_after(void)}. Have them numbered in this order by "
+            f"colours='data' (--colours data{ignored}), which shows the new numbers"
+            f"{code if len(labels) <= _MOST_LISTED else ''}."
         )
+
+
+def _renumbering(labels: Sequence[int], void: Void) -> str:
+    """Returns the code that numbers labels 0, 1, 2 ..., and keeps pixels to be left out apart."""
+    code = f"numpy.searchsorted({[*labels]}, mask)"
+    if not void.values:
+        return code
+    return f"numpy.where(numpy.isin(mask, {[*void.values]}), {_void_label(len(labels))}, {code})"
 
 
 def _check_several(labels: Sequence[int], ignore_index: IgnoreIndex) -> None:

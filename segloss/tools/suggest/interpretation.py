@@ -14,17 +14,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from segloss.foundation.ignore_index import IgnoreIndex, check_ignore_index, values_of
-from segloss.tools.suggest.classes import Classes, class_text, find_classes, find_colours
+from segloss.tools.suggest.classes import (
+    Classes,
+    check_1_is_free,
+    class_text,
+    find_classes,
+    find_colours,
+)
 from segloss.tools.suggest.folders import find_masks
 from segloss.tools.suggest.meaning import (
     Void,
+    far_void,
     find_blur,
     find_border,
     find_objects,
     find_void,
     given_void,
 )
-from segloss.tools.suggest.pixels.colours import colour_text, is_colour
+from segloss.tools.suggest.pixels.colours import colour_text, is_colour, number_text
 from segloss.tools.suggest.pixels.mask import HALF, Mask, Reading
 from segloss.tools.suggest.pixels.palettes import KNOWN, Palette, known_palette, palette_of
 from segloss.tools.suggest.sources import Collection
@@ -32,6 +39,10 @@ from segloss.tools.suggest.statistics import VOID, DatasetStatistics
 
 NONE = "none"
 """The value of `ignore_index` that leaves nothing out, and keeps 255 and borders as classes."""
+
+
+_MANY_COLOURS = 100
+"""Above this number, colours may number objects."""
 
 
 class Count(Protocol):
@@ -110,7 +121,14 @@ class Interpretation:
                 "mask > 0 for the loss"
             )
             return "objects", "masks number objects: all numbers above 0 are the foreground"
-        if evidence := find_blur(self.statistics):
+        evidence = find_blur(self.statistics)
+        if self.statistics.lossy and not evidence and len(self.statistics.classes) > 2:
+            raise ValueError(
+                f"Masks must not be JPEG, which changes labels, but {self.statistics.lossy:,} of "
+                f"{self.statistics.masks:,} are, whatever the endings of their names: export them "
+                "again as PNG. If all numbers are labels, set values='labels' (--values labels)."
+            )
+        if evidence:
             guesses.append(
                 f"{evidence}: compute mask > {HALF} for the loss; if the numbers are labels, set "
                 "--values labels"
@@ -120,6 +138,7 @@ class Interpretation:
 
     def _recounted_as(self, kind: str) -> Void:
         """Counts masks of two classes again, and returns the numbers left out."""
+        check_1_is_free(self.ignored, "In masks of two classes")
         ignored = values_of(self.ignored)
         convert = _above_half if kind == "soft" else partial(_any_number, ignored=ignored)
         self._recount(self.ignored or (), convert)
@@ -164,6 +183,7 @@ class Interpretation:
 
     def _coloured(self, guesses: list[str]) -> Classes:
         """Returns the classes of colours; the palette, or the place of black, shows the void."""
+        is_coloured = any(map(is_colour, self.statistics.classes))
         if self.values == "auto" and not self.colours:
             find_blur(self.statistics)  # an error for colours that JPEG or resizing blended
         known = self.palette or known_palette(sorted(self.statistics.classes))
@@ -175,13 +195,20 @@ class Interpretation:
             void = find_border(self.statistics, (0, VOID))
             if void.values:
                 guesses.append(
-                    f"{_listed([colour_text(v) for v in void.values])} marks pixels to be left "
+                    f"{_listed([number_text(v) for v in void.values])} marks pixels to be left "
                     "out; if it is a class, set --ignore-index none"
+                )
+            elif not is_coloured and (far := far_void(self.statistics)):
+                marks = "is a class; if it marks" if len(far) == 1 else "are classes; if they mark"
+                guesses.append(
+                    f"{_listed(far)} {marks} pixels to be left out, set "
+                    f"{' '.join(f'--ignore-index {value}' for value in far)}"
                 )
         if self.ignored is None:
             self._leave_out(void)
         classes = find_colours(self.statistics, void, self.palette)
         if not self.colours:
+            _check_not_numbering_objects(self.statistics, classes)
             title = "" if known is None else f", named by the palette {class_text(known.title)}"
             guesses.append(
                 f"each of the {classes.n_classes} colours is a class{title}; to set the labels and "
@@ -257,6 +284,21 @@ def reading_of(
     ignored = () if ignore_index == NONE else check_ignore_index(ignore_index)
     is_mask = values in ("soft", "objects")
     return ignored, Reading(soft=values == "soft", as_colours=colours is not None, is_mask=is_mask)
+
+
+def _check_not_numbering_objects(statistics: DatasetStatistics, classes: Classes) -> None:
+    """Raises ValueError for many colours of which most occur in a single mask."""
+    single = sum(counted.masks == 1 for counted in classes.present)
+    if (
+        classes.n_classes > _MANY_COLOURS
+        and single > classes.n_classes / 2
+        and statistics.masks > 1
+    ):
+        raise ValueError(
+            f"Each class must have one colour, but of {classes.n_classes} colours {single} are in "
+            "a single mask, so they may number objects, as in the panoptic format of COCO: export "
+            "masks of classes. If each colour is a class, set colours='data' (--colours data)."
+        )
 
 
 def _above_half(mask: Mask) -> Mask:

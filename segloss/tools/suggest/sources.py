@@ -107,7 +107,7 @@ def sources_of(masks: Any, layout: str, ignore_index: IgnoreIndex, how: Reading)
     if not isinstance(masks, Iterable):
         raise TypeError(
             f"masks must be a folder, a list of files, or arrays, got {shown(masks)}: pass the "
-            "path of the folder."
+            "path of the folder, or the masks one by one: (mask for image, mask in dataset)."
         )
     by_class = layout == "classes"
     count = len(masks) if isinstance(masks, Sized) else None
@@ -115,7 +115,13 @@ def sources_of(masks: Any, layout: str, ignore_index: IgnoreIndex, how: Reading)
         raise ValueError("masks must hold at least one mask, but is empty.")
     found = _Sources(masks, by_class, ignore_index, how)
     sources = iter(found) if iter(masks) is masks else found
-    return Collection(sources, count, None, by_class)
+    return Collection(sources, count, None, by_class, guesses=_guesses(masks))
+
+
+def _guesses(masks: Iterable[Any]) -> list[str]:
+    if getattr(masks, "ndim", None) != 2:
+        return []
+    return [f"the array holds {len(masks)} masks of one dimension; if it is one mask, pass [mask]"]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ class DatasetStatistics:
         series: The number of masks that hold 1, 2, 3 ... without a gap, by the last number; 0 and
             left out numbers do not count.
         one_hot: The number of one-hot arrays.
+        lossy: The number of files whose compression changes numbers.
         palette: The colours of each index in files with a palette, as numbers.
     """
 
@@ -142,6 +143,7 @@ class DatasetStatistics:
     classes: dict[int, ClassStatistics] = field(default_factory=dict)
     series: Counter[int] = field(default_factory=Counter)
     one_hot: int = 0
+    lossy: int = 0
     palette: dict[int, set[int]] = field(default_factory=dict)
 
     def add(self, other: DatasetStatistics) -> None:
@@ -156,6 +158,7 @@ class DatasetStatistics:
             self.classes.setdefault(value, ClassStatistics()).add(counted)
         self.series += other.series
         self.one_hot += other.one_hot
+        self.lossy += other.lossy
         for index, found in other.palette.items():
             self.palette.setdefault(index, set()).update(found)
 

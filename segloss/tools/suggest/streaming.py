@@ -63,6 +63,7 @@ def count_masks(
                 images.append(source.name)
             return f"{printable(source.name, _LONGEST)}: {printable(error, _LONGEST)}"
         found.one_hot = int(loaded.one_hot)
+        found.lossy = int(loaded.lossy)
         found.palette = {index: {colour} for index, colour in loaded.palette.items()}
         return found
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segloss import suggest
 from segloss.tools.suggest.annotations import read_annotations
@@ -87,8 +90,60 @@ def test_files_of_train_and_val_are_read_together(tmp_path: Path) -> None:
 
 def test_json_of_something_else_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": 1}')
-    with pytest.raises(ValueError, match=r"a\.json do not: export the annotations as COCO"):
+    with pytest.raises(ValueError, match=r"a\.json does not: export the annotations as COCO"):
         suggest(tmp_path)
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ValueError, match=r"a\.json can't be read as JSON"):
         suggest(tmp_path / "a.json")
+
+
+def labelme(folder: Path, *shapes: dict[str, Any]) -> Path:
+    """A file of an image of 6 x 8 pixels."""
+    path = folder / "a.json"
+    found = {"imagePath": "a.jpg", "imageHeight": 6, "imageWidth": 8, "shapes": shapes}
+    path.write_text(json.dumps(found))
+    return path
+
+
+@pytest.mark.parametrize("corner", [(2, 1), (-1, -2), (6, 4)])
+def test_masks_of_labelme_lie_at_their_corner(corner: tuple[int, int], tmp_path: Path) -> None:
+    stamp = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 1]], dtype=np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(255 * stamp).save(png, "PNG")
+    left, top = corner
+    path = labelme(
+        tmp_path,
+        {"label": "dog", "points": [[0, 0], [7, 0], [7, 5], [0, 5]], "shape_type": "polygon"},
+        {
+            "label": "cat",
+            "points": [corner, [left + 2, top + 2]],
+            "shape_type": "mask",
+            "mask": base64.b64encode(png.getvalue()).decode(),
+        },
+    )
+    expected = np.full((12, 14), 2)
+    expected[top + 3 : top + 6, left + 3 : left + 6][stamp > 0] = 1
+    annotations = read_annotations([path])
+    assert annotations.names == {0: "background", 1: "cat", 2: "dog"}
+    [drawing] = annotations.drawings
+    assert np.array_equal(drawing(), expected[3:9, 3:11])
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "oriented_rectangle", "polygon", None])
+def test_four_corners_are_a_region_whatever_the_shape_is_called(kind, tmp_path: Path) -> None:
+    corners = [[1, 1], [4, 1], [4, 3], [1, 3]]
+    path = labelme(tmp_path, {"label": "a", "points": corners, "shape_type": kind})
+    assert read_annotations([path]).drawings[0]().sum() == 12
+
+
+def test_a_shape_that_is_unknown_is_told(tmp_path: Path) -> None:
+    path = labelme(tmp_path, {"label": "a", "points": [[0, 0]], "shape_type": "ellipse"})
+    with pytest.raises(ValueError, match=r"polygon, rectangle.*a\.json has ellipse: change it"):
+        suggest(path)
+
+
+@pytest.mark.parametrize("kind", ["point", "points", "line", "linestrip"])
+def test_a_shape_without_area_is_no_class(kind: str, tmp_path: Path) -> None:
+    square = {"label": "a", "points": [[1, 1], [4, 1], [4, 3]], "shape_type": "polygon"}
+    path = labelme(tmp_path, square, {"label": "b", "points": [[0, 0]], "shape_type": kind})
+    assert read_annotations([path]).names == {0: "background", 1: "a"}

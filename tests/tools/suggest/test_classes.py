@@ -64,7 +64,7 @@ def test_a_class_missing_in_between_keeps_its_number() -> None:
 
 
 def test_labels_with_great_gaps_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"masks hold 0, 50, 100\. Renumber them"):
+    with pytest.raises(ValueError, match=r"masks hold 0, 50, 100\. Have them numbered"):
         suggest([mask_of(v0=50, v50=30, v100=20)])
 
 
@@ -106,3 +106,78 @@ def test_the_picture_shows_all_ignored_pixels_alike() -> None:
     found = suggest([np.repeat(mask, 8, 0)], ignore_index=[254, 255]).classes
     assert found.ignored(mask).tolist() == [[False, False, True, True]]
     assert found.labels(mask).tolist() == [[0, 1, 255, 254]]
+
+
+@pytest.mark.parametrize("foreground", [2, 9, 255])
+def test_a_foreground_that_becomes_1_is_not_left_out(foreground: int) -> None:
+    mask = mask_of(v0=60, v1=20, **{f"v{foreground}": 20})
+    found = suggest([mask], ignore_index=1).classes
+    labels = found.labels(mask)
+    assert found.ignore_index == 255
+    assert "1 must become 255" in found.reason
+    assert [(labels == value).sum() for value in (0, 1, 255)] == [60, 20, 20]
+
+
+@pytest.mark.parametrize("options", [{"layout": "classes"}, {"values": "objects"}])
+def test_where_1_is_the_foreground_it_is_not_left_out(options: dict[str, str]) -> None:
+    mask = mask_of(v0=70, v1=20, v2=10)
+    masks = [np.stack([mask, mask]) > 0] if "layout" in options else [mask]
+    with pytest.raises(ValueError, match="change these pixels to 255 in the files"):
+        suggest(masks, ignore_index=1, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "void"),
+    [([10, 20, 30, 40], 255), ([10, 20, 30, 40], 0), ([20 * i for i in range(1, 41)], 9999)],
+)
+def test_the_code_that_renumbers_labels_keeps_the_void_apart(labels: list[int], void: int) -> None:
+    mask = np.repeat([*labels, void], 100).reshape(-1, 10)
+    with pytest.raises(ValueError, match="or renumber them") as caught:
+        suggest([mask], ignore_index=void)
+    code = str(caught.value).partition("for example with ")[2].rstrip(".")
+    expected = np.repeat([*range(len(labels)), 255], 100).reshape(-1, 10)
+    assert np.array_equal(eval(code, {"numpy": np, "mask": mask}), expected)  # noqa: S307
+    option = f"--colours data --ignore-index {void}"
+    assert option in str(caught.value)
+    found = suggest([mask], ignore_index=void, colours="data").classes
+    assert np.array_equal(found.labels(mask), expected)
+
+
+def test_numbers_in_their_order_are_shown_as_they_are(tmp_path) -> None:
+    mask = np.repeat([0, 257, 311, 523], 25).reshape(10, 10)
+    suggestion = suggest([mask], colours="data")
+    assert suggestion.classes.reason == "masks hold numbers: 0 is 0, 257 is 1, 311 is 2, 523 is 3"
+    assert list(suggestion.classes.names) == ["background", "257", "311", "523"]
+    suggestion.plot(tmp_path / "a.png")
+
+
+def test_a_number_far_above_the_others_may_be_left_out() -> None:
+    mask = mask_of(v0=40, v60=30, v182=20, v255=10)
+    found = suggest([mask], colours="data").classes
+    assert found.n_classes == 4
+    assert found.guesses == (
+        "255 is a class; if it marks pixels to be left out, set --ignore-index 255",
+    )
+    assert not suggest([mask], colours="data", ignore_index="none").classes.guesses
+
+
+def test_two_numberings_of_the_foreground_are_refused() -> None:
+    masks = [mask_of(v0=80, v1=20), mask_of(v0=70, v255=30), mask_of(v0=60, v255=40)]
+    with pytest.raises(ValueError, match="1 hold 1, and 2 others 255: if both"):
+        suggest(masks)
+    assert suggest(masks, values="objects").classes.statistics[1].pixels == 90
+    assert suggest(masks, ignore_index=255).classes.ignore_index == 255
+
+
+def test_one_label_that_is_missing_never_occurs() -> None:
+    assert "; 2 never occurs" in suggest([mask_of(v0=60, v1=20, v3=20)]).classes.reason
+    assert "; 2, 3 never occur" in suggest([mask_of(v0=60, v1=20, v4=20)]).classes.reason
+
+
+def test_names_of_labels_name_the_foreground(tmp_path) -> None:
+    np.save(tmp_path / "a.npy", mask_of(v0=60, v1=20, v2=20).astype(np.uint8))
+    (tmp_path / "dataset.json").write_text(
+        '{"labels": {"background": 0, "ignore": 1, "tumour": 2}}'
+    )
+    found = suggest(tmp_path).classes
+    assert (list(found.names), found.ignore_index) == (["background", "tumour"], 255)

@@ -105,3 +105,13 @@ def test_an_unknown_palette_is_told() -> None:
         suggest([PIXELS], colours="kamvid")
     with pytest.raises(TypeError, match="colours must be 'data'"):
         suggest([PIXELS], colours=3)
+
+
+def test_colours_that_number_objects_are_refused() -> None:
+    masks = []
+    for i in range(3):
+        ids = np.repeat(np.repeat(np.arange(49).reshape(7, 7) + 50 * i, 6, 0), 6, 1)
+        masks.append(np.stack([ids, 255 - ids, ids // 2], -1).astype(np.uint8))
+    with pytest.raises(ValueError, match="147 are in a single mask, so they may number objects"):
+        suggest(masks)
+    assert suggest(masks, colours="data").classes.n_classes == 147

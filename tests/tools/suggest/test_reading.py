@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -86,7 +88,7 @@ def test_a_folder_a_class_gives_channels_with_their_names(tmp_path: Path) -> Non
     suggestion = suggest(tmp_path)
     assert list(suggestion.classes.names) == ["interior", "walls"]
     assert [c.pixels for c in suggestion.classes.statistics] == [2 * 192, 2 * 128]
-    assert suggest(tmp_path, layout="labels").statistics.masks == 4
+    assert suggest(tmp_path, layout="labels", values="objects").statistics.masks == 4
 
 
 def test_a_mask_that_one_class_lacks_is_named(tmp_path: Path) -> None:
@@ -140,6 +142,20 @@ def test_jpegs_are_no_masks(tmp_path: Path) -> None:
         (np.array([[0, 2**40]]), "which is not a label"),
         (np.zeros((1, 1, 4, 4), int), "one to three dimensions"),
         (np.array([["a"]]), "must hold numbers"),
+        (np.array([[0, -1, -2]]), r"holds 2 numbers below 0, from -2 on.*the folder of the masks"),
+        (  # a scan in Hounsfield units
+            np.random.default_rng(0).normal(-500, 300, (64, 64)).astype(np.int16),
+            "an image, not a mask.* If these are images, pass the folder of the masks",
+        ),
+        (  # a soft mask of many greys
+            np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8),
+            r"an image, not a mask: .*\(for a soft mask of one class, set values='soft'",
+        ),
+        (np.random.default_rng(0).normal(size=(4, 9, 9)), "several classes, take the argmax; for"),
+        ((np.zeros((4, 4, 3)), np.zeros((4, 4))), "but is a tuple: pass the masks alone"),
+        ({"image": np.zeros((4, 4)), "mask": np.zeros((4, 4))}, "but is a dict: pass the masks"),
+        ([torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4)], "but is a list: pass the masks"),
+        (torch.zeros(4, 4, device="meta"), "meta tensor, which has no numbers"),
         (np.random.default_rng(0).integers(0, 9, (9, 9, 3), np.uint8), "colour image, of "),
         (
             np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8),
@@ -185,3 +201,39 @@ def test_wrong_arguments_are_told() -> None:
 def test_it_is_a_name_of_the_package() -> None:
     assert segloss.suggest is suggest
     assert "suggest" in dir(segloss)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask: mask.bfloat16(),
+        lambda mask: mask.half(),
+        lambda mask: mask.float().requires_grad_(),
+        lambda mask: mask.to_sparse(),
+        lambda mask: mask * 1.0000001,
+        lambda mask: (mask.double() * 100).numpy() * 0.01,
+        lambda mask: mask.double().numpy() * (1 - 1e-7),
+        lambda mask: mask.tolist(),
+    ],
+)
+def test_numbers_of_any_type_are_the_labels(change: Callable[[torch.Tensor], Any]) -> None:
+    mask = torch.as_tensor(LABELS)
+    found = suggest([change(mask)]).statistics.classes
+    expected = suggest([LABELS]).statistics.classes
+    assert {value: c.pixels for value, c in found.items()} == {
+        value: c.pixels for value, c in expected.items()
+    }
+
+
+def test_an_array_of_two_dimensions_is_announced_as_several_masks() -> None:
+    assert suggest(LABELS).classes.guesses[0].endswith("; if it is one mask, pass [mask]")
+    assert not suggest([LABELS]).classes.guesses
+
+
+def test_jpeg_is_refused_whatever_the_name(tmp_path: Path) -> None:
+    blob = np.kron(LABELS, np.ones((6, 6), np.uint8))
+    Image.fromarray(30 * blob).save(tmp_path / "a.png", "JPEG")
+    with pytest.raises(ValueError, match=r"must not be JPEG.* 1 of 1 are, whatever the endings"):
+        suggest(tmp_path)
+    Image.fromarray(255 * (blob > 0).astype(np.uint8)).save(tmp_path / "a.png", "JPEG")
+    assert suggest(tmp_path).classes.n_classes == 2

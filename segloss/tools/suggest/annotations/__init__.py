@@ -31,8 +31,9 @@ def read_annotations(paths: Iterable[Path]) -> Annotations:
     found = coco.read(parsed) or labelme.read(parsed)
     if found is None:
         names = ", ".join(printable(path.name, 60) for path in list(parsed)[:6])
+        do = "does" if len(parsed) == 1 else "do"
         raise ValueError(
-            f"JSON must hold the annotations of COCO or LabelMe, but {names} do not: export the "
+            f"JSON must hold the annotations of COCO or LabelMe, but {names} {do} not: export the "
             "annotations as COCO JSON with segmentations, or as masks (PNG)."
         )
     return found

@@ -17,8 +17,10 @@ class Content:
         colour: True if the last axis holds the channels of a colour; False if all axes are
             spatial, or classes; None if the file does not say.
         palette: The colours of the indices, (indices, 3); None if there is no palette.
+        lossy: True if the compression changes numbers, as that of JPEG does.
     """
 
     array: NDArray[Any]
     colour: bool | None = None
     palette: NDArray[Any] | None = field(default=None, compare=False)
+    lossy: bool = False

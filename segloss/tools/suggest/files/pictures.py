@@ -22,12 +22,13 @@ def read_picture(path: Path) -> Content:
 
     with Image.open(path) as opened:
         image: Image.Image = opened
+        lossy = opened.format == "JPEG"
         if image.mode in _OTHER_COLOUR_MODES:
             image = image.convert("RGBA" if image.mode in _WITH_ALPHA else "RGB")
         if image.mode == "LA":
             return Content(_opaque(np.asarray(image)), colour=False)
         palette = _palette_of(image) if image.mode == "P" else None
-        return Content(_pixels(image), image.mode in _COLOUR_MODES, palette)
+        return Content(_pixels(image), image.mode in _COLOUR_MODES, palette, lossy)
 
 
 def _palette_of(image: Any) -> NDArray[Any]:

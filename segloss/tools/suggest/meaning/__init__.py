@@ -7,11 +7,12 @@
 
 from segloss.tools.suggest.meaning.blurred import find_blur
 from segloss.tools.suggest.meaning.objects import find_objects
-from segloss.tools.suggest.meaning.void import Void, find_border, find_void, given_void
+from segloss.tools.suggest.meaning.void import Void, far_void, find_border, find_void, given_void
 
 __all__ = [
     "VALUES",
     "Void",
+    "far_void",
     "find_blur",
     "find_border",
     "find_objects",

@@ -61,6 +61,8 @@ def find_void(statistics: DatasetStatistics, names: Mapping[int, str]) -> Void:
     values = sorted(statistics.classes)
     if _is_trimap(values):
         return _trimap(statistics, values)
+    if values[:1] == [0] and values[2:] == [VOID]:
+        _check_one_numbering(statistics, values[1])
     if far := _far(values):
         return Void(far, _far_text(statistics, far))
     return find_border(statistics, (values[-1], values[0]))
@@ -76,6 +78,11 @@ def _far(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(far) if is_far and far[0] > 4 * (labels[-1] + 1) else ()
 
 
+def far_void(statistics: DatasetStatistics) -> tuple[int, ...]:
+    """Returns the usual numbers of pixels to be left out, far above the others."""
+    return _far(sorted(statistics.classes))
+
+
 def _far_text(statistics: DatasetStatistics, far: Sequence[int]) -> str:
     counted = [statistics.classes[value] for value in far]
     share = sum(c.pixels for c in counted) / statistics.pixels
@@ -85,6 +92,18 @@ def _far_text(statistics: DatasetStatistics, far: Sequence[int]) -> str:
         f"{' and '.join(map(str, far))}, far above them, {marks} {share:.1%} of the pixels, which "
         f"are left out ({edges:.0%} of these touch a class)"
     )
+
+
+def _check_one_numbering(statistics: DatasetStatistics, foreground: int) -> None:
+    """Raises ValueError if each mask may hold either the foreground or 255, and never both."""
+    one, other = statistics.classes[foreground], statistics.classes[VOID]
+    if one.masks + other.masks <= statistics.masks and not one.contacts[VOID]:
+        raise ValueError(
+            f"All masks must have one numbering, but {one.masks} hold {foreground}, and "
+            f"{other.masks} others 255: if both mean the foreground, set values='objects' "
+            "(--values objects), which reads every number but 0 so; if 255 marks pixels to leave "
+            "out, set ignore_index=255 (--ignore-index 255)."
+        )
 
 
 def _is_trimap(values: Sequence[int]) -> bool:

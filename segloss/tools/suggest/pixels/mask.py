@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segloss.tools.suggest.files import Content
 from segloss.tools.suggest.pixels import one_hot
@@ -33,6 +35,15 @@ pixels, fewer neighbours may differ."""
 
 _SOLID_CHANGE = 0.3
 """With more labels than `MOST_LABELS`, such as numbered objects, fewer neighbours may differ."""
+
+_ROUNDING = 1e-3
+"""Labels that were scaled, as in NIfTI, are at most this far from a whole number."""
+
+_SOFT = (
+    "for a soft mask of one class, set values='soft' (--values soft), which takes the upper half "
+    "of the range"
+)
+_ARGMAX = "of scores or probabilities of several classes, take the argmax"
 
 WHITE, HALF = 255, 127
 """The range of a soft mask after reading: its foreground lies above the second number."""
@@ -69,11 +80,13 @@ class Loaded:
         mask: The mask.
         one_hot: True if the file is a one-hot array.
         palette: The colour of each index that the mask holds, as a number; empty without a palette.
+        lossy: True if the compression of the file changes numbers.
     """
 
     mask: Mask
     one_hot: bool = False
     palette: dict[int, int] = field(default_factory=dict)
+    lossy: bool = False
 
 
 def load_mask(content: Content, how: Reading) -> Loaded:
@@ -95,15 +108,39 @@ def load_mask(content: Content, how: Reading) -> Loaded:
             f"it must have one to three dimensions, but has the shape {array.shape}: save each "
             "volume or time step in its own file, and classes as one label map or one-hot"
         )
-    mask = _as_grey(array) if how.soft else _as_whole(array, how.least)
+    mask = _as_grey(array) if how.soft else _as_whole(array)
     if not how.is_mask:
         _check_not_image(mask)
-    return Loaded(mask, is_one_hot, _used(content.palette, mask))
+    _check_least(mask, how.least)
+    return Loaded(mask, is_one_hot, _used(content.palette, mask), content.lossy)
 
 
 def content_of(array: Any) -> Content:
-    """Returns an array, or a tensor, as a content that does not say what its axes are."""
-    return Content(np.asarray(array))
+    """Returns an array, or a tensor, as a content that does not say what its axes are.
+
+    Raises:
+        ValueError: It is several arrays, such as an image and its mask, or holds no numbers.
+    """
+    if isinstance(array, Tensor):
+        array = _dense(array)
+    try:
+        found = np.asarray(None if isinstance(array, tuple) else array)
+    except (TypeError, ValueError):  # several arrays of different shapes
+        found = np.asarray(None)
+    if found.dtype == object:
+        raise ValueError(
+            f"it must be an array, but is a {type(array).__name__}: pass the masks alone, for "
+            "example (mask for image, mask in dataset)"
+        )
+    return Content(found)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Returns a tensor that NumPy can read."""
+    if tensor.is_meta:
+        raise ValueError("it is a meta tensor, which has no numbers: pass a tensor on a device")
+    tensor = tensor.detach().to_dense().cpu()
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _is_colour_image(array: NDArray[Any], colour: bool | None) -> bool:
@@ -145,40 +182,54 @@ def _used(palette: NDArray[Any] | None, mask: Mask) -> dict[int, int]:
     return {index: number_of(palette[index]) for index in indices}
 
 
-def _as_whole(array: NDArray[Any], least: int) -> Mask:
+def _as_whole(array: NDArray[Any]) -> Mask:
     """Returns the numbers as integers of as few bytes as they need; integers stay as they are."""
     if array.dtype.kind not in "biuf":
         raise ValueError(f"it must hold numbers, but holds {array.dtype}")
     if array.dtype.kind == "f":
         _check_whole(array)
-    low, high = int(array.min()), int(array.max())
+    low, high = round(float(array.min())), round(float(array.max()))
     if max(abs(low), abs(high)) > np.iinfo(np.int32).max:
         raise ValueError(f"it holds {array.max():g}, which is not a label")
-    if low < least:
-        raise ValueError(
-            f"it holds {low}, but labels count from 0: if this marks pixels to leave out, "
-            f"set ignore_index={low} (--ignore-index {low})"
-        )
     if array.dtype.kind in "iu" and array.dtype.isnative and array.dtype.itemsize <= 4:
         return array
     mask = np.empty(array.shape, np.result_type(np.min_scalar_type(low), np.min_scalar_type(high)))
     for lines in tiles(array):
-        mask[lines] = array[lines]
+        mask[lines] = np.rint(array[lines])
     return mask
+
+
+def _check_least(mask: Mask, least: int) -> None:
+    """Raises ValueError for labels below the smallest valid number."""
+    if mask.min() >= least:
+        return
+    below = [value for value in numbers_of(longest_first(mask))[0].tolist() if value < least]
+    if len(below) > 1:
+        raise ValueError(
+            f"it holds {len(below)} numbers below 0, from {below[0]} on, but labels count from 0: "
+            "pass the folder of the masks"
+        )
+    raise ValueError(
+        f"it holds {below[0]}, but labels count from 0: if this marks pixels to leave out, "
+        f"set ignore_index={below[0]} (--ignore-index {below[0]})"
+    )
 
 
 def _check_whole(array: NDArray[Any]) -> None:
     for lines in tiles(array):
         part = array[lines]
         if not np.isfinite(part).all():
-            raise ValueError("it holds NaN or infinity, but labels are whole numbers")
-        fractions = part[part != np.rint(part)]
+            raise ValueError(
+                "it holds NaN or infinity, but labels are whole numbers: if these pixels are to be "
+                "left out, save them as 255, for example by numpy.nan_to_num(mask, nan=255)"
+            )
+        fractions = part[np.abs(part - np.rint(part)) > _ROUNDING]
         if fractions.size:
             is_soft = array.min() >= 0 and array.max() <= 1
+            remedy = f"{_SOFT}; {_ARGMAX}" if is_soft else f"{_ARGMAX}; {_SOFT}"
             raise (ValueError if is_soft else ImageError)(
                 f"it holds fractions, such as {fractions[0]:.4g}, but labels are whole numbers: "
-                "for a soft mask of one class, set values='soft' (--values soft), which takes the "
-                "upper half of the range; of probabilities of several classes, take the argmax"
+                f"{remedy}"
             )
 
 
@@ -220,6 +271,7 @@ def _image_text(values: NDArray[Any], change: float) -> str:
         return (
             f"it is an image, not a mask: it holds {count} different numbers, and from one pixel "
             f"to the next they change {change:.0%} of the time"
+            + (f" ({_SOFT})" if values[0] >= 0 and values[-1] <= WHITE else "")
         )
     if count > MOST_LABELS:
         return f"it is a colour image, not a mask: it has {count:,} colours"
