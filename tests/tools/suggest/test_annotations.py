@@ -88,6 +88,16 @@ def test_files_of_train_and_val_are_read_together(tmp_path: Path) -> None:
     assert suggest(tmp_path).statistics.masks == 2
 
 
+def test_the_outlines_of_people_with_keypoints_count_once(tmp_path: Path) -> None:
+    path = coco(tmp_path, {1: [[1, 1, 4, 1, 4, 4, 1, 4]], 2: [[5, 1, 7, 1, 7, 4, 5, 4]]})
+    found = json.loads(path.read_text())
+    found["annotations"] = [{**found["annotations"][0], "keypoints": [2, 2, 2]}]
+    (tmp_path / "person_keypoints.json").write_text(json.dumps(found))
+    assert suggest(tmp_path).statistics.masks == 1
+    path.unlink()
+    assert suggest(tmp_path).statistics.masks == 1
+
+
 def test_json_of_something_else_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": 1}')
     with pytest.raises(ValueError, match=r"a\.json does not: export the annotations as COCO"):

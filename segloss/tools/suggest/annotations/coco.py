@@ -27,7 +27,8 @@ def read(parsed: Mapping[Path, Any]) -> Annotations | None:
     """Returns the annotations in files of COCO; None if no file has its keys.
 
     Labels follow the ids of the categories that have outlines. Files with the same categories, such
-    as those of train and val, are read together.
+    as those of train and val, are read together. A file with keypoints repeats the outlines of
+    people, so it is left out beside files without.
 
     Raises:
         ValueError: The files have boxes or keypoints, and no outlines.
@@ -44,6 +45,7 @@ def read(parsed: Mapping[Path, Any]) -> Annotations | None:
             f"Annotations must have outlines ('segmentation'), but those of {names} have only "
             "boxes, keypoints or captions: export them with segmentations, or as masks."
         )
+    outlined = [file for file in outlined if not _has_keypoints(file)] or outlined
     labels = labels_of(_used_names(outlined))
     drawings = [drawing for file in outlined for drawing in _drawings(file, labels)]
     return Annotations(drawings, names_of(labels))
@@ -51,6 +53,10 @@ def read(parsed: Mapping[Path, Any]) -> Annotations | None:
 
 def _has_outline(annotation: dict[str, Any]) -> bool:
     return bool(annotation.get("segmentation"))
+
+
+def _has_keypoints(file: dict[str, Any]) -> bool:
+    return any("keypoints" in annotation for annotation in file["annotations"])
 
 
 def _used_names(files: list[Any]) -> list[str]:
