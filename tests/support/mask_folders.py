@@ -281,6 +281,59 @@ def write_views(folder: Path) -> None:
         save(folder / f"{seed}_right.png", 255 * blob(seed + 50))
 
 
+def write_rotations(folder: Path) -> None:
+    for seed in range(COUNT):
+        for name, view in (("orig", 0), ("rot90", 1), ("rot180", 2)):
+            save(folder / f"{seed}_{name}.png", 255 * np.rot90(blob(seed), view))
+
+
+def write_endings_with_a_common_end(folder: Path) -> None:
+    """Left and right parts, whose names end alike, as in CelebAMask."""
+    for seed in range(COUNT):
+        for label, name in enumerate(("hair", "l_eye", "r_eye", "l_lip", "u_lip")):
+            save(folder / f"{seed:05}_{name}.png", 255 * blob(60 * label + seed))
+
+
+def write_endings_in_their_folders(folder: Path) -> None:
+    """A folder and an ending for each class, as in IDRiD."""
+    for seed in range(COUNT):
+        for label, (name, ending) in enumerate((("1. Spots", "EX"), ("2. Bleedings", "HE"))):
+            save(folder / name / f"ID_{seed:02}_{ending}.png", blob(60 * label + seed))
+
+
+def write_two_kinds(folder: Path) -> None:
+    """Masks of vessels, and of the field of view, of other images."""
+    for seed in range(COUNT):
+        save(folder / "manual" / f"{seed}_manual1.png", 255 * blob(seed))
+        save(folder / "mask" / f"{seed + 20}_mask.png", 255 * blob(seed + 50))
+
+
+def write_organs(folder: Path, patient: str, file: str) -> None:
+    """A folder for each patient, with a file for each organ, as in TotalSegmentator."""
+    for seed in range(COUNT):
+        for label, organ in enumerate(("heart", "left_lung", "liver")):
+            save(folder / patient.format(seed) / file.format(organ), blob(60 * label + seed))
+
+
+def write_files_of_objects(folder: Path) -> None:
+    """A folder for each image, with a file for each cell, as in the Data Science Bowl 2018."""
+    for seed in range(COUNT):
+        save(folder / f"{seed}ab" / "images" / f"{seed}ab.png", photo(seed))
+        for label in range(4):
+            cell = blob(60 * label + seed)
+            save(folder / f"{seed}ab" / "masks" / f"{seed}cd{label}.png", 255 * cell)
+
+
+def write_coloured_objects(folder: Path, classes: str, objects: str) -> None:
+    """Colours of classes beside colours of objects, as CVAT and iSAID write them."""
+    for seed in range(COUNT):
+        labels = scene(seed, 3)
+        regions = ndimage.label(labels)[0]
+        random = [tuple(RANDOM(n).integers(0, 255, 3)) for n in range(1, 1 + regions.max())]
+        save(folder / classes.format(seed), coloured(labels, [(0, 0, 0), (255, 0, 9), (0, 9, 99)]))
+        save(folder / objects.format(seed), coloured(regions, [(0, 0, 0), *random]))
+
+
 def write_patients(folder: Path) -> None:
     for patient in range(4):
         for seed in range(3):
@@ -700,6 +753,45 @@ KINDS: dict[str, Kind] = {
         Judged(2, channels=3, masks=COUNT, guesses=("2 files that are missing",)),
     ),
     "left and right": Kind(write_views, Judged(2, channels=1, masks=2 * COUNT)),
+    "rotations": Kind(write_rotations, Judged(2, channels=1, masks=3 * COUNT)),
+    "endings with a common end": Kind(
+        write_endings_with_a_common_end,
+        Judged(2, channels=5, masks=COUNT, guesses=("hair, l_eye, l_lip, r_eye, u_lip",)),
+    ),
+    "endings in their own folders": Kind(
+        write_endings_in_their_folders,
+        Judged(2, channels=2, masks=COUNT, guesses=("EX, HE), and each image has",)),
+    ),
+    "masks of two kinds": Kind(
+        write_two_kinds, Refused(("few images have files with several", "--only '*manual1.*'"))
+    ),
+    "masks of two kinds, by a pattern": Kind(
+        write_two_kinds, Judged(2, channels=1, masks=COUNT), {"only": "*manual1.*"}
+    ),
+    "a folder for each patient, a file for each organ": Kind(
+        lambda folder: write_organs(folder, "s{:04}", "segmentations/{}.png"),
+        Judged(2, channels=3, masks=COUNT, guesses=("(heart, left_lung, liver)",)),
+    ),
+    "the same, by its layout": Kind(
+        lambda folder: write_organs(folder, "s{:04}", "{}.png"),
+        Judged(2, channels=3, masks=COUNT),
+        {"layout": "classes"},
+    ),
+    "a file for each object": Kind(
+        write_files_of_objects, Refused(("6 folders hold one image each", "numpy.maximum"))
+    ),
+    "classes and objects in colours, in folders": Kind(
+        lambda folder: write_coloured_objects(
+            folder, "SegmentationClass/{}.png", "SegmentationObject/{}.png"
+        ),
+        Judged(3, masks=COUNT, guesses=("SegmentationObject", "3 colours")),
+    ),
+    "classes and objects in colours, by endings": Kind(
+        lambda folder: write_coloured_objects(
+            folder, "{}_instance_color_RGB.png", "{}_instance_id_RGB.png"
+        ),
+        Judged(3, masks=COUNT, guesses=("instance_id_RGB", "3 colours")),
+    ),
     "scans among masks": Kind(
         write_scans, Judged(3, masks=COUNT, guesses=("*seg.nii.gz", "images"))
     ),

@@ -25,8 +25,10 @@ _LONGEST = 500
 """Characters of a name or of an error in a message."""
 
 _IMAGES = (
-    " If these are images, pass the folder of the masks. If they are masks that JPEG or resizing "
-    "blurred, export them again as PNG, and resize them with mask.resize(size, Image.NEAREST)."
+    " If these are images, pass the folder of the masks, or, if both are in one folder, a pattern "
+    "of their names, such as only='*mask*' (--only '*mask*'). If they are masks that JPEG or "
+    "resizing blurred, export them again as PNG, and resize them with mask.resize(size, "
+    "Image.NEAREST)."
 )
 """The remedy for files that are images."""
 

@@ -5,14 +5,14 @@ A few files of each group, which share their folder and the ending of their name
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.files import read_file, stem_of, suffix_of
-from segloss.tools.suggest.folders.endings import endings_of
+from segloss.tools.suggest.folders.endings import are_counted, endings_of
 from segloss.tools.suggest.pixels.colours import is_colour
 from segloss.tools.suggest.pixels.mask import HALF, ImageError, Reading, load_mask
 from segloss.tools.suggest.statistics import VOID
@@ -29,6 +29,7 @@ _FIRST_ID = 1000
 """Numbers from here on are those of objects, or combine a class and an object."""
 
 _OBJECT_WORDS = ("segmentationobject", "instance", "panoptic")
+_CLASS_WORDS = ("color", "colour", "semantic")
 
 PREFERRED = ("labelTrainIds", "labelIds")
 """Endings for the same labels (of Cityscapes) in the order of preference."""
@@ -54,7 +55,9 @@ class Group:
     def numbers_objects(self) -> bool:
         """True if the name says that labels are numbers of objects, as VOC's SegmentationObject."""
         words = f"{self.folder} {self.ending}".lower()
-        return self.kind == "labels" and any(word in words for word in _OBJECT_WORDS)
+        are_objects = any(word in words for word in _OBJECT_WORDS)
+        are_classes = any(word in words for word in _CLASS_WORDS)
+        return self.kind in ("labels", "colours") and are_objects and not are_classes
 
     @property
     def title(self) -> str:
@@ -64,12 +67,17 @@ class Group:
 
 
 def masks_among(folder: Path, files: list[Path]) -> tuple[list[Path], list[str]]:
-    """Returns the files that are masks, and guesses about the others."""
+    """Returns the files that are masks, and guesses about the others.
+
+    Raises:
+        ValueError: Each image has a file for each object.
+    """
     groups = groups_of(folder, files)
     kept = _preferred([group for group in groups if group.kind in _best_kinds(groups)])
     dropped = [group for group in groups if group not in kept]
     if not dropped or not kept:
         return files, []
+    _check_not_a_file_for_each_object(kept, dropped)
     left_out = ", ".join(f"{group.title} ({_KINDS[group.kind]})" for group in dropped[:4])
     more = f" and {len(dropped) - 4} more" if len(dropped) > 4 else ""
     guess = (
@@ -77,6 +85,20 @@ def masks_among(folder: Path, files: list[Path]) -> tuple[list[Path], list[str]]
         "left out; to read others, pass their folder, or --only with a pattern"
     )
     return sorted(path for group in kept for path in group.files), [guess]
+
+
+def _check_not_a_file_for_each_object(kept: Sequence[Group], dropped: Sequence[Group]) -> None:
+    """Raises ValueError if folders hold one image and many masks of two classes, with numbers."""
+    masks = [path for group in kept if group.kind == "binary" for path in group.files]
+    images = [path for group in dropped if group.kind == "image" for path in group.files]
+    many, one = (Counter(path.parent.parent for path in files) for files in (masks, images))
+    of_one = [folder for folder in many if one[folder] == 1]
+    if 1 < len(of_one) == len(many) < len(masks) / 2 and are_counted(stem_of(p) for p in masks):
+        raise ValueError(
+            f"An image must have one mask, but {len(many)} folders hold one image each and "
+            f"{len(masks)} masks, such as {printable(masks[0], 300)}, so these may be objects: "
+            "merge the files of an image, for example with numpy.maximum.reduce(files)."
+        )
 
 
 _KINDS = {
@@ -112,24 +134,28 @@ def _preferred(groups: list[Group]) -> list[Group]:
 def groups_of(folder: Path, files: Sequence[Path]) -> list[Group]:
     """Returns the groups of files; a single group if there are too many."""
     names = {path: _name_in(folder, path) for path in files}
-    endings = endings_of(list(names.values()))
-    groups = defaultdict(list)
-    for path, name in names.items():
-        beginning, ending = endings[name]
-        parent = str(Path(beginning).parent)
-        groups["" if parent == "." else parent, ending, suffix_of(path)].append(path)
-    if len(groups) > MOST_GROUPS:
-        groups.clear()
-        for path, name in names.items():
-            groups[_role(name), endings[name][1], suffix_of(path)].append(path)
-    if not 1 < len(groups) <= MOST_GROUPS:
-        return [Group("", "", files, "labels")]
-    return [Group(key[0], key[1], found, kind_of(found)) for key, found in groups.items()]
+    for longest in (False, True):
+        endings = endings_of(list(names.values()), longest=longest)
+        parents = {name: _parent(beginning) for name, (beginning, _) in endings.items()}
+        roles = {name: _role(name) for name in endings}
+        for folders in (parents, roles):
+            groups = defaultdict(list)
+            for path, name in names.items():
+                groups[folders[name], endings[name][1], suffix_of(path)].append(path)
+            if 1 < len(groups) <= MOST_GROUPS:
+                return [Group(*key[:2], found, kind_of(found)) for key, found in groups.items()]
+    return [Group("", "", files, "labels")]
 
 
 def _name_in(folder: Path, path: Path) -> str:
     """Returns the path of a file within a folder, without the suffix."""
     return path.relative_to(folder).with_name(stem_of(path)).as_posix()
+
+
+def _parent(name: str) -> str:
+    """Returns the folder of a file, within that of the masks."""
+    parent = str(Path(name).parent)
+    return "" if parent == "." else parent
 
 
 def _role(name: str) -> str:

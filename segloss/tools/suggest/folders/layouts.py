@@ -6,7 +6,7 @@ The files of the classes are in a folder for each class, or their names end in t
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,12 @@ from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.annotations import read_annotations
 from segloss.tools.suggest.files import stem_of
-from segloss.tools.suggest.folders.endings import are_numbered, are_views, endings_of
+from segloss.tools.suggest.folders.endings import (
+    are_counted,
+    are_numbered,
+    are_views,
+    endings_of,
+)
 from segloss.tools.suggest.folders.kinds import are_black_and_white, kind_of, masks_among
 from segloss.tools.suggest.folders.listing import are_lossy, files_in, mask_files, no_masks
 from segloss.tools.suggest.folders.names import label_names
@@ -39,9 +44,11 @@ class Grid:
 
     Attributes:
         files: The files, by class and by the name of the mask.
+        is_turned: True if a class is the name of a file in the folder of each mask.
     """
 
     files: dict[str, dict[str, Path]]
+    is_turned: bool = False
 
     @property
     def classes(self) -> list[str]:
@@ -62,6 +69,12 @@ class Grid:
             for name in self.names
             if name not in files
         ]
+
+    @property
+    def in_several(self) -> int:
+        """The number of masks with files of several classes."""
+        counts = Counter(name for files in self.files.values() for name in files)
+        return sum(count > 1 for count in counts.values())
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -112,14 +125,14 @@ def _arranged(
     """Returns the masks by the layout that is given, or that names and contents show."""
     if layout == "labels":
         return _label_maps(folder, files, ignore_index, replace(how, is_volume=True))
-    folders, endings = by_folder(folder, files), by_ending(folder, files)
+    folders, endings = _turned(by_folder(folder, files)), by_ending(folder, files)
     if layout == "classes":
         if len(folders.files) < 2 <= len(endings.files):
             return _classes(endings, ignore_index, how)
         if len(folders.files) < 2:
             return _channels(folder, files, ignore_index, how)
         return _classes(_complete(folders), ignore_index, how)
-    if _look_like_classes(folders, folder):
+    if _look_like_classes(folders):
         return _class_folders(folder, files, folders, ignore_index, how)
     if len(endings.files) > 1 and not are_numbered(endings.files) and not are_views(endings.files):
         return _class_endings(folder, files, endings, ignore_index, how)
@@ -139,9 +152,10 @@ def _class_folders(
     if set(grid.kinds.values()) == {"labels"}:
         guess = f"the subfolders {shown} hold label maps with the same names, not a class each"
         return _label_maps(folder, files, ignore_index, how, [guess])
+    each = "file of a subfolder" if grid.is_turned else "subfolder"
     guess = (
-        f"each subfolder is a class ({shown}), because they hold the same names; if each file is a "
-        "label map, set --layout labels"
+        f"each {each} is a class ({shown}), because all subfolders hold the same names; if each "
+        "file is a label map, set --layout labels"
     )
     return replace(_classes(grid, ignore_index, how), guesses=[guess])
 
@@ -161,6 +175,13 @@ def _class_endings(
             f"Files whose names end in {shown} must be of one kind, but only some hold several "
             f"labels ({printable(several, 60)}): read one kind with only='*{several}.*' "
             f"(--only '*{several}.*'), or all as label maps with layout='labels' (--layout labels)."
+        )
+    if grid.in_several < len(grid.names) / 2:
+        raise ValueError(
+            f"Names end in {shown}, but few images have files with several of these endings: if "
+            f"they are several kinds of masks, read one with only='*{grid.classes[0]}.*' (--only "
+            f"'*{grid.classes[0]}.*'); if the ending is the class, set layout='classes' (--layout "
+            "classes); if each file is a mask of its own, set layout='labels' (--layout labels)."
         )
     absent = len(grid.missing)
     empty = f"; {absent} files that are missing count as all 0" if absent else ""
@@ -187,6 +208,22 @@ def by_folder(folder: Path, files: Iterable[Path]) -> Grid:
     return Grid(dict(found))
 
 
+def _turned(grid: Grid) -> Grid:
+    """Returns the files of a folder for each mask, whose names are the classes, by class.
+
+    Classes have names without numbers, and are fewer than masks.
+    """
+    if not _look_like_classes(grid) or are_counted(grid.names):
+        return grid
+    if not 1 < len(grid.names) < len(grid.files):
+        return grid
+    turned = {
+        name: {folder: files[name] for folder, files in grid.files.items() if name in files}
+        for name in grid.names
+    }
+    return Grid(turned, is_turned=True) if {*Grid(turned).kinds.values()} == {"binary"} else grid
+
+
 def _splits(paths: Iterable[Sequence[str]]) -> set[str]:
     """Returns the folders that hold parts of a dataset: all their siblings do, unlike classes."""
     siblings: dict[Sequence[str], set[str]] = defaultdict(set)
@@ -202,19 +239,44 @@ def _names_split(name: str) -> bool:
 
 
 def by_ending(folder: Path, files: Sequence[Path]) -> Grid:
-    """Returns files by the endings of their names; an empty grid if some have none."""
+    """Returns files by the endings of their names; an empty grid if some have none.
+
+    Where long endings share a short one, such as l_eye and r_eye, the fewest files are missing.
+    """
     names = {path: path.relative_to(folder).with_name(stem_of(path)).as_posix() for path in files}
-    endings = endings_of(list(names.values()))
+    grids = [_by_ending(names, longest=longest) for longest in (False, True)]
+    return min((grid for grid in grids if grid.files), key=_missing, default=Grid({}))
+
+
+def _by_ending(names: dict[Path, str], *, longest: bool) -> Grid:
+    endings = endings_of(list(names.values()), longest=longest)
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path, name in names.items():
         beginning, ending = endings[name]
         found[ending][beginning] = path
-    if "" in found or len(found) > min(_MOST_CLASSES, len(files) // 2):
+    if "" in found or len(found) > min(_MOST_CLASSES, len(names) // 2):
         return Grid({})
-    return Grid(dict(sorted(found.items())))
+    return _without_own_folders(Grid(dict(sorted(found.items()))))
 
 
-def _look_like_classes(grid: Grid, folder: Path) -> bool:
+def _missing(grid: Grid) -> int:
+    return len(grid.missing)
+
+
+def _without_own_folders(grid: Grid) -> Grid:
+    """Returns the names of masks without their folders, if each class has its own folder."""
+    folders = [{str(Path(name).parent) for name in files} for files in grid.files.values()]
+    if len(set().union(*folders)) != sum(map(len, folders)) or any(len(f) > 1 for f in folders):
+        return grid
+    return Grid(
+        {
+            name_of_class: {Path(name).name: path for name, path in files.items()}
+            for name_of_class, files in grid.files.items()
+        }
+    )
+
+
+def _look_like_classes(grid: Grid) -> bool:
     """Returns whether there are two or more siblings with much the same names."""
     if len(grid.files) < 2 or any("/" in name or not name for name in grid.classes):
         return False

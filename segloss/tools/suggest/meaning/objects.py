@@ -79,6 +79,5 @@ def _check_not_combined(numbers: list[int]) -> None:
         return
     raise ValueError(
         f"Masks must hold labels, but {combined[0]}, {combined[1]} ... combine a class and the "
-        "number of an object: for the class, save numpy.where(mask < 1000, mask, mask // 1000), "
-        "or read the labels beside them with only='*_labelIds.*' (--only '*_labelIds.*')."
+        "number of an object: for the class, save numpy.where(mask < 1000, mask, mask // 1000)."
     )
