@@ -366,6 +366,16 @@ def test_a_wrong_argument_is_an_error(call: Callable[[], Any], words: str) -> No
         call()
 
 
+@pytest.mark.parametrize("batches", [[], iter([]), [labels(0, 4, 0)]], ids=["list", "pass", "0"])
+def test_a_dataset_without_samples_is_an_error(batches: Any) -> None:
+    with pytest.raises(ValueError, match="at least one sample.*pass the data loader itself"):
+        page(SegLoss(n_classes=4), batches)
+
+
+def test_a_dataset_that_is_refused_is_no_dataset_without_samples() -> None:
+    assert len(page(SegLoss(n_classes=4), [labels(4, 9)]).refused) == 1
+
+
 def test_a_loss_that_does_not_know_its_classes_asks_for_them() -> None:
     loss, batches = CompoundLoss(mode="multiclass"), [labels(0, 4)]
     assert "n_classes=..." in page(loss, batches).refused[0]
