@@ -1274,7 +1274,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "map: list": Wrong(lambda: SkeletonMap()(mask=[[1]]), TypeError, ("mask", "NumPy", "list")),
     "map: channels": Wrong(
-        lambda: SkeletonMap()(mask=T[0]), ValueError, ("mask", "(H, W)", "(1, 4, 4)", "squeeze()")
+        lambda: SkeletonMap()(mask=T[0]), ValueError, ("mask", "(H, W)", "(1, 4, 4)", "squeeze(0)")
     ),
     "map: fractions": Wrong(
         lambda: SignedDistanceMap()(mask=T[0, 0] / 2), ValueError, ("mask", "whole", "fractions")

@@ -480,8 +480,35 @@ VALUES = {
     ),
     "a map of an array with channels": Mistake(
         lambda: SignedDistanceMap()(mask=MASK[0].numpy()),
-        ("mask must be a label map (H, W)",),
-        lambda: SignedDistanceMap()(mask=MASK[0, 0].numpy()),
+        ("mask must be a label map (H, W)", "mask.squeeze(0)"),
+        lambda: SignedDistanceMap()(mask=MASK[0].squeeze(0).numpy()),
+    ),
+    "a map of a batch": Mistake(
+        lambda: SignedDistanceMap()(mask=MASK),
+        ("mask must be a label map (H, W)", "make the map of each sample"),
+        lambda: [SignedDistanceMap()(mask=each.squeeze(0)) for each in MASK],
+    ),
+    "a map of one-hot masks": Mistake(
+        lambda: SignedDistanceMap()(mask=ONE_HOT[0]),
+        ("one-hot masks", "mask.argmax(0)"),
+        lambda: SignedDistanceMap(3)(mask=ONE_HOT[0].argmax(0)),
+    ),
+    "a map of a mask of 0 and 255": Mistake(
+        lambda: SignedDistanceMap()(mask=MASK[0, 0] * 255),
+        ("mask holds the label 255, expected 0 to 1", "mask // 255"),
+        lambda: SignedDistanceMap()(mask=MASK[0, 0] * 255 // 255),
+    ),
+    "a map of more classes": Mistake(
+        lambda: SignedDistanceMap()(mask=LABELS[0]),
+        ("mask holds the label 2, expected 0 to 1", "n_classes=3"),
+        lambda: SignedDistanceMap(n_classes=3)(mask=LABELS[0]),
+    ),
+    "a map of a mask with void pixels": Mistake(
+        lambda: SignedDistanceMap(3)(mask=LABELS[0].masked_fill(LABELS[0] == 1, 255)),
+        ("mask holds the label 255", "set ignore_index=255"),
+        lambda: SignedDistanceMap(3, ignore_index=255)(
+            mask=LABELS[0].masked_fill(LABELS[0] == 1, 255)
+        ),
     ),
 }
 

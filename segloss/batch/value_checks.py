@@ -197,8 +197,39 @@ def check_label_range(
     if not checks.due("label range", labels):
         return
     kept = None if ignore_index is None else ~equals_any(labels, (ignore_index,))
-    _check_label_range(labels, kept, name, classes, ignore_index, can_ignore_several=False)
+    check_labels_are_classes(labels, kept, name, classes, ignore_index, can_ignore_several=False)
     checks.passed("label range", labels)
+
+
+def check_labels_are_classes(
+    labels: Tensor,
+    kept: Tensor | None,
+    name: str,
+    classes: int,
+    ignore_index: IgnoreIndex,
+    *,
+    can_ignore_several: bool = True,
+) -> None:
+    """Raises ValueError if a label that counts is not a class.
+
+    Args:
+        labels: The labels.
+        kept: The mask of the labels that count, or None if all count.
+        name: Their name in messages.
+        classes: The number of classes.
+        ignore_index: The loss's values for pixels to leave out, or None.
+        can_ignore_several: True if the loss takes several of them.
+    """
+    low, high = _extremes(labels, kept)
+    if not (low >= 0 and high < classes):
+        wrong = shown_number(low if not low >= 0 else high, 0, classes - 1)
+        remedy = remedies.for_labels(
+            _kept_values(labels, kept), labels, classes, ignore_index, can_ignore_several
+        )
+        raise ValueError(
+            f"{name} holds the label {wrong}, expected 0 to {classes - 1} for {classes} classes."
+            f"{_named(remedy, name)}"
+        )
 
 
 def check_whole_labels(labels: Tensor, name: str, kept: Tensor | None = None) -> None:
@@ -285,30 +316,9 @@ def _check_weight_values(weight: Tensor, kept: Tensor | None, name: str, of: str
 def _check_labels(pixels: PixelBatch, name: str, ignore_index: IgnoreIndex) -> None:
     target, valid = pixels.target, in_any_channel(pixels.valid())
     classes = pixels.prediction.shape[1]
-    _check_label_range(target, valid, name, classes, ignore_index)
+    check_labels_are_classes(target, valid, name, classes, ignore_index)
     if target.is_floating_point():
         check_whole_labels(target, name, valid)
-
-
-def _check_label_range(
-    labels: Tensor,
-    kept: Tensor | None,
-    name: str,
-    classes: int,
-    ignore_index: IgnoreIndex,
-    *,
-    can_ignore_several: bool = True,
-) -> None:
-    low, high = _extremes(labels, kept)
-    if not (low >= 0 and high < classes):
-        wrong = shown_number(low if not low >= 0 else high, 0, classes - 1)
-        remedy = remedies.for_labels(
-            _kept_values(labels, kept), labels, classes, ignore_index, can_ignore_several
-        )
-        raise ValueError(
-            f"{name} holds the label {wrong}, expected 0 to {classes - 1} for {classes} classes."
-            f"{_named(remedy, name)}"
-        )
 
 
 def _check_masks(

@@ -18,6 +18,7 @@ class BorderMap(MaskMap):
         mask_key: The name of the mask among the keywords.
         out_key: The name of the maps in the result.
         spacing: The size of a pixel along each axis, or one number for all; None: 1.
+        ignore_index: The label of ignored pixels, or a list of them; see `MaskMap`.
 
     Raises:
         TypeError, ValueError, MissingKeyError, ImportError: As for `MaskMap`; or the mask has
@@ -30,8 +31,9 @@ class BorderMap(MaskMap):
         mask_key: str,
         out_key: str,
         spacing: float | Sequence[float] | None,
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key)
+        super().__init__(n_classes, mask_key, out_key, ignore_index)
         self.spacing = Spacing(spacing)
 
     @abstractmethod

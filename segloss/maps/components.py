@@ -36,13 +36,16 @@ class ComponentMap(MaskMap):
             "nearest"; None: 1.
         dtype: The dtype of the ids: "uint8", "int16" or "int32". On a GPU and in a compiled model,
             "uint8" is the fastest, because it bounds the number of components.
+        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they belong to
+            no component. None: no label is ignored.
 
-    Pixels whose label is not a class belong to no component. To treat the instances of an instance
+    To treat the instances of an instance
     mask as components, put the instance ids into the batch, each class's in a map of its own.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, has another
-            number of dimensions than `spacing`, or has more components than `dtype` can number.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, holds
+            a label that is neither a class nor ignored, has another number of dimensions than
+            `spacing`, or has more components than `dtype` can number.
         MissingKeyError: There is no mask.
         ImportError: SciPy is not installed.
 
@@ -70,8 +73,9 @@ class ComponentMap(MaskMap):
         connectivity: int | None = None,
         spacing: float | Sequence[float] | None = None,
         dtype: str = "int16",
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key)
+        super().__init__(n_classes, mask_key, out_key, ignore_index)
         self.partition = check_choice("partition", partition, PARTITIONS)
         if connectivity is not None:
             check_integer("connectivity", connectivity, 1)

@@ -25,12 +25,13 @@ class DistanceMap(BorderMap):
         out_key: The name of the maps in the result, (C, *spatial), float32.
         spacing: The size of a pixel along each axis, or one number for all; None: 1, so that
             distances are in pixels.
-
-    Pixels whose label is not a class are outside every class.
+        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they are outside
+            every class. None: no label is ignored.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or has
-            another number of dimensions than `spacing`.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, holds
+            a label that is neither a class nor ignored, or has another number of dimensions than
+            `spacing`.
         MissingKeyError: There is no mask.
         ImportError: SciPy is not installed.
 
@@ -51,8 +52,9 @@ class DistanceMap(BorderMap):
         mask_key: str = "mask",
         out_key: str = "gt_distance",
         spacing: float | Sequence[float] | None = None,
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key, spacing)
+        super().__init__(n_classes, mask_key, out_key, spacing, ignore_index)
 
     def distances(self, inside: Array, spacing: Sequence[float]) -> Array:
         """Returns the distances to the border of a mask."""

@@ -27,12 +27,13 @@ class SignedDistanceMap(BorderMap):
             distances are in pixels. d is the smallest of them: with a larger d, pixels inside
             could be positive. So if pixels are not cubes, pixels inside the border are 0 only along
             the finest axis; along another they are d minus its spacing, which is below 0.
-
-    Pixels whose label is not a class are outside every class.
+        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they are outside
+            every class. None: no label is ignored.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or has
-            another number of dimensions than `spacing`.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, holds
+            a label that is neither a class nor ignored, or has another number of dimensions than
+            `spacing`.
         MissingKeyError: There is no mask.
         ImportError: SciPy is not installed.
 
@@ -52,8 +53,9 @@ class SignedDistanceMap(BorderMap):
         mask_key: str = "mask",
         out_key: str = "gt_distance_map",
         spacing: float | Sequence[float] | None = None,
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key, spacing)
+        super().__init__(n_classes, mask_key, out_key, spacing, ignore_index)
 
     def distances(self, inside: Array, spacing: Sequence[float]) -> Array:
         """Returns the signed distances to the border of a mask."""

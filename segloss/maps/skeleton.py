@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from segloss.foundation.arguments import check_integer
 from segloss.foundation.map_libraries import Array, library
 from segloss.maps.mask_map import MaskMap
@@ -20,12 +22,15 @@ class SkeletonMap(MaskMap):
         out_key: The name of the maps in the result, (C, *spatial), float32, 0 or 1.
         radius: The radius of the dilation, in steps from pixel to pixel along the axes; 0: no
             dilation. The paper uses 2.
+        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they do not
+            count as foreground. None: no label is ignored.
 
-    Pixels whose label is not a class do not count as foreground. A blob of a few pixels may have no
+    A blob of a few pixels may have no
     skeleton.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; later, the mask is not a label map.
+        TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or holds
+            a label that is neither a class nor ignored.
         MissingKeyError: There is no mask.
         ImportError: SciPy or scikit-image is not installed.
 
@@ -48,8 +53,9 @@ class SkeletonMap(MaskMap):
         mask_key: str = "mask",
         out_key: str = "gt_skeleton",
         radius: int = 2,
+        ignore_index: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(n_classes, mask_key, out_key)
+        super().__init__(n_classes, mask_key, out_key, ignore_index)
         self.radius = check_integer("radius", radius, 0)
 
     def compute(self, labels: Array) -> Array:

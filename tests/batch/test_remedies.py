@@ -1639,13 +1639,13 @@ ROWS: dict[str, Row] = {
     # maps
     "map of a mask with channels": Row(
         distance_map(STRIPES[None]),
-        "remove the axis with mask.squeeze()",
+        "remove the axis with mask.squeeze(0)",
         distance_map(STRIPES[None].squeeze()),
         distance_map(STRIPES)(),
     ),
     "map of a batch": Row(
         distance_map(np.stack([np.stack([STRIPES] * 2)] * 2)),
-        "call it for each sample",
+        "if this is a batch, make the map of each sample",
         distance_map(np.stack([STRIPES] * 2)),
         distance_map(np.stack([STRIPES] * 2))(),
         ("squeeze",),

@@ -26,7 +26,8 @@ def test_distances_are_those_of_all_pairs_of_pixels(shape, spacing, classes: int
     sizes = per_axis if spacing == "per axis" else [spacing or 1.0] * len(shape)
     mask = blobs(np.random.default_rng(0), shape, classes)
     mask[0, :5] = 255
-    transform = DistanceMap(classes, spacing=per_axis if spacing == "per axis" else spacing)
+    size = per_axis if spacing == "per axis" else spacing
+    transform = DistanceMap(classes, spacing=size, ignore_index=255)
     maps = transform(mask=mask)["gt_distance"]
     labels = [1] if classes == 2 else range(classes)
     assert (maps.dtype, maps.shape) == (np.float32, (len(labels), *shape))

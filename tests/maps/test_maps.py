@@ -15,7 +15,14 @@ from albumentations.pytorch import ToTensorV2
 from torch.utils.data import DataLoader, Dataset
 
 from segloss import MissingKeyError
-from segloss.maps import ComponentMap, MaskMap, SignedDistanceMap, SkeletonMap
+from segloss.maps import (
+    ComponentMap,
+    DistanceMap,
+    MaskMap,
+    SignedDistanceMap,
+    SkeletonMap,
+    UNetWeightMap,
+)
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def test_distances_are_those_of_all_pairs_of_pixels(rng, shape, spacing) -> None
 def test_each_class_has_its_own_distances(rng, shape) -> None:
     mask = blobs(rng, shape, 4)
     mask[0, :5] = 255
-    maps = SignedDistanceMap(4)(mask=mask)["gt_distance_map"]
+    maps = SignedDistanceMap(4, ignore_index=255)(mask=mask)["gt_distance_map"]
     assert maps.shape == (4, *shape)
     for label in range(4):
         expected = brute_force(mask == label, [1.0] * len(shape))
@@ -85,13 +92,14 @@ def test_no_pixel_inside_is_positive_whatever_the_spacing(rng) -> None:
 @pytest.mark.parametrize("label", [0, 1, 255])
 def test_a_class_absent_or_everywhere_has_a_map_of_zeros(label: int) -> None:
     mask = np.full((6, 5), label)
-    assert not SignedDistanceMap()(mask=mask)["gt_distance_map"].any()
-    assert not SignedDistanceMap(3)(mask=mask)["gt_distance_map"].any()
+    for classes in (2, 3):
+        transform = SignedDistanceMap(classes, ignore_index=255)
+        assert not transform(mask=mask)["gt_distance_map"].any()
 
 
-def test_half_a_mask_of_a_label_that_is_no_class_is_outside(rng) -> None:
-    mask = np.array([[255, 255, 1, 1, 1, 255]] * 2)
-    signed = SignedDistanceMap()(mask=mask)["gt_distance_map"]
+def test_ignored_pixels_are_outside(rng) -> None:
+    mask = np.array([[255, -1, 1, 1, 1, 255]] * 2)
+    signed = SignedDistanceMap(ignore_index=[255, -1])(mask=mask)["gt_distance_map"]
     assert signed[0, 0].tolist() == [2, 1, 0, -1, 0, 1]
 
 
@@ -127,7 +135,7 @@ def test_it_is_the_dilated_skeleton_of_the_foreground_cut_into_classes(rng, shap
         cross = scipy.ndimage.generate_binary_structure(len(shape), 1)
         footprint = scipy.ndimage.iterate_structure(cross, radius)
         expected = skimage.morphology.dilation(expected.astype(np.uint8), footprint)
-    maps = SkeletonMap(3, radius=radius)(mask=mask)["gt_skeleton"]
+    maps = SkeletonMap(3, radius=radius, ignore_index=255)(mask=mask)["gt_skeleton"]
     assert maps.shape == (3, *shape)
     assert not maps[0].any()
     for label in (1, 2):
@@ -150,7 +158,8 @@ def test_the_skeleton_stays_within_the_mask_and_has_each_of_its_parts(rng) -> No
 @pytest.mark.parametrize("label", [0, 255])
 def test_without_foreground_there_is_no_skeleton(label: int) -> None:
     for classes in (2, 3):
-        assert not SkeletonMap(classes)(mask=np.full((6, 5), label))["gt_skeleton"].any()
+        transform = SkeletonMap(classes, ignore_index=255)
+        assert not transform(mask=np.full((6, 5), label))["gt_skeleton"].any()
 
 
 @pytest.mark.parametrize("connectivity", [1, 2, None])
@@ -184,7 +193,8 @@ def test_nearest_gives_every_pixel_to_a_component_that_no_other_is_nearer_to(rng
 @pytest.mark.parametrize("partition", ["component", "nearest"])
 @pytest.mark.parametrize("label", [0, 255])
 def test_without_a_class_there_are_no_components(label: int, partition: str) -> None:
-    assert not ComponentMap(partition=partition)(mask=np.full((6, 5), label))["gt_components"].any()
+    transform = ComponentMap(partition=partition, ignore_index=255)
+    assert not transform(mask=np.full((6, 5), label))["gt_components"].any()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32"])
@@ -218,7 +228,7 @@ def test_the_masks_dtype_makes_no_difference(rng, transform, dtype: str) -> None
 
 
 def test_views_and_flipped_arrays_are_taken(rng) -> None:
-    mask = blobs(rng, (13, 17), 3)[::-1, ::2]
+    mask = blobs(rng, (13, 17), 2)[::-1, ::2]
     for transform in TRANSFORMS:
         maps = transform(mask=mask)[transform.out_key]
         assert np.array_equal(maps, transform(mask=mask.copy())[transform.out_key])
@@ -226,7 +236,7 @@ def test_views_and_flipped_arrays_are_taken(rng) -> None:
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
 def test_everything_else_is_handed_on_and_nothing_changed(rng, transform) -> None:
-    mask, image = blobs(rng, (6, 5), 3), rng.random((6, 5, 3))
+    mask, image = blobs(rng, (6, 5), 2), rng.random((6, 5, 3))
     before = mask.copy()
     result = transform(image=image, mask=mask, name="a")
     assert list(result) == ["image", "mask", "name", transform.out_key]
@@ -284,7 +294,7 @@ def test_a_data_loader_makes_batches_of_maps(workers, tensors, classes, channels
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
 def test_pickles_are_the_same_transform(rng, transform) -> None:
-    mask = blobs(rng, (9, 9), 3)
+    mask = blobs(rng, (9, 9), 2)
     other = pickle.loads(pickle.dumps(transform))
     assert repr(other) == repr(transform)
     assert np.array_equal(other(mask=mask)[other.out_key], transform(mask=mask)[transform.out_key])
@@ -332,8 +342,10 @@ def test_wrong_arguments_are_refused_when_the_transform_is_made(make, kind, word
     ("mask", "kind", "words"),
     [
         ([[0, 1]], TypeError, "mask must be a NumPy array or a tensor, got list"),
-        (np.zeros((4, 4, 1)), ValueError, r"without a channel axis, got \(4, 4, 1\).*squeeze"),
-        (np.zeros((1, 4, 4)), ValueError, r"without a channel axis, got \(1, 4, 4\)"),
+        (np.zeros((4, 4, 1)), ValueError, r"without a channel axis, got \(4, 4, 1\).*squeeze\(-1"),
+        (np.zeros((1, 4, 4)), ValueError, r"got \(1, 4, 4\): remove the axis with mask.squeeze\(0"),
+        (np.zeros((1, 1, 4, 4)), ValueError, r"remove these axes with mask.squeeze\(\(0, 1\)\)"),
+        (np.zeros((2, 1, 4, 4)), ValueError, r"if this is a batch, make the map of each sample\."),
         (torch.zeros(4), ValueError, r"\(H, W\) or \(D, H, W\).*got \(4,\)"),
         (torch.rand(4, 4), ValueError, "must hold whole numbers, the classes, got fractions"),
         (np.full((4, 4), np.nan), ValueError, "fractions or NaN"),
@@ -344,6 +356,47 @@ def test_wrong_arguments_are_refused_when_the_transform_is_made(make, kind, word
 def test_wrong_masks_are_refused(transform, mask, kind, words: str) -> None:
     with pytest.raises(kind, match=words):
         transform(image=None, mask=mask)
+
+
+WRONG_LABELS = {
+    "0 and 255": ([0, 255, 255], 2, r"mask holds the label 255, expected 0 to 1.*mask // 255"),
+    "a class too many": ([0, 1, 2], 2, r"mask holds the label 2.*n_classes=3"),
+    "void": ([0, 1, 255], 2, r"If 255 marks pixels to leave out, set ignore_index=255"),
+    "void of -1": ([0, 2, -1], 3, r"mask holds the label -1.*set ignore_index=-1"),
+    "labels from 1": ([1, 2, 3], 3, r"these start at 1: subtract 1, mask - 1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_LABELS)
+@pytest.mark.parametrize("kind", [SignedDistanceMap, SkeletonMap, ComponentMap, DistanceMap])
+def test_a_label_that_is_neither_a_class_nor_ignored_is_refused(kind, name: str) -> None:
+    row, classes, words = WRONG_LABELS[name]
+    mask = np.array([row] * 3)
+    for given in (mask, mask.astype(float), torch.from_numpy(mask)):
+        with pytest.raises(ValueError, match=words):
+            kind(classes)(mask=given)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_an_ignored_class_has_no_map(dtype: str) -> None:
+    mask = np.array([[0, 0, 1, 2, 2, 7]] * 2).astype(dtype)
+    maps = ComponentMap(3, ignore_index=[0, 7, -100])(mask=mask)["gt_components"]
+    assert maps[:, 0].tolist() == [[0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (5, 6, 7)])
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("transform", [SkeletonMap(), SkeletonMap(6), UNetWeightMap()], ids=repr)
+def test_one_hot_masks_are_not_taken_for_a_volume(rng, transform, axis: int, shape) -> None:
+    classes = getattr(transform, "n_classes", 2)
+    one_hot = np.eye(classes)[blobs(rng, shape, classes)]
+    with pytest.raises(ValueError, match=rf"got one-hot masks.*pass mask.argmax\({axis}\)"):
+        transform(mask=np.moveaxis(one_hot, -1, axis))
+
+
+def test_flat_volumes_are_taken(rng) -> None:
+    for mask in (blobs(rng, (2, 9, 9), 2), np.zeros((2, 5, 5)), np.ones((3, 5, 5))):
+        assert SkeletonMap()(mask=mask)["gt_skeleton"].shape == (1, *mask.shape)
 
 
 def test_a_spacing_of_another_number_of_axes_is_refused() -> None:
