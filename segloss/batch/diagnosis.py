@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.options import PixelOptions
-from segloss.batch.pixel_batch import BatchNames, PixelBatch, in_any_channel
+from segloss.batch.pixel_batch import BatchNames, PixelBatch, in_any_channel, where_valid
 from segloss.foundation.ignore_index import values_of, written
 from segloss.foundation.tracing import is_traced
 
@@ -31,6 +31,9 @@ MANY_SAMPLES = 1000
 
 _LEAST_VALUES = 1000
 """The number of values that it takes to tell probabilities from logits."""
+
+_LEAST_LEVEL = 1 / 255
+"""The value that images of 8 bits have for the level 1 after torchvision's ToTensor."""
 
 _LISTED = 10
 """The number of classes that a message lists."""
@@ -64,6 +67,8 @@ class Tally:
         samples_of_classes: Samples in which each class occurs.
         ignored: Pixels that have a value of `ignore_index`.
         are_probabilities: Whether the logits of the first batch look like probabilities.
+        has_least_level: Whether a dense target holds 1/255.
+        has_other_levels: Whether a dense target holds values other than 0 and 1/255.
     """
 
     samples: int = 0
@@ -73,6 +78,8 @@ class Tally:
     samples_of_classes: list[int] = field(default_factory=list)
     ignored: int = 0
     are_probabilities: bool = False
+    has_least_level: bool = False
+    has_other_levels: bool = False
 
     def add(self, pixels: PixelBatch) -> None:
         """Counts a batch that the checks have passed; waits for an accelerator."""
@@ -84,6 +91,7 @@ class Tally:
             self.are_probabilities = _are_probabilities(pixels)
             self.of_classes, self.samples_of_classes = [0.0] * channels, [0] * channels
         kept, valid = pixels.kept(), pixels.valid()
+        self._add_levels(pixels, valid)
         self.samples += samples
         self.pixels += samples * count
         self.counted += _count(in_any_channel(valid), samples * count)
@@ -95,6 +103,23 @@ class Tally:
                 a + (b > 0) for a, b in zip(self.samples_of_classes, numbers, strict=True)
             ]
 
+    def _add_levels(self, pixels: PixelBatch, valid: Tensor | None) -> None:
+        """Notes whether a soft target holds only 0 and 1/255."""
+        if not pixels.is_soft or self.has_other_levels:
+            return
+        values = where_valid(pixels.target, valid).float() / _LEAST_LEVEL
+        greatest = float(values.max())
+        if abs(greatest - 1) < 0.01:
+            self.has_least_level = True
+            self.has_other_levels = not bool((((values - 1).abs() < 0.01) | (values == 0)).all())
+        elif greatest > 0:
+            self.has_other_levels = True
+
+    @property
+    def are_after_to_tensor(self) -> bool:
+        """True if all masks hold only 0 and 1/255, as those of 0 and 1 do after ToTensor."""
+        return self.has_least_level and not self.has_other_levels
+
     @property
     def absent(self) -> list[int]:
         """The classes that have not occurred."""
@@ -103,7 +128,7 @@ class Tally:
     @property
     def is_plain(self) -> bool:
         """True if every class has occurred, so that more batches can tell nothing new."""
-        return self.samples > 0 and not self.absent
+        return self.samples > 0 and not self.absent and not self.are_after_to_tensor
 
 
 def findings(tally: Tally, options: PixelOptions, names: BatchNames) -> list[Finding]:
@@ -116,6 +141,7 @@ def findings(tally: Tally, options: PixelOptions, names: BatchNames) -> list[Fin
     """
     texts = {
         "probabilities": _about_probabilities(tally, options, names),
+        "ToTensor": _about_to_tensor(tally, names),
         "nothing counted": _about_nothing_counted(tally, options, names),
         "classes": _about_classes(tally, options, names),
     }
@@ -141,7 +167,8 @@ class FirstBatches(WarnsOnce):
 
     On a CPU, batches are counted until every class has occurred, or for `MANY_SAMPLES`. On an
     accelerator, where a count waits for all queued work, only the first batch is counted, because
-    the checks read it anyway. Nothing is read in compiled, exported or captured code.
+    the checks read it anyway; masks of 0 and 1/255 are counted for `FEW_SAMPLES`. Nothing is read
+    in compiled, exported or captured code.
     """
 
     def __init__(self) -> None:
@@ -172,8 +199,15 @@ class FirstBatches(WarnsOnce):
             return
         tally.add(pixels)
         self.warn(findings(tally, options, names), loss)
-        if tally.is_plain or tally.samples >= MANY_SAMPLES or not prediction.is_cpu:
+        if _is_over(tally, prediction.is_cpu):
             self._tally = None
+
+
+def _is_over(tally: Tally, is_cpu: bool) -> bool:
+    """Returns whether more batches can tell nothing new, or reading them would make steps wait."""
+    if is_cpu:
+        return tally.is_plain or tally.samples >= MANY_SAMPLES
+    return tally.samples >= FEW_SAMPLES or not tally.are_after_to_tensor
 
 
 def _depth() -> int:
@@ -202,6 +236,17 @@ def _about_probabilities(tally: Tally, options: PixelOptions, names: BatchNames)
     return (
         f"The loss takes logits, and {names.pred} looks like the result of a {function}, which the "
         f"loss computes itself: leave the {function} out of the network, or set from_logits=False."
+    )
+
+
+def _about_to_tensor(tally: Tally, names: BatchNames) -> str:
+    """Returns the finding that masks went through ToTensor, or an empty text."""
+    if tally.samples < FEW_SAMPLES or not tally.are_after_to_tensor:
+        return ""
+    return (
+        f"{names.target} holds only 0 and 1/255 in the first {tally.samples} samples, as masks of "
+        "0 and 1 do after torchvision's ToTensor, so there is hardly any foreground: load masks "
+        f"with PILToTensor, or pass (255 * {names.target}).round()."
     )
 
 

@@ -25,8 +25,8 @@ class DistanceMap(BorderMap):
         out_key: The name of the maps in the result, (C, *spatial), float32.
         spacing: The size of a pixel along each axis, or one number for all; None: 1, so that
             distances are in pixels.
-        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they are outside
-            every class. None: no label is ignored.
+        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they are
+            outside every class. None: no label is ignored.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map, holds

@@ -27,8 +27,8 @@ class SignedDistanceMap(BorderMap):
             distances are in pixels. d is the smallest of them: with a larger d, pixels inside
             could be positive. So if pixels are not cubes, pixels inside the border are 0 only along
             the finest axis; along another they are d minus its spacing, which is below 0.
-        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they are outside
-            every class. None: no label is ignored.
+        ignore_index: The label of ignored pixels, or a list of them, as in the loss: they are
+            outside every class. None: no label is ignored.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map, holds

@@ -133,7 +133,7 @@ def diagnose(
         quiet: True to show no bar and print nothing.
 
     Raises:
-        TypeError, ValueError: An argument is wrong, a batch is none of these, or there is no sample.
+        TypeError, ValueError: An argument is wrong, a batch is none of these, or there is none.
 
     Example:
         >>> labels = torch.tensor([[[1, 2, 2, 1]]]).expand(64, 1, 4)
@@ -176,9 +176,9 @@ def diagnose(
                 refused.append(f"Batch {number} is refused: {error}")
     if tally.samples == 0 and not refused:
         raise ValueError(
-            f"batches must have at least one sample, got {count} batches without any: pass the data "
-            "loader itself, since an iterator or a generator is empty after one pass, and check "
-            "that its dataset is not empty."
+            f"batches must have at least one sample, got {count} batches without any: pass the "
+            "data loader itself, since an iterator or a generator is empty after one pass, and "
+            "check that its dataset is not empty."
         )
     found = [*findings(tally, reader.options, names), *reader.unused_options()]
     page = Diagnosis(repr(reader).partition("\n")[0], count, tally, refused, found)

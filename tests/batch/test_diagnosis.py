@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import segloss
 from segloss import CompoundLoss, DeepSupervision, LossWrapper, MultiLoss, SegLoss
-from segloss.batch.diagnosis import FEW_SAMPLES, MANY_SAMPLES, DiagnosisWarning
+from segloss.batch.diagnosis import FEW_SAMPLES, MANY_SAMPLES, DiagnosisWarning, Tally
 from segloss.losses.schedule import EpochWatch
 from segloss.tools.diagnose import Diagnosis, diagnose
 from tests.support.waits import MISSING, Waits, a_gpu
@@ -121,6 +121,35 @@ def test_masks_without_foreground() -> None:
     assert "target is 0 everywhere" in text
 
 
+MASKS = {
+    "SegLoss": lambda **more: SegLoss(from_logits=True, **more),
+    "CompoundLoss": CompoundLoss,
+    "DiceLoss": segloss.DiceLoss,
+    "multilabel": lambda **more: CompoundLoss(mode="multilabel", **more),
+    "multiclass": lambda **more: CompoundLoss(mode="multiclass", **more),
+}
+
+
+@pytest.mark.parametrize("door", MASKS)
+@pytest.mark.parametrize("options", [{}, IGNORED], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_masks_of_0_and_1_that_went_through_to_tensor(door: str, options: Any, dtype: Any) -> None:
+    channels = 3 if door.startswith("multi") else 1
+    mask = nn.functional.one_hot(labels(0, channels or 2), channels).movedim(-1, 1)
+    mask = mask if channels > 1 else labels(0, 2).unsqueeze(1)
+    target = (mask / 255).to(dtype)
+    [text] = trained(MASKS[door](**options), lambda: (logits(channels), target), 2 * FEW_SAMPLES)
+    assert f"target holds only 0 and 1/255 in the first {FEW_SAMPLES} samples" in text
+    assert "pass (255 * target).round()" in text
+    assert (255 * target).round().equal(mask.to(dtype))
+
+
+def test_a_dataset_of_masks_that_went_through_to_tensor() -> None:
+    batches = [labels(0, 2, 8).unsqueeze(1) / 255] * 8
+    [finding] = page(CompoundLoss(), batches).findings
+    assert "the target holds only 0 and 1/255" in finding.text
+
+
 SWITCHES = {
     "smooth_factor": ({"smooth_factor": 0.1}, "set use_label_smooth=True"),
     "use_label_smooth": ({"use_label_smooth": True}, "set smooth_factor"),
@@ -193,6 +222,18 @@ def quiet_batches() -> Iterator[tuple[str, Any, Callable[[], tuple[Any, Any]], i
     tversky = SegLoss(n_classes=4, dice_coef=0, extra_terms={"tversky": 1.0}, tversky_alpha=0.5)
     yield "tversky_alpha of an extra term", tversky, lambda: (logits(4), labels(0, 4)), 4
     weights = {"class_weights": [1, 2, 3, 4]}
+    loss, levels = (
+        CompoundLoss(),
+        torch.arange(4).repeat(200).reshape(2, 1, SIZE, SIZE) / 255,
+    )
+    yield "soft masks of few levels", loss, lambda: (logits(1), levels), 2 * FEW_SAMPLES
+    rare = torch.rand(2, 1, SIZE, SIZE) / 255
+    yield "rare events", CompoundLoss(), lambda: (logits(1), rare), 2 * FEW_SAMPLES
+    one = torch.full((2, 1, SIZE, SIZE), 1 / 255)
+    one[0, 0, 0, 0] = 1
+    yield "a foreground of a pixel", CompoundLoss(), lambda: (logits(1), one), 2 * FEW_SAMPLES
+    few, some = CompoundLoss(), one.clamp(max=1 / 255)
+    yield "a few faint samples", few, lambda: (logits(1), some), FEW_SAMPLES - 2
     shared = [SegLoss("a", n_classes=4, **weights)]
     shared += [SegLoss("b", n_classes=4, bce_coef=0, **weights)]
     yield "a pass that is shared", MultiLoss(shared, [1, 1]), lambda: (logits(4), labels(0, 4)), 4
@@ -230,6 +271,21 @@ def test_on_a_gpu_only_the_first_batch_is_read() -> None:
             with Waits() as waits:
                 loss(prediction, target)
             assert bool(waits.found) is (step == 0)
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_on_a_gpu_masks_after_to_tensor_are_read_for_a_few_samples_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loss, samples = SegLoss(from_logits=True), FEW_SAMPLES // 2
+    monkeypatch.setattr(Tally, "are_after_to_tensor", True)
+    with a_gpu():
+        for step in range(4):
+            prediction = torch.empty(samples, 1, 8, 8, device="cuda")
+            with Waits() as waits, warnings.catch_warnings():
+                warnings.simplefilter("ignore", DiagnosisWarning)
+                loss(prediction, torch.empty_like(prediction))
+            assert bool(waits.found) is (step < 2)
 
 
 def test_copies_and_pickles_go_on_counting() -> None:
@@ -368,7 +424,7 @@ def test_a_wrong_argument_is_an_error(call: Callable[[], Any], words: str) -> No
 
 @pytest.mark.parametrize("batches", [[], iter([]), [labels(0, 4, 0)]], ids=["list", "pass", "0"])
 def test_a_dataset_without_samples_is_an_error(batches: Any) -> None:
-    with pytest.raises(ValueError, match="at least one sample.*pass the data loader itself"):
+    with pytest.raises(ValueError, match=r"at least one sample.*pass the data loader itself"):
         page(SegLoss(n_classes=4), batches)
 
 
