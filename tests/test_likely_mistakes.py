@@ -28,6 +28,8 @@ from segloss import (
     OhemCrossEntropyLoss,
     SegLoss,
     SignedDistanceMap,
+    SkeletonMap,
+    SkeletonRecallLoss,
     SoftClDiceLoss,
     TopK,
     TopKCrossEntropyLoss,
@@ -56,6 +58,7 @@ ONE_HOT4 = F.one_hot(LABELS4, 4).movedim(-1, 1)
 BOTH = torch.cat([1 - MASK, MASK], 1)
 VOLUME, VOLUME_LABELS = rand(1, 3, 4, 6, 8), torch.arange(192).reshape(1, 4, 6, 8) % 3
 QUARTER = LOGITS[..., ::4, ::4]
+FRAMES, FRAME_LABELS = rand(2, 4, 3, 8, 12), torch.stack([LABELS] * 4, 1)
 WEIGHTS = torch.ones(2, 1, 8, 12)
 PIXELS = {"gt_polygons_image": LABELS}
 SEG = {"seg": LOGITS}
@@ -86,6 +89,11 @@ def cross_entropy(**arguments: Any) -> Any:
 def block(key: str = "loss_params", inner: str = "compound_loss", **more: Any) -> Any:
     entry = {"_target_": "segloss.SegLoss", **more.pop("entry", {})}
     return build_loss({key: {inner: {more.pop("list", "loss_list"): [entry], **more}}})
+
+
+def maps_of(transform: Any, masks: Tensor = LABELS) -> Tensor:
+    """The maps of each sample of a batch of masks."""
+    return torch.stack([transform(mask=mask)[transform.out_key] for mask in masks])
 
 
 def scheduled(weights: Any = ((0.0, 1.0),), thresholds: Any = (0, 10)) -> MultiLoss:
@@ -201,8 +209,98 @@ SHAPES = {
     ),
     "a target of another batch": Mistake(
         lambda: compound()(LOGITS, LABELS[:1]),
-        ("prediction has 2 samples, but target 1", "pass the target of the same batch"),
+        ("prediction has 2 samples, but target 1", "pass both from the same batch"),
         lambda: compound()(LOGITS[:1], LABELS[:1]),
+    ),
+    "a target of a larger batch": Mistake(
+        lambda: compound()(LOGITS[:1], LABELS),
+        ("prediction has 1 sample, but target 2", "pass both from the same batch"),
+        lambda: compound()(LOGITS[:1], LABELS[:1]),
+    ),
+    "a map of another batch": Mistake(
+        lambda: BoundaryLoss()(LOGIT, MASK, maps={"gt_distance_map": LOGIT[:1]}),
+        ("prediction has 2 samples, but gt_distance_map 1", "pass both from the same batch"),
+        lambda: BoundaryLoss()(LOGIT, MASK, maps={"gt_distance_map": LOGIT}),
+    ),
+    "one map for several classes": Mistake(
+        lambda: BoundaryLoss("multiclass")(LOGITS, LABELS, maps={"gt_distance_map": LOGIT}),
+        ("gt_distance_map must have the shape", "segloss.SignedDistanceMap(n_classes=3)"),
+        lambda: BoundaryLoss("multiclass")(
+            LOGITS, LABELS, maps={"gt_distance_map": maps_of(SignedDistanceMap(n_classes=3))}
+        ),
+    ),
+    "one map for several classes in a batch": Mistake(
+        lambda: multi(extra_terms={"skeleton_recall": 1.0})(
+            SEG, {**PIXELS, "gt_skeleton": WEIGHTS}
+        ),
+        (f"gt_skeleton must have the shape of {PRED}", "segloss.SkeletonMap(n_classes=3)"),
+        lambda: multi(extra_terms={"skeleton_recall": 1.0})(
+            SEG, {**PIXELS, "gt_skeleton": maps_of(SkeletonMap(n_classes=3))}
+        ),
+    ),
+    "a map without channels for several classes": Mistake(
+        lambda: BoundaryLoss("multiclass")(LOGITS, LABELS, maps={"gt_distance_map": LOGIT[:, 0]}),
+        ("gt_distance_map must have the shape", "segloss.SignedDistanceMap(n_classes=3)"),
+        lambda: BoundaryLoss("multiclass")(
+            LOGITS, LABELS, maps={"gt_distance_map": maps_of(SignedDistanceMap(n_classes=3))}
+        ),
+    ),
+    "maps of two classes for one mask": Mistake(
+        lambda: SkeletonRecallLoss()(LOGIT, MASK, maps={"gt_skeleton": BOTH}),
+        ("gt_skeleton must have the shape", "segloss.SkeletonMap(n_classes=2)"),
+        lambda: SkeletonRecallLoss()(
+            LOGIT, MASK, maps={"gt_skeleton": maps_of(SkeletonMap(n_classes=2), MASK[:, 0])}
+        ),
+    ),
+    "one map for independent channels": Mistake(
+        lambda: BoundaryLoss("multilabel")(LOGITS, ONE_HOT, maps={"gt_distance_map": LOGIT}),
+        ("gt_distance_map must have the shape", "of the mask of each channel"),
+        lambda: BoundaryLoss("multilabel")(
+            LOGITS,
+            ONE_HOT,
+            maps={
+                "gt_distance_map": torch.cat(
+                    [maps_of(SignedDistanceMap(), each) for each in ONE_HOT.unbind(1)], 1
+                )
+            },
+        ),
+    ),
+    "an axis of size 1 in the logits": Mistake(
+        lambda: compound()(LOGITS.unsqueeze(2), LABELS),
+        ("prediction has an axis of size 1", "pass prediction.squeeze(2)"),
+        lambda: compound()(LOGITS.unsqueeze(2).squeeze(2), LABELS),
+    ),
+    "an axis of size 1 in the logits, wrapped": Mistake(
+        lambda: LossWrapper(nn.CrossEntropyLoss())(LOGITS.unsqueeze(2), LABELS),
+        ("prediction has an axis of size 1", "pass prediction.squeeze(2)"),
+        lambda: LossWrapper(nn.CrossEntropyLoss())(LOGITS.unsqueeze(2).squeeze(2), LABELS),
+    ),
+    "frames of videos": Mistake(
+        lambda: multi()(FRAMES, FRAME_LABELS),
+        ("frames are samples", "pass prediction.flatten(0, 1) and target.flatten(0, 1)"),
+        lambda: multi()(FRAMES.flatten(0, 1), FRAME_LABELS.flatten(0, 1)),
+    ),
+    "frames of videos of any number": Mistake(
+        lambda: compound()(FRAMES, FRAME_LABELS),
+        ("frames are samples", "pass prediction.flatten(0, 1) and target.flatten(0, 1)"),
+        lambda: compound()(FRAMES.flatten(0, 1), FRAME_LABELS.flatten(0, 1)),
+    ),
+    "two axes of size 1 in the labels": Mistake(
+        lambda: compound()(LOGITS, LABELS[:, None, None]),
+        ("target has an axis of size 1 too many", "pass target.squeeze(1)"),
+        lambda: compound()(LOGITS, LABELS[:, None, None].squeeze(1)),
+    ),
+    "an axis of size 1 in one-hot masks": Mistake(
+        lambda: compound()(LOGITS, ONE_HOT.unsqueeze(2)),
+        ("target has an axis of size 1 too many", "pass target.squeeze(2)"),
+        lambda: compound()(LOGITS, ONE_HOT.unsqueeze(2).squeeze(2)),
+    ),
+    "labels with channels for BCE": Mistake(
+        lambda: LossWrapper(nn.BCEWithLogitsLoss())(LOGITS, LABELS.unsqueeze(1)),
+        ("pass F.one_hot(target.squeeze(1).long(), 3).movedim(-1, 1)",),
+        lambda: LossWrapper(nn.BCEWithLogitsLoss())(
+            LOGITS, F.one_hot(LABELS.unsqueeze(1).squeeze(1).long(), 3).movedim(-1, 1)
+        ),
     ),
     "one-hot masks for one channel": Mistake(
         lambda: CompoundLoss()(LOGIT, BOTH),

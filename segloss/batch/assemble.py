@@ -95,8 +95,18 @@ def as_pixel_batch(
     if group_key is not None:
         check_components(maps[group_key] if maps else None, group_key)
     if maps:
+        has_classes = activation == "softmax" or target.ndim == 2
         maps = {
-            key: plain_tensor(flat_map(values, key, pred, names, are_components=key == group_key))
+            key: plain_tensor(
+                flat_map(
+                    values,
+                    key,
+                    pred,
+                    names,
+                    has_classes=has_classes,
+                    are_components=key == group_key,
+                )
+            )
             for key, values in maps.items()
         }
     ignored = options.ignore_index

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.batch.stacked_heads import MOST_DIMENSIONS, may_be_heads
+from segloss.batch.stacked_heads import MOST_DIMENSIONS, fits, may_be_heads
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.precision import rounding_slack
@@ -41,6 +41,13 @@ _HEADS = (
     "segloss.DeepSupervision of this loss."
 )
 
+_TRANSFORMS = {
+    "gt_distance_map": "SignedDistanceMap",
+    "gt_skeleton": "SkeletonMap",
+    "gt_distance": "DistanceMap",
+}
+"""The transforms that make maps, by the key that these have unless the caller names another."""
+
 COMPONENTS = " Make them in the data loader with segloss.ComponentMap."
 
 LARGE_IDS = (
@@ -48,6 +55,11 @@ LARGE_IDS = (
     "return_inverse=True)[1]; 0 stays 0 if it occurs."
 )
 """The remedy for wrong ids of components."""
+
+_FRAMES = (
+    " If the second axis of {pred} is time, frames are samples: pass {pred}.flatten(0, 1) and "
+    "{target}.flatten(0, 1)."
+)
 
 _COLOUR_CHANNELS = (3, 4)
 """The numbers of channels of images in colour, without and with transparency."""
@@ -222,6 +234,32 @@ def for_component_shape(what: str, ids: Tensor, pred: Tensor) -> str:
     return for_mask_shape(what, ids, pred)
 
 
+def for_map_shape(key: str, values: Tensor, pred: Tensor, *, has_classes: bool) -> str:
+    """Returns remedies for a map that does not have the shape of the predictions.
+
+    Args:
+        key: The key of the map.
+        values: The map.
+        pred: The predictions.
+        has_classes: True if the channels are the classes of a label map.
+    """
+    samples, channels, *spatial = pred.shape
+    is_of_pixels = (len(values), *values.shape[2:]) == (samples, *spatial)
+    if channels == 1 or not (is_of_pixels or values.shape == (samples, *spatial)):
+        is_of_classes = is_of_pixels and values.ndim == pred.ndim
+        return _transform(key, 2) if is_of_classes else for_mask_shape(key, values, pred)
+    if has_classes:
+        return _transform(key, channels)
+    return " Make one map of the mask of each channel, and stack them along the channels."
+
+
+def _transform(key: str, n_classes: int) -> str:
+    """Returns the remedy for a map of another number of classes."""
+    if key not in _TRANSFORMS:
+        return f" Set n_classes={n_classes} in its transform."
+    return f" Make it with segloss.{_TRANSFORMS[key]}(n_classes={n_classes})."
+
+
 def _are_whole_numbers(values: Tensor) -> bool:
     """Returns whether all values are whole numbers, if they can be read."""
     if is_traced() or values.is_meta:
@@ -262,6 +300,8 @@ def for_prediction_shape(pred: Tensor, target: Any, n_classes: int) -> str:
     channels = pred.shape[1]
     if may_be_heads(pred, target) and pred.shape[2] == n_classes:
         return _HEADS
+    if _are_frames(pred, target) and pred.shape[2] == n_classes:
+        return _FRAMES
     if getattr(target, "shape", None) == pred.shape and _are_labels(pred, n_classes):
         return " These are labels: pass the network's output itself, before argmax or a threshold."
     if channels > 1 and pred.ndim > 3 and n_classes == pred.shape[-1] != pred.shape[-2]:
@@ -339,6 +379,8 @@ def for_target_shape(
     """
     if target.shape in _label_map_shapes(pred):
         return _for_label_map(pred.shape[1], n_classes) + _for_masks_of_heads(pred, target)
+    if exclusive and _has_axis_of_one(pred, target):
+        return " {pred} has an axis of size 1 between channels and pixels: pass {pred}.squeeze(2)."
     if may_be_heads(pred, target):
         return _HEADS
     return _for_axes_or_size("{target}", target, pred) or _for_channels(
@@ -346,13 +388,28 @@ def for_target_shape(
     )
 
 
+def _has_axis_of_one(pred: Tensor, target: Tensor) -> bool:
+    """Returns whether predictions (N, C, 1, *spatial) would fit a target without the axis."""
+    if pred.ndim < 4 or pred.shape[2] != 1:
+        return False
+    return fits(target.shape, (*pred.shape[:2], *pred.shape[3:]))
+
+
+def _are_frames(pred: Tensor, target: Any) -> bool:
+    """Returns whether predictions are (N, T, C, H, W), and the target a label map (N, T, H, W)."""
+    shape, size = tuple(getattr(target, "shape", ())), tuple(pred.shape)
+    return len(size) == 5 and shape in ((*size[:2], *size[3:]), (*size[:2], 1, *size[3:]))
+
+
 def _for_axes_or_size(what: str, tensor: Tensor, pred: Tensor) -> str:
     """Returns the remedy for axes or sizes that do not match the predictions'."""
+    if _are_frames(pred, tensor):
+        return _FRAMES
     return (
         _for_axes(what, tensor, pred)
         or _for_size(tensor, pred)
         or _for_flat(what, tensor, pred)
-        or _for_samples(tensor, pred)
+        or _for_samples(what, tensor, pred)
     )
 
 
@@ -413,8 +470,9 @@ def for_mask_shape(what: str, tensor: Tensor, pred: Tensor) -> str:
     channels = pred.shape[1]
     if channels == 1 and tensor.shape == (len(pred), *pred.shape[2:]):
         return f" {what} lacks the axis of channels: pass {what}.unsqueeze(1)."
-    if tensor.shape == (len(pred), *pred.shape[2:]):
-        one_hot = f"pass F.one_hot({what}.long(), {channels}).movedim(-1, 1)."
+    if tensor.shape in _label_map_shapes(pred):
+        labels = f"{what}.squeeze(1)" if tensor.ndim == pred.ndim else what
+        one_hot = f"pass F.one_hot({labels}.long(), {channels}).movedim(-1, 1)."
         heads = _for_masks_of_heads(pred, tensor)
         return f" A label map is not one mask per channel: {one_hot}{heads}"
     if may_be_heads(pred, tensor):
@@ -576,6 +634,10 @@ def _for_axes(what: str, tensor: Tensor, pred: Tensor) -> str:
         return f" {what} lacks the batch dimension: pass {what}[None]."
     if len(shape) > 3 and shape[:-1] == (samples, *size):
         return _for_channels_last(what, tensor, pred)
+    for axis in range(1, len(shape)):
+        rest = (*shape[:axis], *shape[axis + 1 :])
+        if len(shape) == pred.ndim + 1 and shape[axis] == 1 and fits(rest, pred.shape):
+            return f" {what} has an axis of size 1 too many: pass {what}.squeeze({axis})."
     swapped = (*size[:-2], *size[:-3:-1])
     if size != swapped == shape[-len(size) :]:
         return f" Height and width of {what} are swapped: pass {what}.mT."
@@ -668,14 +730,15 @@ def _for_flat(what: str, tensor: Tensor, pred: Tensor) -> str:
     return "" if shape is None else f" The pixels of {what} are flat: pass {what}.reshape({shape})."
 
 
-def _for_samples(tensor: Tensor, pred: Tensor) -> str:
+def _for_samples(what: str, tensor: Tensor, pred: Tensor) -> str:
     """Returns the remedy for another number of samples than the predictions have."""
     same_rest = [tuple(pred.shape[1:]), tuple(pred.shape[2:]), (1, *pred.shape[2:])]
-    if tensor.ndim == 0 or tuple(tensor.shape[1:]) not in same_rest:
+    if tensor.ndim == 0 or len(tensor) == len(pred) or tuple(tensor.shape[1:]) not in same_rest:
         return ""
+    samples = "1 sample" if len(pred) == 1 else f"{len(pred)} samples"
     return (
-        f" {{pred}} has {len(pred)} samples, but {{target}} {len(tensor)}: pass the target of the "
-        "same batch, with a sample for each prediction."
+        f" {{pred}} has {samples}, but {what} {len(tensor)}: pass both from the same batch, with a "
+        "sample for each prediction."
     )
 
 

@@ -265,15 +265,21 @@ def check_components(values: Any, name: str) -> None:
 
 
 def flat_map(
-    values: Tensor, name: str, pred: Tensor, names: BatchNames, *, are_components: bool = False
+    values: Tensor,
+    name: str,
+    pred: Tensor,
+    names: BatchNames,
+    *,
+    has_classes: bool,
+    are_components: bool = False,
 ) -> Tensor:
-    """Returns a map as (N, C, P)."""
+    """Returns a map as (N, C, P); `has_classes` says if the channels are those of a label map."""
     check_companion(values, name, pred, names.pred)
     if not _has_shape(values, pred.shape):
         if are_components:
             remedy = remedies.for_component_shape(name, values, pred)
         else:
-            remedy = remedies.for_mask_shape(name, values, pred)
+            remedy = remedies.for_map_shape(name, values, pred, has_classes=has_classes)
         raise ValueError(
             f"{name} must have the shape of {names.pred}, one map for each channel: expected "
             f"{tuple(pred.shape)}, got {tuple(values.shape)}.{names.in_remedy(remedy)}"

@@ -64,6 +64,7 @@ X1, X2, X3, X4 = (rand(2, channels, 4, 6) for channels in (1, 2, 3, 4))
 """Logits of one to four channels."""
 
 L3 = torch.arange(48).reshape(2, 4, 6) % 3
+FRAMES, FRAME_LABELS = rand(2, 5, 3, 4, 6), torch.stack([L3] * 5, 1)
 MASK = torch.arange(48).reshape(2, 1, 4, 6) % 2
 """Label maps of three and two classes."""
 
@@ -1030,8 +1031,29 @@ ROWS: dict[str, Row] = {
     ),
     "labels of another batch": Row(
         seg(X3, L3[:1], n_classes=3),
-        "pass the target of the same batch",
+        "pass both from the same batch",
         seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        (SELECT, "interpolate"),
+    ),
+    "frames of videos": Row(
+        seg(FRAMES, FRAME_LABELS, n_classes=3),
+        "pass prediction.flatten(0, 1) and target.flatten(0, 1)",
+        seg(FRAMES.flatten(0, 1), FRAME_LABELS.flatten(0, 1), n_classes=3),
+        softmax_loss(FRAMES.flatten(0, 1), FRAME_LABELS.flatten(0, 1)),
+        (SELECT, "interpolate", "DeepSupervision"),
+    ),
+    "an axis of size 1 in predictions": Row(
+        seg(X3.unsqueeze(2), L3, n_classes=3),
+        "pass prediction.squeeze(2)",
+        seg(X3.unsqueeze(2).squeeze(2), L3, n_classes=3),
+        softmax_loss(X3, L3),
+        (SELECT, "interpolate", "DeepSupervision"),
+    ),
+    "an axis of size 1 in labels": Row(
+        seg(X3, L3[:, None, None], n_classes=3),
+        "pass target.squeeze(1)",
+        seg(X3, L3[:, None, None].squeeze(1), n_classes=3),
         softmax_loss(X3, L3),
         (SELECT, "interpolate"),
     ),

@@ -15,6 +15,7 @@ from albumentations.pytorch import ToTensorV2
 from torch.utils.data import DataLoader, Dataset
 
 from segloss import MissingKeyError
+from segloss.batch.remedies import _TRANSFORMS
 from segloss.maps import (
     ComponentMap,
     DistanceMap,
@@ -397,6 +398,11 @@ def test_one_hot_masks_are_not_taken_for_a_volume(rng, transform, axis: int, sha
 def test_flat_volumes_are_taken(rng) -> None:
     for mask in (blobs(rng, (2, 9, 9), 2), np.zeros((2, 5, 5)), np.ones((3, 5, 5))):
         assert SkeletonMap()(mask=mask)["gt_skeleton"].shape == (1, *mask.shape)
+
+
+def test_remedies_name_the_transform_of_each_key() -> None:
+    transforms = [SignedDistanceMap(), SkeletonMap(), DistanceMap()]
+    assert {each.out_key: type(each).__name__ for each in transforms} == _TRANSFORMS
 
 
 def test_a_spacing_of_another_number_of_axes_is_refused() -> None:
