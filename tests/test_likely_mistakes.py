@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -117,6 +118,10 @@ class Mistake(NamedTuple):
     words: tuple[str, ...]
     mended: Call
 
+
+PROBABILITIES, MASKS = LOGITS[..., :3].sigmoid(), ONE_HOT[..., :3]
+ANGLE, DEGREES = "gt_batch['gt_crossfield_angle']", torch.arange(192.0).reshape(2, 1, 8, 12) % 180
+FIELD = rand(2, 4, 8, 12)
 
 GT = "gt_batch['gt_polygons_image']"
 PRED = "pred_batch['seg']"
@@ -362,6 +367,27 @@ SHAPES = {
         lambda: LossWrapper(nn.BCEWithLogitsLoss())(
             LOGITS, F.one_hot(LABELS.long(), 3).movedim(-1, 1)
         ),
+    ),
+    **{
+        f"weights of channels as {key} of {kind.__name__}": Mistake(
+            lambda kind=kind, key=key: LossWrapper(kind(**{key: torch.ones(3)}))(
+                PROBABILITIES, MASKS
+            ),
+            (f"{key} of '{kind.__name__}'", f"pass {key}.view(3, 1, 1)"),
+            lambda kind=kind, key=key: LossWrapper(kind(**{key: torch.ones(3).view(3, 1, 1)}))(
+                PROBABILITIES, MASKS
+            ),
+        )
+        for kind, key in [
+            (nn.BCEWithLogitsLoss, "pos_weight"),
+            (nn.BCEWithLogitsLoss, "weight"),
+            (nn.BCELoss, "weight"),
+        ]
+    },
+    "weights of two channels for three": Mistake(
+        lambda: LossWrapper(nn.BCELoss(torch.ones(2)))(PROBABILITIES, MASKS),
+        ("weight of 'BCELoss' must have the shape (3, 1, 1)", "got (2,)"),
+        lambda: LossWrapper(nn.BCELoss(torch.ones(3, 1, 1)))(PROBABILITIES, MASKS),
     ),
     "weights of classes as those of pixels": Mistake(
         lambda: multi()(SEG, {**PIXELS, "seg_loss_weights": torch.ones(3)}),
@@ -610,6 +636,27 @@ VALUES = {
     ),
 }
 
+FRAME_FIELD = {
+    f"an angle {form}, {door}": Mistake(
+        lambda call=call, angle=angle: call(angle),
+        (ANGLE, "in radians", remedy),
+        lambda call=call, angle=angle, mend=mend: call(mend(angle)),
+    )
+    for door, call in {
+        "in a loss": lambda angle: segloss.CrossfieldAlignLoss()(
+            {"crossfield": FIELD}, {"gt_polygons_image": BOTH, "gt_crossfield_angle": angle}
+        ),
+        "before a loss": lambda angle: segloss.compute_gt_field(
+            {}, {"gt_crossfield_angle": angle.clone()}
+        ),
+    }.items()
+    for form, angle, remedy, mend in [
+        ("in degrees", DEGREES, f"torch.deg2rad({ANGLE})", torch.deg2rad),
+        ("in degrees as ints", DEGREES.int(), f"torch.deg2rad({ANGLE})", torch.deg2rad),
+        ("of 8 bits", DEGREES.byte(), f"{ANGLE} * math.pi / 255", lambda x: x * math.pi / 255),
+    ]
+}
+
 NAMES: dict[str, Mistake] = {
     f"{made.__name__}({wrong}=...)": Mistake(
         lambda made=made, first=first, wrong=wrong, value=value: made(*first, **{wrong: value}),
@@ -849,6 +896,11 @@ ARGUMENTS = {
         lambda: compound(DiceLoss()),
         ("terms", "pass its term, Dice(...)"),
         lambda: compound(Dice()),
+    ),
+    "a fraction above 1 as a percentage": Mistake(
+        lambda: TopKCrossEntropyLoss(k=1000),
+        ("k, a percentage, must be in (0, 100]",),
+        lambda: TopKCrossEntropyLoss(k=100),
     ),
     "the name of a term": Mistake(
         lambda: compound("dice"),
@@ -1107,6 +1159,7 @@ MISTAKES: dict[str, Mistake] = {
     **SHAPES,
     **TENSORS,
     **VALUES,
+    **FRAME_FIELD,
     **NAMES,
     **ARGUMENTS,
     **SEVERAL,
@@ -1134,5 +1187,5 @@ def test_nobody_reads_names_of_objects_that_they_do_not_have() -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    groups = [SHAPES, TENSORS, VALUES, NAMES, ARGUMENTS, SEVERAL, CONFIGS]
+    groups = [SHAPES, TENSORS, VALUES, FRAME_FIELD, NAMES, ARGUMENTS, SEVERAL, CONFIGS]
     assert len(MISTAKES) == sum(map(len, groups)) >= 100

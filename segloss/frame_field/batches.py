@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from segloss.foundation.precision import arithmetic_dtype
 
 EDGE, VERTEX = 1, 2
 """Channels of the masks, which are interior, edge and vertex."""
+
+_FAR = 4 * math.pi
+"""The angle beyond which several values are not in radians."""
 
 _REMEDY = "Rename the key in the batch, or name yours with the argument that ends in _key."
 
@@ -80,8 +84,28 @@ def take_gt_field(
             f"{angle_key!r}, their angle (N, 1, H, W); its keys are: {_keys(gt_batch)}."
         )
     angle = take_map(gt_batch, angle_key, "gt_batch", channels=1, like=like)
-    check_finite_values(angle, f"gt_batch[{angle_key!r}]", checks)
+    check_angle(angle, f"gt_batch[{angle_key!r}]", checks)
     return field_of(angle)
+
+
+def check_angle(angle: Tensor, name: str, checks: ValueChecks) -> None:
+    """Raises ValueError if the check is due, and an angle is not finite, or is not in radians.
+
+    An angle in radians is far from 4 pi, even after rotations of the image. A single value beyond
+    may mark pixels without a wall.
+    """
+    is_due = checks.due(f"range of {name}", angle)
+    check_finite_values(angle, name, checks)
+    if not is_due:
+        return
+    far = angle[angle.abs() > _FAR]
+    if far.numel() and far.min() != far.max():
+        raise ValueError(
+            f"{name} must be in radians, got values from {angle.min():g} to {angle.max():g}: if "
+            f"these are degrees, pass torch.deg2rad({name}); if they are from an image of 8 bits, "
+            f"where 255 is pi, {name} * math.pi / 255."
+        )
+    checks.passed(f"range of {name}", angle)
 
 
 def field_of(angle: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from segloss.batch.value_checks import ValueChecks, check_finite_values, check_u
 from segloss.foundation.arguments import ChecksKeywords, check_flag, check_number, check_text
 from segloss.foundation.precision import without_autocast
 from segloss.frame_field.arithmetic import image_gradient
-from segloss.frame_field.batches import check_is_mapping, field_of, take_map
+from segloss.frame_field.batches import check_angle, check_is_mapping, field_of, take_map
 
 _FIELD_CHECKS = ValueChecks()
 """The value checks of `compute_gt_field`. Unlike a class, a function can't hold its own."""
@@ -92,7 +92,7 @@ def compute_gt_field(
     """
     check_is_mapping(gt_batch, "gt_batch")
     angle = take_map(gt_batch, angle_key, "gt_batch", channels=1)
-    check_finite_values(angle, f"gt_batch[{angle_key!r}]", _FIELD_CHECKS)
+    check_angle(angle, f"gt_batch[{angle_key!r}]", _FIELD_CHECKS)
     return pred_batch, {**gt_batch, field_key: field_of(angle)}
 
 

@@ -227,6 +227,7 @@ class LossWrapper(Loss):
         if isinstance(self.loss_func, (nn.BCELoss, nn.BCEWithLogitsLoss)):
             dtype = take(gt_batch, self.gt_key, "gt_batch").dtype
             check_unit_range(target, names.target, self._checks, dtype=dtype)
+            _check_channel_weights(self.loss_func, self.name, prediction, names.pred)
         if isinstance(self.loss_func, nn.BCELoss):
             dtype = take(pred_batch, self.pred_key, "pred_batch").dtype
             prediction = self._in_unit_range(prediction, dtype, names.pred)
@@ -348,6 +349,21 @@ class LossWrapper(Loss):
             ignored = getattr(self.loss_func, "ignore_index", None)
             check_label_range(labels, names.target, prediction.shape[1], ignored, self._checks)
         return labels
+
+
+def _check_channel_weights(loss: nn.Module, name: str, prediction: Tensor, pred_name: str) -> None:
+    """Raises ValueError if a loss of PyTorch has a list of weights, which would be of columns."""
+    weights = {key: getattr(loss, key, None) for key in ("pos_weight", "weight")}
+    for key, weight in weights.items():
+        if weight is None or weight.ndim != 1 or len(weight) == 1 or prediction.ndim < 3:
+            continue
+        shape = (prediction.shape[1], *[1] * (prediction.ndim - 2))
+        remedy = f": pass {key}.view{shape}" if len(weight) == shape[0] else ""
+        raise ValueError(
+            f"{key} of {name!r} must have the shape {shape} for one weight per channel of "
+            f"{pred_name}, got {tuple(weight.shape)}, which PyTorch takes for weights of the last "
+            f"axis{remedy}."
+        )
 
 
 def _described(tensor: Tensor) -> str:

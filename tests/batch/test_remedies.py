@@ -8,6 +8,7 @@ because PyTorch has it.
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -639,6 +640,10 @@ PIXEL_WEIGHTS3 = WEIGHTS3.reshape(1, 3, 1, 1).expand(2, 3, 4, 6)
 DISTANCES = {"gt_distance_map": X1}
 FIELD = torch.zeros(1, 4, 2, 2)
 FRAME = {GT: torch.ones(1, 2, 2, 2), "gt_crossfield_angle": torch.zeros(1, 1, 2, 2)}
+CHANNEL_WEIGHTS, DEGREES = (
+    torch.tensor([1.0, 2.0, 3.0]),
+    torch.arange(0.0, 160, 40).view(1, 1, 2, 2),
+)
 ANNOTATED = torch.ones(2, 3)
 STRIPES = np.repeat(np.array([[0, 1, 1, 1, 1, 0]]), 5, 0)
 
@@ -677,6 +682,11 @@ def of_masks(**losses: Any) -> Callable[[], Any]:
         return model.criterion.loss_masks(*masks)["loss_mask"]
 
     return call
+
+
+def walls(angle: Tensor) -> Callable[[], Any]:
+    field = {"crossfield": torch.zeros(1, 4, 2, 2)}
+    return lambda: CrossfieldAlignLoss()(field, {**FRAME, "gt_crossfield_angle": angle})[0]
 
 
 def contour(pred: dict[str, Tensor]) -> Callable[[], Any]:
@@ -1035,6 +1045,26 @@ ROWS: dict[str, Row] = {
         seg(X3, L3, n_classes=3),
         softmax_loss(X3, L3),
         (SELECT, "interpolate"),
+    ),
+    "weights of channels for PyTorch's loss": Row(
+        wrapped(nn.BCEWithLogitsLoss(pos_weight=CHANNEL_WEIGHTS), X3, ONE_HOT),
+        "pass pos_weight.view(3, 1, 1)",
+        wrapped(nn.BCEWithLogitsLoss(pos_weight=CHANNEL_WEIGHTS.view(3, 1, 1)), X3, ONE_HOT),
+        F.binary_cross_entropy_with_logits(
+            X3.movedim(1, -1), ONE_HOT.movedim(1, -1).float(), pos_weight=CHANNEL_WEIGHTS
+        ),
+    ),
+    "an angle in degrees": Row(
+        walls(DEGREES),
+        "pass torch.deg2rad(gt_batch['gt_crossfield_angle'])",
+        walls(torch.deg2rad(DEGREES)),
+        torch.tensor(1.0),
+    ),
+    "an angle of 8 bits": Row(
+        walls(DEGREES.byte()),
+        "gt_batch['gt_crossfield_angle'] * math.pi / 255",
+        walls(DEGREES.byte() * math.pi / 255),
+        torch.tensor(1.0),
     ),
     "frames of videos": Row(
         seg(FRAMES, FRAME_LABELS, n_classes=3),

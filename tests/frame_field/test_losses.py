@@ -207,6 +207,21 @@ def test_a_wrong_batch_is_told_what_is_wrong(loss, pred, gt, words) -> None:
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "angle",
+    [
+        torch.linspace(-2 * torch.pi, 2 * torch.pi, 40),
+        torch.linspace(0, 3, 40).masked_fill(torch.arange(40) % 2 == 0, 255),
+        torch.linspace(0, 3, 40).masked_fill(torch.arange(40) % 2 == 0, -100),
+        torch.full((40,), 90.0),
+    ],
+    ids=["radians", "a marker of 255", "a marker of -100", "one angle"],
+)
+def test_angles_in_radians_and_markers_are_taken(angle: torch.Tensor) -> None:
+    gt = {**G, "gt_crossfield_angle": angle.reshape(2, 1, 5, 4)}
+    assert CrossfieldAlignLoss("a")(P, gt)[0].isfinite()
+
+
 def test_wrong_arguments_are_refused_when_a_loss_is_made() -> None:
     with pytest.raises(ValueError, match="pred_channel must be"):
         SegCrossfieldLoss("a", pred_channel=-1)

@@ -65,7 +65,9 @@ class TopK(Selection):
     k: float = 10.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", check_number("k", self.k, 0, 100, open_low=True))
+        object.__setattr__(
+            self, "k", check_number("k, a percentage,", self.k, 0, 100, open_low=True)
+        )
 
     def kept(self, difficulties: Tensor, counted: Tensor | None) -> Tensor:
         """Returns the share of each pixel that is kept."""

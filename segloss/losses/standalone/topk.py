@@ -23,7 +23,7 @@ class TopKCrossEntropyLoss(HardPixelLoss):
     Args:
         mode: "multiclass": softmax over the channels; "binary" or "multilabel": sigmoid of each
             channel. The pixels of all sigmoid channels are ranked together.
-        k: The percentage of pixels to average over, in (0, 100].
+        k: The percentage of pixels to average over, in (0, 100]: for a tenth of them, 10.
         class_weights: Factors (C,) of the cross-entropy of each class (for sigmoid: each channel),
             applied before pixels are ranked. The denominator of the mean stays K, as in nnU-Net.
         label_smoothing: Smoothing s of the targets, in [0, 1], as in `nn.CrossEntropyLoss`. The

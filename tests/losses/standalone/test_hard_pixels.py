@@ -221,7 +221,7 @@ def test_two_ranks_have_the_threshold_loss_of_the_whole_batch(tmp_path: Path) ->
         (lambda: Threshold(0), ValueError, r"threshold must be in \(0, 1\], got 0"),
         (lambda: Threshold(0.7, -1), ValueError, "min_kept must be"),
         (lambda: Threshold(0.7, 0.5), TypeError, "min_kept must be"),
-        (lambda: TopK(0), ValueError, r"k must be in \(0, 100\], got 0"),
+        (lambda: TopK(0), ValueError, r"k, a percentage, must be in \(0, 100\], got 0"),
         (lambda: OhemCrossEntropyLoss(threshold=1.5), ValueError, "threshold must be in"),
     ],
 )

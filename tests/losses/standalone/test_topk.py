@@ -284,9 +284,9 @@ def test_copies_pickles_and_checkpoints_are_the_same_loss() -> None:
     ("options", "kind", "words"),
     [
         ({"mode": "multiclas"}, ValueError, "mode must be one of .*did you mean 'multiclass'"),
-        ({"k": 0}, ValueError, r"k must be in \(0, 100\], got 0"),
-        ({"k": 101}, ValueError, r"k must be in \(0, 100\], got 101"),
-        ({"k": "10"}, TypeError, "k must be a number"),
+        ({"k": 0}, ValueError, r"k, a percentage, must be in \(0, 100\], got 0"),
+        ({"k": 101}, ValueError, r"k, a percentage, must be in \(0, 100\], got 101"),
+        ({"k": "10"}, TypeError, "k, a percentage, must be a number"),
         ({"label_smoothing": 2}, ValueError, "label_smoothing must be in"),
         ({"ignore_index": 1.5}, TypeError, "ignore_index must be an int"),
         ({"class_weights": [-1, 2]}, ValueError, r"class_weights\[0\] must be"),
