@@ -66,7 +66,8 @@ class Tally:
         of_classes: Pixels of each class that count; for a dense target, the sums of its channels.
         samples_of_classes: Samples in which each class occurs.
         ignored: Pixels that have a value of `ignore_index`.
-        are_probabilities: Whether the logits of the first batch look like probabilities.
+        activation: The activation that the predictions of the first batch seem to have gone through
+            although they must not, "softmax" or "sigmoid", or an empty text.
         has_least_level: Whether a dense target holds 1/255.
         has_other_levels: Whether a dense target holds values other than 0 and 1/255.
     """
@@ -77,7 +78,7 @@ class Tally:
     of_classes: list[float] = field(default_factory=list)
     samples_of_classes: list[int] = field(default_factory=list)
     ignored: int = 0
-    are_probabilities: bool = False
+    activation: str = ""
     has_least_level: bool = False
     has_other_levels: bool = False
 
@@ -88,7 +89,7 @@ class Tally:
             return
         samples, channels, count = prediction.shape
         if self.samples == 0:
-            self.are_probabilities = _are_probabilities(pixels)
+            self.activation = _wrong_activation(pixels)
             self.of_classes, self.samples_of_classes = [0.0] * channels, [0] * channels
         kept, valid = pixels.kept(), pixels.valid()
         self._add_levels(pixels, valid)
@@ -131,16 +132,20 @@ class Tally:
         return self.samples > 0 and not self.absent and not self.are_after_to_tensor
 
 
-def findings(tally: Tally, options: PixelOptions, names: BatchNames) -> list[Finding]:
+def findings(
+    tally: Tally, options: PixelOptions, names: BatchNames, *, takes_probabilities: bool = True
+) -> list[Finding]:
     """Returns what is strange about some batches.
 
     Args:
         tally: The counts of the batches.
         options: The options of the loss.
         names: What messages call the tensors.
+        takes_probabilities: True if the loss has the argument `from_logits`.
     """
+    remedy = ", or set from_logits=False" if takes_probabilities else ""
     texts = {
-        "probabilities": _about_probabilities(tally, options, names),
+        "probabilities": _about_activation(tally.activation, options, names.pred, remedy),
         "ToTensor": _about_to_tensor(tally, names),
         "nothing counted": _about_nothing_counted(tally, options, names),
         "classes": _about_classes(tally, options, names),
@@ -198,9 +203,56 @@ class FirstBatches(WarnsOnce):
             self._tally = None  # batches of different kinds
             return
         tally.add(pixels)
-        self.warn(findings(tally, options, names), loss)
+        takes_probabilities = getattr(loss, "takes_probabilities", True)
+        found = findings(tally, options, names, takes_probabilities=takes_probabilities)
+        self.warn(found, loss)
         if _is_over(tally, prediction.is_cpu):
             self._tally = None
+
+
+class FirstPrediction(WarnsOnce):
+    """Diagnoses the first prediction for a loss of PyTorch, which sees no `PixelBatch`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_over = False
+
+    def look(self, prediction: Tensor, name: str, takes: str, loss: object) -> None:
+        """Warns if a prediction is not what the loss takes.
+
+        Args:
+            prediction: The prediction, (N, C, ...).
+            name: What messages call it.
+            takes: The activation that the loss computes, "softmax" or "sigmoid"; "log_softmax" if
+                it takes the result.
+            loss: The loss, which warnings name.
+        """
+        if self._is_over or is_traced() or prediction.is_meta or prediction.numel() == 0:
+            return
+        self._is_over = True
+        values = prediction.detach()
+        if takes == "log_softmax":
+            text = _about_log_probabilities(values, name)
+        else:
+            options = PixelOptions(2, takes)
+            found = _activation_of(values, is_exclusive=takes == "softmax")
+            text = _about_activation(found, options, name, "")
+        self.warn([Finding("probabilities", text)] if text else [], loss)
+
+
+def _about_log_probabilities(values: Tensor, name: str) -> str:
+    """Returns the finding that log-probabilities are logits, or an empty text.
+
+    Log-probabilities are at most 0, and probabilities, for which the loss is used too, at least 0.
+    """
+    low, high = (float(each) for each in torch.aminmax(values))
+    if values.numel() < _LEAST_VALUES or not low < -0.01 < 0.01 < high:
+        return ""
+    return (
+        f"The loss takes log-probabilities, which are at most 0, and {name} has values from "
+        f"{low:g} to {high:g}: pass {name}.log_softmax(1), or use nn.CrossEntropyLoss, which takes "
+        "logits."
+    )
 
 
 def _is_over(tally: Tally, is_cpu: bool) -> bool:
@@ -228,14 +280,32 @@ def _called(loss: object) -> str:
     return type(loss).__name__ if name is None else f"{type(loss).__name__} {name!r}"
 
 
-def _about_probabilities(tally: Tally, options: PixelOptions, names: BatchNames) -> str:
-    """Returns the finding that logits look like probabilities, or an empty text."""
-    if not tally.are_probabilities:
+def _about_activation(found: str, options: PixelOptions, pred: str, remedy: str) -> str:
+    """Returns the finding that predictions went through a wrong activation, or an empty text.
+
+    Args:
+        found: The activation.
+        options: The options of the loss.
+        pred: The name of the predictions.
+        remedy: The end of the remedy for the loss's own activation.
+    """
+    independent = "for independent classes, use mode='multilabel' (activation='sigmoid')"
+    if not found:
         return ""
-    function = options.activation
+    if not options.from_logits:
+        return (
+            f"The loss takes the probabilities of classes that exclude each other, and those of "
+            f"{pred} add up to more than 1, like the results of a {found}: pass the softmax, or "
+            f"logits with from_logits=True; {independent}."
+        )
+    if found == options.activation:
+        return (
+            f"The loss takes logits, and {pred} looks like the result of a {found}: leave the "
+            f"{found} out of the network{remedy}."
+        )
     return (
-        f"The loss takes logits, and {names.pred} looks like the result of a {function}, which the "
-        f"loss computes itself: leave the {function} out of the network, or set from_logits=False."
+        f"The loss takes logits, of which it computes the {options.activation}, and {pred} looks "
+        f"like the result of a {found}: leave the {found} out of the network; {independent}."
     )
 
 
@@ -306,17 +376,36 @@ def _first_foreground(tally: Tally) -> int:
     return 1 if len(tally.of_classes) > 1 else 0
 
 
-def _are_probabilities(pixels: PixelBatch) -> bool:
-    """Returns whether logits look like the result of the activation."""
+def _wrong_activation(pixels: PixelBatch) -> str:
+    """Returns the activation that predictions must not have gone through, or an empty text."""
     values = pixels.prediction.detach()
-    if not pixels.options.from_logits or values.numel() < _LEAST_VALUES:
-        return False
+    if pixels.options.from_logits:
+        return _activation_of(values, is_exclusive=pixels.is_exclusive)
+    is_wrong = pixels.is_exclusive and values.numel() >= _LEAST_VALUES and _exceed_one(values)
+    return "sigmoid" if is_wrong else ""
+
+
+def _activation_of(values: Tensor, *, is_exclusive: bool) -> str:
+    """Returns the activation that logits (N, C, ...) look to have gone through, or an empty text.
+
+    A few logits may lie in [0, 1], but not many on both sides of the middle.
+    """
+    if values.numel() < _LEAST_VALUES:
+        return ""
     low, high = (float(each) for each in torch.aminmax(values))
     if not 0 <= low <= high <= 1:
-        return False
-    if not pixels.is_exclusive:  # a few logits may lie there, but not on both sides of the middle
-        return low < 0.4 and high > 0.6
-    return bool(((values.float().sum(1) - 1).abs() < 0.01).all())
+        return ""
+    if is_exclusive and bool(((values.float().sum(1) - 1).abs() < 0.01).all()):
+        return "softmax"
+    return "sigmoid" if low < 0.4 and high > 0.6 else ""
+
+
+def _exceed_one(values: Tensor) -> bool:
+    """Returns whether the sums over classes exceed 1 by more than a resize can make them.
+
+    They may be less than 1, if channels are selected.
+    """
+    return float((values.float().sum(1) > 1.2).float().mean()) > 0.01
 
 
 def _count(mask: Tensor | None, all_pixels: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segloss.batch.diagnosis import FirstPrediction
 from segloss.batch.keys import MAP_REMEDY, Batch, take, take_optional
 from segloss.batch.pixel_batch import BatchNames
 from segloss.batch.remedies import for_label_map_shape, for_mask_shape
@@ -48,6 +49,14 @@ ELEMENTWISE_LOSSES = (
     nn.SmoothL1Loss,
 )
 """PyTorch's losses of two floating-point tensors of equal shape; some would broadcast them."""
+
+
+_ACTIVATIONS = {
+    nn.CrossEntropyLoss: "softmax",
+    nn.BCEWithLogitsLoss: "sigmoid",
+    nn.NLLLoss: "log_softmax",
+}
+"""The activation that losses of PyTorch compute, and the one whose result `nn.NLLLoss` takes."""
 
 
 class LossWrapper(Loss):
@@ -139,6 +148,7 @@ class LossWrapper(Loss):
         self.target_dtype = _dtype(target_dtype)
         self.ignore_index = check_ignore_index(ignore_index)
         self._checks = ValueChecks()
+        self._first_prediction = FirstPrediction()
 
     def compute(self, pred_batch: Batch, gt_batch: Batch) -> Tensor:
         """Returns the wrapped loss of the selected predictions and targets."""
@@ -180,6 +190,10 @@ class LossWrapper(Loss):
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
         """Returns the wrapped loss; `more` are further options of a `CompoundLoss`."""
         prediction, target = self._selected(pred_batch, gt_batch)
+        for kind, activation in _ACTIVATIONS.items():
+            if isinstance(self.loss_func, kind):
+                name = self.names.of_batch(pred_batch, gt_batch).pred
+                self._first_prediction.look(prediction, name, activation, self)
         companions = {**self._companions(gt_batch, prediction), **more}
         try:
             with without_autocast(prediction.device):

@@ -180,7 +180,9 @@ def diagnose(
             "data loader itself, since an iterator or a generator is empty after one pass, and "
             "check that its dataset is not empty."
         )
-    found = [*findings(tally, reader.options, names), *reader.unused_options()]
+    takes_probabilities = getattr(reader, "takes_probabilities", True)
+    found = findings(tally, reader.options, names, takes_probabilities=takes_probabilities)
+    found += reader.unused_options()
     page = Diagnosis(repr(reader).partition("\n")[0], count, tally, refused, found)
     if not quiet:
         print(page)

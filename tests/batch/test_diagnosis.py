@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -128,6 +129,55 @@ MASKS = {
     "multilabel": lambda **more: CompoundLoss(mode="multilabel", **more),
     "multiclass": lambda **more: CompoundLoss(mode="multiclass", **more),
 }
+
+
+ACTIVATED = {
+    "LovaszLoss": (lambda: segloss.LovaszLoss("multiclass"), "softmax"),
+    "Lovasz hinge": (lambda: segloss.LovaszLoss("multilabel"), "sigmoid"),
+    "SoftClDiceLoss": (lambda: segloss.SoftClDiceLoss("multiclass"), "softmax"),
+    "HausdorffDistanceLoss": (
+        lambda: segloss.HausdorffDistanceLoss("multilabel", predicted_distance=False),
+        "sigmoid",
+    ),
+    "OhemCrossEntropyLoss": (lambda: segloss.OhemCrossEntropyLoss(), "softmax"),
+    "TopKCrossEntropyLoss": (lambda: segloss.TopKCrossEntropyLoss(), "softmax"),
+    "nn.CrossEntropyLoss": (lambda: LossWrapper(nn.CrossEntropyLoss()), "softmax"),
+    "nn.BCEWithLogitsLoss": (lambda: LossWrapper(nn.BCEWithLogitsLoss()), "sigmoid"),
+    "a sigmoid for a softmax": (lambda: SegLoss(n_classes=4), "sigmoid"),
+    "a sigmoid for nn.CrossEntropyLoss": (lambda: LossWrapper(nn.CrossEntropyLoss()), "sigmoid"),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATED)
+def test_activated_outputs_are_told_by_every_loss(name: str) -> None:
+    make, activation = ACTIVATED[name]
+    loss, prediction = make(), logits(4)
+    target = nn.functional.one_hot(labels(0, 4), 4).movedim(-1, 1).float()
+    maps = {"maps": {"gt_distance": target}} if name == "HausdorffDistanceLoss" else {}
+    activated = prediction.softmax(1) if activation == "softmax" else prediction.sigmoid()
+    [text] = told(lambda: loss(activated, target, **maps))
+    assert f"prediction looks like the result of a {activation}" in text
+    assert f"leave the {activation} out of the network" in text
+    takes_probabilities = "from_logits" in inspect.signature(type(loss)).parameters
+    is_own = "for a softmax" not in name
+    assert ("from_logits=False" in text) is (takes_probabilities and is_own)
+    assert told(lambda: loss(activated, target, **maps)) == []
+    assert told(lambda: make()(prediction, target, **maps)) == []
+
+
+def test_probabilities_of_a_sigmoid_for_a_loss_of_probabilities_of_a_softmax() -> None:
+    loss = CompoundLoss(mode="multiclass", from_logits=False)
+    [text] = told(lambda: loss(logits(4).sigmoid(), labels(0, 4)))
+    assert "add up to more than 1" in text
+    assert "pass the softmax, or logits with from_logits=True" in text
+
+
+def test_logits_for_a_loss_of_log_probabilities() -> None:
+    prediction, target = logits(4), labels(0, 4)
+    [text] = told(lambda: LossWrapper(nn.NLLLoss())(prediction, target))
+    assert "pass prediction.log_softmax(1), or use nn.CrossEntropyLoss" in text
+    right = LossWrapper(nn.NLLLoss())(prediction.log_softmax(1), target)[0]
+    torch.testing.assert_close(right, LossWrapper(nn.CrossEntropyLoss())(prediction, target)[0])
 
 
 @pytest.mark.parametrize("door", MASKS)

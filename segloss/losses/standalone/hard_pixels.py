@@ -198,6 +198,8 @@ class OhemCrossEntropyLoss(HardPixelLoss):
         tensor(0.5032)
     """
 
+    takes_probabilities = False
+
     def __init__(
         self,
         mode: str = "multiclass",

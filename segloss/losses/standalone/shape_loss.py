@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.diagnosis import FirstBatches
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch, where_valid
 from segloss.batch.shape_checks import check_maps
@@ -103,6 +104,7 @@ class ShapeLoss(TakesCompanions, ChecksKeywords, Precise):
             2, MODES[mode], from_logits=from_logits, ignore_index=ignore_index
         )
         self._checks = ValueChecks()
+        self.first_batches = FirstBatches()
 
     @property
     def ignore_index(self) -> Any:
@@ -130,6 +132,8 @@ class ShapeLoss(TakesCompanions, ChecksKeywords, Precise):
             sample_weights: Weights (N,) of at least 0; see `segloss.CompoundLoss`.
         """
         pixels = self.pixels(prediction, target, maps=maps, sample_weights=sample_weights)
+        if not self.first_batches.are_over:
+            self.first_batches.look(pixels, BatchNames("prediction"), pixels.options, self)
         factors = SampleFactors(pixels.sample_weights)
         with without_autocast(prediction.device):
             regions, wrong = self._regions(pixels, prediction.shape[2:])

@@ -54,6 +54,7 @@ class TopKCrossEntropyLoss(HardPixelLoss):
     """
 
     select: TopK
+    takes_probabilities = False
 
     def __init__(
         self,

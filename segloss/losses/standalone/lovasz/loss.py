@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.assemble import as_pixel_batch
+from segloss.batch.diagnosis import FirstBatches
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.batch.shape_checks import check_channel_weights
@@ -95,6 +96,7 @@ class LovaszLoss(TakesCompanions, ChecksKeywords, Precise):
     """
 
     companions = ("pixel_weights", "sample_weights")
+    takes_probabilities = False
     class_weights: Tensor | None
 
     def __init__(
@@ -134,6 +136,7 @@ class LovaszLoss(TakesCompanions, ChecksKeywords, Precise):
                 "can extend to other ranks: set per_image=True."
             )
         self._checks = ValueChecks()
+        self.first_batches = FirstBatches()
 
     def forward(
         self,
@@ -156,6 +159,8 @@ class LovaszLoss(TakesCompanions, ChecksKeywords, Precise):
         pixels = self.pixels(
             prediction, target, pixel_weights=pixel_weights, sample_weights=sample_weights
         )
+        if not self.first_batches.are_over:
+            self.first_batches.look(pixels, BatchNames("prediction"), pixels.options, self)
         hinge, pooled = self.errors == "hinge", not self.per_image
         with without_autocast(prediction.device):
             sets = set_losses(pixels, hinge=hinge, pooled=pooled)
