@@ -561,7 +561,7 @@ WRONG: dict[str, Wrong] = {
     "wrapped: selector": Wrong(
         lambda: LossWrapper(nn.L1Loss(), gt_channel_selector=3)(P, T),
         ValueError,
-        ("gt_channel_selector=3", "target", "1 channels"),
+        ("gt_channel_selector=3", "target", "1 channel"),
     ),
     "wrapped: target elsewhere": Wrong(
         lambda: LossWrapper(nn.L1Loss())(P, T.to("meta")), ValueError, ("target", "device", "meta")
@@ -648,12 +648,12 @@ WRONG: dict[str, Wrong] = {
     "prediction's selector": Wrong(
         lambda: SegLoss(pred_channel_selector=1)(PROBABILITIES, T),
         ValueError,
-        ("pred_channel_selector=1", "prediction", "1 channels"),
+        ("pred_channel_selector=1", "prediction", "1 channel"),
     ),
     "target's selector": Wrong(
         lambda: SegLoss(gt_channel_selector="1:4")(PROBABILITIES, T),
         ValueError,
-        ("gt_channel_selector", "target", "1 channels"),
+        ("gt_channel_selector", "target", "1 channel"),
     ),
     "target's selector without channels": Wrong(
         lambda: SegLoss(gt_channel_selector=0)(PROBABILITIES, T[:, 0]),
@@ -663,7 +663,7 @@ WRONG: dict[str, Wrong] = {
     "selector of bools of another length": Wrong(
         lambda: SegLoss(gt_channel_selector=[True, False])(PROBABILITIES, T),
         ValueError,
-        ("gt_channel_selector=[True, False]", "1 channels"),
+        ("gt_channel_selector=[True, False]", "1 channel"),
     ),
     "weights' selector": Wrong(
         lambda: SegLoss(gt_channel_selector=0)(
@@ -847,7 +847,7 @@ WRONG: dict[str, Wrong] = {
         ("prediction", "3 channels", "mode="),
     ),
     "term: one class": Wrong(
-        lambda: FocalLoss("multiclass")(P, T), ValueError, ("prediction", "1 channels", "binary")
+        lambda: FocalLoss("multiclass")(P, T), ValueError, ("prediction", "1 channel", "binary")
     ),
     "term: label": Wrong(
         lambda: FocalLoss("multiclass")(logits(), put(labels(), 5)),
@@ -878,7 +878,7 @@ WRONG: dict[str, Wrong] = {
         lambda: TopKCrossEntropyLoss()(None, labels()), TypeError, ("prediction", "NoneType")
     ),
     "top k: one class": Wrong(
-        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
+        lambda: TopKCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channel", "binary")
     ),
     "hard pixels: selection": Wrong(
         lambda: HardPixelLoss(select=0.7), TypeError, ("select", "Threshold(0.7)", "0.7")
@@ -887,7 +887,7 @@ WRONG: dict[str, Wrong] = {
         lambda: HardPixelLoss({"dice": 1.0}), ValueError, ("terms", "Dice()", "MultiLoss")
     ),
     "hard pixels: one class": Wrong(
-        lambda: OhemCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channels", "binary")
+        lambda: OhemCrossEntropyLoss()(P, T), ValueError, ("prediction", "1 channel", "binary")
     ),
     "Threshold: 70 percent": Wrong(
         lambda: Threshold(70), ValueError, ("threshold", "(0, 1]", "70")
@@ -935,7 +935,7 @@ WRONG: dict[str, Wrong] = {
         ("d", "tensor", "list"),
     ),
     "Lovasz: one class": Wrong(
-        lambda: LovaszLoss()(P, T), ValueError, ("prediction", "1 channels", "set mode='binary'")
+        lambda: LovaszLoss()(P, T), ValueError, ("prediction", "1 channel", "set mode='binary'")
     ),
     "Lovasz: label": Wrong(
         lambda: LovaszLoss()(logits(), put(labels(), 3)), ValueError, ("target", "label 3")
@@ -1220,7 +1220,7 @@ WRONG: dict[str, Wrong] = {
         lambda: ComputeSegGrads()({}, {}), MissingKeyError, ("pred_batch", "'seg'")
     ),
     "gradients of a bare tensor": Wrong(
-        lambda: ComputeSegGrads()(masks(2), {}), TypeError, ("pred_batch", "mapping", "Tensor")
+        lambda: ComputeSegGrads()(masks(2), {}), TypeError, ("pred_batch", "mapping", "a tensor of")
     ),
     "gradients of an image of no pixels": Wrong(
         lambda: ComputeSegGrads()({"seg": masks(2)[..., :0]}, {}),
@@ -1231,7 +1231,7 @@ WRONG: dict[str, Wrong] = {
         lambda: compute_gt_field({}, {}), MissingKeyError, ("gt_batch", "'gt_crossfield_angle'")
     ),
     "angle of a bare tensor": Wrong(
-        lambda: compute_gt_field({}, masks()), TypeError, ("gt_batch", "mapping", "Tensor")
+        lambda: compute_gt_field({}, masks()), TypeError, ("gt_batch", "mapping", "a tensor of")
     ),
     "frequencies of other masks": Wrong(
         frequent({"class_freq": torch.ones(2, 2)}), ValueError, ("class_freq", "(2, 3)", "(2, 2)")
@@ -1373,7 +1373,7 @@ WRONG: dict[str, Wrong] = {
         ("gt_batch", "'gt_polygons_image'", "'mask'"),
     ),
     "mixup: bare target": Wrong(
-        lambda: MixUp()(P, T), TypeError, ("gt_batch", "mapping", "Tensor")
+        lambda: MixUp()(P, T), TypeError, ("gt_batch", "mapping", "a tensor of")
     ),
     "mixup: other samples": Wrong(
         lambda: MixUp()(P, {"gt_polygons_image": T[:1]}), ValueError, ("images", "2 and 1")

@@ -63,6 +63,8 @@ FRAMES, FRAME_LABELS = rand(2, 4, 3, 8, 12), torch.stack([LABELS] * 4, 1)
 WEIGHTS = torch.ones(2, 1, 8, 12)
 PIXELS = {"gt_polygons_image": LABELS}
 SEG = {"seg": LOGITS}
+PAIRS = [(LOGITS, LABELS)]
+SAMPLE = {"mask": MASK[0, 0]}
 
 
 def multi(**options: Any) -> SegLoss:
@@ -348,7 +350,7 @@ SHAPES = {
     ),
     "one channel in mode multiclass": Mistake(
         lambda: compound()(LOGIT, MASK),
-        ("prediction has 1 channel", "set mode='binary'"),
+        ("prediction has 1 channel in", "set mode='binary'"),
         lambda: CompoundLoss(mode="binary")(LOGIT, MASK),
     ),
     "stacked heads": Mistake(
@@ -404,6 +406,98 @@ SHAPES = {
         ("pass prediction.movedim(-1, 1)",),
         lambda: LovaszLoss("multiclass")(LOGITS, LABELS),
     ),
+}
+
+CALLS = {
+    "tensors for a frame field": Mistake(
+        lambda: segloss.CrossfieldAlignLoss()(FIELD, DEGREES),
+        ("gt_batch must be a mapping", "a tensor of shape (2, 1, 8, 12)", "{'gt_crossfield_angle'"),
+        lambda: segloss.CrossfieldAlignLoss()(
+            FIELD, {"gt_polygons_image": BOTH, "gt_crossfield_angle": torch.deg2rad(DEGREES)}
+        ),
+    ),
+    "a tensor for the gradients of masks": Mistake(
+        lambda: segloss.SegCrossfieldLoss()(FIELD, {}),
+        ("pred_batch must be a mapping", "a tensor of shape (2, 4, 8, 12)", "{'seg': ...}"),
+        lambda: segloss.SegCrossfieldLoss()(
+            *segloss.ComputeSegGrads()({"seg": MASK.float(), "crossfield": FIELD}, {})
+        ),
+    ),
+    "a tensor for ComputeSegGrads": Mistake(
+        lambda: segloss.ComputeSegGrads()(LOGIT, MASK),
+        ("pred_batch must be a mapping", "pass {'seg': ...}"),
+        lambda: segloss.ComputeSegGrads()({"seg": LOGIT}, MASK),
+    ),
+    "batches before the loss": Mistake(
+        lambda: segloss.diagnose(PAIRS, multi(), quiet=True),
+        ("[(a tensor of shape (2, 3, 8, 12), a tensor", "it comes first, diagnose(loss, batches)"),
+        lambda: segloss.diagnose(multi(), PAIRS, quiet=True),
+    ),
+    "batches before the losses": Mistake(
+        lambda: segloss.compute_norms(PAIRS, multi()),
+        ("losses must be losses", "they come first, compute_norms(losses, batches)"),
+        lambda: segloss.compute_norms(multi(), PAIRS),
+    ),
+    "mappings for norms": Mistake(
+        lambda: segloss.compute_norms(multi(), [{"image": LOGITS, **PIXELS}]),
+        ("{'image': a tensor of shape", "((model(batch['image']), batch) for batch in loader)"),
+        lambda: segloss.compute_norms(
+            multi(), ((batch["image"], batch) for batch in [{"image": LOGITS, **PIXELS}])
+        ),
+    ),
+    "triples for norms": Mistake(
+        lambda: segloss.compute_norms(multi(), [(LOGITS, LABELS, "name")]),
+        ("(a tensor of shape (2, 3, 8, 12),", "((model(x), y) for x, y, *_ in loader)"),
+        lambda: segloss.compute_norms(multi(), ((x, y) for x, y, *_ in [(LOGITS, LABELS, "name")])),
+    ),
+    "a map of a mask without a keyword": Mistake(
+        lambda: SignedDistanceMap()(MASK[0, 0]),
+        ("SignedDistanceMap() takes keywords", "pass mask=..."),
+        lambda: SignedDistanceMap()(mask=MASK[0, 0]),
+    ),
+    "a map of a sample": Mistake(
+        lambda: SkeletonMap()(SAMPLE),
+        ("SkeletonMap() takes keywords", "pass **sample"),
+        lambda: SkeletonMap()(**SAMPLE),
+    ),
+    "a map of a file": Mistake(
+        lambda: SignedDistanceMap()(mask="mask.png"),
+        ("mask must be a NumPy array", "read the image, numpy.asarray(PIL.Image.open(mask))"),
+        lambda: SignedDistanceMap()(mask=MASK[0, 0].numpy()),
+    ),
+    **{
+        f"a batch alone for {mix.__name__}": Mistake(
+            lambda mix=mix: mix()({"image": LOGITS, **PIXELS}),
+            ("images", f"pass the images and the batch, {mix.__name__}()(batch['image'], batch)"),
+            lambda mix=mix: mix()(LOGITS, {"image": LOGITS, **PIXELS}),
+        )
+        for mix in (MixUp, CutMix)
+    },
+    **{
+        f"a target alone for {mix.__name__}": Mistake(
+            lambda mix=mix: mix(gt_key="mask")(LOGITS, LABELS),
+            ("gt_batch must be a mapping", "{'mask': ...}"),
+            lambda mix=mix: mix(gt_key="mask")(LOGITS, {"mask": LABELS}),
+        )
+        for mix in (MixUp, CutMix)
+    },
+    **{
+        f"a prediction as an array, {door}": Mistake(
+            lambda call=call: call(LOGITS.numpy()),
+            ("the network's output itself, without .numpy()",),
+            lambda call=call: call(LOGITS),
+        )
+        for door, call in {
+            "SegLoss": lambda prediction: multi()(prediction, LABELS),
+            "in a batch": lambda prediction: multi()({"seg": prediction}, PIXELS),
+            "CompoundLoss": lambda prediction: compound()(prediction, LABELS),
+            "LossWrapper": lambda prediction: LossWrapper(nn.CrossEntropyLoss())(
+                prediction, LABELS
+            ),
+            "in a function": lambda prediction: fn.cross_entropy(prediction, LABELS),
+            "LovaszLoss": lambda prediction: LovaszLoss("multiclass")(prediction, LABELS),
+        }.items()
+    },
 }
 
 TENSORS = {
@@ -1157,6 +1251,7 @@ CONFIGS = {
 
 MISTAKES: dict[str, Mistake] = {
     **SHAPES,
+    **CALLS,
     **TENSORS,
     **VALUES,
     **FRAME_FIELD,
@@ -1187,5 +1282,5 @@ def test_nobody_reads_names_of_objects_that_they_do_not_have() -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    groups = [SHAPES, TENSORS, VALUES, FRAME_FIELD, NAMES, ARGUMENTS, SEVERAL, CONFIGS]
+    groups = [SHAPES, CALLS, TENSORS, VALUES, FRAME_FIELD, NAMES, ARGUMENTS, SEVERAL, CONFIGS]
     assert len(MISTAKES) == sum(map(len, groups)) >= 100

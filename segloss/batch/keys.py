@@ -64,16 +64,17 @@ def take_optional(batch: Any, key: str, batch_name: str) -> Tensor | None:
     """Returns the tensor under `key`; None if the key is missing or `batch` is a bare tensor."""
     if isinstance(batch, Tensor):
         return None
+    is_prediction = batch_name == "pred_batch"
     if not isinstance(batch, Mapping):
         raise TypeError(
-            f"{batch_name} must be a mapping of names to tensors or a tensor, "
-            f"got {type(batch).__name__}{remedies.for_type(batch)}."
+            f"{batch_name} must be a mapping of names to tensors or a tensor, got "
+            f"{type(batch).__name__}{remedies.for_type(batch, has_gradient=is_prediction)}."
         )
     value = batch.get(key)
     if value is not None and not isinstance(value, Tensor):
         raise TypeError(
             f"{batch_name}[{key!r}] must be a tensor, got {type(value).__name__}"
-            f"{remedies.for_type(value)}."
+            f"{remedies.for_type(value, has_gradient=is_prediction)}."
         )
     return value
 

@@ -21,6 +21,7 @@ from segloss.batch.stacked_heads import MOST_DIMENSIONS, fits, may_be_heads
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.precision import rounding_slack
+from segloss.foundation.printable import counted
 from segloss.foundation.tracing import is_traced
 
 _GREY = 64
@@ -267,9 +268,11 @@ def _are_whole_numbers(values: Tensor) -> bool:
     return bool(torch.equal(values, values.round()))
 
 
-def for_type(value: Any) -> str:
-    """Returns the remedy for an object that should be a tensor."""
+def for_type(value: Any, *, has_gradient: bool = False) -> str:
+    """Returns the remedy for an object that should be a tensor, for predictions with a gradient."""
     module = type(value).__module__.partition(".")[0]
+    if module == "numpy" and has_gradient:
+        return ": pass the network's output itself, without .numpy(), which has no gradient"
     if module == "numpy":
         return ": convert it with torch.as_tensor(...)"
     if module == "PIL":
@@ -735,10 +738,9 @@ def _for_samples(what: str, tensor: Tensor, pred: Tensor) -> str:
     same_rest = [tuple(pred.shape[1:]), tuple(pred.shape[2:]), (1, *pred.shape[2:])]
     if tensor.ndim == 0 or len(tensor) == len(pred) or tuple(tensor.shape[1:]) not in same_rest:
         return ""
-    samples = "1 sample" if len(pred) == 1 else f"{len(pred)} samples"
     return (
-        f" {{pred}} has {samples}, but {what} {len(tensor)}: pass both from the same batch, with a "
-        "sample for each prediction."
+        f" {{pred}} has {counted(len(pred), 'sample')}, but {what} {len(tensor)}: pass both from "
+        "the same batch, with a sample for each prediction."
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segloss.foundation.arguments import as_python, check_integer, is_list, shown
 from segloss.foundation.device_constants import on_device
+from segloss.foundation.printable import counted
 
 Selector = int | slice | str | Mapping[str, Any] | Sequence[int] | Sequence[bool] | Tensor
 """The types that `ChannelSelector` takes."""
@@ -89,8 +90,8 @@ class ChannelSelector:
             channels = _non_negative(self.index, count)
         if not channels:
             raise ValueError(
-                f"{self.name}={self.index!r} is out of range: {key} has {count} channels "
-                f"(0 to {count - 1})."
+                f"{self.name}={self.index!r} is out of range: {key} has "
+                f"{counted(count, 'channel')} (0 to {count - 1})."
             )
         return channels
 

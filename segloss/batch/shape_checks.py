@@ -83,7 +83,8 @@ def check_prediction(pred: Any, name: str, target: Any = None) -> None:
     """
     if not isinstance(pred, Tensor):
         raise TypeError(
-            f"{name} must be a tensor, got {type(pred).__name__}{remedies.for_type(pred)}."
+            f"{name} must be a tensor, got {type(pred).__name__}"
+            f"{remedies.for_type(pred, has_gradient=True)}."
         )
     if pred.layout != torch.strided:
         raise TypeError(f"{name} must be dense, got {pred.layout}: pass {name}.to_dense().")

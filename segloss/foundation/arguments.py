@@ -317,16 +317,35 @@ def nearest(word: Any, choices: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Returns the text for a value in messages: its repr, cut if it is long."""
+    """Returns the text for a value in messages: its repr, cut if it is long.
+
+    Tensors are shown by their shapes, inside lists, tuples and dicts too.
+    """
     if isinstance(value, int) and value.bit_length() > _MAX_CHARACTERS:
         return f"an int of {value.bit_length()} bits"
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     try:
-        text = repr(value)
+        text = _with_shapes(value) if _holds_tensors(value) else repr(value)
     except Exception:  # raised by a user's __repr__, or by large ints inside
         text = f"a {type(value).__name__}"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
+
+
+def _holds_tensors(value: Any, depth: int = 3) -> bool:
+    """Returns whether a list, tuple or dict holds a tensor, itself or in one of its entries."""
+    entries = value.values() if type(value) is dict else value
+    if depth == 0 or type(value) not in (list, tuple, dict):
+        return False
+    return any(isinstance(each, Tensor) or _holds_tensors(each, depth - 1) for each in entries)
+
+
+def _with_shapes(value: Any) -> str:
+    """Returns the repr of a list, tuple or dict, with shapes in place of its tensors."""
+    if type(value) is dict:
+        return f"{{{', '.join(f'{key!r}: {shown(each)}' for key, each in value.items())}}}"
+    entries = ", ".join(map(shown, value))
+    return f"[{entries}]" if isinstance(value, list) else f"({entries})"
 
 
 def shown_number(value: float, *bounds: float) -> str:

@@ -1,4 +1,4 @@
-"""Text from outside, such as names of files, classes and losses, made safe to show."""
+"""Text fit to show: that from outside, such as names of files, made safe; numbers with nouns."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ def printable(text: object, longest: int | None = None) -> str:
         return shown
     kept = longest - 3
     return f"{shown[: kept // 2]}...{shown[len(shown) - kept + kept // 2 :]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun, in the plural if it is not 1.
+
+    Example:
+        >>> counted(1, "channel"), counted(2, "channel")
+        ('1 channel', '2 channels')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -12,6 +12,7 @@ from torch import Tensor
 from segloss.batch.keys import MissingKeyError, take, take_optional
 from segloss.batch.shape_checks import check_companion, check_prediction, check_real
 from segloss.batch.value_checks import ValueChecks, check_finite_values, check_unit_range
+from segloss.foundation.arguments import shown
 from segloss.foundation.precision import arithmetic_dtype
 
 EDGE, VERTEX = 1, 2
@@ -78,6 +79,7 @@ def take_gt_field(
         field = take_map(gt_batch, field_key, "gt_batch", channels=2, like=like)
         check_finite_values(field, f"gt_batch[{field_key!r}]", checks)
         return field
+    check_is_mapping(gt_batch, "gt_batch", angle_key)
     if take_optional(gt_batch, angle_key, "gt_batch") is None:
         raise MissingKeyError(
             f"gt_batch must have the key {field_key!r}, unit directions of walls (N, 2, H, W), or "
@@ -113,11 +115,12 @@ def field_of(angle: Tensor) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 
-def check_is_mapping(batch: Any, batch_name: str) -> None:
-    """Raises TypeError if the batch is not a mapping."""
+def check_is_mapping(batch: Any, batch_name: str, key: str) -> None:
+    """Raises TypeError if the batch is not a mapping, which can hold more than the map of a key."""
     if not isinstance(batch, Mapping):
         raise TypeError(
-            f"{batch_name} must be a mapping, which can hold maps, got {type(batch).__name__}."
+            f"{batch_name} must be a mapping, which can hold several maps, got {shown(batch)}: "
+            f"pass {{{key!r}: ...}} with each map under its key."
         )
 
 
@@ -127,6 +130,7 @@ def take_gradients(pred_batch: Any, key: str, shape: str) -> Tensor:
     Raises:
         KeyError, TypeError, ValueError: The map is missing, or has a wrong shape or dtype.
     """
+    check_is_mapping(pred_batch, "pred_batch", key.removesuffix("_normed").rpartition("_grad")[0])
     if take_optional(pred_batch, key, "pred_batch") is None:
         raise MissingKeyError(
             f"pred_batch must have the key {key!r}, which ComputeSegGrads adds: put it into the "

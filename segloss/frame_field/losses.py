@@ -13,6 +13,7 @@ from segloss.batch.keys import Batch, take
 from segloss.batch.value_checks import ValueChecks, check_unit_range
 from segloss.foundation.arguments import check_integer, check_text
 from segloss.foundation.precision import without_autocast
+from segloss.foundation.printable import counted
 from segloss.frame_field.arithmetic import alignment_error, laplacian, turned
 from segloss.frame_field.batches import (
     EDGE,
@@ -246,7 +247,7 @@ class SegCrossfieldLoss(FrameFieldLoss):
         if self.pred_channel >= channels:
             raise ValueError(
                 f"pred_channel={self.pred_channel} is out of range: pred_batch[{self.seg_key!r}] "
-                f"has {channels} channels (0 to {channels - 1})."
+                f"has {counted(channels, 'channel')} (0 to {channels - 1})."
             )
         for tensor, key in zip(maps, keys, strict=True):
             _check_pixels(tensor, f"pred_batch[{key!r}]", crossfield)

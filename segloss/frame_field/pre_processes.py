@@ -52,7 +52,7 @@ class ComputeSegGrads(ChecksKeywords):
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
         """Returns the batches, with the maps in a copy of `pred_batch`."""
-        check_is_mapping(pred_batch, "pred_batch")
+        check_is_mapping(pred_batch, "pred_batch", self.seg_key)
         seg = take_map(pred_batch, self.seg_key, "pred_batch")
         with without_autocast(seg.device):
             gradient = 2 * image_gradient(seg)
@@ -90,7 +90,7 @@ def compute_gt_field(
         >>> gt_batch["gt_field"].flatten()
         tensor([1., 0.])
     """
-    check_is_mapping(gt_batch, "gt_batch")
+    check_is_mapping(gt_batch, "gt_batch", angle_key)
     angle = take_map(gt_batch, angle_key, "gt_batch", channels=1)
     check_angle(angle, f"gt_batch[{angle_key!r}]", _FIELD_CHECKS)
     return pred_batch, {**gt_batch, field_key: field_of(angle)}
@@ -150,7 +150,7 @@ class SegLossWeights(ChecksKeywords):
 
     def __call__(self, pred_batch: Any, gt_batch: Any) -> Batches:
         """Returns the batches, with the weights in a copy of `gt_batch`."""
-        check_is_mapping(gt_batch, "gt_batch")
+        check_is_mapping(gt_batch, "gt_batch", self.gt_key)
         masks = take_map(gt_batch, self.gt_key, "gt_batch")
         given = take(gt_batch, self.gt_key, "gt_batch").dtype
         check_unit_range(masks, f"gt_batch[{self.gt_key!r}]", self._checks, dtype=given)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from segloss.batch.remedies import for_mode, named
 from segloss.foundation.arguments import check_choice, shown
+from segloss.foundation.printable import counted
 
 MODES = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 """The activation of each mode."""
@@ -38,7 +39,8 @@ def checked_channels(mode: str, prediction: Any, target: Any) -> int:
     if not fits:
         remedy = for_mode(prediction, target, mode)
         raise ValueError(
-            f"prediction has {channels} channels in the shape {tuple(prediction.shape)}, which "
-            f"does not fit mode={mode!r}{named(remedy, 'prediction', 'target')}"
+            f"prediction has {counted(channels, 'channel')} in the shape "
+            f"{tuple(prediction.shape)}, which does not fit mode={mode!r}"
+            f"{named(remedy, 'prediction', 'target')}"
         )
     return channels

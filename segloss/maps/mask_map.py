@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from segloss.batch.keys import MissingKeyError
 from segloss.batch.remedies import for_fractions, named
 from segloss.batch.shape_checks import check_real
 from segloss.batch.value_checks import check_labels_are_classes
-from segloss.foundation.arguments import ChecksKeywords, check_integer, check_text
+from segloss.foundation.arguments import ChecksKeywords, check_integer, check_text, shown
 from segloss.foundation.ignore_index import check_ignore_index, values_of
 from segloss.foundation.map_libraries import Array, library
 
@@ -48,8 +49,20 @@ class MapTransform(ChecksKeywords):
         if mask_key == out_key:
             raise ValueError(f"out_key must not be mask_key, {mask_key!r}: the mask would be lost.")
 
-    def __call__(self, **data: Any) -> dict[str, Any]:
-        """Returns the keywords, with the maps added under `out_key`."""
+    def __call__(self, *samples: Any, **data: Any) -> dict[str, Any]:
+        """Returns the keywords, with the maps added under `out_key`.
+
+        Raises:
+            TypeError: Something is passed without a keyword, or the mask is not an array or tensor.
+            ValueError: The mask is not a label map.
+            MissingKeyError: There is no mask.
+        """
+        if samples:
+            remedy = "**sample" if isinstance(samples[0], Mapping) else f"{self.mask_key}=..."
+            raise TypeError(
+                f"{type(self).__name__}() takes keywords, such as {self.mask_key}=..., got "
+                f"{shown(samples[0])}: pass {remedy}."
+            )
         mask = data.get(self.mask_key)
         if mask is None:
             present = ", ".join(repr(key) for key in data) or "none"
@@ -146,7 +159,7 @@ def _label_map(mask: Any, name: str, most_channels: int) -> Array:
     if not isinstance(mask, numpy.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array or a tensor, got {type(mask).__name__}: "
-            f"pass numpy.asarray({name}), if it holds the labels."
+            f"{_reading(mask, name)}."
         )
     channels = _one_hot_axis(mask, most_channels)
     if channels is not None:
@@ -167,6 +180,13 @@ def _label_map(mask: Any, name: str, most_channels: int) -> Array:
             f"{named(for_fractions(torch.from_numpy(mask.astype(float))), name, name)}"
         )
     return mask
+
+
+def _reading(mask: Any, name: str) -> str:
+    """Returns the remedy for a mask that is not an array."""
+    if isinstance(mask, (str, bytes, PathLike)):
+        return f"read the image, numpy.asarray(PIL.Image.open({name}))"
+    return f"pass numpy.asarray({name}), if it holds the labels"
 
 
 def _one_hot_axis(mask: Array, most_channels: int) -> int | None:

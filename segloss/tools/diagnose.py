@@ -150,6 +150,10 @@ def diagnose(
         - Class 0 does not occur in the first 64 samples, but all other classes of 3 do. If the
           labels start at 1, subtract 1, the target - 1, and give the network one channel fewer.
     """
+    if isinstance(batches, nn.Module) and not isinstance(loss, nn.Module):
+        raise TypeError(
+            f"loss must be a loss, got {shown(loss)}: it comes first, diagnose(loss, batches)."
+        )
     reader = copy.deepcopy(_readable(loss))
     check_flag("quiet", quiet)
     if n_classes is not None:

@@ -61,6 +61,11 @@ def compute_norms(
         >>> compute_norms(loss, batches), loss.norm.item()
         (4, 3.0)
     """
+    if isinstance(batches, nn.Module) and not isinstance(losses, nn.Module):
+        raise TypeError(
+            f"losses must be losses, got {shown(losses)}: they come first, compute_norms(losses, "
+            "batches)."
+        )
     loss_list = _as_losses(losses)
     max_samples, min_samples = sample_limits(loss_list, max_samples, min_samples)
     try:
@@ -157,10 +162,18 @@ def _checked_pairs(batches: Any) -> Iterator[tuple[Batch, Batch]]:
     for pair in batches:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(
-                "batches must hold pairs, (pred_batch, gt_batch), got "
-                f"{shown(pair)}: for example ((model(x), y) for x, y in loader)."
+                f"batches must hold pairs, (pred_batch, gt_batch), got {shown(pair)}: for example "
+                f"{_example(pair)}."
             )
         yield pair[0], pair[1]
+
+
+def _example(batch: Any) -> str:
+    """Returns an expression that makes pairs of such batches."""
+    if isinstance(batch, Mapping) and batch:
+        return f"((model(batch[{next(iter(batch))!r}]), batch) for batch in loader)"
+    more = ", *_" if isinstance(batch, (tuple, list)) and len(batch) > 2 else ""
+    return f"((model(x), y) for x, y{more} in loader)"
 
 
 def _n_samples(batch: Any) -> int:

@@ -478,6 +478,13 @@ def test_a_dataset_without_samples_is_an_error(batches: Any) -> None:
         page(SegLoss(n_classes=4), batches)
 
 
+def test_a_page_shows_tensors_by_their_shapes() -> None:
+    text = str(page(SegLoss(n_classes=4), [(logits(4), labels(0, 4), {"id": labels(0, 4)})]))
+    assert "(a tensor of shape (2, 4, 20, 20)," in text
+    assert "{'id': a tensor of shape" in text.replace("\n ", "")
+    assert "((image, mask) for image, mask, *_" in text
+
+
 def test_a_dataset_that_is_refused_is_no_dataset_without_samples() -> None:
     assert len(page(SegLoss(n_classes=4), [labels(4, 9)]).refused) == 1
 

@@ -1066,6 +1066,25 @@ ROWS: dict[str, Row] = {
         walls(DEGREES.byte() * math.pi / 255),
         torch.tensor(1.0),
     ),
+    "a prediction as an array": Row(
+        seg(X3.numpy(), L3, n_classes=3),
+        "pass the network's output itself, without .numpy(), which has no gradient",
+        seg(X3, L3, n_classes=3),
+        softmax_loss(X3, L3),
+        ("as_tensor",),
+    ),
+    "a mix of a batch alone": Row(
+        lambda: MixUp()({"image": X3, GT: L3}),
+        "pass the images and the batch, MixUp()(batch['image'], batch)",
+        lambda: MixUp()(X3, {"image": X3, GT: L3})[1]["mixup_y_a"],
+        L3,
+    ),
+    "a mix of a target alone": Row(
+        lambda: MixUp()(X3, L3),
+        "pass the targets under gt_key, {'gt_polygons_image': ...}",
+        lambda: MixUp()(X3, {GT: L3})[1]["mixup_y_a"],
+        L3,
+    ),
     "frames of videos": Row(
         seg(FRAMES, FRAME_LABELS, n_classes=3),
         "pass prediction.flatten(0, 1) and target.flatten(0, 1)",

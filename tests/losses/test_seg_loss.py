@@ -370,7 +370,7 @@ BAD_BATCHES = [
         {"gt_channel_selector": 3},
         {},
         ValueError,
-        r"gt_channel_selector=3 is out of range: gt_batch\['gt_polygons_image'\] has 1 channels",
+        r"gt_channel_selector=3 is out of range: gt_batch\['gt_polygons_image'\] has 1 channel",
     ),
     ({"pred_channel_selector": 3}, {}, ValueError, "pred_channel_selector=3 is out of range"),
     ({"class_weights": [1.0, 2.0]}, {}, ValueError, "expected 1, got 2.*use pos_weight"),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segloss.batch.mixing.mixup import check_images, draw_lambda, permutation, permuted
+from segloss.batch.mixing.mixup import NO_TARGETS, check_images, draw_lambda, permutation, permuted
 from segloss.foundation.arguments import ChecksKeywords, check_number, check_text
 
 
@@ -61,7 +61,7 @@ class CutMix(ChecksKeywords):
     def __call__(
         self,
         images: Tensor,
-        gt_batch: Mapping[str, Any],
+        gt_batch: Mapping[str, Any] = NO_TARGETS,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Returns the images and the batch with the boxes pasted; the arguments stay unchanged.

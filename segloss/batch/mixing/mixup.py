@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,6 +32,10 @@ KEYS = ("mixup_y_a", "mixup_y_b", "mixup_lam")
 
 _INDEX = "mixup_index"
 """The key of the permutation (N,) from each sample to its partner."""
+
+
+NO_TARGETS: Mapping[str, Any] = MappingProxyType({})
+"""The batch of a mix that got none: a check says what is missing."""
 
 
 class MixUp(ChecksKeywords):
@@ -78,7 +83,7 @@ class MixUp(ChecksKeywords):
     def __call__(
         self,
         images: Tensor,
-        gt_batch: Mapping[str, Any],
+        gt_batch: Mapping[str, Any] = NO_TARGETS,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Returns the blended images, and a copy of the batch with the mixup keys added.
@@ -124,11 +129,19 @@ def check_images(mix: str, images: Any, gt_batch: Any, gt_key: str, generator: A
             not a generator.
         ValueError: The numbers of images and targets differ.
     """
+    if isinstance(images, Mapping):
+        raise TypeError(
+            f"images must be a floating-point tensor to be blended, got {shown(images)}: pass the "
+            f"images and the batch, {mix}()(batch['image'], batch)."
+        )
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"images must be a floating-point tensor to be blended, got {kind}.")
     if not isinstance(gt_batch, Mapping):
-        raise TypeError(f"gt_batch must be a mapping, got {type(gt_batch).__name__}.")
+        raise TypeError(
+            f"gt_batch must be a mapping, got {shown(gt_batch)}: pass the targets under gt_key, "
+            f"{{{gt_key!r}: ...}}."
+        )
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator or None, got {shown(generator)}: for a seed, "
