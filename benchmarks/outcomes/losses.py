@@ -66,7 +66,9 @@ def of_loss(
         return built({"seg": logits}, batch, normalize=False)[0]
 
     transforms = [
-        getattr(maps, name)(n_classes=dataset.n_classes, mask_key="gt_polygons_image")
+        getattr(maps, name)(
+            n_classes=dataset.n_classes, mask_key="gt_polygons_image", ignore_index=VOID
+        )
         for name in map_names
     ]
     return Contender(channels_of(dataset), loss, transforms, text)
