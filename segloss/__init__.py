@@ -7,6 +7,7 @@ from segloss import functional
 from segloss.batch.keys import MissingKeyError
 from segloss.batch.mixing.cutmix import CutMix
 from segloss.batch.mixing.mixup import MixUp
+from segloss.foundation.arguments import no_attribute
 from segloss.losses import term_losses
 from segloss.losses.combiners import UncertaintyWeighting
 from segloss.losses.compound_loss import CompoundLoss
@@ -147,7 +148,7 @@ _MODULE_OF = {name: module for module, names in _LAZY_NAMES.items() for name in 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
-        raise AttributeError(f"module 'segloss' has no attribute {name!r}")
+        raise no_attribute(__name__, name, [*__all__, *_MODULE_OF])
     return getattr(import_module(_MODULE_OF[name]), name)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
-from segloss.foundation.arguments import check_choice, checks_keywords, refuse_keyword
+from segloss.foundation.arguments import check_choice, checks_keywords, no_attribute, refuse_keyword
 from segloss.foundation.tracing import constant_of
 from segloss.losses.compound_loss import check_unreduced
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
@@ -406,3 +406,7 @@ TERM_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 globals().update({function.__name__: function for function in TERM_FUNCTIONS.values()})
 __all__ += [function.__name__ for function in TERM_FUNCTIONS.values()]
+
+
+def __getattr__(name: str) -> Any:
+    raise no_attribute(__name__, name, __all__)

@@ -476,7 +476,7 @@ def example(module: Any, *arguments: str) -> Call:
 
 TERM_LOSS_ROWS: dict[str, tuple[Callable[[Any], Call], type[Exception], Words]] = {
     "mode": (lambda loss: lambda: loss("multi"), ValueError, ("mode", "'binary'", "'multi'")),
-    "parameter": (lambda loss: lambda: loss(gama=1), ValueError, ("gama", "known are")),
+    "parameter": (lambda loss: lambda: loss(gama=1), TypeError, ("gama", "unexpected keyword")),
     "from_logits": (
         lambda loss: lambda: loss(from_logits=1),
         TypeError,

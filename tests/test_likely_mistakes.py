@@ -833,6 +833,71 @@ NAMES: dict[str, Mistake] = {
         ("soft_confusion()", "did you mean 'n_classes'?"),
         lambda: segloss.soft_confusion(LOGITS, LABELS, n_classes=3),
     ),
+    "CompoundLoss(num_classes=...)": Mistake(
+        lambda: compound(num_classes=3),
+        ("CompoundLoss()", "'num_classes'", "so leave it out"),
+        lambda: compound(),
+    ),
+    "CompoundLoss(lambda_dice=...)": Mistake(
+        lambda: compound(lambda_dice=2.0),
+        ("CompoundLoss()", "'lambda_dice'", "terms={'cross_entropy': 0.5, 'dice': 0.5}"),
+        lambda: compound(terms={"cross_entropy": 1.0, "dice": 2.0}),
+    ),
+    "CompoundLoss(batch_dice=...)": Mistake(
+        lambda: compound(batch_dice=True),
+        ("CompoundLoss()", "'batch_dice'", "Dice(region_reduction=...)"),
+        lambda: compound(CrossEntropy() + Dice(region_reduction="batch")),
+    ),
+    "CompoundLoss(name=...)": Mistake(
+        lambda: compound(name="seg"),
+        ("CompoundLoss()", "'name'", "LossWrapper(loss, name=...)"),
+        lambda: LossWrapper(compound(), name="seg"),
+    ),
+    "LossWrapper(weight=...)": Mistake(
+        lambda: LossWrapper(nn.CrossEntropyLoss(), weight=0.5),
+        ("LossWrapper()", "'weight'", "MultiLoss([...], weights=[...])"),
+        lambda: MultiLoss([nn.CrossEntropyLoss()], weights=[0.5]),
+    ),
+    "CrossEntropy(weight=...)": Mistake(
+        lambda: CrossEntropy(weight=[1.0, 2.0, 3.0]),
+        ("'weight'", "CompoundLoss(CrossEntropy(), class_weights=...)"),
+        lambda: compound(CrossEntropy(), class_weights=[1.0, 2.0, 3.0]),
+    ),
+    "Dice(ignore_index=...)": Mistake(
+        lambda: Dice(ignore_index=255),
+        ("'ignore_index'", "CompoundLoss(Dice(), ignore_index=...)"),
+        lambda: compound(Dice(), ignore_index=255),
+    ),
+    "a term by its short name": Mistake(
+        lambda: compound({"ce": 1.0, "iou": 1.0}),
+        ("'ce'", "did you mean 'cross_entropy'?"),
+        lambda: compound({"cross_entropy": 1.0, "jaccard": 1.0}),
+    ),
+    "iou for a term": Mistake(
+        lambda: compound({"iou": 1.0}),
+        ("'iou'", "did you mean 'jaccard'?"),
+        lambda: compound({"jaccard": 1.0}),
+    ),
+    "a loss by its short name": Mistake(
+        lambda: get_loss("ce"),
+        ("'ce'", "did you mean 'cross_entropy'?"),
+        lambda: get_loss("cross_entropy"),
+    ),
+    "a loss by its class": Mistake(
+        lambda: get_loss("DiceLoss"),
+        ("'DiceLoss'", "did you mean 'soft_dice'?"),
+        lambda: get_loss("soft_dice")("multiclass"),
+    ),
+    "a loss of its own among the terms": Mistake(
+        lambda: multi(extra_terms={"lovasz": 1.0}),
+        ("'lovasz'", "put a SegLoss and a LovaszLoss into a MultiLoss"),
+        lambda: MultiLoss([multi(), LovaszLoss("multiclass")], [1.0, 1.0]),
+    ),
+    "an object of such a loss among the terms": Mistake(
+        lambda: multi(extra_terms={"lov": {"term": LovaszLoss("multiclass"), "coef": 1.0}}),
+        ("LovaszLoss", "put a SegLoss and a LovaszLoss into a MultiLoss"),
+        lambda: MultiLoss([multi(), LovaszLoss("multiclass")], [1.0, 1.0]),
+    ),
     "a loss by another name": Mistake(
         lambda: get_loss("dicee"),
         ("'dicee'", "did you mean 'dice'?"),
@@ -1025,6 +1090,21 @@ ARGUMENTS = {
         lambda: SegLoss(extra_terms={"focal": {"gamma": 2.0}}),
         ("extra_terms['focal']", "'coef'"),
         lambda: SegLoss(extra_terms={"focal": {"gamma": 2.0, "coef": 1.0}}),
+    ),
+    "an extra term with a weight": Mistake(
+        lambda: SegLoss(extra_terms={"focal": {"weight": 0.5}}),
+        ("extra_terms['focal']", "'weight' (did you mean 'coef'?)"),
+        lambda: SegLoss(extra_terms={"focal": {"coef": 0.5}}),
+    ),
+    "a name without its term": Mistake(
+        lambda: SegLoss(extra_terms={"lesions": {"coef": 0.5, "smooth": 0.0}}),
+        ("extra_terms['lesions']", "add the term's name, such as 'term': 'dice'"),
+        lambda: SegLoss(extra_terms={"lesions": {"coef": 0.5, "smooth": 0.0, "term": "dice"}}),
+    ),
+    "a sum as text": Mistake(
+        lambda: compound("0.5*dice + 0.5*cross_entropy"),
+        ("terms", "{'cross_entropy': 0.5, 'dice': 0.5}", "without quotes"),
+        lambda: compound({"cross_entropy": 0.5, "dice": 0.5}),
     ),
     "terms beside coefficients": Mistake(
         lambda: SegLoss(terms=Dice(), dice_coef=1.0),
@@ -1236,6 +1316,26 @@ CONFIGS = {
         lambda: block(entry={"weight": [0.0, 1.0]}),
         ("loss_list[0].weight", "epoch_thresholds"),
         lambda: block(entry={"weight": [0.0, 1.0]}, epoch_thresholds=[0, 10]),
+    ),
+    "coef of a loss in a list": Mistake(
+        lambda: block(entry={"coef": 0.5}),
+        ("loss_list[0].coef", "the factor of a loss in the sum is its weight"),
+        lambda: block(entry={"weight": 0.5}),
+    ),
+    "epoch_thresholds of a loss in a list": Mistake(
+        lambda: block(entry={"weight": 0.5, "epoch_thresholds": [0, 10]}),
+        ("loss_list[0].epoch_thresholds", "beside the list of losses"),
+        lambda: block(entry={"weight": 0.5}, epoch_thresholds=[0, 10]),
+    ),
+    "the mode of the tutorial's Dice": Mistake(
+        lambda: build_loss({"loss": {"_target_": "dice", "mode": "multiclass"}}),
+        ("loss.mode", "did you mean the other loss of this name, segloss.DiceLoss?"),
+        lambda: build_loss({"loss": {"_target_": "segloss.DiceLoss", "mode": "multiclass"}}),
+    ),
+    "a target of nothing": Mistake(
+        lambda: build_loss({"loss": {"_target_": None}}),
+        ("loss must have a _target_, such as 'segloss.SegLoss', got None",),
+        lambda: build_loss({"loss": {"_target_": "segloss.SegLoss"}}),
     ),
     "a class of one's own": Mistake(
         lambda: build_loss({"loss": {"_target_": "numpy.float64"}}),

@@ -7,8 +7,10 @@ give the path within the config, such as `loss_params.compound_loss.loss_list[1]
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from segloss.config.dialects.compound import COMPOUND_KEYS
 from segloss.config.dialects.mmf import SampleListLoss, takes_sample_lists
 from segloss.config.find import check_allow, read_compound_loss, read_loss
 from segloss.config.instantiate import (
@@ -24,6 +26,12 @@ from segloss.losses.loss import Loss
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.schedule import WeightSchedule
+
+_OF_LISTS = {
+    "weight": "the factor of a loss in the sum is its weight",
+    **{key: f"move {key} beside the list of losses" for key in COMPOUND_KEYS},
+}
+"""Keys that a user may write among the arguments of a loss in a list, with their remedies."""
 
 
 def build_loss(cfg: Any, allow: Sequence[str] = ()) -> Loss | MultiLoss:
@@ -93,27 +101,33 @@ def _build_multi_loss(spec: CompoundSpec, allow: tuple[str, ...]) -> MultiLoss:
     for loss in spec.losses:
         if is_list(loss.weight) and spec.thresholds is None:
             raise ValueError(
-                f"{loss.weight_path} is a schedule, {loss.weight}, and needs epoch_thresholds. If "
-                "it is an argument of the loss itself, write the entry under losses: instead, as "
+                f"{loss.weight_path} is a schedule, {loss.weight}, and needs epoch_thresholds, "
+                f"which belongs into {spec.path}, beside the list of losses. If it is an argument "
+                "of the loss itself, write the entry under losses: instead, as "
                 "{loss: {_target_: ..., weight: [...]}, weight: 1.0}."
             )
     with prefix_errors(spec.path):
         WeightSchedule([], spec.thresholds)
     WeightSchedule(weights, spec.thresholds, [loss.weight_path for loss in spec.losses])
-    losses = [_build_loss(loss.block, loss.path, allow) for loss in spec.losses]
+    losses = [_build_loss(loss.block, loss.path, allow, _OF_LISTS) for loss in spec.losses]
     processes = _build_pre_processes(spec.pre_processes, f"{spec.path}.pre_processes", allow)
     with prefix_errors(spec.path):
         return MultiLoss(losses, weights, spec.thresholds, processes, **spec.options)
 
 
-def _build_loss(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Loss | MultiLoss:
+def _build_loss(
+    block: Mapping[str, Any],
+    path: str,
+    allow: tuple[str, ...],
+    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> Loss | MultiLoss:
     """Builds the loss of a block; `name` also names plain modules, which lack that argument."""
     target = target_of(block, path, allow)
     name = None
     if not accepts(target, "name"):
         block = dict(block)
         name = block.pop("name", None)
-    loss = instantiate(target, block, path, allow)
+    loss = instantiate(target, block, path, allow, belongs_elsewhere)
     if isinstance(loss, (Loss, MultiLoss)):
         return loss
     with prefix_errors(path):

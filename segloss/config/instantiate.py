@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from segloss.config.construction import construct
 from segloss.config.registry import is_trusted, resolve_target
 from segloss.config.specs import check_block
+from segloss.config.targets import OWN, find_target
 from segloss.foundation.arguments import (
     check_choice,
     check_flag,
@@ -46,9 +48,8 @@ def target_of(block: Mapping[str, Any], path: str, allow: tuple[str, ...]) -> Ca
     if not isinstance(target, str):
         keys = ", ".join(map(str, block)) or "none"
         meant = next((nearest(key, ["_target_"]) for key in map(str, block)), "")
-        raise ValueError(
-            f"{path} must have a _target_, such as 'segloss.SegLoss', got the keys: {keys}{meant}."
-        )
+        got = f"{shown(target)}" if "_target_" in block else f"the keys: {keys}{meant}"
+        raise ValueError(f"{path} must have a _target_, such as 'segloss.SegLoss', got {got}.")
     with prefix_errors(f"{path}._target_"):
         return resolve_target(target, allow)
 
@@ -60,15 +61,26 @@ def accepts(target: Callable[..., Any], name: str) -> bool:
 
 
 def instantiate(
-    target: Callable[..., Any], block: Mapping[str, Any], path: str, allow: tuple[str, ...]
+    target: Callable[..., Any],
+    block: Mapping[str, Any],
+    path: str,
+    allow: tuple[str, ...],
+    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
     """Calls the target with the block's arguments, after checking that it takes them.
+
+    Args:
+        target: The class or function.
+        block: The mapping with `_target_` and the arguments.
+        path: The path of the block in the config.
+        allow: As for `build_loss`.
+        belongs_elsewhere: Keys that a user may write among the arguments, with their remedies.
 
     Raises:
         TypeError, ValueError: An argument is missing, unknown or wrong.
     """
     args, kwargs = _arguments(block, path, allow)
-    _check_keywords(target, kwargs, path)
+    _check_keywords(target, kwargs, path, belongs_elsewhere)
     positional, keywords = _with_tensors(target, args, kwargs, path)
     name = str(block["_target_"])
     with prefix_errors(path):
@@ -159,7 +171,13 @@ def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path: str) -> None:
+def _check_keywords(
+    target: Callable[..., Any],
+    kwargs: Mapping[str, Any],
+    path: str,
+    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raises ValueError for an argument that the target does not take."""
     signature = _signature(target)
     if signature is None:
         return
@@ -167,10 +185,23 @@ def _check_keywords(target: Callable[..., Any], kwargs: Mapping[str, Any], path:
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in kwargs:
         if key not in parameters and not takes_any:
+            elsewhere = {**getattr(target, "belongs_elsewhere", {}), **belongs_elsewhere}
+            meant = _namesake_with(target, key) or nearest(key, parameters, elsewhere)
             raise ValueError(
-                f"{path}.{key} is unknown to {target.__name__}{nearest(key, parameters)}; it "
-                f"takes: {', '.join(parameters) or 'no arguments'}."
+                f"{path}.{key} is unknown to {target.__name__}{meant}; it takes: "
+                f"{', '.join(parameters) or 'no arguments'}."
             )
+
+
+def _namesake_with(target: Callable[..., Any], name: str) -> str:
+    """Returns the remedy for a parameter that another loss of segloss of the same name has."""
+    is_own = target.__module__.startswith("segloss.")
+    for public in OWN if is_own else ():
+        if public.endswith(f".{target.__name__}"):
+            other = find_target(public)
+            if other is not target and accepts(other, name):
+                return f" (did you mean the other loss of this name, {public}?)"
+    return ""
 
 
 def _with_tensors(
@@ -183,7 +214,7 @@ def _with_tensors(
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{path}: {target.__name__} has {error}.") from error
+        raise TypeError(f"{path}: {target.__name__} can't be made: {error}.") from error
     hints = _hints(target)
     for key, value in bound.arguments.items():
         _check_kind(value, hints.get(key), f"{path}.{key}")

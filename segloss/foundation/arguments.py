@@ -1,8 +1,7 @@
 """Checks of arguments, with error messages of one form.
 
 A message names the argument, says what was expected and what was given, and suggests a remedy
-where a likely cause is known. This module knows nothing about losses except how other libraries
-name their arguments.
+where a likely cause is known. `names` knows how other libraries name arguments and losses.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ import inspect
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from segloss.foundation.names.meaning import of_same_meaning
 from segloss.foundation.precision import rounding_slack
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -28,50 +29,6 @@ _MAX_CHARACTERS = 200
 
 _LARGEST_INTEGER = 2**63 - 1
 """The largest integer of 64 bits, as tensors hold them."""
-
-_NAMES_ELSEWHERE: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(
-        ("num_classes", "nb_classes", "num_labels", "classes", "out_channels", "channels"),
-        ("n_classes",),
-    ),
-    **dict.fromkeys(
-        ("weight", "weights", "class_weight", "ce_weight", "class_coef"),
-        ("class_weights", "region_class_weights", "pixel_weights"),
-    ),
-    **dict.fromkeys(("pixel_weight", "weight_map", "mask"), ("pixel_weights",)),
-    **dict.fromkeys(
-        ("ignore_label", "ignored_index", "ignore_value", "ignore", "void", "void_label"),
-        ("ignore_index",),
-    ),
-    **dict.fromkeys(("eps", "epsilon", "smooth_nr", "smooth_dr", "smoothing"), ("smooth",)),
-    "label_smoothing": ("smooth_factor",),
-    "label_smooth": ("label_smoothing", "use_label_smooth"),
-    "smooth_factor": ("label_smoothing",),
-    "alpha": ("tversky_alpha",),
-    "beta": ("tversky_beta",),
-    "gamma": ("tversky_gamma",),
-    **dict.fromkeys(("include_background", "do_bg"), ("region_classes", "classes")),
-    **dict.fromkeys(("batch", "batch_dice", "per_image", "reduction"), ("region_reduction",)),
-    **dict.fromkeys(("apply_nonlin", "other_act", "task"), ("mode", "activation")),
-    "mode": ("activation",),
-    "softmax": ("mode", "activation", "multiclass"),
-    "sigmoid": ("mode", "activation", "binary"),
-    "multiclass": ("softmax", "mode", "activation"),
-    **dict.fromkeys(("binary", "multilabel"), ("sigmoid", "mode", "activation")),
-    **dict.fromkeys(("avg", "average", "elementwise_mean"), ("mean", "sample")),
-    "mean": ("sample",),
-    **dict.fromkeys(("cuda", "gpu"), ("triton",)),
-    "target": ("_target_",),
-    **dict.fromkeys(("logits", "with_logits", "use_sigmoid", "apply_sigmoid"), ("from_logits",)),
-    **dict.fromkeys(("ce_coef", "lambda_ce", "weight_ce", "bce_weight", "bce"), ("bce_coef",)),
-    **dict.fromkeys(("lambda_dice", "weight_dice", "dice_weight", "dice"), ("dice_coef",)),
-    **dict.fromkeys(("iters", "iter_", "num_iter"), ("iterations",)),
-    **dict.fromkeys(("losses", "loss_list", "loss_functions"), ("loss_funcs",)),
-    **dict.fromkeys(("loss_weights", "coefs", "coefficients"), ("weights",)),
-    **dict.fromkeys(("thresholds", "epochs", "milestones"), ("epoch_thresholds",)),
-    **dict.fromkeys(("loss", "loss_fn", "criterion"), ("loss_func", "loss")),
-}
-"""Names of arguments and values elsewhere, with those here that mean the same, best first."""
 
 
 class _SignatureOfInit:
@@ -89,14 +46,20 @@ class ChecksKeywords:
     """A class whose constructor answers a wrong keyword with the argument that was probably meant.
 
     The check is made before `__init__`, so signatures, `help` and pickling are as without it.
+
+    Attributes:
+        belongs_elsewhere: Arguments that a caller may expect here, with the remedy of each.
     """
 
     __signature__ = _SignatureOfInit()
+    belongs_elsewhere: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args: Any, **keywords: Any) -> Self:
         """Returns a new object; raises TypeError for an unknown keyword."""
         if keywords:
-            _check_keywords(cls.__name__, keywords, cls.__init__)
+            _check_keywords(
+                cls.__name__, keywords, cls.__init__, belongs_elsewhere=cls.belongs_elsewhere
+            )
         return super().__new__(cls)
 
 
@@ -155,7 +118,11 @@ def _refuse_positional(name: str, given: int, most: int, function: Callable[...,
 
 
 def _check_keywords(
-    name: str, keywords: Iterable[str], function: Callable[..., Any], remedy: str = ""
+    name: str,
+    keywords: Iterable[str],
+    function: Callable[..., Any],
+    remedy: str = "",
+    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Raises TypeError for a keyword that a function does not take."""
     parameters = inspect.signature(function).parameters
@@ -164,12 +131,18 @@ def _check_keywords(
     for keyword in keywords:
         if keyword not in parameters:
             known = [each for each in parameters if each != "self"]
-            refuse_keyword(name, keyword, known, remedy)
+            refuse_keyword(name, keyword, known, remedy, belongs_elsewhere)
 
 
-def refuse_keyword(name: str, keyword: str, known: Collection[str], remedy: str = "") -> None:
+def refuse_keyword(
+    name: str,
+    keyword: str,
+    known: Collection[str],
+    remedy: str = "",
+    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Raises TypeError for a keyword that is not among the known ones."""
-    meant = nearest(keyword, known)
+    meant = nearest(keyword, known, belongs_elsewhere)
     listed = f"; its arguments are: {', '.join(known) or 'none'}{remedy}"
     raise TypeError(f"{name}() got an unexpected keyword argument {keyword!r}{meant or listed}.")
 
@@ -305,15 +278,33 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     return value
 
 
-def nearest(word: Any, choices: Iterable[str]) -> str:
+def nearest(
+    word: Any, choices: Iterable[str], belongs_elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Returns " (did you mean ...?)" with the choice closest to `word`, or an empty text.
 
     The name that other libraries give to a choice is closer than a similar spelling.
+
+    Args:
+        word: The wrong name.
+        choices: The right names.
+        belongs_elsewhere: Names that are right in another place, with the remedy of each, which is
+            returned after a colon if no choice has the meaning of `word`.
     """
-    text, names = shown(word).strip("'").lower(), {name.lower(): name for name in choices}
-    matches = [name for name in _NAMES_ELSEWHERE.get(text, ()) if name in names]
-    matches = matches or difflib.get_close_matches(text, names, n=1)
-    return f" (did you mean {names[matches[0]]!r}?)" if matches else ""
+    text, choices = shown(word).strip("'"), list(choices)
+    if meant := of_same_meaning(text, choices):
+        return f" (did you mean {meant!r}?)"
+    if place := text if text in belongs_elsewhere else of_same_meaning(text, belongs_elsewhere):
+        return f": {belongs_elsewhere[place]}"
+    spelled = {name.lower(): name for name in choices}
+    matches = difflib.get_close_matches(text.lower(), spelled, n=1)
+    return f" (did you mean {spelled[matches[0]]!r}?)" if matches else ""
+
+
+def no_attribute(module: str, name: str, names: Iterable[str]) -> AttributeError:
+    """Returns the error for an attribute that a module lacks, with the one probably meant."""
+    meant = "" if name.startswith("_") else nearest(name, names)
+    return AttributeError(f"module {module!r} has no attribute {name!r}{meant}")
 
 
 def shown(value: Any) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -28,11 +28,27 @@ from segloss.foundation.ignore_index import IgnoreIndex, written
 from segloss.foundation.precision import Precise
 from segloss.losses.companions import TakesCompanions
 from segloss.losses.modes import MODES, check_mode, checked_channels
-from segloss.terms import Mixture, RegionTerm, Term
+from segloss.terms import TERMS, Mixture, RegionTerm, Term
+from segloss.terms.base import parameters_of
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
 from segloss.terms.mixture.spellings import RECOMMENDED, mixture_of
 from segloss.terms.mixture.unused import unused_by_terms
+
+_COEFFICIENTS = "terms have their coefficients, as in terms={'cross_entropy': 0.5, 'dice': 0.5}"
+
+_BELONGS_ELSEWHERE = {
+    **{
+        parameter: f"an argument of terms, as in {type_.__name__}({parameter}=...)"
+        for type_ in reversed(TERMS.values())
+        for parameter in parameters_of(type_)
+    },
+    "n_classes": "the channels of the prediction say how many classes there are, so leave it out",
+    "bce_coef": _COEFFICIENTS,
+    "dice_coef": _COEFFICIENTS,
+    "name": "a name belongs to SegLoss(name=...) or LossWrapper(loss, name=...)",
+}
+"""Arguments that a caller may expect of a `CompoundLoss`, with the remedy of each."""
 
 
 class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
@@ -88,6 +104,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
         tensor(0.7854)
     """
 
+    belongs_elsewhere: ClassVar[Mapping[str, str]] = _BELONGS_ELSEWHERE
     companions = ("pixel_weights", "maps", "annotated", "sample_weights")
     class_weights: Tensor | None
     pos_weight: Tensor | None

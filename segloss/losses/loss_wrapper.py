@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +104,10 @@ class LossWrapper(Loss):
         >>> value
         tensor(1.0986)
     """
+
+    belongs_elsewhere: ClassVar[Mapping[str, str]] = {
+        "weights": "weights of losses belong to MultiLoss([...], weights=[...])"
+    }
 
     def __init__(
         self,

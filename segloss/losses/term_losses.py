@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from segloss.foundation.arguments import check_keys, shown
+from segloss.foundation.arguments import refuse_keyword, shown
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.sums.plan import CROSS_ENTROPY
 from segloss.terms import TERMS, Term
@@ -55,7 +55,9 @@ class TermLoss(CompoundLoss):
         term_parameters = parameters_of(self.term_type)
         options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
         known = ["mode", *term_parameters, *_OPTIONS]
-        check_keys(type(self).__name__, parameters, known)
+        for name in parameters:
+            if name not in known:
+                refuse_keyword(type(self).__name__, name, known, "", self.belongs_elsewhere)
         if classes is not None:
             if "region_classes" not in term_parameters or "region_classes" in parameters:
                 raise ValueError(

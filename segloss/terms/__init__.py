@@ -8,6 +8,9 @@ term costs next to nothing. README.md in this folder explains how to write one.
     0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2]) + 0.2 * FocalTversky()
 """
 
+from typing import Any
+
+from segloss.foundation.arguments import no_attribute
 from segloss.terms import (
     boundary,
     cross_entropies,
@@ -82,3 +85,7 @@ __all__ += pixelwise.__all__
 __all__ += region_size.__all__
 __all__ += skeleton_recall.__all__
 __all__ += unified_focal.__all__
+
+
+def __getattr__(name: str) -> Any:
+    raise no_attribute(__name__, name, __all__)

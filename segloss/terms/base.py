@@ -51,6 +51,18 @@ SOFT_LABELS = {
 """The definitions of the counts for targets between 0 and 1, and their sums."""
 
 
+OPTIONS_OF_LOSS = (
+    "mode",
+    "from_logits",
+    "ignore_index",
+    "class_weights",
+    "pos_weight",
+    "label_smoothing",
+)
+"""Arguments of a `CompoundLoss` that a caller may expect of its terms."""
+
+_OF_LOSS = "an argument of the loss, as in CompoundLoss({}(), {}=...)"
+
 GROUPS = ("components",)
 """The names of groups of pixels."""
 
@@ -153,7 +165,8 @@ class Term:
             raise TypeError(f"{takes}; got {shown(values[0])} without a keyword.")
         for name in parameters:
             if name not in names:
-                raise TypeError(f"{takes}; got {name!r}{nearest(name, names)}.")
+                elsewhere = {each: _OF_LOSS.format(cls.__name__, each) for each in OPTIONS_OF_LOSS}
+                raise TypeError(f"{takes}; got {name!r}{nearest(name, names, elsewhere)}.")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

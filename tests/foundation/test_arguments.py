@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 
 import pytest
 
 import segloss
-from segloss import CompoundLoss, DiceLoss, SegLoss
+from segloss import CompoundLoss, DiceLoss, SegLoss, get_loss
 from segloss.foundation.arguments import ChecksKeywords
 from segloss.losses.loss import Loss
+from segloss.terms import TERMS
+from segloss.terms.base import OPTIONS_OF_LOSS
+from segloss.terms.mixture.spellings import LOSSES_WITHOUT_TERMS
 
 
 class Brightness(Loss):
@@ -39,3 +43,36 @@ def test_all_kinds_of_losses_are_asked() -> None:
 
 def test_an_instance_is_called_with_other_arguments() -> None:
     assert "name" not in inspect.signature(Brightness("brightness")).parameters
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "meant"),
+    [
+        ("segloss", "IoULoss", "JaccardLoss"),
+        ("segloss", "Diceloss", "DiceLoss"),
+        ("segloss", "CrossEntropyLoss", "CompoundLoss"),
+        ("segloss", "DiceCELoss", "CompoundLoss"),
+        ("segloss.functional", "iou_loss", "jaccard_loss"),
+        ("segloss.functional", "bce_with_logits", "binary_cross_entropy"),
+        ("segloss.terms", "BCE", "CrossEntropy"),
+        ("segloss.terms", "DiceLoss", "Dice"),
+    ],
+)
+def test_a_module_knows_the_names_of_other_libraries(module: str, name: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=f"'{name}' \\(did you mean '{meant}'"):
+        getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("name", ["__wrapped__", "_private", "zzz"])
+def test_a_module_guesses_nothing_for_other_names(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'$"):
+        getattr(segloss, name)
+
+
+def test_what_belongs_elsewhere_is_a_name_of_the_package() -> None:
+    options = inspect.signature(CompoundLoss).parameters
+    assert set(OPTIONS_OF_LOSS) < set(options)
+    assert not CompoundLoss.belongs_elsewhere.keys() & options.keys()
+    for name, loss in LOSSES_WITHOUT_TERMS.items():
+        assert get_loss(name) is getattr(segloss, loss)
+        assert name not in TERMS

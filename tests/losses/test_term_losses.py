@@ -73,7 +73,6 @@ def test_a_loss_fits_into_multi_loss() -> None:
     ("make", "message"),
     [
         (lambda: segloss.JaccardLoss("multi"), "mode must be one of"),
-        (lambda: segloss.FocalLoss(gama=2.0), "FocalLoss.gama is unknown.*did you mean 'gamma'"),
         (lambda: segloss.JaccardLoss()(torch.zeros(1, 3, 4), torch.zeros(1, 3, 4)), "3 channels"),
         (
             lambda: segloss.JaccardLoss("multiclass")(torch.zeros(1, 1, 4), torch.zeros(1, 4)),
@@ -94,6 +93,11 @@ def test_a_loss_fits_into_multi_loss() -> None:
 def test_wrong_use_is_refused(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_an_unknown_argument_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(TypeError, match=r"FocalLoss\(\).*'gama' \(did you mean 'gamma'"):
+        segloss.FocalLoss(gama=2.0)
 
 
 def test_the_module_is_the_public_place() -> None:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from segloss.foundation.arguments import check_keys, check_module_name, check_number, nearest, shown
 from segloss.terms import TERMS, Mixture, RegionTerm, Term
 from segloss.terms.base import changed_parameters, is_same, parameter_fields, parameters_of
@@ -14,6 +16,18 @@ from segloss.terms.recommended import recommended
 
 RECOMMENDED = "recommended"
 """The argument `terms` that stands for `segloss.recommended`."""
+
+LOSSES_WITHOUT_TERMS = {
+    "cldice": "SoftClDiceLoss",
+    "hard_pixels": "HardPixelLoss",
+    "hausdorff_distance": "HausdorffDistanceLoss",
+    "lovasz": "LovaszLoss",
+    "ohem_cross_entropy": "OhemCrossEntropyLoss",
+    "topk_cross_entropy": "TopKCrossEntropyLoss",
+}
+"""The losses of segloss that are not computed from sums, so that no mixture has them."""
+
+_OF_ITS_OWN = "{0} is a loss of its own: put a SegLoss and a {0} into a MultiLoss"
 
 Make = Callable[..., Term]
 """A function from a term's name and parameters to the term."""
@@ -39,7 +53,7 @@ def mixture_of(terms: Any) -> Mixture:
         raise TypeError(
             "terms must be a mixture, such as 0.5 * CrossEntropy() + 0.5 * Dice() of "
             f"segloss.terms, a mapping such as {{'cross_entropy': 0.5, 'dice': 0.5}}, or "
-            f"{RECOMMENDED!r}, got {shown(terms)}{_term_meant(terms)}."
+            f"{RECOMMENDED!r}, got {shown(terms)}{_terms_meant(terms)}."
         )
     entries = _entries("terms", terms, lambda name, **parameters: TERMS[name](**parameters))
     return _mixture_of_entries(entries).check_used()
@@ -62,8 +76,17 @@ def _as_block(entry: Entry) -> Any:
     return entry.coefficient if len(parameters) == 1 else parameters
 
 
-def _term_meant(terms: Any) -> str:
+def _terms_meant(terms: Any) -> str:
     """Returns the remedy for something that stands for terms."""
+    if isinstance(terms, str) and any(sign in terms for sign in "+*"):
+        return ": pass the mixture without quotes, or in a config a mapping such as the one above"
+    if remedy := _term_meant(terms):
+        return remedy
+    return nearest(terms, [RECOMMENDED, *TERMS]) if isinstance(terms, str) else ""
+
+
+def _term_meant(terms: Any) -> str:
+    """Returns the remedy for something that stands for a term, or for names of terms."""
     term_type = getattr(terms, "term_type", None)
     if isinstance(terms, type) and issubclass(terms, Term):
         return f": make a term of it, {terms.__name__}()"
@@ -75,7 +98,15 @@ def _term_meant(terms: Any) -> str:
         return f": add them up, {' + '.join(map(repr, terms))}" if terms else ""
     if remedy := _names_with_coefficients(terms):
         return remedy
-    return nearest(terms, [RECOMMENDED, *TERMS]) if isinstance(terms, str) else ""
+    return ""
+
+
+def _name_meant(term: Any) -> str:
+    """Returns the remedy for something that is not a term or the name of one."""
+    if isinstance(getattr(term, "term_type", None), type) or not isinstance(term, nn.Module):
+        losses = {name: _OF_ITS_OWN.format(loss) for name, loss in LOSSES_WITHOUT_TERMS.items()}
+        return _term_meant(term) or nearest(term, TERMS, losses)
+    return f": {_OF_ITS_OWN.format(type(term).__name__)}"
 
 
 def documented_mixture(
@@ -208,8 +239,14 @@ def _entry(argument: str, key: Any, value: Any, make: Make) -> Entry:
         return Entry(coefficient, term, term.name)
     parameters = dict(value)
     if "coef" not in parameters:
-        raise ValueError(f"{where} must have the key 'coef', got {sorted(map(str, parameters))}.")
+        meant = "".join(f" {key!r}{nearest(key, ['coef'])}" for key in map(str, parameters))
+        raise ValueError(f"{where} must have the key 'coef', got{meant or ' no keys'}.")
     coefficient = check_number(f"{where}['coef']", parameters.pop("coef"))
+    if "term" not in parameters and key not in TERMS and not _name_meant(key):
+        raise ValueError(
+            f"{where} must have the key 'term', since {key!r} is not the name of a term: add the "
+            "term's name, such as 'term': 'dice'."
+        )
     term = _term(argument, where, parameters.pop("term", key), parameters, make)
     return Entry(coefficient, term, check_module_name(f"A name in {argument}", key))
 
@@ -225,7 +262,7 @@ def _term(argument: str, where: str, term: Any, parameters: Mapping[str, Any], m
     if not isinstance(term, str) or term not in TERMS:
         raise ValueError(
             f"{argument} must hold terms or their names ({', '.join(TERMS)}), got "
-            f"{shown(term)}{nearest(term, TERMS)}."
+            f"{shown(term)}{_name_meant(term)}."
         )
     check_keys(where, parameters, parameters_of(TERMS[term]))
     return make(term, **parameters)

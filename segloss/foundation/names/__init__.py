@@ -1,0 +1,1 @@
+"""Names of arguments and losses, and those that mean the same in other libraries."""
