@@ -39,7 +39,7 @@ from segloss import (
     use_backend,
 )
 from segloss import functional as fn
-from segloss.terms import CrossEntropy, Dice
+from segloss.terms import CrossEntropy, Dice, Focal
 
 Call = Callable[[], Any]
 
@@ -1051,6 +1051,51 @@ ARGUMENTS = {
         ("terms", "Dice()"),
         lambda: compound(Dice()),
     ),
+    "PyTorch's loss for a term": Mistake(
+        lambda: compound(nn.CrossEntropyLoss()),
+        ("terms", "did you mean 'CrossEntropy()'?"),
+        lambda: compound(CrossEntropy()),
+    ),
+    "two terms as two arguments": Mistake(
+        lambda: CompoundLoss(Dice(), CrossEntropy()),
+        ("mode", "add up terms with +"),
+        lambda: CompoundLoss(Dice() + CrossEntropy()),
+    ),
+    "a term that is called": Mistake(
+        lambda: Dice()(LOGITS, LABELS),
+        ("Dice() is a term", "CompoundLoss(Dice())"),
+        lambda: compound(Dice())(LOGITS, LABELS),
+    ),
+    "a mixture that is called": Mistake(
+        lambda: (Dice() + CrossEntropy())(LOGITS, LABELS),
+        ("is a mixture of terms", "CompoundLoss(Dice() + CrossEntropy())"),
+        lambda: compound(Dice() + CrossEntropy())(LOGITS, LABELS),
+    ),
+    "terms subtracted": Mistake(
+        lambda: CrossEntropy() - Dice(),
+        ("CrossEntropy() and Dice()", "0.5 * CrossEntropy() + 0.5 * Dice()"),
+        lambda: 0.5 * CrossEntropy() + 0.5 * Dice(),
+    ),
+    "a term with a sign": Mistake(
+        lambda: -Dice(),
+        ("another operation on Dice()", "numbers above 0"),
+        lambda: 1.0 * Dice(),
+    ),
+    "a term and a number": Mistake(
+        lambda: Dice() + 1,
+        ("another operation on Dice() and 1", "multiplied"),
+        lambda: Dice() * 1,
+    ),
+    "a term and PyTorch's loss": Mistake(
+        lambda: Dice() + nn.CrossEntropyLoss(),
+        ("CrossEntropyLoss()", "did you mean 'CrossEntropy()'?"),
+        lambda: Dice() + CrossEntropy(),
+    ),
+    "a term and the name of another": Mistake(
+        lambda: Dice() + "focal",
+        ("'focal'", "did you mean 'Focal()'?"),
+        lambda: Dice() + Focal(),
+    ),
     "a loss for a term": Mistake(
         lambda: compound(DiceLoss()),
         ("terms", "pass its term, Dice(...)"),
@@ -1070,6 +1115,16 @@ ARGUMENTS = {
         lambda: 0.5 * DiceLoss() + 0.5 * FocalLoss(),
         ("DiceLoss", "mix the terms", "CompoundLoss"),
         lambda: CompoundLoss(0.5 * Dice() + 0.5 * CrossEntropy()),
+    ),
+    "a SegLoss times a number": Mistake(
+        lambda: 0.5 * SegLoss(),
+        ("SegLoss is a loss", "MultiLoss([...], weights=[...])"),
+        lambda: MultiLoss([SegLoss()], weights=[0.5]),
+    ),
+    "a loss of shapes times a number": Mistake(
+        lambda: 0.5 * LovaszLoss(),
+        ("LovaszLoss is a loss", "MultiLoss([...], weights=[...])"),
+        lambda: MultiLoss([LovaszLoss()], weights=[0.5]),
     ),
     "a term twice": Mistake(
         lambda: Dice() + Dice(region_classes=[1]),
@@ -1188,6 +1243,36 @@ SEVERAL = {
         lambda: LossWrapper(nn.CrossEntropyLoss),
         ("loss_func", "CrossEntropyLoss()"),
         lambda: LossWrapper(nn.CrossEntropyLoss()),
+    ),
+    "a term for a loss": Mistake(
+        lambda: LossWrapper(Dice()),
+        ("loss_func", "pass CompoundLoss(Dice())"),
+        lambda: LossWrapper(CompoundLoss(Dice())),
+    ),
+    "a mixture for a loss in a list": Mistake(
+        lambda: MultiLoss([Dice() + CrossEntropy()], [1.0]),
+        ("loss_funcs[0]", "pass CompoundLoss(Dice() + CrossEntropy())"),
+        lambda: MultiLoss([CompoundLoss(Dice() + CrossEntropy())], [1.0]),
+    ),
+    "a mixture for a list of losses": Mistake(
+        lambda: MultiLoss(Dice() + CrossEntropy(), [1.0]),
+        ("loss_funcs", "pass [CompoundLoss(Dice() + CrossEntropy())]"),
+        lambda: MultiLoss([CompoundLoss(Dice() + CrossEntropy())], [1.0]),
+    ),
+    "the name first": Mistake(
+        lambda: LossWrapper("ce", nn.CrossEntropyLoss()),
+        ("name must be a str", "the loss comes first"),
+        lambda: LossWrapper(nn.CrossEntropyLoss(), "ce"),
+    ),
+    "a name for a loss in a list": Mistake(
+        lambda: MultiLoss(["soft_dice"], [1.0]),
+        ("loss_funcs[0]", "segloss.get_loss(name)"),
+        lambda: MultiLoss([get_loss("soft_dice")()], [1.0]),
+    ),
+    "a class for a loss in a list": Mistake(
+        lambda: MultiLoss([SegLoss], [1.0]),
+        ("loss_funcs[0]", "SegLoss()"),
+        lambda: MultiLoss([SegLoss()], [1.0]),
     ),
     "a wrapped SegLoss": Mistake(
         lambda: LossWrapper(SegLoss()),

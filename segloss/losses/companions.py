@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from segloss.batch.pixel_batch import PixelBatch
+from segloss.terms.algebra import RefusesOperators
 
 
-class TakesCompanions:
+class TakesCompanions(RefusesOperators):
     """A loss that leaves out pixels itself, is 0 if none count, and takes companions of the target.
 
     Attributes:

@@ -29,6 +29,7 @@ from segloss.foundation.precision import Precise
 from segloss.losses.companions import TakesCompanions
 from segloss.losses.modes import MODES, check_mode, checked_channels
 from segloss.terms import TERMS, Mixture, RegionTerm, Term
+from segloss.terms.algebra import Algebra
 from segloss.terms.base import parameters_of
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
@@ -105,6 +106,10 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
     """
 
     belongs_elsewhere: ClassVar[Mapping[str, str]] = _BELONGS_ELSEWHERE
+    combination = (
+        "mix the terms (0.5 * Dice() + 0.5 * CrossEntropy() of segloss.terms) and pass the mixture "
+        "to CompoundLoss, put losses into a MultiLoss, or add up their values for a batch"
+    )
     companions = ("pixel_weights", "maps", "annotated", "sample_weights")
     class_weights: Tensor | None
     pos_weight: Tensor | None
@@ -132,6 +137,8 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
             raise TypeError(
                 f"terms must be a mixture of terms, got the mode {terms!r}: pass mode={terms!r}."
             )
+        if isinstance(mode, Algebra):
+            raise TypeError(f"mode must be a str, got the term {mode!r}: add up terms with +.")
         self.mode = check_mode(mode)
         self.options = PixelOptions.checked(
             2,  # each prediction says how many there are with softmax
@@ -289,18 +296,6 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
         """Raises ValueError if the loss can't have these terms."""
         if self.reduction == "none":
             check_unreduced(mixture)
-
-    def _refuse_arithmetic(self, other: Any) -> Any:
-        """Raises TypeError: terms are mixed, and one loss is made of the mixture."""
-        term = getattr(self, "term_type", None)
-        name = "Dice" if term is None else term.__name__
-        raise TypeError(
-            f"{type(self).__name__} is a loss, and losses are not added up or multiplied: mix the "
-            f"terms (0.5 * {name}() + 0.5 * CrossEntropy() of segloss.terms) "
-            "and pass the mixture to CompoundLoss, or add up the losses of a batch."
-        )
-
-    __add__ = __radd__ = __mul__ = __rmul__ = _refuse_arithmetic
 
     def extra_repr(self) -> str:
         """Returns the terms, the mode, and how predictions and targets are read."""

@@ -36,6 +36,7 @@ from segloss.foundation.precision import Precise
 from segloss.foundation.threads import ThreadInfo
 from segloss.foundation.tracing import is_traced
 from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
+from segloss.terms.algebra import RefusesOperators
 
 _NORMS = threading.Lock()
 """Held while a norm changes, so that no update by another thread is lost."""
@@ -67,7 +68,7 @@ class LossResult(NamedTuple):
         return attribute(self, name)
 
 
-class Loss(ChecksKeywords, Precise):
+class Loss(RefusesOperators, ChecksKeywords, Precise):
     """A named loss of batches, normalised by a running average of its own magnitude.
 
     A subclass defines `compute`, which returns the raw scalar, and may put further results into

@@ -35,6 +35,7 @@ from segloss.losses.companions import TakesCompanions
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
 from segloss.losses.loss import Loss
+from segloss.terms.algebra import Algebra
 from segloss.terms.base import mean
 
 LABEL_MAP_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -130,13 +131,9 @@ class LossWrapper(Loss):
                 f"loss_func must be a loss of (prediction, target), got {shown(loss_func)}, "
                 "which already takes batches: use it directly."
             )
-        if isinstance(loss_func, type) or not callable(loss_func):
-            hint = (
-                f" Make an instance: {loss_func.__name__}()." if isinstance(loss_func, type) else ""
-            )
-            raise TypeError(
-                f"loss_func must be a module or a function, got {shown(loss_func)}.{hint}"
-            )
+        if isinstance(name, nn.Module):
+            raise TypeError(f"name must be a str, got {shown(name)}: the loss comes first.")
+        check_loss_func("loss_func", loss_func)
         super().__init__(_default_name(loss_func) if name is None else name, use_mixup=use_mixup)
         self.loss_func = loss_func
         self.pred_key = check_text("pred_key", pred_key)
@@ -382,6 +379,21 @@ def _check_channel_weights(loss: nn.Module, name: str, prediction: Tensor, pred_
             f"{pred_name}, got {tuple(weight.shape)}, which PyTorch takes for weights of the last "
             f"axis{remedy}."
         )
+
+
+def check_loss_func(argument: str, loss: Any) -> None:
+    """Raises TypeError if something is not a loss: a module or a function, with its remedy."""
+    if isinstance(loss, type):
+        remedy = f": make an instance, {loss.__name__}()"
+    elif isinstance(loss, Algebra):
+        remedy = f", a term: pass CompoundLoss({loss!r})"
+    elif isinstance(loss, str):
+        remedy = ": pass the loss itself; segloss.get_loss(name) returns the class of a name"
+    elif callable(loss):
+        return
+    else:
+        remedy = ""
+    raise TypeError(f"{argument} must be a module or a function, got {shown(loss)}{remedy}.")
 
 
 def _described(tensor: Tensor) -> str:

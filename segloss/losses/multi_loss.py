@@ -51,9 +51,10 @@ from segloss.losses.loss import (
     share_passes,
     sums_of_losses,
 )
-from segloss.losses.loss_wrapper import LossWrapper
+from segloss.losses.loss_wrapper import LossWrapper, check_loss_func
 from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
 from segloss.losses.schedule import EpochWatch, Weight, WeightSchedule
+from segloss.terms.algebra import Algebra, RefusesOperators
 
 Combiner = Callable[[Tensor], Tensor]
 """A function from the vector of losses (k,) to a scalar."""
@@ -105,7 +106,7 @@ class MultiLossResult(NamedTuple):
         return attribute(self, name)
 
 
-class MultiLoss(ChecksKeywords, Precise):
+class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
     r"""Weighted sum of losses.
 
     .. math:: L = \sum_i w_i(\mathrm{epoch})\, \frac{L_i}{\mathrm{norm}_i}
@@ -570,6 +571,8 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
         )
     if any(isinstance(loss, MultiLoss) for loss in loss_funcs):
         raise TypeError("loss_funcs must not hold a MultiLoss: put its losses into this one.")
+    for i, loss in enumerate(loss_funcs):
+        check_loss_func(f"loss_funcs[{i}]", loss)
     losses = [loss if isinstance(loss, Loss) else LossWrapper(loss) for loss in loss_funcs]
     if not losses:
         raise ValueError("loss_funcs must hold at least one loss.")
@@ -585,6 +588,8 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
 
 def _list_of(losses: Any) -> str:
     """Returns the remedy for losses that are not in a list."""
+    if isinstance(losses, Algebra):
+        return f": pass [CompoundLoss({losses!r})], and [1.0] as weights"
     if isinstance(losses, Mapping):
         return ": pass list(loss_funcs.values()), and set the name of each, such as name='seg'"
     return ": pass [loss_funcs], and [1.0] as weights" if callable(losses) else ""

@@ -40,6 +40,7 @@ from segloss.sums.plan import (
     check_sums,
 )
 from segloss.sums.reduction import POOLED_DIMS, Reduction
+from segloss.terms.algebra import Algebra, not_a_loss
 
 if TYPE_CHECKING:
     from segloss.terms.mixture import Mixture
@@ -115,7 +116,7 @@ class AdditiveStatistics(NamedTuple):
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-class Term:
+class Term(Algebra):
     """A term of a compound loss: it turns sums into the (numerator, denominator) of a mean.
 
     Attributes:
@@ -221,11 +222,13 @@ class Term:
             f"set {remedy}, or give one mixup_lam for the batch."
         )
 
-    def __call__(self, confusion: SoftConfusion) -> tuple[Tensor, Tensor]:
+    def __call__(self, confusion: SoftConfusion, *others: Any) -> tuple[Tensor, Tensor]:
         """Returns the numerator and denominator of each class; the term is the ratio of their sums.
 
         They are vectors (C,), or scalars if the term does not tell classes apart.
         """
+        if others:
+            raise TypeError(not_a_loss(self))
         if not isinstance(confusion, SoftConfusion):
             raise TypeError(
                 f"confusion must be a SoftConfusion, got {type(confusion).__name__}: make one with "
@@ -259,19 +262,6 @@ class Term:
     def named(self, name: str) -> Mixture:
         """Returns the term under another name, for mixtures that have two terms of a kind."""
         return self._as_mixture().named(name)
-
-    def __mul__(self, coefficient: float) -> Mixture:
-        return self._as_mixture() * coefficient
-
-    __rmul__ = __mul__
-
-    def __add__(self, other: Term | Mixture) -> Mixture:
-        return self._as_mixture() + other
-
-    def _as_mixture(self) -> Mixture:
-        from segloss.terms.mixture import Mixture  # here, because that module imports this one
-
-        return Mixture.of(self)
 
     def __repr__(self) -> str:
         changed = changed_parameters(self).items()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from torch import nn
 
 from segloss.foundation.arguments import check_module_name, check_number, shown
+from segloss.terms.algebra import Algebra, not_a_loss
 from segloss.terms.base import Term
 
 
@@ -34,7 +35,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Mixture:
+class Mixture(Algebra):
     """Terms with coefficients, such as `0.5 * CrossEntropy() + 0.5 * Dice()`.
 
     Attributes:
@@ -84,7 +85,8 @@ class Mixture:
             )
         return cls((Entry(1.0, term, term.name),), repr(term))
 
-    def __mul__(self, coefficient: Any) -> Mixture:
+    def times(self, coefficient: Any) -> Mixture:
+        """Returns the mixture with all coefficients times a number of at least 0."""
         number = check_number("A coefficient", coefficient)
         scaled = tuple(
             each._replace(coefficient=number * each.coefficient) for each in self.entries
@@ -92,13 +94,13 @@ class Mixture:
         inner = f"({self.written})" if len(self.entries) > 1 else self.written
         return Mixture(scaled, f"{coefficient!r} * {inner}")
 
-    __rmul__ = __mul__
-
-    def __add__(self, other: Any) -> Mixture:
-        if not isinstance(other, (Term, Mixture)):
-            return NotImplemented
-        added = Mixture.of(other)
+    def plus(self, added: Mixture) -> Mixture:
+        """Returns the mixture with the terms of another."""
         return Mixture((*self.entries, *added.entries), f"{self.written} + {added.written}")
+
+    def __call__(self, *tensors: Any) -> NoReturn:
+        """Raises TypeError: a `segloss.CompoundLoss` of the mixture is called."""
+        raise TypeError(not_a_loss(self))
 
     def named(self, name: str) -> Mixture:
         """Returns the same mixture, of a single term, with another name for the term.

@@ -10,6 +10,7 @@ from torch import nn
 
 from segloss.foundation.arguments import check_keys, check_module_name, check_number, nearest, shown
 from segloss.terms import TERMS, Mixture, RegionTerm, Term
+from segloss.terms.algebra import term_meant
 from segloss.terms.base import changed_parameters, is_same, parameter_fields, parameters_of
 from segloss.terms.mixture import Entry
 from segloss.terms.recommended import recommended
@@ -96,9 +97,7 @@ def _term_meant(terms: Any) -> str:
         isinstance(each, (Term, Mixture)) for each in terms
     ):
         return f": add them up, {' + '.join(map(repr, terms))}" if terms else ""
-    if remedy := _names_with_coefficients(terms):
-        return remedy
-    return ""
+    return term_meant(terms) if isinstance(terms, nn.Module) else _names_with_coefficients(terms)
 
 
 def _name_meant(term: Any) -> str:

@@ -56,6 +56,27 @@ def test_terms_are_printed_with_what_is_not_a_default(name: str) -> None:
     assert hash(TERMS[name]()) == hash(term)
 
 
+def test_terms_can_be_summed_and_divided() -> None:
+    terms = [0.5 * CrossEntropy(), 0.25 * Dice(), Jaccard()]
+    assert sum(terms) == terms[0] + terms[1] + terms[2]
+    assert sum([Dice()]) == 1.0 * Dice()
+    assert (CrossEntropy() + Dice()) / 2 == 0.5 * CrossEntropy() + 0.5 * Dice()
+    assert repr(Dice() / 4) == "0.25 * Dice()"
+
+
+@pytest.mark.parametrize("divisor", [0, -1, float("nan"), float("inf")])
+def test_a_divisor_is_a_finite_number_above_0(divisor: float) -> None:
+    with pytest.raises(ValueError, match="A divisor must be a finite number above 0"):
+        Dice() / divisor
+
+
+@pytest.mark.parametrize("value", [0.0, 1, "focal", None, torch.ones(2)])
+def test_only_terms_are_added_to_terms(value: Any) -> None:
+    for add in (lambda: Dice() + value, lambda: value + Dice()):
+        with pytest.raises(TypeError):
+            add()
+
+
 def test_nested_ones_are_equal_to_flat_ones() -> None:
     nested = 0.5 * (CrossEntropy() + 0.5 * (Dice() + Jaccard()))
     flat = 0.5 * CrossEntropy() + 0.25 * Dice() + 0.25 * Jaccard()
