@@ -1344,8 +1344,28 @@ CONFIGS = {
     ),
     "a class by another name": Mistake(
         lambda: build_loss({"loss": {"_target_": "segloss.SegLos"}}),
-        ("loss._target_", "did you mean 'SegLoss'?"),
+        ("loss._target_", "did you mean 'segloss.SegLoss'?"),
         lambda: build_loss({"loss": {"_target_": "segloss.SegLoss"}}),
+    ),
+    **{
+        f"_target_: {wrong}": Mistake(
+            lambda wrong=wrong: build_loss({"loss": {"_target_": wrong}}),
+            ("loss._target_", f"did you mean {right!r}?"),
+            lambda right=right: build_loss({"loss": {"_target_": right}}),
+        )
+        for wrong, right in {
+            "segloss.losses.SegLoss": "segloss.SegLoss",
+            "segloss.IoULoss": "segloss.JaccardLoss",
+            "pytorch_segloss.SegLoss": "segloss.SegLoss",
+            "Segloss.SegLoss": "segloss.SegLoss",
+            "nn.CrossEntropyLoss": "torch.nn.CrossEntropyLoss",
+            "torch.nn.functional.cross_entropy": "torch.nn.CrossEntropyLoss",
+        }.items()
+    },
+    "a tensor in a config": Mistake(
+        lambda: cross_entropy(weight={"_target_": "torch.tensor", "data": [1.0, 2.0]}),
+        ("loss.weight._target_", "write the list itself"),
+        lambda: cross_entropy(weight=[1.0, 2.0]),
     ),
     "num_classes in a config": Mistake(
         lambda: config(num_classes=4),

@@ -20,7 +20,7 @@ from torch import Tensor
 from segloss.config.construction import construct
 from segloss.config.registry import is_trusted, resolve_target
 from segloss.config.specs import check_block
-from segloss.config.targets import OWN, find_target
+from segloss.config.targets import OWN, allow_remedy, find_target
 from segloss.foundation.arguments import (
     check_choice,
     check_flag,
@@ -86,7 +86,7 @@ def instantiate(
     with prefix_errors(path):
         if is_trusted(name, allow):
             return target(*positional, **keywords)
-        remedy = f"If you trust the config, allow the class: build_loss(cfg, allow=({name!r},))."
+        remedy = allow_remedy(name)
         given = {**kwargs, "_args_": args}
         return construct(target, positional, keywords, given=given, remedy=remedy)
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import nn
 
-from segloss.foundation.arguments import is_allowed, nearest, shown
+from segloss.foundation.arguments import is_allowed, nearest, nearest_name, shown
+from segloss.foundation.names.meaning import of_same_meaning
 from segloss.losses.term_losses import TERM_LOSSES
 
 _MODULES = {
@@ -65,6 +66,15 @@ _LIBRARIES = {
 }
 """The packages whose `losses` may be used, and their names for pip."""
 
+_OTHER_NAMES = {
+    "pytorch_segloss": "segloss",
+    "Segloss": "segloss",
+    "nn": "torch.nn",
+    "smp": "segmentation_models_pytorch",
+    "toolbelt": "pytorch_toolbelt",
+}
+"""Other names of packages: for pip, and those under which programs import them."""
+
 _DOWNLOADING = ("monai.losses.perceptual",)
 """Modules of these libraries with losses that download code and run it, or read files."""
 
@@ -104,9 +114,29 @@ def find_target(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
         return _library_class(target, package, module)
     raise ValueError(
         f"{target!a} is not one of the losses that a config may use: segloss's, PyTorch's "
-        f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in _LIBRARIES)}. "
-        f"If you trust it, allow it: build_loss(cfg, allow=({(module or target) + '.'!r},))."
+        f"(torch.nn...), and those of {', '.join(f'{library}.losses' for library in _LIBRARIES)}"
+        f"{_remedy(target)}"
     )
+
+
+def allow_remedy(prefix: str) -> str:
+    """Returns the remedy for a class that the user must vouch for."""
+    return f"If you trust it, allow it: build_loss(cfg, allow=({prefix!r},))."
+
+
+def _remedy(target: str) -> str:
+    """Returns the end of the message for a target that is not allowed."""
+    package, _, rest = target.partition(".")
+    name = target.rpartition(".")[2]
+    if package in _OTHER_NAMES:
+        return f" (did you mean '{_OTHER_NAMES[package]}.{rest}'?)."
+    if target.startswith("torch."):
+        if name.lower().endswith("tensor"):
+            return ". Numbers of a config become tensors where needed: write the list itself."
+        meant = of_same_meaning(name, _class_names(nn.modules.loss, nn.modules.loss._Loss))
+        guess = f" (did you mean 'torch.nn.{meant}'?). " if meant else ". "
+        return f"{guess}{allow_remedy(target)}"
+    return f". {allow_remedy(target.rpartition('.')[0] + '.')}"
 
 
 def _check_dotted(target: str) -> None:
@@ -132,10 +162,11 @@ def _package_target(target: str, name: str) -> Callable[..., Any]:
         if any_package or target in (public, f"{module}.{name}"):
             found: Callable[..., Any] = getattr(importlib.import_module(module), name)
             return found
-    names = [public.rpartition(".")[2] for public in OWN]
+    publics = {public.rpartition(".")[2]: public for public in reversed(OWN)}
+    meant = nearest_name(name, publics)
+    guess = f" (did you mean {publics[meant]!r}?)" if meant else ""
     raise ValueError(
-        f"{target!r} does not exist in segloss{nearest(name, names)}; the names are: "
-        f"{', '.join(sorted(OWN))}."
+        f"{target!r} does not exist in segloss{guess}; the names are: {', '.join(sorted(OWN))}."
     )
 
 
@@ -159,8 +190,7 @@ def _library_class(target: str, package: str, module: str) -> Callable[..., Any]
         )
     if found.__module__ in _DOWNLOADING:
         raise ValueError(
-            f"{target!r} downloads code and runs it, or reads files. If you trust it, allow it: "
-            f"build_loss(cfg, allow=({target!r},))."
+            f"{target!r} downloads code and runs it, or reads files. {allow_remedy(target)}"
         )
     return found
 
@@ -171,12 +201,17 @@ def _class_in(module: ModuleType, target: str, base: type) -> Callable[..., Any]
     found = getattr(module, name, None)
     if inspect.isclass(found) and issubclass(found, base) and not name.startswith("_"):
         return found
-    losses = [
+    losses = _class_names(module, base)
+    raise ValueError(f"{target!r} is not a loss{nearest(name, losses)}.")
+
+
+def _class_names(module: ModuleType, base: type) -> list[str]:
+    """Returns the names of the public classes in a module that derive from `base`."""
+    return [
         key
         for key, value in vars(module).items()
         if inspect.isclass(value) and issubclass(value, base) and not key.startswith("_")
     ]
-    raise ValueError(f"{target!r} is not a loss{nearest(name, losses)}.")
 
 
 def _allowed_target(target: str, module: str, name: str) -> Callable[..., Any]:

@@ -296,9 +296,15 @@ def nearest(
         return f" (did you mean {meant!r}?)"
     if place := text if text in belongs_elsewhere else of_same_meaning(text, belongs_elsewhere):
         return f": {belongs_elsewhere[place]}"
+    meant = nearest_name(text, choices)
+    return f" (did you mean {meant!r}?)" if meant else ""
+
+
+def nearest_name(word: str, choices: Iterable[str]) -> str | None:
+    """Returns the choice that means the same as `word`, or else is spelled alike, or None."""
     spelled = {name.lower(): name for name in choices}
-    matches = difflib.get_close_matches(text.lower(), spelled, n=1)
-    return f" (did you mean {spelled[matches[0]]!r}?)" if matches else ""
+    matches = difflib.get_close_matches(word.lower(), spelled, n=1)
+    return of_same_meaning(word, spelled.values()) or (spelled[matches[0]] if matches else None)
 
 
 def no_attribute(module: str, name: str, names: Iterable[str]) -> AttributeError:

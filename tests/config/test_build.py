@@ -320,7 +320,7 @@ BAD = [
     ("nowhere.yaml", FileNotFoundError, "no config file at 'nowhere.yaml'"),
     ({"loss": 3}, TypeError, "loss must be a mapping, got 3"),
     ({"loss": {"name": "seg"}}, ValueError, "loss must have a _target_.* keys: name"),
-    ({"loss": {"_target_": "segloss.SegLos"}}, ValueError, r"loss\._target_: .*did you mean 'SegL"),
+    ({"loss": {"_target_": "segloss.SegLos"}}, ValueError, r"loss\._target_: .*did you mean 'segloss.SegL"),
     (
         {"loss": {"_target_": "torch.nn.CrossEntropy"}},
         ValueError,

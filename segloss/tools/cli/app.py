@@ -6,6 +6,7 @@ Several mistakes, such as unusable files, are printed as a list.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from typing import Annotated, Any
@@ -115,12 +116,19 @@ def _usage(error: Any) -> str:
     return f"{message}{'' if message.endswith(('.', '?')) else '.'} See {command} --help."
 
 
+_IN_PYTHON = re.compile(r"build_loss\(cfg, allow=\('([^']*)',\)\)\.?")
+"""A remedy for programs; a command has an option for it."""
+
+
 def _message(error: Exception) -> str:
-    """Returns the message of an exception, without KeyError's quotes or OSError's number."""
+    """Returns the message of an exception, without KeyError's quotes or OSError's number.
+
+    It names the options of a command in place of arguments.
+    """
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return str(text) or type(error).__name__
+    return _IN_PYTHON.sub(r"--allow \1", str(text)) or type(error).__name__
 
 
 def _complain(message: str) -> int:

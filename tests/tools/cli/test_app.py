@@ -65,7 +65,7 @@ class TestOfConfigs:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("loss: {_target_: segloss.SegLos}", "did you mean 'SegLoss'"),
+            ("loss: {_target_: segloss.SegLos}", "did you mean 'segloss.SegLoss'"),
             ("loss: {_target_: segloss.SegLoss, dice_cof: 1}", "did you mean 'dice_coef'"),
             ("loss: {_target_: [", "can't be read"),
             ("training: {epochs: 3}", "The config has no loss"),
@@ -98,6 +98,15 @@ class TestOfConfigs:
 )
 def test_a_wrong_command_line(arguments, message, capsys) -> None:
     assert message in mistake(arguments, capsys)
+
+
+def test_the_remedy_for_a_class_of_ones_own_is_an_option(tmp_path, capsys) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("loss: {_target_: house_losses.Dice}")
+    assert run(["explain", str(config), "--no-cost"]) == 2
+    message = capsys.readouterr().err
+    assert message.endswith("allow it: --allow house_losses.\n")
+    assert "build_loss" not in message
 
 
 def test_allowed_classes_are_built(tmp_path, monkeypatch, capsys) -> None:
