@@ -17,7 +17,13 @@ from torch import Tensor
 
 from segloss.batch.assemble import pixel_batch_of_arguments
 from segloss.batch.shape_checks import check_maps
-from segloss.foundation.arguments import check_choice, checks_keywords, no_attribute, refuse_keyword
+from segloss.foundation.arguments import (
+    check_choice,
+    checks_keywords,
+    no_attribute,
+    refuse_keyword,
+    refuse_positional,
+)
 from segloss.foundation.tracing import constant_of
 from segloss.losses.compound_loss import check_unreduced
 from segloss.terms import TERMS, CrossEntropy, Mixture, Term
@@ -71,12 +77,18 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2, 255]]), ignore_index=255)
         tensor(1.0986)
     """
+    channels = _channels(pred)
+    if channels == 1 and n_classes is None:
+        raise ValueError(
+            "pred must have a channel for each of at least 2 classes, got one channel: use "
+            "segloss.functional.binary_cross_entropy."
+        )
     return _loss(
         _group_of(CrossEntropy),
         pred,
         target,
         reduction,
-        n_classes=_channels(pred) if n_classes is None else n_classes,
+        n_classes=channels if n_classes is None else n_classes,
         from_logits=from_logits,
         activation="softmax",
         pixel_weights=pixel_weights,
@@ -321,7 +333,9 @@ def _function_of(term_type: type[Term]) -> Callable[..., Tensor]:
     name = f"{term_type.name}_loss"
     keywords = [*list(inspect.signature(_term_loss).parameters)[2:], *names]
 
-    def loss(pred: Tensor, target: Tensor, **arguments: Any) -> Tensor:
+    def loss(pred: Tensor, target: Tensor, *others: Any, **arguments: Any) -> Tensor:
+        if others:
+            refuse_positional(name, 2 + len(others), 2, loss)
         for key in arguments:
             if key not in keywords:
                 refuse_keyword(name, key, keywords)

@@ -1006,6 +1006,56 @@ ARGUMENTS = {
         ("region_classes", "pass [1]"),
         lambda: multi(region_classes=[1]),
     ),
+    "region_classes of floats": Mistake(
+        lambda: multi(region_classes=[1.0, 2.0]),
+        ("region_classes[0] must be an int, got 1.0", "pass 1"),
+        lambda: multi(region_classes=[1, 2]),
+    ),
+    "region_classes as a mask": Mistake(
+        lambda: multi(region_classes=[False, True, True]),
+        ("region_classes must hold class indices", "pass [1, 2]"),
+        lambda: multi(region_classes=[1, 2]),
+    ),
+    "no region_classes": Mistake(
+        lambda: multi(region_classes=[]),
+        ("region_classes", "leave region_classes out for all classes"),
+        lambda: multi(),
+    ),
+    "class_weights of four dimensions": Mistake(
+        lambda: multi(class_weights=torch.ones(1, 3, 1, 1)),
+        ("class_weights", "pass class_weights.flatten().tolist()"),
+        lambda: multi(class_weights=torch.ones(1, 3, 1, 1).flatten().tolist()),
+    ),
+    "class_names as text": Mistake(
+        lambda: multi(class_names="a, b, c"),
+        ("class_names", "pass ['a', 'b', 'c']"),
+        lambda: multi(class_names=["a", "b", "c"]),
+    ),
+    "use_label_smooth=0.1": Mistake(
+        lambda: SegLoss(use_label_smooth=0.1),
+        ("use_label_smooth=True, smooth_factor=0.1",),
+        lambda: SegLoss(use_label_smooth=True, smooth_factor=0.1),
+    ),
+    "softmax of one channel": Mistake(
+        lambda: fn.cross_entropy(LOGIT, MASK),
+        ("pred", "one channel", "segloss.functional.binary_cross_entropy"),
+        lambda: fn.binary_cross_entropy(LOGIT, MASK),
+    ),
+    "arguments of a function without keywords": Mistake(
+        lambda: fn.focal_loss(LOGIT, MASK, 2.0),
+        ("focal_loss() takes 2 positional arguments, got 3", "gamma=..."),
+        lambda: fn.focal_loss(LOGIT, MASK, gamma=2.0),
+    ),
+    "arguments of a class for its name": Mistake(
+        lambda: get_loss("jaccard", mode="multiclass"),
+        ("'mode'", "get_loss('jaccard')(mode=...)"),
+        lambda: get_loss("jaccard")(mode="multiclass"),
+    ),
+    "tensors for extra information": Mistake(
+        lambda: segloss.per_class(LOGITS, LABELS),
+        ("info", "value, info = loss(prediction, target)"),
+        lambda: segloss.per_class(multi()(LOGITS, LABELS)[1], "dice"),
+    ),
     "region_classes of another number": Mistake(
         lambda: multi(region_classes=[1, 3]),
         ("region_classes=[1, 3]", "3 classes (0 to 2)"),
@@ -1198,6 +1248,41 @@ SEVERAL = {
         lambda: scheduled(thresholds=[0, 5, 10]),
         ("'seg'", "expected 3", "got 2"),
         lambda: scheduled([[0.0, 0.5, 1.0]], [0, 5, 10]),
+    ),
+    "thresholds in a tensor": Mistake(
+        lambda: scheduled(thresholds=torch.tensor([0, 10])),
+        ("epoch_thresholds", "pass epoch_thresholds.tolist()"),
+        lambda: scheduled(thresholds=torch.tensor([0, 10]).tolist()),
+    ),
+    "a schedule as a mapping": Mistake(
+        lambda: MultiLoss([SegLoss()], [{0: 1.0, 10: 0.5}]),
+        ("'seg'", "pass [1.0, 0.5], and epoch_thresholds=[0, 10]"),
+        lambda: MultiLoss([SegLoss()], [[1.0, 0.5]], epoch_thresholds=[0, 10]),
+    ),
+    "the epoch for normalize": Mistake(
+        lambda: scheduled()(LOGIT, MASK, 3),
+        ("normalize", "pass epoch=3"),
+        lambda: scheduled()(LOGIT, MASK, epoch=3),
+    ),
+    "weights in a tensor": Mistake(
+        lambda: MultiLoss([SegLoss()], torch.tensor([1.0])),
+        ("expected a list of 1", "pass weights.tolist()"),
+        lambda: MultiLoss([SegLoss()], torch.tensor([1.0]).tolist()),
+    ),
+    "weights in a mapping": Mistake(
+        lambda: MultiLoss([SegLoss()], {"seg": 1.0}),
+        ("expected a list of 1", "pass list(weights.values())"),
+        lambda: MultiLoss([SegLoss()], list({"seg": 1.0}.values())),
+    ),
+    "a combiner by name": Mistake(
+        lambda: MultiLoss([SegLoss()], [1.0], combiner="uncertainty"),
+        ("combiner", "UncertaintyWeighting(1)"),
+        lambda: MultiLoss([SegLoss()], [1.0], combiner=segloss.UncertaintyWeighting(1)),
+    ),
+    "weights of other classes in PyTorch's loss": Mistake(
+        lambda: LossWrapper(nn.CrossEntropyLoss(torch.ones(4)))(LOGITS, LABELS),
+        ("The weight of 'CrossEntropyLoss'", "3 channels, got 4"),
+        lambda: LossWrapper(nn.CrossEntropyLoss(torch.ones(3)))(LOGITS, LABELS),
     ),
     "thresholds that decrease": Mistake(
         lambda: scheduled(thresholds=[10, 0]),
@@ -1436,6 +1521,56 @@ CONFIGS = {
         lambda: build_loss({"loss": {"_target_": "dice", "mode": "multiclass"}}),
         ("loss.mode", "did you mean the other loss of this name, segloss.DiceLoss?"),
         lambda: build_loss({"loss": {"_target_": "segloss.DiceLoss", "mode": "multiclass"}}),
+    ),
+    "a name as the loss": Mistake(
+        lambda: build_loss("loss: soft_dice"),
+        ("loss must be a mapping", "write loss: {_target_: soft_dice}"),
+        lambda: build_loss("loss: {_target_: soft_dice}"),
+    ),
+    "losses without dashes": Mistake(
+        lambda: build_loss("losses: {type: soft_dice}"),
+        ("losses must be a list", "begin each entry with a dash"),
+        lambda: build_loss("losses:\n- {type: soft_dice}"),
+    ),
+    "loss_list without dashes": Mistake(
+        lambda: build_loss("loss_params: {compound_loss: {loss_list: {_target_: soft_dice}}}"),
+        ("loss_list must be a list", "begin each entry with a dash"),
+        lambda: build_loss("loss_params: {compound_loss: {loss_list: [{_target_: soft_dice}]}}"),
+    ),
+    "names with weights": Mistake(
+        lambda: build_loss("losses: [{soft_dice: 0.5}]"),
+        ("losses[0] must have the key type", "write {type: soft_dice, weight: 0.5}"),
+        lambda: build_loss("losses: [{type: soft_dice, weight: 0.5}]"),
+    ),
+    "arguments beside the type": Mistake(
+        lambda: build_loss("losses: [{type: soft_dice, mode: multiclass}]"),
+        ("losses[0].mode", "belong in its params"),
+        lambda: build_loss("losses: [{type: soft_dice, params: {mode: multiclass}}]"),
+    ),
+    "params beside a target": Mistake(
+        lambda: config(params={"n_classes": 3}),
+        ("loss.params", "write the arguments beside _target_"),
+        lambda: config(n_classes=3),
+    ),
+    "class_weights: None": Mistake(
+        lambda: config(n_classes=3, class_weights="None"),
+        ("class_weights", "leave it out for its default"),
+        lambda: config(n_classes=3),
+    ),
+    "class_weights in quotes": Mistake(
+        lambda: config(n_classes=3, class_weights="[1, 2, 3]"),
+        ("class_weights", "pass [1, 2, 3], without quotes"),
+        lambda: config(n_classes=3, class_weights=[1, 2, 3]),
+    ),
+    "weight in quotes": Mistake(
+        lambda: cross_entropy(weight="1,2,3"),
+        ("loss.weight", "pass [1, 2, 3], without quotes"),
+        lambda: cross_entropy(weight=[1, 2, 3]),
+    ),
+    "tabs": Mistake(
+        lambda: build_loss("loss:\n\t_target_: soft_dice"),
+        ("The config can't be read", "indent it with spaces, not with tabs"),
+        lambda: build_loss("loss:\n  _target_: soft_dice"),
     ),
     "a target of nothing": Mistake(
         lambda: build_loss({"loss": {"_target_": None}}),

@@ -159,6 +159,11 @@ def _spec(config: ConfigSource, node: Node, path: Path) -> CompoundSpec | LossSp
             f"{name} must be one loss, a mapping, got a list of {len(node.value)}: move the list "
             f"to {LISTS['_target_']}."
         )
+    if path == _LOSS and isinstance(node.value, str):
+        raise TypeError(
+            f"{name} must be a mapping, got {shown(node.value)}: write "
+            f"{name}: {{_target_: {node.value}}}."
+        )
     block = plain_mapping(config, node, name)
     if path == _LOSS:
         return LossSpec(1.0, f"{name}.weight", check_entry(block, name, "_target_"), name)

@@ -27,11 +27,16 @@ from segloss.foundation.arguments import (
     check_integer,
     check_number,
     is_list,
+    list_meant,
     nearest,
     shown,
 )
 
 _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
+
+_BESIDE_TARGET = dict.fromkeys(
+    ("params", "kwargs", "arguments"), "write the arguments beside _target_"
+)
 
 _CONVERSIONS = ("none", "partial", "object", "all")
 """Hydra's values of `_convert_`, which all mean the same here: lists and mappings are plain."""
@@ -185,7 +190,8 @@ def _check_keywords(
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in kwargs:
         if key not in parameters and not takes_any:
-            elsewhere = {**getattr(target, "belongs_elsewhere", {}), **belongs_elsewhere}
+            of_target = getattr(target, "belongs_elsewhere", {})
+            elsewhere = {**_BESIDE_TARGET, **of_target, **belongs_elsewhere}
             meant = _namesake_with(target, key) or nearest(key, parameters, elsewhere)
             raise ValueError(
                 f"{path}.{key} is unknown to {target.__name__}{meant}; it takes: "
@@ -218,7 +224,7 @@ def _with_tensors(
     hints = _hints(target)
     for key, value in bound.arguments.items():
         _check_kind(value, hints.get(key), f"{path}.{key}")
-        if is_list(value) and _wants_tensor(hints.get(key)):
+        if isinstance(value, (list, str)) and _wants_tensor(hints.get(key)):
             bound.arguments[key] = _as_tensor(value, f"{path}.{key}")
     return bound.args, bound.kwargs
 
@@ -261,4 +267,6 @@ def _as_tensor(values: Sequence[Any], path: str) -> Tensor:
     try:
         return torch.tensor(values, dtype=torch.get_default_dtype())
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{path} must be a list of numbers, got {shown(values)}.") from error
+        raise TypeError(
+            f"{path} must be a list of numbers, got {shown(values)}{list_meant(path, values)}."
+        ) from error

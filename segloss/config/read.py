@@ -26,7 +26,10 @@ _MAX_ERROR = 1000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as OmegaConf reads it: 1e3 is a number, dates are texts, and no key occurs twice."""
+    """YAML as OmegaConf reads it: 1e3 is a number, dates are texts, and no key occurs twice.
+
+    Only 1:3 is a text here, the slice of a selector, in place of 63 in base 60.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -53,6 +56,17 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
     list("-+.0123456789"),
 )
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        ("tag:yaml.org,2002:str", re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?$")),
+        *resolvers,
+    ]
+    if first in [*"-+0123456789"]
+    else resolvers
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+"""In YAML, 1:3 is the number 63 in base 60. Here it is a text, such as that of a slice."""
 
 
 class ConfigSource(NamedTuple):
@@ -88,7 +102,7 @@ def read_config(cfg: Any, allow: tuple[str, ...]) -> ConfigSource:
             check_config_objects(values)
             return ConfigSource((), Interpolations(_plain(values), allow))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ValueError(f"The config can't be read: {_cut(error)}") from error
+        raise ValueError(f"{_not_readable(cfg)}: {_cut(error)}") from error
     except RecursionError:
         raise ValueError("The config can't be read: it is nested too deeply.") from None
     raise TypeError(
@@ -169,7 +183,10 @@ def plain_list(config: ConfigSource, node: Node, name: str) -> list[Any]:
         ValueError: The value is not such a list, or a value in it can't be resolved.
     """
     if not isinstance(node.value, list) or not node.value:
-        raise ValueError(f"{name} must be a list of at least one loss, got {shown(node.value)}.")
+        remedy = ": begin each entry with a dash" if isinstance(node.value, Mapping) else ""
+        raise ValueError(
+            f"{name} must be a list of at least one loss, got {shown(node.value)}{remedy}."
+        )
     return plain(config, node, name)  # type: ignore[no-any-return]
 
 
@@ -178,7 +195,7 @@ def _loaded(cfg: Any) -> Any:
     if isinstance(cfg, str) and _is_yaml_text(cfg):
         return _parsed(cfg)
     if isinstance(cfg, (str, FilePath)):
-        return _parsed(read_config_file(cfg))
+        return _parsed(read_config_file(cfg), cfg)
     return cfg
 
 
@@ -186,15 +203,15 @@ def _is_yaml_text(text: str) -> bool:
     return "\n" in text or (":" in text and not text.endswith((".yaml", ".yml")))
 
 
-def _parsed(text: str) -> Any:
-    """Returns the values of a YAML text."""
+def _parsed(text: str, cfg: Any = None) -> Any:
+    """Returns the values of a YAML text, that of the file `cfg` if it is not None."""
     check_config_text(text)
     try:
         values = yaml.load(text, Loader=_Loader)  # noqa: S506
     except RecursionError:
         raise
     except Exception as error:  # YAML's constructors raise any error for a malformed number or date
-        raise ValueError(f"The config can't be read: {_cut(error)}") from error
+        raise ValueError(f"{_not_readable(cfg)}: {_cut(error)}") from error
     return {} if values is None else values
 
 
@@ -231,5 +248,15 @@ def _path_of(config: DictConfig) -> Path:
     return tuple(keys)
 
 
+def _not_readable(cfg: Any) -> str:
+    """Returns the beginning of a message about a config that is not YAML."""
+    is_text = isinstance(cfg, str) and _is_yaml_text(cfg)
+    name = "" if is_text or not isinstance(cfg, (str, FilePath)) else f" {str(cfg)!r}"
+    return f"The config{name} can't be read"
+
+
 def _cut(error: Exception) -> str:
-    return str(error)[:_MAX_ERROR]
+    """Returns the message of another library, without YAML's name for a text."""
+    text = str(error).replace(' in "<unicode string>",', " in")[:_MAX_ERROR]
+    has_tab = "found character '\\t'" in text
+    return f"indent it with spaces, not with tabs. It has an error {text}" if has_tab else text

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 from torch import nn
 
 from segloss.config.targets import find_target
-from segloss.foundation.arguments import check_flag, check_text, is_allowed, nearest, shown
+from segloss.foundation.arguments import (
+    check_flag,
+    check_text,
+    checks_keywords,
+    is_allowed,
+    nearest,
+    shown,
+)
 from segloss.losses.term_losses import TERM_LOSSES
 
 _BUILT_IN: dict[str, str] = {
@@ -88,6 +95,7 @@ def register_loss(name: str, *, override: bool = False) -> Callable[[Registered]
     return register
 
 
+@checks_keywords(". It returns a class, which takes the arguments: get_loss('jaccard')(mode=...)")
 def get_loss(name: str) -> type[nn.Module]:
     """Returns the class with a built-in or registered name.
 

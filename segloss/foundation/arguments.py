@@ -89,7 +89,7 @@ def checks_keywords(remedy: str = "") -> Callable[[Function], Function]:
         @functools.wraps(function)
         def call(*args: Any, **keywords: Any) -> Any:
             if len(args) > most:
-                _refuse_positional(_name_of(function, args), len(args), most, function)
+                refuse_positional(_name_of(function, args), len(args), most, function)
             for keyword in keywords:
                 if keyword not in known:
                     _check_keywords(_name_of(function, args), keywords, function, remedy)
@@ -106,7 +106,7 @@ def _name_of(function: Callable[..., Any], args: Sequence[Any]) -> str:
     return type(args[0]).__name__ if is_method and args else function.__name__
 
 
-def _refuse_positional(name: str, given: int, most: int, function: Callable[..., Any]) -> None:
+def refuse_positional(name: str, given: int, most: int, function: Callable[..., Any]) -> None:
     """Raises TypeError for too many positional arguments."""
     parameters = inspect.signature(function).parameters.values()
     others = [f"{each.name}=..." for each in parameters if each.kind is each.KEYWORD_ONLY]
@@ -159,7 +159,7 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
             f"{name} must be a number, got {shown(value)} ({type(value).__name__})"
-            f"{_meant(value, float)}."
+            f"{_meant(name, value, float)}."
         )
     try:
         number = float(value)
@@ -194,7 +194,7 @@ def check_integer(
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
             f"{name} must be an int, got {shown(value)} ({type(value).__name__})"
-            f"{_meant(value, int)}."
+            f"{_meant(name, value, int)}."
         )
     if low is not None and value < low:
         raise ValueError(f"{name} must be at least {low}, got {shown(value)}.")
@@ -210,18 +210,22 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(
             f"{name} must be True or False, got {shown(value)} ({type(value).__name__})"
-            f"{_meant(value, bool)}."
+            f"{_meant(name, value, bool)}."
         )
     return value
 
 
-def _meant(value: Any, kind: type) -> str:
+def _meant(name: str, value: Any, kind: type) -> str:
     """Returns ": pass ..." with the number or bool that a value of another type stands for."""
-    if value is None or (isinstance(value, str) and value.lower() in ("", "none", "null", "~")):
-        return ": leave it out for its default"
+    if value is None or (isinstance(value, str) and value.lower() in _NOTHING):
+        has_default = name[-1:] != "]" and " " not in name  # unlike an entry of a list
+        return ": leave it out for its default" if has_default else ""
     meant = _converted(as_python(value), kind)
     return "" if meant is None else f": pass {meant!r}{_UNQUOTED if isinstance(value, str) else ''}"
 
+
+_NOTHING = ("", "none", "null", "~")
+"""Texts that stand for None."""
 
 _UNQUOTED = ", without quotes"
 
@@ -367,6 +371,25 @@ def as_python(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+def list_meant(name: str, value: Any) -> str:
+    """Returns the remedy for something that stands for a list, or an empty text."""
+    if isinstance(value, Mapping):
+        return f": pass list({name}.values()), in the right order"
+    if hasattr(value, "tolist"):
+        return f": pass {name}{'.flatten()' if getattr(value, 'ndim', 0) > 1 else ''}.tolist()"
+    if isinstance(value, (int, float)):
+        return f": pass [{shown(value)}]"
+    if not isinstance(value, str):
+        return ""
+    if value.lower() in _NOTHING:
+        return ": leave it out for its default"
+    entries = [each.strip() for each in value.strip("[]() ").split(",")]
+    numbers = [_number_in(each, float) for each in entries]
+    if None not in numbers:
+        return f": pass {numbers}{_UNQUOTED}"
+    return f": pass {entries}" if "," in value else ""
+
+
 def check_weights(name: str, value: Any) -> Tensor | None:
     """Returns per-class weights as a float64 vector; None stays None.
 
@@ -383,13 +406,12 @@ def check_weights(name: str, value: Any) -> Tensor | None:
         return None
     if isinstance(value, Tensor) and value.requires_grad:
         raise TypeError(f"{name} must not require grad: pass {name}.detach().")
-    value = as_python(value)
-    if isinstance(value, (str, Mapping)):
-        remedy = f": pass list({name}.values()), in the order of the classes"
+    if isinstance(value, (str, Mapping)) or getattr(value, "ndim", 0) > 1:
         raise TypeError(
             f"{name} must be a list of numbers, one per class, got {shown(value)}"
-            f"{remedy if isinstance(value, Mapping) else ''}."
+            f"{list_meant(name, value)}."
         )
+    value = as_python(value)
     numbers = _without_rounding(list(value) if is_list(value) else [value])
     checked = [check_number(f"{name}[{i}]", number) for i, number in enumerate(numbers)]
     if not any(checked):
@@ -410,12 +432,17 @@ def check_classes(name: str, value: Any) -> tuple[int, ...]:
     """Returns the class indices of a list, after checking that it has some and no duplicates."""
     classes = as_python(value)
     if not is_list(classes):
-        remedy = f": pass [{shown(value)}]" if isinstance(classes, int) else ""
+        remedy = list_meant(name, classes)
         raise TypeError(f"{name} must be a list of class indices, got {shown(value)}{remedy}.")
-    checked = tuple(check_integer(name, each, 0) for each in classes)
+    if any(isinstance(each, bool) for each in classes):
+        indices = [index for index, each in enumerate(classes) if each]
+        raise TypeError(f"{name} must hold class indices, got {shown(classes)}: pass {indices}.")
+    checked = tuple(check_integer(f"{name}[{i}]", each, 0) for i, each in enumerate(classes))
     if not checked or len(set(checked)) < len(checked):
+        remedy = f"pass {sorted(set(checked))}" if checked else f"leave {name} out for all classes"
         raise ValueError(
-            f"{name} must name at least one class, without duplicates, got {list(checked)}."
+            f"{name} must name at least one class, without duplicates, got {list(checked)}: "
+            f"{remedy}."
         )
     return checked
 

@@ -346,6 +346,15 @@ class LossWrapper(Loss):
         check_unit_range(prediction, name, self._checks, dtype=dtype, probabilities=True)
         return prediction + (prediction.clamp(0, 1) - prediction).detach()
 
+    def _check_class_weights(self, channels: int) -> None:
+        """Raises ValueError if PyTorch's loss does not have a weight for each class."""
+        weight = getattr(self.loss_func, "weight", None)
+        if isinstance(weight, Tensor) and weight.numel() != channels:
+            raise ValueError(
+                f"The weight of {self.name!r} must have one number for each of the prediction's "
+                f"{channels} channels, got {weight.numel()}."
+            )
+
     def _labels(self, target: Tensor, prediction: Tensor, names: BatchNames) -> Tensor:
         """Returns a label map as int64; raises ValueError for a wrong shape or label."""
         labels = target.long()
@@ -362,6 +371,7 @@ class LossWrapper(Loss):
             self._checks.passed("labels", target)
         if prediction.ndim > 1:
             ignored = getattr(self.loss_func, "ignore_index", None)
+            self._check_class_weights(prediction.shape[1])
             check_label_range(labels, names.target, prediction.shape[1], ignored, self._checks)
         return labels
 

@@ -24,6 +24,7 @@ from segloss.foundation.arguments import (
     check_same_names,
     checks_keywords,
     is_list,
+    list_meant,
     shown,
 )
 from segloss.foundation.device_constants import (
@@ -176,13 +177,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
     ) -> None:
         super().__init__()
         losses = _check_losses(loss_funcs)
-        if not is_list(weights) or len(weights) != len(losses):
-            count = len(weights) if is_list(weights) else shown(weights)
-            remedy = f": pass {[weights] * len(losses)}" if isinstance(weights, float) else ""
-            raise ValueError(
-                f"weights must have one weight per loss: expected {len(losses)}, got {count}"
-                f"{remedy}."
-            )
+        _check_weights(weights, len(losses))
         self.schedule = WeightSchedule(
             weights, epoch_thresholds, [f"the weight of {loss.name!r}" for loss in losses]
         )
@@ -196,7 +191,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
         if combiner is not None and (not callable(combiner) or isinstance(combiner, type)):
             raise TypeError(
                 "combiner must be a callable from a vector of losses to a scalar, got "
-                f"{shown(combiner)}."
+                f"{shown(combiner)}: pass an object, such as UncertaintyWeighting({len(losses)})."
             )
         self.combiner = combiner
         self.check_finite = check_flag("check_finite", check_finite)
@@ -285,6 +280,11 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
     ) -> _Results:
         """Returns the losses of a batch, and tells the listeners."""
         normalize = self.normalize_losses if normalize is None else normalize
+        if isinstance(normalize, (int, float)) and not isinstance(normalize, bool):
+            raise TypeError(
+                f"normalize must be True or False, got {normalize}: for an epoch, pass "
+                f"epoch={normalize}."
+            )
         check_flag("normalize", normalize)
         weights = self._weights(epoch)
         known = known_values(weights)
@@ -584,6 +584,19 @@ def _check_losses(loss_funcs: Any) -> list[Loss]:
             "plain module, LossWrapper(module, name=...))."
         )
     return losses
+
+
+def _check_weights(weights: Any, expected: int) -> None:
+    """Raises an error unless there is a list of weights with one for each loss."""
+    if is_list(weights) and len(weights) == expected:
+        return
+    is_number = isinstance(weights, float)
+    remedy = f": pass {[weights] * expected}" if is_number else list_meant("weights", weights)
+    numbers = f"{expected}, got {len(weights)}" if is_list(weights) else ""
+    raise ValueError(
+        "weights must have one weight per loss: expected "
+        f"{numbers or f'a list of {expected}, got {shown(weights)}{remedy}'}."
+    )
 
 
 def _list_of(losses: Any) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segloss.foundation.arguments import check_number, is_list, shown
+from segloss.foundation.arguments import check_number, is_list, list_meant, shown
 
 Weight = float | Sequence[float]
 """A constant weight, or one value per epoch threshold."""
@@ -61,13 +61,18 @@ class WeightSchedule:
         Raises:
             TypeError, ValueError: `epoch` is not a finite number.
         """
-        number = check_number("epoch", epoch, low=-float("inf"))
+        number = check_number("The epoch", epoch, low=-float("inf"))
         return [
             _interpolate(number, self.thresholds, weight) if isinstance(weight, list) else weight
             for weight in self.weights
         ]
 
     def _checked(self, weight: Any, name: str) -> float | list[float]:
+        if isinstance(weight, Mapping):
+            raise TypeError(
+                f"{name} must be a number or a list, got {shown(weight)}: for a schedule, pass "
+                f"{list(weight.values())}, and epoch_thresholds={list(weight)}."
+            )
         if not is_list(weight):
             return check_number(name, weight)
         if not self.thresholds:
@@ -116,7 +121,10 @@ def _check_thresholds(thresholds: Any) -> list[float]:
     if thresholds is None:
         return []
     if not is_list(thresholds) or not thresholds:
-        raise TypeError(f"epoch_thresholds must be a list of epochs, got {shown(thresholds)}.")
+        raise TypeError(
+            f"epoch_thresholds must be a list of epochs, got {shown(thresholds)}"
+            f"{list_meant('epoch_thresholds', thresholds)}."
+        )
     epochs = [
         check_number(f"epoch_thresholds[{i}]", epoch, low=-float("inf"))
         for i, epoch in enumerate(thresholds)

@@ -29,6 +29,7 @@ from segloss.foundation.arguments import (
     check_text,
     check_weights,
     is_list,
+    list_meant,
     shown,
 )
 from segloss.foundation.device_constants import comparable
@@ -208,6 +209,11 @@ class SegLoss(SelectsChannels, Loss):
 
         # How pixels are read
         check_integer("n_classes", n_classes)
+        if isinstance(use_label_smooth, float):
+            raise TypeError(
+                f"use_label_smooth must be True or False, got {use_label_smooth}: set "
+                f"use_label_smooth=True, smooth_factor={use_label_smooth}."
+            )
         check_flag("use_label_smooth", use_label_smooth)
         smoothing = check_number("smooth_factor", smooth_factor, 0, 1)
         self.options = PixelOptions.checked(
@@ -550,7 +556,10 @@ def _check_class_names(names: Any) -> tuple[str, ...] | None:
     if names is None:
         return None
     if not is_list(names):
-        raise TypeError(f"class_names must be a list of texts, got {shown(names)}.")
+        raise TypeError(
+            f"class_names must be a list of texts, got {shown(names)}"
+            f"{list_meant('class_names', names)}."
+        )
     checked = tuple(check_text("class_names", name) for name in names)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(

@@ -320,7 +320,11 @@ BAD = [
     ("nowhere.yaml", FileNotFoundError, "no config file at 'nowhere.yaml'"),
     ({"loss": 3}, TypeError, "loss must be a mapping, got 3"),
     ({"loss": {"name": "seg"}}, ValueError, "loss must have a _target_.* keys: name"),
-    ({"loss": {"_target_": "segloss.SegLos"}}, ValueError, r"loss\._target_: .*did you mean 'segloss.SegL"),
+    (
+        {"loss": {"_target_": "segloss.SegLos"}},
+        ValueError,
+        r"loss\._target_: .*did you mean 'segloss.SegL",
+    ),
     (
         {"loss": {"_target_": "torch.nn.CrossEntropy"}},
         ValueError,
@@ -476,3 +480,32 @@ def test_a_key_without_a_value_is_told_what_it_lacks(path: str) -> None:
     text = "".join(f"{depth * '  '}{key}:\n" for depth, key in enumerate(path.split(".")))
     with pytest.raises(ValueError, match=rf"; {path} is null: indent what belongs to it\.$"):
         build_loss(text)
+
+
+def test_a_slice_is_a_text_and_not_a_number_in_base_60() -> None:
+    config = "loss: {_target_: segloss.SegLoss, n_classes: 3, gt_channel_selector: 1:4}"
+    logits, masks = torch.randn(1, 3, 2, 2), torch.eye(4)[None, :, :, None].expand(1, 4, 4, 2)
+    masks = masks[:, :, 1:3]
+    expected = SegLoss(n_classes=3, gt_channel_selector=slice(1, 4))(logits, masks)
+    assert build_loss(config)(logits, masks)[0].item() == expected[0].item()
+    with pytest.raises(TypeError, match="'1:30'"):
+        build_loss("loss: {_target_: segloss.SegLoss, dice_coef: 1:30}")
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("loss: {a: [1\n")
+    with pytest.raises(ValueError, match=r"(?s)config\.yaml' can't be read: .*in line 1") as caught:
+        build_loss(path)
+    assert "unicode string" not in str(caught.value)
+
+
+def test_what_can_not_be_left_out_is_not_said_to_have_a_default() -> None:
+    for wrong in (
+        lambda: MultiLoss([SegLoss("a"), SegLoss("b")], [None, 1.0]),
+        lambda: MultiLoss([SegLoss()], [[0.0, 1.0]], [0, 1]).set_epoch(None),
+        lambda: SegLoss(extra_terms={"focal": None}),
+        lambda: SegLoss(terms={"dice": None}),
+    ):
+        with pytest.raises(TypeError, match=r"must be a number, got None \(NoneType\)\.$"):
+            wrong()

@@ -51,7 +51,10 @@ def _loss_specs(block: Mapping[str, Any], path: str) -> list[LossSpec]:
     [key] = lists
     entries, path = block[key], f"{path}.{key}"
     if not is_list(entries) or not entries:
-        raise ValueError(f"{path} must be a list of at least one loss, got {shown(entries)}.")
+        remedy = ": begin each entry with a dash" if isinstance(entries, Mapping) else ""
+        raise ValueError(
+            f"{path} must be a list of at least one loss, got {shown(entries)}{remedy}."
+        )
     read_entry = _inline_spec if key == "loss_list" else _nested_spec
     return [read_entry(entry, f"{path}[{i}]") for i, entry in enumerate(entries)]
 

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 from segloss.batch.keys import Batch
 from segloss.config.specs import CompoundSpec, LossSpec, check_block, check_entry
-from segloss.foundation.arguments import check_keys, shown
+from segloss.foundation.arguments import check_keys, nearest, shown
 from segloss.losses.loss import Loss
+
+_KEYS = ("type", "params", "weight", "name")
+"""The keys of an entry."""
 
 _PARAMETERS = ("sample_list", "model_output")
 """The first parameters of the `forward` of MMF's losses."""
@@ -78,7 +81,17 @@ class SampleListLoss(Loss):
 def _loss_spec(entry: Any, path: str) -> LossSpec:
     if isinstance(entry, str):
         entry = {"type": entry}
-    check_keys(path, check_entry(entry, path, "type"), ("type", "params", "weight", "name"))
+    check_entry(entry, path, "type")
+    for key in entry if "type" in entry else ():
+        if key not in _KEYS and not nearest(key, _KEYS):
+            raise ValueError(f"{path}.{key} is unknown: arguments of a loss belong in its params.")
+    if entry and "type" not in entry and not any(nearest(key, _KEYS) for key in entry):
+        name, weight = next(iter(entry.items()))
+        raise ValueError(
+            f"{path} must have the key type, got {shown(entry)}: write {{type: {name}, weight: "
+            f"{shown(weight)}}}."
+        )
+    check_keys(path, entry, _KEYS)
     if not isinstance(entry.get("type"), str):
         raise ValueError(f"{path}.type must be the name of a loss, got {shown(entry.get('type'))}.")
     params = check_block(entry.get("params") or {}, f"{path}.params")

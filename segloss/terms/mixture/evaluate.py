@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.arguments import shown
 from segloss.foundation.distributed import RankSum
 from segloss.foundation.gradients import Condition, no_gradient_if
 from segloss.foundation.precision import arithmetic_dtype
@@ -95,6 +96,7 @@ def per_class(info: Mapping[str, Tensor], term: str) -> Tensor:
         term: The name of the term, such as "dice".
 
     Raises:
+        TypeError: `info` is not a mapping.
         KeyError: The term is not in `info`.
 
     Example:
@@ -103,6 +105,11 @@ def per_class(info: Mapping[str, Tensor], term: str) -> Tensor:
         >>> per_class(info, "dice")
         tensor([0.4615, 0.5000, 0.5000], dtype=torch.float64)
     """
+    if not isinstance(info, Mapping):
+        raise TypeError(
+            f"info must be the extra information of a loss, got {shown(info)}: pass the second "
+            "entry of its result, as in value, info = loss(prediction, target)."
+        )
     if term not in info:
         raise KeyError(
             f"{term!r} is not in the extra information, which has: {', '.join(info) or 'nothing'}."
