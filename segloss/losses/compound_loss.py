@@ -108,7 +108,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
     belongs_elsewhere: ClassVar[Mapping[str, str]] = _BELONGS_ELSEWHERE
     combination = (
         "mix the terms (0.5 * Dice() + 0.5 * CrossEntropy() of segloss.terms) and pass the mixture "
-        "to CompoundLoss, put losses into a MultiLoss, or add up their values for a batch"
+        "to CompoundLoss, put losses into a MultiLoss, or add up the losses of a batch"
     )
     companions = ("pixel_weights", "maps", "annotated", "sample_weights")
     class_weights: Tensor | None

@@ -394,7 +394,7 @@ def _check_channel_weights(loss: nn.Module, name: str, prediction: Tensor, pred_
 def check_loss_func(argument: str, loss: Any) -> None:
     """Raises TypeError if something is not a loss: a module or a function, with its remedy."""
     if isinstance(loss, type):
-        remedy = f": make an instance, {loss.__name__}()"
+        remedy = f". Make an instance: {loss.__name__}()"
     elif isinstance(loss, Algebra):
         remedy = f", a term: pass CompoundLoss({loss!r})"
     elif isinstance(loss, str):

@@ -20,7 +20,7 @@ class RefusesOperators:
     """
 
     combination: ClassVar[str] = (
-        "put losses into a MultiLoss([...], weights=[...]), or add up their values for a batch"
+        "put losses into a MultiLoss([...], weights=[...]), or add up the losses of a batch"
     )
 
     def _refuse_operator(self, *others: Any) -> Any:

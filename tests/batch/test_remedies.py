@@ -1225,6 +1225,51 @@ ROWS: dict[str, Row] = {
         lambda: CompoundLoss(0.5 * Dice() + 0.5 * CrossEntropy())(X1, MASK),
         DICE,
     ),
+    "the smoothing for its switch": Row(
+        seg(X1, MASK, use_label_smooth=0.1),
+        "set use_label_smooth=True, smooth_factor=0.1",
+        seg(X1, MASK, use_label_smooth=True, smooth_factor=0.1),
+        sigmoid_loss(X1, 0.9 * MASK + 0.05),
+    ),
+    "two terms as two arguments": Row(
+        lambda: CompoundLoss(0.5 * Dice(), 0.5 * CrossEntropy()),
+        "add up terms with +",
+        lambda: CompoundLoss(0.5 * Dice() + 0.5 * CrossEntropy())(X1, MASK),
+        DICE,
+    ),
+    "a schedule as a mapping": Row(
+        lambda: MultiLoss([nn.MSELoss()], [{0: 1.0, 10: 0.0}]),
+        "for a schedule, pass [1.0, 0.0], and epoch_thresholds=[0, 10]",
+        lambda: MultiLoss([nn.MSELoss()], [[1.0, 0.0]], [0, 10])(X1, X1 + 1, epoch=5)[0],
+        torch.tensor(0.5),
+    ),
+    "the epoch for normalize": Row(
+        lambda: MultiLoss([nn.MSELoss()], [[1.0, 0.0]], [0, 10])(X1, X1 + 1, 5),
+        "for an epoch, pass epoch=5",
+        lambda: MultiLoss([nn.MSELoss()], [[1.0, 0.0]], [0, 10])(X1, X1 + 1, epoch=5)[0],
+        torch.tensor(0.5),
+    ),
+    "the name first": Row(
+        lambda: LossWrapper("l1", nn.L1Loss()),
+        "name must be a str, got L1Loss(): the loss comes first",
+        wrapped(nn.L1Loss(), X1, X1 + 1),
+        torch.tensor(1.0),
+    ),
+    "a combiner by name": Row(
+        lambda: MultiLoss([nn.MSELoss()], [1.0], combiner="uncertainty"),
+        "pass an object, such as UncertaintyWeighting(1)",
+        lambda: MultiLoss([nn.MSELoss()], [1.0], combiner=segloss.UncertaintyWeighting(1))(
+            X1, X1 + 1
+        )[0],
+        torch.tensor(0.5),
+    ),
+    "softmax of one channel": Row(
+        lambda: functions.cross_entropy(X1, MASK),
+        "pred must have a channel for each of at least 2 classes, got one channel: use "
+        "segloss.functional.binary_cross_entropy",
+        lambda: functions.binary_cross_entropy(X1, MASK),
+        sigmoid_loss(X1, MASK),
+    ),
     "losses of a batch": Row(
         lambda: CompoundLoss(CrossEntropy()) + DiceLoss(),
         "or add up the losses of a batch",

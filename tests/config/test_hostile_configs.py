@@ -517,7 +517,7 @@ def test_a_file_that_is_no_text_is_refused(content: bytes, tmp_path: Path) -> No
 def test_binary_and_large_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "loss.yaml"
     path.write_bytes(b"\x00\x01\x02" * 100)
-    with pytest.raises(ValueError, match="The config can't be read"):
+    with pytest.raises(ValueError, match=r"The config.* can't be read"):
         build_loss(path)
     path.write_bytes(b"\xc3\xa9" * 3_000_000)
     with pytest.raises(ValueError, match=f"at most {MAX_CHARACTERS} characters, got more than"):

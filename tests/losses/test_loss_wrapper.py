@@ -129,7 +129,7 @@ def test_parameters_of_a_wrapped_module_belong_to_the_wrapper() -> None:
     ("make", "kind", "words"),
     [
         (lambda: LossWrapper(SegLoss()), TypeError, "already takes batches"),
-        (lambda: LossWrapper(nn.L1Loss), TypeError, r"make an instance, L1Loss\(\)"),
+        (lambda: LossWrapper(nn.L1Loss), TypeError, r"Make an instance: L1Loss\(\)"),
         (lambda: LossWrapper("L1Loss"), TypeError, "must be a module or a function, got 'L1Loss'"),
         (
             lambda: LossWrapper(nn.L1Loss(), target_dtype="int33"),
