@@ -294,6 +294,69 @@ def write_endings_with_a_common_end(folder: Path) -> None:
             save(folder / f"{seed:05}_{name}.png", 255 * blob(60 * label + seed))
 
 
+def write_parts(folder: Path, *names: str) -> None:
+    """A file for each class of each image, whose names are patterns for its number."""
+    for seed in range(COUNT):
+        for label, name in enumerate(names):
+            save(folder / name.format(seed), 255 * blob(60 * label + seed))
+
+
+def write_slices_of_patients(folder: Path, name: str) -> None:
+    """A file for each class of each slice of each patient."""
+    for seed in range(COUNT):
+        for slice_ in range(2):
+            for label, organ in enumerate(("liver", "tumour", "vessel")):
+                mask = blob(60 * label + 2 * seed + slice_)
+                save(folder / name.format(patient=seed, slice=slice_, organ=organ), mask)
+
+
+def write_people(folder: Path) -> None:
+    """A folder for each person, by name, with a file for each class."""
+    for number, person in enumerate(("anna", "bert", "carl", "dora")):
+        for label, name in enumerate(("heart", "lung")):
+            save(folder / person / f"{name}.png", blob(60 * label + number))
+
+
+def write_many_patients(folder: Path) -> None:
+    """Scans beside the masks of the classes, in more folders than are examined one by one."""
+    for seed in range(45):
+        save(folder / f"s{seed:04}" / "scan.png", photo(seed, 40))
+        for label, name in enumerate(("left_lung", "right_lung", "liver")):
+            save(folder / f"s{seed:04}" / "organs" / f"{name}.png", blob(60 * label + seed, 40))
+
+
+def write_regions_beside_classes(folder: Path) -> None:
+    """Folders of classes, and of areas that count, at another depth, as in Agriculture-Vision."""
+    write_parts(folder, "labels/dry/{}.png", "labels/water/{}.png", "boundaries/{}.png")
+
+
+def write_cameras(folder: Path) -> None:
+    """Label maps of the same names, in a folder for each camera of each day; one is missing."""
+    for day in "12":
+        for number, camera in enumerate(("back", "front")):
+            for seed in range(COUNT - (day + camera == "1back")):
+                save(folder / f"day{day}" / camera / f"{seed}.png", scene(seed + 9 * number, 4))
+
+
+def write_predictions_beside(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / f"{seed}_lab.png", scene(seed, 4))
+        save(folder / f"{seed}_pred.png", scene(seed + 50, 4))
+
+
+def write_before_and_after(folder: Path) -> None:
+    """Masks of two kinds, as in xView2."""
+    for seed in range(COUNT):
+        save(folder / f"{seed}_pre_disaster_target.png", blob(seed))
+        save(folder / f"{seed}_post_disaster_target.png", scene(seed, 4))
+
+
+def write_roles_first(folder: Path) -> None:
+    for seed in range(COUNT):
+        save(folder / f"image ({seed}).png", photo(seed))
+        save(folder / f"mask ({seed}).png", 255 * blob(seed))
+
+
 def write_endings_in_their_folders(folder: Path) -> None:
     """A folder and an ending for each class, as in IDRiD."""
     for seed in range(COUNT):
@@ -758,12 +821,107 @@ KINDS: dict[str, Kind] = {
         write_endings_with_a_common_end,
         Judged(2, channels=5, masks=COUNT, guesses=("hair, l_eye, l_lip, r_eye, u_lip",)),
     ),
+    "left and right with a common end": Kind(
+        lambda folder: write_parts(folder, "{}_left_mask.png", "{}_right_mask.png"),
+        Judged(2, channels=1, masks=2 * COUNT),
+    ),
+    "endings with a common end alone": Kind(
+        lambda folder: write_parts(
+            folder, "{}_l_eye.png", "{}_r_eye.png", "{}_l_lip.png", "{}_u_lip.png"
+        ),
+        Judged(2, channels=4, masks=COUNT, guesses=("(l_eye, l_lip, r_eye, u_lip), and",)),
+    ),
+    "endings with a common start and end": Kind(
+        lambda folder: write_parts(
+            folder,
+            *("ISIC_{}_attribute_globules.png", "ISIC_{}_attribute_milia_like_cyst.png"),
+            *("ISIC_{}_attribute_negative_network.png", "ISIC_{}_attribute_pigment_network.png"),
+        ),
+        Judged(
+            2,
+            channels=4,
+            masks=COUNT,
+            guesses=("(globules, milia_like_cyst, negative_network, pigment_network), and",),
+        ),
+    ),
+    "endings with a common end, in numbered folders": Kind(
+        lambda folder: write_parts(
+            folder,
+            *(f"0/{{}}_{e}.png" for e in ("hair", "l_eye", "neck_l")),
+            *(f"1/9{{}}_{e}.png" for e in ("hair", "l_eye", "r_eye")),
+        ),
+        Judged(2, channels=4, masks=2 * COUNT),
+        {"layout": "classes"},
+    ),
+    "classes of slices of patients": Kind(
+        lambda folder: write_slices_of_patients(folder, "p{patient}_slice_{slice}_{organ}.png"),
+        Judged(2, channels=3, masks=2 * COUNT, guesses=("(liver, tumour, vessel)",)),
+    ),
+    "a folder for each class in those of patients": Kind(
+        lambda folder: write_slices_of_patients(folder, "p{patient}/{organ}/{slice}.png"),
+        Judged(2, channels=3, masks=2 * COUNT, guesses=("liver, tumour, vessel",)),
+    ),
+    "a folder for each patient in those of classes": Kind(
+        lambda folder: write_slices_of_patients(folder, "{organ}/p{patient}/{slice}.png"),
+        Judged(2, channels=3, masks=2 * COUNT, guesses=("liver, tumour, vessel",)),
+    ),
     "endings in their own folders": Kind(
         write_endings_in_their_folders,
         Judged(2, channels=2, masks=COUNT, guesses=("EX, HE), and each image has",)),
     ),
+    "endings in their own folders, by their layout": Kind(
+        write_endings_in_their_folders, Judged(2, channels=2, masks=COUNT), {"layout": "classes"}
+    ),
     "masks of two kinds": Kind(
-        write_two_kinds, Refused(("few images have files with several", "--only '*manual1.*'"))
+        write_two_kinds,
+        Refused(("manual/0_manual1.png, mask/20_mask.png", "--only '*manual1.*'")),
+    ),
+    "masks of two kinds, of the same images": Kind(
+        lambda folder: write_parts(folder, "manual/{}_manual1.png", "mask/{}_training_mask.png"),
+        Refused(("one kind", "manual/0_manual1.png, mask/0_training_mask.png", "--only")),
+    ),
+    "masks of two kinds, as classes": Kind(
+        write_two_kinds, Judged(2, channels=2, masks=2 * COUNT), {"layout": "classes"}
+    ),
+    "endings that no image shares, as classes": Kind(
+        lambda folder: write_parts(folder, "1{}_summer.png", "2{}_winter.png"),
+        Judged(2, channels=2, masks=2 * COUNT),
+        {"layout": "classes"},
+    ),
+    "folders of views in those of patients": Kind(
+        lambda folder: write_parts(
+            folder,
+            *(f"p{patient}/{side}/{{}}.png" for patient in "12" for side in ("left", "right")),
+        ),
+        Judged(2, channels=1, masks=4 * COUNT),
+    ),
+    "label maps of cameras in folders of days": Kind(write_cameras, Judged(4, masks=4 * COUNT - 1)),
+    "endings that no image shares": Kind(
+        lambda folder: write_parts(folder, "1{}_summer.png", "2{}_winter.png"),
+        Judged(2, channels=1, masks=2 * COUNT, guesses=("each file is a mask", "summer, winter")),
+    ),
+    "folders at different depths": Kind(
+        write_regions_beside_classes,
+        Refused(("boundaries, labels/dry, labels/water", "--only '*labels/*'")),
+    ),
+    "folders at different depths, by a pattern": Kind(
+        write_regions_beside_classes,
+        Judged(2, channels=2, masks=COUNT, guesses=("dry, water",)),
+        {"only": "*labels/*"},
+    ),
+    "areas beside masks": Kind(
+        lambda folder: write_parts(folder, "areas/{}.png", "masks/{}.png"),
+        Refused(("areas, masks hold the same names", "--only", "--layout classes")),
+    ),
+    "predictions beside labels": Kind(
+        write_predictions_beside,
+        Judged(4, masks=2 * COUNT, guesses=("lab, pred", "--only '*lab.*'")),
+    ),
+    "labels of two kinds": Kind(
+        write_before_and_after, Refused(("only='*post_disaster_target.*'", "--layout labels"))
+    ),
+    "labels of two kinds, by a pattern": Kind(
+        write_before_and_after, Judged(4, masks=COUNT), {"only": "*post_disaster_target.*"}
     ),
     "masks of two kinds, by a pattern": Kind(
         write_two_kinds, Judged(2, channels=1, masks=COUNT), {"only": "*manual1.*"}
@@ -772,6 +930,13 @@ KINDS: dict[str, Kind] = {
         lambda folder: write_organs(folder, "s{:04}", "segmentations/{}.png"),
         Judged(2, channels=3, masks=COUNT, guesses=("(heart, left_lung, liver)",)),
     ),
+    "a folder for each person": Kind(
+        write_people, Judged(2, channels=2, masks=4, guesses=("(heart, lung)", "--layout labels"))
+    ),
+    "scans beside the files of many patients": Kind(
+        write_many_patients,
+        Judged(2, channels=3, masks=45, guesses=("scan", "(left_lung, liver, right_lung)")),
+    ),
     "the same, by its layout": Kind(
         lambda folder: write_organs(folder, "s{:04}", "{}.png"),
         Judged(2, channels=3, masks=COUNT),
@@ -779,6 +944,11 @@ KINDS: dict[str, Kind] = {
     ),
     "a file for each object": Kind(
         write_files_of_objects, Refused(("6 folders hold one image each", "numpy.maximum"))
+    ),
+    "a file for each object, as masks": Kind(
+        write_files_of_objects,
+        Judged(2, channels=1, masks=4 * COUNT, guesses=("images",)),
+        {"layout": "labels"},
     ),
     "classes and objects in colours, in folders": Kind(
         lambda folder: write_coloured_objects(
@@ -794,6 +964,9 @@ KINDS: dict[str, Kind] = {
     ),
     "scans among masks": Kind(
         write_scans, Judged(3, masks=COUNT, guesses=("*seg.nii.gz", "images"))
+    ),
+    "names that begin with what they hold": Kind(
+        write_roles_first, Judged(2, channels=1, masks=COUNT, guesses=("mask*.png", "images"))
     ),
     "images among masks": Kind(
         write_mixed, Judged(3, masks=COUNT, guesses=("*mask.png", "images"))

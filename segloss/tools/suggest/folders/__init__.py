@@ -3,7 +3,9 @@
 - `listing`: Which files may be masks?
 - `kinds`: Which of them are images, colours for viewing, or numbers of objects, beside the masks?
 - `endings`: Which parts do names have in common, such as "_mask" or "_car"?
+- `grids`: Which files would be those of the same class, or of the same image?
 - `layouts`: Is a file a mask, or is there a file for each class?
+- `files_of_objects`: Or is there a file for each object?
 - `names`: Do files beside the masks name the labels?
 """
 

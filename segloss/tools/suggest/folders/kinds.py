@@ -5,14 +5,19 @@ A few files of each group, which share their folder and the ending of their name
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.files import read_file, stem_of, suffix_of
-from segloss.tools.suggest.folders.endings import are_counted, endings_of
+from segloss.tools.suggest.folders.endings import (
+    endings_of,
+    starting_role,
+    words_of,
+)
 from segloss.tools.suggest.pixels.colours import is_colour
 from segloss.tools.suggest.pixels.mask import HALF, ImageError, Reading, load_mask
 from segloss.tools.suggest.statistics import VOID
@@ -24,12 +29,16 @@ SAMPLES = 4
 MOST_GROUPS = 40
 """With more groups, the folder is taken as a whole."""
 
+_SHOWN = 4
+"""The largest number of groups in a guess."""
+
+_NUMBER = re.compile(r"\d+")
+
+_OBJECT_WORDS = ("object", "instance", "panoptic")
+
 _MANY = 64
 _FIRST_ID = 1000
 """Numbers from here on are those of objects, or combine a class and an object."""
-
-_OBJECT_WORDS = ("segmentationobject", "instance", "panoptic")
-_CLASS_WORDS = ("color", "colour", "semantic")
 
 PREFERRED = ("labelTrainIds", "labelIds")
 """Endings for the same labels (of Cityscapes) in the order of preference."""
@@ -37,68 +46,62 @@ PREFERRED = ("labelTrainIds", "labelIds")
 
 @dataclass(frozen=True)
 class Group:
-    """Files that share a folder and an ending.
+    """Files that share a folder, and the ending or the first word of their names.
 
     Attributes:
         folder: The folder, relative to that of the masks.
+        start: The role that begins their names, such as "mask"; may be empty.
         ending: The ending of their names; may be empty.
         files: The files.
         kind: "binary", "labels", "colours", "ids", "image", or "unreadable".
     """
 
     folder: str
+    start: str
     ending: str
     files: Sequence[Path]
     kind: str
 
     @property
-    def numbers_objects(self) -> bool:
-        """True if the name says that labels are numbers of objects, as VOC's SegmentationObject."""
-        words = f"{self.folder} {self.ending}".lower()
-        are_objects = any(word in words for word in _OBJECT_WORDS)
-        are_classes = any(word in words for word in _CLASS_WORDS)
-        return self.kind in ("labels", "colours") and are_objects and not are_classes
+    def words(self) -> set[str]:
+        """The words of the folder and of the ending."""
+        return {*words_of(f"{self.folder} {self.ending}")}
+
+    def numbers_objects(self, words: set[str]) -> bool:
+        """Returns whether words say that labels are numbers of objects, as SegmentationObject."""
+        if self.kind not in ("labels", "colours"):
+            return False
+        is_id = self.kind == "colours" and not words.isdisjoint(("id", "ids"))
+        return is_id or any(each in word for word in words for each in _OBJECT_WORDS)
 
     @property
     def title(self) -> str:
         """The files in words."""
-        shown = f"*{self.ending}{suffix_of(self.files[0])}"
+        shown = f"{self.start}*{self.ending}{suffix_of(self.files[0])}"
         return printable(f"{self.folder}/{shown}" if self.folder else shown, 60)
 
 
 def masks_among(folder: Path, files: list[Path]) -> tuple[list[Path], list[str]]:
-    """Returns the files that are masks, and guesses about the others.
-
-    Raises:
-        ValueError: Each image has a file for each object.
-    """
+    """Returns the files that are masks, and guesses about the others."""
     groups = groups_of(folder, files)
     kept = _preferred([group for group in groups if group.kind in _best_kinds(groups)])
     dropped = [group for group in groups if group not in kept]
     if not dropped or not kept:
         return files, []
-    _check_not_a_file_for_each_object(kept, dropped)
-    left_out = ", ".join(f"{group.title} ({_KINDS[group.kind]})" for group in dropped[:4])
-    more = f" and {len(dropped) - 4} more" if len(dropped) > 4 else ""
+    left_out = _first([f"{group.title} ({_KINDS[group.kind]})" for group in dropped])
     guess = (
-        f"only {', '.join(group.title for group in kept[:4])} hold masks, and {left_out}{more} are "
-        "left out; to read others, pass their folder, or --only with a pattern"
+        f"only {_first([group.title for group in kept])} hold masks, and {left_out} are left out; "
+        "to read others, pass their folder, or --only with a pattern"
     )
     return sorted(path for group in kept for path in group.files), [guess]
 
 
-def _check_not_a_file_for_each_object(kept: Sequence[Group], dropped: Sequence[Group]) -> None:
-    """Raises ValueError if folders hold one image and many masks of two classes, with numbers."""
-    masks = [path for group in kept if group.kind == "binary" for path in group.files]
-    images = [path for group in dropped if group.kind == "image" for path in group.files]
-    many, one = (Counter(path.parent.parent for path in files) for files in (masks, images))
-    of_one = [folder for folder in many if one[folder] == 1]
-    if 1 < len(of_one) == len(many) < len(masks) / 2 and are_counted(stem_of(p) for p in masks):
-        raise ValueError(
-            f"An image must have one mask, but {len(many)} folders hold one image each and "
-            f"{len(masks)} masks, such as {printable(masks[0], 300)}, so these may be objects: "
-            "merge the files of an image, for example with numpy.maximum.reduce(files)."
-        )
+def _first(titles: Sequence[str]) -> str:
+    """Returns a few titles; of many, those that differ in more than numbers."""
+    if len(titles) > _SHOWN:
+        titles = list(dict.fromkeys(_NUMBER.sub("*", title) for title in titles))
+    more = f" and {len(titles) - _SHOWN} more" if len(titles) > _SHOWN else ""
+    return ", ".join(titles[:_SHOWN]) + more
 
 
 _KINDS = {
@@ -122,29 +125,34 @@ def _best_kinds(groups: Sequence[Group]) -> tuple[str, ...]:
 
 def _preferred(groups: list[Group]) -> list[Group]:
     """Returns the groups without those that hold the same labels in another numbering."""
+    if not groups:
+        return []
     for ending in PREFERRED:
         chosen = [group for group in groups if group.ending.endswith(ending)]
         if chosen:
             others = [group for group in groups if not group.ending.endswith(PREFERRED)]
             return [*chosen, *others]
-    by_name = [group for group in groups if group.numbers_objects]
-    return [group for group in groups if group not in by_name] or groups
+    shared = set.intersection(*(group.words for group in groups))
+    return [group for group in groups if not group.numbers_objects(group.words - shared)] or groups
 
 
 def groups_of(folder: Path, files: Sequence[Path]) -> list[Group]:
     """Returns the groups of files; a single group if there are too many."""
     names = {path: _name_in(folder, path) for path in files}
-    for longest in (False, True):
-        endings = endings_of(list(names.values()), longest=longest)
-        parents = {name: _parent(beginning) for name, (beginning, _) in endings.items()}
-        roles = {name: _role(name) for name in endings}
-        for folders in (parents, roles):
-            groups = defaultdict(list)
-            for path, name in names.items():
-                groups[folders[name], endings[name][1], suffix_of(path)].append(path)
-            if 1 < len(groups) <= MOST_GROUPS:
-                return [Group(*key[:2], found, kind_of(found)) for key, found in groups.items()]
-    return [Group("", "", files, "labels")]
+    endings = endings_of(list(names.values()))
+    groups = defaultdict(list)
+    for path, name in names.items():
+        beginning, ending = endings[name]
+        parent = str(Path(beginning).parent)
+        start = "" if ending else starting_role(name)
+        groups["" if parent == "." else parent, start, ending, suffix_of(path)].append(path)
+    if len(groups) > MOST_GROUPS:
+        groups.clear()
+        for path, name in names.items():
+            groups[_role(name), "", endings[name][1], suffix_of(path)].append(path)
+    if not 1 < len(groups) <= MOST_GROUPS:
+        return [Group("", "", "", files, "labels")]
+    return [Group(*key[:3], found, kind_of(found)) for key, found in groups.items()]
 
 
 def _name_in(folder: Path, path: Path) -> str:
@@ -152,15 +160,9 @@ def _name_in(folder: Path, path: Path) -> str:
     return path.relative_to(folder).with_name(stem_of(path)).as_posix()
 
 
-def _parent(name: str) -> str:
-    """Returns the folder of a file, within that of the masks."""
-    parent = str(Path(name).parent)
-    return "" if parent == "." else parent
-
-
 def _role(name: str) -> str:
-    """Returns the folder of a file that tells its role, such as images: the last one."""
-    return Path(name).parent.name
+    """Returns the folder of a file that tells its role, such as images: the last, less numbers."""
+    return _NUMBER.sub("*", Path(name).parent.name)
 
 
 def kind_of(files: Sequence[Path]) -> str:

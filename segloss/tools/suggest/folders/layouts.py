@@ -1,85 +1,25 @@
 """The layouts of a folder: a file for each mask, or a file for each class of a mask.
 
-The files of the classes are in a folder for each class, or their names end in the class.
+The files of the classes are in a folder for each class, or their names are or end in the class.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segloss.foundation.ignore_index import IgnoreIndex
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.annotations import read_annotations
-from segloss.tools.suggest.files import stem_of
-from segloss.tools.suggest.folders.endings import (
-    are_counted,
-    are_numbered,
-    are_views,
-    endings_of,
-)
+from segloss.tools.suggest.folders.endings import are_numbered, are_of_several_roles, are_views
+from segloss.tools.suggest.folders.files_of_objects import check_one_mask_per_image
+from segloss.tools.suggest.folders.grids import Grid, by_ending, by_folder, by_name
 from segloss.tools.suggest.folders.kinds import are_black_and_white, kind_of, masks_among
 from segloss.tools.suggest.folders.listing import are_lossy, files_in, mask_files, no_masks
 from segloss.tools.suggest.folders.names import label_names
 from segloss.tools.suggest.pixels.mask import Reading
 from segloss.tools.suggest.sources import Collection, Source
-
-_SPLITS = (
-    *("train", "training", "trainset", "trainval", "tr", "val", "valid", "validation", "va"),
-    *("dev", "test", "testing", "testset", "ts", "holdout", "eval"),
-)
-"""Words in the names of folders that hold parts of a dataset, such as train2017 and labelsTs."""
-
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-
-_MOST_CLASSES = 256
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Files by class and by mask.
-
-    Attributes:
-        files: The files, by class and by the name of the mask.
-        is_turned: True if a class is the name of a file in the folder of each mask.
-    """
-
-    files: dict[str, dict[str, Path]]
-    is_turned: bool = False
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of the classes, or of what looks like classes."""
-        return list(self.files)
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the masks, in order."""
-        return sorted(set().union(*self.files.values()))
-
-    @property
-    def missing(self) -> list[tuple[str, str]]:
-        """The class and the name of each file that is missing."""
-        return [
-            (name_of_class, name)
-            for name_of_class, files in self.files.items()
-            for name in self.names
-            if name not in files
-        ]
-
-    @property
-    def in_several(self) -> int:
-        """The number of masks with files of several classes."""
-        counts = Counter(name for files in self.files.values() for name in files)
-        return sum(count > 1 for count in counts.values())
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """The kind of each class's files: "binary", "labels" ..."""
-        return {name: kind_of(list(files.values())) for name, files in self.files.items()}
 
 
 def masks_in(
@@ -100,7 +40,7 @@ def masks_in(
     if not files or is_lossy:
         raise no_masks(folder, everything, only)
     files, guesses = masks_among(folder, files)
-    found = _arranged(folder, files, layout, ignore_index, how)
+    found = _arranged(folder, everything, files, layout, ignore_index, how)
     names = label_names(folder)
     return replace(found, guesses=[*guesses, *found.guesses], label_names=names)
 
@@ -120,22 +60,36 @@ def annotated_masks(paths: Sequence[Path], ignore_index: IgnoreIndex, how: Readi
 
 
 def _arranged(
-    folder: Path, files: list[Path], layout: str, ignore_index: IgnoreIndex, how: Reading
+    folder: Path,
+    everything: Sequence[Path],
+    files: list[Path],
+    layout: str,
+    ignore_index: IgnoreIndex,
+    how: Reading,
 ) -> Collection:
     """Returns the masks by the layout that is given, or that names and contents show."""
     if layout == "labels":
         return _label_maps(folder, files, ignore_index, replace(how, is_volume=True))
-    folders, endings = _turned(by_folder(folder, files)), by_ending(folder, files)
+    names, folders, endings = (by(folder, files) for by in (by_name, by_folder, by_ending))
+    have_folders = folders.holds_same_names and folders.are_folders
+    are_classes = not (are_numbered(endings.files) or are_views(endings.files))
+    have_endings = are_classes and len(endings.files) > 1
     if layout == "classes":
-        if len(folders.files) < 2 <= len(endings.files):
+        if names.files:
+            return _classes(names, ignore_index, how)
+        if (have_endings and not have_folders) or len(folders.files) < 2 <= len(endings.files):
             return _classes(endings, ignore_index, how)
         if len(folders.files) < 2:
             return _channels(folder, files, ignore_index, how)
         return _classes(_complete(folders), ignore_index, how)
-    if _look_like_classes(folders):
+    if names.files:
+        return _class_names(folder, files, names, "{}.*", ignore_index, how)
+    if not have_endings:
+        check_one_mask_per_image(everything, files)
+    if have_folders:
         return _class_folders(folder, files, folders, ignore_index, how)
-    if len(endings.files) > 1 and not are_numbered(endings.files) and not are_views(endings.files):
-        return _class_endings(folder, files, endings, ignore_index, how)
+    if have_endings:
+        return _class_names(folder, files, endings, "*{}.*", ignore_index, how)
     return _label_maps(folder, files, ignore_index, how)
 
 
@@ -148,140 +102,82 @@ def _class_folders(
         guess = f"the subfolders {shown} are numbered, so each file is a mask, not a class"
         remedy = "if a subfolder is a class, set --layout classes"
         return _label_maps(folder, files, ignore_index, how, [f"{guess}; {remedy}"])
-    _complete(grid)
     if set(grid.kinds.values()) == {"labels"}:
+        _complete(grid)
         guess = f"the subfolders {shown} hold label maps with the same names, not a class each"
         return _label_maps(folder, files, ignore_index, how, [guess])
-    each = "file of a subfolder" if grid.is_turned else "subfolder"
+    if are_of_several_roles(grid.classes) or any("/" in name for name in grid.classes):
+        nested = [name for name in grid.classes if "/" in name] or grid.classes
+        top = nested[0].partition("/")[0]
+        raise _several_kinds(f"the subfolders {shown} hold the same names", f"*{top}/*")
+    _complete(grid)
     guess = (
-        f"each {each} is a class ({shown}), because all subfolders hold the same names; if each "
-        "file is a label map, set --layout labels"
+        f"each subfolder is a class ({shown}), because they hold the same names; if each file is a "
+        "label map, set --layout labels"
     )
     return replace(_classes(grid, ignore_index, how), guesses=[guess])
 
 
-def _class_endings(
-    folder: Path, files: list[Path], grid: Grid, ignore_index: IgnoreIndex, how: Reading
+def _class_names(
+    folder: Path,
+    files: list[Path],
+    grid: Grid,
+    pattern: str,
+    ignore_index: IgnoreIndex,
+    how: Reading,
 ) -> Collection:
-    """Returns masks whose names end in the class, if all their files hold one class."""
+    """Returns masks whose names are or end in the class, if all their files hold one class.
+
+    Args:
+        folder: The folder.
+        files: The masks.
+        grid: The masks by class.
+        pattern: The pattern of `only` for the files of a class.
+        ignore_index: The ignored values.
+        how: The way to read masks.
+    """
     kinds = grid.kinds
-    if set(kinds.values()) <= {"labels", "colours"}:
-        return _label_maps(folder, files, ignore_index, how)
     shown = _some(grid.classes)
+    are, has = ("end in", "") if pattern.startswith("*") else ("are", "a folder with ")
+    one = pattern.format(printable(grid.classes[0], 60))
+    if set(kinds.values()) <= {"labels", "colours"}:
+        guess = (
+            f"names {are} {shown}, and each file is a mask; to read one kind, set --only {one!r}"
+        )
+        guesses = [guess] if grid.shares_names else []
+        return _label_maps(folder, files, ignore_index, how, guesses)
     if set(kinds.values()) != {"binary"}:
         others = [name for name, kind in kinds.items() if kind != "binary"]
         several = next((name for name in others if kinds[name] == "labels"), others[0])
+        one = pattern.format(printable(several, 60))
         raise ValueError(
-            f"Files whose names end in {shown} must be of one kind, but only some hold several "
-            f"labels ({printable(several, 60)}): read one kind with only='*{several}.*' "
-            f"(--only '*{several}.*'), or all as label maps with layout='labels' (--layout labels)."
+            f"Files whose names {are} {shown} must be of one kind, but only some hold several "
+            f"labels ({printable(several, 60)}): read one kind with only={one!r} "
+            f"(--only {one!r}), or all as label maps with layout='labels' (--layout labels)."
         )
-    if grid.in_several < len(grid.names) / 2:
-        raise ValueError(
-            f"Names end in {shown}, but few images have files with several of these endings: if "
-            f"they are several kinds of masks, read one with only='*{grid.classes[0]}.*' (--only "
-            f"'*{grid.classes[0]}.*'); if the ending is the class, set layout='classes' (--layout "
-            "classes); if each file is a mask of its own, set layout='labels' (--layout labels)."
-        )
+    if are_of_several_roles(grid.classes) or not (grid.shares_names or grid.shares_folders):
+        examples = [min(found.values()).relative_to(folder) for found in grid.files.values()]
+        raise _several_kinds(f"there are {_some([*map(Path.as_posix, examples)])}", one)
+    if not grid.shares_names:
+        guess = f"each file is a mask; if their names {are} the class ({shown})"
+        return _label_maps(folder, files, ignore_index, how, [f"{guess}, set --layout classes"])
     absent = len(grid.missing)
     empty = f"; {absent} files that are missing count as all 0" if absent else ""
     guess = (
-        f"names end in the class ({shown}), and each image has a file for each class{empty}; if "
-        "each file is a mask of its own, set --layout labels"
+        f"names {are} the class ({shown}), and each image has {has}a file for each class{empty}; "
+        "if each file is a mask of its own, set --layout labels"
     )
     return replace(_classes(grid, ignore_index, how), guesses=[guess])
 
 
-def by_folder(folder: Path, files: Iterable[Path]) -> Grid:
-    """Returns files by their subfolders, without those of splits such as train and val.
-
-    Parts of the paths that all files share, such as "masks", are left out too.
-    """
-    paths = {path: path.relative_to(folder).parent.parts for path in files}
-    shared = set.intersection(*(set(parts) for parts in paths.values()))
-    all_splits = _splits(paths.values())
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
-    for path, parts in paths.items():
-        splits = [part for part in parts if part in all_splits]
-        own = [part for part in parts if part not in splits and part not in shared]
-        found["/".join(own)]["/".join([*splits, stem_of(path)])] = path
-    return Grid(dict(found))
-
-
-def _turned(grid: Grid) -> Grid:
-    """Returns the files of a folder for each mask, whose names are the classes, by class.
-
-    Classes have names without numbers, and are fewer than masks.
-    """
-    if not _look_like_classes(grid) or are_counted(grid.names):
-        return grid
-    if not 1 < len(grid.names) < len(grid.files):
-        return grid
-    turned = {
-        name: {folder: files[name] for folder, files in grid.files.items() if name in files}
-        for name in grid.names
-    }
-    return Grid(turned, is_turned=True) if {*Grid(turned).kinds.values()} == {"binary"} else grid
-
-
-def _splits(paths: Iterable[Sequence[str]]) -> set[str]:
-    """Returns the folders that hold parts of a dataset: all their siblings do, unlike classes."""
-    siblings: dict[Sequence[str], set[str]] = defaultdict(set)
-    for parts in paths:
-        for depth, part in enumerate(parts):
-            siblings[parts[:depth]].add(part)
-    groups = [names for names in siblings.values() if all(map(_names_split, names))]
-    return set().union(*groups)
-
-
-def _names_split(name: str) -> bool:
-    return any(word.lower() in _SPLITS for word in _WORD.findall(name))
-
-
-def by_ending(folder: Path, files: Sequence[Path]) -> Grid:
-    """Returns files by the endings of their names; an empty grid if some have none.
-
-    Where long endings share a short one, such as l_eye and r_eye, the fewest files are missing.
-    """
-    names = {path: path.relative_to(folder).with_name(stem_of(path)).as_posix() for path in files}
-    grids = [_by_ending(names, longest=longest) for longest in (False, True)]
-    return min((grid for grid in grids if grid.files), key=_missing, default=Grid({}))
-
-
-def _by_ending(names: dict[Path, str], *, longest: bool) -> Grid:
-    endings = endings_of(list(names.values()), longest=longest)
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
-    for path, name in names.items():
-        beginning, ending = endings[name]
-        found[ending][beginning] = path
-    if "" in found or len(found) > min(_MOST_CLASSES, len(names) // 2):
-        return Grid({})
-    return _without_own_folders(Grid(dict(sorted(found.items()))))
-
-
-def _missing(grid: Grid) -> int:
-    return len(grid.missing)
-
-
-def _without_own_folders(grid: Grid) -> Grid:
-    """Returns the names of masks without their folders, if each class has its own folder."""
-    folders = [{str(Path(name).parent) for name in files} for files in grid.files.values()]
-    if len(set().union(*folders)) != sum(map(len, folders)) or any(len(f) > 1 for f in folders):
-        return grid
-    return Grid(
-        {
-            name_of_class: {Path(name).name: path for name, path in files.items()}
-            for name_of_class, files in grid.files.items()
-        }
+def _several_kinds(found: str, pattern: str) -> ValueError:
+    """Returns the error for masks of several kinds, each of the same images."""
+    return ValueError(
+        f"Masks must be of one kind, but {found}: pass the folder of one kind, or name it, for "
+        f"example with only={pattern!r} (--only {pattern!r}). If each kind is a class, set "
+        "layout='classes' (--layout classes); if each file is a mask of its own, "
+        "layout='labels' (--layout labels)."
     )
-
-
-def _look_like_classes(grid: Grid) -> bool:
-    """Returns whether there are two or more siblings with much the same names."""
-    if len(grid.files) < 2 or any("/" in name or not name for name in grid.classes):
-        return False
-    names = [set(files) for files in grid.files.values()]
-    return len(set.intersection(*names)) > len(set.union(*names)) / 2
 
 
 def _label_maps(
