@@ -122,7 +122,7 @@ def test_the_simple_path_is_what_hydra_instantiates(probabilities, polygons) -> 
 
 
 def test_no_path_is_an_error_that_names_the_three() -> None:
-    with pytest.raises(ValueError, match=r"loss_params\.multi_loss and loss, a list"):
+    with pytest.raises(ValueError, match=r"loss_params\.multi_loss, loss, losses and _target_"):
         build_loss({"model": {}, "loss_params": {}})
 
 
