@@ -227,7 +227,7 @@ class FirstPrediction(WarnsOnce):
                 it takes the result.
             loss: The loss, which warnings name.
         """
-        if self._is_over or is_traced() or prediction.is_meta or prediction.numel() == 0:
+        if is_traced() or self._is_over or prediction.is_meta or prediction.numel() == 0:
             return
         self._is_over = True
         values = prediction.detach()

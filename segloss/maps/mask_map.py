@@ -192,12 +192,14 @@ def _reading(mask: Any, name: str) -> str:
 def _one_hot_axis(mask: Array, most_channels: int) -> int | None:
     """Returns the axis of channels of one-hot masks; None for anything else.
 
-    A volume with so few slices hardly has just one pixel of foreground in each of its columns.
+    A volume with so few slices hardly has just one pixel of foreground in each of its columns,
+    unless the slices are as small.
     """
     if mask.ndim not in (3, 4) or mask.dtype.kind not in "biuf":
         return None
-    for axis in (0, -1):
-        if 2 <= mask.shape[axis] <= most_channels and _is_one_hot(mask, axis):
+    for axis, others in ((0, mask.shape[1:]), (-1, mask.shape[:-1])):
+        is_image = mask.ndim == 4 or min(others) > most_channels
+        if is_image and 2 <= mask.shape[axis] <= most_channels and _is_one_hot(mask, axis):
             return axis
     return None
 
