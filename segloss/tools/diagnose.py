@@ -180,9 +180,9 @@ def diagnose(
                 refused.append(f"Batch {number} is refused: {error}")
     if tally.samples == 0 and not refused:
         raise ValueError(
-            f"batches must have at least one sample, got {count} batches without any: pass the "
-            "data loader itself, since an iterator or a generator is empty after one pass, and "
-            "check that its dataset is not empty."
+            "batches must have at least one sample, got none: pass the data loader itself, since an "
+            "iterator or a generator is empty after one pass, and check that its dataset is not "
+            "empty."
         )
     takes_probabilities = getattr(reader, "takes_probabilities", True)
     found = findings(tally, reader.options, names, takes_probabilities=takes_probabilities)
