@@ -180,8 +180,8 @@ def diagnose(
                 refused.append(f"Batch {number} is refused: {error}")
     if tally.samples == 0 and not refused:
         raise ValueError(
-            "batches must have at least one sample, got none: pass the data loader itself, since an "
-            "iterator or a generator is empty after one pass, and check that its dataset is not "
+            "batches must have at least one sample, got none: pass the data loader itself, since "
+            "an iterator or a generator is empty after one pass, and check that its dataset is not "
             "empty."
         )
     takes_probabilities = getattr(reader, "takes_probabilities", True)
