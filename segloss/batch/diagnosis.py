@@ -215,7 +215,12 @@ class FirstPrediction(WarnsOnce):
 
     def __init__(self) -> None:
         super().__init__()
-        self._is_over = False
+        self._was_seen = False
+
+    @property
+    def is_over(self) -> bool:
+        """True if a prediction was seen, or the values can't be read."""
+        return is_traced() or self._was_seen
 
     def look(self, prediction: Tensor, name: str, takes: str, loss: object) -> None:
         """Warns if a prediction is not what the loss takes.
@@ -227,9 +232,9 @@ class FirstPrediction(WarnsOnce):
                 it takes the result.
             loss: The loss, which warnings name.
         """
-        if is_traced() or self._is_over or prediction.is_meta or prediction.numel() == 0:
+        if prediction.is_meta or prediction.numel() == 0:
             return
-        self._is_over = True
+        self._was_seen = True
         values = prediction.detach()
         if takes == "log_softmax":
             text = _about_log_probabilities(values, name)

@@ -191,10 +191,9 @@ class LossWrapper(Loss):
     def _value(self, pred_batch: Batch, gt_batch: Batch, **more: Any) -> Tensor:
         """Returns the wrapped loss; `more` are further options of a `CompoundLoss`."""
         prediction, target = self._selected(pred_batch, gt_batch)
-        for kind, activation in _ACTIVATIONS.items():
-            if isinstance(self.loss_func, kind):
-                name = self.names.of_batch(pred_batch, gt_batch).pred
-                self._first_prediction.look(prediction, name, activation, self)
+        if not self._first_prediction.is_over and (takes := _activation_of(self.loss_func)):
+            name = self.names.of_batch(pred_batch, gt_batch).pred
+            self._first_prediction.look(prediction, name, takes, self)
         companions = {**self._companions(gt_batch, prediction), **more}
         try:
             with without_autocast(prediction.device):
@@ -374,6 +373,11 @@ class LossWrapper(Loss):
             self._check_class_weights(prediction.shape[1])
             check_label_range(labels, names.target, prediction.shape[1], ignored, self._checks)
         return labels
+
+
+def _activation_of(loss: Any) -> str:
+    """Returns the entry of `_ACTIVATIONS` for a loss, or an empty text."""
+    return next((found for kind, found in _ACTIVATIONS.items() if isinstance(loss, kind)), "")
 
 
 def _check_channel_weights(loss: nn.Module, name: str, prediction: Tensor, pred_name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from segloss.foundation.ignore_index import IgnoreIndex, values_of
 from segloss.foundation.printable import printable
 from segloss.tools.suggest.meaning.void import Void
 from segloss.tools.suggest.pixels.colours import (
+    any_colour,
     colour_text,
-    is_colour,
     number_text,
     numbers_of_pixels,
 )
@@ -86,7 +86,7 @@ class Classes:
     @property
     def colours(self) -> list[str]:
         """The colours of the classes in the masks, such as #ff0000; empty for other masks."""
-        return [colour_text(value) for value in self.values] if _any_colour(self.values) else []
+        return [colour_text(value) for value in self.values] if any_colour(self.values) else []
 
     def ignored(self, mask: NDArray[Any]) -> NDArray[np.bool_]:
         """Returns the pixels of a mask that are left out."""
@@ -265,7 +265,7 @@ def _colours_reason(named: Mapping[str, int], void: Void, palette: Palette | Non
     source = "" if palette is None else f" of the palette {class_text(palette.title)}"
     colours = ", ".join(texts[len(named) :])
     left_out = f"; {colours} must become {_void_label(len(named))}" if void.values else ""
-    held = "colours" if palette or _any_colour(named.values()) else "numbers"
+    held = "colours" if palette or any_colour(named.values()) else "numbers"
     return f"masks hold {held}{source}: {', '.join(pairs)}{left_out}{_after(void)}"
 
 
@@ -273,13 +273,9 @@ def _void_label(n_classes: int) -> int:
     return 255 if n_classes <= 255 else 65535
 
 
-def _any_colour(values: Iterable[int]) -> bool:
-    return any(map(is_colour, values))
-
-
 def _texts(values: Sequence[int], black: str = "") -> list[str]:
     """Returns each number as a colour, or as it is if all are grey; 0 as `black`, if given."""
-    text = colour_text if _any_colour(values) else str
+    text = colour_text if any_colour(values) else str
     return [black if black and value == 0 else text(value) for value in values]
 
 

@@ -31,7 +31,7 @@ from segloss.tools.suggest.meaning import (
     find_void,
     given_void,
 )
-from segloss.tools.suggest.pixels.colours import colour_text, is_colour, number_text
+from segloss.tools.suggest.pixels.colours import any_colour, colour_text, number_text
 from segloss.tools.suggest.pixels.mask import HALF, Mask, Reading
 from segloss.tools.suggest.pixels.palettes import KNOWN, Palette, known_palette, palette_of
 from segloss.tools.suggest.sources import Collection
@@ -96,7 +96,7 @@ class Interpretation:
             void = given_void(self.statistics, self.ignored)
             names = self.masks.class_names
             return find_classes(self.statistics, void, by_class=True, names=names)
-        if self.colours or any(map(is_colour, self.statistics.classes)):
+        if self.colours or any_colour(self.statistics.classes):
             return self._coloured(guesses)
         self._check_palettes()
         kind, reason = self._kind(guesses)
@@ -183,7 +183,7 @@ class Interpretation:
 
     def _coloured(self, guesses: list[str]) -> Classes:
         """Returns the classes of colours; the palette, or the place of black, shows the void."""
-        is_coloured = any(map(is_colour, self.statistics.classes))
+        is_coloured = any_colour(self.statistics.classes)
         if self.values == "auto" and not self.colours:
             find_blur(self.statistics)  # an error for colours that JPEG or resizing blended
         known = self.palette or known_palette(sorted(self.statistics.classes))

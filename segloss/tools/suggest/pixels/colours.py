@@ -6,7 +6,7 @@ and white 255, in colour images and in images of one channel alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ def colour_text(number: int) -> str:
 def is_colour(number: int) -> bool:
     """Returns whether a number is that of a colour that is not grey."""
     return FIRST_COLOUR <= number <= FIRST_COLOUR + 0xFFFFFF
+
+
+def any_colour(numbers: Iterable[int]) -> bool:
+    """Returns whether one of the numbers is that of a colour that is not grey."""
+    return any(map(is_colour, numbers))
 
 
 def number_text(number: int) -> str:
