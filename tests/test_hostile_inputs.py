@@ -771,7 +771,12 @@ WRONG: dict[str, Wrong] = {
         on_batch(multi(combiner=returning(1.0))), ValueError, ("combiner", "scalar", "1.0")
     ),
     "combiner for other losses": Wrong(
-        on_batch(multi(combiner=UncertaintyWeighting(3))),
+        lambda: multi(combiner=UncertaintyWeighting(3)),
+        ValueError,
+        ("combiner", "UncertaintyWeighting(3)", "UncertaintyWeighting(1)"),
+    ),
+    "combiner of other losses": Wrong(
+        lambda: UncertaintyWeighting(3)(torch.ones(1)),
         ValueError,
         ("losses", "num_losses=3", "(1,)"),
     ),

@@ -437,6 +437,12 @@ def check_classes(name: str, value: Any) -> tuple[int, ...]:
     if any(isinstance(each, bool) for each in classes):
         indices = [index for index, each in enumerate(classes) if each]
         raise TypeError(f"{name} must hold class indices, got {shown(classes)}: pass {indices}.")
+    for each in classes:
+        if isinstance(each, str) and not each.strip().isdigit():
+            raise TypeError(
+                f"{name} must hold class indices, got {shown(each)}: pass the index of its "
+                "channel, counted from 0."
+            )
     checked = tuple(check_integer(f"{name}[{i}]", each, 0) for i, each in enumerate(classes))
     if not checked or len(set(checked)) < len(checked):
         remedy = f"pass {sorted(set(checked))}" if checked else f"leave {name} out for all classes"
@@ -456,10 +462,11 @@ def check_class_range(name: str, classes: Collection[int], channels: int) -> Non
         )
 
 
-def check_mapping(path: str, value: Any) -> Mapping[str, Any]:
+def check_mapping(path: str, value: Any, remedy: str = "") -> Mapping[str, Any]:
     """Returns `value` if it is a mapping; otherwise raises TypeError, which names `path`."""
     if not isinstance(value, Mapping):
-        raise TypeError(f"{path} must be a mapping, got {shown(value)} ({type(value).__name__}).")
+        got = f"{shown(value)} ({type(value).__name__})"
+        raise TypeError(f"{path} must be a mapping, got {got}{remedy}.")
     return value
 
 

@@ -31,7 +31,8 @@ class UncertaintyWeighting(ChecksKeywords, nn.Module):
         num_losses: The number of losses, k.
 
     Raises:
-        ValueError: The combiner is called with another number of losses.
+        ValueError: The combiner is given to a `MultiLoss`, or called, with another number of
+            losses.
 
     Source: Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses" (2018),
     for Gaussian likelihoods.
@@ -51,8 +52,8 @@ class UncertaintyWeighting(ChecksKeywords, nn.Module):
 
     def __init__(self, num_losses: int) -> None:
         super().__init__()
-        count = check_integer("num_losses", num_losses, 1, MAX_LOSSES)
-        self.log_vars = nn.Parameter(torch.zeros(count))
+        self.num_losses = check_integer("num_losses", num_losses, 1, MAX_LOSSES)
+        self.log_vars = nn.Parameter(torch.zeros(self.num_losses))
 
     def forward(self, losses: Tensor) -> Tensor:
         """Returns the sum above, a scalar, of losses (k,)."""
@@ -60,7 +61,7 @@ class UncertaintyWeighting(ChecksKeywords, nn.Module):
             raise TypeError(f"losses must be a tensor, got {type(losses).__name__}.")
         if losses.shape != self.log_vars.shape:
             raise ValueError(
-                f"losses must be a vector of num_losses={len(self.log_vars)}, got the shape "
+                f"losses must be a vector of num_losses={self.num_losses}, got the shape "
                 f"{tuple(losses.shape)}."
             )
         return (torch.exp(-self.log_vars) * losses + self.log_vars).sum() / 2

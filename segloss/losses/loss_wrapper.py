@@ -401,6 +401,8 @@ def check_loss_func(argument: str, loss: Any) -> None:
         remedy = f". Make an instance: {loss.__name__}()"
     elif isinstance(loss, Algebra):
         remedy = f", a term: pass CompoundLoss({loss!r})"
+    elif isinstance(loss, str) and "." in loss:
+        remedy = f": pass the loss itself, which a config writes as {{_target_: {loss}}}"
     elif isinstance(loss, str):
         remedy = ": pass the loss itself; segloss.get_loss(name) returns the class of a name"
     elif callable(loss):

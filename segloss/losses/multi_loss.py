@@ -44,6 +44,7 @@ from segloss.foundation.gradients import (
 from segloss.foundation.number_like import as_number, attribute
 from segloss.foundation.precision import Precise
 from segloss.foundation.tracing import is_traced
+from segloss.losses.combiners import UncertaintyWeighting
 from segloss.losses.loss import (
     Criterion,
     Loss,
@@ -192,6 +193,11 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
             raise TypeError(
                 "combiner must be a callable from a vector of losses to a scalar, got "
                 f"{shown(combiner)}: pass an object, such as UncertaintyWeighting({len(losses)})."
+            )
+        if isinstance(combiner, UncertaintyWeighting) and combiner.num_losses != len(losses):
+            raise ValueError(
+                f"combiner must be for {len(losses)} losses, got UncertaintyWeighting("
+                f"{combiner.num_losses}): pass UncertaintyWeighting({len(losses)})."
             )
         self.combiner = combiner
         self.check_finite = check_flag("check_finite", check_finite)

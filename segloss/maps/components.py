@@ -39,8 +39,8 @@ class ComponentMap(MaskMap):
         ignore_index: The label of ignored pixels, or a list of them, as in the loss: they belong to
             no component. None: no label is ignored.
 
-    To treat the instances of an instance
-    mask as components, put the instance ids into the batch, each class's in a map of its own.
+    To treat the instances of an instance mask as components, put the instance ids into the batch,
+    each class's in a map of its own.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map, holds

@@ -25,8 +25,7 @@ class SkeletonMap(MaskMap):
         ignore_index: The label of ignored pixels, or a list of them, as in the loss: they do not
             count as foreground. None: no label is ignored.
 
-    A blob of a few pixels may have no
-    skeleton.
+    A blob of a few pixels may have no skeleton.
 
     Raises:
         TypeError, ValueError: An argument is wrong; later, the mask is not a label map, or holds

@@ -1263,6 +1263,14 @@ ROWS: dict[str, Row] = {
         )[0],
         torch.tensor(0.5),
     ),
+    "a combiner of other losses": Row(
+        lambda: MultiLoss([nn.MSELoss()], [1.0], combiner=segloss.UncertaintyWeighting(2)),
+        "pass UncertaintyWeighting(1)",
+        lambda: MultiLoss([nn.MSELoss()], [1.0], combiner=segloss.UncertaintyWeighting(1))(
+            X1, X1 + 1
+        )[0],
+        torch.tensor(0.5),
+    ),
     "softmax of one channel": Row(
         lambda: functions.cross_entropy(X1, MASK),
         "pred must have a channel for each of at least 2 classes, got one channel: use "
@@ -1293,6 +1301,24 @@ ROWS: dict[str, Row] = {
         "pass gt_distance_map.unsqueeze(1)",
         lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": X1[:, 0].unsqueeze(1)}),
         (P1 * X1).mean(),
+    ),
+    "a tensor for the maps": Row(
+        lambda: BoundaryLoss()(X1, MASK, maps=DISTANCES["gt_distance_map"]),
+        "pass maps={'gt_distance_map': ...}",
+        lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": DISTANCES["gt_distance_map"]}),
+        (P1 * X1).mean(),
+    ),
+    "maps for a loss without": Row(
+        lambda: DiceLoss()(X1, MASK, maps=DISTANCES["gt_distance_map"]),
+        "the loss needs no map, so leave it out",
+        lambda: DiceLoss()(X1, MASK),
+        DiceLoss()(X1, MASK),
+    ),
+    "the name of a class": Row(
+        lambda: Dice(region_classes=["roof"]),
+        "pass the index of its channel, counted from 0",
+        lambda: CompoundLoss(Dice(region_classes=[0]))(X1, MASK),
+        DiceLoss()(X1, MASK),
     ),
     "no map": Row(
         lambda: BoundaryLoss()(X1, MASK),

@@ -56,8 +56,10 @@ def test_wrong_combiners_are_told_what_is_wrong() -> None:
         MultiLoss(losses(), [1.0, 1.0], combiner=UncertaintyWeighting)
     with pytest.raises(ValueError, match=r"scalar tensor, got the shape \(2,\)"):
         MultiLoss(losses(), [1.0, 1.0], combiner=torch.exp)(LOGITS, LABELS)
+    with pytest.raises(ValueError, match=r"for 2 losses, got .*3.: pass .*Weighting\(2\)"):
+        MultiLoss(losses(), [1.0, 1.0], combiner=UncertaintyWeighting(3))
     with pytest.raises(ValueError, match="num_losses=3"):
-        MultiLoss(losses(), [1.0, 1.0], combiner=UncertaintyWeighting(3))(LOGITS, LABELS)
+        UncertaintyWeighting(3)(torch.ones(2))
 
 
 @pytest.mark.parametrize("name", ["UW", "DWA", "FAMO", "IMTLL", "STCH"])

@@ -58,7 +58,9 @@ def test_a_layer_imports_only_from_layers_below_it(path: Path) -> None:
     assert {name for name in imported_by(path) if layer_of(name) > own} == set()
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in PACKAGE.rglob("*.py")}), ids=module_of)
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in PACKAGE.rglob("*.py")}), ids=module_of
+)
 def test_no_shelf_is_too_long(folder: Path) -> None:
     assert len({*folder.glob("*.py")} - {folder / "__init__.py"}) <= LONGEST_SHELF
 
