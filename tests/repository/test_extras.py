@@ -169,7 +169,7 @@ def test_what_lacks_an_extra_names_it_in_its_last_line(extras, program, extra, f
 
 
 def test_hidden_packages_are_those_that_nothing_asks_for() -> None:
-    assert {OWN, "torch", "omegaconf", "pyyaml"} <= installed_with(())
+    assert {OWN, "torch", "omegaconf", "pyyaml", "numpy"} <= installed_with(())
     assert not {"rich", "matplotlib", "pytest"} & installed_with(())
     assert {"rich", "typer", "pylatexenc", "pygments"} <= installed_with(["cli"])
     assert {"matplotlib", "segmentation-models-pytorch"} <= installed_with(["examples"])
