@@ -22,45 +22,45 @@ from segloss.sums.kernels.registry import backends, use_backend
 from segloss.terms.mixture.evaluate import per_class
 from segloss.terms.recommended import recommended
 
-if TYPE_CHECKING:  # __getattr__ imports these when they are used
+if TYPE_CHECKING:  # __getattr__ imports these when they are used; "as": not in __all__, but public
     from segloss.config import (
-        build_compound_loss_from_config,
+        build_compound_loss_from_config as build_compound_loss_from_config,
         build_loss,
-        build_loss_from_config,
+        build_loss_from_config as build_loss_from_config,
         get_loss,
         list_losses,
         register_loss,
     )
     from segloss.frame_field import (
-        ComputeSegGrads,
-        CrossfieldAlign90Loss,
-        CrossfieldAlignLoss,
-        CrossfieldSmoothLoss,
-        SegCrossfieldLoss,
-        SegEdgeInteriorLoss,
-        SegLossWeights,
-        compute_gt_field,
+        ComputeSegGrads as ComputeSegGrads,
+        CrossfieldAlign90Loss as CrossfieldAlign90Loss,
+        CrossfieldAlignLoss as CrossfieldAlignLoss,
+        CrossfieldSmoothLoss as CrossfieldSmoothLoss,
+        SegCrossfieldLoss as SegCrossfieldLoss,
+        SegEdgeInteriorLoss as SegEdgeInteriorLoss,
+        SegLossWeights as SegLossWeights,
+        compute_gt_field as compute_gt_field,
     )
-    from segloss.losses.standalone.cldice import SoftClDiceLoss
+    from segloss.losses.standalone.cldice import SoftClDiceLoss as SoftClDiceLoss
     from segloss.losses.standalone.hard_pixels import (
-        HardPixelLoss,
-        OhemCrossEntropyLoss,
-        Threshold,
-        TopK,
+        HardPixelLoss as HardPixelLoss,
+        OhemCrossEntropyLoss as OhemCrossEntropyLoss,
+        Threshold as Threshold,
+        TopK as TopK,
     )
-    from segloss.losses.standalone.hausdorff import HausdorffDistanceLoss
-    from segloss.losses.standalone.lovasz import LovaszLoss
+    from segloss.losses.standalone.hausdorff import HausdorffDistanceLoss as HausdorffDistanceLoss
+    from segloss.losses.standalone.lovasz import LovaszLoss as LovaszLoss
     from segloss.losses.standalone.topk import TopKCrossEntropyLoss
     from segloss.maps import (
-        ComponentMap,
-        DistanceMap,
+        ComponentMap as ComponentMap,
+        DistanceMap as DistanceMap,
         SignedDistanceMap,
         SkeletonMap,
-        UNetWeightMap,
+        UNetWeightMap as UNetWeightMap,
     )
     from segloss.tools.check import assert_loss, check_loss
     from segloss.tools.diagnose import diagnose
-    from segloss.tools.suggest import suggest
+    from segloss.tools.suggest import suggest as suggest
     from segloss.training.norms import compute_norms
     from segloss.training.without_trace import without_trace
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import segloss
 from outcomes.data import VOID, Batch, Dataset
-from segloss import LossWrapper, MultiLoss, SegLoss, maps
+from segloss import MultiLoss, SegLoss, maps
 from segloss.terms.mixture.spellings import mixture_of
 
 _THREE = {"bce_coef": 0.4, "dice_coef": 0.4, "tversky_focal_coef": 0.2}
@@ -128,7 +128,9 @@ def suggested(dataset: Dataset) -> dict[str, Any]:
     return {key: settings[key] for key in settings if key not in ("_target_", "name", "weight")}
 
 
-def two_poolings(pixels: float, dice: float, tversky: float, *, weighted: bool = False) -> Recipe:
+def two_poolings(
+    pixels: float, dice: float, tversky: float, *, weighted: bool = False, **region: Any
+) -> Recipe:
     """Returns cross-entropy, Dice of each sample, and focal Tversky of the batch.
 
     Args:
@@ -136,11 +138,12 @@ def two_poolings(pixels: float, dice: float, tversky: float, *, weighted: bool =
         dice: The coefficient of Dice.
         tversky: The coefficient of focal Tversky.
         weighted: True for the weights of classes that `segloss.suggest` finds.
+        **region: Parameters of both region terms.
     """
     terms = {
         "cross_entropy": pixels,
-        "dice": {"coef": dice, "skip_absent_classes": True},
-        "focal_tversky": {"coef": tversky, **_POOLED},
+        "dice": {"coef": dice, "skip_absent_classes": True, **region},
+        "focal_tversky": {"coef": tversky, **_POOLED, **region},
     }
 
     def recipe(dataset: Dataset) -> Contender:
@@ -150,21 +153,49 @@ def two_poolings(pixels: float, dice: float, tversky: float, *, weighted: bool =
     return recipe
 
 
-def finished_by_lovasz(dataset: Dataset) -> Contender:
-    """Returns half cross-entropy and half Dice, which Lovasz replaces after 80 % of the time."""
-    mode = mode_of(dataset)
-    pixels = SegLoss(
-        n_classes=dataset.n_classes,
-        from_logits=True,
-        ignore_index=VOID,
-        bce_coef=1.0,
-        dice_coef=0.0,
-    )
-    dice = LossWrapper(segloss.DiceLoss(mode, ignore_index=VOID), "dice")
-    lovasz = LossWrapper(segloss.LovaszLoss(mode, ignore_index=VOID), "lovasz")
-    weights = [0.5, [0.5, 0.5, 0.0], [0.0, 0.0, 0.5]]
-    loss = MultiLoss([pixels, dice, lovasz], weights, epoch_thresholds=[0, 80, 90])
-    return of_loss(loss, dataset)
+def cross_entropy_and_lovasz(dataset: Dataset) -> Contender:
+    """Returns half cross-entropy and half Lovasz."""
+    pixels = seg_loss(terms={"cross_entropy": 1.0})(dataset)
+    lovasz = segloss.LovaszLoss(mode_of(dataset), ignore_index=VOID)
+
+    def loss(logits: Tensor, batch: Batch, progress: float) -> Tensor:
+        region = lovasz(logits, batch["gt_polygons_image"])
+        return 0.5 * pixels.loss(logits, batch, progress) + 0.5 * region
+
+    return Contender(channels_of(dataset), loss, text="half cross-entropy, half Lovasz")
+
+
+def then(first: Recipe, last: Recipe, begin: float = 0.8, end: float = 0.9) -> Recipe:
+    """Returns a loss that fades into another between two shares of the training."""
+
+    def recipe(dataset: Dataset) -> Contender:
+        before, after = first(dataset), last(dataset)
+
+        def loss(logits: Tensor, batch: Batch, progress: float) -> Tensor:
+            share = min(max((progress - begin) / (end - begin), 0.0), 1.0)
+            parts = [(1 - share, before), (share, after)]
+            return sum(part * each.loss(logits, batch, progress) for part, each in parts if part)
+
+        text = f"{before.text}; from {begin} to {end} {after.text}"
+        return replace(before, loss=loss, text=text)
+
+    return recipe
+
+
+def without_void(recipe: Recipe) -> Recipe:
+    """Returns a loss for which pixels that are left out belong to the first class."""
+
+    def other(dataset: Dataset) -> Contender:
+        contender = recipe(dataset)
+
+        def loss(logits: Tensor, batch: Batch, progress: float) -> Tensor:
+            labels = batch["gt_polygons_image"]
+            filled = labels.where(labels != VOID, 0)
+            return contender.loss(logits, {**batch, "gt_polygons_image": filled}, progress)
+
+        return replace(contender, loss=loss, text=f"{contender.text}, void as the first class")
+
+    return other
 
 
 def smp_loss(pixels: str) -> Recipe:
@@ -306,7 +337,12 @@ VARIANTS: dict[str, Recipe] = {
             "blobs": {"term": "dice", "coef": 0.25, "region_groups": "components"},
         },
     ),
-    "Lovasz to finish": finished_by_lovasz,
+    "recommended, smooth 0": two_poolings(0.3, 0.3, 0.4, smooth=0.0),
+    "recommended, then Lovasz": then(seg_loss(terms="recommended"), cross_entropy_and_lovasz),
+    "cross-entropy, then recommended": then(
+        seg_loss(bce_coef=1.0, dice_coef=0.0), seg_loss(terms="recommended"), 0.2, 0.3
+    ),
+    "recommended, void as the first class": without_void(seg_loss(terms="recommended")),
 }
 """Mixtures that answer the study's questions, each next to one that differs in one thing."""
 
