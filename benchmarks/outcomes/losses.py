@@ -338,6 +338,7 @@ VARIANTS: dict[str, Recipe] = {
         },
     ),
     "recommended, smooth 0": two_poolings(0.3, 0.3, 0.4, smooth=0.0),
+    "default, then Lovasz": then(seg_loss(), cross_entropy_and_lovasz),
     "recommended, then Lovasz": then(seg_loss(terms="recommended"), cross_entropy_and_lovasz),
     "cross-entropy, then recommended": then(
         seg_loss(bce_coef=1.0, dice_coef=0.0), seg_loss(terms="recommended"), 0.2, 0.3
