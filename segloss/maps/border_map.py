@@ -41,7 +41,7 @@ class BorderMap(MaskMap):
         """Returns the distances (*spatial) for a mask (*spatial) of booleans."""
 
     def compute(self, labels: Array) -> Array:
-        """Returns the distances (C, *spatial) of a label map (*spatial)."""
+        """Returns the distances `(C, *spatial)` of a label map `(*spatial)`."""
         spacing = self.spacing.along(labels.shape, self.mask_key)
         maps = self.zeros(labels)
         for class_map, label in zip(maps, self.class_labels(), strict=True):

@@ -84,7 +84,7 @@ class ComponentMap(MaskMap):
         self.dtype = check_choice("dtype", dtype, DTYPES)
 
     def compute(self, labels: Array) -> Array:
-        """Returns the ids of components (C, *spatial) of a label map (*spatial)."""
+        """Returns the ids of components `(C, *spatial)` of a label map `(*spatial)`."""
         numpy, measure = library("numpy"), library("scipy.ndimage")
         spacing = self.spacing.along(labels.shape, self.mask_key)
         structure = measure.generate_binary_structure(labels.ndim, self._connectivity_of(labels))

@@ -85,7 +85,7 @@ class MapTransform(ChecksKeywords):
 
     @abstractmethod
     def compute(self, labels: Array) -> Array:
-        """Returns the maps (C, *spatial) of a label map (*spatial)."""
+        """Returns the maps `(C, *spatial)` of a label map `(*spatial)`."""
         raise NotImplementedError(f"{type(self).__name__} must define compute().")
 
 

@@ -58,7 +58,7 @@ class SkeletonMap(MaskMap):
         self.radius = check_integer("radius", radius, 0)
 
     def compute(self, labels: Array) -> Array:
-        """Returns the skeletons (C, *spatial) of a label map (*spatial)."""
+        """Returns the skeletons `(C, *spatial)` of a label map `(*spatial)`."""
         maps = self.zeros(labels)
         foreground = (labels > 0) & (labels < self.n_classes)
         if not foreground.any():

@@ -48,6 +48,11 @@ def test_every_term_is_in_the_api() -> None:
     assert {f"::: segloss.terms.{term.__name__}" for term in TERMS.values()} <= {*page.split("\n")}
 
 
+def test_asterisks_of_shapes_are_no_emphasis(site: Path) -> None:
+    for page in pages(site):
+        assert not re.findall(r"<em>[^<]*spatial[^<]*</em>", page.read_text()), page
+
+
 def test_what_the_api_names_is_what_the_site_shows(site: Path) -> None:
     for page in API:
         shown = (site / "api" / page.stem / "index.html").read_text()
