@@ -65,17 +65,35 @@ END_FOR
 #define BYTES 16
 #include SET_CODE
 
+#ifdef __x86_64__
+// The wide instruction sets that this machine has, and whose registers its system saves. It is read from the
+// processor: __builtin_cpu_supports denies them all in some Clangs (that of ziglang 0.17), f16c in others.
+struct WideSets {
+    bool avx2 = false, avx512 = false;
+};
+
+static WideSets wide_sets() {
+    const unsigned basic = bit_OSXSAVE | bit_FMA | bit_F16C;
+    const unsigned wide = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    unsigned a, b, c, d, saved, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & basic) != basic) return {};
+    __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if ((saved & 0x06) != 0x06 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return {};
+#ifdef __APPLE__
+    const bool saves_all = true;  // macOS begins to save them when they are first used
+#else
+    const bool saves_all = (saved & 0xe6) == 0xe6;
+#endif
+    return {true, saves_all && (b & wide) == wide};
+}
+#endif
+
 // Returns whether this machine has an instruction set.
 static bool runs_here([[maybe_unused]] const char *name) {
-#if defined(__x86_64__)
-    // In some compilers, __builtin_cpu_supports does not know f16c.
-    unsigned a, b, c = 0, d;
-    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
-    const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (!strcmp(name, "avx2")) return avx2;
-    if (!strcmp(name, "avx512"))
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#ifdef __x86_64__
+    static const WideSets found = wide_sets();
+    if (!strcmp(name, "avx2")) return found.avx2;
+    if (!strcmp(name, "avx512")) return found.avx512;
 #endif
     return true;
 }

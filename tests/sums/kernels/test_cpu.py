@@ -35,6 +35,12 @@ def _best() -> Iterator[None]:
     cpu.use_instruction_set(SETS[0])
 
 
+def test_the_best_instruction_set_is_that_of_pytorch() -> None:
+    of_pytorch = torch.backends.cpu.get_cpu_capability()
+    assert SETS[0] == {"AVX2": "avx2", "AVX512": "avx512"}.get(of_pytorch, "baseline")
+    assert SETS[-1] == "baseline"
+
+
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_the_number_of_threads_changes_no_bit(n_classes: int) -> None:
     pixels = pixels_of(n_classes, 2, 700, 701)
