@@ -143,12 +143,18 @@ _LAZY_NAMES = {
 }
 """Names of this package by module. `import segloss` does not load these modules."""
 
+_ELSEWHERE = dict.fromkeys(
+    ("CrossEntropy", "CrossEntropyLoss"),
+    "cross-entropy is a term, CompoundLoss(segloss.terms.CrossEntropy()), and "
+    "torch.nn.CrossEntropyLoss goes into a LossWrapper",
+)
+
 _MODULE_OF = {name: module for module, names in _LAZY_NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
-        raise no_attribute(__name__, name, [*__all__, *_MODULE_OF])
+        raise no_attribute(__name__, name, [*__all__, *_MODULE_OF], _ELSEWHERE)
     return getattr(import_module(_MODULE_OF[name]), name)
 
 

@@ -703,7 +703,7 @@ WRONG: dict[str, Wrong] = {
             P.sigmoid(), {"gt_polygons_image": T, "gt_distance_map": put(T, NAN)}
         ),
         ValueError,
-        ("gt_distance_map", "finite", "nan"),
+        ("gt_distance_map", "finite", "NaN"),
     ),
     "class weights of other classes": Wrong(
         lambda: SegLoss(class_weights=[1, 2])(PROBABILITIES, T),
@@ -1161,7 +1161,7 @@ WRONG: dict[str, Wrong] = {
     "NaN angle": Wrong(
         frame(CrossfieldAlignLoss(), {}, {"gt_crossfield_angle": torch.full((2, 1, 4, 4), NAN)}),
         ValueError,
-        ("gt_batch['gt_crossfield_angle']", "finite", "nan"),
+        ("gt_batch['gt_crossfield_angle']", "finite", "NaN"),
     ),
     "angle of other pixels": Wrong(
         frame(CrossfieldAlignLoss(), {}, {"gt_crossfield_angle": torch.zeros(2, 1, 4, 3)}),
@@ -1255,7 +1255,7 @@ WRONG: dict[str, Wrong] = {
     "NaN distances": Wrong(
         frequent({"distances": torch.full((2, 1, 4, 4), NAN)}, use_dist=True),
         ValueError,
-        ("gt_batch['distances']", "finite", "nan"),
+        ("gt_batch['distances']", "finite", "NaN"),
     ),
     "sizes of 0": Wrong(
         frequent({"sizes": torch.zeros(2, 1, 4, 4)}, use_size=True),

@@ -57,6 +57,11 @@ LARGE_IDS = (
 )
 """The remedy for wrong ids of components."""
 
+FOR_MAPS = (
+    " If it is scaled, check how: a mask without foreground has no largest distance to divide by."
+)
+"""The remedy for maps that are not finite."""
+
 _FRAMES = (
     " If the second axis of {pred} is time, frames are samples: pass {pred}.flatten(0, 1) and "
     "{target}.flatten(0, 1)."
@@ -245,6 +250,10 @@ def for_map_shape(key: str, values: Tensor, pred: Tensor, *, has_classes: bool) 
         has_classes: True if the channels are the classes of a label map.
     """
     samples, channels, *spatial = pred.shape
+    if values.shape == pred.shape[1:]:
+        return f" This is one sample's map: pass those of the batch, torch.stack([{key}, ...])."
+    if values.ndim == pred.ndim and values.shape[:2] == pred.shape[:2]:
+        return " Make the maps of the masks that the loss gets, after all crops and resizes."
     is_of_pixels = (len(values), *values.shape[2:]) == (samples, *spatial)
     if channels == 1 or not (is_of_pixels or values.shape == (samples, *spatial)):
         is_of_classes = is_of_pixels and values.ndim == pred.ndim

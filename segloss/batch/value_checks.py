@@ -132,7 +132,7 @@ def check_values(
         if key == group_key:
             _check_components(values, key, checks)
         else:
-            check_finite_values(values, key, checks, kept=pixels.valid)
+            check_finite_values(values, key, checks, kept=pixels.valid, remedy=remedies.FOR_MAPS)
 
 
 def _is_spotted(pixels: PixelBatch, checks: ValueChecks) -> bool:
@@ -170,6 +170,7 @@ def check_finite_values(
     checks: ValueChecks,
     *,
     kept: Callable[[], Tensor | None] = lambda: None,
+    remedy: str = "",
 ) -> None:
     """Raises ValueError if the check is due and values that count are not finite.
 
@@ -178,12 +179,14 @@ def check_finite_values(
         name: Its name in messages, and the name of the check.
         checks: Decides whether the check is due.
         kept: Returns the mask of the values that count, or None if all count.
+        remedy: The end of the message.
     """
     if not checks.due(name, tensor):
         return
     low, high = _extremes(tensor.detach(), kept())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"{name} must hold finite numbers, got {_interval(low, high)}.")
+        got = "NaN" if math.isnan(low) else _interval(low, high)
+        raise ValueError(f"{name} must hold finite numbers, got {got}.{remedy}")
     checks.passed(name, tensor)
 
 

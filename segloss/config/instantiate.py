@@ -34,9 +34,10 @@ from segloss.foundation.arguments import (
 
 _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
-_BESIDE_TARGET = dict.fromkeys(
-    ("params", "kwargs", "arguments"), "write the arguments beside _target_"
-)
+_BESIDE_TARGET = {
+    **dict.fromkeys(("params", "kwargs", "arguments"), "write the arguments beside _target_"),
+    "weights": "the weight of a loss in the sum is the key weight of its entry",
+}
 
 _CONVERSIONS = ("none", "partial", "object", "all")
 """Hydra's values of `_convert_`, which all mean the same here: lists and mappings are plain."""

@@ -55,8 +55,8 @@ def read_config_file(path: str | Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"The config file {str(path)!r} must be text in UTF-8, got {error.reason} at the byte "
-            f"{error.start}: save it as UTF-8."
+            f"The config file {str(path)!r} must be YAML, text in UTF-8, got {error.reason} at the "
+            f"byte {error.start}: if it is a text, save it as UTF-8."
         ) from None
 
 

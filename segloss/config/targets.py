@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -130,6 +131,8 @@ def _remedy(target: str) -> str:
     name = target.rpartition(".")[2]
     if package in _OTHER_NAMES:
         return f" (did you mean '{_OTHER_NAMES[package]}.{rest}'?)."
+    if package in sys.stdlib_module_names:
+        return f". {package} is a module of Python itself, which has no losses."
     if target.startswith("torch."):
         if name.lower().endswith("tensor"):
             return ". Numbers of a config become tensors where needed: write the list itself."

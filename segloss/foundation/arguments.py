@@ -293,12 +293,14 @@ def nearest(
         word: The wrong name.
         choices: The right names.
         belongs_elsewhere: Names that are right in another place, with the remedy of each, which is
-            returned after a colon if no choice has the meaning of `word`.
+            returned after a colon for `word` itself, or if it has the meaning of no choice.
     """
     text, choices = shown(word).strip("'"), list(choices)
+    if text in belongs_elsewhere:
+        return f": {belongs_elsewhere[text]}"
     if meant := of_same_meaning(text, choices):
         return f" (did you mean {meant!r}?)"
-    if place := text if text in belongs_elsewhere else of_same_meaning(text, belongs_elsewhere):
+    if place := of_same_meaning(text, belongs_elsewhere):
         return f": {belongs_elsewhere[place]}"
     meant = nearest_name(text, choices)
     return f" (did you mean {meant!r}?)" if meant else ""
@@ -311,9 +313,14 @@ def nearest_name(word: str, choices: Iterable[str]) -> str | None:
     return of_same_meaning(word, spelled.values()) or (spelled[matches[0]] if matches else None)
 
 
-def no_attribute(module: str, name: str, names: Iterable[str]) -> AttributeError:
+def no_attribute(
+    module: str,
+    name: str,
+    names: Iterable[str],
+    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> AttributeError:
     """Returns the error for an attribute that a module lacks, with the one probably meant."""
-    meant = "" if name.startswith("_") else nearest(name, names)
+    meant = "" if name.startswith("_") else nearest(name, names, belongs_elsewhere)
     return AttributeError(f"module {module!r} has no attribute {name!r}{meant}")
 
 
@@ -326,6 +333,8 @@ def shown(value: Any) -> str:
         return f"an int of {value.bit_length()} bits"
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
+    if type(value).__name__ == "ndarray":
+        return f"an array of shape {value.shape}"
     try:
         text = _with_shapes(value) if _holds_tensors(value) else repr(value)
     except Exception:  # raised by a user's __repr__, or by large ints inside

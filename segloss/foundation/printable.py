@@ -1,4 +1,4 @@
-"""Text fit to show: that from outside, such as names of files, made safe; numbers with nouns."""
+"""Text fit to show: that from outside, such as names of files, made safe; notes on errors."""
 
 from __future__ import annotations
 
@@ -35,3 +35,23 @@ def counted(count: int, noun: str) -> str:
         ('1 channel', '2 channels')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Adds a note to an error, or to its message where errors have no notes.
+
+    Example:
+        >>> error = ValueError("the label 255")
+        >>> add_note(error, "In the loss 'seg'.")
+        >>> is_noted(error, "the loss 'seg'")
+        True
+    """
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    elif len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]}\n{note}",)
+
+
+def is_noted(error: BaseException, words: str) -> bool:
+    """Returns whether the message of an error, or a note, has some words."""
+    return any(words in text for text in (str(error), *getattr(error, "__notes__", ())))

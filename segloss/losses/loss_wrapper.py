@@ -29,8 +29,14 @@ from segloss.batch.value_checks import (
 from segloss.foundation.arguments import check_text, shown
 from segloss.foundation.dtypes import equals_any
 from segloss.foundation.gradients import Condition
-from segloss.foundation.ignore_index import check_ignore_index, values_of
+from segloss.foundation.ignore_index import (
+    IgnoreIndex,
+    check_ignore_index,
+    values_of,
+    written,
+)
 from segloss.foundation.precision import accumulation_dtype, without_autocast
+from segloss.foundation.printable import add_note
 from segloss.losses.companions import TakesCompanions
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.ignored import ignored_values, over_counted_pixels
@@ -82,7 +88,8 @@ class LossWrapper(Loss):
         ignore_index: The value of a target that `loss_func` ignores, or a list of several; None:
             its attribute `ignore_index`, or that of modules in it. For a target with only such
             values, where many losses are NaN, the loss and its gradient are 0. Other batches are
-            passed on unchanged, so it is `loss_func` that leaves pixels out.
+            passed on unchanged, so it is `loss_func` that leaves pixels out; a value that a loss of
+            PyTorch does not ignore is refused.
         annotated_key: The key of the annotations in `gt_batch`, which may be absent; see
             `segloss.SegLoss`.
         sample_weight_key: The key of the weights of the samples in `gt_batch`, (N,), which may be
@@ -148,6 +155,7 @@ class LossWrapper(Loss):
         self.gt_channels = optional_selector(gt_channel_selector, "gt_channel_selector")
         self.target_dtype = _dtype(target_dtype)
         self.ignore_index = check_ignore_index(ignore_index)
+        _check_is_ignored(loss_func, self.ignore_index)
         self._checks = ValueChecks()
         self._first_prediction = FirstPrediction()
 
@@ -205,12 +213,12 @@ class LossWrapper(Loss):
                     value = over_counted_pixels(self.loss_func, prediction, target, known)
                 return value
         except Exception as error:
-            if hasattr(error, "add_note"):  # since Python 3.11
-                error.add_note(
-                    f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
-                    f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
-                    "target_dtype."
-                )
+            add_note(
+                error,
+                f"In the loss {self.name!r}: prediction {_described(prediction)}, target "
+                f"{_described(target)}. See pred_channel_selector, gt_channel_selector and "
+                "target_dtype.",
+            )
             raise
 
     def counted_share(self, pred_batch: Batch, gt_batch: Batch) -> float:
@@ -393,6 +401,32 @@ def _check_channel_weights(loss: nn.Module, name: str, prediction: Tensor, pred_
             f"{pred_name}, got {tuple(weight.shape)}, which PyTorch takes for weights of the last "
             f"axis{remedy}."
         )
+
+
+def _check_is_ignored(loss: Any, ignore_index: IgnoreIndex) -> None:
+    """Raises ValueError if a loss of PyTorch does not ignore what it is said to ignore."""
+    values = values_of(ignore_index)
+    given = f"ignore_index={written(ignore_index)}"
+    if values and isinstance(loss, ELEMENTWISE_LOSSES):
+        raise ValueError(
+            f"{given} has no effect, since {shown(loss)} leaves no pixels out: "
+            f"{_instead(loss, given, values[0])}."
+        )
+    if values and isinstance(loss, LABEL_MAP_LOSSES) and loss.ignore_index not in values:
+        raise ValueError(
+            f"{given} has no effect, since {shown(loss)} ignores {loss.ignore_index}: give it to "
+            f"that loss, {type(loss).__name__}({given})."
+        )
+
+
+def _instead(loss: nn.Module, given: str, value: int) -> str:
+    """Returns the remedy for an elementwise loss of PyTorch that should leave pixels out."""
+    if isinstance(loss, nn.BCEWithLogitsLoss):
+        return f"pass CompoundLoss(CrossEntropy(), {given})"
+    if isinstance(loss, nn.BCELoss):
+        return f"pass CompoundLoss(CrossEntropy(), from_logits=False, {given})"
+    kept = f"p[t != {value}], t[t != {value}]"
+    return f"pass a function that does, such as lambda p, t: nn.{shown(loss)}({kept})"
 
 
 def check_loss_func(argument: str, loss: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ from segloss.foundation.gradients import (
 )
 from segloss.foundation.number_like import as_number, attribute
 from segloss.foundation.precision import Precise
+from segloss.foundation.printable import add_note, is_noted
 from segloss.foundation.tracing import is_traced
 from segloss.losses.combiners import UncertaintyWeighting
 from segloss.losses.loss import (
@@ -57,6 +58,8 @@ from segloss.losses.loss_wrapper import LossWrapper, check_loss_func
 from segloss.losses.norm import LEAST_NORM, NormSums, check_norm
 from segloss.losses.schedule import EpochWatch, Weight, WeightSchedule
 from segloss.terms.algebra import Algebra, RefusesOperators
+
+_T = TypeVar("_T")
 
 Combiner = Callable[[Tensor], Tensor]
 """A function from the vector of losses (k,) to a scalar."""
@@ -375,7 +378,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
         for indices in share_passes(losses):
             group = [losses[i] for i in indices]
             conditions = [unweighted[i] for i in indices]
-            raw, group_infos = _of_group(group, pred_batch, gt_batch, conditions)
+            raw, group_infos = _naming(_of_group, group, pred_batch, gt_batch, conditions)
             values.append(raw.reshape(-1))
             order += indices
             for i, info in zip(indices, group_infos, strict=True):
@@ -448,7 +451,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
         sums: dict[Loss, NormSums] = {}
         for indices in share_passes(losses):
             group = [losses[i] for i in indices]
-            of_group = sums_of_losses(group, pred_batch, gt_batch, number)
+            of_group = _naming(sums_of_losses, group, pred_batch, gt_batch, number)
             sums.update(zip(group, of_group, strict=True))
         for loss, each in sums.items():  # all of them, or none if one is wrong
             loss.add_to_norm(each)
@@ -561,6 +564,18 @@ def _of_group(
     if unused is True:
         raw = raw.detach() + zero_in_place_of(raw, [pred_batch, gt_batch, *group])
     return raw, infos
+
+
+def _naming(function: Callable[..., _T], group: Sequence[Loss], *arguments: Any) -> _T:
+    """Calls a function of a group of losses, whose errors then name them."""
+    try:
+        return function(group, *arguments)
+    except Exception as error:
+        names = ", ".join(repr(loss.name) for loss in group)
+        words = f"In the {'loss' if len(group) == 1 else 'losses'} {names}"
+        if not is_noted(error, words):
+            add_note(error, f"{words}.")
+        raise
 
 
 def _not_finite(name: str, info: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from segloss.batch.diagnosis import DiagnosisWarning, Finding, Tally, findings
 from segloss.batch.keys import take
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.foundation.arguments import check_flag, check_integer, shown
-from segloss.foundation.printable import printable
+from segloss.foundation.printable import counted, printable
 from segloss.losses.compound_loss import CompoundLoss
 from segloss.losses.deep_supervision import DeepSupervision
 from segloss.losses.loss_wrapper import LossWrapper
@@ -76,7 +76,9 @@ class Diagnosis:
 
     def _headline(self) -> str:
         count = len(self.findings)
-        verdict = "as it should be" if self.passed else f"{count} finding{'s' * (count != 1)}"
+        verdict = "as it should be" if self.passed else counted(count, "finding")
+        if len(self.refused) == self.batches > 0:
+            verdict = "nothing was examined"
         count = len(self.refused)
         refused = f", {count} batch{'es' * (count != 1)} refused" if count else ""
         return _wrapped(f"{self.loss}: {verdict}{refused}", "  ")

@@ -146,7 +146,7 @@ def test_the_attribute_is_what_was_given() -> None:
     assert SegLoss(ignore_index=[255, 0]).ignore_index == (0, 255)
     assert CompoundLoss(ignore_index=(255,)).ignore_index == 255
     assert TopKCrossEntropyLoss(ignore_index=[0, 255]).ignore_index == (0, 255)
-    assert LossWrapper(nn.L1Loss(), ignore_index=[0, 255]).ignore_index == (0, 255)
+    assert LossWrapper(lambda p, t: p.sum(), ignore_index=[0, 255]).ignore_index == (0, 255)
 
 
 def test_the_targets_of_the_user_stay_unchanged() -> None:

@@ -1302,6 +1302,36 @@ ROWS: dict[str, Row] = {
         lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": X1[:, 0].unsqueeze(1)}),
         (P1 * X1).mean(),
     ),
+    "the map of one sample": Row(
+        lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": X1[0]}),
+        "pass those of the batch, torch.stack([gt_distance_map, ...])",
+        lambda: BoundaryLoss()(X1, MASK, maps={"gt_distance_map": torch.stack([*X1])}),
+        (P1 * X1).mean(),
+    ),
+    "ignore_index beside a cross-entropy": Row(
+        lambda: LossWrapper(nn.CrossEntropyLoss(), ignore_index=255),
+        "give it to that loss, CrossEntropyLoss(ignore_index=255)",
+        wrapped(nn.CrossEntropyLoss(ignore_index=255), X3, L3),
+        softmax_loss(X3, L3),
+    ),
+    "ignore_index beside an elementwise loss": Row(
+        lambda: LossWrapper(nn.MSELoss(), ignore_index=255),
+        "pass a function that does, such as lambda p, t: nn.MSELoss()(p[t != 255], t[t != 255])",
+        wrapped(lambda p, t: nn.MSELoss()(p[t != 255], t[t != 255]), X1, X1 + 1),
+        torch.tensor(1.0),
+    ),
+    "ignore_index beside binary cross-entropy": Row(
+        lambda: LossWrapper(nn.BCEWithLogitsLoss(), ignore_index=255),
+        "pass CompoundLoss(CrossEntropy(), ignore_index=255)",
+        wrapped(CompoundLoss(CrossEntropy(), ignore_index=255), X1, MASK),
+        sigmoid_loss(X1, MASK),
+    ),
+    "ignore_index beside binary cross-entropy of probabilities": Row(
+        lambda: LossWrapper(nn.BCELoss(), ignore_index=255),
+        "pass CompoundLoss(CrossEntropy(), from_logits=False, ignore_index=255)",
+        wrapped(CompoundLoss(CrossEntropy(), from_logits=False, ignore_index=255), P1, MASK),
+        sigmoid_loss(X1, MASK),
+    ),
     "a tensor for the maps": Row(
         lambda: BoundaryLoss()(X1, MASK, maps=DISTANCES["gt_distance_map"]),
         "pass maps={'gt_distance_map': ...}",

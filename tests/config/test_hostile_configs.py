@@ -510,7 +510,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "loss.yaml"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"loss\.yaml' must be text in UTF-8, got "):
+    with pytest.raises(ValueError, match=r"loss\.yaml' must be YAML, text in UTF-8, got "):
         build_loss(path)
 
 

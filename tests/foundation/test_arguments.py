@@ -50,7 +50,6 @@ def test_an_instance_is_called_with_other_arguments() -> None:
     [
         ("segloss", "IoULoss", "JaccardLoss"),
         ("segloss", "Diceloss", "DiceLoss"),
-        ("segloss", "CrossEntropyLoss", "CompoundLoss"),
         ("segloss", "DiceCELoss", "CompoundLoss"),
         ("segloss.functional", "iou_loss", "jaccard_loss"),
         ("segloss.functional", "bce_with_logits", "binary_cross_entropy"),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from segloss import LossWrapper, MultiLoss, SegLoss
+from segloss.foundation.printable import is_noted
 
 GT = "gt_polygons_image"
 
@@ -263,3 +264,14 @@ def test_a_pre_process_must_return_both_batches() -> None:
         multi(*batches())
     with pytest.raises(TypeError, match="need batches that are mappings, got Tensor"):
         multi(torch.rand(1, 1, 3), torch.rand(1, 1, 3))
+
+
+@pytest.mark.parametrize("of_norm", [False, True], ids=["forward", "update_norm"])
+def test_an_error_names_the_loss_that_raised_it(of_norm: bool) -> None:
+    losses = [SegLoss("first", n_classes=3, ignore_index=255), SegLoss("second", n_classes=3)]
+    multi = MultiLoss(losses, [1.0, 1.0])
+    batch = torch.randn(1, 3, 4), torch.tensor([[0, 1, 2, 255]])
+    with pytest.raises(ValueError, match="holds the label 255") as caught:
+        multi.update_norm(*batch, nums=1) if of_norm else multi(*batch)
+    assert is_noted(caught.value, "In the loss 'second'.")
+    assert not is_noted(caught.value, "first")

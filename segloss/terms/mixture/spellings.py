@@ -194,9 +194,14 @@ def _check_defaults(arguments: Mapping[str, Any]) -> None:
     """Raises ValueError if an argument that `terms` replaces does not have its default."""
     changed = _changed(arguments)
     if changed:
+        example = (
+            "terms=segloss.recommended() + 0.1 * Boundary()"
+            if [*changed] == ["extra_terms"]
+            else "0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2])"
+        )
         raise ValueError(
             f"terms is the whole mixture, so {', '.join(changed)} must keep the default: set it in "
-            "the terms, as in 0.5 * CrossEntropy() + 0.3 * Dice(region_classes=[1, 2])."
+            f"the terms, as in {example}."
         )
 
 

@@ -112,7 +112,7 @@ def _usage(error: Any) -> str:
     """Returns the message about a wrong command line, with the command that shows the help."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "segloss"
-    message = error.format_message().replace("?.", "?")
+    message = error.format_message().replace("?.", "?") or "A command is missing"
     return f"{message}{'' if message.endswith(('.', '?')) else '.'} See {command} --help."
 
 
