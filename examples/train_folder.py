@@ -4,12 +4,12 @@
 
 An image and its mask have the same name, except for the suffix and an ending such as _mask. Images
 are grey or colour, of any size; the slices of volumes are images. Masks may be of any kind that
-`segloss suggest` reads, such as labels, colours, or a file for each class. Without --config, the
-script reads the masks first, and prints its suggestion with reasons; the config, loss.yaml, is
-among the results. The script lists all problems of the folders before training.
+`segloss suggest` reads, such as labels, colours, or a file for each class. The script lists all
+problems of the folders before training.
 
-The output folder gets metrics.json, checkpoint.pt, losses.png, predictions.png, loss.yaml and
-dataset.png. On a CPU, the same settings give the same numbers.
+The output folder gets metrics.json, checkpoint.pt, losses.png and predictions.png. Without
+--config, the script reads the masks first, prints its suggestion with reasons, and adds its config,
+loss.yaml, and dataset.png. On a CPU, the same settings give the same numbers.
 """
 
 from __future__ import annotations
