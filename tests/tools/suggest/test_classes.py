@@ -55,7 +55,7 @@ def test_an_ignore_value_may_be_negative() -> None:
 
 
 def test_a_class_missing_in_between_keeps_its_number() -> None:
-    suggestion = suggest([mask_of(v0=68, v1=30, v3=2)])
+    suggestion = suggest([mask_of(v0=690, v1=302, v3=8)])
     assert suggestion.classes.n_classes == 4
     assert suggestion.classes.unused == [2]
     loss = suggestion.config["loss_params"]["compound_loss"]["loss_list"][0]
