@@ -196,9 +196,11 @@ def check_maps(maps: Any, keys: Iterable[str], whose: str = "") -> Mapping[str, 
         TypeError: `maps` is not a mapping.
         ValueError: A map is missing.
     """
-    meant = ", ".join(f"{key!r}: ..." for key in keys)
-    remedy = f": pass maps={{{meant}}}" if meant else ": the loss needs no map, so leave it out"
-    given = {} if maps is None else check_mapping("maps", maps, remedy)
+    given = {} if maps is None else maps
+    if not isinstance(given, Mapping):
+        meant = ", ".join(f"{key!r}: ..." for key in keys)
+        remedy = f": pass maps={{{meant}}}" if meant else ": the loss needs no map, so leave it out"
+        check_mapping("maps", given, remedy)
     for key in keys:
         if key not in given:
             raise ValueError(
