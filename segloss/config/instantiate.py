@@ -193,7 +193,8 @@ def _check_keywords(
         if key not in parameters and not takes_any:
             of_target = getattr(target, "belongs_elsewhere", {})
             elsewhere = {**_BESIDE_TARGET, **of_target, **belongs_elsewhere}
-            meant = _namesake_with(target, key) or nearest(key, parameters, elsewhere)
+            beside = f": {_BESIDE_TARGET[key]}" if key in _BESIDE_TARGET else ""
+            meant = beside or _namesake_with(target, key) or nearest(key, parameters, elsewhere)
             raise ValueError(
                 f"{path}.{key} is unknown to {target.__name__}{meant}; it takes: "
                 f"{', '.join(parameters) or 'no arguments'}."

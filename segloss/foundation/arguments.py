@@ -293,14 +293,12 @@ def nearest(
         word: The wrong name.
         choices: The right names.
         belongs_elsewhere: Names that are right in another place, with the remedy of each, which is
-            returned after a colon for `word` itself, or if it has the meaning of no choice.
+            returned after a colon if no choice has the meaning of `word`.
     """
     text, choices = shown(word).strip("'"), list(choices)
-    if text in belongs_elsewhere:
-        return f": {belongs_elsewhere[text]}"
     if meant := of_same_meaning(text, choices):
         return f" (did you mean {meant!r}?)"
-    if place := of_same_meaning(text, belongs_elsewhere):
+    if place := text if text in belongs_elsewhere else of_same_meaning(text, belongs_elsewhere):
         return f": {belongs_elsewhere[place]}"
     meant = nearest_name(text, choices)
     return f" (did you mean {meant!r}?)" if meant else ""
@@ -317,10 +315,20 @@ def no_attribute(
     module: str,
     name: str,
     names: Iterable[str],
-    belongs_elsewhere: Mapping[str, str] = MappingProxyType({}),
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> AttributeError:
-    """Returns the error for an attribute that a module lacks, with the one probably meant."""
-    meant = "" if name.startswith("_") else nearest(name, names, belongs_elsewhere)
+    """Returns the error for an attribute that a module lacks, with the one probably meant.
+
+    Args:
+        module: The name of the module.
+        name: The name of the attribute.
+        names: The attributes that there are.
+        elsewhere: Names that are right in another place, with the remedy of each.
+    """
+    if name in elsewhere:
+        meant = f": {elsewhere[name]}"
+    else:
+        meant = "" if name.startswith("_") else nearest(name, names)
     return AttributeError(f"module {module!r} has no attribute {name!r}{meant}")
 
 

@@ -51,7 +51,7 @@ class InstanceMap(MapTransform):
         )
 
     def compute(self, labels: Array) -> Array:
-        """Returns the map (1, *spatial) of a label map (*spatial)."""
+        """Returns the map `(1, *spatial)` of a label map `(*spatial)`."""
         numpy = library("numpy")
         labels = labels.astype(numpy.int64)
         kept = numpy.ones(labels.shape, dtype=bool)

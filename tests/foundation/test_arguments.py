@@ -45,6 +45,15 @@ def test_an_instance_is_called_with_other_arguments() -> None:
     assert "name" not in inspect.signature(Brightness("brightness")).parameters
 
 
+def test_a_name_that_means_an_argument_goes_before_one_of_another_place() -> None:
+    with pytest.raises(TypeError, match=r"'weight' \(did you mean 'class_weights'\?\)"):
+        segloss.CompoundLoss(weight=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"weights is unknown to SegLoss: .* the key weight of"):
+        segloss.build_loss("loss: {_target_: segloss.SegLoss, weights: 1.0}")
+    with pytest.raises(AttributeError, match=r"'CrossEntropyLoss': .*segloss\.terms\.CrossEntropy"):
+        segloss.CrossEntropyLoss  # noqa: B018
+
+
 @pytest.mark.parametrize(
     ("module", "name", "meant"),
     [
