@@ -28,7 +28,7 @@ import albumentations as A
 import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
-from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.configuration import command_line, load_config, mistakes_as_messages, parse
 from example_parts.data_parallel import Ranks, processes
 from example_parts.interruption import ended_by_ctrl_c
 from example_parts.networks import ModelSettings, build_unet
@@ -170,7 +170,7 @@ class BrainDataset(Dataset[Batch]):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, tests and draws with the options of the command line."""
     command = command_line(__doc__, HERE / "brain_tissue.yaml", Path("runs/brain_tissue"))
-    options = command.parse_intermixed_args(arguments)
+    options = parse(command, arguments)
     with mistakes_as_messages():
         settings = load_config(BrainSettings, options.config, options.overrides)
     with (

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.configuration import command_line, load_config, mistakes_as_messages, parse
 from example_parts.interruption import ended_by_ctrl_c
 from example_parts.networks import ModelSettings, build_unet
 from example_parts.output_folder import OutputFolder, output_folder
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = command_line(
         __doc__, HERE / "building_footprints.yaml", Path("runs/building_footprints")
     )
-    options = command.parse_intermixed_args(arguments)
+    options = parse(command, arguments)
     with ended_by_ctrl_c(), output_folder(options.output) as folder:
         run_example(options, folder)
 

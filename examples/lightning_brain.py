@@ -24,7 +24,7 @@ from brain_tissue import (
     split,
     transforms,
 )
-from example_parts.configuration import command_line, load_config, mistakes_as_messages
+from example_parts.configuration import command_line, load_config, mistakes_as_messages, parse
 from example_parts.networks import build_unet
 from example_parts.output_folder import OutputFolder, output_folder
 from example_parts.training import seed_of
@@ -126,7 +126,7 @@ class BrainData(LightningDataModule):
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Trains and tests with the options of the command line, and returns the Dice scores."""
-    options = brain_command_line().parse_intermixed_args(arguments)
+    options = parse(brain_command_line(), arguments)
     with output_folder(options.output) as folder:
         return run_example(options, folder)
 

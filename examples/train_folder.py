@@ -30,7 +30,7 @@ import albumentations as A
 import cv2
 import numpy as np
 import torch
-from example_parts.configuration import command_line, load_config
+from example_parts.configuration import command_line, load_config, parse
 from example_parts.expected import expected_by
 from example_parts.folders import MaskOptions, Pair, read_folders
 from example_parts.interruption import ended_by_ctrl_c
@@ -214,7 +214,7 @@ def read_command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument(
         "--only", metavar="PATTERN", help="the names of masks, such as '*_mask.png'"
     )
-    return command.parse_intermixed_args(arguments)
+    return parse(command, arguments)
 
 
 @contextmanager

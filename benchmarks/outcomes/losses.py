@@ -153,6 +153,22 @@ def two_poolings(
     return recipe
 
 
+def recommended_with(
+    *map_names: str, focal_tversky: dict[str, Any] | None = None, **further: Any
+) -> Recipe:
+    """Returns the recommended mixture with changes.
+
+    Args:
+        *map_names: The transforms of the training samples, by name.
+        focal_tversky: Parameters of focal Tversky.
+        **further: Further terms.
+    """
+    region = {"coef": 0.4, **_POOLED, **(focal_tversky or {})}
+    dice = {"coef": 0.3, "skip_absent_classes": True}
+    terms = {"cross_entropy": 0.3, "dice": dice, "focal_tversky": region, **further}
+    return seg_loss(*map_names, terms=terms)
+
+
 def cross_entropy_and_lovasz(dataset: Dataset) -> Contender:
     """Returns half cross-entropy and half Lovasz."""
     pixels = seg_loss(terms={"cross_entropy": 1.0})(dataset)
@@ -177,7 +193,8 @@ def then(first: Recipe, last: Recipe, begin: float = 0.8, end: float = 0.9) -> R
             return sum(part * each.loss(logits, batch, progress) for part, each in parts if part)
 
         text = f"{before.text}; from {begin} to {end} {after.text}"
-        return replace(before, loss=loss, text=text)
+        transforms = [*before.transforms, *after.transforms]
+        return replace(before, loss=loss, transforms=transforms, text=text)
 
     return recipe
 
@@ -338,6 +355,19 @@ VARIANTS: dict[str, Recipe] = {
         },
     ),
     "recommended, smooth 0": two_poolings(0.3, 0.3, 0.4, smooth=0.0),
+    "recommended, alpha and beta equal": recommended_with(
+        focal_tversky={"alpha": 0.5, "beta": 0.5}
+    ),
+    "recommended, beta 0.85": recommended_with(focal_tversky={"alpha": 0.15, "beta": 0.85}),
+    "recommended, gamma 1": recommended_with(focal_tversky={"gamma": 1.0}),
+    "recommended, skeletons": recommended_with("SkeletonMap", skeleton_recall=0.2),
+    "recommended, then components": then(
+        seg_loss(terms="recommended"),
+        recommended_with(
+            "ComponentMap",
+            components={"term": "dice", "coef": 0.3, "region_groups": "components"},
+        ),
+    ),
     "default, then Lovasz": then(seg_loss(), cross_entropy_and_lovasz),
     "recommended, then Lovasz": then(seg_loss(terms="recommended"), cross_entropy_and_lovasz),
     "cross-entropy, then recommended": then(

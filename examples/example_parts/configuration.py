@@ -18,6 +18,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from example_parts.output_folder import has_results, is_first_process
+
 Settings = TypeVar("Settings")
 
 
@@ -47,16 +49,41 @@ def command_line(description: str, config: Path, output: Path) -> argparse.Argum
         type=Path,
         default=output,
         metavar="DIR",
-        help=f"the folder for checkpoint, metrics and pictures ({output}); files of an earlier run "
-        "are replaced",
+        help=f"the folder for checkpoint, metrics and pictures ({output})",
     )
-    parser.add_argument(
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the results of an earlier run in the output folder",
+    )
+    existing.add_argument(
         "--resume",
         action="store_true",
         help="continue from the checkpoint in the output folder, with the same results as without "
         "the interruption; only training.epochs may have changed, to train for longer",
     )
     return parser
+
+
+def parse(
+    command: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Returns the options, and ends the program if they would replace the results of a run.
+
+    Args:
+        command: The command line.
+        arguments: The arguments. Default: those of the program.
+    """
+    options = command.parse_intermixed_args(arguments)
+    replaces = not (options.resume or options.overwrite) and is_first_process()
+    if replaces and has_results(options.output):
+        command.error(
+            f"{str(options.output)!r} holds the results of an earlier run. Continue that run with "
+            "--resume, choose another folder with --output, or replace the results with "
+            "--overwrite."
+        )
+    return options
 
 
 def load_config(

@@ -12,9 +12,17 @@ from typing import IO
 LOCK = ".lock"
 """The file that a run locks. The system unlocks it when the process ends, however it ends."""
 
+RESULTS = ("*.pt", "*.ckpt", "metrics.*")
+"""The files that show that a run has been here."""
+
 
 class FolderInUseError(OSError):
     """Another run writes into the folder."""
+
+
+def has_results(path: Path) -> bool:
+    """Returns whether a folder holds the results of a run, finished or not."""
+    return any(file for pattern in RESULTS for file in path.glob(pattern))
 
 
 @contextmanager
@@ -44,7 +52,7 @@ class OutputFolder:
             FolderInUseError: Another run has it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if self._lock is not None or not _is_first_process():
+        if self._lock is not None or not is_first_process():
             return
         lock = (self.path / LOCK).open("ab")
         try:
@@ -64,7 +72,7 @@ class OutputFolder:
             self._lock = None
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Returns whether torchrun or Lightning started this process as the first, or not at all."""
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     return rank == "0"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from example_parts.configuration import command_line, parse
 from example_parts.output_folder import FolderInUseError, output_folder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,3 +64,26 @@ def test_only_the_first_process_of_a_run_takes_it(tmp_path: Path, monkeypatch) -
         first.take()
         monkeypatch.setenv("RANK", "1")
         second.take()
+
+
+@pytest.mark.parametrize("result", ["checkpoint.pt", "frame_field.pt", "x.ckpt", "metrics.csv"])
+def test_results_are_replaced_only_by_order(tmp_path: Path, result: str, capsys) -> None:
+    (tmp_path / "loss.yaml").touch()  # written by hand, and no result
+    command = command_line("An example.", tmp_path / "loss.yaml", tmp_path)
+    assert parse(command, []).output == tmp_path
+    (tmp_path / result).touch()
+    with pytest.raises(SystemExit):
+        parse(command, ["training.epochs=1"])
+    message = capsys.readouterr().err
+    assert f"{str(tmp_path)!r} holds the results of an earlier run" in message
+    assert parse(command, ["--overwrite"]).overwrite
+    assert parse(command, ["--resume"]).resume
+    assert parse(command, ["--output", str(tmp_path / "new")]).output != tmp_path
+    with pytest.raises(SystemExit):
+        parse(command, ["--resume", "--overwrite"])
+
+
+def test_only_the_first_process_looks_for_results(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "checkpoint.pt").touch()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert parse(command_line("An example.", tmp_path, tmp_path), []).output == tmp_path

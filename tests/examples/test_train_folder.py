@@ -58,7 +58,8 @@ def folders(tmp_path: Path) -> Path:
 def run(folders: Path, *arguments: str) -> dict:
     where = ["--images", str(folders / "images"), "--masks", str(folders / "masks")]
     output = folders / "out"
-    train_folder.main([*SHORT, *where, "--output", str(output), *arguments])
+    again = [] if "--resume" in arguments else ["--overwrite"]
+    train_folder.main([*SHORT, *where, "--output", str(output), *again, *arguments])
     report = json.loads((output / "metrics.json").read_text())
     report.pop("seconds")
     return report
