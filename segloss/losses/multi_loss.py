@@ -326,6 +326,17 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
             )
             self._warnings.warn([Finding("epoch", text)], self)
 
+    def _watch_norms(self, norms: Sequence[float]) -> None:
+        """Warns if a training has settings for norms, and all norms are still 1."""
+        is_wanted = len(norms) > 1 and self.normalization_params and torch.is_grad_enabled()
+        if is_wanted and all(norm == 1 for norm in norms):
+            text = (
+                "It has normalization_params, but its norms have not been computed: call "
+                "segloss.compute_norms before training (in Lightning, add "
+                "ComputeWeightNormLossesCallback), or set normalize_losses=False."
+            )
+            self._warnings.warn([Finding("norms", text)], self)
+
     def _weights(self, epoch: float | None) -> Tensor:
         """Returns the weights of a call, (K,): those of its epoch, or a copy of the current ones.
 
@@ -363,6 +374,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
             return torch.where(norms > LEAST_NORM, norms, torch.nan).to(device)
         for loss, norm in zip(self._losses(), known, strict=True):
             check_norm(norm, loss.name)
+        self._watch_norms(known)
         return buffer_on_device(norms, device)
 
     def _raw(

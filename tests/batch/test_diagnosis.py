@@ -227,6 +227,27 @@ def test_an_argument_whose_switch_is_off(name: str) -> None:
     assert told(lambda: loss(logits(4), labels(0, 4))) == []
 
 
+def test_norms_that_have_not_been_computed() -> None:
+    def of(count: int, **options: Any) -> MultiLoss:
+        losses = [SegLoss(f"loss {i}", n_classes=4) for i in range(count)]
+        return MultiLoss(losses, [1.0] * count, **options)
+
+    def train(loss: MultiLoss) -> list[str]:
+        return told(lambda: [loss(logits(4), labels(0, 4)) for _ in range(2)])
+
+    wanted = {"normalization_params": {"max_samples": 10}}
+    [text] = train(of(2, **wanted))
+    assert "normalization_params" in text
+    assert "compute_norms before training" in text
+    for plain in (of(1, **wanted), of(2), of(2, **wanted, normalize_losses=False)):
+        assert train(plain) == []
+    validated = of(2, **wanted)
+    with torch.no_grad():
+        assert train(validated) == []
+    segloss.compute_norms(validated, [(logits(4), labels(0, 4))])
+    assert train(validated) == []
+
+
 def test_a_schedule_whose_epoch_stands_still() -> None:
     loss = MultiLoss([SegLoss(n_classes=4)], [[0.0, 1.0]], [0, 10])
 
