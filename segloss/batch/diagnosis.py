@@ -294,7 +294,7 @@ def _about_activation(found: str, options: PixelOptions, pred: str, remedy: str)
         pred: The name of the predictions.
         remedy: The end of the remedy for the loss's own activation.
     """
-    independent = "for independent classes, use mode='multilabel' (activation='sigmoid')"
+    independent = "for independent classes, set mode='multilabel' or activation='sigmoid'"
     if not found:
         return ""
     if not options.from_logits:

@@ -705,8 +705,8 @@ def _for_label_map(channels: int, n_classes: int) -> str:
     """Returns remedies for a label map beside sigmoid channels."""
     exclusive = "activation='softmax'" if n_classes == channels else f"n_classes={channels}"
     return " Channels are independent with sigmoid." + _if(
-        f"classes exclude each other, set {exclusive} (mode='multiclass')",
-        "each channel is one class against the rest, set activation='sigmoid' (mode='multilabel')",
+        f"classes exclude each other, set {exclusive}",
+        "each channel is one class against the rest, set activation='sigmoid'",
         "neither, pass one mask per channel",
     )
 

@@ -118,7 +118,8 @@ def check_classes_of_group(
         raise ValueError(
             f"{name} adds up probabilities of classes that exclude each other, but with "
             f"activation={activation!r} channels are independent: give each group a channel and a "
-            "mask of its own, or set activation='softmax' (mode='multiclass')."
+            "mask of its own, or set activation='softmax' or mode='multiclass', whichever the loss "
+            "has."
         )
     check_class_range(name, classes, channels)
 

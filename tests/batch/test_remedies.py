@@ -1543,22 +1543,21 @@ ROWS: dict[str, Row] = {
     # sigmoid channels with a label map
     "sigmoid: a label map for two classes": Row(
         seg(X2, MASK[:, 0]),
-        "set activation='softmax' (mode='multiclass')",
+        "set activation='softmax'",
         seg(X2, MASK[:, 0], **SOFTMAX),
         softmax_loss(X2, MASK[:, 0]),
         (SELECT,),
     ),
     "sigmoid: a label map for channels that exclude each other": Row(
         seg(X3, L3),
-        "If classes exclude each other, set n_classes=3 (mode='multiclass')",
+        "If classes exclude each other, set n_classes=3",
         seg(X3, L3, n_classes=3),
         softmax_loss(X3, L3),
         (SELECT,),
     ),
     "sigmoid: a label map for each class against the rest": Row(
         seg(X3, L3),
-        "if each channel is one class against the rest, set activation='sigmoid' "
-        "(mode='multilabel')",
+        "if each channel is one class against the rest, set activation='sigmoid'",
         seg(X3, L3, activation="sigmoid"),
         sigmoid_loss(X3, ONE_HOT),
         (SELECT,),
