@@ -25,13 +25,13 @@ def list_losses() -> None:
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("class", max_width=16, overflow="fold")
-    table.add_column("description", ratio=1)
+    table.add_column("class and description", ratio=1)
     for title, losses in grouped().items():
         table.add_section()
         table.add_row(Text(title, style="bold"))
         for name, loss in losses.items():
-            row(table, shown(name_text(name), "cyan"), loss.__name__, purpose_of(loss))
+            about = Text.assemble(shown(loss.__name__, "bold"), ": ", shown(purpose_of(loss)))
+            row(table, shown(name_text(name), "cyan"), about)
     console().print(table)
 
 

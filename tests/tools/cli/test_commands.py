@@ -51,7 +51,7 @@ def test_list_has_every_registered_loss_once(capsys, monkeypatch) -> None:
     lines = output(["list"], capsys).splitlines()
     named = [line.split()[:2] for line in lines if line[1:2].strip() and len(line.split()) > 2]
     assert sorted(name for name, _ in named if name in list_losses()) == list_losses()
-    assert ["brightness", "Brightness"] in named
+    assert ["brightness", "Brightness:"] in named
     assert any("How bright a prediction is." in line for line in lines)
     assert max(map(len, lines)) <= 80
 
