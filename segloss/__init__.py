@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segloss import functional
+from segloss import functional, terms
 from segloss.batch.keys import MissingKeyError
 from segloss.batch.mixing.cutmix import CutMix
 from segloss.batch.mixing.mixup import MixUp
@@ -151,12 +151,27 @@ _ELSEWHERE = dict.fromkeys(
 
 _MODULE_OF = {name: module for module, names in _LAZY_NAMES.items() for name in names}
 
+_SUBPACKAGES = ("compat", "frame_field", "maps", "tools", "training")
+"""Subpackages that `import segloss` does not load."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
-        raise no_attribute(__name__, name, [*__all__, *_MODULE_OF], _ELSEWHERE)
+        known = [*__all__, *_MODULE_OF, *_SUBPACKAGES]
+        raise no_attribute(__name__, name, known, {**_terms(), **_ELSEWHERE})
     return getattr(import_module(_MODULE_OF[name]), name)
 
 
+def _terms() -> dict[str, str]:
+    """Returns what to say about the terms, which are not losses, by their classes' names."""
+    names = [term.__name__ for term in terms.TERMS.values()]
+    return {
+        name: f"segloss.terms.{name} is a term of mixtures, and segloss.{name}Loss the loss of it"
+        for name in names
+    }
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    return sorted({*globals(), *_MODULE_OF, *_SUBPACKAGES})

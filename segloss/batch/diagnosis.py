@@ -29,8 +29,8 @@ FEW_SAMPLES = 64
 MANY_SAMPLES = 1000
 """Samples after which it is strange that a class has not occurred. Counting ends there."""
 
-_LEAST_VALUES = 1000
-"""The number of values that it takes to tell probabilities from logits."""
+LEAST_VALUES = 1000
+"""The number of values that it takes to tell what they are, such as probabilities."""
 
 _LEAST_LEVEL = 1 / 255
 """The value that images of 8 bits have for the level 1 after torchvision's ToTensor."""
@@ -251,7 +251,7 @@ def _about_log_probabilities(values: Tensor, name: str) -> str:
     Log-probabilities are at most 0, and probabilities, for which the loss is used too, at least 0.
     """
     low, high = (float(each) for each in torch.aminmax(values))
-    if values.numel() < _LEAST_VALUES or not low < -0.01 < 0.01 < high:
+    if values.numel() < LEAST_VALUES or not low < -0.01 < 0.01 < high:
         return ""
     return (
         f"The loss takes log-probabilities, which are at most 0, and {name} has values from "
@@ -386,7 +386,7 @@ def _wrong_activation(pixels: PixelBatch) -> str:
     values = pixels.prediction.detach()
     if pixels.options.from_logits:
         return _activation_of(values, is_exclusive=pixels.is_exclusive)
-    is_wrong = pixels.is_exclusive and values.numel() >= _LEAST_VALUES and _exceed_one(values)
+    is_wrong = pixels.is_exclusive and values.numel() >= LEAST_VALUES and _exceed_one(values)
     return "sigmoid" if is_wrong else ""
 
 
@@ -395,7 +395,7 @@ def _activation_of(values: Tensor, *, is_exclusive: bool) -> str:
 
     A few logits may lie in [0, 1], but not many on both sides of the middle.
     """
-    if values.numel() < _LEAST_VALUES:
+    if values.numel() < LEAST_VALUES:
         return ""
     low, high = (float(each) for each in torch.aminmax(values))
     if not 0 <= low <= high <= 1:

@@ -33,6 +33,7 @@ from segloss.terms.algebra import Algebra
 from segloss.terms.base import parameters_of
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
+from segloss.terms.mixture.signed_distances import misfits
 from segloss.terms.mixture.spellings import RECOMMENDED, mixture_of
 from segloss.terms.mixture.unused import unused_by_terms
 
@@ -279,7 +280,8 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
         if left_out is not None and not self.reader.merges:
             self._group.check_annotated(selected.names.annotated)
         if not self.first_batches.are_over:
-            self.first_batches.warn(self.unused_options(), self)
+            found = [*self.unused_options(), *misfits([self.mixture], pixels)]
+            self.first_batches.warn(found, self)
             self.first_batches.look(pixels, selected.names, options, self)
         return pixels, left_out
 

@@ -41,6 +41,7 @@ from segloss.losses.norm import NormSums
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import evaluate, term_ratios
 from segloss.terms.mixture.group import MixtureGroup
+from segloss.terms.mixture.signed_distances import misfits
 from segloss.terms.mixture.spellings import documented_mixture
 from segloss.terms.mixture.unused import unused_arguments, unused_by_terms
 
@@ -490,7 +491,8 @@ class SegLoss(SelectsChannels, Loss):
         if left_out is not None and not self.reader.merges:
             group.check_annotated(self.names.annotated)
         if not self.first_batches.are_over:
-            self.first_batches.warn(self.unused_options(group), self)
+            found = [*self.unused_options(group), *misfits(group.mixtures, pixels)]
+            self.first_batches.warn(found, self)
             self.first_batches.look(pixels, selected.names, self.options, self)
         return pixels, left_out
 

@@ -25,6 +25,7 @@ from segloss.losses.deep_supervision import DeepSupervision
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
+from segloss.terms.mixture.signed_distances import misfits
 from segloss.tools.bar import with_bar
 
 Readable = SegLoss | CompoundLoss
@@ -167,6 +168,7 @@ def diagnose(
             f"batches must be a data loader or a list of batches, got {shown(batches)}."
         )
     tally, refused, count = Tally(), [], 0
+    about_maps: dict[str, Finding] = {}
     total = len(batches) if isinstance(batches, Sized) else None
     names = BatchNames("the prediction", "the target")
     with torch.no_grad(), warnings.catch_warnings():
@@ -177,7 +179,10 @@ def diagnose(
                 break
             count += 1
             try:
-                tally.add(_pixels(reader, batch, model, n_classes))
+                pixels = _pixels(reader, batch, model, n_classes)
+                tally.add(pixels)
+                for found in misfits([reader.mixture], pixels):
+                    about_maps.setdefault(found.kind, found)
             except (TypeError, ValueError, KeyError, IndexError) as error:
                 refused.append(f"Batch {number} is refused: {error}")
     if tally.samples == 0 and not refused:
@@ -187,9 +192,12 @@ def diagnose(
             "empty."
         )
     takes_probabilities = getattr(reader, "takes_probabilities", True)
-    found = findings(tally, reader.options, names, takes_probabilities=takes_probabilities)
-    found += reader.unused_options()
-    page = Diagnosis(repr(reader).partition("\n")[0], count, tally, refused, found)
+    strange = [
+        *findings(tally, reader.options, names, takes_probabilities=takes_probabilities),
+        *about_maps.values(),
+        *reader.unused_options(),
+    ]
+    page = Diagnosis(repr(reader).partition("\n")[0], count, tally, refused, strange)
     if not quiet:
         print(page)
     return page
@@ -259,7 +267,7 @@ def _zeros(reader: Readable, target: Tensor, n_classes: int | None) -> Tensor:
 def _channels_of(reader: Readable, target: Tensor) -> int:
     """Returns the number of channels that a loss expects of predictions."""
     is_softmax = reader.options.activation == "softmax"
-    if isinstance(reader, SegLoss) and (is_softmax or reader.options.one_against_rest):
+    if isinstance(reader, SegLoss) and (is_softmax or reader.n_classes > 2):
         return reader.n_classes
     if is_softmax and reader.class_weights is not None:
         return len(reader.class_weights)

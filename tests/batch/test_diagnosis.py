@@ -227,6 +227,62 @@ def test_an_argument_whose_switch_is_off(name: str) -> None:
     assert told(lambda: loss(logits(4), labels(0, 4))) == []
 
 
+def discs(samples: int = 4) -> Tensor:
+    """Label maps with a disc of class 1, and one of class 2, off the centre."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    label_map = torch.zeros(64, 64, dtype=torch.long)
+    label_map[(y - 18) ** 2 + (x - 15) ** 2 < 130] = 1
+    label_map[(y - 40) ** 2 + (x - 22) ** 2 < 250] = 2
+    return label_map.repeat(samples, 1, 1)
+
+
+def distances_of(label_maps: Tensor, n_classes: int = 3) -> Tensor:
+    add_map = segloss.maps.SignedDistanceMap(n_classes, ignore_index=255)
+    return torch.stack([add_map(mask=each)["gt_distance_map"] for each in label_maps])
+
+
+FLIPPED = (3,)
+DISTANCES = {
+    "right": (lambda maps: maps, ""),
+    "opposite signs": (lambda maps: -maps, "pass its negative"),
+    "unsigned": (lambda maps: maps.abs(), "SignedDistanceMap, after the augmentation"),
+    "of other masks": (lambda maps: maps.flip(FLIPPED), "SignedDistanceMap, after the augment"),
+    "of other masks in half of the samples": (
+        lambda maps: torch.cat([maps[:2], maps[2:].flip(FLIPPED)]),
+        "SignedDistanceMap, after the augmentation",
+    ),
+}
+CHANNELS = {
+    "a label map": (3, {"n_classes": 3}, discs()),
+    "masks": (3, {"activation": "sigmoid"}, nn.functional.one_hot(discs()).movedim(-1, 1)),
+    "one mask": (1, {}, (discs() == 1).long()),
+    "with ignored pixels": (3, {"n_classes": 3, **IGNORED}, torch.where(discs() == 1, 1, discs())),
+}
+
+
+@pytest.mark.parametrize(("change", "remedy"), DISTANCES.values(), ids=DISTANCES)
+@pytest.mark.parametrize(("channels", "options", "target"), CHANNELS.values(), ids=CHANNELS)
+def test_signed_distances_that_do_not_fit_the_target(
+    change, remedy, channels, options, target
+) -> None:
+    exact = distances_of(discs()) if channels == 3 else distances_of((discs() == 1).long(), 2)
+    batch = {"gt_polygons_image": target, "gt_distance_map": change(exact)}
+    prediction = torch.randn(4, channels, 64, 64)
+    loss = SegLoss(**options, extra_terms={"boundary": 0.1}, from_logits=True)
+    found = told(lambda: [loss({"seg": prediction}, batch) for _ in range(2)])
+    assert [remedy in text for text in found] == [True] * bool(remedy)
+    page = diagnose(loss, [batch], quiet=True)
+    assert [remedy in each.text for each in page.findings] == [True] * bool(remedy)
+
+
+def test_signed_distances_outside_region_classes_are_not_read() -> None:
+    maps = distances_of(discs())
+    maps[:, 0] *= -1
+    loss = segloss.BoundaryLoss("multiclass", region_classes=[1, 2])
+    given = {"gt_distance_map": maps}
+    assert told(lambda: loss(torch.randn(4, 3, 64, 64), discs(), maps=given)) == []
+
+
 def test_norms_that_have_not_been_computed() -> None:
     def of(count: int, **options: Any) -> MultiLoss:
         losses = [SegLoss(f"loss {i}", n_classes=4) for i in range(count)]
