@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -39,6 +40,8 @@ Batches = Callable[[int], DataLoader[Batch]]
 Record = dict[str, Any]
 """The record of a training step; see `train_epoch`."""
 
+TERMINAL_PAUSE, LOG_PAUSE = 0.1, 30.0
+"""Seconds between two lines of a progress bar, in a terminal, and in a file."""
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -247,14 +250,16 @@ def _train(
     steps = len(batches(0))
     quiet = not run.ranks.is_first
     total, done = settings.epochs * steps, run.epoch * steps
-    with tqdm(total=total, initial=done, unit="step", disable=quiet) as bar:
+    pause = TERMINAL_PAUSE if sys.stderr.isatty() else LOG_PAUSE
+    with tqdm(total=total, initial=done, unit="step", disable=quiet, mininterval=pause) as bar:
         for epoch in range(run.epoch, settings.epochs):
             bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
             torch.manual_seed(seed_of(seed, epoch))
             for record in train_epoch(run, batches(epoch), settings):
                 check_interruption()
                 run.history.append(record)
-                bar.set_postfix({name: f"{value:.3f}" for name, value in record["losses"].items()})
+                losses = {name: f"{value:.3f}" for name, value in record["losses"].items()}
+                bar.set_postfix(losses, refresh=False)
                 bar.update()
             run.epoch = epoch + 1
             run.save(checkpoint)
