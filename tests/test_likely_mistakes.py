@@ -931,6 +931,11 @@ ARGUMENTS = {
         ("terms", "pass mode='multiclass'"),
         lambda: CompoundLoss(mode="multiclass"),
     ),
+    "a class of terms in a mixture": Mistake(
+        lambda: 0.5 * Dice + 0.5 * CrossEntropy,
+        ("Dice is a class", "an instance of it, Dice(...)"),
+        lambda: 0.5 * Dice() + 0.5 * CrossEntropy(),
+    ),
     "the number of classes as the name": Mistake(
         lambda: SegLoss(4),
         ("name", "n_classes=4"),

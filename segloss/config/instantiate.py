@@ -195,10 +195,8 @@ def _check_keywords(
             elsewhere = {**_BESIDE_TARGET, **of_target, **belongs_elsewhere}
             beside = f": {_BESIDE_TARGET[key]}" if key in _BESIDE_TARGET else ""
             meant = beside or _namesake_with(target, key) or nearest(key, parameters, elsewhere)
-            raise ValueError(
-                f"{path}.{key} is unknown to {target.__name__}{meant}; it takes: "
-                f"{', '.join(parameters) or 'no arguments'}."
-            )
+            remedy = meant or f"; it takes: {', '.join(parameters) or 'no arguments'}"
+            raise ValueError(f"{path}.{key} is unknown to {target.__name__}{remedy}.")
 
 
 def _namesake_with(target: Callable[..., Any], name: str) -> str:

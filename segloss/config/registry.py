@@ -106,10 +106,11 @@ def get_loss(name: str) -> type[nn.Module]:
     if name in _registered:
         return _registered[name]
     if name not in _BUILT_IN:
-        raise ValueError(
-            f"There is no loss named {shown(name)}{nearest(name, list_losses())}; the names are: "
-            f"{', '.join(list_losses())}. Register your own with @register_loss({shown(name)})."
+        remedy = nearest(name, list_losses()) or (
+            f"; the names are: {', '.join(list_losses())}. Register your own with "
+            f"@register_loss({shown(name)})"
         )
+        raise ValueError(f"There is no loss named {shown(name)}{remedy}.")
     found: Any = find_target(_BUILT_IN[name])
     return found  # type: ignore[no-any-return]
 

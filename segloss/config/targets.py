@@ -167,10 +167,12 @@ def _package_target(target: str, name: str) -> Callable[..., Any]:
             return found
     publics = {public.rpartition(".")[2]: public for public in reversed(OWN)}
     meant = nearest_name(name, publics)
-    guess = f" (did you mean {publics[meant]!r}?)" if meant else ""
-    raise ValueError(
-        f"{target!r} does not exist in segloss{guess}; the names are: {', '.join(sorted(OWN))}."
+    remedy = (
+        f" (did you mean {publics[meant]!r}?)"
+        if meant
+        else f"; the names are: {', '.join(sorted(OWN))}"
     )
+    raise ValueError(f"{target!r} does not exist in segloss{remedy}.")
 
 
 def _library_class(target: str, package: str, module: str) -> Callable[..., Any]:

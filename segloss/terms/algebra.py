@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from segloss.terms.mixture import Mixture
 
 
-class RefusesOperators:
+class _NeedsInstance(type):
+    """Answers an operator on a class, where an instance is meant, with a TypeError."""
+
+    def _refuse_operator(cls, *others: Any) -> Any:
+        name = cls.__name__
+        raise TypeError(f"{name} is a class: use an instance of it, {name}(...).")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = _refuse_operator
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse_operator
+
+
+class RefusesOperators(metaclass=_NeedsInstance):
     """Answers every operator with a TypeError that says how objects of the class are combined.
 
     A subclass may define operators of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 from typing import Any
 
@@ -215,3 +216,14 @@ def test_parameters_of_ones_own_are_fields() -> None:
 def test_the_name_of_a_term_is_not_that_of_a_class() -> None:
     with pytest.raises(ValueError, match=r"must not hold '/', got 'dice/1'"):
         SegLoss(n_classes=4, extra_terms={"dice/1": {"term": "jaccard", "coef": 1.0}})
+
+
+@pytest.mark.parametrize(
+    "kind", [*TERMS.values(), Mixture, SegLoss, CompoundLoss, segloss.DiceLoss]
+)
+@pytest.mark.parametrize("operation", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_classes_are_not_combined_in_place_of_instances(kind: Any, operation: Any) -> None:
+    for operands in ((0.5, kind), (kind, 0.5), (kind, kind)):
+        with pytest.raises(TypeError, match=rf"an instance of it, {kind.__name__}\(\.\.\.\)"):
+            operation(*operands)
+    assert isinstance(None, kind | None)
