@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import wheels
 import yaml
+from packaging.requirements import Requirement
 
 import segloss
+from tests.support.only_extras import PROJECT
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +68,14 @@ def test_the_workflows_run_commands_that_exist() -> None:
         assert used == [] or all((ROOT / file).is_file() for file in used), used
         extras = [extra for run in steps for extra in re.findall(r'"\.\[(\w+)\]"', run)]
         assert all(f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text() for extra in extras)
+
+
+def test_a_wheel_is_tried_with_all_that_it_requires() -> None:
+    """It is installed from the wheelhouse alone, so that no wheel of PyPI is tried in its place."""
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    runs = [step.get("run", "") for step in release["jobs"]["try"]["steps"]]
+    [before] = [run.split()[2:] for run in runs if re.fullmatch(r"pip install [\w ]+", run)]
+    assert set(before) == {Requirement(each).name for each in PROJECT["dependencies"]}
 
 
 def test_every_platform_of_the_wheels_is_examined() -> None:
