@@ -21,6 +21,7 @@ from torch import Tensor
 from segloss.batch.options import PixelOptions
 from segloss.batch.pixel_batch import BatchNames, PixelBatch, in_any_channel, where_valid
 from segloss.foundation.ignore_index import values_of, written
+from segloss.foundation.printable import counted
 from segloss.foundation.tracing import is_traced
 
 FEW_SAMPLES = 64
@@ -132,8 +133,35 @@ class Tally:
         return self.samples > 0 and not self.absent and not self.are_after_to_tensor
 
 
+class Evidence(NamedTuple):
+    """The samples from which on something is strange, and their description in a message.
+
+    Attributes:
+        few: Samples after which it is strange that no pixel counts, or that none is foreground.
+        many: Samples after which it is strange that a class has not occurred.
+        which: The words before the number of samples.
+    """
+
+    few: int = FEW_SAMPLES
+    many: int = MANY_SAMPLES
+    which: str = "the first"
+
+    def samples(self, tally: Tally) -> str:
+        """Returns what messages call the samples of a tally."""
+        return f"{self.which} {counted(tally.samples, 'sample')}"
+
+
+WHOLE = Evidence(1, 1, "the dataset's")
+"""All samples of a dataset: there are no others in which a class could occur."""
+
+
 def findings(
-    tally: Tally, options: PixelOptions, names: BatchNames, *, takes_probabilities: bool = True
+    tally: Tally,
+    options: PixelOptions,
+    names: BatchNames,
+    *,
+    takes_probabilities: bool = True,
+    evidence: Evidence = Evidence(),  # noqa: B008
 ) -> list[Finding]:
     """Returns what is strange about some batches.
 
@@ -142,13 +170,14 @@ def findings(
         options: The options of the loss.
         names: What messages call the tensors.
         takes_probabilities: True if the loss has the argument `from_logits`.
+        evidence: The number of samples that it takes.
     """
     remedy = ", or set from_logits=False" if takes_probabilities else ""
     texts = {
         "probabilities": _about_activation(tally.activation, options, names.pred, remedy),
-        "ToTensor": _about_to_tensor(tally, names),
-        "nothing counted": _about_nothing_counted(tally, options, names),
-        "classes": _about_classes(tally, options, names),
+        "ToTensor": _about_to_tensor(tally, names, evidence),
+        "nothing counted": _about_nothing_counted(tally, options, names, evidence),
+        "classes": _about_classes(tally, options, names, evidence),
     }
     return [Finding(kind, text) for kind, text in texts.items() if text]
 
@@ -314,63 +343,67 @@ def _about_activation(found: str, options: PixelOptions, pred: str, remedy: str)
     )
 
 
-def _about_to_tensor(tally: Tally, names: BatchNames) -> str:
+def _about_to_tensor(tally: Tally, names: BatchNames, evidence: Evidence) -> str:
     """Returns the finding that masks went through ToTensor, or an empty text."""
-    if tally.samples < FEW_SAMPLES or not tally.are_after_to_tensor:
+    if tally.samples < evidence.few or not tally.are_after_to_tensor:
         return ""
     return (
-        f"{names.target} holds only 0 and 1/255 in the first {tally.samples} samples, as masks of "
-        "0 and 1 do after torchvision's ToTensor, so there is hardly any foreground: load masks "
+        f"{names.target} holds only 0 and 1/255 in {evidence.samples(tally)}, as masks of 0 and 1 "
+        "do after torchvision's ToTensor, so there is hardly any foreground: load masks "
         f"with PILToTensor, or pass (255 * {names.target}).round()."
     )
 
 
-def _about_nothing_counted(tally: Tally, options: PixelOptions, names: BatchNames) -> str:
+def _about_nothing_counted(
+    tally: Tally, options: PixelOptions, names: BatchNames, evidence: Evidence
+) -> str:
     """Returns the finding that no pixel counts, or none of the foreground, or an empty text."""
-    if tally.samples < FEW_SAMPLES or tally.ignored == 0:
+    if tally.samples < evidence.few or tally.ignored == 0:
         return ""
     ignoring = f"ignore_index={written(options.ignore_index)}"
     if tally.counted == 0:
         return (
-            f"No pixel counts in the first {tally.samples} samples: {ignoring} leaves out all of "
+            f"No pixel counts in {evidence.samples(tally)}: {ignoring} leaves out all of "
             f"{names.target}. Check its values, and set ignore_index to the one that marks pixels "
             "to leave out."
         )
     if sum(tally.of_classes[_first_foreground(tally) :]) > 0:
         return ""
     return (
-        f"No foreground is left in the first {tally.samples} samples: all pixels of {names.target} "
+        f"No foreground is left in {evidence.samples(tally)}: all pixels of {names.target} "
         f"are background, or left out by {ignoring}. If this value marks the foreground, as in a "
         "mask of 0 and 255, give it the label 1, and leave ignore_index out."
     )
 
 
-def _about_classes(tally: Tally, options: PixelOptions, names: BatchNames) -> str:
+def _about_classes(
+    tally: Tally, options: PixelOptions, names: BatchNames, evidence: Evidence
+) -> str:
     """Returns the finding that classes do not occur, or an empty text."""
     ignored, classes = values_of(options.ignore_index), len(tally.of_classes)
     absent = [c for c in tally.absent if c not in ignored]
     has_foreground = sum(tally.of_classes[_first_foreground(tally) :]) > 0
     if not absent or tally.counted == 0 or not (has_foreground or tally.ignored == 0):
         return ""
-    if absent == [0] and classes > 2 and tally.samples >= FEW_SAMPLES:
+    if absent == [0] and classes > 2 and tally.samples >= evidence.few:
         return (
-            f"Class 0 does not occur in the first {tally.samples} samples, but all other classes "
+            f"Class 0 does not occur in {evidence.samples(tally)}, but all other classes "
             f"of {classes} do. If the labels start at 1, subtract 1, {names.target} - 1, and give "
             "the network one channel fewer."
         )
-    if tally.samples < MANY_SAMPLES:
+    if tally.samples < evidence.many:
         return ""
     listed = ", ".join(map(str, absent[:_LISTED])) + (" ..." if len(absent) > _LISTED else "")
     if classes == 1:
         return (
-            f"{names.target} is 0 everywhere in the first {tally.samples} samples. Check how the "
+            f"{names.target} is 0 everywhere in {evidence.samples(tally)}. Check how the "
             "masks are read: a threshold or a division may have turned them into 0."
         )
     noun, verb, remedy = (
         ("Class", "does", "it is") if len(absent) == 1 else ("Classes", "do", "they are")
     )
     return (
-        f"{noun} {listed} of {classes} {verb} not occur in the first {tally.samples} samples. If "
+        f"{noun} {listed} of {classes} {verb} not occur in {evidence.samples(tally)}. If "
         f"{remedy} not in the data, give the network fewer channels; if labels are remapped or "
         "resized, check how."
     )

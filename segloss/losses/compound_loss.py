@@ -33,7 +33,7 @@ from segloss.terms.algebra import Algebra
 from segloss.terms.base import parameters_of
 from segloss.terms.mixture.evaluate import REDUCTIONS, reduced
 from segloss.terms.mixture.group import MixtureGroup
-from segloss.terms.mixture.signed_distances import misfits
+from segloss.terms.mixture.signed_distances import FirstDistances
 from segloss.terms.mixture.spellings import RECOMMENDED, mixture_of
 from segloss.terms.mixture.unused import unused_by_terms
 
@@ -160,6 +160,7 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
             check_channel_weights(None, self.pos_weight, 2, "softmax")
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
         self.first_batches = FirstBatches()
+        self.first_distances = FirstDistances()
         self._add = RankSum(sync_statistics, sync_in_eval, process_group)
         if sync_statistics and reduction == "none":
             raise ValueError(
@@ -280,9 +281,9 @@ class CompoundLoss(SelectsChannels, TakesCompanions, ChecksKeywords, Precise):
         if left_out is not None and not self.reader.merges:
             self._group.check_annotated(selected.names.annotated)
         if not self.first_batches.are_over:
-            found = [*self.unused_options(), *misfits([self.mixture], pixels)]
-            self.first_batches.warn(found, self)
+            self.first_batches.warn(self.unused_options(), self)
             self.first_batches.look(pixels, selected.names, options, self)
+        self.first_distances.look(self._group.mixtures, pixels, self)
         return pixels, left_out
 
     def unused_options(self) -> list[Finding]:

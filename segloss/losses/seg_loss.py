@@ -41,7 +41,7 @@ from segloss.losses.norm import NormSums
 from segloss.terms import Mixture, RegionTerm, Term
 from segloss.terms.mixture.evaluate import evaluate, term_ratios
 from segloss.terms.mixture.group import MixtureGroup
-from segloss.terms.mixture.signed_distances import misfits
+from segloss.terms.mixture.signed_distances import FirstDistances
 from segloss.terms.mixture.spellings import documented_mixture
 from segloss.terms.mixture.unused import unused_arguments, unused_by_terms
 
@@ -267,6 +267,7 @@ class SegLoss(SelectsChannels, Loss):
         }
         mixture = documented_mixture(**documented)
         self.first_batches = FirstBatches()
+        self.first_distances = FirstDistances()
         self._unused = [
             *unused_arguments(mixture, documented),
             *_unused_switches(
@@ -491,9 +492,9 @@ class SegLoss(SelectsChannels, Loss):
         if left_out is not None and not self.reader.merges:
             group.check_annotated(self.names.annotated)
         if not self.first_batches.are_over:
-            found = [*self.unused_options(group), *misfits(group.mixtures, pixels)]
-            self.first_batches.warn(found, self)
+            self.first_batches.warn(self.unused_options(group), self)
             self.first_batches.look(pixels, selected.names, self.options, self)
+        self.first_distances.look(group.mixtures, pixels, self)
         return pixels, left_out
 
     def unused_options(self, group: MixtureGroup | None = None) -> list[Finding]:

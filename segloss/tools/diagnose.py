@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.batch.diagnosis import DiagnosisWarning, Finding, Tally, findings
+from segloss.batch.diagnosis import (
+    WHOLE,
+    DiagnosisWarning,
+    Evidence,
+    Finding,
+    Tally,
+    findings,
+)
 from segloss.batch.keys import take
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.foundation.arguments import check_flag, check_integer, shown
@@ -25,7 +32,7 @@ from segloss.losses.deep_supervision import DeepSupervision
 from segloss.losses.loss_wrapper import LossWrapper
 from segloss.losses.multi_loss import MultiLoss
 from segloss.losses.seg_loss import SegLoss
-from segloss.terms.mixture.signed_distances import misfits
+from segloss.terms.mixture.signed_distances import DistanceTally
 from segloss.tools.bar import with_bar
 
 Readable = SegLoss | CompoundLoss
@@ -54,7 +61,7 @@ class Diagnosis:
     Example:
         >>> page = diagnose(SegLoss(n_classes=3), [torch.tensor([[[0, 1, 1, 0]]])], quiet=True)
         >>> page.passed, page.tally.absent
-        (True, [2])
+        (False, [2])
     """
 
     loss: str
@@ -150,8 +157,9 @@ def diagnose(
         1                  50 %              100 %
         2                  50 %              100 %
         <BLANKLINE>
-        - Class 0 does not occur in the first 64 samples, but all other classes of 3 do. If the
-          labels start at 1, subtract 1, the target - 1, and give the network one channel fewer.
+        - Class 0 does not occur in the dataset's 64 samples, but all other classes of 3 do. If
+          the labels start at 1, subtract 1, the target - 1, and give the network one channel
+          fewer.
     """
     if isinstance(batches, nn.Module) and not isinstance(loss, nn.Module):
         raise TypeError(
@@ -167,8 +175,7 @@ def diagnose(
         raise TypeError(
             f"batches must be a data loader or a list of batches, got {shown(batches)}."
         )
-    tally, refused, count = Tally(), [], 0
-    about_maps: dict[str, Finding] = {}
+    tally, distances, refused, count = Tally(), DistanceTally(), [], 0
     total = len(batches) if isinstance(batches, Sized) else None
     names = BatchNames("the prediction", "the target")
     with torch.no_grad(), warnings.catch_warnings():
@@ -181,8 +188,7 @@ def diagnose(
             try:
                 pixels = _pixels(reader, batch, model, n_classes)
                 tally.add(pixels)
-                for found in misfits([reader.mixture], pixels):
-                    about_maps.setdefault(found.kind, found)
+                distances.add([reader.mixture], pixels)
             except (TypeError, ValueError, KeyError, IndexError) as error:
                 refused.append(f"Batch {number} is refused: {error}")
     if tally.samples == 0 and not refused:
@@ -193,8 +199,14 @@ def diagnose(
         )
     takes_probabilities = getattr(reader, "takes_probabilities", True)
     strange = [
-        *findings(tally, reader.options, names, takes_probabilities=takes_probabilities),
-        *about_maps.values(),
+        *findings(
+            tally,
+            reader.options,
+            names,
+            takes_probabilities=takes_probabilities,
+            evidence=WHOLE if max_batches is None else Evidence(),
+        ),
+        *distances.findings(),
         *reader.unused_options(),
     ]
     page = Diagnosis(repr(reader).partition("\n")[0], count, tally, refused, strange)

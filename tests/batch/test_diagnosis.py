@@ -247,6 +247,7 @@ DISTANCES = {
     "opposite signs": (lambda maps: -maps, "pass its negative"),
     "unsigned": (lambda maps: maps.abs(), "SignedDistanceMap, after the augmentation"),
     "of other masks": (lambda maps: maps.flip(FLIPPED), "SignedDistanceMap, after the augment"),
+    "inside alone": (lambda maps: maps.clamp(max=0).abs(), "SignedDistanceMap, after the augment"),
     "of other masks in half of the samples": (
         lambda maps: torch.cat([maps[:2], maps[2:].flip(FLIPPED)]),
         "SignedDistanceMap, after the augmentation",
@@ -273,6 +274,30 @@ def test_signed_distances_that_do_not_fit_the_target(
     assert [remedy in text for text in found] == [True] * bool(remedy)
     page = diagnose(loss, [batch], quiet=True)
     assert [remedy in each.text for each in page.findings] == [True] * bool(remedy)
+
+
+def test_signed_distances_are_counted_over_small_batches() -> None:
+    maps = distances_of(discs())
+    loss = SegLoss(n_classes=3, extra_terms={"boundary": 0.1})
+
+    def train() -> None:
+        for number in range(30):
+            given = maps[:1].flip(FLIPPED) if number % 2 else maps[:1]
+            batch = {"gt_polygons_image": discs(1), "gt_distance_map": given}
+            loss({"seg": torch.randn(1, 3, 64, 64)}, batch)
+
+    [text] = told(train)
+    assert "SignedDistanceMap, after the augmentation" in text
+
+
+def test_a_dataset_shows_at_its_end_what_a_training_waits_for() -> None:
+    page = diagnose(SegLoss(**IGNORED), [255 * labels(0, 2, 8)[:, None]], quiet=True)
+    [finding] = page.findings
+    assert "No foreground is left in the dataset's 8 samples" in finding.text
+    absent = [torch.tensor([[[0, 1, 1, 0]]])] * 3
+    [finding] = diagnose(SegLoss(n_classes=3), absent, quiet=True).findings
+    assert "Class 2 of 3 does not occur in the dataset's 3 samples" in finding.text
+    assert diagnose(SegLoss(n_classes=3), absent, max_batches=2, quiet=True).passed
 
 
 def test_signed_distances_outside_region_classes_are_not_read() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from segloss.batch.diagnosis import LEAST_VALUES, Finding
+from segloss.batch.diagnosis import FEW_SAMPLES, LEAST_VALUES, Finding, WarnsOnce
 from segloss.batch.pixel_batch import PixelBatch
+from segloss.foundation.tracing import is_traced
 from segloss.terms import Boundary, Mixture
 
 _STRANGE_SHARE = 0.1
@@ -18,34 +19,73 @@ It should be negative. In a map that was resized, thin structures have small pos
 """
 
 
-def misfits(mixtures: Iterable[Mixture], pixels: PixelBatch) -> list[Finding]:
-    """Returns findings about maps of boundary terms whose signs do not fit the target.
+class DistanceTally:
+    """The mean distances inside and outside of each class, in the maps of boundary terms.
 
-    Args:
-        mixtures: The terms.
-        pixels: A batch that the checks have passed.
+    Attributes:
+        samples: The samples that were counted.
     """
-    if pixels.prediction.is_meta:
-        return []
-    terms = [entry.term for mixture in mixtures for entry in mixture.components]
-    boundaries = [term for term in terms if isinstance(term, Boundary)]
-    texts = {each.map_key: _about_signs(each, pixels) for each in boundaries}
-    return [Finding(f"map {key}", text) for key, text in texts.items() if text]
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._sums: dict[tuple[str, int], list[float]] = {}
+
+    def add(self, mixtures: Iterable[Mixture], pixels: PixelBatch) -> None:
+        """Counts a batch that the checks have passed; waits for an accelerator."""
+        terms = [entry.term for mixture in mixtures for entry in mixture.components]
+        for term in terms:
+            if isinstance(term, Boundary) and not pixels.prediction.is_meta:
+                self._add(term, pixels)
+        self.samples += len(pixels.prediction)
+
+    def _add(self, term: Boundary, pixels: PixelBatch) -> None:
+        channels = [*(term.region_classes or range(pixels.prediction.shape[1]))]
+        sums = [_sums(pixels.maps[term.map_key], pixels, channel) for channel in channels]
+        for channel, added in zip(channels, torch.stack(sums).tolist(), strict=True):
+            before = self._sums.get((term.map_key, channel), [0.0] * 4)
+            self._sums[term.map_key, channel] = [a + b for a, b in zip(before, added, strict=True)]
+
+    @property
+    def is_settled(self) -> bool:
+        """True if there are enough distances inside every class, or no boundary term."""
+        return all(n_inside >= LEAST_VALUES for _, n_inside, *_ in self._sums.values())
+
+    def findings(self) -> list[Finding]:
+        """Returns a finding for each map whose signs do not fit the target."""
+        found: dict[str, Finding] = {}
+        for (key, channel), (inside, n_inside, outside, n_outside) in self._sums.items():
+            if n_inside >= LEAST_VALUES:
+                text = _about_signs(key, channel, inside / n_inside, outside / max(n_outside, 1))
+                if text:
+                    found.setdefault(key, Finding(f"map {key}", text))
+        return [*found.values()]
 
 
-def _about_signs(term: Boundary, pixels: PixelBatch) -> str:
-    """Returns the finding about the map of a term, or an empty text."""
-    channels = [*(term.region_classes or range(pixels.prediction.shape[1]))]
-    sums = torch.stack([_sums(pixels.maps[term.map_key], pixels, each) for each in channels])
-    for channel, (inside, n_inside, outside, n_outside) in zip(
-        channels, sums.tolist(), strict=True
-    ):
-        if min(n_inside, n_outside) < LEAST_VALUES:
-            continue
-        means = inside / n_inside, outside / n_outside
-        if means[0] > max(_STRANGE_SHARE * means[1], 0):
-            return _text(term.map_key, channel, *means)
-    return ""
+class FirstDistances(WarnsOnce):
+    """Diagnoses the maps of the first batches, and warns of each finding once.
+
+    On a CPU, `FEW_SAMPLES` are counted at most; on an accelerator, only the first batch is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tally: DistanceTally | None = DistanceTally()
+
+    def look(self, mixtures: Iterable[Mixture], pixels: PixelBatch, loss: object) -> None:
+        """Counts a batch that the checks have passed, and warns if something is strange.
+
+        Args:
+            mixtures: The terms.
+            pixels: The batch.
+            loss: The loss, which warnings name.
+        """
+        if is_traced() or self._tally is None:
+            return
+        self._tally.add(mixtures, pixels)
+        self.warn(self._tally.findings(), loss)
+        is_enough = self._tally.is_settled or self._tally.samples >= FEW_SAMPLES
+        if is_enough or not pixels.prediction.is_cpu:
+            self._tally = None
 
 
 def _sums(distances: Tensor, pixels: PixelBatch, channel: int) -> Tensor:
@@ -70,7 +110,10 @@ def _is_inside(pixels: PixelBatch, channel: int) -> Tensor:
     return pixels.target[:, channel] > 0.5
 
 
-def _text(name: str, channel: int, inside: float, outside: float) -> str:
+def _about_signs(name: str, channel: int, inside: float, outside: float) -> str:
+    """Returns the finding about mean distances inside and outside a class, or an empty text."""
+    if inside <= max(_STRANGE_SHARE * outside, 0):
+        return ""
     remedy = (
         "compute it with segloss.maps.SignedDistanceMap, after the augmentation, from the mask "
         "that the loss gets"
