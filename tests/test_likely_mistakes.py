@@ -766,7 +766,6 @@ NAMES: dict[str, Mistake] = {
         (SegLoss, (), "weight", "class_weights", [1.0, 2.0]),
         (SegLoss, (), "ignore_label", "ignore_index", 255),
         (SegLoss, (), "eps", "smooth", 1e-5),
-        (SegLoss, (), "label_smoothing", "smooth_factor", 0.1),
         (SegLoss, (), "sigmoid", "activation", "sigmoid"),
         (SegLoss, (), "alpha", "tversky_alpha", 0.5),
         (CompoundLoss, (), "ignore_idx", "ignore_index", 255),
@@ -930,6 +929,36 @@ ARGUMENTS = {
         lambda: CompoundLoss("multiclass"),
         ("terms", "pass mode='multiclass'"),
         lambda: CompoundLoss(mode="multiclass"),
+    ),
+    "the label smoothing of PyTorch": Mistake(
+        lambda: SegLoss(label_smoothing=0.1),
+        ("label_smoothing", "set use_label_smooth=True, and smooth_factor to it"),
+        lambda: SegLoss(use_label_smooth=True, smooth_factor=0.1),
+    ),
+    "another reduction of a SegLoss": Mistake(
+        lambda: SegLoss(reduction="none"),
+        ("reduction", "CompoundLoss(reduction=...)"),
+        lambda: CompoundLoss(CrossEntropy(), reduction="none"),
+    ),
+    "a typo in the settings of norms": Mistake(
+        lambda: MultiLoss([SegLoss()], normalization_params={"max_sample": 10}),
+        ("normalization_params['max_sample']", "did you mean 'max_samples'?"),
+        lambda: MultiLoss([SegLoss()], normalization_params={"max_samples": 10}),
+    ),
+    "norms of a network": Mistake(
+        lambda: segloss.compute_norms(SegLoss(), nn.Conv2d(3, 1, 1)),
+        ("batches", "Conv2d", "pass ((model(x), y) for x, y in loader)"),
+        lambda: segloss.compute_norms(SegLoss(n_classes=4), [(LOGITS4, LABELS4)]),
+    ),
+    "norms of a loader of images": Mistake(
+        lambda: segloss.compute_norms(SegLoss(), torch.utils.data.DataLoader([(LOGITS4, LABELS4)])),
+        ("batches", "DataLoader", "pass ((model(x), y) for x, y in loader)"),
+        lambda: segloss.compute_norms(SegLoss(n_classes=4), [(LOGITS4, LABELS4)]),
+    ),
+    "a typo in the weight of an entry": Mistake(
+        lambda: block(entry={"wieght": 1.0}),
+        ("loss_list[0].wieght", "did you mean 'weight'?"),
+        lambda: block(entry={"weight": 1.0}),
     ),
     "a class of terms in a mixture": Mistake(
         lambda: 0.5 * Dice + 0.5 * CrossEntropy,

@@ -127,6 +127,8 @@ def read_folders(images: Path, masks: Path, options: MaskOptions) -> list[Pair]:
         FileNotFoundError, NotADirectoryError: A folder does not exist, or holds no such files.
         BadFoldersError: Images and masks do not match, can't be read, or differ in size.
     """
+    if images.resolve() == masks.resolve():
+        raise_all([f"images and masks are both {images}: put them into two folders"])
     by_image = {_key(path, images): path for path in _images_in(images)}
     by_mask = _masks_by_name(masks, options, by_image)
     problems = [f"{by_image[name]} has no mask in {masks}" for name in by_image.keys() - by_mask]

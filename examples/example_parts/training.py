@@ -356,7 +356,8 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not (isinstance(state, dict) and "settings" in state):
         raise ValueError(
-            f"{path} is not a checkpoint of an example, or is damaged: run without --resume."
+            f"{path} is not a checkpoint of an example, or is damaged: run with --overwrite "
+            "in place of --resume."
         )
     return state
 
@@ -369,7 +370,8 @@ def _check_same_settings(earlier: dict[str, Any], now: dict[str, Any], path: Pat
         listed = "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in changed.items())
         raise ValueError(
             f"{path} belongs to a run with other settings: {listed}. Resume with the same config "
-            "and overrides (only training.epochs may change), or run without --resume."
+            "and overrides (only training.epochs may change), or run with --overwrite in place of "
+            "--resume."
         )
 
 

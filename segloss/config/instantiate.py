@@ -9,7 +9,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -29,8 +29,10 @@ from segloss.foundation.arguments import (
     is_list,
     list_meant,
     nearest,
+    nearest_name,
     shown,
 )
+from segloss.foundation.names.meaning import of_same_meaning
 
 _HYDRA_KEYS = ("_target_", "_args_", "_recursive_", "_convert_")
 
@@ -194,9 +196,18 @@ def _check_keywords(
             of_target = getattr(target, "belongs_elsewhere", {})
             elsewhere = {**_BESIDE_TARGET, **of_target, **belongs_elsewhere}
             beside = f": {_BESIDE_TARGET[key]}" if key in _BESIDE_TARGET else ""
-            meant = beside or _namesake_with(target, key) or nearest(key, parameters, elsewhere)
+            namesake = _namesake_with(target, key)
+            typo = _typo_of(key, parameters, belongs_elsewhere)
+            meant = beside or namesake or typo or nearest(key, parameters, elsewhere)
             remedy = meant or f"; it takes: {', '.join(parameters) or 'no arguments'}"
             raise ValueError(f"{path}.{key} is unknown to {target.__name__}{remedy}.")
+
+
+def _typo_of(key: str, parameters: Iterable[str], beside_list: Mapping[str, str]) -> str:
+    """Returns the remedy for a key that is spelled like one of a list or its entries."""
+    meant = nearest_name(key, [*parameters, *beside_list])
+    is_typo = meant in beside_list and not of_same_meaning(key, beside_list)
+    return f" (did you mean {meant!r}?)" if is_typo and key not in beside_list else ""
 
 
 def _namesake_with(target: Callable[..., Any], name: str) -> str:

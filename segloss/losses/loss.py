@@ -296,6 +296,14 @@ class Loss(RefusesOperators, ChecksKeywords, Precise):
             self.norm.fill_((earlier * samples + added) / total)
         self.norm_count.fill_(total)
 
+    def set_epoch(self, epoch: float) -> None:
+        """Changes nothing: a single loss has no weight. A training loop need not tell it apart.
+
+        Raises:
+            TypeError, ValueError: `epoch` is not a finite number.
+        """
+        check_number("The epoch", epoch, low=-math.inf)
+
     def reset_norm(self) -> None:
         """Resets the norm to 1, and forgets all batches."""
         with _NORMS:

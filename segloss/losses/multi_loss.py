@@ -25,6 +25,7 @@ from segloss.foundation.arguments import (
     checks_keywords,
     is_list,
     list_meant,
+    nearest,
     shown,
 )
 from segloss.foundation.device_constants import (
@@ -111,6 +112,10 @@ class MultiLossResult(NamedTuple):
         return attribute(self, name)
 
 
+_PARAMS = ("max_samples", "min_samples")
+"""The keys of `normalization_params` that `segloss.compute_norms` reads."""
+
+
 class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
     r"""Weighted sum of losses.
 
@@ -122,7 +127,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
         loss_funcs: The losses. An `nn.Module` or a function of (prediction, target) is wrapped in
             a `LossWrapper`.
         weights: The weight of each loss: a number of at least 0, or a list with one value per
-            epoch threshold, interpolated linearly and held constant outside.
+            epoch threshold, interpolated linearly and held constant outside. None: 1 for each.
         epoch_thresholds: The epochs of the values in these lists, in increasing order.
         pre_processes: Callables (pred_batch, gt_batch) -> (pred_batch, gt_batch), run in order
             before the losses. They get shallow copies of the batches, to which they may add keys;
@@ -170,7 +175,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
     def __init__(
         self,
         loss_funcs: Sequence[Loss | nn.Module | Callable[..., Tensor]],
-        weights: Sequence[Weight],
+        weights: Sequence[Weight] | None = None,
         epoch_thresholds: Sequence[float] | None = None,
         pre_processes: Sequence[PreProcess] | None = None,
         *,
@@ -181,6 +186,7 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
     ) -> None:
         super().__init__()
         losses = _check_losses(loss_funcs)
+        weights = [1.0] * len(losses) if weights is None else weights
         _check_weights(weights, len(losses))
         self.schedule = WeightSchedule(
             weights, epoch_thresholds, [f"the weight of {loss.name!r}" for loss in losses]
@@ -331,9 +337,10 @@ class MultiLoss(RefusesOperators, ChecksKeywords, Precise):
         is_wanted = len(norms) > 1 and self.normalization_params and torch.is_grad_enabled()
         if is_wanted and all(norm == 1 for norm in norms):
             text = (
-                "It has normalization_params, but its norms have not been computed: call "
-                "segloss.compute_norms before training (in Lightning, add "
-                "ComputeWeightNormLossesCallback), or set normalize_losses=False."
+                "It has normalization_params, but its norms have not been computed: before "
+                "training, call segloss.compute_norms(multi_loss, ((model(x), y) for x, y in "
+                "loader)), or in Lightning add ComputeWeightNormLossesCallback; or set "
+                "normalize_losses=False."
             )
             self._warnings.warn([Finding("norms", text)], self)
 
@@ -644,6 +651,9 @@ def _list_of(losses: Any) -> str:
 def _check_params(params: Any) -> dict[str, Any]:
     if params is not None and not isinstance(params, Mapping):
         raise TypeError(f"normalization_params must be a mapping, got {shown(params)}.")
+    for key in params or {}:  # other code may read others
+        if key not in _PARAMS and (meant := nearest(key, _PARAMS)):
+            raise ValueError(f"normalization_params[{key!r}] is unknown{meant}.")
     return dict(params or {})
 
 

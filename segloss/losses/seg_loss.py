@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -156,6 +156,11 @@ class SegLoss(SelectsChannels, Loss):
 
     class_weights: Tensor | None
     pos_weight: Tensor | None
+
+    belongs_elsewhere: ClassVar[Mapping[str, str]] = {
+        "label_smoothing": "set use_label_smooth=True, and smooth_factor to it",
+        "reduction": "the loss is a mean; CompoundLoss(reduction=...) has others",
+    }
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from segloss.batch.keys import Batch
 from segloss.foundation.arguments import check_integer, shown
@@ -51,7 +52,7 @@ def compute_norms(
         The number of samples, over all ranks.
 
     Raises:
-        TypeError, ValueError: A number is wrong, there are too few samples, or a loss can't be
+        TypeError, ValueError: An argument is wrong, there are too few samples, or a loss can't be
             normalised over them. All norms are 1 then.
 
     Example:
@@ -65,6 +66,11 @@ def compute_norms(
         raise TypeError(
             f"losses must be losses, got {shown(losses)}: they come first, compute_norms(losses, "
             "batches)."
+        )
+    if isinstance(batches, (nn.Module, DataLoader)):
+        raise TypeError(
+            f"batches must yield predictions with targets, got {shown(batches)}: pass ((model(x), "
+            "y) for x, y in loader). If a data loader yields predictions, pass iter(loader)."
         )
     loss_list = _as_losses(losses)
     max_samples, min_samples = sample_limits(loss_list, max_samples, min_samples)

@@ -270,3 +270,8 @@ def test_numbered_objects_and_blurred_masks_are_two_classes(folders: Path) -> No
         mask = Image.open(path).point(lambda label: 255 * (label == 1))
         mask.resize([4 * side for side in mask.size]).resize(mask.size).save(path)
     assert set(run(folders, "training.epochs=1")["dice"]) == {"foreground"}
+
+
+def test_one_folder_for_images_and_masks_is_refused(folders: Path, capsys) -> None:
+    told = refused(folders, capsys, "--images", str(folders / "masks"))
+    assert f"images and masks are both {folders / 'masks'}: put them into two folders" in told

@@ -321,3 +321,13 @@ def test_each_rank_takes_its_share_and_all_have_one_norm(tmp_path: Path) -> None
     assert second[:3] == [6, 5.0, 3]
     assert first[3] == second[3]
     assert "got 4" in first[3]  # one sample and three
+
+
+def test_a_loader_of_predictions_is_read_through_its_iterator() -> None:
+    loss, loader = (
+        l1(),
+        torch.utils.data.DataLoader(list(zip(*batches([2.0, 4.0])[0], strict=True))),
+    )
+    with pytest.raises(TypeError, match=r"pass iter\(loader\)"):
+        compute_norms(loss, loader)
+    assert compute_norms(loss, iter(loader)) == 2

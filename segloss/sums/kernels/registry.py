@@ -131,6 +131,10 @@ class use_backend:  # noqa: N801  # it is called as a function
             _apply_choice()
 
 
+_FIRST = " serves it first"
+"""The end of the reason why a kernel does not get batches that it could serve."""
+
+
 class Backend(NamedTuple):
     """A kernel, and what it serves on this machine.
 
@@ -146,6 +150,12 @@ class Backend(NamedTuple):
     reasons: Mapping[str, str]
     build: str = ""
 
+    @property
+    def rest(self) -> str:
+        """What it serves if it serves no device and dtype first."""
+        is_spare = any(reason.endswith(_FIRST) for reason in self.reasons.values())
+        return "the rest" if is_spare else "nothing here"
+
     def refused(self) -> dict[str, list[str]]:
         """Returns the kinds of batches that it does not serve, by the reason."""
         kinds: dict[str, list[str]] = {}
@@ -154,7 +164,7 @@ class Backend(NamedTuple):
         return kinds
 
     def __str__(self) -> str:
-        serves = f"serves {', '.join(self.serves)}" if self.serves else "serves nothing here"
+        serves = f"serves {', '.join(self.serves) or self.rest}"
         build = [f"  {self.build}"] if self.build else []
         refused = self.refused().items()
         reasons = [f"  not {', '.join(kinds)}: {reason}" for reason, kinds in refused]
@@ -180,7 +190,7 @@ def backends() -> tuple[Backend, ...]:
         for probe, batch in probes.items():
             reason = kernel.why_not_here() or kernel.supports(batch, _PROBE_PLAN)
             if not reason and probe in first_kernel:
-                reason = f"{first_kernel[probe]} serves it first"
+                reason = f"{first_kernel[probe]}{_FIRST}"
             if reason:
                 reasons[probe] = reason
             else:

@@ -25,7 +25,7 @@ def backends() -> None:
         because = "\n".join(
             f"{', '.join(kinds)}: {why}" for why, kinds in backend.refused().items()
         )
-        table.add_row(backend.name, "\n".join(backend.serves) or "nothing", because)
+        table.add_row(backend.name, "\n".join(backend.serves) or backend.rest, because)
     terminal.print(table)
     for backend in kernels:
         if backend.build:

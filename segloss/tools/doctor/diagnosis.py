@@ -6,7 +6,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -107,8 +108,25 @@ def _problems() -> Iterator[str]:
             f"{', '.join(others)} also has a package named segloss, and sys.path decides which of "
             f"the two is imported. To repair it: {REPAIR}"
         )
+    if why := _why_torchvision_fails():
+        yield (
+            f"torchvision can't be imported beside PyTorch {torch.__version__} ({why}). To repair "
+            "it, install both from one place, such as: pip install --force-reinstall torch "
+            "torchvision --index-url https://download.pytorch.org/whl/cpu"
+        )
     if cpu_build.WHY_NOT_BUILT:
         yield (
             "losses on this CPU use PyTorch's operations, which are several times slower than the "
             f"C++ kernel; {cpu_build.description()}"
         )
+
+
+def _why_torchvision_fails() -> str:
+    """Returns the error of an installed torchvision, such as one of another build, or nothing."""
+    if find_spec("torchvision") is None:
+        return ""
+    try:
+        import_module("torchvision")
+    except Exception as error:
+        return str(error).partition("\n")[0]
+    return ""

@@ -57,7 +57,7 @@ def as_yaml(
 def _setting(advice: Advice, indent: str) -> Iterator[str]:
     yield from _comments(_reason(advice), indent)
     if advice.value is None:
-        yield f"{indent}# {advice.key}: none"
+        yield f"{indent}# {advice.key}: null"
     else:
         yield f"{indent}{advice.key}: {_value(advice.value)}"
 

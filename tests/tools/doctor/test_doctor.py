@@ -93,6 +93,17 @@ def test_a_missing_kernel_is_a_problem(capsys, monkeypatch) -> None:
     assert any("no compiler" in p and cpu_build.REMEDY in p for p in problems)
 
 
+def test_a_torchvision_of_another_build_is_a_problem(tmp_path, capsys, monkeypatch) -> None:
+    reason = "operator torchvision::nms does not exist"
+    (tmp_path / "torchvision.py").write_text(f"raise RuntimeError({reason!r})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    assert doctor() == 1
+    [problem] = [p for p in capsys.readouterr().out.splitlines() if "PROBLEM: torchvision" in p]
+    assert reason in problem
+    assert "install --force-reinstall torch torchvision" in problem
+
+
 def test_another_distribution_on_the_path_is_a_problem(tmp_path, capsys, monkeypatch) -> None:
     folder = tmp_path / "segloss-0.0.1.dist-info"
     folder.mkdir()

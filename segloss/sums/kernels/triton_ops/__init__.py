@@ -78,8 +78,8 @@ class TritonKernel(Kernel):
         if not is_installed():
             oldest, found = (".".join(map(str, each)) for each in (_OLDEST, _VERSION))
             return (
-                f"it needs Triton {oldest}, which comes with PyTorch 2.9 for GPUs, but found "
-                f"{found or 'none'}: upgrade PyTorch"
+                f"it needs Triton {oldest}, which comes with builds of PyTorch 2.9 and newer for "
+                f"GPUs, but found {found or 'none'}"
             )
         if not INTERPRETED and not torch.cuda.is_available():
             return "there is no GPU, and TRITON_INTERPRET=1, which runs it without one, is not set"
