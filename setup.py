@@ -74,19 +74,21 @@ class BuildKernel(build_ext):
                 output.seek(0)
                 printed = output.read()
                 errors = [line for line in printed.splitlines() if "error:" in line]
-                reason = errors[0].strip() if errors else self._missing() or str(error)
+                reason = errors[0].strip() if errors else self._fault(str(error))
                 self.failure = f"{reason}\n{printed[:SHOWN_CHARACTERS]}"
                 raise
             finally:
                 output.seek(0)
                 sys.stderr.write(output.read())
 
-    def _missing(self) -> str:
-        """Returns the reason if there is no compiler, else an empty text."""
+    def _fault(self, error: str) -> str:
+        """Returns what the compiler did, without its command, which is long."""
         commands = [getattr(self.compiler, f"compiler_so{kind}", None) for kind in ("_cxx", "")]
         [program, *_] = next(filter(None, commands), [""])
-        is_missing = program and not shutil.which(program)
-        return f"the compiler {program} was not found" if is_missing else ""
+        if program and not shutil.which(program):
+            return f"the compiler {program} was not found"
+        code = re.search(r"exit (?:code|status) (-?\d+)", error)
+        return f"the compiler {program} failed with exit code {code[1]}" if code else error
 
 
 class BuildWheel(bdist_wheel):

@@ -960,6 +960,11 @@ ARGUMENTS = {
         ("loss_list[0].wieght", "did you mean 'weight'?"),
         lambda: block(entry={"weight": 1.0}),
     ),
+    "one batch in place of a loader": Mistake(
+        lambda: segloss.diagnose(SegLoss(n_classes=4), (LOGITS4, LABELS4), quiet=True),
+        ("batches", "a tensor of shape", "pass a list of it, [batch]"),
+        lambda: segloss.diagnose(SegLoss(n_classes=4), [(LOGITS4, LABELS4)], quiet=True),
+    ),
     "a class of terms in a mixture": Mistake(
         lambda: 0.5 * Dice + 0.5 * CrossEntropy,
         ("Dice is a class", "an instance of it, Dice(...)"),

@@ -171,9 +171,13 @@ def diagnose(
         check_integer("n_classes", n_classes, 1)
     if max_batches is not None:
         check_integer("max_batches", max_batches, 1)
-    if not isinstance(batches, Iterable):
+    is_one = isinstance(batches, (Tensor, Mapping)) or (
+        isinstance(batches, tuple) and all(isinstance(each, Tensor) for each in batches)
+    )
+    if is_one or not isinstance(batches, Iterable):
+        remedy = ": pass a list of it, [batch]" if is_one else ""
         raise TypeError(
-            f"batches must be a data loader or a list of batches, got {shown(batches)}."
+            f"batches must be a data loader or a list of batches, got {shown(batches)}{remedy}."
         )
     tally, distances, refused, count = Tally(), DistanceTally(), [], 0
     total = len(batches) if isinstance(batches, Sized) else None

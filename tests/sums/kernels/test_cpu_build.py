@@ -119,6 +119,12 @@ def test_a_missing_compiler_is_named(sources: Path) -> None:
     assert "it was not compiled: the compiler /no/such/g++ was not found. " in printed
 
 
+def test_a_compiler_that_fails_without_an_error_is_named_without_its_command(sources) -> None:
+    build(sources, "exit 126")
+    printed = run(sources, "import segloss; print(segloss.backends()[0])")
+    assert f"the compiler {sources / 'compiler'} failed with exit code 126. " in printed
+
+
 def test_the_first_batch_that_it_would_serve_warns_and_no_other(sources: Path) -> None:
     build(sources, FAILING)
     program = STEP + "print(step(torch.float64)); print(step()); print(step())"
