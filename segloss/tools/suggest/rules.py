@@ -163,8 +163,8 @@ def terms(facts: Facts) -> list[Advice]:
     reasons = {
         "cross_entropy": ("every wrong pixel has a gradient", ISENSEE),
         "dice": (
-            f"{seen} of the images; from {MOST_IMAGES:.0%} on, each image counts the same, and "
-            "below, the classes are pooled over the batch",
+            f"{seen} of the images; in fewer than {MOST_IMAGES:.0%}, classes are pooled over the "
+            "batch, else each image counts the same",
             f"{ISENSEE}; {STUDY}",
         ),
         "focal_tversky": (
@@ -245,7 +245,8 @@ NOTES: dict[Callable[[str, ClassStatistics], str], tuple[str, str]] = {
     ),
     _seldom: (
         "masks with a class",
-        "fewer than five; choose the held-out masks by hand, and expect scores to vary",
+        "fewer than five: see that training and validation both have some, and expect scores to "
+        "vary",
     ),
 }
 """The subject and the remedy of a note, for each finding about a class."""

@@ -90,7 +90,7 @@ def _far_text(statistics: DatasetStatistics, far: Sequence[int]) -> str:
     marks = "marks" if len(far) == 1 else "mark"
     return (
         f"{' and '.join(map(str, far))}, far above them, {marks} {share:.1%} of the pixels, which "
-        f"are left out ({edges:.0%} of these touch a class)"
+        f"are left out ({edges:.0%} of them lie next to a class)"
     )
 
 
