@@ -34,7 +34,7 @@ class DistanceTally:
         """Counts a batch that the checks have passed; waits for an accelerator."""
         terms = [entry.term for mixture in mixtures for entry in mixture.components]
         for term in terms:
-            if isinstance(term, Boundary) and not pixels.prediction.is_meta:
+            if isinstance(term, Boundary):
                 self._add(term, pixels)
         self.samples += len(pixels.prediction)
 
@@ -79,11 +79,12 @@ class FirstDistances(WarnsOnce):
             pixels: The batch.
             loss: The loss, which warnings name.
         """
-        if is_traced() or self._tally is None:
+        tally = self._tally  # another thread may end it
+        if is_traced() or tally is None or pixels.prediction.is_meta:
             return
-        self._tally.add(mixtures, pixels)
-        self.warn(self._tally.findings(), loss)
-        is_enough = self._tally.is_settled or self._tally.samples >= FEW_SAMPLES
+        tally.add(mixtures, pixels)
+        self.warn(tally.findings(), loss)
+        is_enough = tally.is_settled or tally.samples >= FEW_SAMPLES
         if is_enough or not pixels.prediction.is_cpu:
             self._tally = None
 
