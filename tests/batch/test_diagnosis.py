@@ -319,7 +319,7 @@ def test_norms_that_have_not_been_computed() -> None:
     wanted = {"normalization_params": {"max_samples": 10}}
     [text] = train(of(2, **wanted))
     assert "normalization_params" in text
-    assert "compute_norms before training" in text
+    assert "call segloss.compute_norms(multi_loss, " in text
     for plain in (of(1, **wanted), of(2), of(2, **wanted, normalize_losses=False)):
         assert train(plain) == []
     validated = of(2, **wanted)
