@@ -59,7 +59,10 @@ def test_what_is_there_is_kept_before_any_mask_is_read(masks: Path, tmp_path: Pa
     config = tmp_path / "loss.yaml"
     config.write_text("mine")
     arguments = ("--output", config, "--picture", tmp_path / "dataset.png")
-    result = run(tmp_path / "nowhere", *arguments)
+    unreadable = tmp_path / "unreadable"
+    unreadable.mkdir()
+    (unreadable / "0.png").write_text("no picture")
+    result = run(unreadable, *arguments)
     assert isinstance(result.exception, FileExistsError)
     assert "--force" in str(result.exception)
     assert config.read_text() == "mine"
@@ -69,7 +72,9 @@ def test_what_is_there_is_kept_before_any_mask_is_read(masks: Path, tmp_path: Pa
 
 def test_mistakes_are_exceptions_that_write_nothing(masks: Path, tmp_path: Path) -> None:
     output = ("--output", tmp_path / "loss.yaml", "--picture", tmp_path / "dataset.png")
-    assert isinstance(run(tmp_path / "nowhere", *output).exception, FileNotFoundError)
+    missing = run(tmp_path / "nowhere", *output).exception
+    assert isinstance(missing, FileNotFoundError)
+    assert "There is no folder of masks at" in str(missing)
     assert "layout must be one of" in str(run(masks, *output, "--layout", "x").exception)
     assert "hold only" in str(run(masks, *output, "--ignore-index", "255").exception)
     assert [path.name for path in tmp_path.iterdir()] == ["masks"]
