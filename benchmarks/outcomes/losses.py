@@ -6,9 +6,12 @@ network, and the loss of a batch. Each peer imports its own library.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -128,16 +131,43 @@ def suggested(dataset: Dataset) -> dict[str, Any]:
     return {key: settings[key] for key in settings if key not in ("_target_", "name", "weight")}
 
 
-def two_poolings(
-    pixels: float, dice: float, tversky: float, *, weighted: bool = False, **region: Any
-) -> Recipe:
+def weights_of(dataset: Dataset) -> list[float] | None:
+    r"""Returns weights of classes, of at most 1.5, or None if there are two classes.
+
+    .. math:: w_c = \sqrt{E(m) / E(f_c)}, \quad E(f) = m (1 - e^{-f / m})
+
+    :math:`f_c` is the share of a class in the images that hold it, m the median of these shares,
+    and E the effective number of Cui et al., "Class-balanced loss based on effective number of
+    samples" (2019). For rare classes this is the root of median-frequency balancing.
+    """
+    if dataset.n_classes == 2:
+        return None
+    labels = dataset.part("training")[1]
+    shares = [_share(labels == each, labels != VOID) for each in range(dataset.n_classes)]
+    middle = median(share for share in shares if share > 0)
+    effective = [-math.expm1(-share / middle) for share in shares]
+    roots = [math.sqrt(-math.expm1(-1) / e) if e > 0 else 0.0 for e in effective]
+    return [round(min(root, 1.5), 2) for root in roots]
+
+
+def _share(pixels: Tensor, counted: Tensor) -> float:
+    """Returns the share of pixels, of those that count in images that have some."""
+    images = pixels.flatten(1).any(1)
+    return float(pixels[images].sum() / counted[images].sum()) if images.any() else 0.0
+
+
+def weighted(recipe: Callable[..., Recipe]) -> Recipe:
+    """Returns a loss with `weights_of` the data set."""
+    return lambda dataset: recipe(class_weights=weights_of(dataset))(dataset)
+
+
+def two_poolings(pixels: float, dice: float, tversky: float, **region: Any) -> Recipe:
     """Returns cross-entropy, Dice of each sample, and focal Tversky of the batch.
 
     Args:
         pixels: The coefficient of the cross-entropy.
         dice: The coefficient of Dice.
         tversky: The coefficient of focal Tversky.
-        weighted: True for the weights of classes that `segloss.suggest` finds.
         **region: Parameters of both region terms.
     """
     terms = {
@@ -146,11 +176,7 @@ def two_poolings(
         "focal_tversky": {"coef": tversky, **_POOLED, **region},
     }
 
-    def recipe(dataset: Dataset) -> Contender:
-        weights = suggested(dataset).get("class_weights") if weighted else None
-        return seg_loss(terms=terms, class_weights=weights)(dataset)
-
-    return recipe
+    return seg_loss(terms=terms)
 
 
 def recommended_with(
@@ -341,8 +367,8 @@ VARIANTS: dict[str, Recipe] = {
     ),
     "two poolings": two_poolings(0.4, 0.3, 0.3),
     "two poolings, less Dice": two_poolings(0.4, 0.2, 0.4),
-    "suggestion, no weights": suggestion(class_weights=None),
-    "recommended, weights": two_poolings(0.3, 0.3, 0.4, weighted=True),
+    "suggestion, class weights": weighted(suggestion),
+    "recommended, class weights": weighted(partial(seg_loss, terms="recommended")),
     "more focal Tversky, present": seg_loss(
         bce_coef=0.3, dice_coef=0.3, tversky_focal_coef=0.4, skip_absent_classes=True
     ),

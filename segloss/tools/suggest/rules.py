@@ -6,10 +6,8 @@ dataset changes the settings little. Each rule returns its value with the reason
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 from segloss.terms import FocalTversky
 from segloss.terms.mixture.spellings import mapping_of
@@ -18,22 +16,10 @@ from segloss.tools.suggest.advice import Advice, Note
 from segloss.tools.suggest.classes import Classes, class_text
 from segloss.tools.suggest.statistics import ClassStatistics, DatasetStatistics
 
-EIGEN = "median-frequency balancing: Eigen and Fergus 2015"
-CUI = "effective number of samples: Cui et al. 2019"
-LIPTON = "the best threshold of an F-score: Lipton et al. 2014"
 SALEHI = "Tversky asymmetry: Salehi et al. 2017"
 ABRAHAM = "focal Tversky: Abraham and Khan 2019"
 ISENSEE = "cross-entropy and Dice: nnU-Net, Isensee et al. 2021"
 STUDY = "the study in docs/suggest.md"
-
-MOST_WEIGHT = 1.5
-"""The largest weight of a class. With 1.5, a pixel goes to the class from a probability of 0.4 on,
-which is best for a Dice score of 0.8 (half the best score: Lipton et al. 2014). Larger weights suit
-only worse scores, and the region terms already favour rare classes."""
-
-RARE = 0.01
-"""The share of the pixels, in masks with the class, below which it is rare. In the study, weights
-helped where classes have less, and not where the rarest has 2 %."""
 
 TERM_PREFIX = "terms."
 """The start of the keys of terms."""
@@ -73,11 +59,6 @@ class Facts:
         return present[1:] if self.classes.foreground is not None else present
 
     @property
-    def rarest(self) -> tuple[str, ClassStatistics]:
-        """Name and counts of the class with the smallest frequency."""
-        return min(self.foreground, key=lambda named: named[1].frequency)
-
-    @property
     def least_common(self) -> tuple[str, ClassStatistics]:
         """Name and counts of the class that is in the fewest masks."""
         return min(self.foreground, key=lambda named: named[1].masks)
@@ -107,47 +88,6 @@ def ignore_index(facts: Facts) -> Advice:
         return Advice("ignore_index", list(value), "their pixels count nowhere")
     why = "no pixel is marked to be left out" if value is None else "its pixels count nowhere"
     return Advice("ignore_index", value, why)
-
-
-def class_weights(facts: Facts) -> Advice:
-    r"""Returns the weights for softmax: roots of effective numbers, relative to the median class.
-
-    .. math:: w_c = \sqrt{E(m) / E(f_c)}, \quad E(f) = m (1 - e^{-f / m})
-
-    :math:`f_c` is the share of a class in the images that hold it, m the median of these shares,
-    and E the effective number of Cui et al. for large counts, with m in the place of the volume.
-    For rare classes this is median-frequency balancing. The largest classes lose at most a fifth of
-    their weight, not nearly all of it. The reason for the root is that the region terms balance the
-    classes too; if no class is rare, these terms suffice.
-    """
-    if facts.rarest[1].frequency >= RARE:
-        return Advice("class_weights", None, _none_rare(facts))
-    shares = [None if c is None else c.frequency for c in facts.classes.statistics]
-    middle = median(share for share in shares if share is not None)
-    weights = [0.0 if share is None else balance(share, middle) for share in shares]
-    unused = "; 0 for labels that never occur" if 0.0 in weights else ""
-    name, rarest = facts.rarest
-    return Advice(
-        "class_weights",
-        weights,
-        f"frequencies, where present, start at {rarest.frequency:.2%} ({name}), and their median "
-        f"is {middle:.2%}; the root, at most {MOST_WEIGHT:g}{unused}",
-        f"{EIGEN}; {CUI}; {LIPTON}",
-    )
-
-
-def balance(share: float, middle: float) -> float:
-    """Returns the weight of a class from its share of the pixels; 1 for the median."""
-    effective = -math.expm1(-share / middle)
-    return round(min(math.sqrt(-math.expm1(-1) / effective), MOST_WEIGHT), 2)
-
-
-def _none_rare(facts: Facts) -> str:
-    name, rarest = facts.rarest
-    return (
-        f"no class is rare: {name} has {rarest.frequency:.2%} where present; below {RARE:.0%}, "
-        "weights would help"
-    )
 
 
 def terms(facts: Facts) -> list[Advice]:

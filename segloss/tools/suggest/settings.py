@@ -19,7 +19,6 @@ def all_advice(facts: Facts) -> list[Advice]:
         rules.n_classes(facts),
         rules.from_logits(facts),
         rules.ignore_index(facts),
-        *([] if facts.classes.sigmoid else [rules.class_weights(facts)]),
         *rules.terms(facts),
         *rules.norms(facts),
         rules.schedule(facts),
