@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import segloss
 from outcomes.data import VOID, Batch, Dataset
 from segloss import MultiLoss, SegLoss, maps
-from segloss.terms.mixture.spellings import mixture_of
+from segloss.terms.mixture.spellings import mapping_of, mixture_of
 
 _THREE = {"bce_coef": 0.4, "dice_coef": 0.4, "tversky_focal_coef": 0.2}
 _POOLED = {"region_reduction": "batch", "skip_absent_classes": True}
@@ -189,10 +189,9 @@ def recommended_with(
         focal_tversky: Parameters of focal Tversky.
         **further: Further terms.
     """
-    region = {"coef": 0.4, **_POOLED, **(focal_tversky or {})}
-    dice = {"coef": 0.3, "skip_absent_classes": True}
-    terms = {"cross_entropy": 0.3, "dice": dice, "focal_tversky": region, **further}
-    return seg_loss(*map_names, terms=terms)
+    terms = mapping_of(segloss.recommended())
+    terms["focal_tversky"] |= focal_tversky or {}
+    return seg_loss(*map_names, terms={**terms, **further})
 
 
 def cross_entropy_and_lovasz(dataset: Dataset) -> Contender:

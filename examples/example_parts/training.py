@@ -220,7 +220,7 @@ def take_norms(
     """
     if not loss.normalize_losses:
         return
-    with without_trace(model), tqdm(desc="norms", unit=" samples", disable=quiet) as bar:
+    with without_trace(model), _bar(desc="norms", unit=" samples", disable=quiet) as bar:
         model.train()
         moved = (to_device(batch, model) for batch in batches)
         pairs = ((predictions(model, batch), batch) for batch in moved)
@@ -250,8 +250,7 @@ def _train(
     steps = len(batches(0))
     quiet = not run.ranks.is_first
     total, done = settings.epochs * steps, run.epoch * steps
-    pause = TERMINAL_PAUSE if sys.stderr.isatty() else LOG_PAUSE
-    with tqdm(total=total, initial=done, unit="step", disable=quiet, mininterval=pause) as bar:
+    with _bar(total=total, initial=done, unit="step", disable=quiet) as bar:
         for epoch in range(run.epoch, settings.epochs):
             bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
             torch.manual_seed(seed_of(seed, epoch))
@@ -263,6 +262,12 @@ def _train(
                 bar.update()
             run.epoch = epoch + 1
             run.save(checkpoint)
+
+
+def _bar(**options: Any) -> Any:
+    """Returns a progress bar, which writes few lines if they go into a file."""
+    pause = TERMINAL_PAUSE if sys.stderr.isatty() else LOG_PAUSE
+    return tqdm(mininterval=pause, **options)
 
 
 def train_epoch(

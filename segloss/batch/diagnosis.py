@@ -151,6 +151,9 @@ class Evidence(NamedTuple):
         return f"{self.which} {counted(tally.samples, 'sample')}"
 
 
+FIRST = Evidence()
+"""The first samples of a training."""
+
 WHOLE = Evidence(1, 1, "the dataset's")
 """All samples of a dataset: there are no others in which a class could occur."""
 
@@ -161,7 +164,7 @@ def findings(
     names: BatchNames,
     *,
     takes_probabilities: bool = True,
-    evidence: Evidence = Evidence(),  # noqa: B008
+    evidence: Evidence = FIRST,
 ) -> list[Finding]:
     """Returns what is strange about some batches.
 

@@ -15,14 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segloss.batch.diagnosis import (
-    WHOLE,
-    DiagnosisWarning,
-    Evidence,
-    Finding,
-    Tally,
-    findings,
-)
+from segloss.batch.diagnosis import FIRST, WHOLE, DiagnosisWarning, Finding, Tally, findings
 from segloss.batch.keys import take
 from segloss.batch.pixel_batch import BatchNames, PixelBatch
 from segloss.foundation.arguments import check_flag, check_integer, shown
@@ -208,7 +201,7 @@ def diagnose(
             reader.options,
             names,
             takes_probabilities=takes_probabilities,
-            evidence=WHOLE if max_batches is None else Evidence(),
+            evidence=WHOLE if max_batches is None else FIRST,
         ),
         *distances.findings(),
         *reader.unused_options(),

@@ -61,11 +61,11 @@ def suggest(
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Suggest a loss for a folder of masks, with reasons."""
-    if not masks.exists():
-        raise FileNotFoundError(f"There is no folder of masks at {str(masks)!r}.")
-    _check_free(output, picture, force=force)
     from segloss.tools.suggest import suggest as suggest_loss
+    from segloss.tools.suggest.folders.listing import check_folder
 
+    check_folder(masks)
+    _check_free(output, picture, force=force)
     suggestion = suggest_loss(
         masks,
         layout=layout,

@@ -109,10 +109,12 @@ def _problems() -> Iterator[str]:
             f"the two is imported. To repair it: {REPAIR}"
         )
     if why := _why_torchvision_fails():
+        for_gpus = torch.version.cuda or torch.version.hip
+        index = "" if for_gpus else " --index-url https://download.pytorch.org/whl/cpu"
         yield (
             f"torchvision can't be imported beside PyTorch {torch.__version__} ({why}). To repair "
             "it, install both from one place, such as: pip install --force-reinstall torch "
-            "torchvision --index-url https://download.pytorch.org/whl/cpu"
+            f"torchvision{index}"
         )
     if cpu_build.WHY_NOT_BUILT:
         yield (
